@@ -1,0 +1,2 @@
+//! sidekick
+fn main() {}
