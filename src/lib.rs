@@ -1,1 +1,6 @@
-//! sidekick
+//! sidekick: announces working backends in etcd and keeps nginx's upstreams equal to them.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod printable;
+pub mod record;

@@ -1,0 +1,72 @@
+//! Foreign text, made safe to show.
+//!
+//! What is read from etcd, nginx or a backend may hold anything: terminal escapes, line breaks that forge log
+//! lines, megabytes. Before any of it reaches a person it goes through here.
+
+use std::fmt::Write as _;
+
+/// The length, in bytes, that foreign text is cut to where nothing else is said.
+pub const SHORT: usize = 120;
+
+/// Gives `text` as printable ASCII of at most `limit` bytes, plus `...` where something was cut off.
+///
+/// Every byte outside the printable ASCII range is written as `\xNN`, a backslash as `\\`: what is shown is one line,
+/// and still tells which bytes were there.
+pub fn printable(text: impl AsRef<[u8]>, limit: usize) -> String {
+    let bytes = text.as_ref();
+    let mut shown = String::with_capacity(bytes.len().min(limit));
+    for byte in bytes {
+        let width = match byte {
+            b'\\' => 2,
+            0x20..=0x7e => 1,
+            _ => 4,
+        };
+        if shown.len() + width > limit {
+            shown.push_str("...");
+            break;
+        }
+        match width {
+            1 => shown.push(char::from(*byte)),
+            2 => shown.push_str("\\\\"),
+            // Writing to a String cannot fail.
+            _ => drop(write!(shown, "\\x{byte:02x}")),
+        }
+    }
+    shown
+}
+
+/// [`printable`], cut to [`SHORT`] bytes.
+pub fn short(text: impl AsRef<[u8]>) -> String {
+    printable(text, SHORT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn plain_text_is_shown_as_it_is() {
+        assert_eq!(short("website/nginx1 [::1]:80"), "website/nginx1 [::1]:80");
+    }
+
+    #[test]
+    fn control_bytes_and_backslashes_are_escaped() {
+        assert_eq!(short(b"a\x1b[31m\\\n\xff"), "a\\x1b[31m\\\\\\x0a\\xff");
+    }
+
+    #[test]
+    fn long_text_is_cut_and_says_so() {
+        assert_eq!(printable("aaaaaa", 4), "aaaa...");
+        assert_eq!(printable("aaa\n", 4), "aaa...");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_in_comes_out_as_short_printable_ascii(bytes: Vec<u8>) {
+            let shown = printable(&bytes, 20);
+            prop_assert!(shown.len() <= 23);
+            prop_assert!(shown.bytes().all(|byte| (0x20..=0x7e).contains(&byte)));
+        }
+    }
+}

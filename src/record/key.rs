@@ -1,0 +1,274 @@
+//! Where things lie in etcd: the records' prefix and sidekick's own.
+
+use std::{fmt, str::FromStr};
+
+use super::{
+    Endpoint, InstanceId, InstanceName, PusherId, Reason, ServiceName,
+    name::{self, NameError},
+};
+use crate::printable::short;
+
+/// The longest prefix, in bytes.
+const MAX_PREFIX: usize = 512;
+
+/// Why a text is no prefix.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrefixError {
+    /// It does not begin with `/`, or nothing follows.
+    #[error("\"{0}\" is not a prefix: /NAME or /NAME/NAME... is expected")]
+    Shape(String),
+    /// It is too long.
+    #[error("the prefix is {0} bytes long; at most {MAX_PREFIX} are allowed")]
+    TooLong(usize),
+    /// One of its segments is no name.
+    #[error(transparent)]
+    Segment(#[from] NameError),
+}
+
+/// Reads `/NAME[/NAME...]`; a final slash is dropped.
+fn parse_prefix(text: &str) -> Result<Box<str>, PrefixError> {
+    let trimmed = text.strip_suffix('/').unwrap_or(text);
+    let Some(segments) = trimmed.strip_prefix('/') else {
+        return Err(PrefixError::Shape(short(text)));
+    };
+    if trimmed.len() > MAX_PREFIX {
+        return Err(PrefixError::TooLong(trimmed.len()));
+    }
+    for segment in segments.split('/') {
+        name::check("prefix segment", segment)?;
+    }
+    Ok(trimmed.into())
+}
+
+macro_rules! prefix {
+    ($(#[$doc:meta])* $name:ident, $default:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The prefix, beginning but not ending with a slash.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self($default.into())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = PrefixError;
+
+            fn from_str(text: &str) -> Result<Self, PrefixError> {
+                parse_prefix(text).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+prefix!(
+    /// Where the records lie; `/services` by default.
+    Prefix,
+    "/services"
+);
+prefix!(
+    /// Where sidekick's own keys lie; `/sidekick` by default. Must lie apart from the records (see
+    /// [`MetaPrefix::is_apart_from`]).
+    MetaPrefix,
+    "/sidekick"
+);
+
+impl Prefix {
+    /// The key of one record.
+    #[must_use]
+    pub fn key(&self, id: &InstanceId) -> String {
+        format!("{self}/{id}")
+    }
+
+    /// What the keys of all records begin with, or of those of one service.
+    #[must_use]
+    pub fn service_range(&self, service: Option<&ServiceName>) -> String {
+        match service {
+            Some(service) => format!("{self}/{service}/"),
+            None => format!("{self}/"),
+        }
+    }
+
+    /// Takes a record's key apart. The service is given even where the rest of the key is wrong.
+    pub(super) fn parse_key(
+        &self,
+        key: &[u8],
+    ) -> (Option<ServiceName>, Result<InstanceId, Reason>) {
+        let rest = std::str::from_utf8(key)
+            .ok()
+            .and_then(|key| key.strip_prefix(self.as_str()))
+            .and_then(|rest| rest.strip_prefix('/'));
+        let Some((service, instance)) = rest.and_then(|rest| rest.split_once('/')) else {
+            return (None, Err(Reason::Key(self.to_string())));
+        };
+        let service: ServiceName = match service.parse() {
+            Ok(service) => service,
+            Err(error) => return (None, Err(error.into())),
+        };
+        if instance.contains('/') {
+            return (Some(service), Err(Reason::Key(self.to_string())));
+        }
+        let id = instance.parse().map_err(Reason::from);
+        let id = id.map(|instance| InstanceId {
+            service: service.clone(),
+            instance,
+        });
+        (Some(service), id)
+    }
+}
+
+impl InstanceName {
+    /// The endpoint that the name itself spells, as in keys written by tools that keep nothing in the value.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        self.as_str().parse().ok()
+    }
+}
+
+impl MetaPrefix {
+    /// The key under which a pusher tells what it has applied.
+    #[must_use]
+    pub fn pusher_key(&self, id: &PusherId) -> String {
+        format!("{self}/pushers/{id}")
+    }
+
+    /// What the keys of all pushers begin with.
+    #[must_use]
+    pub fn pushers_range(&self) -> String {
+        format!("{self}/pushers/")
+    }
+
+    /// The pusher whose presence lies under `key`.
+    #[must_use]
+    pub fn pusher(&self, key: &[u8]) -> Option<PusherId> {
+        let key = std::str::from_utf8(key).ok()?;
+        key.strip_prefix(&self.pushers_range())?.parse().ok()
+    }
+
+    /// The key of a service's split.
+    #[must_use]
+    pub fn split_key(&self, service: &ServiceName) -> String {
+        format!("{self}/splits/{service}")
+    }
+
+    /// What the keys of all splits begin with.
+    #[must_use]
+    pub fn splits_range(&self) -> String {
+        format!("{self}/splits/")
+    }
+
+    /// The key of an instance's hold.
+    #[must_use]
+    pub fn hold_key(&self, id: &InstanceId) -> String {
+        format!("{self}/holds/{id}")
+    }
+
+    /// What the keys of all holds begin with.
+    #[must_use]
+    pub fn holds_range(&self) -> String {
+        format!("{self}/holds/")
+    }
+
+    /// Whether neither of the two prefixes lies inside the other: readers of the records must see nothing but records.
+    #[must_use]
+    pub fn is_apart_from(&self, records: &Prefix) -> bool {
+        let (own, records) = (format!("{self}/"), format!("{records}/"));
+        !own.starts_with(&records) && !records.starts_with(&own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_lie_where_the_contract_says() {
+        let id: InstanceId = "website/nginx1".parse().unwrap();
+        let (records, own) = (Prefix::default(), MetaPrefix::default());
+        assert_eq!(records.key(&id), "/services/website/nginx1");
+        assert_eq!(records.service_range(None), "/services/");
+        assert_eq!(
+            records.service_range(Some(&id.service)),
+            "/services/website/"
+        );
+        let pusher = "edge-1".parse().unwrap();
+        assert_eq!(own.pusher_key(&pusher), "/sidekick/pushers/edge-1");
+        assert_eq!(own.pusher(b"/sidekick/pushers/edge-1"), Some(pusher));
+        assert_eq!(own.pusher(b"/sidekick/pushers/edge-1/x"), None);
+        assert_eq!(own.split_key(&id.service), "/sidekick/splits/website");
+        assert_eq!(own.hold_key(&id), "/sidekick/holds/website/nginx1");
+    }
+
+    #[test]
+    fn prefixes_are_absolute_and_lose_a_final_slash() {
+        assert_eq!("/a/b/".parse::<Prefix>().unwrap().as_str(), "/a/b");
+        for text in [
+            "",
+            "/",
+            "//",
+            "a",
+            "/a//b",
+            "/a/../b",
+            "/a b",
+            "/\n",
+            &format!("/{}", "a/".repeat(400)),
+        ] {
+            assert!(text.parse::<Prefix>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn own_keys_must_lie_apart_from_the_records() {
+        let apart = |own: &str, records: &str| {
+            let own: MetaPrefix = own.parse().unwrap();
+            own.is_apart_from(&records.parse().unwrap())
+        };
+        assert!(apart("/sidekick", "/services"));
+        assert!(apart("/services-meta", "/services"));
+        assert!(!apart("/services/meta", "/services"));
+        assert!(!apart("/a", "/a"));
+        assert!(!apart("/a", "/a/b"));
+    }
+
+    #[test]
+    fn a_key_is_taken_apart_as_far_as_it_goes() {
+        let parse = |key: &[u8]| Prefix::default().parse_key(key);
+        let (service, id) = parse(b"/services/website/nginx1");
+        assert_eq!(service.unwrap().as_str(), "website");
+        assert_eq!(id.unwrap().to_string(), "website/nginx1");
+        for key in [
+            &b"/services/website"[..],
+            b"/servicesx/website/a",
+            b"/services//a",
+            b"/services/\xff/a",
+            b"",
+        ] {
+            let (service, id) = parse(key);
+            assert!(service.is_none() && id.is_err(), "{key:?}");
+        }
+        for key in [
+            &b"/services/website/"[..],
+            b"/services/website/a/b",
+            b"/services/website/..",
+        ] {
+            let (service, id) = parse(key);
+            assert_eq!(service.unwrap().as_str(), "website");
+            assert!(id.is_err(), "{key:?}");
+        }
+    }
+}

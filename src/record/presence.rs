@@ -1,0 +1,172 @@
+//! What a pusher tells about itself.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::{
+    Nonce, Reason, ServiceName,
+    codec::{self, Object},
+};
+use crate::printable::short;
+
+/// How one target of a pusher does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetHealth {
+    /// Whether the target is equal to the records.
+    pub ok: bool,
+    /// Why not, when it is not.
+    pub error: Option<String>,
+}
+
+/// The value under a pusher's key: what it has applied, and how its targets do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// The newest etcd revision of each service's records whose effect every target has confirmed; 0 where none is yet.
+    /// A service that the pusher does not route is not named.
+    pub services: BTreeMap<ServiceName, i64>,
+    /// The targets by name.
+    pub targets: BTreeMap<String, TargetHealth>,
+    /// Which process wrote it.
+    pub nonce: Nonce,
+    /// Since when this process is present.
+    pub since: Timestamp,
+}
+
+impl Presence {
+    /// The value to write: compact JSON, one line, always the same bytes for the same content.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut services = Object::new();
+        for (name, revision) in &self.services {
+            services.field(name.as_str(), *revision);
+        }
+        let mut targets = Object::new();
+        for (name, health) in &self.targets {
+            let mut target = Object::new();
+            target.field("ok", health.ok);
+            target.field("error", health.error.clone());
+            targets.object(name, &target);
+        }
+        let mut object = Object::new();
+        object.object("services", &services);
+        object.object("targets", &targets);
+        object.field("nonce", self.nonce.as_str());
+        object.field("since", self.since.to_string());
+        object.finish()
+    }
+
+    /// Reads a value. Unknown fields are ignored, and so are services whose name is none.
+    ///
+    /// # Errors
+    ///
+    /// A [`Reason`] when it is no such JSON object.
+    pub fn decode(value: &[u8]) -> Result<Self, Reason> {
+        let mut fields = codec::parse_object(value)?;
+        let nonce = fields.remove("nonce").ok_or(Reason::Missing("nonce"))?;
+        let since = fields.remove("since").ok_or(Reason::Missing("since"))?;
+        Ok(Self {
+            services: decode_services(fields.remove("services"))?,
+            targets: decode_targets(fields.remove("targets"))?,
+            nonce: codec::parsed("nonce", "a nonce", &nonce)?,
+            since: codec::parsed("since", "an RFC 3339 time", &since)?,
+        })
+    }
+}
+
+fn decode_services(value: Option<Value>) -> Result<BTreeMap<ServiceName, i64>, Reason> {
+    let fields = object("services", value)?;
+    let mut services = BTreeMap::new();
+    for (name, revision) in fields {
+        let revision = revision.as_i64().filter(|revision| *revision >= 0);
+        let revision = revision.ok_or(Reason::Field("services", "an object of etcd revisions"))?;
+        if let Ok(name) = name.parse() {
+            services.insert(name, revision);
+        }
+    }
+    Ok(services)
+}
+
+fn decode_targets(value: Option<Value>) -> Result<BTreeMap<String, TargetHealth>, Reason> {
+    let fields = object("targets", value)?;
+    let health = |(name, value): (String, Value)| {
+        let ok = value.get("ok").and_then(Value::as_bool).unwrap_or(false);
+        let error = value.get("error").and_then(Value::as_str).map(short);
+        (short(name), TargetHealth { ok, error })
+    };
+    Ok(fields.into_iter().map(health).collect())
+}
+
+fn object(name: &'static str, value: Option<Value>) -> Result<Map<String, Value>, Reason> {
+    match value {
+        None => Ok(Map::new()),
+        Some(Value::Object(fields)) => Ok(fields),
+        Some(_) => Err(Reason::Field(name, "an object")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn presence() -> Presence {
+        let health = |error: Option<&str>| TargetHealth {
+            ok: error.is_none(),
+            error: error.map(str::to_owned),
+        };
+        Presence {
+            services: [("website".parse().unwrap(), 42)].into(),
+            targets: [
+                ("edge".to_owned(), health(None)),
+                ("other".to_owned(), health(Some("no answer"))),
+            ]
+            .into(),
+            nonce: "n1".parse().unwrap(),
+            since: "2026-01-02T03:04:05Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_presence_is_one_line_of_json_in_the_contracts_order() {
+        let text = String::from_utf8(presence().encode()).unwrap();
+        let expected = concat!(
+            r#"{"services":{"website":42},"targets":{"edge":{"ok":true,"error":null},"#,
+            r#""other":{"ok":false,"error":"no answer"}},"nonce":"n1","since":"2026-01-02T03:04:05Z"}"#
+        );
+        assert_eq!(text, expected);
+        assert_eq!(Presence::decode(text.as_bytes()).unwrap(), presence());
+    }
+
+    #[test]
+    fn unknown_fields_and_impossible_names_are_ignored() {
+        let text =
+            br#"{"x":1,"services":{"a":1,"b/c":2},"nonce":"n","since":"2026-01-02T03:04:05Z"}"#;
+        let read = Presence::decode(text).unwrap();
+        assert_eq!(read.services.len(), 1);
+        assert!(read.targets.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_presence_is_refused_with_a_reason() {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"nonce":"n"}"#,
+            r#"{"nonce":"n","since":"now"}"#,
+            r#"{"nonce":"n","since":"2026-01-02T03:04:05Z","services":{"a":-1}}"#,
+            r#"{"nonce":"n","since":"2026-01-02T03:04:05Z","services":[]}"#,
+        ] {
+            assert!(Presence::decode(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = Presence::decode(&bytes);
+        }
+    }
+}
