@@ -1,0 +1,16 @@
+//! etcd as sidekick uses it.
+//!
+//! - [`client`]: one connection at a time, rotating through the endpoints.
+//! - [`watch`]: list, then watch, for ever.
+//! - [`lease`]: one key that lives exactly as long as its owner wants it and its owner lives.
+//! - [`pushers`]: whether every load balancer has applied a change.
+
+pub mod client;
+mod error;
+mod keepalive;
+pub mod lease;
+mod ownership;
+pub mod pushers;
+pub mod watch;
+
+pub use error::Error;

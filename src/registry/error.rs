@@ -1,0 +1,129 @@
+//! What can go wrong between sidekick and etcd, and who is to blame.
+
+use std::time::Duration;
+
+/// What can go wrong between sidekick and etcd.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// etcd, or the way to it, failed.
+    #[error("etcd at {endpoint}: {}", explain(source))]
+    Etcd {
+        /// Where the call went.
+        endpoint: String,
+        /// What came back.
+        #[source]
+        source: Box<etcd_client::Error>,
+    },
+    /// No answer within the time that a call may take.
+    #[error("etcd at {endpoint}: no answer within {}", humantime::format_duration(*after))]
+    Silent {
+        /// Where the call went.
+        endpoint: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// etcd ended a watch.
+    #[error("etcd at {endpoint} ended the watch: {reason}")]
+    WatchEnded {
+        /// Who ended it.
+        endpoint: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// An answer without a part that every answer has.
+    #[error("etcd at {endpoint} sent an answer without {part}")]
+    Incomplete {
+        /// Who sent it.
+        endpoint: String,
+        /// What it lacks.
+        part: &'static str,
+    },
+}
+
+impl Error {
+    /// Whether another member may do better. An answer of etcd itself (denied, not found) is the
+    /// same at every member; everything else is a matter of this connection.
+    pub(crate) fn is_about_the_connection(&self) -> bool {
+        match self {
+            Self::Etcd { source, .. } => !is_verdict_on_the_request(source),
+            Self::Silent { .. } | Self::Incomplete { .. } => true,
+            Self::WatchEnded { .. } => false,
+        }
+    }
+
+    /// Whether etcd says that the lease does not exist (any more).
+    pub(crate) fn is_lease_not_found(&self) -> bool {
+        match self {
+            Self::Etcd { source, .. } => match &**source {
+                etcd_client::Error::LeaseKeepAliveError(_) => true,
+                etcd_client::Error::GRpcStatus(status) => {
+                    status.message().contains("requested lease not found")
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether the answer was larger than this side accepts.
+    pub(crate) fn is_too_large(&self) -> bool {
+        match self {
+            Self::Etcd { source, .. } => source.to_string().contains("message length too large"),
+            _ => false,
+        }
+    }
+
+    /// Whether the auth token has run out.
+    pub(crate) fn is_stale_token(&self) -> bool {
+        match self {
+            Self::Etcd { source, .. } => source.to_string().contains("invalid auth token"),
+            Self::WatchEnded { reason, .. } => reason.contains("invalid auth token"),
+            _ => false,
+        }
+    }
+}
+
+/// Says in words what stands between us and etcd; the causes behind a gRPC status are where
+/// "connection refused" hides.
+fn explain(error: &etcd_client::Error) -> String {
+    match error {
+        etcd_client::Error::GRpcStatus(status) => {
+            let mut text = status
+                .message()
+                .trim_start_matches("etcdserver: ")
+                .to_owned();
+            let mut cause = std::error::Error::source(status);
+            while let Some(deeper) = cause {
+                let said = deeper.to_string();
+                if !text.contains(&said) {
+                    text = if text.is_empty() || text == "transport error" {
+                        said
+                    } else {
+                        format!("{text}: {said}")
+                    };
+                }
+                cause = deeper.source();
+            }
+            if text.is_empty() {
+                text = format!("{:?}", status.code());
+            }
+            text
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Whether etcd itself judged the request, so that every member would say the same.
+fn is_verdict_on_the_request(error: &etcd_client::Error) -> bool {
+    match error {
+        // The codes by the numbers that gRPC fixes, as the type is not exported: invalid argument, not found,
+        // already exists, permission denied, failed precondition, out of range, unauthenticated.
+        etcd_client::Error::GRpcStatus(status) => {
+            matches!(status.code() as i32, 3 | 5 | 6 | 7 | 9 | 11 | 16)
+        }
+        etcd_client::Error::LeaseKeepAliveError(_)
+        | etcd_client::Error::InvalidArgs(_)
+        | etcd_client::Error::InvalidUri(_) => true,
+        _ => false,
+    }
+}

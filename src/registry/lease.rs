@@ -1,0 +1,577 @@
+//! One key that lives exactly as long as its owner wants it and its owner lives.
+//!
+//! The owner states an [`Intent`]; a task of its own makes it true in etcd and reports the
+//! [`Tenure`]. The task renews the lease, watches the key, and heals whatever happens to either: a
+//! lost or revoked lease, a deleted or overwritten key, a wiped or restored etcd, any outage.
+//! Every write is a transaction on what was seen before it, so that nothing of a successor is ever touched.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp, TxnOpResponse};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tracing::{debug, info, warn};
+
+use super::Error;
+use super::client::{Cluster, Connection};
+use super::keepalive::Keepalive;
+use super::ownership::{Claim, Move};
+use super::watch::{Change, Entry, Range, Update, Watcher};
+use crate::record::Nonce;
+
+/// What the owner wants to stand under the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// Nothing.
+    Absent {
+        /// Written just before the deletion, so that readers can tell it from an expiry.
+        goodbye: Option<Arc<[u8]>>,
+    },
+    /// This value.
+    Present(Arc<[u8]>),
+}
+
+/// What is known about the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tenure {
+    /// Nothing stands under the key by this owner's doing, as wanted.
+    Absent,
+    /// Something is wanted that etcd has not confirmed, or no longer vouches for.
+    Pending {
+        /// Why not, after a failure.
+        error: Option<Arc<str>>,
+    },
+    /// etcd has confirmed it.
+    Held {
+        /// The revision of the write.
+        revision: i64,
+        /// What was written.
+        value: Arc<[u8]>,
+    },
+    /// A newer claimant has the key; the task has ended and touches nothing any more.
+    Deposed {
+        /// Who, in words.
+        by: Arc<str>,
+    },
+}
+
+impl Tenure {
+    /// The revision at which etcd confirmed exactly `value`.
+    #[must_use]
+    pub fn revision_of(&self, value: &[u8]) -> Option<i64> {
+        match self {
+            Self::Held {
+                revision,
+                value: held,
+            } if **held == *value => Some(*revision),
+            _ => None,
+        }
+    }
+}
+
+/// The owner's end of a key.
+#[derive(Debug)]
+pub struct Holder {
+    intent: watch::Sender<Intent>,
+    tenure: watch::Receiver<Tenure>,
+    task: JoinHandle<()>,
+}
+
+/// Starts the task that keeps `key` as intended; at first nothing is intended.
+///
+/// `ttl` is how long the key outlives a dead process, rounded up to whole seconds.
+/// `nonce` names this process in the values that it will intend.
+///
+/// Dropping the holder ends the task and leaves the key to expire.
+#[must_use]
+pub fn hold(cluster: Cluster, key: String, nonce: Nonce, ttl: Duration) -> Holder {
+    let (intent, intents) = watch::channel(Intent::Absent { goodbye: None });
+    let (tenures, tenure) = watch::channel(Tenure::Absent);
+    let tenant = Tenant {
+        cluster,
+        key: key.into_bytes(),
+        ttl,
+        intents,
+        tenures,
+        claim: Claim::new(nonce),
+        lease: None,
+        seen: Seen::Unknown,
+        failing: false,
+    };
+    Holder {
+        intent,
+        tenure,
+        task: tokio::spawn(tenant.run()),
+    }
+}
+
+impl Holder {
+    /// States what is wanted from now on.
+    pub fn set(&self, intent: Intent) {
+        self.intent.send_if_modified(|current| {
+            let changed = *current != intent;
+            *current = intent;
+            changed
+        });
+    }
+
+    /// The reports.
+    #[must_use]
+    pub fn tenure(&self) -> watch::Receiver<Tenure> {
+        self.tenure.clone()
+    }
+
+    /// Waits until etcd confirms `value`, and gives the revision; `None` when deposed.
+    pub async fn confirmed(&self, value: &[u8]) -> Option<i64> {
+        let mut tenure = self.tenure();
+        let settled =
+            |t: &Tenure| t.revision_of(value).is_some() || matches!(t, Tenure::Deposed { .. });
+        let reached = tenure.wait_for(settled).await.ok()?;
+        reached.revision_of(value)
+    }
+
+    /// Takes the key away and ends the task, waiting `within` at most. Whatever is still in etcd then
+    /// goes with the lease.
+    pub async fn release(mut self, within: Duration) {
+        let absent = Intent::Absent { goodbye: None };
+        self.intent.send_if_modified(|current| {
+            let present = matches!(current, Intent::Present(_));
+            if present {
+                *current = absent;
+            }
+            present
+        });
+        drop(self.intent);
+        if timeout(within, &mut self.task).await.is_err() {
+            self.task.abort();
+            info!("etcd does not answer; what is left there goes when its lease ends");
+        }
+    }
+}
+
+/// A lease that etcd has granted.
+#[derive(Debug, Clone, Copy)]
+struct Lease {
+    id: i64,
+    /// As granted: etcd may give more than was asked.
+    ttl: Duration,
+    /// Until then etcd keeps it, whatever happens.
+    until: Instant,
+}
+
+/// What stands under the key as far as this process has seen.
+#[derive(Debug)]
+enum Seen {
+    /// It must be asked.
+    Unknown,
+    /// So it was, by the newest answer.
+    Known(Option<Entry>),
+}
+
+/// How the pursuit of a wish ended.
+#[derive(Debug)]
+enum Ended {
+    /// The owner dropped its end: the lease is left to run out.
+    Abandoned,
+    /// The key is gone, as wanted.
+    Absent,
+    /// A newer claimant has it.
+    Deposed(String),
+}
+
+struct Tenant {
+    cluster: Cluster,
+    key: Vec<u8>,
+    ttl: Duration,
+    intents: watch::Receiver<Intent>,
+    tenures: watch::Sender<Tenure>,
+    claim: Claim,
+    lease: Option<Lease>,
+    seen: Seen,
+    failing: bool,
+}
+
+impl Tenant {
+    async fn run(mut self) {
+        loop {
+            let wanted = matches!(*self.intents.borrow_and_update(), Intent::Present(_));
+            if wanted {
+                match self.pursue().await {
+                    Ended::Absent => self.report(Tenure::Absent),
+                    Ended::Abandoned => return,
+                    Ended::Deposed(by) => return self.report(Tenure::Deposed { by: by.into() }),
+                }
+            } else if self.intents.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// From the first wish for a value until the key is gone again.
+    async fn pursue(&mut self) -> Ended {
+        let mut watcher = Watcher::new(self.cluster.clone(), Range::Key(self.key.clone()));
+        let mut pace = self.cluster.pace();
+        self.seen = Seen::Unknown;
+        self.report_pending(None);
+        loop {
+            let error = match self.attempt(&mut watcher).await {
+                Ok(ended) => return ended,
+                Err(error) => error,
+            };
+            self.seen = Seen::Unknown;
+            if !self.failing {
+                // It worked until now.
+                pace.reset();
+            }
+            if error.is_lease_not_found() {
+                self.lost("etcd no longer knows the lease");
+            }
+            if self.has_nothing_to_take_away() {
+                return Ended::Absent;
+            }
+            self.note_failure(&error);
+            self.pause(pace.after_failure()).await;
+        }
+    }
+
+    /// Connects, makes the key right and keeps it so, until something fails.
+    async fn attempt(&mut self, watcher: &mut Watcher) -> Result<Ended, Error> {
+        let deadline = self.lease.map(|lease| lease.until);
+        let connecting = async {
+            let connection = self.cluster.connection().await?;
+            let settled = self.enter(&connection).await;
+            settled
+                .map(|(keepalive, ended)| (connection.clone(), keepalive, ended))
+                .inspect_err(|error| self.cluster.failed(&connection, error))
+        };
+        let entered = match deadline {
+            Some(deadline) => timeout_at(deadline, connecting).await,
+            None => Ok(connecting.await),
+        };
+        let Ok(entered) = entered else {
+            return Err(self.expired());
+        };
+        let (connection, mut keepalive, ended) = entered?;
+        if let Some(ended) = ended {
+            return Ok(ended);
+        }
+        self.note_success();
+        let kept = self.keep(&connection, &mut keepalive, watcher).await;
+        kept.inspect_err(|error| self.cluster.failed(&connection, error))
+    }
+
+    /// Has a living lease and a right key at the end, or an end of the pursuit.
+    async fn enter(
+        &mut self,
+        connection: &Connection,
+    ) -> Result<(Keepalive, Option<Ended>), Error> {
+        let lease = match self.lease {
+            Some(lease) => lease,
+            None => self.grant(connection).await?,
+        };
+        let (keepalive, until) = Keepalive::open(connection, lease.id, lease.ttl).await?;
+        self.lease = Some(Lease { until, ..lease });
+        let ended = self.settle(connection, lease.id).await?;
+        Ok((keepalive, ended))
+    }
+
+    async fn keep(
+        &mut self,
+        connection: &Connection,
+        keepalive: &mut Keepalive,
+        watcher: &mut Watcher,
+    ) -> Result<Ended, Error> {
+        loop {
+            tokio::select! {
+                until = keepalive.next() => {
+                    let until = until?;
+                    if let Some(lease) = &mut self.lease {
+                        lease.until = until;
+                    }
+                    continue;
+                }
+                update = watcher.next() => {
+                    if !self.saw(update) {
+                        continue;
+                    }
+                }
+                changed = self.intents.changed() => {
+                    if changed.is_err() {
+                        return Ok(Ended::Abandoned);
+                    }
+                }
+            }
+            if let Some(ended) = self.settle(connection, keepalive.lease()).await? {
+                return Ok(ended);
+            }
+        }
+    }
+
+    async fn grant(&mut self, connection: &Connection) -> Result<Lease, Error> {
+        let asked_at = Instant::now();
+        let seconds = self.ttl.as_secs() + u64::from(self.ttl.subsec_nanos() > 0);
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        let mut client = connection.leases();
+        let granted = connection
+            .call(async move { client.grant(seconds, None).await })
+            .await?;
+        let ttl = Duration::from_secs(granted.ttl().max(1).unsigned_abs());
+        let lease = Lease {
+            id: granted.id(),
+            ttl,
+            until: asked_at + ttl,
+        };
+        self.claim.leased(lease.id);
+        self.lease = Some(lease);
+        Ok(lease)
+    }
+
+    /// Does what is needed until the key is as intended.
+    async fn settle(
+        &mut self,
+        connection: &Connection,
+        lease: i64,
+    ) -> Result<Option<Ended>, Error> {
+        loop {
+            let seen = self.look(connection).await?;
+            let intent = self.intents.borrow_and_update().clone();
+            let value = match intent {
+                Intent::Present(value) => value,
+                Intent::Absent { goodbye } => {
+                    match self.say_goodbye(connection, lease, seen, goodbye).await? {
+                        Some(ended) => return Ok(Some(ended)),
+                        None => continue,
+                    }
+                }
+            };
+            match self.claim.decide(seen.as_ref(), &value, lease) {
+                Move::Done { revision } => {
+                    self.report(Tenure::Held { revision, value });
+                    return Ok(None);
+                }
+                Move::Yield { to } => return Ok(Some(Ended::Deposed(to))),
+                Move::Write {
+                    unless_changed_since,
+                } => {
+                    self.note_healing(seen.as_ref(), &value);
+                    self.write(connection, lease, unless_changed_since, seen, &value)
+                        .await?;
+                }
+            }
+        }
+    }
+
+    /// Takes the key away. `None` when the key turned out to have changed meanwhile.
+    async fn say_goodbye(
+        &mut self,
+        connection: &Connection,
+        lease: i64,
+        seen: Option<Entry>,
+        goodbye: Option<Arc<[u8]>>,
+    ) -> Result<Option<Ended>, Error> {
+        if let Some(by) = seen.as_ref().and_then(|entry| self.claim.successor(entry)) {
+            return Ok(Some(Ended::Deposed(by)));
+        }
+        let ours = seen.filter(|entry| self.claim.is_ours(entry));
+        if let (Some(entry), Some(goodbye)) = (ours, goodbye)
+            && *entry.value != *goodbye
+        {
+            let unless_changed_since = entry.mod_revision;
+            self.write(
+                connection,
+                lease,
+                unless_changed_since,
+                Some(entry),
+                &goodbye,
+            )
+            .await?;
+            return Ok(None);
+        }
+        self.revoke(connection, lease).await?;
+        Ok(Some(Ended::Absent))
+    }
+
+    /// Deletes the key together with its lease: only what still hangs on this process's own lease goes.
+    async fn revoke(&mut self, connection: &Connection, lease: i64) -> Result<(), Error> {
+        let mut client = connection.leases();
+        let revoked = connection
+            .call(async move { client.revoke(lease).await })
+            .await;
+        match revoked {
+            Err(error) if !error.is_lease_not_found() => Err(error),
+            _ => {
+                self.lease = None;
+                self.seen = Seen::Unknown;
+                Ok(())
+            }
+        }
+    }
+
+    /// What stands under the key: as seen last, or asked now.
+    async fn look(&mut self, connection: &Connection) -> Result<Option<Entry>, Error> {
+        if let Seen::Known(entry) = &self.seen {
+            return Ok(entry.clone());
+        }
+        let (mut client, key) = (connection.kv(), self.key.clone());
+        let answer = connection
+            .call(async move { client.get(key, Some(GetOptions::new())).await })
+            .await?;
+        let entry = answer.kvs().first().map(Entry::from_kv);
+        self.seen = Seen::Known(entry.clone());
+        Ok(entry)
+    }
+
+    /// Writes `value` if the key was not changed since; either way what stands there is seen then.
+    async fn write(
+        &mut self,
+        connection: &Connection,
+        lease: i64,
+        unless_changed_since: i64,
+        seen: Option<Entry>,
+        value: &Arc<[u8]>,
+    ) -> Result<(), Error> {
+        self.claim.attempting(seen.as_ref());
+        // Until the answer is here, nobody knows.
+        self.seen = Seen::Unknown;
+        let key = || self.key.clone();
+        let options = PutOptions::new().with_lease(lease);
+        let txn = Txn::new()
+            .when([Compare::mod_revision(
+                key(),
+                CompareOp::Equal,
+                unless_changed_since,
+            )])
+            .and_then([TxnOp::put(key(), value.to_vec(), Some(options))])
+            .or_else([TxnOp::get(key(), None)]);
+        let mut client = connection.kv();
+        let answer = connection
+            .call(async move { client.txn(txn).await })
+            .await?;
+        if answer.succeeded() {
+            let header = answer.header();
+            let mod_revision = header
+                .ok_or_else(|| connection.incomplete("a header"))?
+                .revision();
+            self.seen = Seen::Known(Some(Entry {
+                key: self.key.clone(),
+                value: value.to_vec(),
+                mod_revision,
+                lease,
+            }));
+        } else if let Some(TxnOpResponse::Get(get)) = answer.op_responses().into_iter().next() {
+            self.seen = Seen::Known(get.kvs().first().map(Entry::from_kv));
+        }
+        Ok(())
+    }
+
+    /// Takes in what the watch tells; says whether it is news.
+    fn saw(&mut self, update: Update) -> bool {
+        let entry = match update {
+            Update::Listed { entries, .. } => entries.into_iter().next(),
+            Update::Changed { changes, .. } => {
+                let Some(newest) = changes.into_iter().max_by_key(Change::revision) else {
+                    return false;
+                };
+                if matches!(&self.seen, Seen::Known(Some(entry)) if newest.revision() <= entry.mod_revision)
+                {
+                    return false;
+                }
+                match newest {
+                    Change::Put(entry) => Some(entry),
+                    Change::Deleted { .. } => None,
+                }
+            }
+        };
+        if matches!(&self.seen, Seen::Known(seen) if *seen == entry) {
+            return false;
+        }
+        self.seen = Seen::Known(entry);
+        true
+    }
+
+    /// Sleeps, but not beyond the end of the lease.
+    async fn pause(&self, delay: Duration) {
+        let mut until = Instant::now() + delay;
+        if let Some(lease) = self.lease {
+            until = until.min(lease.until);
+        }
+        sleep_until(until).await;
+    }
+
+    /// The lease can no longer be vouched for: etcd was not heard for as long as it lasts.
+    fn expired(&mut self) -> Error {
+        let ttl = self.lease.map_or(self.ttl, |lease| lease.ttl);
+        self.lost("etcd was not heard for as long as the lease lasts");
+        Error::Silent {
+            endpoint: "every endpoint".to_owned(),
+            after: ttl,
+        }
+    }
+
+    fn lost(&mut self, why: &str) {
+        if self.lease.take().is_some() {
+            warn!(
+                "{why}: {} counts as gone; announcing again",
+                self.key_name()
+            );
+        }
+        self.report_pending(Some(why.into()));
+    }
+
+    /// Whether the owner wants nothing and nothing can be left: then no further attempt is needed.
+    fn has_nothing_to_take_away(&self) -> bool {
+        let wants_nothing = matches!(*self.intents.borrow(), Intent::Absent { .. });
+        let over = self.lease.is_none_or(|lease| lease.until <= Instant::now());
+        wants_nothing && over
+    }
+
+    fn note_healing(&self, seen: Option<&Entry>, value: &Arc<[u8]>) {
+        if self.tenures.borrow().revision_of(value).is_some() {
+            let what = if seen.is_some() {
+                "overwritten"
+            } else {
+                "deleted"
+            };
+            warn!(
+                "{} was {what} by somebody else; announcing it again",
+                self.key_name()
+            );
+            self.report_pending(Some(what.into()));
+        }
+    }
+
+    fn note_failure(&mut self, error: &Error) {
+        if std::mem::replace(&mut self.failing, true) {
+            debug!(%error, "etcd still fails");
+        } else {
+            warn!(%error, "cannot keep {} in etcd; trying again until it works", self.key_name());
+        }
+        if !matches!(*self.tenures.borrow(), Tenure::Held { .. }) {
+            self.report_pending(Some(error.to_string().into()));
+        }
+    }
+
+    fn note_success(&mut self) {
+        if std::mem::take(&mut self.failing) {
+            info!("{} is kept in etcd again", self.key_name());
+        }
+    }
+
+    fn key_name(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.key)
+    }
+
+    fn report_pending(&self, error: Option<Arc<str>>) {
+        self.report(Tenure::Pending { error });
+    }
+
+    fn report(&self, tenure: Tenure) {
+        self.tenures.send_if_modified(|current| {
+            let changed = *current != tenure;
+            *current = tenure;
+            changed
+        });
+    }
+}
