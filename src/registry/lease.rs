@@ -133,16 +133,9 @@ impl Holder {
     }
 
     /// Takes the key away and ends the task, waiting `within` at most. Whatever is still in etcd then
-    /// goes with the lease.
-    pub async fn release(mut self, within: Duration) {
-        let absent = Intent::Absent { goodbye: None };
-        self.intent.send_if_modified(|current| {
-            let present = matches!(current, Intent::Present(_));
-            if present {
-                *current = absent;
-            }
-            present
-        });
+    /// goes with the lease. `goodbye` is written before the deletion, where it does not stand already.
+    pub async fn release(mut self, goodbye: Option<Arc<[u8]>>, within: Duration) {
+        self.set(Intent::Absent { goodbye });
         drop(self.intent);
         if timeout(within, &mut self.task).await.is_err() {
             self.task.abort();

@@ -1,0 +1,329 @@
+//! The announcer: one agent beside one backend.
+//!
+//! Verdicts of the probe go through the gate into a phase; the phase says what is to stand in etcd; the
+//! lease task makes it so and reports back. On the way out the order is: say *draining*, wait until every
+//! pusher has let go, then delete.
+
+mod leave;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use crate::gate::{Gate, Health};
+use crate::notify;
+use crate::phase::{OnFailure, Phase, Wish};
+use crate::probe::{self, Probe, Verdict};
+use crate::record::{Format, InstanceId, MetaPrefix, Nonce, Prefix, PusherId, Record, State};
+use crate::registry::client::Cluster;
+use crate::registry::lease::{self, Holder, Intent, Tenure};
+use crate::registry::pushers::{self, Applied};
+use crate::stop::Stop;
+
+/// What to announce, and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which instance of which service.
+    pub id: InstanceId,
+    /// What is known of it; state, nonce and since are filled in by the announcer.
+    pub record: Record,
+    /// How the record is written.
+    pub format: Format,
+    /// Where records lie.
+    pub prefix: Prefix,
+    /// Where pushers tell what they have applied.
+    pub meta: MetaPrefix,
+    /// All must pass. Without any the record is kept unconditionally.
+    pub probes: Vec<Probe>,
+    /// How often they are asked.
+    pub pace: probe::Pace,
+    /// Passes in a row until the backend counts as up.
+    pub rise: u32,
+    /// Failures in a row until it counts as down.
+    pub fall: u32,
+    /// What happens to the record then.
+    pub on_failure: OnFailure,
+    /// How long the record outlives a killed announcer.
+    pub ttl: Duration,
+    /// What must have happened before systemd is told that the service is up.
+    pub ready: Ready,
+    /// How long leaving waits for the pushers at most.
+    pub drain_timeout: Duration,
+    /// How much longer it waits after they have let go.
+    pub linger: Duration,
+}
+
+/// When the announcer counts as started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ready {
+    /// etcd has confirmed the record.
+    #[default]
+    Announced,
+    /// At least one live pusher routes the service, and all that do have applied the record.
+    Routed,
+}
+
+/// How the announcer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was asked to and left in good order.
+    Left,
+    /// A newer announcer has the record.
+    Deposed {
+        /// Who, in words.
+        by: Arc<str>,
+    },
+}
+
+impl Settings {
+    /// How long it takes at most until a backend that dies is known to be down; `None` without probes.
+    #[must_use]
+    pub fn detection_bound(&self) -> Option<Duration> {
+        let rounds = self.pace.interval * self.fall;
+        (!self.probes.is_empty()).then(|| rounds + self.pace.timeout)
+    }
+
+    /// The bounds that these settings promise, in words.
+    #[must_use]
+    pub fn bounds(&self) -> String {
+        let ttl = humantime::format_duration(self.ttl);
+        let killed = format!("the record outlives a killed announcer by at most {ttl}");
+        match self.detection_bound() {
+            Some(bound) => {
+                let bound = humantime::format_duration(bound);
+                format!("a dead backend is noticed within {bound}; {killed}")
+            }
+            None => format!("no probe: the record says nothing about the backend; {killed}"),
+        }
+    }
+}
+
+/// Announces until asked to stop or deposed. Never gives up on etcd.
+pub async fn run(settings: Settings, cluster: Cluster, stop: Stop) -> Outcome {
+    info!(
+        "announcing {} at {} as {}",
+        settings.id,
+        settings.record.address(),
+        settings.prefix.key(&settings.id),
+    );
+    info!("{}", settings.bounds());
+    Agent::new(settings, cluster).run(stop).await
+}
+
+struct Agent {
+    settings: Settings,
+    holder: Holder,
+    tenure: watch::Receiver<Tenure>,
+    gate: Gate,
+    phase: Phase,
+    /// The reason of the newest failure, for people.
+    reason: Option<String>,
+    pushers: pushers::Watch,
+    /// The pushers that leaving still waits for.
+    waiting_for: Vec<PusherId>,
+    readiness: Readiness,
+}
+
+/// How far the start has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readiness {
+    /// The record is not confirmed.
+    Unconfirmed,
+    /// It is, at this revision, and the pushers are waited for.
+    Confirmed(i64),
+    /// systemd was told.
+    Told,
+}
+
+/// What to do next.
+enum Event {
+    Leave,
+    Verdict(Verdict),
+    Tenure,
+    Routed,
+}
+
+impl Agent {
+    fn new(mut settings: Settings, cluster: Cluster) -> Self {
+        let nonce = Nonce::fresh();
+        settings.record.nonce = Some(nonce.clone());
+        settings.record.since = Some(now());
+        let key = settings.prefix.key(&settings.id);
+        let holder = lease::hold(cluster.clone(), key, nonce, settings.ttl);
+        Self {
+            tenure: holder.tenure(),
+            holder,
+            gate: Gate::new(settings.rise, settings.fall),
+            phase: Phase::Starting,
+            reason: None,
+            pushers: pushers::Watch::new(cluster, settings.meta.clone()),
+            waiting_for: Vec::new(),
+            readiness: Readiness::Unconfirmed,
+            settings,
+        }
+    }
+
+    async fn run(mut self, mut stop: Stop) -> Outcome {
+        let mut verdicts = self.start_probing();
+        loop {
+            match self.next_event(&mut stop, &mut verdicts).await {
+                Event::Leave => return self.leave(stop).await,
+                Event::Verdict(verdict) => self.judge(verdict),
+                Event::Routed => self.tell_ready(),
+                Event::Tenure => {
+                    let tenure = self.tenure.borrow_and_update().clone();
+                    if let Tenure::Deposed { by } = tenure {
+                        return deposed(&self.settings, by);
+                    }
+                    self.note(&tenure);
+                }
+            }
+            notify::status(&self.status());
+        }
+    }
+
+    /// Without probes the backend counts as up from the start.
+    fn start_probing(&mut self) -> mpsc::Receiver<Verdict> {
+        let (sender, verdicts) = mpsc::channel(1);
+        if self.settings.probes.is_empty() {
+            self.enter(Phase::Serving);
+            // Kept open for ever: nobody will send a verdict.
+            tokio::spawn(async move { sender.closed().await });
+        } else {
+            let (probes, pace) = (self.settings.probes.clone(), self.settings.pace.clone());
+            tokio::spawn(probe::run(probes, pace, sender));
+        }
+        verdicts
+    }
+
+    async fn next_event(
+        &mut self,
+        stop: &mut Stop,
+        verdicts: &mut mpsc::Receiver<Verdict>,
+    ) -> Event {
+        let (waiting, confirmed) = match self.readiness {
+            Readiness::Confirmed(revision) => (true, revision),
+            _ => (false, 0),
+        };
+        let service = &self.settings.id.service;
+        let by_all = |applied: &Applied| *applied == Applied::ByAll;
+        tokio::select! {
+            biased;
+            () = stop.leave() => Event::Leave,
+            Ok(()) = self.tenure.changed() => Event::Tenure,
+            Some(verdict) = verdicts.recv() => Event::Verdict(verdict),
+            () = self.pushers.until(service, confirmed, by_all), if waiting => Event::Routed,
+        }
+    }
+
+    fn judge(&mut self, verdict: Verdict) {
+        let changed = self.gate.observe(verdict.is_ok());
+        self.reason = verdict.err().map(|failure| failure.to_string());
+        match (changed, &self.reason) {
+            (Some(Health::Up), _) => info!("{} passes its probes", self.settings.id),
+            (Some(Health::Down), Some(reason)) => {
+                let fall = self.settings.fall;
+                warn!(
+                    "{} failed {fall} times in a row: {reason}",
+                    self.settings.id
+                );
+            }
+            (None, Some(reason)) => tracing::debug!("probe failed: {reason}"),
+            _ => {}
+        }
+        if let Some(health) = changed {
+            self.enter(self.phase.after(health));
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        let intent = match phase.wish(self.settings.on_failure) {
+            Wish::Record(state) => Intent::Present(self.value(state)),
+            Wish::Nothing(state) => Intent::Absent {
+                goodbye: Some(self.value(state)),
+            },
+        };
+        self.holder.set(intent);
+    }
+
+    /// The bytes of the record in `state`.
+    fn value(&self, state: State) -> Arc<[u8]> {
+        let record = self.settings.record.with_state(state);
+        record.encode(self.settings.format).into()
+    }
+
+    fn note(&mut self, tenure: &Tenure) {
+        match tenure {
+            Tenure::Held { revision, .. } => {
+                let state = match self.phase {
+                    Phase::Failing => "marked down",
+                    _ => "announced",
+                };
+                info!("{} is {state} (etcd revision {revision})", self.settings.id);
+                self.confirmed(*revision);
+            }
+            Tenure::Absent => info!("{} is withdrawn", self.settings.id),
+            // The lease task has said what is wrong.
+            Tenure::Pending { .. } | Tenure::Deposed { .. } => {}
+        }
+    }
+
+    fn confirmed(&mut self, revision: i64) {
+        match (self.readiness, self.settings.ready) {
+            (Readiness::Told, _) => {}
+            (_, Ready::Announced) => self.tell_ready(),
+            (_, Ready::Routed) => self.readiness = Readiness::Confirmed(revision),
+        }
+    }
+
+    fn tell_ready(&mut self) {
+        if self.settings.ready == Ready::Routed {
+            info!("{} is routed by every pusher", self.settings.id);
+        }
+        self.readiness = Readiness::Told;
+        notify::ready();
+    }
+
+    /// The phase and the reason, in words.
+    fn status(&self) -> String {
+        let announced = match &*self.tenure.borrow() {
+            Tenure::Held { revision, .. } => format!("announced at revision {revision}"),
+            Tenure::Absent => "not announced".to_owned(),
+            Tenure::Pending { error: None } => "waiting for etcd".to_owned(),
+            Tenure::Pending { error: Some(error) } => format!("waiting for etcd: {error}"),
+            Tenure::Deposed { by } => format!("deposed by {by}"),
+        };
+        let waiting = match self.readiness {
+            Readiness::Confirmed(_) => ", waiting to be routed",
+            _ => "",
+        };
+        let (against, needed) = self.gate.progress();
+        let health = match (self.phase, &self.reason) {
+            (Phase::Starting | Phase::Failing, Some(reason)) => format!("down: {reason}"),
+            (Phase::Starting | Phase::Failing, None) => {
+                format!("down, {against} of {needed} passes")
+            }
+            (Phase::Serving, Some(reason)) => {
+                format!("up, {against} of {needed} failures: {reason}")
+            }
+            (Phase::Serving, None) => "up".to_owned(),
+            (Phase::Leaving, _) => "leaving".to_owned(),
+        };
+        format!("{health}; {announced}{waiting}")
+    }
+}
+
+/// The time in whole milliseconds: finer ones only make the record longer.
+fn now() -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+fn deposed(settings: &Settings, by: Arc<str>) -> Outcome {
+    warn!("{} was taken over by {by}; leaving it alone", settings.id);
+    notify::status(&format!("deposed by {by}"));
+    Outcome::Deposed { by }
+}

@@ -1,0 +1,132 @@
+//! Leaving in good order: draining, then gone.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{info, warn};
+
+use super::{Agent, Outcome, deposed};
+use crate::notify;
+use crate::phase::{Phase, Wish};
+use crate::record::State;
+use crate::registry::client::CALL_TIMEOUT;
+use crate::registry::lease::{Intent, Tenure};
+use crate::registry::pushers::Applied;
+use crate::stop::Stop;
+
+/// How waiting for the pushers ended.
+enum Drained {
+    /// No pusher sends anything new, and none has a request under way.
+    Yes,
+    /// There is no pusher to wait for.
+    NoPusher,
+    /// A newer announcer took the record meanwhile.
+    Deposed,
+}
+
+impl Agent {
+    /// Goes through the steps of leaving. A second request to stop skips all waiting but for etcd's
+    /// answer to the deletion.
+    pub(super) async fn leave(mut self, mut stop: Stop) -> Outcome {
+        notify::stopping();
+        let announced = self.is_announced();
+        let goodbye = self.value(State::Draining);
+        let can_drain = goodbye != self.value(State::Up);
+        self.phase = Phase::Leaving;
+        if announced && can_drain {
+            notify::status("draining");
+            or_hurry(&mut stop, self.drain_and_linger()).await;
+        }
+        self.holder.release(Some(goodbye), CALL_TIMEOUT).await;
+        if let Tenure::Deposed { by } = &*self.tenure.borrow() {
+            return deposed(&self.settings, by.clone());
+        }
+        info!("{} is gone", self.settings.id);
+        if announced && !can_drain {
+            // A plain record cannot say that it drains: its deletion is what starts the draining.
+            or_hurry(&mut stop, sleep(self.settings.linger)).await;
+        }
+        Outcome::Left
+    }
+
+    /// Whether etcd holds a record that somebody may send traffic to.
+    fn is_announced(&self) -> bool {
+        let wanted = matches!(self.phase.wish(self.settings.on_failure), Wish::Record(_));
+        wanted && matches!(*self.tenure.borrow(), Tenure::Held { .. })
+    }
+
+    async fn drain_and_linger(&mut self) {
+        let limit = self.settings.drain_timeout;
+        let started = Instant::now();
+        let waited = timeout_at(started + limit, self.until_drained()).await;
+        let id = &self.settings.id;
+        match waited {
+            Ok(Drained::Deposed) => return,
+            Ok(Drained::Yes) => {
+                info!(
+                    "{id} is drained everywhere after {}",
+                    rounded(started.elapsed())
+                );
+            }
+            Ok(Drained::NoPusher) => info!("no pusher routes {}: nothing to wait for", id.service),
+            Err(_) if limit.is_zero() => {}
+            Err(_) => warn!(
+                "{id} is not drained after {}: {}",
+                rounded(limit),
+                self.hindrance()
+            ),
+        }
+        sleep(self.settings.linger).await;
+    }
+
+    async fn until_drained(&mut self) -> Drained {
+        let value = self.value(State::Draining);
+        self.holder.set(Intent::Present(value.clone()));
+        let Some(revision) = self.holder.confirmed(&value).await else {
+            return Drained::Deposed;
+        };
+        let service = &self.settings.id.service;
+        info!(
+            "{} is draining (etcd revision {revision})",
+            self.settings.id
+        );
+        self.waiting_for.clear();
+        let mut last = Applied::NoPusher;
+        let waiting_for = &mut self.waiting_for;
+        let enough = |applied: &Applied| {
+            last = applied.clone();
+            if let Applied::NotBy(pushers) = applied {
+                waiting_for.clone_from(pushers);
+            }
+            !matches!(applied, Applied::NotBy(_))
+        };
+        self.pushers.until(service, revision, enough).await;
+        match last {
+            Applied::ByAll => Drained::Yes,
+            _ => Drained::NoPusher,
+        }
+    }
+
+    /// What draining waited for in vain.
+    fn hindrance(&self) -> String {
+        if self.waiting_for.is_empty() {
+            return "etcd did not confirm it".to_owned();
+        }
+        let names: Vec<_> = self.waiting_for.iter().map(ToString::to_string).collect();
+        format!("not yet applied by {}", names.join(", "))
+    }
+}
+
+/// Waits for `steps`, or until asked to hurry.
+async fn or_hurry(stop: &mut Stop, steps: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = stop.hurry() => warn!("asked again to stop: not waiting any longer"),
+        () = steps => {}
+    }
+}
+
+fn rounded(time: Duration) -> humantime::FormattedDuration {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    humantime::format_duration(Duration::from_millis(millis))
+}

@@ -1,0 +1,568 @@
+//! `sidekick announce`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Exit, Mistakes, etcd};
+use crate::announce::{self, Outcome, Ready, Settings};
+use crate::phase::OnFailure;
+use crate::probe::{HttpProbe, Pace, Probe, StatusRange};
+use crate::record::{Address, Endpoint, Format, Host, InstanceId, Protocol, Record};
+use crate::stop;
+
+/// etcd grants no shorter lease with its usual settings.
+const MIN_TTL: Duration = Duration::from_secs(2);
+/// etcd accepts no longer one.
+const MAX_TTL: Duration = Duration::from_secs(9_000_000_000);
+
+/// Announces one backend for as long as it works.
+///
+/// Example: sidekick announce website/nginx1 10.0.0.5:8080/52c7248a14 --probe /health
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    /// Which instance of which service.
+    #[arg(value_name = "SERVICE/INSTANCE", env = "SIDEKICK_INSTANCE")]
+    id: Option<String>,
+    /// Where clients reach it, and what runs there.
+    #[arg(value_name = "HOST:PORT[/VERSION]", env = "SIDEKICK_ADDRESS")]
+    address: Option<String>,
+
+    /// What must work: a path (/health, asked at the announced address), http://…, https://… or
+    /// tcp://HOST:PORT. May be given several times: all must pass. Without it the record is kept unconditionally.
+    #[arg(
+        long,
+        value_name = "PROBE",
+        env = "SIDEKICK_PROBE",
+        help_heading = "Probe"
+    )]
+    probe: Vec<String>,
+    /// Between two rounds, ±10 % (Kubernetes: periodSeconds).
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "2s",
+        env = "SIDEKICK_INTERVAL",
+        help_heading = "Probe"
+    )]
+    interval: String,
+    /// For one attempt; below the interval (timeoutSeconds).
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1s",
+        env = "SIDEKICK_TIMEOUT",
+        help_heading = "Probe"
+    )]
+    timeout: String,
+    /// Passes in a row until the backend is up; it starts down (successThreshold).
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "2",
+        env = "SIDEKICK_RISE",
+        help_heading = "Probe"
+    )]
+    rise: String,
+    /// Failures in a row until it is down (failureThreshold).
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "3",
+        env = "SIDEKICK_FALL",
+        help_heading = "Probe"
+    )]
+    fall: String,
+    /// Before the first attempt (initialDelaySeconds).
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "0s",
+        env = "SIDEKICK_GRACE",
+        help_heading = "Probe"
+    )]
+    grace: String,
+    /// HTTP status codes that pass: 200-399, or a list such as 200,204.
+    #[arg(
+        long,
+        value_name = "CODES",
+        default_value = "200-399",
+        env = "SIDEKICK_EXPECT_STATUS",
+        help_heading = "Probe"
+    )]
+    expect_status: String,
+
+    /// What happens to the record of a backend that fails: withdraw it, or mark it as down.
+    #[arg(
+        long,
+        value_name = "ACTION",
+        default_value = "withdraw",
+        env = "SIDEKICK_ON_FAILURE",
+        help_heading = "Record"
+    )]
+    on_failure: String,
+    /// How long the record outlives a killed announcer.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "15s",
+        env = "SIDEKICK_TTL",
+        help_heading = "Record"
+    )]
+    ttl: String,
+    /// How the value is written: json, or plain (HOST:PORT).
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "json",
+        env = "SIDEKICK_FORMAT",
+        help_heading = "Record"
+    )]
+    format: String,
+    /// Share of the traffic, 0 to 65535; absent counts as 1.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SIDEKICK_WEIGHT",
+        help_heading = "Record"
+    )]
+    weight: Option<String>,
+    /// A free label; may be given several times, or as a list with commas.
+    #[arg(
+        long,
+        value_name = "TAG",
+        value_delimiter = ',',
+        env = "SIDEKICK_TAG",
+        help_heading = "Record"
+    )]
+    tag: Vec<String>,
+    /// A free pair; may be given several times, or as a list with commas.
+    #[arg(
+        long,
+        value_name = "NAME=VALUE",
+        value_delimiter = ',',
+        env = "SIDEKICK_META",
+        help_heading = "Record"
+    )]
+    meta: Vec<String>,
+    /// tcp or udp.
+    #[arg(
+        long,
+        value_name = "PROTOCOL",
+        default_value = "tcp",
+        env = "SIDEKICK_PROTOCOL",
+        help_heading = "Record"
+    )]
+    protocol: String,
+    /// Allows addresses that only this host can reach.
+    #[arg(long, env = "SIDEKICK_ALLOW_LOOPBACK", help_heading = "Record")]
+    allow_loopback: bool,
+
+    /// When systemd is told that the service is up: announced (etcd has the record) or routed (every load
+    /// balancer sends it traffic).
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "announced",
+        env = "SIDEKICK_READY",
+        help_heading = "Start and stop"
+    )]
+    ready: String,
+    /// How long stopping waits at most until every load balancer has let go.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10s",
+        env = "SIDEKICK_DRAIN_TIMEOUT",
+        help_heading = "Start and stop"
+    )]
+    drain_timeout: String,
+    /// How much longer it waits then.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "0s",
+        env = "SIDEKICK_LINGER",
+        help_heading = "Start and stop"
+    )]
+    linger: String,
+
+    #[command(flatten)]
+    etcd: etcd::Args,
+}
+
+impl Args {
+    pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let settings = self.settings(&mut mistakes);
+        let cluster = self.etcd.cluster(&mut mistakes);
+        let (settings, cluster) = mistakes.none_or(settings.zip(cluster))?;
+        let stop = stop::on_signals()?;
+        Ok(match announce::run(settings, cluster, stop).await {
+            Outcome::Left => Exit::Done,
+            Outcome::Deposed { .. } => Exit::Deposed,
+        })
+    }
+
+    fn settings(&self, mistakes: &mut Mistakes) -> Option<Settings> {
+        // Everything is looked at before the first `?`, so that one run reports every mistake.
+        let id: Option<InstanceId> = mistakes
+            .required("SERVICE/INSTANCE", self.id.as_deref())
+            .and_then(|text| mistakes.parse("SERVICE/INSTANCE", text));
+        let record = self.record(mistakes);
+        let prefixes = self.etcd.prefixes(mistakes);
+        let probes = self.probes(mistakes, record.as_ref().map(|record| &record.endpoint));
+        let pace = self.pace(mistakes);
+        let rise = count(mistakes, "--rise", &self.rise);
+        let fall = count(mistakes, "--fall", &self.fall);
+        let format = self.format(mistakes);
+        let on_failure = self.on_failure(mistakes);
+        let ttl = self.ttl(mistakes);
+        let ready = self.ready(mistakes);
+        let drain_timeout = mistakes.duration("--drain-timeout", &self.drain_timeout);
+        let linger = mistakes.duration("--linger", &self.linger);
+        if format == Some(Format::Plain) {
+            self.refuse_what_plain_cannot_say(mistakes);
+        }
+        let (prefix, meta) = prefixes?;
+        Some(Settings {
+            id: id?,
+            record: record?,
+            format: format?,
+            prefix,
+            meta,
+            probes: probes?,
+            pace: pace?,
+            rise: rise?,
+            fall: fall?,
+            on_failure: on_failure?,
+            ttl: ttl?,
+            ready: ready?,
+            drain_timeout: drain_timeout?,
+            linger: linger?,
+        })
+    }
+
+    fn record(&self, mistakes: &mut Mistakes) -> Option<Record> {
+        let place = "HOST:PORT[/VERSION]";
+        let address: Option<Address> = mistakes
+            .required(place, self.address.as_deref())
+            .and_then(|text| mistakes.parse(place, text));
+        let weight = match &self.weight {
+            Some(text) => match text.parse::<u16>() {
+                Ok(weight) => Some(weight),
+                Err(_) => {
+                    mistakes.add(format!(
+                        "--weight {text:?}: expected a number from 0 to 65535"
+                    ));
+                    None
+                }
+            },
+            None => None,
+        };
+        let protocol: Option<Protocol> = mistakes.parse("--protocol", &self.protocol);
+        let meta = self.meta(mistakes);
+        let address = address?;
+        if !self.allow_loopback
+            && let Some(why) = unreachable_from_elsewhere(&address.endpoint.host)
+        {
+            mistakes.add(format!(
+                "{} is {why}: no other host reaches it; give an address that load balancers can use, or --allow-loopback",
+                address.endpoint.host
+            ));
+        }
+        Some(Record {
+            version: address.version,
+            weight,
+            tags: self.tag.clone(),
+            meta,
+            protocol: protocol?,
+            ..Record::new(address.endpoint)
+        })
+    }
+
+    fn meta(&self, mistakes: &mut Mistakes) -> std::collections::BTreeMap<String, String> {
+        let mut meta = std::collections::BTreeMap::new();
+        for pair in &self.meta {
+            match pair.split_once('=') {
+                Some((name, value)) if !name.is_empty() => {
+                    meta.insert(name.to_owned(), value.to_owned());
+                }
+                _ => mistakes.add(format!("--meta {pair:?}: expected NAME=VALUE")),
+            }
+        }
+        meta
+    }
+
+    fn probes(&self, mistakes: &mut Mistakes, own: Option<&Endpoint>) -> Option<Vec<Probe>> {
+        let statuses = mistakes.parse("--expect-status", &self.expect_status);
+        let statuses: StatusRange = statuses.unwrap_or_default();
+        let probes = self.probe.iter().map(|text| {
+            let probe = probe(text, own, &statuses);
+            mistakes.check(&format!("--probe {text:?}"), probe)
+        });
+        // All are looked at, also behind one that is wrong.
+        let probes: Vec<_> = probes.collect();
+        probes.into_iter().collect()
+    }
+
+    fn pace(&self, mistakes: &mut Mistakes) -> Option<Pace> {
+        let interval = mistakes.duration("--interval", &self.interval);
+        let timeout = mistakes.duration("--timeout", &self.timeout);
+        let grace = mistakes.duration("--grace", &self.grace);
+        let (interval, timeout, grace) = (interval?, timeout?, grace?);
+        if timeout.is_zero() {
+            mistakes.add("--timeout 0s: no backend answers in no time");
+        }
+        if timeout >= interval {
+            mistakes.add(format!(
+                "--timeout {} must be below --interval {}, or one attempt runs into the next",
+                humantime::format_duration(timeout),
+                humantime::format_duration(interval),
+            ));
+        }
+        Some(Pace {
+            interval,
+            timeout,
+            grace,
+        })
+    }
+
+    fn format(&self, mistakes: &mut Mistakes) -> Option<Format> {
+        mistakes.parse("--format", &self.format)
+    }
+
+    fn on_failure(&self, mistakes: &mut Mistakes) -> Option<OnFailure> {
+        match self.on_failure.as_str() {
+            "withdraw" => Some(OnFailure::Withdraw),
+            "mark" => Some(OnFailure::Mark),
+            other => {
+                mistakes.add(format!("--on-failure {other:?}: expected withdraw or mark"));
+                None
+            }
+        }
+    }
+
+    fn ready(&self, mistakes: &mut Mistakes) -> Option<Ready> {
+        match self.ready.as_str() {
+            "announced" => Some(Ready::Announced),
+            "routed" => Some(Ready::Routed),
+            other => {
+                mistakes.add(format!("--ready {other:?}: expected announced or routed"));
+                None
+            }
+        }
+    }
+
+    fn ttl(&self, mistakes: &mut Mistakes) -> Option<Duration> {
+        let ttl = mistakes.duration("--ttl", &self.ttl)?;
+        if ttl < MIN_TTL {
+            mistakes.add(format!(
+                "--ttl {}: below {} there is no time for three heartbeats, and one lost packet would withdraw the record",
+                self.ttl,
+                humantime::format_duration(MIN_TTL)
+            ));
+        }
+        if ttl > MAX_TTL {
+            mistakes.add(format!(
+                "--ttl {}: longer than etcd keeps a lease",
+                self.ttl
+            ));
+        }
+        Some(ttl)
+    }
+
+    fn refuse_what_plain_cannot_say(&self, mistakes: &mut Mistakes) {
+        let given = [
+            ("--weight", self.weight.is_some()),
+            ("--tag", !self.tag.is_empty()),
+            ("--meta", !self.meta.is_empty()),
+            ("--on-failure mark", self.on_failure == "mark"),
+        ];
+        for (flag, _) in given.iter().filter(|(_, given)| *given) {
+            mistakes.add(format!(
+                "{flag}: a plain record is HOST:PORT and cannot say it; use --format json"
+            ));
+        }
+    }
+}
+
+fn count(mistakes: &mut Mistakes, flag: &str, text: &str) -> Option<u32> {
+    let count = text
+        .parse()
+        .ok()
+        .filter(|count| (1..=1_000).contains(count));
+    if count.is_none() {
+        mistakes.add(format!("{flag} {text:?}: expected a number from 1 to 1000"));
+    }
+    count
+}
+
+/// One `--probe`. A path needs the record's own address.
+fn probe(text: &str, own: Option<&Endpoint>, statuses: &StatusRange) -> Result<Probe, String> {
+    if text.starts_with('/') {
+        // Without an address there is another mistake already; the path is checked all the same.
+        let own = own.map_or_else(|| "host:80".to_owned(), ToString::to_string);
+        return http(&format!("http://{own}{text}"), statuses);
+    }
+    match text.split_once("://") {
+        Some(("http" | "https", _)) => http(text, statuses),
+        Some(("tcp", place)) => {
+            let place = place.parse().map_err(|error| format!("{error}"))?;
+            Ok(Probe::Tcp(place))
+        }
+        _ => Err(
+            "expected a path such as /health, http://…, https://… or tcp://HOST:PORT".to_owned(),
+        ),
+    }
+}
+
+fn http(url: &str, statuses: &StatusRange) -> Result<Probe, String> {
+    let probe = HttpProbe::new(url, statuses.clone())?;
+    Ok(Probe::Http(Arc::new(probe)))
+}
+
+/// What is wrong with a host that load balancers on other hosts are to connect to.
+fn unreachable_from_elsewhere(host: &Host) -> Option<&'static str> {
+    let ip = match host {
+        Host::Ip(ip) => ip.to_canonical(),
+        Host::Dns(name) => {
+            let name = name.as_str();
+            let local = name == "localhost" || name.ends_with(".localhost");
+            return local.then_some("a loopback name");
+        }
+    };
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    match ip {
+        ip if ip.is_loopback() => Some("a loopback address"),
+        ip if ip.is_unspecified() => Some("the unspecified address"),
+        _ if link_local => Some("a link-local address"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn mistakes(line: &[&str]) -> String {
+        let line = std::iter::once("announce").chain(line.iter().copied());
+        let args = Line::try_parse_from(line).unwrap().args;
+        let mut mistakes = Mistakes::default();
+        let settings = args.settings(&mut mistakes);
+        let result = mistakes.none_or(settings);
+        result.err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_good_command_line_has_no_mistakes() {
+        let line = ["website/nginx1", "10.0.0.5:8080/v1", "--probe", "/health"];
+        assert_eq!(mistakes(&line), "");
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once() {
+        let text = mistakes(&[
+            "website",
+            "127.0.0.1:80",
+            "--probe",
+            "ftp://x",
+            "--interval",
+            "1s",
+            "--timeout",
+            "3s",
+            "--rise",
+            "0",
+            "--ttl",
+            "1s",
+            "--weight",
+            "70000",
+            "--on-failure",
+            "panic",
+            "--ready",
+            "set",
+            "--format",
+            "xml",
+            "--expect-status",
+            "2xx",
+            "--meta",
+            "novalue",
+            "--prefix",
+            "services",
+        ]);
+        for part in [
+            "SERVICE/INSTANCE",
+            "loopback",
+            "--probe",
+            "--timeout 3s must be below",
+            "--rise",
+            "--ttl 1s",
+            "--weight",
+            "--on-failure",
+            "--ready",
+            "--format",
+            "--expect-status",
+            "--meta",
+            "--prefix",
+        ] {
+            assert!(text.contains(part), "{part} is missing in:\n{text}");
+        }
+        assert!(text.starts_with("13 mistakes:"), "{text}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let text = mistakes(&[]);
+        assert!(text.contains("SERVICE/INSTANCE is missing"), "{text}");
+        assert!(text.contains("HOST:PORT[/VERSION] is missing"), "{text}");
+    }
+
+    #[test]
+    fn addresses_that_only_this_host_reaches_need_a_word() {
+        for host in [
+            "127.0.0.1",
+            "[::1]",
+            "0.0.0.0",
+            "[::]",
+            "169.254.7.7",
+            "[fe80::1]",
+            "localhost",
+        ] {
+            let address = format!("{host}:80");
+            assert!(
+                mistakes(&["a/b", &address]).contains("no other host"),
+                "{host}"
+            );
+            assert_eq!(mistakes(&["a/b", &address, "--allow-loopback"]), "");
+        }
+    }
+
+    #[test]
+    fn a_plain_record_refuses_what_it_cannot_say() {
+        let text = mistakes(&[
+            "a/b",
+            "10.0.0.1:80",
+            "--format",
+            "plain",
+            "--tag",
+            "x",
+            "--on-failure",
+            "mark",
+        ]);
+        assert!(
+            text.contains("--tag:") && text.contains("--on-failure mark:"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! Exit codes, and the last words that go with them.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::Invalid;
+
+/// How a run ended, as the shell and systemd see it (after sysexits.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Exit {
+    /// Done.
+    Done = 0,
+    /// Wrong usage or configuration.
+    Usage = 64,
+    /// A needed service cannot be reached.
+    Unavailable = 69,
+    /// A defect in sidekick.
+    Bug = 70,
+    /// A newer process has taken over.
+    Deposed = 75,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Help and version go to standard output and are no failure; the rest is wrong usage.
+pub(super) fn usage(error: &clap::Error) -> Exit {
+    // Nobody is left to hear about a closed terminal.
+    let _ = error.print();
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    }
+}
+
+/// Says why the command failed, and with which code.
+pub(super) fn failure(error: &anyhow::Error) -> Exit {
+    say(&format!("sidekick: {error:#}"));
+    if error.is::<Invalid>() {
+        say("Try 'sidekick --help', or 'sidekick COMMAND --help'.");
+        Exit::Usage
+    } else {
+        Exit::Unavailable
+    }
+}
+
+/// A panic is a defect: it ends the process, and says so.
+pub(super) fn on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        say(&format!(
+            "sidekick: a defect in sidekick {}, please report it: {panic}",
+            env!("CARGO_PKG_VERSION")
+        ));
+        std::process::exit(i32::from(Exit::Bug as u8));
+    }));
+}
+
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

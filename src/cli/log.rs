@@ -1,0 +1,84 @@
+//! How the program tells what it does.
+
+use std::io::IsTerminal;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt;
+
+use super::Mistakes;
+
+/// Options that every command has.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Log")]
+#[group(skip)]
+pub(super) struct Args {
+    /// Says more; twice says all.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+    /// What is logged: error, warn, info, debug or trace.
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "SIDEKICK_LOG_LEVEL"
+    )]
+    log_level: String,
+    /// How: text or json (one object a line).
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "SIDEKICK_LOG_FORMAT"
+    )]
+    log_format: String,
+}
+
+impl Args {
+    /// Starts logging to standard error, with what could be understood.
+    pub(super) fn init(&self, mistakes: &mut Mistakes) {
+        let level = self.level(mistakes);
+        let builder = fmt()
+            .with_max_level(level)
+            .with_writer(std::io::stderr)
+            .with_target(level > LevelFilter::INFO);
+        match self.log_format.as_str() {
+            "json" => builder.json().init(),
+            other => {
+                if other != "text" {
+                    mistakes.add(format!("--log-format {other:?}: expected text or json"));
+                }
+                // The journal has a clock of its own.
+                let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
+                let builder = builder.with_ansi(std::io::stderr().is_terminal());
+                if in_journal {
+                    builder.without_time().init();
+                } else {
+                    builder.init();
+                }
+            }
+        }
+    }
+
+    fn level(&self, mistakes: &mut Mistakes) -> LevelFilter {
+        let level = match self.log_level.as_str() {
+            "error" => LevelFilter::ERROR,
+            "warn" => LevelFilter::WARN,
+            "info" => LevelFilter::INFO,
+            "debug" => LevelFilter::DEBUG,
+            "trace" => LevelFilter::TRACE,
+            other => {
+                mistakes.add(format!(
+                    "--log-level {other:?}: expected error, warn, info, debug or trace"
+                ));
+                LevelFilter::INFO
+            }
+        };
+        match self.verbose {
+            0 => level,
+            1 => level.max(LevelFilter::DEBUG),
+            _ => LevelFilter::TRACE,
+        }
+    }
+}

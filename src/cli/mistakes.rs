@@ -1,0 +1,84 @@
+//! Collects what is wrong with a command line, so that one run tells all of it.
+
+use std::fmt;
+
+/// What is wrong so far.
+#[derive(Debug, Default)]
+pub(super) struct Mistakes(Vec<String>);
+
+/// Everything that is wrong: the command did not start.
+#[derive(Debug)]
+pub(super) struct Invalid(Vec<String>);
+
+impl Mistakes {
+    /// Takes note of a mistake.
+    pub(super) fn add(&mut self, mistake: impl Into<String>) {
+        self.0.push(mistake.into());
+    }
+
+    /// The value, or a note that says where (`--flag`) and what was wrong.
+    pub(super) fn check<T, E: fmt::Display>(
+        &mut self,
+        place: &str,
+        value: Result<T, E>,
+    ) -> Option<T> {
+        value
+            .inspect_err(|error| self.add(format!("{place}: {error}")))
+            .ok()
+    }
+
+    /// The parsed text, or a note.
+    pub(super) fn parse<T>(&mut self, place: &str, text: &str) -> Option<T>
+    where
+        T: std::str::FromStr,
+        T::Err: fmt::Display,
+    {
+        let shown = crate::printable::short(text);
+        let parsed = text.parse();
+        parsed
+            .inspect_err(|error| self.add(format!("{place} {shown:?}: {error}")))
+            .ok()
+    }
+
+    /// A span of time.
+    pub(super) fn duration(&mut self, place: &str, text: &str) -> Option<std::time::Duration> {
+        let parsed = humantime::parse_duration(text);
+        if parsed.is_err() {
+            let shown = crate::printable::short(text);
+            self.add(format!(
+                "{place} {shown:?}: expected a time such as 500ms, 2s or 1m"
+            ));
+        }
+        parsed.ok()
+    }
+
+    /// A text that must be given.
+    pub(super) fn required<'a>(&mut self, name: &str, text: Option<&'a str>) -> Option<&'a str> {
+        if text.is_none() {
+            self.add(format!("{name} is missing"));
+        }
+        text
+    }
+
+    /// `value`, unless anything was wrong.
+    pub(super) fn none_or<T>(self, value: Option<T>) -> Result<T, Invalid> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(Invalid(self.0)),
+        }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [only] => write!(f, "{only}"),
+            several => {
+                write!(f, "{} mistakes:", several.len())?;
+                several.iter().try_for_each(|text| write!(f, "\n  {text}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Invalid {}

@@ -1,0 +1,118 @@
+//! The gate between single verdicts of a probe and the health that they add up to: pure.
+
+/// Whether a backend works, as far as its probes tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It works.
+    Up,
+    /// It does not, or it is not known yet.
+    Down,
+}
+
+/// Lets a change of health pass only after enough verdicts in a row. It starts *down*: nothing is
+/// announced before it has proved itself.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    rise: u32,
+    fall: u32,
+    health: Health,
+    /// Verdicts in a row against the present health.
+    against: u32,
+}
+
+impl Gate {
+    /// A gate that opens after `rise` passes in a row and closes after `fall` failures in a row.
+    /// Zero counts as one.
+    #[must_use]
+    pub fn new(rise: u32, fall: u32) -> Self {
+        Self {
+            rise: rise.max(1),
+            fall: fall.max(1),
+            health: Health::Down,
+            against: 0,
+        }
+    }
+
+    /// The present health.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    /// Takes in a verdict; gives the new health when this verdict changed it.
+    pub fn observe(&mut self, passed: bool) -> Option<Health> {
+        let (threshold, other) = match self.health {
+            Health::Up => (self.fall, Health::Down),
+            Health::Down => (self.rise, Health::Up),
+        };
+        if passed == (self.health == Health::Up) {
+            self.against = 0;
+            return None;
+        }
+        self.against += 1;
+        if self.against < threshold {
+            return None;
+        }
+        self.against = 0;
+        self.health = other;
+        Some(other)
+    }
+
+    /// How many verdicts in a row speak against the present health, and how many it takes.
+    #[must_use]
+    pub fn progress(&self) -> (u32, u32) {
+        match self.health {
+            Health::Up => (self.against, self.fall),
+            Health::Down => (self.against, self.rise),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn changes(gate: &mut Gate, verdicts: &str) -> Vec<(usize, Health)> {
+        let verdicts = verdicts.chars().map(|c| c == '+').enumerate();
+        verdicts
+            .filter_map(|(at, passed)| gate.observe(passed).map(|health| (at, health)))
+            .collect()
+    }
+
+    #[test]
+    fn it_starts_down_and_opens_after_rise_passes_in_a_row() {
+        let mut gate = Gate::new(2, 3);
+        assert_eq!(gate.health(), Health::Down);
+        assert_eq!(changes(&mut gate, "+-++"), [(3, Health::Up)]);
+    }
+
+    #[test]
+    fn one_pass_forgives_earlier_failures() {
+        let mut gate = Gate::new(1, 3);
+        assert_eq!(
+            changes(&mut gate, "+--+--+---"),
+            [(0, Health::Up), (9, Health::Down)]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn health_changes_exactly_after_enough_equal_verdicts(
+            rise in 1u32..5, fall in 1u32..5, verdicts in prop::collection::vec(any::<bool>(), 0..200)
+        ) {
+            let mut gate = Gate::new(rise, fall);
+            for (at, passed) in verdicts.iter().enumerate() {
+                let before = gate.health();
+                let threshold = if before == Health::Up { fall } else { rise } as usize;
+                let flipped = gate.observe(*passed).is_some();
+                let row = verdicts[..=at].iter().rev().take_while(|v| *v == passed).count();
+                prop_assert_eq!(before != gate.health(), flipped);
+                prop_assert!(!flipped || row >= threshold);
+                let speaks_against = *passed != (before == Health::Up);
+                prop_assert!(flipped || !speaks_against || row % threshold != 0 || row < threshold);
+            }
+        }
+    }
+}

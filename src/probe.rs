@@ -1,0 +1,168 @@
+//! Asks a backend whether it works.
+//!
+//! Each attempt opens a connection of its own: a backend that serves old connections but accepts no
+//! new one does not work for its clients either.
+
+mod http;
+mod status;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::record::Endpoint;
+
+pub use http::HttpProbe;
+pub use status::{StatusRange, StatusRangeError};
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub enum Probe {
+    /// An HTTP or HTTPS request whose answer must be as expected.
+    Http(Arc<HttpProbe>),
+    /// A TCP connection that must be accepted.
+    Tcp(Endpoint),
+}
+
+/// How often, and how long at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// Between the starts of two rounds; ±10 % so that agents started together drift apart.
+    pub interval: Duration,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// Before the first round.
+    pub grace: Duration,
+}
+
+/// The outcome of one round over all probes of a backend: `Err` says which failed first, and why.
+pub type Verdict = Result<(), Failure>;
+
+/// Why a probe failed, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{probe}: {reason}")]
+pub struct Failure {
+    /// Which probe.
+    pub probe: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(http) => http.fmt(f),
+            Self::Tcp(endpoint) => write!(f, "tcp://{endpoint}"),
+        }
+    }
+}
+
+impl Probe {
+    /// One attempt, over within `limit` whatever the backend does.
+    ///
+    /// # Errors
+    /// Why the backend does not pass.
+    pub async fn attempt(&self, limit: Duration) -> Verdict {
+        let asked = async {
+            match self {
+                Self::Http(http) => http.attempt().await,
+                Self::Tcp(endpoint) => connect(endpoint).await,
+            }
+        };
+        let answer = timeout_at(Instant::now() + limit, asked).await;
+        let answer = answer.unwrap_or_else(|_| {
+            let limit = humantime::format_duration(limit);
+            Err(format!("no whole answer within {limit}"))
+        });
+        answer.map_err(|reason| Failure {
+            probe: self.to_string(),
+            reason,
+        })
+    }
+}
+
+async fn connect(endpoint: &Endpoint) -> Result<(), String> {
+    let host = endpoint.host.to_string();
+    let connected = TcpStream::connect((host.as_str(), endpoint.port.get())).await;
+    connected.map(drop).map_err(|error| error.to_string())
+}
+
+/// One round: all probes at once; it passes when all pass.
+///
+/// # Errors
+/// The first failure in the order of `probes`.
+pub async fn round(probes: &[Probe], limit: Duration) -> Verdict {
+    if let [only] = probes {
+        return only.attempt(limit).await;
+    }
+    let mut attempts = JoinSet::new();
+    for (place, probe) in probes.iter().cloned().enumerate() {
+        attempts.spawn(async move { (place, probe.attempt(limit).await) });
+    }
+    let mut verdicts = attempts.join_all().await;
+    verdicts.sort_by_key(|(place, _)| *place);
+    verdicts.into_iter().try_for_each(|(_, verdict)| verdict)
+}
+
+/// Probes for ever, a verdict a round, until nobody listens any more.
+pub async fn run(probes: Vec<Probe>, pace: Pace, verdicts: mpsc::Sender<Verdict>) {
+    let mut next = Instant::now() + pace.grace;
+    loop {
+        sleep_until(next).await;
+        next = Instant::now() + jittered(pace.interval);
+        let verdict = round(&probes, pace.timeout).await;
+        if verdicts.send(verdict).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(0.9 + 0.2 * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_varies_by_a_tenth_at_most() {
+        for _ in 0..1_000 {
+            let delay = jittered(Duration::from_secs(10));
+            assert!(delay >= Duration::from_secs(9) && delay <= Duration::from_secs(11));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_round_names_the_probe_that_fails_and_waits_no_longer_than_its_limit() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let open: Endpoint = address.to_string().parse().unwrap();
+        let url = format!("http://{address}/health");
+        // The listener accepts but never answers.
+        let http = HttpProbe::new(&url, StatusRange::default()).unwrap();
+        let probes = [Probe::Tcp(open), Probe::Http(Arc::new(http))];
+        let started = Instant::now();
+        let failure = round(&probes, Duration::from_millis(200))
+            .await
+            .unwrap_err();
+        assert_eq!(failure.probe, url);
+        assert!(failure.reason.contains("within 200ms"), "{failure}");
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn a_port_that_nobody_listens_on_is_refused_in_words() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let probe = Probe::Tcp(address.to_string().parse().unwrap());
+        let failure = probe.attempt(Duration::from_secs(5)).await.unwrap_err();
+        assert!(failure.reason.contains("refused"), "{failure}");
+    }
+}
