@@ -1,0 +1,312 @@
+//! A real etcd, alone or as a member of a cluster, that can be frozen, killed, restarted and wiped.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions, GetOptions, KeyValue, PutOptions};
+use tempfile::TempDir;
+
+use super::{PATIENCE, Process, Signal, ports, request, until};
+
+/// How often other ports are tried when somebody takes ours first.
+const ATTEMPTS: usize = 5;
+
+/// How long one call of a test may take; long enough for an election.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One etcd server.
+#[derive(Debug)]
+pub(crate) struct Etcd {
+    member: Member,
+    process: Process,
+    folder: TempDir,
+}
+
+/// What a server needs to know to be started again as the same one.
+#[derive(Debug, Clone)]
+struct Member {
+    name: String,
+    client: SocketAddr,
+    peer: SocketAddr,
+    /// `NAME=URL,…` of all members, this one too.
+    cluster: String,
+}
+
+/// A key with everything that tells whether somebody touched it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kv {
+    pub(crate) key: String,
+    pub(crate) value: String,
+    pub(crate) create_revision: i64,
+    pub(crate) mod_revision: i64,
+    pub(crate) lease: i64,
+}
+
+impl Etcd {
+    /// Starts an empty one.
+    pub(crate) async fn start() -> Self {
+        let [etcd] = Self::start_members().await;
+        etcd
+    }
+
+    /// Starts three empty members of one cluster.
+    pub(crate) async fn cluster() -> [Self; 3] {
+        Self::start_members().await
+    }
+
+    async fn start_members<const N: usize>() -> [Self; N] {
+        for _ in 0..ATTEMPTS {
+            let mut members = plan().map(Self::spawn);
+            let mut healthy = true;
+            for member in &mut members {
+                healthy = healthy && member.becomes_healthy().await;
+            }
+            if healthy {
+                return members;
+            }
+        }
+        panic!("etcd did not start in {ATTEMPTS} attempts on different ports");
+    }
+
+    fn spawn(member: Member) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let process = member.spawn(folder.path().join("data"));
+        Self {
+            member,
+            process,
+            folder,
+        }
+    }
+
+    /// `false` when it ended instead: somebody else has one of its ports, most likely.
+    async fn becomes_healthy(&mut self) -> bool {
+        let Self {
+            member, process, ..
+        } = self;
+        until(
+            PATIENCE,
+            format!("{} to be healthy", member.name),
+            async || {
+                if process.exited().is_some() {
+                    return Ok(false);
+                }
+                if !process.owns_port(member.client.port()) {
+                    return Err("it does not listen".to_owned());
+                }
+                let answer = request(member.client, "GET", "/health", "").await?;
+                if answer.status == 200 && answer.json()["health"] == "true" {
+                    Ok(true)
+                } else {
+                    Err(answer.body)
+                }
+            },
+        )
+        .await
+    }
+
+    /// For `--endpoints`.
+    pub(crate) fn endpoint(&self) -> String {
+        self.member.client.to_string()
+    }
+
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.member.client
+    }
+
+    /// Stops answering without closing anything, as a machine that hangs.
+    pub(crate) fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Goes on as if nothing had been.
+    pub(crate) fn thaw(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// `kill -9`; `resume` starts it again.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again where it stood when it was killed.
+    pub(crate) async fn resume(&mut self) {
+        self.process = self.member.spawn(self.data());
+        assert!(self.becomes_healthy().await, "etcd did not start again");
+    }
+
+    /// Killed and started again at once.
+    pub(crate) async fn restart(&mut self) {
+        self.kill();
+        self.resume().await;
+    }
+
+    /// Killed and started again at the same address with nothing in it: revisions begin anew.
+    pub(crate) async fn wipe(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.data()).expect("our own folder");
+        self.resume().await;
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A new connection to this server.
+    pub(crate) async fn client(&self) -> Client {
+        let options = ConnectOptions::new()
+            .with_connect_timeout(CALL_TIMEOUT)
+            .with_timeout(CALL_TIMEOUT);
+        Client::connect([self.endpoint()], Some(options))
+            .await
+            .expect("etcd accepts connections")
+    }
+
+    /// Writes a key and gives the revision of that.
+    pub(crate) async fn put(&self, key: &str, value: impl Into<Vec<u8>>) -> i64 {
+        let answer = self.client().await.put(key, value, None).await;
+        let answer = answer.expect("etcd takes a put");
+        answer.header().expect("a header").revision()
+    }
+
+    /// Writes a key that ends with a new lease of `ttl` seconds, and gives the lease's id.
+    pub(crate) async fn put_for(&self, key: &str, value: &str, ttl: i64) -> i64 {
+        let mut client = self.client().await;
+        let lease = client.lease_grant(ttl, None).await.expect("a lease").id();
+        let options = PutOptions::new().with_lease(lease);
+        let answer = client.put(key, value, Some(options)).await;
+        answer.expect("etcd takes a put");
+        lease
+    }
+
+    /// One key.
+    pub(crate) async fn get(&self, key: &str) -> Option<Kv> {
+        self.read(key, GetOptions::new()).await.0.pop()
+    }
+
+    /// All keys that begin like this.
+    pub(crate) async fn list(&self, prefix: &str) -> Vec<Kv> {
+        self.read(prefix, GetOptions::new().with_prefix()).await.0
+    }
+
+    /// The newest revision.
+    pub(crate) async fn revision(&self) -> i64 {
+        self.read("none", GetOptions::new()).await.1
+    }
+
+    /// Keys and the newest revision. Repeated while the server has no leader, as a read may be.
+    async fn read(&self, key: &str, options: GetOptions) -> (Vec<Kv>, i64) {
+        let answer = until(PATIENCE, "etcd to answer a get", async || {
+            let mut client = self.client().await;
+            client.get(key, Some(options.clone())).await
+        })
+        .await;
+        let revision = answer.header().expect("a header").revision();
+        (answer.kvs().iter().map(Kv::from).collect(), revision)
+    }
+
+    /// Deletes a key, with no goodbye; `false` when there was none.
+    pub(crate) async fn delete(&self, key: &str) -> bool {
+        let answer = self.client().await.delete(key, None).await;
+        answer.expect("etcd takes a delete").deleted() > 0
+    }
+
+    /// Ends a lease and its keys.
+    pub(crate) async fn revoke(&self, lease: i64) {
+        let answer = self.client().await.lease_revoke(lease).await;
+        answer.expect("etcd knows the lease");
+    }
+
+    /// Forgets all history, so that older watches cannot go on.
+    pub(crate) async fn compact(&self) {
+        let revision = self.revision().await;
+        let answer = self.client().await.compact(revision, None).await;
+        answer.expect("etcd compacts");
+    }
+
+    /// How many raft proposals this server has seen committed.
+    pub(crate) async fn proposals_committed(&self) -> u64 {
+        const NAME: &str = "etcd_server_proposals_committed_total ";
+        let answer = request(self.address(), "GET", "/metrics", "").await;
+        let answer = answer.expect("etcd tells its metrics");
+        let line = answer.body.lines().find_map(|line| line.strip_prefix(NAME));
+        let value: f64 = line.expect("it counts them").parse().expect("a number");
+        // A counter: whole, and far below where a float leaves numbers out.
+        value as u64
+    }
+}
+
+impl Member {
+    fn spawn(&self, data: PathBuf) -> Process {
+        let (client, peer) = (self.client, self.peer);
+        let mut command = Command::new("etcd");
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name.starts_with("ETCD_")) {
+                command.env_remove(name);
+            }
+        }
+        command
+            .args(["--name", &self.name])
+            .arg("--data-dir")
+            .arg(data)
+            .args(["--listen-client-urls", &format!("http://{client}")])
+            .args(["--advertise-client-urls", &format!("http://{client}")])
+            .args(["--listen-peer-urls", &format!("http://{peer}")])
+            .args(["--initial-advertise-peer-urls", &format!("http://{peer}")])
+            .args(["--initial-cluster", &self.cluster])
+            .args(["--logger", "zap"])
+            .args(["--log-outputs", "stderr"])
+            .args(["--log-level", "warn"]);
+        Process::start(format!("etcd {}", self.name), &mut command)
+    }
+}
+
+/// Names and free ports for members that know of each other.
+fn plan<const N: usize>() -> [Member; N] {
+    let local = || SocketAddr::from(([127, 0, 0, 1], ports::free_port()));
+    let mut number = 0;
+    let mut members = [(); N].map(|()| {
+        number += 1;
+        Member {
+            name: format!("m{number}"),
+            client: local(),
+            peer: local(),
+            cluster: String::new(),
+        }
+    });
+    let urls: Vec<_> = members
+        .iter()
+        .map(|member| format!("{}=http://{}", member.name, member.peer))
+        .collect();
+    for member in &mut members {
+        member.cluster = urls.join(",");
+    }
+    members
+}
+
+impl From<&KeyValue> for Kv {
+    fn from(kv: &KeyValue) -> Self {
+        Self {
+            key: String::from_utf8_lossy(kv.key()).into_owned(),
+            value: String::from_utf8_lossy(kv.value()).into_owned(),
+            create_revision: kv.create_revision(),
+            mod_revision: kv.mod_revision(),
+            lease: kv.lease(),
+        }
+    }
+}
+
+impl Kv {
+    /// The value as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.value)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
+    }
+}

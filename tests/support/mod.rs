@@ -1,0 +1,33 @@
+//! The real things that tests and benchmarks run against: etcd, nginx, backends, sidekick itself, and bad networks.
+//!
+//! Every value here owns what it started, on free ports and in a temporary folder of its own, and ends it by its
+//! process id when dropped. While a test fails, each process prints what it had said.
+
+mod backend;
+mod etcd;
+mod http;
+mod load;
+mod nginx;
+mod notify;
+mod ports;
+pub(crate) mod proc;
+mod process;
+mod proxy;
+mod sidekick;
+mod until;
+
+pub(crate) use backend::Backend;
+pub(crate) use etcd::{Etcd, Kv};
+pub(crate) use http::{Answer, request};
+pub(crate) use load::{Load, Report};
+pub(crate) use nginx::{Nginx, Server};
+pub(crate) use process::{Ended, Process};
+pub(crate) use proxy::{Link, Proxy};
+pub(crate) use rustix::process::Signal;
+pub(crate) use sidekick::{Command, Sidekick};
+pub(crate) use until::until;
+
+use std::time::Duration;
+
+/// How long anything that normally takes milliseconds may take on a machine that is busy with other tests.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

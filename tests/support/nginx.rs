@@ -1,0 +1,354 @@
+//! A real nginx with `examples/nginx-lua/`, several workers, traffic on one port and the API on another.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::{Answer, PATIENCE, Process, Signal, ports, proc, process, request, until};
+
+/// How often other ports are tried when somebody takes ours first.
+const ATTEMPTS: usize = 5;
+
+/// More than one, because a state that only one worker knows is the mistake to find.
+const WORKERS: usize = 2;
+
+/// A running nginx. `/` and `/NAME` on its traffic port lead to the first upstream and to the one of that name.
+#[derive(Debug)]
+pub(crate) struct Nginx {
+    settings: Settings,
+    process: Process,
+    traffic: SocketAddr,
+    api: SocketAddr,
+    folder: TempDir,
+}
+
+/// What the configuration says.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    upstreams: Vec<String>,
+    state: bool,
+}
+
+/// A server of an upstream, as the API tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Server {
+    pub(crate) id: u64,
+    pub(crate) server: String,
+    pub(crate) weight: u64,
+    pub(crate) down: bool,
+    pub(crate) backup: bool,
+    #[serde(default)]
+    pub(crate) drain: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            upstreams: vec!["website".to_owned()],
+            state: false,
+        }
+    }
+}
+
+impl Settings {
+    /// These upstreams in place of `website`.
+    pub(crate) fn upstreams(mut self, names: &[&str]) -> Self {
+        self.upstreams = names.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    /// Servers survive a restart of nginx, in a file.
+    pub(crate) fn state(mut self) -> Self {
+        self.state = true;
+        self
+    }
+
+    /// Starts nginx with these settings.
+    pub(crate) async fn start(self) -> Nginx {
+        for _ in 0..ATTEMPTS {
+            let mut nginx = Nginx::spawn(self.clone());
+            if nginx.becomes_ready().await {
+                return nginx;
+            }
+        }
+        panic!("nginx did not start in {ATTEMPTS} attempts on different ports");
+    }
+}
+
+impl Nginx {
+    /// Starts one with an empty upstream `website`.
+    pub(crate) async fn start() -> Self {
+        Settings::default().start().await
+    }
+
+    fn spawn(settings: Settings) -> Self {
+        let local = || SocketAddr::from(([127, 0, 0, 1], ports::free_port()));
+        let (traffic, api) = (local(), local());
+        let folder = TempDir::new().expect("a temporary folder");
+        let config = settings.render(folder.path(), traffic, api);
+        fs::write(folder.path().join("nginx.conf"), config).expect("our own folder");
+        let process = launch(folder.path());
+        Self {
+            settings,
+            process,
+            traffic,
+            api,
+            folder,
+        }
+    }
+
+    /// `false` when it ended instead: somebody else has one of its ports, most likely.
+    async fn becomes_ready(&mut self) -> bool {
+        let process = &mut self.process;
+        let (traffic, api) = (self.traffic, self.api);
+        until(PATIENCE, "nginx to be ready", async || {
+            if process.exited().is_some() {
+                return Ok(false);
+            }
+            if ![traffic, api].iter().all(|a| process.owns_port(a.port())) {
+                return Err("it does not listen".to_owned());
+            }
+            let answer = request(api, "GET", "/api", "").await?;
+            if answer.status == 200 {
+                Ok(true)
+            } else {
+                Err(format!("{answer:?}"))
+            }
+        })
+        .await
+    }
+
+    /// For `push --nginx`.
+    pub(crate) fn api_url(&self) -> String {
+        format!("http://{}/api", self.api)
+    }
+
+    /// Where the API listens.
+    pub(crate) fn api_address(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Where clients connect.
+    pub(crate) fn traffic(&self) -> SocketAddr {
+        self.traffic
+    }
+
+    /// The process, to freeze it for instance.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Process ids of the workers.
+    pub(crate) fn workers(&self) -> Vec<u32> {
+        proc::children(self.process.pid())
+    }
+
+    /// What a client gets for `GET path`.
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer, String> {
+        request(self.traffic, "GET", path, "").await
+    }
+
+    /// Who answers now; a failure is told by its status.
+    pub(crate) async fn who(&self) -> Result<String, String> {
+        let answer = self.get("/").await?;
+        match answer.status {
+            200 => Ok(answer.body.trim().to_owned()),
+            status => Err(format!("status {status}")),
+        }
+    }
+
+    /// A call of the API in version 9, `path` from behind the version on.
+    pub(crate) async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
+        request(self.api, method, &format!("/api/9{path}"), body.to_owned())
+            .await
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// All servers of an upstream, in the order of the API.
+    pub(crate) async fn servers(&self, upstream: &str) -> Vec<Server> {
+        let path = format!("/http/upstreams/{upstream}/servers");
+        let answer = self.call("GET", &path, "").await;
+        serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
+    }
+
+    /// Addresses of all servers of an upstream, sorted.
+    pub(crate) async fn addresses(&self, upstream: &str) -> Vec<String> {
+        let servers = self.servers(upstream).await;
+        let mut addresses: Vec<_> = servers.into_iter().map(|server| server.server).collect();
+        addresses.sort();
+        addresses
+    }
+
+    /// How often the configuration has been loaded.
+    pub(crate) async fn generation(&self) -> u64 {
+        let answer = self.call("GET", "/nginx", "").await.json();
+        answer["generation"].as_u64().expect("a number")
+    }
+
+    /// Reads the configuration again, and waits until only new workers answer.
+    pub(crate) async fn reload(&self) {
+        let (old, generation) = (self.workers(), self.generation().await);
+        self.process.signal(Signal::HUP);
+        until(PATIENCE, "new workers", async || {
+            let workers = self.workers();
+            let changed = workers.len() == WORKERS && !workers.iter().any(|pid| old.contains(pid));
+            changed && self.generation().await > generation
+        })
+        .await;
+    }
+
+    /// Stopped at once, with its connections, and started again on the same ports.
+    pub(crate) async fn restart(&mut self) {
+        self.kill();
+        self.resume().await;
+    }
+
+    /// `kill -9`, the workers too.
+    pub(crate) fn kill(&mut self) {
+        let workers = self.workers();
+        self.process.kill();
+        for worker in workers {
+            // It may have left together with its master.
+            let _ = process::send(worker, Signal::KILL);
+        }
+    }
+
+    /// Started again on the same ports after `kill`.
+    pub(crate) async fn resume(&mut self) {
+        let ports = [self.traffic.port(), self.api.port()];
+        until(
+            PATIENCE,
+            "the killed nginx to leave its ports",
+            async || ports.iter().all(|port| !proc::anybody_listens(*port)),
+        )
+        .await;
+        self.process = launch(self.folder.path());
+        assert!(self.becomes_ready().await, "nginx did not start again");
+    }
+
+    /// What the configuration says.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Settings {
+    fn render(&self, folder: &Path, traffic: SocketAddr, api: SocketAddr) -> String {
+        let names = self.upstreams.iter().map(|name| format!("\"{name}\", "));
+        let names: String = names.collect();
+        let state = if self.state {
+            format!("state = \"{}/servers.json\",", folder.display())
+        } else {
+            String::new()
+        };
+        let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/nginx-lua");
+        let upstreams: String = self.upstreams.iter().map(|name| upstream(name)).collect();
+        let locations: String = self.upstreams.iter().map(|name| location(name)).collect();
+        format!(
+            r#"
+{user}
+{load_modules}
+daemon off;
+worker_processes {WORKERS};
+pid {folder}/nginx.pid;
+error_log stderr notice;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+
+    lua_package_path "{modules}/?.lua;;";
+    lua_shared_dict upstreams 2m;
+    init_by_lua_block {{
+        require("upstream_api").setup {{ dict = "upstreams", {state} upstreams = {{ {names} }} }}
+    }}
+{upstreams}
+    server {{
+        listen {traffic};
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_connect_timeout 2s;
+        location / {{ proxy_pass http://{first}; }}
+{locations}
+    }}
+    server {{
+        listen {api};
+        location /api {{ content_by_lua_block {{ require("upstream_api").serve() }} }}
+    }}
+}}
+"#,
+            user = user(),
+            load_modules = load_modules(),
+            folder = folder.display(),
+            first = self.upstreams[0],
+        )
+    }
+}
+
+fn upstream(name: &str) -> String {
+    format!(
+        r#"
+    upstream {name} {{
+        server 0.0.0.1;
+        balancer_by_lua_block {{ require("upstream_api").balance("{name}") }}
+        keepalive 32;
+    }}
+"#
+    )
+}
+
+fn location(name: &str) -> String {
+    format!("        location /{name} {{ proxy_pass http://{name}; }}\n")
+}
+
+/// Workers must be able to write into our folder; nginx started by root would give them to `nobody`.
+fn user() -> &'static str {
+    if rustix::process::geteuid().is_root() {
+        "user root;"
+    } else {
+        ""
+    }
+}
+
+/// Debian builds lua as modules, OpenResty builds it in.
+fn load_modules() -> String {
+    let output = Command::new("nginx").arg("-V").output();
+    let output = output.unwrap_or_else(|error| panic!("cannot start nginx: {error}"));
+    let built = String::from_utf8_lossy(&output.stderr).into_owned();
+    let folder = built
+        .split_whitespace()
+        .find_map(|option| option.strip_prefix("--modules-path="))
+        .unwrap_or("/usr/lib/nginx/modules");
+    ["ndk_http_module.so", "ngx_http_lua_module.so"]
+        .into_iter()
+        .map(|module| Path::new(folder).join(module))
+        .filter(|module| module.exists())
+        .map(|module| format!("load_module {};\n", module.display()))
+        .collect()
+}
+
+fn launch(folder: &Path) -> Process {
+    let mut command = Command::new("nginx");
+    command
+        .arg("-p")
+        .arg(folder)
+        .arg("-c")
+        .arg(folder.join("nginx.conf"))
+        // Problems before the configuration is read.
+        .args(["-e", "stderr"]);
+    Process::start("nginx", &mut command)
+}

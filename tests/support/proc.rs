@@ -1,0 +1,106 @@
+//! What /proc tells about a process.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// True when the process itself, not somebody else, listens on this TCP port.
+pub(crate) fn listens(pid: u32, port: u16) -> bool {
+    let sockets = sockets(pid);
+    listening_inodes(port)
+        .iter()
+        .any(|inode| sockets.contains(inode))
+}
+
+/// True when any process listens on this TCP port.
+pub(crate) fn anybody_listens(port: u16) -> bool {
+    !listening_inodes(port).is_empty()
+}
+
+/// Process ids of the direct children.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|child| parent(*child) == Some(pid))
+        .collect()
+}
+
+/// How many threads it has.
+pub(crate) fn threads(pid: u32) -> usize {
+    tasks(pid).len()
+}
+
+/// CPU time used so far, of all threads, to the nanosecond.
+pub(crate) fn cpu_time(pid: u32) -> Duration {
+    let nanoseconds = tasks(pid).into_iter().filter_map(|task| {
+        let text = fs::read_to_string(task.join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+/// The sums of all memory mappings in bytes: `Rss`, `Pss`, `Private_Dirty` and so on.
+pub(crate) fn memory(pid: u32) -> BTreeMap<String, u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| {
+            let (name, rest) = line.split_once(':')?;
+            let kibibytes: u64 = rest.trim().strip_suffix("kB")?.trim().parse().ok()?;
+            Some((name.to_owned(), kibibytes * 1024))
+        })
+        .collect()
+}
+
+fn tasks(pid: u32) -> Vec<PathBuf> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    tasks
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|task| task.path())
+        .collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, spaces and parentheses too.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Inodes of the sockets that the process has open.
+fn sockets(pid: u32) -> HashSet<u64> {
+    let files = fs::read_dir(format!("/proc/{pid}/fd"));
+    files
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|file| {
+            let target = fs::read_link(file.path()).ok()?;
+            let inode = target.to_str()?.strip_prefix("socket:[")?;
+            inode.strip_suffix(']')?.parse().ok()
+        })
+        .collect()
+}
+
+/// Inodes of the sockets that listen on this port, on any address.
+fn listening_inodes(port: u16) -> Vec<u64> {
+    const LISTEN: &str = "0A";
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .into_iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(|table| {
+            table
+                .lines()
+                .filter_map(|line| {
+                    let fields: Vec<_> = line.split_whitespace().collect();
+                    let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+                    let local_port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
+                    (local_port == port && *state == LISTEN).then(|| inode.parse().ok())?
+                })
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}

@@ -1,0 +1,146 @@
+//! A TCP link that can be slow, silent, cut or gone.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// State of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Everything passes at once.
+    Up,
+    /// Everything passes after this time, in both directions.
+    Slow(Duration),
+    /// Nothing passes and nothing is closed; connections are still accepted.
+    Silent,
+    /// Open connections are closed and new ones are refused.
+    Down,
+}
+
+/// A link between clients and one server, on the runtime of the test.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    link: watch::Sender<Link>,
+    task: AbortHandle,
+}
+
+impl Proxy {
+    /// Leads from a free port to `server`.
+    pub(crate) async fn to(server: SocketAddr) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], super::ports::free_port()));
+        let listener = TcpListener::bind(address).await.expect("a free port");
+        let (link, link_rx) = watch::channel(Link::Up);
+        let task = tokio::spawn(run(listener, server, link_rx)).abort_handle();
+        Self {
+            address,
+            link,
+            task,
+        }
+    }
+
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// For `--endpoints`.
+    pub(crate) fn endpoint(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Changes the link from now on; what it holds back passes when it is `Up` again.
+    pub(crate) fn set(&self, link: Link) {
+        self.link.send_replace(link);
+    }
+
+    /// Closes all open connections; new ones are accepted at once.
+    pub(crate) async fn cut(&self) {
+        self.set(Link::Down);
+        let address = self.address;
+        super::until(super::PATIENCE, "the link to be down", async || {
+            TcpStream::connect(address).await.is_err()
+        })
+        .await;
+        self.set(Link::Up);
+        super::until(super::PATIENCE, "the link to be up", async || {
+            TcpStream::connect(address).await
+        })
+        .await;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(first: TcpListener, server: SocketAddr, mut link: watch::Receiver<Link>) {
+    let address = first.local_addr().expect("it is bound");
+    let mut listener = Some(first);
+    loop {
+        // Dropped with the listener: that is what closes the connections.
+        let mut connections = JoinSet::new();
+        if let Some(listener) = listener.take() {
+            loop {
+                let carried = link.clone();
+                tokio::select! {
+                    biased;
+                    _ = link.wait_for(|link| *link == Link::Down) => break,
+                    Ok((client, _)) = listener.accept() => {
+                        connections.spawn(carry(client, server, carried));
+                    }
+                }
+            }
+        }
+        drop(connections);
+        if link.wait_for(|link| *link != Link::Down).await.is_err() {
+            return;
+        }
+        listener = Some(TcpListener::bind(address).await.expect("our own port"));
+    }
+}
+
+/// Carries one connection until one end closes it.
+async fn carry(client: TcpStream, server: SocketAddr, mut link: watch::Receiver<Link>) {
+    if link.wait_for(|link| *link != Link::Silent).await.is_err() {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(server).await else {
+        return;
+    };
+    for stream in [&client, &server] {
+        let _ = stream.set_nodelay(true);
+    }
+    let (client_rx, client_tx) = client.into_split();
+    let (server_rx, server_tx) = server.into_split();
+    tokio::select! {
+        () = copy(client_rx, server_tx, link.clone()) => {}
+        () = copy(server_rx, client_tx, link) => {}
+    }
+}
+
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut link: watch::Receiver<Link>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let state = *link.borrow_and_update();
+        match state {
+            // The delay of the link itself is what is wanted here.
+            Link::Slow(delay) => tokio::time::sleep(delay).await,
+            _ => {
+                if link.wait_for(|link| *link != Link::Silent).await.is_err() {
+                    return;
+                }
+            }
+        }
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
