@@ -74,6 +74,7 @@ where
                 Instant::now() < deadline,
                 "{caller}: waited {limit:?} in vain for {what}; seen last: {seen}"
             );
+            // This is the one place that waits for conditions.
             tokio::time::sleep(PAUSE).await;
         }
     }

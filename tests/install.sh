@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing for building, testing and showing sidekick, after saying which and what
+# for. Does nothing, and needs no network, where all of them are there.
+set -euo pipefail
+
+fail() {
+    printf '%s: %s\n' "${0##*/}" "$1" >&2
+    exit 69
+}
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# nginx with lua: OpenResty has it built in, Debian as a module.
+have_lua() {
+    local modules built
+    built=$(nginx -V 2>&1) || return 1
+    modules=$(grep -o -- '--modules-path=[^ ]*' <<<"$built" | cut -d= -f2)
+    grep -q ngx_lua <<<"$built" || [ -e "${modules:-/usr/lib/nginx/modules}/ngx_http_lua_module.so" ]
+}
+
+packages=()
+reasons=()
+need() {
+    reasons+=("$1")
+    shift
+    packages+=("$@")
+}
+
+# Debian keeps nginx and etcd in sbin, which is not on everybody's PATH.
+PATH=$PATH:/usr/sbin:/sbin
+
+[ -e /usr/include/stdio.h ] && have cc || need 'a C compiler, to link Rust programs and build the TLS library' gcc libc6-dev
+[ -e /usr/include/google/protobuf/any.proto ] && have protoc || need 'protoc, to build the etcd client' protobuf-compiler libprotobuf-dev
+have etcd || need 'etcd, which keeps the records' etcd-server
+have etcdctl || need 'etcdctl, to look into it' etcd-client
+have nginx || need 'nginx, which takes the requests' nginx
+have nginx && have_lua || need "nginx's lua module, whose upstreams change without a reload" libnginx-mod-http-lua
+have curl || need 'curl, to ask nginx and the backends' curl ca-certificates
+
+if [ ${#packages[@]} -gt 0 ]; then
+    echo 'Missing here:'
+    printf '  - %s\n' "${reasons[@]}"
+    echo "Installing the packages: ${packages[*]}"
+    echo '(Debian may start nginx and etcd as services when it installs them. Neither is used here.)'
+    have apt-get || fail "there is no apt-get on this machine: install these, or what they are called here: ${packages[*]}"
+    as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        have sudo || fail "only root can install packages and there is no sudo. As root: apt-get install ${packages[*]}"
+        as_root=(sudo)
+    fi
+    apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
+    "${apt[@]}" update || fail 'apt-get cannot read the package lists: is there a network, and is /etc/apt right?'
+    "${apt[@]}" install --no-install-recommends -y "${packages[@]}" </dev/null ||
+        fail "apt-get cannot install ${packages[*]}: its own message is above"
+fi
+
+have cargo || [ -x "$HOME/.cargo/bin/cargo" ] || fail 'Rust is missing: get it from https://rustup.rs'

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Runs every test: units, properties, and whole processes against real etcd and nginx. On a fresh Debian with Rust it
+# first installs what is missing. Arguments go to `cargo test`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tests/install.sh
+# Debian keeps nginx in sbin, rustup puts cargo into the home folder.
+PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
+
+# Most tests wait for a lease or a probe rather than for a core.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
+exec cargo test --locked "$@"

@@ -1,0 +1,282 @@
+//! Rules of this repository that the compiler does not know.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic is how a test says no"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Everything that is committed, but for the lock file and the licence.
+const COMMITTED: [&str; 8] = [
+    "src",
+    "tests",
+    "examples",
+    "units",
+    ".ci",
+    "README.md",
+    "CHANGELOG.md",
+    "Cargo.toml",
+];
+
+/// This file, which spells what it forbids.
+const HERE: &str = "tests/tidy.rs";
+
+/// Licences under which we may pass on what we link.
+const LICENCES: [&str; 8] = [
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-3-Clause",
+    "ISC",
+    "MIT",
+    "Unicode-3.0",
+    "Zlib",
+];
+
+/// Crates of which a second version would cost memory or, worse, be a second global state.
+const SINGLE: [&str; 12] = [
+    "clap", "http", "hyper", "prost", "reqwest", "ring", "rustls", "serde", "tokio", "tonic",
+    "tower", "tracing",
+];
+
+/// Found in a file: where, and the line.
+type Finding = String;
+
+#[test]
+fn time_is_tokio_time_and_the_environment_is_never_written() {
+    // Tests pause and advance tokio's clock; the other one would go on. And writing the environment is a data race.
+    let forbidden = ["std::time::Instant", "env::set_var", "env::remove_var"];
+    let found = find(&["rs"], |line, _| {
+        let code = line.split("//").next().unwrap_or_default();
+        let imported = code.contains("use std::time::") && code.contains("Instant");
+        imported || forbidden.iter().any(|text| code.contains(text))
+    });
+    refuse("use tokio::time::Instant, jiff, and Command::env", &found);
+}
+
+#[test]
+fn no_committed_file_names_a_folder_of_somebodys_machine() {
+    const STANDARD: [&str; 17] = [
+        "bin", "boot", "dev", "etc", "lib", "lib64", "media", "mnt", "opt", "proc", "run", "sbin",
+        "srv", "sys", "tmp", "usr", "var",
+    ];
+    let mut folders = vec!["/home/".to_owned(), "/root/".to_owned()];
+    // The folder in which this very checkout lies.
+    let own = root()
+        .components()
+        .nth(1)
+        .and_then(|part| part.as_os_str().to_str());
+    folders.extend(
+        own.filter(|own| !STANDARD.contains(own))
+            .map(|own| format!("/{own}/")),
+    );
+    let found = find(&[], |line, _| {
+        folders.iter().any(|folder| {
+            // Behind a letter or a dot it is the end of a longer path or of a URL.
+            line.match_indices(folder.as_str()).any(|(at, _)| {
+                let before = line[..at].chars().next_back();
+                !before.is_some_and(|c| c.is_alphanumeric() || "._-}/".contains(c))
+            })
+        })
+    });
+    refuse("make it relative, or a parameter", &found);
+}
+
+#[test]
+fn every_sleep_in_a_test_says_why_it_is_no_condition() {
+    let found = find(&["rs", "sh"], |line, above| {
+        let sleeps = line.contains("sleep(") || line.trim_start().starts_with("sleep ");
+        let says_why = |line: &str| line.contains("// ") || line.contains("# ");
+        sleeps && !says_why(line) && !says_why(above)
+    });
+    let in_tests = found
+        .into_iter()
+        .filter(|found| found.starts_with("tests/"));
+    refuse(
+        "wait for a condition by `until`, or say why not",
+        &in_tests.collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn no_documented_example_is_left_out_of_the_tests() {
+    let marks = ["```ignore", "```rust,ignore", "```rust, ignore"];
+    let found = find(&["rs", "md"], |line, _| {
+        marks.iter().any(|mark| line.contains(mark))
+    });
+    refuse(
+        "let it compile (`no_run` if need be), or make it `text`",
+        &found,
+    );
+}
+
+#[test]
+fn every_script_is_executable_and_parses() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut scripts = files();
+    scripts.retain(|path| fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"#!")));
+    assert!(scripts.len() >= 3, "the scripts are gone: {scripts:?}");
+    for script in scripts {
+        let mode = fs::metadata(&script).unwrap().permissions().mode();
+        assert!(
+            mode & 0o111 == 0o111,
+            "not executable: {}",
+            script.display()
+        );
+        let check = Command::new("bash")
+            .arg("-n")
+            .arg(&script)
+            .output()
+            .unwrap();
+        assert!(
+            check.status.success(),
+            "{}",
+            String::from_utf8_lossy(&check.stderr)
+        );
+    }
+}
+
+#[test]
+fn every_dependency_comes_from_the_registry_under_a_licence_we_may_pass_on() {
+    let mut found = String::new();
+    for package in packages() {
+        let name = package["name"].as_str().unwrap();
+        let source = package["source"].as_str().unwrap_or("registry+ (our own)");
+        if !source.starts_with("registry+") {
+            writeln!(found, "{name} comes from {source}").unwrap();
+        }
+        let licence = package["license"].as_str().unwrap_or("none given");
+        if !may_pass_on(licence) {
+            writeln!(found, "{name} is under {licence}").unwrap();
+        }
+    }
+    assert!(found.is_empty(), "\n{found}");
+}
+
+#[test]
+fn crates_that_must_be_single_are_in_the_tree_once() {
+    let mut versions = BTreeMap::<String, BTreeSet<String>>::new();
+    for package in packages() {
+        let text = |field: &str| package[field].as_str().unwrap().to_owned();
+        versions
+            .entry(text("name"))
+            .or_default()
+            .insert(text("version"));
+    }
+    for name in SINGLE {
+        let found = versions.get(name);
+        assert!(
+            found.is_none_or(|found| found.len() == 1),
+            "{name} is there as {found:?}"
+        );
+    }
+}
+
+#[test]
+fn licence_expressions_are_read_as_written() {
+    assert!(may_pass_on("MIT OR Apache-2.0"));
+    assert!(may_pass_on("MIT/Apache-2.0"));
+    assert!(may_pass_on("GPL-3.0 OR MIT"));
+    assert!(may_pass_on("(MIT OR Apache-2.0) AND Unicode-3.0"));
+    assert!(may_pass_on("Apache-2.0 WITH LLVM-exception OR GPL-2.0"));
+    assert!(!may_pass_on("GPL-3.0"));
+    assert!(!may_pass_on("MIT AND GPL-3.0"));
+    assert!(!may_pass_on("(MIT OR Apache-2.0) AND GPL-3.0"));
+    assert!(!may_pass_on("none given"));
+}
+
+/// Whether an SPDX expression leaves us a choice of allowed licences. Alternatives stand inside what is joined by AND.
+fn may_pass_on(licence: &str) -> bool {
+    let licence = licence.replace('/', " OR ").replace(['(', ')'], "");
+    licence.split(" AND ").all(|part| {
+        part.split(" OR ")
+            .any(|choice| LICENCES.contains(&choice.trim()))
+    })
+}
+
+/// What is linked or run on this kind of machine, as Cargo.lock has it; needs no network.
+fn packages() -> Vec<Value> {
+    let cargo = env!("CARGO");
+    let host = Command::new("rustc").arg("-vV").output().unwrap();
+    let host = String::from_utf8(host.stdout).unwrap();
+    let host = host
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .unwrap();
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["--filter-platform", host])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    packages.clone()
+}
+
+/// Lines for which `wrong(line, line above)` holds, in files with these endings, or in all.
+fn find(endings: &[&str], wrong: impl Fn(&str, &str) -> bool) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for path in files() {
+        let ending = path
+            .extension()
+            .and_then(|ending| ending.to_str())
+            .unwrap_or_default();
+        let name = path.strip_prefix(root()).unwrap().display().to_string();
+        if name == HERE || !(endings.is_empty() || endings.contains(&ending)) {
+            continue;
+        }
+        // What is not text has no lines to judge.
+        let Ok(text) = fs::read_to_string(&path) else {
+            continue;
+        };
+        let mut above = "";
+        for (number, line) in text.lines().enumerate() {
+            if wrong(line, above) {
+                found.push(format!("{name}:{}: {}", number + 1, line.trim()));
+            }
+            above = line;
+        }
+    }
+    found
+}
+
+#[track_caller]
+fn refuse(instead: &str, found: &[Finding]) {
+    assert!(found.is_empty(), "{instead}:\n  {}", found.join("\n  "));
+}
+
+fn files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut open: Vec<_> = COMMITTED.iter().map(|name| root().join(name)).collect();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else if path.exists() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
