@@ -15,4 +15,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod healing;
+mod hostile;
+mod leaving;
+mod ownership;
+mod push;
 mod rig;
+mod rolling;
+mod steady;
+mod story;
+mod usage;

@@ -208,6 +208,20 @@ impl Etcd {
         (answer.kvs().iter().map(Kv::from).collect(), revision)
     }
 
+    /// Every state a key has had, in order; `None` where it was deleted. Only what was not compacted.
+    pub(crate) async fn history(&self, key: &str) -> Vec<Option<Kv>> {
+        let mut states = vec![None];
+        for revision in 1..=self.revision().await {
+            let options = GetOptions::new().with_revision(revision);
+            let state = self.read(key, options).await.0.pop();
+            if states.last() != Some(&state) {
+                states.push(state);
+            }
+        }
+        states.remove(0);
+        states
+    }
+
     /// Deletes a key, with no goodbye; `false` when there was none.
     pub(crate) async fn delete(&self, key: &str) -> bool {
         let answer = self.client().await.delete(key, None).await;

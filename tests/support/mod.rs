@@ -13,6 +13,7 @@ mod ports;
 pub(crate) mod proc;
 mod process;
 mod proxy;
+mod scene;
 mod sidekick;
 mod until;
 
@@ -20,10 +21,11 @@ pub(crate) use backend::Backend;
 pub(crate) use etcd::{Etcd, Kv};
 pub(crate) use http::{Answer, request};
 pub(crate) use load::{Load, Report};
-pub(crate) use nginx::{Nginx, Server};
-pub(crate) use process::{Ended, Process};
+pub(crate) use nginx::{Nginx, Server, Settings};
+pub(crate) use process::{Ended, Process, send};
 pub(crate) use proxy::{Link, Proxy};
 pub(crate) use rustix::process::Signal;
+pub(crate) use scene::{Scene, TTL, announce, key, push};
 pub(crate) use sidekick::{Command, Sidekick};
 pub(crate) use until::until;
 

@@ -183,6 +183,25 @@ impl Nginx {
         addresses
     }
 
+    /// Waits until the servers of an upstream are exactly these, in any order.
+    #[track_caller]
+    pub(crate) fn routed(
+        &self,
+        upstream: &str,
+        mut addresses: Vec<String>,
+    ) -> impl Future<Output = ()> {
+        addresses.sort();
+        let what = format!("the servers of {upstream} to be {addresses:?}");
+        until(PATIENCE, what, async move || {
+            let found = self.addresses(upstream).await;
+            if found == addresses {
+                Ok(())
+            } else {
+                Err(found)
+            }
+        })
+    }
+
     /// How often the configuration has been loaded.
     pub(crate) async fn generation(&self) -> u64 {
         let answer = self.call("GET", "/nginx", "").await.json();

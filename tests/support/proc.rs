@@ -13,6 +13,18 @@ pub(crate) fn listens(pid: u32, port: u16) -> bool {
         .any(|inode| sockets.contains(inode))
 }
 
+/// True when the process has a connection to this TCP port of this machine.
+pub(crate) fn connected(pid: u32, port: u16) -> bool {
+    const ESTABLISHED: &str = "01";
+    let sockets = sockets(pid);
+    let to_port = tcp_sockets()
+        .into_iter()
+        .filter(|socket| socket.state == ESTABLISHED && socket.remote_port == port);
+    to_port
+        .map(|socket| socket.inode)
+        .any(|inode| sockets.contains(&inode))
+}
+
 /// True when any process listens on this TCP port.
 pub(crate) fn anybody_listens(port: u16) -> bool {
     !listening_inodes(port).is_empty()
@@ -88,19 +100,42 @@ fn sockets(pid: u32) -> HashSet<u64> {
 /// Inodes of the sockets that listen on this port, on any address.
 fn listening_inodes(port: u16) -> Vec<u64> {
     const LISTEN: &str = "0A";
-    ["/proc/net/tcp", "/proc/net/tcp6"]
+    tcp_sockets()
         .into_iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| {
-            table
-                .lines()
-                .filter_map(|line| {
-                    let fields: Vec<_> = line.split_whitespace().collect();
-                    let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
-                    let local_port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
-                    (local_port == port && *state == LISTEN).then(|| inode.parse().ok())?
-                })
-                .collect::<Vec<_>>()
-        })
+        .filter(|socket| socket.state == LISTEN && socket.local_port == port)
+        .map(|socket| socket.inode)
         .collect()
+}
+
+/// A line of the kernel's socket table.
+struct Socket {
+    local_port: u16,
+    remote_port: u16,
+    state: String,
+    inode: u64,
+}
+
+/// All TCP sockets of this machine.
+fn tcp_sockets() -> Vec<Socket> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let tables = tables
+        .into_iter()
+        .filter_map(|table| fs::read_to_string(table).ok());
+    tables
+        .flat_map(|table| table.lines().filter_map(Socket::parse).collect::<Vec<_>>())
+        .collect()
+}
+
+impl Socket {
+    /// `None` for the table's heading.
+    fn parse(line: &str) -> Option<Self> {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let port = |address: &str| u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok();
+        Some(Self {
+            local_port: port(fields.get(1)?)?,
+            remote_port: port(fields.get(2)?)?,
+            state: (*fields.get(3)?).to_owned(),
+            inode: fields.get(9)?.parse().ok()?,
+        })
+    }
 }

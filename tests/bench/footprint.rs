@@ -1,0 +1,151 @@
+//! What idle agents cost: `tests/bench/run.sh` runs it with the shipped build.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and stops at the first surprise"
+)]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the tests share it, and neither needs all of it"
+)]
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::{Backend, Command, Scene, Sidekick, proc};
+
+/// Announcers side by side, so that what they share counts once.
+const ANNOUNCERS: usize = 10;
+
+/// How long they are watched.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// From the last announcement to the first look: connections settle, one-time work ends.
+const SETTLE: Duration = Duration::from_secs(5);
+
+const KIB: f64 = 1024.0;
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// The largest of each figure among the announcers.
+#[derive(Debug, Default)]
+struct Footprint {
+    resident: f64,
+    private_dirty: f64,
+    proportional: f64,
+    cpu: f64,
+    threads: f64,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let scene = Scene::start().await;
+    let backend = Backend::start("backend").await;
+    let pusher = scene.pushing().await;
+    let mut announcers = Vec::new();
+    for number in 0..ANNOUNCERS {
+        let announcer = announce(&scene, &backend, number).start();
+        announcer.ready().await;
+        announcers.push(announcer);
+    }
+    // Time itself is part of the measurement.
+    tokio::time::sleep(SETTLE).await;
+    let all: Vec<_> = announcers.iter().chain([&pusher]).collect();
+    let before: Vec<_> = all.iter().map(|agent| proc::cpu_time(pid(agent))).collect();
+    // And this is the minute in question.
+    tokio::time::sleep(WINDOW).await;
+    let used = all
+        .iter()
+        .zip(&before)
+        .map(|(agent, before)| proc::cpu_time(pid(agent)) - *before);
+    let prints: Vec<_> = all
+        .iter()
+        .zip(used)
+        .map(|(agent, cpu)| Footprint::of(agent, cpu))
+        .collect();
+
+    let (pusher, announcers) = prints.split_last().expect("at least the pusher");
+    let largest = announcers.iter().fold(Footprint::default(), Footprint::max);
+    println!(
+        "{ANNOUNCERS} idle announcers, one HTTP probe each at an interval of 2 s, watched for {WINDOW:?}; the largest of them:"
+    );
+    let ok = [
+        row("resident", largest.resident / MIB, 5.5, "MiB"),
+        row("private dirty", largest.private_dirty / MIB, 0.7, "MiB"),
+        row(
+            "proportional share of ten (PSS)",
+            largest.proportional / MIB,
+            1.0,
+            "MiB",
+        ),
+        row("CPU a minute", largest.cpu, 20.0, "ms"),
+        row("threads", largest.threads, 1.0, ""),
+    ];
+    println!("the idle pusher, for comparison:");
+    println!(
+        "  resident {:.2} MiB, private dirty {:.0} KiB, CPU a minute {:.1} ms, threads {}",
+        pusher.resident / MIB,
+        pusher.private_dirty / KIB,
+        pusher.cpu,
+        pusher.threads,
+    );
+    if ok == [true; 5] {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// As in production, but for the address: default interval, timeouts and lease.
+fn announce(scene: &Scene, backend: &Backend, number: usize) -> Command {
+    Command::new("announce")
+        .etcd(&scene.etcd)
+        .args([
+            &format!("website/b{number}"),
+            &backend.address().to_string(),
+        ])
+        .args(["--allow-loopback", "--probe", "/health", "--interval", "2s"])
+        .notify()
+}
+
+impl Footprint {
+    fn of(agent: &Sidekick, cpu: Duration) -> Self {
+        let memory = proc::memory(pid(agent));
+        let bytes = |name: &str| memory.get(name).copied().expect("the kernel tells it") as f64;
+        let minutes = WINDOW.as_secs_f64() / 60.0;
+        Self {
+            resident: bytes("Rss"),
+            private_dirty: bytes("Private_Dirty"),
+            proportional: bytes("Pss"),
+            cpu: cpu.as_secs_f64() * 1e3 / minutes,
+            threads: proc::threads(pid(agent)) as f64,
+        }
+    }
+
+    fn max(self, other: &Self) -> Self {
+        Self {
+            resident: self.resident.max(other.resident),
+            private_dirty: self.private_dirty.max(other.private_dirty),
+            proportional: self.proportional.max(other.proportional),
+            cpu: self.cpu.max(other.cpu),
+            threads: self.threads.max(other.threads),
+        }
+    }
+}
+
+fn pid(agent: &Sidekick) -> u32 {
+    agent.process().pid()
+}
+
+/// Prints a figure with its limit, and tells whether it keeps it.
+fn row(what: &str, found: f64, limit: f64, unit: &str) -> bool {
+    let ok = found <= limit;
+    let word = if ok { "met" } else { "MISSED" };
+    println!("  {what:<34} {found:6.2} {unit:<4} limit {limit:4.1} {unit:<4} {word}");
+    ok
+}

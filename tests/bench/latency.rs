@@ -1,0 +1,198 @@
+//! How soon nginx answers with what etcd says: `tests/bench/run.sh` runs it with the shipped build.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and stops at the first surprise"
+)]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the tests share it, and neither needs all of it"
+)]
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::{Backend, PATIENCE, Scene, until};
+
+/// Additions, and as many removals.
+const ROUNDS: usize = 100;
+
+/// Starts of an announcer.
+const STARTS: usize = 20;
+
+/// As many answers of the other backend in a row prove that a server is out: two would do if all workers took turns
+/// exactly.
+const IN_A_ROW: usize = 8;
+
+/// What the median of an etcd change may take until nginx answers with it.
+const MEDIAN_LIMIT: Duration = Duration::from_millis(10);
+
+/// What starting an announcer may take beyond `rise × interval`.
+const START_LIMIT: Duration = Duration::from_millis(50);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let scene = Scene::start().await;
+    let _pusher = scene.pushing().await;
+    let steady = Backend::start("steady").await;
+    let value = steady.address().to_string();
+    scene.etcd.put("/services/website/steady", value).await;
+    scene.routed(&[&steady]).await;
+
+    let changes = changes(&scene).await;
+    let starts = starts(&scene, 2, Duration::from_millis(100)).await;
+
+    let median = quantile(&changes, 0.5);
+    let start = quantile(&starts, 0.5);
+    println!();
+    let ok = [
+        verdict("median of all changes", median, MEDIAN_LIMIT),
+        verdict("median start beyond rise × interval", start, START_LIMIT),
+    ];
+    if ok == [true; 2] {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Puts a server in and takes it out again, and tells how long nginx took each time, from the put's being sent on.
+async fn changes(scene: &Scene) -> Vec<Duration> {
+    let coming = Backend::start("coming").await;
+    let key = "/services/website/coming";
+    let record = |state: &str| {
+        let port = coming.address().port();
+        format!(r#"{{"host":"127.0.0.1","port":{port},"state":"{state}"}}"#)
+    };
+    let mut etcd = scene.etcd.client().await;
+    let (mut puts, mut added, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        etcd.put(key, record("up"), None).await.expect("a put");
+        puts.push(start.elapsed());
+        added.push(first_answer(scene, "coming").await - start);
+
+        let start = Instant::now();
+        etcd.put(key, record("draining"), None)
+            .await
+            .expect("a put");
+        puts.push(start.elapsed());
+        removed.push(out_since(scene).await - start);
+        etcd.delete(key, None).await.expect("a delete");
+        scene.routed_count(1).await;
+    }
+    println!(
+        "etcd change → nginx answers with it, {} changes, from the put's being sent:",
+        2 * ROUNDS
+    );
+    print("server added", &added);
+    print("server drained", &removed);
+    let all = [added, removed].concat();
+    print("all", &all);
+    print("of which etcd's own answer to the put", &puts);
+    all
+}
+
+/// When a backend first answered. Asks without a pause: waiting in between would be measured too.
+async fn first_answer(scene: &Scene, name: &str) -> Instant {
+    let deadline = Instant::now() + PATIENCE;
+    while scene.nginx.who().await.as_deref() != Ok(name) {
+        assert!(Instant::now() < deadline, "{name} was never asked");
+    }
+    Instant::now()
+}
+
+/// When the first request was answered after which `coming` never answered again.
+async fn out_since(scene: &Scene) -> Instant {
+    let deadline = Instant::now() + PATIENCE;
+    let mut since = None;
+    let mut in_a_row = 0;
+    loop {
+        assert!(Instant::now() < deadline, "it was never taken out");
+        if scene.nginx.who().await.as_deref() == Ok("steady") {
+            in_a_row += 1;
+            let since = *since.get_or_insert_with(Instant::now);
+            if in_a_row == IN_A_ROW {
+                return since;
+            }
+        } else {
+            (since, in_a_row) = (None, 0);
+        }
+    }
+}
+
+/// Starts an announcer again and again, and tells how long beyond `rise × interval` the first request took.
+async fn starts(scene: &Scene, rise: u32, interval: Duration) -> Vec<Duration> {
+    let backend = Backend::start("started").await;
+    let mut took = Vec::new();
+    for _ in 0..STARTS {
+        let command = scene
+            .announce(&backend)
+            .args(["--interval", &format!("{}ms", interval.as_millis())])
+            .args(["--rise", &rise.to_string()]);
+        let start = Instant::now();
+        let mut announcer = command.start();
+        took.push(first_answer(scene, "started").await - start);
+        announcer.leave().await;
+        scene.routed_count(1).await;
+    }
+    let allowed = interval * rise;
+    let beyond: Vec<_> = took
+        .iter()
+        .map(|took| took.saturating_sub(allowed))
+        .collect();
+    println!(
+        "\nannounce started → first request answered, {STARTS} starts, --rise {rise} --interval {interval:?}:"
+    );
+    print("from its start", &took);
+    print("beyond rise × interval", &beyond);
+    beyond
+}
+
+impl Scene {
+    /// Waits until the upstream has so many servers.
+    async fn routed_count(&self, count: usize) {
+        until(PATIENCE, format!("{count} servers"), async || {
+            self.nginx.addresses("website").await.len() == count
+        })
+        .await;
+    }
+}
+
+fn print(what: &str, times: &[Duration]) {
+    let ms = |quantile: f64| self::quantile(times, quantile).as_secs_f64() * 1e3;
+    println!(
+        "  {what:<40} p50 {:6.1} ms   p90 {:6.1} ms   p99 {:6.1} ms   max {:6.1} ms",
+        ms(0.5),
+        ms(0.9),
+        ms(0.99),
+        ms(1.0),
+    );
+}
+
+fn quantile(times: &[Duration], quantile: f64) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    let last = sorted.len() - 1;
+    // Nearest rank: a value that was measured, not one in between.
+    let rank = (sorted.len() as f64 * quantile).ceil() as usize;
+    sorted[rank.saturating_sub(1).min(last)]
+}
+
+fn verdict(what: &str, found: Duration, limit: Duration) -> bool {
+    let ok = found <= limit;
+    let word = if ok { "met" } else { "MISSED" };
+    println!(
+        "{word}: {what} {:.1} ms, limit {limit:?}",
+        found.as_secs_f64() * 1e3
+    );
+    ok
+}

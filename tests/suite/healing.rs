@@ -1,0 +1,258 @@
+//! What must be whole again by itself: lost leases, lost keys, lost and wiped etcds, frozen and killed processes.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::support::{
+    Backend, Etcd, Kv, PATIENCE, Scene, Sidekick, Signal, TTL, announce, key, proc, until,
+};
+
+/// How long a record may outlive its killed announcer, and its server too.
+const GONE_WITHIN: Duration = Duration::from_secs(TTL + 2);
+
+#[tokio::test]
+async fn the_record_and_the_server_of_a_killed_announcer_are_gone_within_ttl_and_2_s() {
+    let scene = Scene::start().await;
+    let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
+    let c = Backend::start("b3").await;
+    let _pusher = scene.pushing().await;
+    let (_first, _second) = (scene.announced(&a).await, scene.announced(&b).await);
+    let mut killed = scene.announced(&c).await;
+    scene.routed(&[&a, &b, &c]).await;
+
+    killed.kill();
+    let start = Instant::now();
+    until(GONE_WITHIN, "the record to expire", async || {
+        scene.record(&c).await.is_none()
+    })
+    .await;
+    scene.routed(&[&a, &b]).await;
+    assert!(start.elapsed() < GONE_WITHIN, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn records_and_servers_are_back_after_etcd_was_wiped() {
+    let mut scene = Scene::start().await;
+    let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
+    let _pusher = scene.pushing().await;
+    // The new etcd's revisions begin below the old one's.
+    for number in 0..20 {
+        scene.etcd.put("/other", format!("{number}")).await;
+    }
+    let mut first = scene.announced(&a).await;
+    scene.routed(&[&a]).await;
+
+    scene.etcd.wipe().await;
+    until(PATIENCE, "the record to be back", async || {
+        scene.record(&a).await
+    })
+    .await;
+    scene.presence().await;
+    let _second = scene.announce(&b).args(["--ready", "routed"]).start();
+    scene.routed(&[&a, &b]).await;
+    scene.applied().await;
+    // Leaving waits for what the pusher has applied: that count must have begun anew as well.
+    let start = Instant::now();
+    assert_eq!(first.leave().await.code, Some(0));
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    scene.routed(&[&b]).await;
+}
+
+#[tokio::test]
+async fn a_deleted_record_is_back() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let mut announcer = scene.announced(&backend).await;
+    let before = scene.record(&backend).await.expect("it is announced");
+    scene.etcd.delete(&before.key).await;
+    let after = back(&scene, &backend, &before).await;
+    assert_eq!(after.value, before.value);
+    assert!(announcer.runs());
+}
+
+#[tokio::test]
+async fn a_record_whose_lease_was_revoked_is_back_under_another() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let mut announcer = scene.announced(&backend).await;
+    let before = scene.record(&backend).await.expect("it is announced");
+    scene.etcd.revoke(before.lease).await;
+    let after = back(&scene, &backend, &before).await;
+    assert_ne!(after.lease, before.lease);
+    assert_ne!(after.lease, 0);
+    assert!(announcer.runs());
+}
+
+#[tokio::test]
+async fn a_frozen_announcer_announces_again_when_it_goes_on() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let mut announcer = scene.announced(&backend).await;
+    let before = scene.record(&backend).await.expect("it is announced");
+    announcer.process().signal(Signal::STOP);
+    until(GONE_WITHIN, "the record to expire", async || {
+        scene.record(&backend).await.is_none()
+    })
+    .await;
+    announcer.process().signal(Signal::CONT);
+    back(&scene, &backend, &before).await;
+    assert!(announcer.runs());
+    assert_eq!(announcer.leave().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_frozen_announcer_whose_backend_died_meanwhile_finds_that_out() {
+    let scene = Scene::start().await;
+    let mut backend = Backend::start("b1").await;
+    let announcer = scene.announced(&backend).await;
+    announcer.process().signal(Signal::STOP);
+    until(GONE_WITHIN, "the record to expire", async || {
+        scene.record(&backend).await.is_none()
+    })
+    .await;
+    backend.kill();
+    announcer.process().signal(Signal::CONT);
+    // It may remember the last good probe for as long as detecting a death takes: that time is the thing under test.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(scene.record(&backend).await, None);
+}
+
+#[tokio::test]
+async fn a_record_outlasts_a_restart_of_etcd() {
+    let mut scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let _pusher = scene.pushing().await;
+    let mut announcer = scene.announced(&backend).await;
+    scene.routed(&[&backend]).await;
+    scene.etcd.restart().await;
+    // Two leases later it is there only if somebody still keeps it: time itself is tested here.
+    tokio::time::sleep(Duration::from_secs(2 * TTL)).await;
+    assert!(scene.record(&backend).await.is_some());
+    scene.routed(&[&backend]).await;
+    assert!(announcer.runs());
+}
+
+#[tokio::test]
+async fn an_outage_of_etcd_longer_than_the_lease_is_survived() {
+    let mut scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let pusher = scene.push().args(["--resync", "1s"]).start();
+    let mut announcer = scene.announced(&backend).await;
+    scene.routed(&[&backend]).await;
+
+    scene.etcd.kill();
+    // Longer than the lease: time itself is tested here.
+    tokio::time::sleep(Duration::from_secs(TTL + 1)).await;
+    scene.routed(&[&backend]).await;
+    // What nginx loses meanwhile comes back from what the pusher knew last.
+    scene.nginx.restart().await;
+    scene.routed(&[&backend]).await;
+
+    scene.etcd.resume().await;
+    let record = until(PATIENCE, "the record to be back", async || {
+        scene.record(&backend).await
+    })
+    .await;
+    assert_ne!(record.lease, 0);
+    scene.presence().await;
+    scene.applied().await;
+    assert!(announcer.runs());
+    drop(pusher);
+}
+
+#[tokio::test]
+async fn both_agents_start_before_etcd_does() {
+    let mut scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    scene.etcd.kill();
+    let announcer = scene.announce(&backend).start();
+    let pusher = scene.push().start();
+    announcer.notified("STATUS=").await;
+    for agent in [&announcer, &pusher] {
+        // Both say what is wrong and where.
+        agent.process().line(&scene.etcd.endpoint()).await;
+    }
+    scene.etcd.resume().await;
+    announcer.ready().await;
+    scene.routed(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn a_killed_member_of_three_costs_nobody_a_record() {
+    let mut members = Etcd::cluster().await;
+    let backend = Backend::start("b1").await;
+    let announcer = announce(&endpoints(&members), &backend).start();
+    announcer.ready().await;
+    let before = members[0]
+        .get(&key(&backend))
+        .await
+        .expect("it is announced");
+
+    let used = used_by(&announcer, &members);
+    members[used].kill();
+    // Three leases later it is there only if it was kept through another member: time itself is tested here.
+    tokio::time::sleep(Duration::from_secs(3 * TTL)).await;
+    let after = members[(used + 1) % 3].get(&key(&backend)).await;
+    let after = after.expect("the record is kept through another member");
+    assert_eq!(
+        after.create_revision, before.create_revision,
+        "it was gone for a while"
+    );
+}
+
+#[tokio::test]
+async fn a_hung_member_of_three_is_left_for_another() {
+    let members = Etcd::cluster().await;
+    let backend = Backend::start("b1").await;
+    let mut announcer = announce(&endpoints(&members), &backend).start();
+    announcer.ready().await;
+
+    let used = used_by(&announcer, &members);
+    members[used].freeze();
+    let other = &members[(used + 1) % 3];
+    let elsewhere = [(used + 1) % 3, (used + 2) % 3];
+    until(PATIENCE, "a connection to another member", async || {
+        elsewhere
+            .into_iter()
+            .any(|member| uses(&announcer, &members[member]))
+    })
+    .await;
+    until(PATIENCE, "the record", async || {
+        other.get(&key(&backend)).await
+    })
+    .await;
+    // Two leases later it is there only if it is kept: time itself is tested here.
+    tokio::time::sleep(Duration::from_secs(2 * TTL)).await;
+    assert!(other.get(&key(&backend)).await.is_some());
+    assert!(announcer.runs());
+    members[used].thaw();
+}
+
+/// Waits until the record was written again.
+async fn back(scene: &Scene, backend: &Backend, before: &Kv) -> Kv {
+    until(PATIENCE, "the record to be back", async || {
+        let record = scene.record(backend).await?;
+        (record.create_revision > before.create_revision).then_some(record)
+    })
+    .await
+}
+
+fn endpoints(members: &[Etcd]) -> String {
+    let endpoints: Vec<_> = members.iter().map(Etcd::endpoint).collect();
+    endpoints.join(",")
+}
+
+/// Which member it talks to.
+fn used_by(sidekick: &Sidekick, members: &[Etcd]) -> usize {
+    let used = members.iter().position(|member| uses(sidekick, member));
+    used.expect("it has a connection to one of them")
+}
+
+fn uses(sidekick: &Sidekick, member: &Etcd) -> bool {
+    proc::connected(sidekick.process().pid(), member.address().port())
+}

@@ -1,0 +1,230 @@
+//! Records that nobody should write, beside records that must not suffer from them.
+
+use crate::support::{Backend, PATIENCE, Scene, until};
+
+/// Values that are no record, by the name of their instance.
+const BAD: [(&str, &[u8]); 33] = [
+    ("empty", b""),
+    ("blank", b"   "),
+    ("words", b"hello world"),
+    ("html", b"<html><body>502</body></html>"),
+    ("null", b"null"),
+    ("number", b"42"),
+    ("array", br#"["127.0.0.1", 80]"#),
+    ("text", br#""127.0.0.1:80""#),
+    ("cut-off", br#"{"host":"127.0.0.1","port":8"#),
+    (
+        "two",
+        br#"{"host":"127.0.0.1","port":1} {"host":"127.0.0.1","port":2}"#,
+    ),
+    ("no-host", br#"{"port":80}"#),
+    ("no-port", br#"{"host":"127.0.0.1"}"#),
+    ("port-0", br#"{"host":"127.0.0.1","port":0}"#),
+    ("port-large", br#"{"host":"127.0.0.1","port":65536}"#),
+    ("port-negative", br#"{"host":"127.0.0.1","port":-80}"#),
+    ("port-fraction", br#"{"host":"127.0.0.1","port":80.5}"#),
+    (
+        "port-words",
+        br#"{"host":"127.0.0.1","port":"80; server 6.6.6.6"}"#,
+    ),
+    ("port-plus", br#"{"host":"127.0.0.1","port":"+80"}"#),
+    ("host-number", br#"{"host":2130706433,"port":80}"#),
+    ("host-empty", br#"{"host":"","port":80}"#),
+    (
+        "host-directive",
+        br#"{"host":"127.0.0.1; server 6.6.6.6","port":80}"#,
+    ),
+    (
+        "host-newline",
+        b"{\"host\":\"127.0.0.1\\nserver 6.6.6.6\",\"port\":80}",
+    ),
+    (
+        "host-null-byte",
+        b"{\"host\":\"127.0.0.1\\u0000\",\"port\":80}",
+    ),
+    ("host-path", br#"{"host":"../../etc/passwd","port":80}"#),
+    (
+        "host-socket",
+        br#"{"host":"unix:/run/docker.sock","port":80}"#,
+    ),
+    ("host-octets", br#"{"host":"127.0.0.999","port":80}"#),
+    ("host-template", br#"{"host":"{{ host }}","port":80}"#),
+    ("host-brackets", br#"{"host":"[::1","port":80}"#),
+    (
+        "state",
+        br#"{"host":"127.0.0.1","port":80,"state":"flying"}"#,
+    ),
+    (
+        "weight-large",
+        br#"{"host":"127.0.0.1","port":80,"weight":65536}"#,
+    ),
+    (
+        "weight-negative",
+        br#"{"host":"127.0.0.1","port":80,"weight":-1}"#,
+    ),
+    ("not-utf-8", b"{\"host\":\"127.0.0.1\xff\",\"port\":80}"),
+    ("plain-directive", b"127.0.0.1:80; server 6.6.6.6:80"),
+];
+
+/// Keys below the service that name no instance.
+const BAD_KEYS: [&str; 6] = [
+    "/services/website/",
+    "/services/website/a/b",
+    "/services/website/\u{1b}[2J",
+    "/services/website/../../x",
+    "/services//b1",
+    "/services/website",
+];
+
+const GOOD: &str = r#"{"host":"127.0.0.1","port":1}"#;
+
+#[tokio::test]
+async fn no_hostile_record_reaches_nginx_or_hinders_a_good_one() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    // Some of it is there already, the rest comes while pushing.
+    let (before, after) = BAD.split_at(BAD.len() / 2);
+    put(&scene, before).await;
+    let mut pusher = scene.pushing().await;
+    put(&scene, after).await;
+    scene.etcd.put("/services/website/deep", deep()).await;
+    scene.etcd.put("/services/website/huge", huge()).await;
+    for key in BAD_KEYS {
+        scene.etcd.put(key, GOOD).await;
+    }
+    let announcer = scene.announce(&backend).args(["--ready", "routed"]).start();
+    announcer.ready().await;
+
+    scene.routed(&[&backend]).await;
+    scene.applied().await;
+    assert!(pusher.runs());
+    for name in BAD
+        .map(|(name, _)| name)
+        .into_iter()
+        .chain(["deep", "huge"])
+    {
+        // Each is reported, with its key.
+        pusher
+            .process()
+            .line(&format!("/services/website/{name}"))
+            .await;
+    }
+    let raw_escape = pusher.process().output().contains("\u{1b}[2J");
+    assert!(!raw_escape, "a key's control characters reach the terminal");
+}
+
+#[tokio::test]
+async fn a_record_turned_hostile_and_back_takes_only_its_own_server_along() {
+    let scene = Scene::start().await;
+    let (steady, other) = (Backend::start("b1").await, Backend::start("b2").await);
+    let _pusher = scene.pushing().await;
+    let _announcer = scene.announced(&steady).await;
+    let good = format!(
+        r#"{{"host":"127.0.0.1","port":{}}}"#,
+        other.address().port()
+    );
+    scene.etcd.put("/services/website/b2", good.clone()).await;
+    scene.routed(&[&steady, &other]).await;
+    scene.etcd.put("/services/website/b2", "{{{{").await;
+    scene.routed(&[&steady]).await;
+    scene.etcd.put("/services/website/b2", good).await;
+    scene.routed(&[&steady, &other]).await;
+}
+
+#[tokio::test]
+async fn what_the_coreos_unit_and_registrator_write_is_routed() {
+    let scene = Scene::start().await;
+    let (json, plain, key) = (
+        Backend::start("b1").await,
+        Backend::start("b2").await,
+        Backend::start("b3").await,
+    );
+    let _pusher = scene.pushing().await;
+    let port = json.address().port();
+    let spaced =
+        format!(r#"  {{ "host": "127.0.0.1", "port": " {port} ", "version": "52c7248a14" }} "#);
+    scene.etcd.put("/services/website/b1", spaced).await;
+    scene
+        .etcd
+        .put("/services/website/b2", plain.address().to_string())
+        .await;
+    scene
+        .etcd
+        .put(&format!("/services/website/{}", key.address()), "running")
+        .await;
+    scene.routed(&[&json, &plain, &key]).await;
+}
+
+#[tokio::test]
+async fn a_hostile_presence_of_a_pusher_holds_no_announcer_back_for_ever() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let hostile = [
+        "",
+        "{",
+        "[]",
+        r#"{"services":[]}"#,
+        r#"{"services":{"website":"x"}}"#,
+    ];
+    for (number, value) in hostile.into_iter().enumerate() {
+        scene
+            .etcd
+            .put(&format!("/sidekick/pushers/bad{number}"), value)
+            .await;
+    }
+    let mut announcer = scene
+        .announce(&backend)
+        .args(["--drain-timeout", "2s"])
+        .start();
+    announcer.ready().await;
+    let ended = announcer.leave().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert_eq!(scene.record(&backend).await, None);
+}
+
+#[tokio::test]
+async fn thousands_of_foreign_keys_do_not_delay_a_record() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    for number in 0..500 {
+        scene
+            .etcd
+            .put(&format!("/services/other{number}/x"), "{")
+            .await;
+        scene
+            .etcd
+            .put(&format!("/services/website/x{number}"), "{")
+            .await;
+    }
+    let _pusher = scene.pushing().await;
+    let _announcer = scene.announced(&backend).await;
+    scene.routed(&[&backend]).await;
+    until(PATIENCE, "an answer", async || scene.nginx.who().await).await;
+}
+
+async fn put(scene: &Scene, records: &[(&str, &[u8])]) {
+    for (name, value) in records {
+        scene
+            .etcd
+            .put(&format!("/services/website/{name}"), *value)
+            .await;
+    }
+}
+
+/// Far deeper than any stack allows for a recursive reader.
+fn deep() -> String {
+    let depth = 100_000;
+    format!(
+        r#"{{"host":"127.0.0.1","port":80,"meta":{}{}}}"#,
+        "[".repeat(depth),
+        "]".repeat(depth)
+    )
+}
+
+/// Just below what etcd takes.
+fn huge() -> String {
+    format!(
+        r#"{{"host":"127.0.0.1","port":80,"version":"{}"}}"#,
+        "x".repeat(1_000_000)
+    )
+}

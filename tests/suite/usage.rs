@@ -1,0 +1,269 @@
+//! What a wrong command line meets: exit code 64 and every mistake named, before anything is touched.
+
+use crate::support::{Command, Etcd};
+
+/// Wrong usage or configuration.
+const USAGE: Option<i32> = Some(64);
+
+/// A right command line of `announce`; mistakes are added to it.
+const ANNOUNCE: [&str; 3] = ["website/b1", "127.0.0.1:1", "--allow-loopback"];
+
+/// A right command line of `push`.
+const PUSH: [&str; 4] = ["--nginx", "http://127.0.0.1:1/api", "--upstream", "website"];
+
+/// Settings of `announce` that are wrong by themselves, and what the message must name.
+const WRONG_ANNOUNCE: [(&[&str], &str); 24] = [
+    (&["--interval", "0s"], "--interval"),
+    (&["--interval", "soon"], "--interval"),
+    (&["--interval", "-1s"], "--interval"),
+    (&["--timeout", "0s"], "--timeout"),
+    (&["--rise", "0"], "--rise"),
+    (&["--fall", "0"], "--fall"),
+    (&["--fall", "many"], "--fall"),
+    (&["--grace", "x"], "--grace"),
+    (&["--ttl", "0s"], "--ttl"),
+    (&["--ttl", "100ms"], "--ttl"),
+    (&["--expect-status", "99"], "--expect-status"),
+    (&["--expect-status", "400-200"], "--expect-status"),
+    (&["--expect-status", "ok"], "--expect-status"),
+    (&["--probe", "ftp://127.0.0.1/"], "--probe"),
+    (&["--probe", "http://"], "--probe"),
+    (&["--probe", "tcp://127.0.0.1"], "--probe"),
+    (&["--probe", ""], "--probe"),
+    (&["--on-failure", "panic"], "--on-failure"),
+    (&["--drain-timeout", "x"], "--drain-timeout"),
+    (&["--linger", "x"], "--linger"),
+    (&["--ready", "perhaps"], "--ready"),
+    (&["--format", "xml"], "--format"),
+    (&["--prefix", "services"], "--prefix"),
+    (&["--endpoints", "http://"], "--endpoints"),
+];
+
+/// Settings of `push` that are wrong by themselves, and what the message must name.
+const WRONG_PUSH: [(&[&str], &str); 8] = [
+    (&["--resync", "0s"], "--resync"),
+    (&["--resync", "x"], "--resync"),
+    (&["--debounce", "x"], "--debounce"),
+    (&["--upstream", "web site"], "--upstream"),
+    (&["--upstream", "a="], "--upstream"),
+    (&["--upstream", "website=other"], "--upstream"),
+    (&["--id", "a/b"], "--id"),
+    (&["--prefix", ""], "--prefix"),
+];
+
+#[tokio::test]
+async fn every_single_mistake_of_announce_ends_in_64_and_is_named() {
+    for (wrong, named) in WRONG_ANNOUNCE {
+        refuses("announce", &ANNOUNCE, wrong, &[named]).await;
+    }
+}
+
+#[tokio::test]
+async fn every_single_mistake_of_push_ends_in_64_and_is_named() {
+    for (wrong, named) in WRONG_PUSH {
+        refuses("push", &PUSH, wrong, &[named]).await;
+    }
+}
+
+#[tokio::test]
+async fn identities_and_addresses_that_cannot_be_are_refused() {
+    let wrong = [
+        ["website", "127.0.0.1:80"],
+        ["website/", "127.0.0.1:80"],
+        ["/b1", "127.0.0.1:80"],
+        ["web/site/b1", "127.0.0.1:80"],
+        ["web site/b1", "127.0.0.1:80"],
+        ["website/b1\n", "127.0.0.1:80"],
+        ["../b1", "127.0.0.1:80"],
+        ["website/b1", "127.0.0.1"],
+        ["website/b1", "127.0.0.1:"],
+        ["website/b1", "127.0.0.1:0"],
+        ["website/b1", "127.0.0.1:65536"],
+        ["website/b1", "127.0.0.1:80/"],
+        ["website/b1", "http://127.0.0.1:80"],
+        ["website/b1", "2001:db8::1:80"],
+        ["website/b1", "[2001:db8::1]"],
+        ["website/b1", "10.0.0.256:80"],
+        ["website/b1", "back end:80"],
+        ["website/b1", ""],
+        ["", "127.0.0.1:80"],
+    ];
+    for arguments in wrong {
+        refuses("announce", &arguments, &["--allow-loopback"], &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn addresses_that_no_client_can_reach_are_refused_unless_loopback_is_allowed() {
+    let unreachable = [
+        "127.0.0.1:80",
+        "127.9.9.9:80",
+        "[::1]:80",
+        "0.0.0.0:80",
+        "[::]:80",
+        "169.254.1.1:80",
+        "[fe80::1]:80",
+        "localhost:80",
+        "[::ffff:127.0.0.1]:80",
+    ];
+    for address in unreachable {
+        refuses(
+            "announce",
+            &["website/b1", address],
+            &[],
+            &["--allow-loopback"],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn all_mistakes_are_told_at_once() {
+    let wrong = [
+        "--interval",
+        "0s",
+        "--timeout",
+        "0s",
+        "--rise",
+        "0",
+        "--ttl",
+        "0s",
+    ];
+    let named = [
+        "--interval",
+        "--timeout",
+        "--rise",
+        "--ttl",
+        "website/",
+        "127.0.0.1:99999",
+        "--probe",
+    ];
+    let more = ["--probe", "gopher://x"];
+    let all: Vec<_> = wrong.into_iter().chain(more).collect();
+    refuses("announce", &["website/", "127.0.0.1:99999"], &all, &named).await;
+
+    let wrong = [
+        "--nginx",
+        "ftp://x",
+        "--upstream",
+        "a b",
+        "--resync",
+        "0s",
+        "--id",
+        "a/b",
+    ];
+    refuses(
+        "push",
+        &[],
+        &wrong,
+        &["--nginx", "--upstream", "--resync", "--id"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn settings_that_contradict_each_other_are_refused() {
+    // Keepalives come every third of it, and etcd itself takes no less than 2 s.
+    refuses("announce", &ANNOUNCE, &["--ttl", "1s"], &["--ttl"]).await;
+    // Without a probe there is nothing to expect.
+    refuses(
+        "announce",
+        &ANNOUNCE,
+        &["--expect-status", "200"],
+        &["--expect-status", "--probe"],
+    )
+    .await;
+    // A record of this format cannot say that it is down.
+    let mark = ["--format", "plain", "--on-failure", "mark", "--probe", "/"];
+    refuses("announce", &ANNOUNCE, &mark, &["--format", "--on-failure"]).await;
+    refuses(
+        "push",
+        &PUSH,
+        &["--once", "--dry-run"],
+        &["--once", "--dry-run"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named() {
+    refuses("announce", &[], &[], &["SERVICE/INSTANCE", "HOST:PORT"]).await;
+    refuses("announce", &["website/b1"], &[], &["HOST:PORT"]).await;
+    refuses("push", &[], &[], &["--nginx", "--upstream"]).await;
+    refuses("push", &PUSH[..2], &[], &["--upstream"]).await;
+    refuses("push", &PUSH[2..], &[], &["--nginx"]).await;
+}
+
+#[tokio::test]
+async fn unknown_flags_and_commands_are_refused_with_a_suggestion() {
+    refuses(
+        "announce",
+        &ANNOUNCE,
+        &["--intervall", "1s"],
+        &["--intervall", "--interval"],
+    )
+    .await;
+    refuses(
+        "push",
+        &PUSH,
+        &["--upstraem", "x"],
+        &["--upstraem", "--upstream"],
+    )
+    .await;
+    refuses("announse", &[], &[], &["announce"]).await;
+    refuses("announce", &ANNOUNCE, &["surplus"], &["surplus"]).await;
+}
+
+#[tokio::test]
+async fn a_wrong_environment_variable_is_named() {
+    let ended = Command::new("announce")
+        .args(ANNOUNCE)
+        .env("SIDEKICK_INTERVAL", "never")
+        .run()
+        .await;
+    assert_eq!(ended.code, USAGE, "{}", ended.output);
+    assert!(ended.output.contains("never"), "{}", ended.output);
+}
+
+#[tokio::test]
+async fn a_refused_command_line_touches_nothing() {
+    let etcd = Etcd::start().await;
+    let before = etcd.proposals_committed().await;
+    let ended = Command::new("announce")
+        .etcd(&etcd)
+        .args(ANNOUNCE)
+        .args(["--rise", "0"])
+        .run()
+        .await;
+    assert_eq!(ended.code, USAGE, "{}", ended.output);
+    assert_eq!(etcd.proposals_committed().await, before);
+}
+
+#[tokio::test]
+async fn help_is_no_mistake() {
+    for subcommand in ["announce", "push"] {
+        let ended = Command::new(subcommand).args(["--help"]).run().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.output);
+        assert!(ended.output.contains("--endpoints"), "{}", ended.output);
+    }
+    for flag in ["--help", "--version"] {
+        assert_eq!(Command::new(flag).run().await.code, Some(0));
+    }
+}
+
+/// The command line is refused, in a message that names all of these, without a word about panics.
+async fn refuses(subcommand: &str, right: &[&str], wrong: &[&str], named: &[&str]) {
+    let ended = Command::new(subcommand).args(right).args(wrong).run().await;
+    let said = &ended.output;
+    assert_eq!(
+        ended.code, USAGE,
+        "{subcommand} {right:?} {wrong:?} said: {said}"
+    );
+    for name in named {
+        assert!(
+            said.contains(name),
+            "{right:?} {wrong:?}: no '{name}' in: {said}"
+        );
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}

@@ -1,0 +1,114 @@
+//! Etcd and nginx with one upstream `website`, and the sidekicks between them.
+
+use super::{Backend, Command, Etcd, Kv, Nginx, PATIENCE, Sidekick, until};
+
+/// The lease of announcers here, in seconds: short enough to wait for, long enough to be kept on a busy machine.
+pub(crate) const TTL: u64 = 4;
+
+/// What every test begins with.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) etcd: Etcd,
+    pub(crate) nginx: Nginx,
+}
+
+impl Scene {
+    /// Both running and empty.
+    pub(crate) async fn start() -> Self {
+        let (etcd, nginx) = tokio::join!(Etcd::start(), Nginx::start());
+        Self { etcd, nginx }
+    }
+
+    /// `sidekick announce website/NAME ADDRESS` with a quick probe of `/health`, not started yet.
+    pub(crate) fn announce(&self, backend: &Backend) -> Command {
+        announce(&self.etcd.endpoint(), backend)
+    }
+
+    /// Announces a backend and waits until it is in etcd.
+    pub(crate) async fn announced(&self, backend: &Backend) -> Sidekick {
+        let announcer = self.announce(backend).start();
+        announcer.ready().await;
+        announcer
+    }
+
+    /// `sidekick push` for `website`, not started yet.
+    pub(crate) fn push(&self) -> Command {
+        push(&self.etcd.endpoint(), &self.nginx)
+    }
+
+    /// Starts pushing and waits until the pusher is present in etcd.
+    pub(crate) async fn pushing(&self) -> Sidekick {
+        let pusher = self.push().start();
+        self.presence().await;
+        pusher
+    }
+
+    /// Waits for a pusher's presence.
+    pub(crate) async fn presence(&self) -> Kv {
+        until(PATIENCE, "a pusher's presence", async || {
+            self.etcd.list("/sidekick/pushers/").await.pop()
+        })
+        .await
+    }
+
+    /// Waits until the pusher says that it has applied every change of the records so far.
+    pub(crate) async fn applied(&self) {
+        let records = self.etcd.list("/services/website/").await;
+        let newest = records.iter().map(|record| record.mod_revision).max();
+        until(
+            PATIENCE,
+            format!("revision {newest:?} to be applied"),
+            async || {
+                let presence = self.presence().await.json();
+                let applied = presence["services"]["website"].as_i64();
+                if applied >= newest {
+                    Ok(())
+                } else {
+                    Err(presence)
+                }
+            },
+        )
+        .await;
+    }
+
+    /// Waits until the upstream's servers are exactly these backends.
+    #[track_caller]
+    pub(crate) fn routed(&self, backends: &[&Backend]) -> impl Future<Output = ()> {
+        let addresses = backends.iter().map(|backend| backend.address().to_string());
+        self.nginx.routed("website", addresses.collect())
+    }
+
+    /// The record of a backend.
+    pub(crate) async fn record(&self, backend: &Backend) -> Option<Kv> {
+        self.etcd.get(&key(backend)).await
+    }
+}
+
+/// Key of a backend's record.
+pub(crate) fn key(backend: &Backend) -> String {
+    format!("/services/website/{}", backend.name())
+}
+
+/// `sidekick announce website/NAME ADDRESS` with a quick probe of `/health`, under a service manager.
+pub(crate) fn announce(endpoints: &str, backend: &Backend) -> Command {
+    Command::new("announce")
+        .named(backend.name())
+        .endpoints(endpoints)
+        .args([
+            &format!("website/{}", backend.name()),
+            &backend.address().to_string(),
+        ])
+        .args(["--allow-loopback", "--probe", "/health"])
+        .args(["--interval", "200ms", "--timeout", "1s"])
+        .args(["--rise", "1", "--fall", "2"])
+        .args(["--ttl", &format!("{TTL}s")])
+        .notify()
+}
+
+/// `sidekick push` for the upstream `website` of one nginx.
+pub(crate) fn push(endpoints: &str, nginx: &Nginx) -> Command {
+    Command::new("push")
+        .endpoints(endpoints)
+        .args(["--nginx", &nginx.api_url(), "--upstream", "website"])
+        .args(["--id", "edge"])
+}
