@@ -145,6 +145,36 @@ fn every_script_is_executable_and_parses() {
 }
 
 #[test]
+fn every_flag_that_the_readme_shows_exists() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = sidekick_commands(&readme);
+    assert_eq!(shown.len(), 2, "the README shows too little: {shown:?}");
+    for (subcommand, flags) in shown {
+        let help = Command::new(env!("CARGO_BIN_EXE_sidekick"))
+            .args([&subcommand, "--help"])
+            .output()
+            .unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let known: BTreeSet<_> = flags_in(&help).collect();
+        for flag in &flags {
+            assert!(
+                known.contains(flag.as_str()),
+                "README: sidekick {subcommand} has no {flag}"
+            );
+        }
+    }
+}
+
+#[test]
+fn commands_are_found_in_code_and_over_continued_lines() {
+    let text = "Run `sidekick push --once`.\n```\nExecStart=/usr/bin/sidekick announce a/b \\\n  --ttl 5s --probe=/x\n```\n";
+    let found = sidekick_commands(text);
+    let flags = |subcommand: &str| found[subcommand].iter().cloned().collect::<Vec<_>>();
+    assert_eq!(flags("push"), ["--once"]);
+    assert_eq!(flags("announce"), ["--probe", "--ttl"]);
+}
+
+#[test]
 fn every_dependency_comes_from_the_registry_under_a_licence_we_may_pass_on() {
     let mut found = String::new();
     for package in packages() {
@@ -191,6 +221,30 @@ fn licence_expressions_are_read_as_written() {
     assert!(!may_pass_on("MIT AND GPL-3.0"));
     assert!(!may_pass_on("(MIT OR Apache-2.0) AND GPL-3.0"));
     assert!(!may_pass_on("none given"));
+}
+
+/// The flags of every `sidekick SUBCOMMAND …` in a text, by subcommand.
+fn sidekick_commands(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::<String, BTreeSet<String>>::new();
+    let text = text.replace("\\\n", " ");
+    // A backtick ends a command in prose, a new line one in a block.
+    for code in text.split(['`', '\n']) {
+        let Some((_, command)) = code.split_once("sidekick ") else {
+            continue;
+        };
+        let subcommand = command.split_whitespace().next().unwrap_or_default();
+        if ["announce", "push"].contains(&subcommand) {
+            let flags = found.entry(subcommand.to_owned()).or_default();
+            flags.extend(flags_in(command).map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// Everything that looks like `--flag`.
+fn flags_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+        .filter(|word| word.starts_with("--") && word.len() > 2)
 }
 
 /// Whether an SPDX expression leaves us a choice of allowed licences. Alternatives stand inside what is joined by AND.
