@@ -214,7 +214,7 @@ CONF
 run_announcer() {
     local name=$1 command
     command=(sidekick announce "website/$name" "127.0.0.1:${backend_port[$name]}/v1" --probe /health
-        --interval 300ms --ttl "${TTL}s" --allow-loopback)
+        --interval 500ms --timeout 400ms --ttl "${TTL}s" --allow-loopback)
     command_line "${command[*]} &"
     start "announce-$name" "${command[@]}"
     announcer[$name]=$started
@@ -283,7 +283,7 @@ command_line "curl -X PUT 'http://127.0.0.1:${backend_port[nginx2]}/health?statu
 began=$EPOCHREALTIME
 curl -sS -X PUT "http://127.0.0.1:${backend_port[nginx2]}/health?status=500" | sed 's/^/  nginx2: /'
 until_true 'nginx2 to leave the rotation' not routed nginx2
-good "out of the rotation after $(since "$began") s (three failed probes, 300 ms apart); requests lost: $(failed "$from")"
+good "out of the rotation after $(since "$began") s (three failed probes, 500 ms apart); requests lost: $(failed "$from")"
 traffic
 command_line "curl -X PUT 'http://127.0.0.1:${backend_port[nginx2]}/health?status=200'"
 began=$EPOCHREALTIME

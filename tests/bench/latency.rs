@@ -137,6 +137,7 @@ async fn starts(scene: &Scene, rise: u32, interval: Duration) -> Vec<Duration> {
         let command = scene
             .announce(&backend)
             .args(["--interval", &format!("{}ms", interval.as_millis())])
+            .args(["--timeout", &format!("{}ms", interval.as_millis() * 9 / 10)])
             .args(["--rise", &rise.to_string()]);
         let start = Instant::now();
         let mut announcer = command.start();

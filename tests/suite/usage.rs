@@ -165,12 +165,16 @@ async fn all_mistakes_are_told_at_once() {
 async fn settings_that_contradict_each_other_are_refused() {
     // Keepalives come every third of it, and etcd itself takes no less than 2 s.
     refuses("announce", &ANNOUNCE, &["--ttl", "1s"], &["--ttl"]).await;
-    // Without a probe there is nothing to expect.
+    // One attempt would run into the next.
+    let slow = ["--interval", "1s", "--timeout", "1s"];
+    refuses("announce", &ANNOUNCE, &slow, &["--interval", "--timeout"]).await;
+    // A record would look like one of sidekick's own keys.
+    let inside = ["--prefix", "/sidekick/services"];
     refuses(
         "announce",
         &ANNOUNCE,
-        &["--expect-status", "200"],
-        &["--expect-status", "--probe"],
+        &inside,
+        &["--prefix", "--meta-prefix"],
     )
     .await;
     // A record of this format cannot say that it is down.

@@ -99,7 +99,7 @@ pub(crate) fn announce(endpoints: &str, backend: &Backend) -> Command {
             &backend.address().to_string(),
         ])
         .args(["--allow-loopback", "--probe", "/health"])
-        .args(["--interval", "200ms", "--timeout", "1s"])
+        .args(["--interval", "300ms", "--timeout", "250ms"])
         .args(["--rise", "1", "--fall", "2"])
         .args(["--ttl", &format!("{TTL}s")])
         .notify()
