@@ -15,7 +15,7 @@ const PUSH: [&str; 4] = ["--nginx", "http://127.0.0.1:1/api", "--upstream", "web
 const WRONG_ANNOUNCE: [(&[&str], &str); 24] = [
     (&["--interval", "0s"], "--interval"),
     (&["--interval", "soon"], "--interval"),
-    (&["--interval", "-1s"], "--interval"),
+    (&["--interval", "-1s"], "-1"),
     (&["--timeout", "0s"], "--timeout"),
     (&["--rise", "0"], "--rise"),
     (&["--fall", "0"], "--fall"),

@@ -89,7 +89,8 @@ pub(crate) fn key(backend: &Backend) -> String {
     format!("/services/website/{}", backend.name())
 }
 
-/// `sidekick announce website/NAME ADDRESS` with a quick probe of `/health`, under a service manager.
+/// `sidekick announce website/NAME ADDRESS` with a quick probe of `/health`, under a service manager. Its pace is set by
+/// the environment, so that a test can say otherwise by a flag.
 pub(crate) fn announce(endpoints: &str, backend: &Backend) -> Command {
     Command::new("announce")
         .named(backend.name())
@@ -99,9 +100,11 @@ pub(crate) fn announce(endpoints: &str, backend: &Backend) -> Command {
             &backend.address().to_string(),
         ])
         .args(["--allow-loopback", "--probe", "/health"])
-        .args(["--interval", "300ms", "--timeout", "250ms"])
-        .args(["--rise", "1", "--fall", "2"])
-        .args(["--ttl", &format!("{TTL}s")])
+        .env("SIDEKICK_INTERVAL", "300ms")
+        .env("SIDEKICK_TIMEOUT", "250ms")
+        .env("SIDEKICK_RISE", "1")
+        .env("SIDEKICK_FALL", "2")
+        .env("SIDEKICK_TTL", &format!("{TTL}s"))
         .notify()
 }
 
@@ -110,5 +113,5 @@ pub(crate) fn push(endpoints: &str, nginx: &Nginx) -> Command {
     Command::new("push")
         .endpoints(endpoints)
         .args(["--nginx", &nginx.api_url(), "--upstream", "website"])
-        .args(["--id", "edge"])
+        .env("SIDEKICK_ID", "edge")
 }
