@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::support::{Backend, Etcd, Link, Load, PATIENCE, Proxy, until};
+use crate::support::{Backend, Etcd, Link, Load, PATIENCE, Proxy, Settings, until};
 
 #[tokio::test]
 async fn etcd_keeps_its_keys_over_a_restart_and_loses_them_in_a_wipe() {
@@ -86,4 +86,25 @@ async fn a_link_can_be_slow_silent_cut_and_down() {
     until(PATIENCE, "an answer", ask).await;
     proxy.cut().await;
     assert!(ask().await.is_ok());
+}
+#[tokio::test]
+async fn nginx_answers_by_the_servers_of_its_api_and_comes_back_at_the_same_ports() {
+    let backend = Backend::start("b1").await;
+    let mut nginx = Settings::default().state().start().await;
+    assert_eq!(nginx.who().await, Err("status 502".to_owned()));
+    let server = format!(r#"{{"server":"{}"}}"#, backend.address());
+    let answer = nginx
+        .call("POST", "/http/upstreams/website/servers", &server)
+        .await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert_eq!(nginx.who().await, Ok("b1".to_owned()));
+    let before = nginx.generation().await;
+    nginx.reload().await;
+    assert_eq!(nginx.generation().await, before + 1);
+    nginx.restart().await;
+    assert_eq!(
+        nginx.addresses("website").await,
+        [backend.address().to_string()]
+    );
+    assert_eq!(nginx.who().await, Ok("b1".to_owned()));
 }

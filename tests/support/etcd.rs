@@ -58,17 +58,18 @@ impl Etcd {
     }
 
     async fn start_members<const N: usize>() -> [Self; N] {
-        for _ in 0..ATTEMPTS {
+        let mut said = String::new();
+        'attempts: for _ in 0..ATTEMPTS {
             let mut members = plan().map(Self::spawn);
-            let mut healthy = true;
             for member in &mut members {
-                healthy = healthy && member.becomes_healthy().await;
+                if let Err(instead) = member.becomes_healthy().await {
+                    said = instead;
+                    continue 'attempts;
+                }
             }
-            if healthy {
-                return members;
-            }
+            return members;
         }
-        panic!("etcd did not start in {ATTEMPTS} attempts on different ports");
+        panic!("etcd did not start in {ATTEMPTS} attempts on different ports: {said}");
     }
 
     fn spawn(member: Member) -> Self {
@@ -81,8 +82,8 @@ impl Etcd {
         }
     }
 
-    /// `false` when it ended instead: somebody else has one of its ports, most likely.
-    async fn becomes_healthy(&mut self) -> bool {
+    /// What it said when it ended instead: somebody else has one of its ports, most likely.
+    async fn becomes_healthy(&mut self) -> Result<(), String> {
         let Self {
             member, process, ..
         } = self;
@@ -91,14 +92,14 @@ impl Etcd {
             format!("{} to be healthy", member.name),
             async || {
                 if process.exited().is_some() {
-                    return Ok(false);
+                    return Ok(Err(process.output()));
                 }
                 if !process.owns_port(member.client.port()) {
                     return Err("it does not listen".to_owned());
                 }
                 let answer = request(member.client, "GET", "/health", "").await?;
                 if answer.status == 200 && answer.json()["health"] == "true" {
-                    Ok(true)
+                    Ok(Ok(()))
                 } else {
                     Err(answer.body)
                 }
@@ -135,7 +136,7 @@ impl Etcd {
     /// Starts it again where it stood when it was killed.
     pub(crate) async fn resume(&mut self) {
         self.process = self.member.spawn(self.data());
-        assert!(self.becomes_healthy().await, "etcd did not start again");
+        self.becomes_healthy().await.expect("etcd starts again");
     }
 
     /// Killed and started again at once.

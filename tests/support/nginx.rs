@@ -69,13 +69,15 @@ impl Settings {
 
     /// Starts nginx with these settings.
     pub(crate) async fn start(self) -> Nginx {
+        let mut said = String::new();
         for _ in 0..ATTEMPTS {
             let mut nginx = Nginx::spawn(self.clone());
-            if nginx.becomes_ready().await {
-                return nginx;
+            match nginx.becomes_ready().await {
+                Ok(()) => return nginx,
+                Err(instead) => said = instead,
             }
         }
-        panic!("nginx did not start in {ATTEMPTS} attempts on different ports");
+        panic!("nginx did not start in {ATTEMPTS} attempts on different ports: {said}");
     }
 }
 
@@ -101,20 +103,20 @@ impl Nginx {
         }
     }
 
-    /// `false` when it ended instead: somebody else has one of its ports, most likely.
-    async fn becomes_ready(&mut self) -> bool {
+    /// What it said when it ended instead: somebody else has one of its ports, most likely.
+    async fn becomes_ready(&mut self) -> Result<(), String> {
         let process = &mut self.process;
         let (traffic, api) = (self.traffic, self.api);
         until(PATIENCE, "nginx to be ready", async || {
             if process.exited().is_some() {
-                return Ok(false);
+                return Ok(Err(process.output()));
             }
             if ![traffic, api].iter().all(|a| process.owns_port(a.port())) {
                 return Err("it does not listen".to_owned());
             }
             let answer = request(api, "GET", "/api", "").await?;
             if answer.status == 200 {
-                Ok(true)
+                Ok(Ok(()))
             } else {
                 Err(format!("{answer:?}"))
             }
@@ -246,7 +248,7 @@ impl Nginx {
         )
         .await;
         self.process = launch(self.folder.path());
-        assert!(self.becomes_ready().await, "nginx did not start again");
+        self.becomes_ready().await.expect("nginx starts again");
     }
 
     /// What the configuration says.
@@ -295,6 +297,7 @@ http {{
     init_by_lua_block {{
         require("upstream_api").setup {{ dict = "upstreams", {state} upstreams = {{ {names} }} }}
     }}
+    log_by_lua_block {{ require("upstream_api").log() }}
 {upstreams}
     server {{
         listen {traffic};
