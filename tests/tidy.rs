@@ -149,18 +149,26 @@ fn every_flag_that_the_readme_shows_exists() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let shown = sidekick_commands(&readme);
     assert_eq!(shown.len(), 2, "the README shows too little: {shown:?}");
+    let mut all = BTreeSet::new();
     for (subcommand, flags) in shown {
         let help = Command::new(env!("CARGO_BIN_EXE_sidekick"))
             .args([&subcommand, "--help"])
             .output()
             .unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
-        let known: BTreeSet<_> = flags_in(&help).collect();
+        let known: BTreeSet<_> = flags_in(&help).map(str::to_owned).collect();
         for flag in &flags {
             assert!(
                 known.contains(flag.as_str()),
                 "README: sidekick {subcommand} has no {flag}"
             );
+        }
+        all.extend(known);
+    }
+    // In prose a flag stands alone.
+    for code in readme.split('`').filter(|code| code.starts_with("--")) {
+        for flag in flags_in(code) {
+            assert!(all.contains(flag), "README: sidekick has no {flag}");
         }
     }
 }
