@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod backoff;
+pub mod desired;
 pub mod printable;
 pub mod record;
 pub mod registry;
