@@ -4,6 +4,7 @@
 
 pub mod backoff;
 pub mod desired;
+pub mod plan;
 pub mod printable;
 pub mod record;
 pub mod registry;
