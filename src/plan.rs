@@ -247,6 +247,8 @@ pub fn plan(desired: &Servers, actual: &[Peer], activity: &Activity, drains: &Dr
 struct Sorted {
     adds: Vec<Step>,
     changes: Vec<Step>,
+    /// Apart from the others: what takes a server out of service follows what brings one in.
+    changes_to_down: Vec<Step>,
     drains: Vec<Step>,
     removals: Vec<Step>,
     waiting: Vec<(Endpoint, Option<u64>)>,
@@ -279,7 +281,11 @@ impl Sorted {
         };
         let (id, change) = (kept.id, kept.change_to(server));
         if change != Change::default() {
-            self.changes.push(Step::Change {
+            let changes = match change.down {
+                Some(true) => &mut self.changes_to_down,
+                _ => &mut self.changes,
+            };
+            changes.push(Step::Change {
                 id,
                 endpoint,
                 change,
@@ -313,7 +319,13 @@ impl Sorted {
     }
 
     fn into_plan(self) -> Plan {
-        let steps = [self.adds, self.changes, self.drains, self.removals];
+        let steps = [
+            self.adds,
+            self.changes,
+            self.changes_to_down,
+            self.drains,
+            self.removals,
+        ];
         Plan {
             steps: steps.into_iter().flatten().collect(),
             waiting: self.waiting,

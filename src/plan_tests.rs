@@ -360,7 +360,10 @@ proptest! {
     #[test]
     fn no_step_leaves_an_upstream_without_a_server_in_between(wanted in some_servers(), mut actual in some_peers()) {
         let serving = |actual: &[Peer]| actual.iter().any(|peer| !peer.is_quiesced() && !peer.backup && peer.endpoint().is_some());
-        prop_assume!(serving(&actual) && wanted.values().any(|server| server.state == State::Up));
+        let will_serve = wanted.values().any(|server| server.state == State::Up);
+        if !serving(&actual) || !will_serve {
+            return Ok(());
+        }
         let mut next = 1000;
         for step in plan(&wanted, &actual, &Activity::new(), &Drains::new(TIMEOUT)).steps {
             apply(&step, &mut actual, &mut next);
