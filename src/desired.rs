@@ -8,8 +8,9 @@ use std::{
     num::NonZeroU16,
 };
 
-use crate::record::{
-    self, Endpoint, Prefix, Protocol, Quarantined, Reason, Record, ServiceName, State,
+use crate::{
+    record::{self, Endpoint, Prefix, Protocol, Quarantined, Reason, Record, ServiceName, State},
+    registry::watch::{Change, Entry, Update},
 };
 
 /// One server of an upstream, as it should be.
@@ -64,27 +65,6 @@ pub struct Desired {
     pub revision: i64,
     /// Its servers.
     pub servers: Servers,
-}
-
-/// A change of one key, in the order in which etcd tells them.
-#[derive(Debug, Clone, Copy)]
-pub enum Event<'a> {
-    /// The key has this value now.
-    Put {
-        /// The key.
-        key: &'a [u8],
-        /// The value.
-        value: &'a [u8],
-        /// The revision of the change.
-        revision: i64,
-    },
-    /// The key is gone.
-    Deleted {
-        /// The key.
-        key: &'a [u8],
-        /// The revision of the change.
-        revision: i64,
-    },
 }
 
 /// What a listing or a change did.
@@ -172,14 +152,18 @@ impl Records {
         }
     }
 
-    /// Takes a whole listing, of keys and values, in place of all that was known. Every service counts as changed and stands at
-    /// the listing's revision, even where that is lower than before: etcd was restored from a backup then, and
-    /// nobody will ever see the higher revision again.
-    pub fn list<'a>(
-        &mut self,
-        revision: i64,
-        entries: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
-    ) -> Effect {
+    /// Takes in what the watch of the records tells.
+    pub fn update(&mut self, update: &Update) -> Effect {
+        match update {
+            Update::Listed { revision, entries } => self.list(*revision, entries),
+            Update::Changed { changes, .. } => self.change(changes),
+        }
+    }
+
+    /// A listing replaces all that was known. Every service counts as changed and stands at the listing's revision, even
+    /// where that is lower than before: etcd was restored from a backup then, and nobody will ever see the
+    /// higher revision again.
+    fn list(&mut self, revision: i64, entries: &[Entry]) -> Effect {
         let mut former = self.take_quarantined();
         self.listed = true;
         for service in self.services.values_mut() {
@@ -187,8 +171,8 @@ impl Records {
             service.records.clear();
         }
         let mut effect = Effect::default();
-        for (key, value) in entries {
-            self.put(key, value, revision, &mut effect);
+        for entry in entries {
+            self.put(&entry.key, &entry.value, revision, &mut effect);
         }
         effect.services = self.services.keys().cloned().collect();
         effect
@@ -211,17 +195,16 @@ impl Records {
             .collect()
     }
 
-    /// Takes changes, in order.
-    pub fn change<'a>(&mut self, events: impl IntoIterator<Item = Event<'a>>) -> Effect {
+    fn change(&mut self, changes: &[Change]) -> Effect {
         let mut effect = Effect::default();
-        for event in events {
-            match event {
-                Event::Put {
-                    key,
-                    value,
-                    revision,
-                } => self.put(key, value, revision, &mut effect),
-                Event::Deleted { key, revision } => self.delete(key, revision, &mut effect),
+        for change in changes {
+            match change {
+                Change::Put(entry) => {
+                    self.put(&entry.key, &entry.value, entry.mod_revision, &mut effect)
+                }
+                Change::Deleted { key, mod_revision } => {
+                    self.delete(key, *mod_revision, &mut effect)
+                }
             }
         }
         effect

@@ -19,27 +19,34 @@ fn listed(revision: i64, entries: &[(&str, &str)]) -> Records {
     records
 }
 
+fn entry(mod_revision: i64, key: &str, value: &str) -> Entry {
+    Entry {
+        key: key.into(),
+        value: value.into(),
+        mod_revision,
+        lease: 0,
+    }
+}
+
 fn list(records: &mut Records, revision: i64, entries: &[(&str, &str)]) -> Effect {
-    records.list(
-        revision,
-        entries
-            .iter()
-            .map(|(key, value)| (key.as_bytes(), value.as_bytes())),
-    )
+    let entries = entries
+        .iter()
+        .map(|(key, value)| entry(1, key, value))
+        .collect();
+    records.update(&Update::Listed { revision, entries })
 }
 
 fn put(records: &mut Records, revision: i64, key: &str, value: &str) -> Effect {
-    let (key, value) = (key.as_bytes(), value.as_bytes());
-    records.change([Event::Put {
-        key,
-        value,
-        revision,
-    }])
+    let changes = vec![Change::Put(entry(revision, key, value))];
+    records.update(&Update::Changed { revision, changes })
 }
 
 fn delete(records: &mut Records, revision: i64, key: &str) -> Effect {
-    let key = key.as_bytes();
-    records.change([Event::Deleted { key, revision }])
+    let changes = vec![Change::Deleted {
+        key: key.into(),
+        mod_revision: revision,
+    }];
+    records.update(&Update::Changed { revision, changes })
 }
 
 fn shown(records: &Records, service: &str) -> (i64, Vec<String>) {

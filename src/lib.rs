@@ -4,7 +4,10 @@
 
 pub mod backoff;
 pub mod desired;
+mod http;
 pub mod plan;
 pub mod printable;
 pub mod record;
 pub mod registry;
+pub mod tls;
+pub mod upstream;

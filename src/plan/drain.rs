@@ -60,12 +60,6 @@ impl Drains {
         clock.is_some_and(|clock| self.now.duration_since(clock.since) >= self.timeout)
     }
 
-    /// Whether any server drains, present or not.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.clocks.is_empty()
-    }
-
     /// Remembers that a server was removed although requests may still run on it.
     pub fn cut(&mut self, endpoint: &Endpoint) {
         if let Some(clock) = self.clocks.get_mut(endpoint) {

@@ -51,7 +51,7 @@ pub enum NameError {
 }
 
 /// Checks that `text` can stand between two slashes of a key.
-pub(super) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
+pub(crate) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty { what });
     }
