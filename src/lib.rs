@@ -5,9 +5,12 @@
 pub mod backoff;
 pub mod desired;
 mod http;
+pub mod notify;
 pub mod plan;
 pub mod printable;
+pub mod reconcile;
 pub mod record;
 pub mod registry;
+pub mod stop;
 pub mod tls;
 pub mod upstream;

@@ -4,6 +4,7 @@ use proptest::{collection, prelude::*};
 use tokio::time::Instant;
 
 use super::*;
+use crate::desired::Desired;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -34,12 +35,20 @@ fn servers(wanted: &[(&str, State, u16)]) -> Servers {
     wanted.iter().map(server).collect()
 }
 
+fn at(revision: i64, servers: &Servers) -> Desired {
+    Desired {
+        service: "website".parse().unwrap(),
+        revision,
+        servers: servers.clone(),
+    }
+}
+
 /// Plans at `elapsed` after the drains were first seen.
 fn plan_at(elapsed: Duration, wanted: &Servers, actual: &[Peer], activity: &[(Id, u64)]) -> Plan {
     let mut drains = Drains::new(TIMEOUT);
     let start = Instant::now();
-    drains.follow(wanted, start);
-    drains.follow(wanted, start + elapsed);
+    drains.follow(&at(1, wanted), start);
+    drains.follow(&at(1, wanted), start + elapsed);
     plan(wanted, actual, &activity.iter().copied().collect(), &drains)
 }
 
@@ -256,15 +265,41 @@ fn a_drain_clock_starts_again_when_the_server_came_back_in_between() {
     let endpoint: Endpoint = "10.0.0.1:80".parse().unwrap();
     let start = Instant::now();
     let mut drains = Drains::new(TIMEOUT);
-    drains.follow(&draining, start);
+    drains.follow(&at(1, &draining), start);
     drains.cut(&endpoint);
     assert_eq!(drains.was_cut().count(), 1);
-    drains.follow(&draining, start + TIMEOUT);
+    drains.follow(&at(1, &draining), start + TIMEOUT);
     assert!(drains.is_over(&endpoint));
-    drains.follow(&servers(&[("10.0.0.1:80", State::Up, 1)]), start + TIMEOUT);
+    drains.follow(
+        &at(1, &servers(&[("10.0.0.1:80", State::Up, 1)])),
+        start + TIMEOUT,
+    );
     assert!(!drains.is_over(&endpoint) && drains.was_cut().count() == 0);
-    drains.follow(&draining, start + TIMEOUT);
+    drains.follow(&at(1, &draining), start + TIMEOUT);
     assert!(!drains.is_over(&endpoint));
+}
+
+#[test]
+fn a_drain_leaves_confirmed_what_came_before_it() {
+    let (one, two) = (
+        ("10.0.0.1:80", State::Draining, 1),
+        ("10.0.0.2:80", State::Draining, 1),
+    );
+    let [a, b] = [one.0, two.0].map(|endpoint| endpoint.parse::<Endpoint>().unwrap());
+    let now = Instant::now();
+    let mut drains = Drains::new(TIMEOUT);
+    drains.follow(&at(7, &servers(&[])), now);
+    drains.follow(&at(9, &servers(&[one])), now);
+    drains.follow(&at(12, &servers(&[one, two])), now);
+    assert_eq!(drains.before([&a, &b]), Some(7));
+    assert_eq!(
+        drains.before([&b]),
+        Some(9),
+        "the first is done, the second is not"
+    );
+    assert_eq!(drains.before([]), None);
+    drains.follow(&at(3, &servers(&[two])), now);
+    assert_eq!(drains.before([&b]), Some(0), "a restored etcd counts anew");
 }
 
 /// The least that a server of the API does with a step.

@@ -1,11 +1,11 @@
-//! How long which server has been draining.
+//! Which servers drain, for how long, and since which revision.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
-    desired::Servers,
+    desired::Desired,
     record::{Endpoint, State},
 };
 
@@ -14,12 +14,16 @@ use crate::{
 pub struct Drains {
     timeout: Duration,
     now: Instant,
+    /// The desired state that was followed last.
+    revision: i64,
     clocks: BTreeMap<Endpoint, Clock>,
 }
 
 #[derive(Debug)]
 struct Clock {
     since: Instant,
+    /// The last revision followed before it began.
+    before: i64,
     cut: bool,
 }
 
@@ -30,27 +34,47 @@ impl Drains {
         Self {
             timeout,
             now: Instant::now(),
+            revision: 0,
             clocks: BTreeMap::new(),
         }
     }
 
     /// Starts the clock of what began to drain, and forgets what no longer does.
-    pub fn follow(&mut self, desired: &Servers, now: Instant) {
+    pub fn follow(&mut self, desired: &Desired, now: Instant) {
         let draining = |endpoint: &Endpoint| {
-            let server = desired.get(endpoint);
+            let server = desired.servers.get(endpoint);
             server.is_some_and(|server| server.state == State::Draining)
         };
         self.now = now;
         self.clocks.retain(|endpoint, _| draining(endpoint));
-        for endpoint in desired.keys().filter(|endpoint| draining(endpoint)) {
+        if desired.revision < self.revision {
+            // etcd was restored: revisions mean something else now.
+            self.revision = 0;
+            for clock in self.clocks.values_mut() {
+                clock.before = 0;
+            }
+        }
+        for endpoint in desired.servers.keys().filter(|endpoint| draining(endpoint)) {
             if !self.clocks.contains_key(endpoint) {
                 let clock = Clock {
                     since: now,
+                    before: self.revision,
                     cut: false,
                 };
                 self.clocks.insert(endpoint.clone(), clock);
             }
         }
+        self.revision = desired.revision;
+    }
+
+    /// The last revision that was followed before any of these servers began to drain; `None` without any.
+    pub fn before<'a>(&self, endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Option<i64> {
+        let clocks = endpoints
+            .into_iter()
+            .map(|endpoint| self.clocks.get(endpoint));
+        clocks
+            .map(|clock| clock.map_or(0, |clock| clock.before))
+            .min()
     }
 
     /// Whether the server's time was over when [`Drains::follow`] was last called.

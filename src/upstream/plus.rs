@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::{Error, Outcome, Progress, Upstream, UpstreamName};
 use crate::{
-    desired::{Desired, Servers},
+    desired::Desired,
     plan::{Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan},
 };
 
@@ -63,23 +63,28 @@ impl Plus {
     }
 
     /// Reads and plans. Asks for running requests only where the plan hangs on them.
-    async fn plan(&mut self, desired: &Servers) -> Result<(Plan, Option<StatusObject>), Error> {
+    async fn plan(&mut self, desired: &Desired) -> Result<(Plan, Option<StatusObject>), Error> {
         let peers = self.api.servers(&self.upstream).await?;
         self.drains.follow(desired, Instant::now());
-        let first = plan(desired, &peers, &Activity::new(), &self.drains);
+        let first = plan(&desired.servers, &peers, &Activity::new(), &self.drains);
         if first.waiting.is_empty() && self.drains.was_cut().next().is_none() {
             return Ok((first, None));
         }
         // Asked after the list: what is counted here can only have been let in before the list said "draining".
         let status = self.api.status(&self.upstream).await?;
-        let again = plan(desired, &peers, &activity(&peers, &status), &self.drains);
+        let again = plan(
+            &desired.servers,
+            &peers,
+            &activity(&peers, &status),
+            &self.drains,
+        );
         Ok((again, Some(status)))
     }
 
     /// One round: the progress when nothing is left to do, `None` when there was something.
     async fn round(
         &mut self,
-        desired: &Servers,
+        desired: &Desired,
         rounds: &mut Rounds,
     ) -> Result<Option<Progress>, Error> {
         let (plan, status) = self.plan(desired).await?;
@@ -93,12 +98,19 @@ impl Plus {
             self.note_lack_of_room(acted);
             return Ok(None);
         }
+        Ok(Some(self.progress(&plan, zombies)))
+    }
+
+    /// How far it is when no step is left.
+    fn progress(&self, plan: &Plan, zombies: u64) -> Progress {
         let waiting = plan.waiting.iter().map(|(_, active)| active.unwrap_or(1));
         let active = waiting.fold(zombies, u64::saturating_add);
-        Ok(Some(match active {
-            0 => Progress::Converged,
-            active => Progress::Draining { active },
-        }))
+        let cut = self.drains.was_cut().filter(|_| zombies > 0);
+        let pending = plan.waiting.iter().map(|(endpoint, _)| endpoint).chain(cut);
+        match self.drains.before(pending) {
+            None => Progress::Converged,
+            Some(confirmed) => Progress::Draining { active, confirmed },
+        }
     }
 
     /// The requests that run on servers which had to go before they had finished. They cannot be told from those of
@@ -234,7 +246,7 @@ impl Upstream for Plus {
         let mut rounds = Rounds::default();
         let mut negotiated = false;
         loop {
-            match self.round(&desired.servers, &mut rounds).await {
+            match self.round(desired, &mut rounds).await {
                 Ok(Some(progress)) => {
                     return Ok(Outcome {
                         progress,
@@ -253,7 +265,7 @@ impl Upstream for Plus {
     }
 
     async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
-        let (plan, _) = self.plan(&desired.servers).await?;
+        let (plan, _) = self.plan(desired).await?;
         Ok(plan)
     }
 }

@@ -157,7 +157,10 @@ async fn a_server_drains_until_nothing_runs_on_it_and_goes_then() {
     let wanted = [A_DRAINS, B_UP];
     assert_eq!(
         stage.converge(&wanted).await,
-        Ok(Progress::Draining { active: 2 })
+        Ok(Progress::Draining {
+            active: 2,
+            confirmed: 0
+        })
     );
     assert_eq!(
         stage.shown(),
@@ -166,11 +169,51 @@ async fn a_server_drains_until_nothing_runs_on_it_and_goes_then() {
     stage.set_active(A, 1);
     assert_eq!(
         stage.converge(&wanted).await,
-        Ok(Progress::Draining { active: 1 })
+        Ok(Progress::Draining {
+            active: 1,
+            confirmed: 0
+        })
     );
     stage.set_active(A, 0);
     assert!(converged(&stage.converge(&wanted).await));
     assert_eq!(stage.shown(), ["10.0.0.2:80 weight=1"]);
+}
+
+#[tokio::test]
+async fn a_drain_holds_back_only_what_came_with_it_or_later() {
+    let mut stage = Stage::new(&[A, B]).await;
+    let at = |revision: i64, wanted: &[(&str, State, u16)]| Desired {
+        revision,
+        ..desired(wanted)
+    };
+    stage.plus.converge(&at(5, &[A_UP, B_UP])).await.unwrap();
+    stage.set_active(A, 1);
+    let outcome = stage
+        .plus
+        .converge(&at(8, &[A_DRAINS, B_UP]))
+        .await
+        .unwrap();
+    assert_eq!(
+        outcome.progress,
+        Progress::Draining {
+            active: 1,
+            confirmed: 5
+        }
+    );
+    stage.set_active(B, 1);
+    let outcome = stage
+        .plus
+        .converge(&at(9, &[A_DRAINS, (B, State::Draining, 1)]))
+        .await
+        .unwrap();
+    assert_eq!(
+        outcome.progress,
+        Progress::Draining {
+            active: 1,
+            confirmed: 8
+        },
+        "A has gone, B has not"
+    );
 }
 
 #[tokio::test]
@@ -191,7 +234,10 @@ async fn after_the_drain_timeout_a_server_goes_and_its_last_requests_are_waited_
     stage.fake.model().zombies = 1;
     assert_eq!(
         stage.converge(&[A_DRAINS]).await,
-        Ok(Progress::Draining { active: 1 })
+        Ok(Progress::Draining {
+            active: 1,
+            confirmed: 0
+        })
     );
     assert_eq!(stage.shown(), [""; 0]);
     stage.fake.model().zombies = 0;
@@ -221,7 +267,10 @@ async fn an_api_without_draining_is_told_down() {
         .always(r#"{"drain":true}"#, 400, "UpstreamConfFormatError");
     assert_eq!(
         stage.converge(&[A_DRAINS]).await,
-        Ok(Progress::Draining { active: 1 })
+        Ok(Progress::Draining {
+            active: 1,
+            confirmed: 0
+        })
     );
     assert_eq!(stage.shown(), ["10.0.0.1:80 weight=1 down"]);
     let mut stage = Stage::new(&[A]).await;
@@ -528,7 +577,10 @@ async fn ids_that_changed_their_meaning_between_two_answers_are_not_trusted() {
     let answer = stage.converge(&[A_DRAINS]).await;
     assert_eq!(
         answer,
-        Ok(Progress::Draining { active: 1 }),
+        Ok(Progress::Draining {
+            active: 1,
+            confirmed: 0
+        }),
         "unknown counts as one"
     );
     assert_eq!(stage.shown(), ["10.0.0.1:80 weight=1 drain"]);
