@@ -8,6 +8,7 @@ mod http;
 pub mod notify;
 pub mod plan;
 pub mod printable;
+pub mod push;
 pub mod reconcile;
 pub mod record;
 pub mod registry;
