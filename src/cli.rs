@@ -8,6 +8,7 @@ mod etcd;
 mod exit;
 mod log;
 mod mistakes;
+mod push;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Announce(Box<announce::Args>),
+    Push(Box<push::Args>),
 }
 
 /// Parses the command line, runs the command, and gives the exit code.
@@ -59,5 +61,6 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         .build()?;
     match cli.command {
         Command::Announce(args) => runtime.block_on(args.run(mistakes)),
+        Command::Push(args) => runtime.block_on(args.run(mistakes)),
     }
 }

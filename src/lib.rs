@@ -1,16 +1,44 @@
 //! sidekick: announces working backends in etcd and keeps nginx's upstreams equal to them.
+//!
+//! Two agents share one binary. Both are chains of small parts; what decides is pure, what talks is not.
+//!
+//! **[`announce`]**, beside each backend:
+//!
+//! ```text
+//! probe ─► gate ─► phase ─Intent─► registry::lease ─► etcd      (Tenure comes back)
+//! ```
+//!
+//! - [`probe`] asks the backend, [`gate`] adds verdicts up, [`phase`] says what is to stand in etcd.
+//! - [`registry::lease`] makes it stand there, [`registry::pushers`] waits for the load balancers.
+//!
+//! **[`push`]**, beside each nginx:
+//!
+//! ```text
+//! etcd ─► registry::watch ─► desired ─► reconcile ─► upstream::plus ─► nginx
+//! ```
+//!
+//! - [`desired`] folds records into what every upstream should be, [`plan`] says what leads there.
+//! - [`reconcile`] keeps one upstream of one nginx so, through a driver in [`upstream`].
+//!
+//! Both stand on [`record`], the one place that spells a key or a field, and are started by [`cli`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod announce;
 pub mod backoff;
 pub mod cli;
+pub mod desired;
 pub mod gate;
+mod http;
 pub mod notify;
 pub mod phase;
+pub mod plan;
 pub mod printable;
 pub mod probe;
+pub mod push;
+pub mod reconcile;
 pub mod record;
 pub mod registry;
 pub mod stop;
 pub mod tls;
+pub mod upstream;

@@ -27,6 +27,7 @@ mod token;
 
 pub use host::{Address, AddressError, DnsName, Endpoint, Host};
 pub use key::{MetaPrefix, Prefix, PrefixError};
+pub(crate) use name::check as check_name;
 pub use name::{InstanceId, InstanceName, MAX_NAME, NameError, PusherId, ServiceName};
 pub use presence::{Presence, TargetHealth};
 pub use token::{MAX_TOKEN, Nonce, TokenError, Version};

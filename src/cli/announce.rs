@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Exit, Mistakes, etcd};
 use crate::announce::{self, Outcome, Ready, Settings};
@@ -10,11 +9,6 @@ use crate::phase::OnFailure;
 use crate::probe::{HttpProbe, Pace, Probe, StatusRange};
 use crate::record::{Address, Endpoint, Format, Host, InstanceId, Protocol, Record};
 use crate::stop;
-
-/// etcd grants no shorter lease with its usual settings.
-const MIN_TTL: Duration = Duration::from_secs(2);
-/// etcd accepts no longer one.
-const MAX_TTL: Duration = Duration::from_secs(9_000_000_000);
 
 /// Announces one backend for as long as it works.
 ///
@@ -217,7 +211,7 @@ impl Args {
         let fall = count(mistakes, "--fall", &self.fall);
         let format = self.format(mistakes);
         let on_failure = self.on_failure(mistakes);
-        let ttl = self.ttl(mistakes);
+        let ttl = etcd::ttl(mistakes, &self.ttl);
         let ready = self.ready(mistakes);
         let drain_timeout = mistakes.duration("--drain-timeout", &self.drain_timeout);
         let linger = mistakes.duration("--linger", &self.linger);
@@ -352,24 +346,6 @@ impl Args {
                 None
             }
         }
-    }
-
-    fn ttl(&self, mistakes: &mut Mistakes) -> Option<Duration> {
-        let ttl = mistakes.duration("--ttl", &self.ttl)?;
-        if ttl < MIN_TTL {
-            mistakes.add(format!(
-                "--ttl {}: below {} there is no time for three heartbeats, and one lost packet would withdraw the record",
-                self.ttl,
-                humantime::format_duration(MIN_TTL)
-            ));
-        }
-        if ttl > MAX_TTL {
-            mistakes.add(format!(
-                "--ttl {}: longer than etcd keeps a lease",
-                self.ttl
-            ));
-        }
-        Some(ttl)
     }
 
     fn refuse_what_plain_cannot_say(&self, mistakes: &mut Mistakes) {

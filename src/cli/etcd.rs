@@ -1,12 +1,18 @@
 //! Where etcd is and how to get in, spelled as etcdctl spells it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use etcd_client::{Certificate, Identity, TlsOptions};
 
 use super::Mistakes;
 use crate::record::{MetaPrefix, Prefix};
 use crate::registry::client::{Cluster, Settings};
+
+/// etcd grants no shorter lease with its usual settings.
+const MIN_TTL: Duration = Duration::from_secs(2);
+/// etcd accepts no longer one.
+const MAX_TTL: Duration = Duration::from_secs(9_000_000_000);
 
 /// Options of every command that talks to etcd.
 #[derive(Debug, clap::Args)]
@@ -168,6 +174,21 @@ impl Args {
         }
         Some(tls)
     }
+}
+
+/// Reads `--ttl`.
+pub(super) fn ttl(mistakes: &mut Mistakes, text: &str) -> Option<Duration> {
+    let ttl = mistakes.duration("--ttl", text)?;
+    if ttl < MIN_TTL {
+        let min = humantime::format_duration(MIN_TTL);
+        mistakes.add(format!(
+            "--ttl {text}: below {min} there is no time for three heartbeats, and one lost packet would end the lease"
+        ));
+    }
+    if ttl > MAX_TTL {
+        mistakes.add(format!("--ttl {text}: longer than etcd keeps a lease"));
+    }
+    Some(ttl)
 }
 
 /// `HOST:PORT`, with or without a scheme, as a URL.

@@ -6,11 +6,15 @@ use std::process::ExitCode;
 use super::Invalid;
 
 /// How a run ended, as the shell and systemd see it (after sysexits.h).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Exit {
     /// Done.
     Done = 0,
+    /// The answer is no.
+    No = 1,
+    /// Something would be changed.
+    Different = 2,
     /// Wrong usage or configuration.
     Usage = 64,
     /// A needed service cannot be reached.
@@ -60,6 +64,7 @@ pub(super) fn on_panic() {
     }));
 }
 
-fn say(text: &str) {
+/// One line on standard error, where nobody may listen any more.
+pub(super) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -202,16 +202,22 @@ fn decode_host(value: &Value) -> Result<Host, Reason> {
     Ok(text.parse()?)
 }
 
-/// A port may be a number, or, as shell-made records have it, a string of digits.
+/// A port may be a number, or, as shell-made records have it, a string of digits, with space around them.
 fn decode_port(value: &Value) -> Result<NonZeroU16, Reason> {
     let number = match value {
-        Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+        Value::String(text) => digits(text.trim_ascii()),
         Value::Number(number) => number.as_u64(),
         _ => None,
     };
     let port = number.and_then(|number| u16::try_from(number).ok());
     let port = port.and_then(NonZeroU16::new);
     port.ok_or(Reason::Field("port", "a number from 1 to 65535"))
+}
+
+fn digits(text: &str) -> Option<u64> {
+    // The parser alone would take a sign as well.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
 }
 
 fn decode_weight(value: &Value) -> Result<u16, Reason> {

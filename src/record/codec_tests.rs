@@ -64,7 +64,7 @@ fn defaults_are_left_out() {
 
 #[test]
 fn a_port_may_be_a_string_of_digits() {
-    for port in ["\"8080\"", "8080", "\"08080\""] {
+    for port in ["\"8080\"", "8080", "\"08080\"", "\" 8080 \""] {
         let record = read(&format!(r#"{{"host":"a","port":{port}}}"#));
         assert_eq!(record.endpoint.port.get(), 8080);
     }
@@ -76,7 +76,7 @@ fn a_port_may_be_a_string_of_digits() {
         "1e3",
         "\"\"",
         "\"+80\"",
-        "\" 80\"",
+        "\"8 0\"",
         "true",
         "[80]",
         "99999999999999999999",

@@ -104,16 +104,25 @@ impl Prefix {
         }
     }
 
+    /// The segment of `key` where its service stands, unchecked.
+    #[must_use]
+    pub fn service_segment<'k>(&self, key: &'k [u8]) -> Option<&'k str> {
+        let rest = self.strip(key)?;
+        Some(rest.split_once('/').map_or(rest, |(service, _)| service))
+    }
+
+    fn strip<'k>(&self, key: &'k [u8]) -> Option<&'k str> {
+        let key = std::str::from_utf8(key).ok()?;
+        key.strip_prefix(self.as_str())?.strip_prefix('/')
+    }
+
     /// Takes a record's key apart. The service is given even where the rest of the key is wrong.
     pub(super) fn parse_key(
         &self,
         key: &[u8],
     ) -> (Option<ServiceName>, Result<InstanceId, Reason>) {
-        let rest = std::str::from_utf8(key)
-            .ok()
-            .and_then(|key| key.strip_prefix(self.as_str()))
-            .and_then(|rest| rest.strip_prefix('/'));
-        let Some((service, instance)) = rest.and_then(|rest| rest.split_once('/')) else {
+        let rest = self.strip(key).and_then(|rest| rest.split_once('/'));
+        let Some((service, instance)) = rest else {
             return (None, Err(Reason::Key(self.to_string())));
         };
         let service: ServiceName = match service.parse() {

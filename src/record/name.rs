@@ -1,6 +1,6 @@
 //! Names that become segments of etcd keys: services, instances, pushers.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use crate::printable::short;
 
@@ -51,7 +51,7 @@ pub enum NameError {
 }
 
 /// Checks that `text` can stand between two slashes of a key.
-pub(super) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
+pub(crate) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty { what });
     }
@@ -96,6 +96,12 @@ macro_rules! name {
             fn from_str(text: &str) -> Result<Self, NameError> {
                 check($what, text)?;
                 Ok(Self(text.into()))
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
 

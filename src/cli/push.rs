@@ -1,0 +1,251 @@
+//! `sidekick push`.
+
+use std::io::Write;
+
+use super::{Exit, Mistakes, etcd};
+use crate::push::{self, Difference, Outcome, Route, RouteResult, Settings, Target};
+use crate::reconcile::Pacing;
+use crate::record::PusherId;
+use crate::registry::client::Cluster;
+use crate::stop;
+use crate::upstream::{self, Progress, plus::ApiUrl};
+
+/// Keeps nginx's upstreams equal to the records.
+///
+/// Example: sidekick push --nginx http://127.0.0.1:8080/api --upstream website
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    /// Where nginx serves its upstream API, without the version. May be given several times: each is kept equal.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SIDEKICK_NGINX",
+        value_delimiter = ','
+    )]
+    nginx: Vec<String>,
+    /// Which upstream takes which service; the same name where no service is given. May be given several times.
+    #[arg(
+        long,
+        value_name = "NAME[=SERVICE]",
+        env = "SIDEKICK_UPSTREAM",
+        value_delimiter = ','
+    )]
+    upstream: Vec<String>,
+    /// Name of this pusher, unique in etcd; the host's name when absent.
+    #[arg(long, value_name = "NAME", env = "SIDEKICK_ID")]
+    id: Option<String>,
+    /// Makes the upstreams equal once, and ends.
+    #[arg(long, env = "SIDEKICK_ONCE")]
+    once: bool,
+    /// Says what would be changed, and ends: with 2 when anything would be.
+    #[arg(long, env = "SIDEKICK_DRY_RUN")]
+    dry_run: bool,
+
+    /// How long a change waits for others to follow it.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5ms",
+        env = "SIDEKICK_DEBOUNCE",
+        help_heading = "Pace"
+    )]
+    debounce: String,
+    /// How often nginx is read and repaired although nothing changed.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        env = "SIDEKICK_RESYNC",
+        help_heading = "Pace"
+    )]
+    resync: String,
+    /// How long nginx may take to answer one request.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "2s",
+        env = "SIDEKICK_REQUEST_TIMEOUT",
+        help_heading = "Pace"
+    )]
+    request_timeout: String,
+    /// How long a draining server may take to finish before it is removed.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10s",
+        env = "SIDEKICK_DRAIN_TIMEOUT",
+        help_heading = "Pace"
+    )]
+    drain_timeout: String,
+    /// How long this pusher counts as alive after it was killed.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "15s",
+        env = "SIDEKICK_TTL",
+        help_heading = "Pace"
+    )]
+    ttl: String,
+
+    #[command(flatten)]
+    etcd: etcd::Args,
+}
+
+impl Args {
+    pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let settings = self.settings(&mut mistakes);
+        let cluster = self.etcd.cluster(&mut mistakes);
+        let (settings, cluster) = mistakes.none_or(settings.zip(cluster))?;
+        if self.dry_run {
+            return dry_run(&settings, &cluster).await;
+        }
+        if self.once {
+            return once(&settings, &cluster).await;
+        }
+        let stop = stop::on_signals()?;
+        Ok(match push::run(settings, cluster, stop).await {
+            Outcome::Left => Exit::Done,
+            Outcome::Deposed { .. } => Exit::Deposed,
+            Outcome::Broken => Exit::Bug,
+        })
+    }
+
+    fn settings(&self, mistakes: &mut Mistakes) -> Option<Settings> {
+        // Everything is looked at before the first `?`, so that one run reports every mistake.
+        let id = self.id(mistakes);
+        let prefixes = self.etcd.prefixes(mistakes);
+        let targets = self.targets(mistakes);
+        let pacing = self.pacing(mistakes);
+        let drain_timeout = mistakes.duration("--drain-timeout", &self.drain_timeout);
+        let ttl = etcd::ttl(mistakes, &self.ttl);
+        if self.once && self.dry_run {
+            mistakes.add("--once and --dry-run: give one of them");
+        }
+        let (prefix, meta) = prefixes?;
+        Some(Settings {
+            id: id?,
+            prefix,
+            meta,
+            targets: targets?,
+            pacing: pacing?,
+            drain_timeout: drain_timeout?,
+            ttl: ttl?,
+        })
+    }
+
+    fn id(&self, mistakes: &mut Mistakes) -> Option<PusherId> {
+        if let Some(id) = &self.id {
+            return mistakes.parse("--id", id);
+        }
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let id = name.trim().parse();
+        if id.is_err() {
+            mistakes.add("--id is missing, and this host's name cannot stand for it");
+        }
+        id.ok()
+    }
+
+    fn targets(&self, mistakes: &mut Mistakes) -> Option<Vec<Target>> {
+        let urls = self.nginx.iter().map(|url| mistakes.parse("--nginx", url));
+        let urls: Vec<Option<ApiUrl>> = urls.collect();
+        let routes = self.upstream.iter();
+        let routes: Vec<Option<Route>> = routes
+            .map(|route| mistakes.parse("--upstream", route))
+            .collect();
+        let timeout = mistakes.duration("--request-timeout", &self.request_timeout);
+        for (flag, given) in [("--nginx", urls.len()), ("--upstream", routes.len())] {
+            if given == 0 {
+                mistakes.add(format!("{flag} is missing"));
+            }
+        }
+        let urls: Vec<_> = urls.into_iter().collect::<Option<_>>()?;
+        let routes: Vec<_> = routes.into_iter().collect::<Option<_>>()?;
+        let timeout = timeout?;
+        if urls.is_empty() || routes.is_empty() {
+            return None;
+        }
+        let targets = urls.into_iter().map(|url| {
+            let target = Target::new(url, timeout, routes.clone());
+            mistakes.check("--upstream", target)
+        });
+        targets.collect()
+    }
+
+    fn pacing(&self, mistakes: &mut Mistakes) -> Option<Pacing> {
+        let debounce = mistakes.duration("--debounce", &self.debounce);
+        let resync = mistakes.duration("--resync", &self.resync);
+        let debounced = debounce.map(|debounce| Pacing::default().with_debounce(debounce));
+        let debounced = debounced.and_then(|pacing| mistakes.check("--debounce", pacing));
+        let resynced = resync.map(|resync| debounced.unwrap_or_default().with_resync(resync));
+        let resynced = resynced.and_then(|pacing| mistakes.check("--resync", pacing));
+        debounced.and(resynced)
+    }
+}
+
+/// Says what would be changed.
+async fn dry_run(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Exit> {
+    let results = push::compare(settings, cluster).await?;
+    let mut exit = Exit::Done;
+    let mut out = std::io::stdout().lock();
+    for RouteResult {
+        target,
+        route,
+        result,
+    } in results
+    {
+        let place = format!("{target} {}", route.upstream);
+        match result {
+            Ok(difference) if Difference::is_none(&difference) => {
+                writeln!(out, "{place}: equal to the records")?;
+            }
+            Ok(difference) => {
+                exit = exit.max(Exit::Different);
+                for line in difference.to_string().lines() {
+                    writeln!(out, "{place}: {line}")?;
+                }
+            }
+            Err(error) => exit = exit.max(unreachable(&place, &error)),
+        }
+    }
+    Ok(exit)
+}
+
+/// Makes every upstream equal, and says so.
+async fn once(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Exit> {
+    let results = push::once(settings, cluster).await?;
+    let mut exit = Exit::Done;
+    let mut out = std::io::stdout().lock();
+    for RouteResult {
+        target,
+        route,
+        result,
+    } in results
+    {
+        let place = format!("{target} {}", route.upstream);
+        match result {
+            Ok(outcome) => {
+                let done = outcome.progress == Progress::Converged;
+                let said = if done {
+                    "equal to the records"
+                } else {
+                    "still draining"
+                };
+                writeln!(out, "{place}: {said}")?;
+                for (step, reason) in &outcome.refused {
+                    writeln!(out, "{place}: cannot {step}: {reason}")?;
+                }
+                if !done || !outcome.refused.is_empty() {
+                    exit = exit.max(Exit::No);
+                }
+            }
+            Err(error) => exit = exit.max(unreachable(&place, &error)),
+        }
+    }
+    Ok(exit)
+}
+
+fn unreachable(place: &str, error: &upstream::Error) -> Exit {
+    super::exit::say(&format!("sidekick: {place}: {error}"));
+    Exit::Unavailable
+}

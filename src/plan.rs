@@ -1,0 +1,338 @@
+//! What has to be done to an upstream: the difference between desired and actual, as ordered steps.
+//!
+//! Pure. Applying a plan and reading back gives the next plan; the upstream is as desired when no step is left
+//! and nothing is [waited](Plan::waiting) for.
+
+use std::{collections::BTreeMap, fmt, num::NonZeroU16};
+
+use crate::{
+    desired::{Server, Servers},
+    printable::short,
+    record::{Endpoint, State},
+};
+
+mod drain;
+
+pub use drain::Drains;
+
+/// What nginx calls a server within its upstream. Valid until nginx reloads: never kept from one reading to the next.
+pub type Id = u64;
+
+/// One server of an upstream, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its id.
+    pub id: Id,
+    /// Its address as the target spells it. Untrusted.
+    pub server: String,
+    /// Its share of the traffic.
+    pub weight: u64,
+    /// Whether it takes no traffic.
+    pub down: bool,
+    /// Whether it only finishes what runs.
+    pub drain: bool,
+    /// Whether it is used only when no other server is left.
+    pub backup: bool,
+    /// Whether it was resolved from another server's name, and comes and goes with that one.
+    pub child: bool,
+    /// Whether its addresses come from DNS service records.
+    pub srv: bool,
+}
+
+impl Peer {
+    /// The address by which it can be one of ours; `None` for a stranger: unix sockets, backups, service records.
+    fn endpoint(&self) -> Option<Endpoint> {
+        if self.backup || self.srv {
+            return None;
+        }
+        normalise(&self.server)
+    }
+
+    /// Whether it gets no new requests.
+    fn is_quiesced(&self) -> bool {
+        self.drain || self.down
+    }
+
+    /// What must be set for it to be as `server` says.
+    fn change_to(&self, server: Server) -> Change {
+        let down = server.state == State::Down;
+        Change {
+            weight: (self.weight != u64::from(server.weight.get())).then_some(server.weight),
+            down: (self.down != down).then_some(down),
+            // What is down takes no traffic either way; the flag is taken back when it comes up.
+            drain: (self.drain && !down).then_some(false),
+        }
+    }
+}
+
+/// Reads an address as nginx spells them: without a port it is port 80.
+fn normalise(server: &str) -> Option<Endpoint> {
+    let with_port = |_| format!("{server}:80").parse();
+    server.parse().or_else(with_port).ok()
+}
+
+/// What a step sets. What is `None` stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The share of the traffic.
+    pub weight: Option<NonZeroU16>,
+    /// Whether it takes no traffic.
+    pub down: Option<bool>,
+    /// Whether it only finishes what runs.
+    pub drain: Option<bool>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut gap = "";
+        let mut say = |f: &mut fmt::Formatter<'_>, name: &str, value: &dyn fmt::Display| {
+            let said = write!(f, "{gap}{name}={value}");
+            gap = " ";
+            said
+        };
+        if let Some(weight) = self.weight {
+            say(f, "weight", &weight)?;
+        }
+        if let Some(down) = self.down {
+            say(f, "down", &down)?;
+        }
+        if let Some(drain) = self.drain {
+            say(f, "drain", &drain)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a server is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// No record names it.
+    NoRecord,
+    /// It has finished what ran.
+    Drained,
+    /// It did not finish in time.
+    TimedOut,
+    /// The upstream has it twice.
+    Surplus,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoRecord => "no record names it",
+            Self::Drained => "drained",
+            Self::TimedOut => "the drain timeout is over",
+            Self::Surplus => "it is there twice",
+        })
+    }
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Add a server.
+    Add {
+        /// Its address.
+        endpoint: Endpoint,
+        /// Its share of the traffic.
+        weight: NonZeroU16,
+        /// Whether it takes no traffic for now.
+        down: bool,
+    },
+    /// Change a server.
+    Change {
+        /// Its id.
+        id: Id,
+        /// Its address.
+        endpoint: Endpoint,
+        /// What to set.
+        change: Change,
+    },
+    /// Let a server finish what runs.
+    Drain {
+        /// Its id.
+        id: Id,
+        /// Its address.
+        endpoint: Endpoint,
+    },
+    /// Remove a server.
+    Remove {
+        /// Its id.
+        id: Id,
+        /// Its address, printable.
+        server: String,
+        /// Its address, where it is one that ours can have.
+        endpoint: Option<Endpoint>,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+impl Step {
+    /// The address that the step is about, printable.
+    #[must_use]
+    pub fn server(&self) -> String {
+        match self {
+            Self::Add { endpoint, .. }
+            | Self::Change { endpoint, .. }
+            | Self::Drain { endpoint, .. } => endpoint.to_string(),
+            Self::Remove { server, .. } => server.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add {
+                endpoint,
+                weight,
+                down,
+            } => {
+                let down = if *down { " down=true" } else { "" };
+                write!(f, "add {endpoint} weight={weight}{down}")
+            }
+            Self::Change {
+                endpoint, change, ..
+            } => write!(f, "change {endpoint} {change}"),
+            Self::Drain { endpoint, .. } => write!(f, "drain {endpoint}"),
+            Self::Remove { server, cause, .. } => write!(f, "remove {server} ({cause})"),
+        }
+    }
+}
+
+/// How many requests run on each server, by id, where that is known.
+pub type Activity = BTreeMap<Id, u64>;
+
+/// What has to be done, and what has to be waited for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The steps: add, then change, then drain, then remove, so that a swap never passes through an empty upstream.
+    pub steps: Vec<Step>,
+    /// The servers that are draining, with the requests that run on them where that is known.
+    pub waiting: Vec<(Endpoint, Option<u64>)>,
+}
+
+/// Compares what an upstream is with what it should be.
+///
+/// - A server that is up or down in `desired` is added when it is missing and changed when it differs.
+/// - A draining one is not added; where it is there, it is drained, and removed when `activity` says that nothing runs on
+///   it or when `drains` says that its time is over.
+/// - Everything else goes at once. nginx does not cut requests that run on a removed server.
+/// - Of two servers with one address one stays. Children of a resolved name are left alone: they go with their parent.
+#[must_use]
+pub fn plan(desired: &Servers, actual: &[Peer], activity: &Activity, drains: &Drains) -> Plan {
+    let mut sorted = Sorted::default();
+    let mut present: BTreeMap<Endpoint, Vec<&Peer>> = BTreeMap::new();
+    for peer in actual.iter().filter(|peer| !peer.child) {
+        match peer.endpoint() {
+            Some(endpoint) if desired.contains_key(&endpoint) => {
+                present.entry(endpoint).or_default().push(peer)
+            }
+            _ => sorted.remove(peer, Cause::NoRecord),
+        }
+    }
+    for (endpoint, server) in desired {
+        let peers = present.remove(endpoint).unwrap_or_default();
+        match server.state {
+            State::Draining => sorted.drain(endpoint, &peers, activity, drains),
+            State::Up | State::Down => sorted.keep(endpoint, *server, &peers),
+        }
+    }
+    sorted.into_plan()
+}
+
+/// The steps by kind.
+#[derive(Default)]
+struct Sorted {
+    adds: Vec<Step>,
+    changes: Vec<Step>,
+    /// Apart from the others: what takes a server out of service follows what brings one in.
+    changes_to_down: Vec<Step>,
+    drains: Vec<Step>,
+    removals: Vec<Step>,
+    waiting: Vec<(Endpoint, Option<u64>)>,
+}
+
+impl Sorted {
+    fn remove(&mut self, peer: &Peer, cause: Cause) {
+        self.removals.push(Step::Remove {
+            id: peer.id,
+            server: short(&peer.server),
+            endpoint: peer.endpoint(),
+            cause,
+        });
+    }
+
+    fn keep(&mut self, endpoint: &Endpoint, server: Server, peers: &[&Peer]) {
+        let endpoint = endpoint.clone();
+        // The one that needs the least doing stays, so that the choice is the same when it is made again.
+        let kept = peers
+            .iter()
+            .min_by_key(|peer| (peer.change_to(server) != Change::default(), peer.id));
+        let Some(kept) = kept else {
+            let (weight, down) = (server.weight, server.state == State::Down);
+            self.adds.push(Step::Add {
+                endpoint,
+                weight,
+                down,
+            });
+            return;
+        };
+        let (id, change) = (kept.id, kept.change_to(server));
+        if change != Change::default() {
+            let changes = match change.down {
+                Some(true) => &mut self.changes_to_down,
+                _ => &mut self.changes,
+            };
+            changes.push(Step::Change {
+                id,
+                endpoint,
+                change,
+            });
+        }
+        for surplus in peers.iter().filter(|peer| peer.id != id) {
+            self.remove(surplus, Cause::Surplus);
+        }
+    }
+
+    fn drain(
+        &mut self,
+        endpoint: &Endpoint,
+        peers: &[&Peer],
+        activity: &Activity,
+        drains: &Drains,
+    ) {
+        for peer in peers {
+            let (id, active) = (peer.id, activity.get(&peer.id).copied());
+            if !peer.is_quiesced() {
+                let endpoint = endpoint.clone();
+                self.drains.push(Step::Drain { id, endpoint });
+            } else if active == Some(0) {
+                self.remove(peer, Cause::Drained);
+            } else if drains.is_over(endpoint) {
+                self.remove(peer, Cause::TimedOut);
+            } else {
+                self.waiting.push((endpoint.clone(), active));
+            }
+        }
+    }
+
+    fn into_plan(self) -> Plan {
+        let steps = [
+            self.adds,
+            self.changes,
+            self.changes_to_down,
+            self.drains,
+            self.removals,
+        ];
+        Plan {
+            steps: steps.into_iter().flatten().collect(),
+            waiting: self.waiting,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

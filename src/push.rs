@@ -1,0 +1,310 @@
+//! The companion: keeps the upstreams of every nginx equal to the records.
+//!
+//! The watch of the records feeds the desired state, a reconciler per upstream makes it so, and what all targets have
+//! confirmed is told in the pusher's presence, for the announcers to wait for. Nothing is done before the
+//! first whole listing, and nothing is undone on the way out.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    desired::{Effect, Records},
+    notify,
+    reconcile::{self, Links, Published, Report},
+    record::{Nonce, Presence, ServiceName},
+    registry::{
+        client::Cluster,
+        lease::{self, Holder, Intent, Tenure},
+        watch::{Update, Watcher},
+    },
+    stop::Stop,
+    upstream::plus::Plus,
+};
+
+mod oneshot;
+mod reckoning;
+mod settings;
+
+pub use oneshot::{Difference, RouteResult, compare, once};
+use reckoning::Reckoning;
+pub use settings::{
+    DRAIN_TIMEOUT, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL, Target, TargetError,
+};
+
+/// How many upstreams of one target are converged at once.
+const CONCURRENCY: usize = 8;
+/// How long the first changes wait until announcers can know that there is somebody to wait for.
+const UNANNOUNCED: Duration = Duration::from_secs(1);
+/// How long leaving waits until the presence is withdrawn; what is left of it then goes with its lease.
+const WITHDRAWAL: Duration = Duration::from_secs(2);
+
+/// How the pusher ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was asked to, and left in good order.
+    Left,
+    /// A newer pusher has the id.
+    Deposed {
+        /// Who, in words.
+        by: Arc<str>,
+    },
+    /// A task that never ends has ended: a bug.
+    Broken,
+}
+
+/// Pushes until asked to stop or deposed. Never gives up on etcd or a target.
+pub async fn run(settings: Settings, cluster: Cluster, stop: Stop) -> Outcome {
+    for (target, route) in settings.routes() {
+        let Route { upstream, service } = route;
+        let url = target.api().url();
+        info!(nginx = %url, %upstream, %service, "pushing");
+    }
+    Pusher::new(settings, cluster).run(stop).await
+}
+
+struct Pusher {
+    records: Records,
+    watcher: Watcher,
+    /// One for each service: what happens to one service wakes nobody else.
+    publishers: BTreeMap<ServiceName, watch::Sender<Published>>,
+    reconcilers: JoinSet<()>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    reckoning: Reckoning,
+    presence: Presence,
+    holder: Holder,
+    tenure: watch::Receiver<Tenure>,
+    start: Start,
+    told_ready: bool,
+    told_status: String,
+}
+
+/// How far the start has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// etcd has not told the records yet.
+    Unlisted,
+    /// The presence is being written; at this time it is no longer waited for.
+    Announcing(Instant),
+    /// Whatever comes is published.
+    Open,
+}
+
+/// What to do next.
+enum Event {
+    Leave,
+    Tenure,
+    Unannounced,
+    Report(Report),
+    Update(Update),
+    TaskEnded,
+}
+
+impl Pusher {
+    fn new(settings: Settings, cluster: Cluster) -> Self {
+        let nonce = Nonce::fresh();
+        let key = settings.meta.pusher_key(&settings.id);
+        let holder = lease::hold(cluster.clone(), key, nonce.clone(), settings.ttl);
+        let (report, reports) = mpsc::unbounded_channel();
+        let mut pusher = Self {
+            records: Records::new(settings.prefix.clone(), settings.services()),
+            watcher: Watcher::new(cluster, settings.range()),
+            publishers: BTreeMap::new(),
+            reconcilers: JoinSet::new(),
+            reports,
+            reckoning: Reckoning::new(settings.routes()),
+            presence: Presence {
+                services: BTreeMap::new(),
+                targets: BTreeMap::new(),
+                nonce,
+                since: now(),
+            },
+            tenure: holder.tenure(),
+            holder,
+            start: Start::Unlisted,
+            told_ready: false,
+            told_status: String::new(),
+        };
+        pusher.start_reconcilers(&settings, &report);
+        pusher
+    }
+
+    fn start_reconcilers(&mut self, settings: &Settings, report: &mpsc::UnboundedSender<Report>) {
+        let mut number = 0;
+        for target in &settings.targets {
+            let permits = Arc::new(Semaphore::new(CONCURRENCY));
+            for route in target.routes() {
+                let publisher = self.publishers.entry(route.service.clone());
+                let publisher = publisher.or_insert_with(|| watch::channel(None).0);
+                let links = Links {
+                    number,
+                    target: target.api().url().to_string().into(),
+                    upstream: route.upstream.as_str().into(),
+                    desired: publisher.subscribe(),
+                    reports: report.clone(),
+                    permits: permits.clone(),
+                };
+                let plus = Plus::new(
+                    target.api().clone(),
+                    route.upstream.clone(),
+                    settings.drain_timeout,
+                );
+                self.reconcilers
+                    .spawn(reconcile::run(plus, links, settings.pacing));
+                number += 1;
+            }
+        }
+    }
+
+    async fn run(mut self, mut stop: Stop) -> Outcome {
+        loop {
+            match self.next_event(&mut stop).await {
+                Event::Leave => return self.leave(stop).await,
+                Event::Tenure => {
+                    let tenure = self.tenure.borrow_and_update().clone();
+                    if let Tenure::Deposed { by } = tenure {
+                        error!(%by, "another pusher has this id now; it is left to that one");
+                        return Outcome::Deposed { by };
+                    }
+                    self.note(&tenure);
+                }
+                Event::Unannounced => {
+                    warn!(
+                        "the presence is not in etcd yet: announcers do not know that they should wait for this pusher"
+                    );
+                    self.open();
+                }
+                Event::Report((number, standing)) => self.reckoning.update(number, standing),
+                Event::Update(update) => self.take_in(&update),
+                Event::TaskEnded => {
+                    error!("a task ended that never should; please report this");
+                    return Outcome::Broken;
+                }
+            }
+            self.tell();
+        }
+    }
+
+    async fn next_event(&mut self, stop: &mut Stop) -> Event {
+        let Self {
+            tenure,
+            reports,
+            watcher,
+            reconcilers,
+            ..
+        } = self;
+        let overdue = async {
+            match self.start {
+                Start::Announcing(until) => sleep_until(until).await,
+                Start::Unlisted | Start::Open => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.leave() => Event::Leave,
+            changed = tenure.changed() => if changed.is_ok() { Event::Tenure } else { Event::TaskEnded },
+            Some(report) = reports.recv() => Event::Report(report),
+            update = watcher.next() => Event::Update(update),
+            Some(_) = reconcilers.join_next() => Event::TaskEnded,
+            () = overdue => Event::Unannounced,
+        }
+    }
+
+    fn note(&mut self, tenure: &Tenure) {
+        if let Tenure::Held { .. } = tenure {
+            self.open();
+            if !self.told_ready {
+                self.told_ready = true;
+                notify::ready();
+            }
+        }
+    }
+
+    fn take_in(&mut self, update: &Update) {
+        let effect = self.records.update(update);
+        log_quarantine(&effect);
+        match self.start {
+            // Whoever routes must be known to those who wait for the routing: first the presence, then the servers.
+            Start::Unlisted => self.start = Start::Announcing(Instant::now() + UNANNOUNCED),
+            Start::Announcing(_) => {}
+            Start::Open => self.publish(effect.services.iter()),
+        }
+    }
+
+    /// From now on changes are published, beginning with all that is known.
+    fn open(&mut self) {
+        if let Start::Announcing(_) = self.start {
+            self.start = Start::Open;
+            self.publish(self.publishers.keys());
+        }
+    }
+
+    fn publish<'a>(&self, services: impl Iterator<Item = &'a ServiceName>) {
+        for service in services {
+            if let (Some(publisher), Some(desired)) =
+                (self.publishers.get(service), self.records.desired(service))
+            {
+                publisher.send_replace(Some(Arc::new(desired)));
+            }
+        }
+    }
+
+    /// Tells etcd and systemd what has changed.
+    fn tell(&mut self) {
+        let status = self.status();
+        if status != self.told_status {
+            notify::status(&status);
+            self.told_status = status;
+        }
+        if self.start == Start::Unlisted {
+            return;
+        }
+        self.presence.services = self.reckoning.services();
+        self.presence.targets = self.reckoning.targets();
+        self.holder
+            .set(Intent::Present(self.presence.encode().into()));
+    }
+
+    fn status(&self) -> String {
+        match (self.start, &*self.tenure.borrow()) {
+            (Start::Unlisted, _) => "waiting for etcd to tell the records".to_owned(),
+            (_, Tenure::Pending { error: Some(error) }) => {
+                format!("{}; etcd: {error}", self.reckoning)
+            }
+            _ => self.reckoning.to_string(),
+        }
+    }
+
+    /// The servers stay as they are; the presence goes, so that nobody waits for this pusher.
+    async fn leave(mut self, mut stop: Stop) -> Outcome {
+        notify::stopping();
+        info!("leaving; the servers stay as they are");
+        self.reconcilers.shutdown().await;
+        tokio::select! {
+            () = self.holder.release(None, WITHDRAWAL) => {}
+            () = stop.hurry() => {}
+        }
+        Outcome::Left
+    }
+}
+
+fn log_quarantine(effect: &Effect) {
+    for quarantined in &effect.quarantined {
+        let (key, reason) = (&quarantined.key, &quarantined.reason);
+        warn!(%key, %reason, "set aside: this is no record; everything else goes on");
+    }
+    for key in &effect.released {
+        info!(%key, "no longer set aside");
+    }
+}
+
+/// The time in whole seconds.
+fn now() -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
+}

@@ -1,0 +1,154 @@
+//! Pushing once, and telling what pushing would do.
+
+use std::{fmt, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use super::settings::{Route, Settings};
+use crate::{
+    desired::{Desired, Records},
+    plan::Plan,
+    registry::{
+        self,
+        client::Cluster,
+        watch::{self, Update},
+    },
+    upstream::{
+        Error, Outcome, Progress, Upstream,
+        plus::{ApiUrl, Plus},
+    },
+};
+
+/// Between two looks at draining servers.
+const POLL: Duration = Duration::from_millis(50);
+/// How much longer than the drain timeout the last requests are waited for.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// What became of one route.
+#[derive(Debug)]
+pub struct RouteResult<T> {
+    /// The target.
+    pub target: ApiUrl,
+    /// The route.
+    pub route: Route,
+    /// What came of it.
+    pub result: Result<T, Error>,
+}
+
+/// What is to be done to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference(Plan);
+
+impl Difference {
+    /// Whether the upstream is equal to the records.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.0.steps.is_empty() && self.0.waiting.is_empty()
+    }
+}
+
+impl fmt::Display for Difference {
+    /// One line for each step.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.0.steps {
+            writeln!(f, "{step}")?;
+        }
+        for (endpoint, active) in &self.0.waiting {
+            match active {
+                Some(active) => writeln!(
+                    f,
+                    "wait for {active} requests on {endpoint}, then remove it"
+                )?,
+                None => writeln!(f, "wait for the requests on {endpoint}, then remove it")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes every upstream equal to the records as they are now, draining included. Writes nothing to etcd.
+///
+/// # Errors
+///
+/// When etcd does not tell the records. What goes wrong with a target is told in its result.
+pub async fn once(
+    settings: &Settings,
+    cluster: &Cluster,
+) -> Result<Vec<RouteResult<Outcome>>, registry::Error> {
+    let deadline = Instant::now() + settings.drain_timeout + MARGIN;
+    let work = |plus, desired| converge(plus, desired, deadline);
+    each(settings, cluster, work).await
+}
+
+async fn converge(mut plus: Plus, desired: Desired, deadline: Instant) -> Result<Outcome, Error> {
+    loop {
+        let outcome = plus.converge(&desired).await?;
+        let done = outcome.progress == Progress::Converged;
+        if done || Instant::now() >= deadline {
+            return Ok(outcome);
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// What would have to be done to make every upstream equal to the records as they are now. Changes nothing.
+///
+/// # Errors
+///
+/// As with [`once`].
+pub async fn compare(
+    settings: &Settings,
+    cluster: &Cluster,
+) -> Result<Vec<RouteResult<Difference>>, registry::Error> {
+    each(settings, cluster, difference).await
+}
+
+async fn difference(mut plus: Plus, desired: Desired) -> Result<Difference, Error> {
+    plus.compare(&desired).await.map(Difference)
+}
+
+/// Does something with every upstream and what it should be, all at once; the results come in the order of the routes.
+async fn each<T, F>(
+    settings: &Settings,
+    cluster: &Cluster,
+    work: impl Fn(Plus, Desired) -> F,
+) -> Result<Vec<RouteResult<T>>, registry::Error>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Error>> + Send + 'static,
+{
+    let (revision, entries) = watch::list(cluster, &settings.range()).await?;
+    let mut records = Records::new(settings.prefix.clone(), settings.services());
+    super::log_quarantine(&records.update(&Update::Listed { revision, entries }));
+    let mut tasks = JoinSet::new();
+    for (number, (target, route)) in settings.routes().enumerate() {
+        // Every route's service was given to the records.
+        let Some(desired) = records.desired(&route.service) else {
+            continue;
+        };
+        let plus = Plus::new(
+            target.api().clone(),
+            route.upstream.clone(),
+            settings.drain_timeout,
+        );
+        let (target, route) = (target.api().url().clone(), route.clone());
+        let work = work(plus, desired);
+        tasks.spawn(async move {
+            let result = work.await;
+            (
+                number,
+                RouteResult {
+                    target,
+                    route,
+                    result,
+                },
+            )
+        });
+    }
+    let mut results = tasks.join_all().await;
+    results.sort_by_key(|(number, _)| *number);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
+}

@@ -1,0 +1,209 @@
+//! What may be told of all upstreams together: pure.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::settings::{Route, Target};
+use crate::{
+    printable::printable,
+    reconcile::Standing,
+    record::{ServiceName, TargetHealth},
+    upstream::UpstreamName,
+};
+
+/// The longest error that goes into the presence, in bytes.
+const MAX_ERROR: usize = 200;
+
+/// Where every upstream stands.
+#[derive(Debug)]
+pub(super) struct Reckoning(Vec<Row>);
+
+#[derive(Debug)]
+struct Row {
+    target: String,
+    upstream: UpstreamName,
+    service: ServiceName,
+    standing: Standing,
+}
+
+impl Reckoning {
+    /// Nothing is known of these routes yet.
+    pub(super) fn new<'a>(routes: impl Iterator<Item = (&'a Target, &'a Route)>) -> Self {
+        let row = |(target, route): (&Target, &Route)| Row {
+            target: target.api().url().to_string(),
+            upstream: route.upstream.clone(),
+            service: route.service.clone(),
+            standing: Standing::default(),
+        };
+        Self(routes.map(row).collect())
+    }
+
+    /// Takes note of where the upstream with this number stands.
+    pub(super) fn update(&mut self, number: usize, standing: Standing) {
+        if let Some(row) = self.0.get_mut(number) {
+            row.standing = standing;
+        }
+    }
+
+    /// The revision that everybody who routes a service has confirmed. A target that does not route is left out; a service
+    /// that no target routes is not named.
+    pub(super) fn services(&self) -> BTreeMap<ServiceName, i64> {
+        let mut services = BTreeMap::new();
+        for row in self.0.iter().filter(|row| row.standing.routing) {
+            let confirmed = row.standing.confirmed;
+            let lowest = services.entry(row.service.clone()).or_insert(confirmed);
+            *lowest = confirmed.min(*lowest);
+        }
+        services
+    }
+
+    /// How each target does: well when all its upstreams do.
+    pub(super) fn targets(&self) -> BTreeMap<String, TargetHealth> {
+        let mut targets = BTreeMap::<_, TargetHealth>::new();
+        for row in &self.0 {
+            let well = row.is_well();
+            let health = targets.entry(row.target.clone()).or_insert(TargetHealth {
+                ok: true,
+                error: None,
+            });
+            health.ok &= well;
+            let trouble = row
+                .standing
+                .trouble
+                .as_ref()
+                .map(|text| format!("{}: {text}", row.upstream));
+            health.error = health
+                .error
+                .take()
+                .or(trouble.map(|text| printable(text, MAX_ERROR)));
+        }
+        targets
+    }
+}
+
+impl Row {
+    fn is_well(&self) -> bool {
+        self.standing.confirmed > 0 && self.standing.trouble.is_none()
+    }
+}
+
+impl fmt::Display for Reckoning {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.0.len();
+        let well = self.0.iter().filter(|row| row.is_well()).count();
+        write!(f, "{well} of {all} upstreams equal to the records")?;
+        let mut troubled = self
+            .0
+            .iter()
+            .filter_map(|row| Some((row, row.standing.trouble.as_ref()?)));
+        match troubled.next() {
+            Some((row, trouble)) => write!(f, "; {} at {}: {trouble}", row.upstream, row.target),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reckoning(rows: &[(&str, &str)]) -> Reckoning {
+        let row = |(target, service): &(&str, &str)| Row {
+            target: (*target).to_owned(),
+            upstream: service.parse().unwrap(),
+            service: service.parse().unwrap(),
+            standing: Standing::default(),
+        };
+        Reckoning(rows.iter().map(row).collect())
+    }
+
+    fn confirmed(confirmed: i64) -> Standing {
+        Standing {
+            confirmed,
+            ..Standing::default()
+        }
+    }
+
+    fn refusing() -> Standing {
+        Standing {
+            confirmed: 0,
+            routing: false,
+            trouble: Some("connection refused".into()),
+        }
+    }
+
+    fn services(reckoning: &Reckoning) -> Vec<(String, i64)> {
+        let services = reckoning.services().into_iter();
+        services
+            .map(|(name, revision)| (name.to_string(), revision))
+            .collect()
+    }
+
+    #[test]
+    fn a_service_stands_where_its_slowest_target_stands() {
+        let mut reckoning = reckoning(&[("a", "website"), ("b", "website"), ("a", "shop")]);
+        assert_eq!(
+            services(&reckoning),
+            [("shop".to_owned(), 0), ("website".to_owned(), 0)]
+        );
+        reckoning.update(0, confirmed(9));
+        reckoning.update(2, confirmed(4));
+        assert_eq!(
+            services(&reckoning),
+            [("shop".to_owned(), 4), ("website".to_owned(), 0)]
+        );
+        reckoning.update(1, confirmed(7));
+        assert_eq!(
+            services(&reckoning),
+            [("shop".to_owned(), 4), ("website".to_owned(), 7)]
+        );
+    }
+
+    #[test]
+    fn a_target_that_refuses_connections_holds_nothing_back() {
+        let mut reckoning = reckoning(&[("a", "website"), ("b", "website")]);
+        reckoning.update(0, confirmed(9));
+        reckoning.update(1, refusing());
+        assert_eq!(services(&reckoning), [("website".to_owned(), 9)]);
+        reckoning.update(0, refusing());
+        assert_eq!(services(&reckoning), [], "nobody routes it");
+    }
+
+    #[test]
+    fn a_target_that_answers_wrongly_holds_back() {
+        let mut reckoning = reckoning(&[("a", "website"), ("b", "website")]);
+        reckoning.update(0, confirmed(9));
+        let trouble = Some("HTTP 500".into());
+        reckoning.update(
+            1,
+            Standing {
+                trouble,
+                ..confirmed(3)
+            },
+        );
+        assert_eq!(services(&reckoning), [("website".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn targets_tell_how_they_do() {
+        let mut reckoning = reckoning(&[("a", "website"), ("a", "shop"), ("b", "website")]);
+        let health = |reckoning: &Reckoning, target: &str| reckoning.targets()[target].clone();
+        assert!(!health(&reckoning, "a").ok);
+        reckoning.update(0, confirmed(9));
+        reckoning.update(1, confirmed(9));
+        reckoning.update(2, refusing());
+        assert_eq!(
+            health(&reckoning, "a"),
+            TargetHealth {
+                ok: true,
+                error: None
+            }
+        );
+        let error = Some("website: connection refused".to_owned());
+        assert_eq!(health(&reckoning, "b"), TargetHealth { ok: false, error });
+        assert_eq!(
+            reckoning.to_string(),
+            "2 of 3 upstreams equal to the records; website at b: connection refused"
+        );
+    }
+}

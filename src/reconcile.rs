@@ -1,0 +1,185 @@
+//! Keeps one upstream of one target equal to what is desired, for ever.
+//!
+//! Level-based: woken by a change (coalesced), by the resync period, by a retry or by a drain that is watched, it
+//! always does the same: converge on the newest desired state, and report where that stands.
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use crate::{
+    desired::Desired,
+    upstream::{Error, Outcome, Progress, Upstream},
+};
+
+mod health;
+mod pace;
+
+use health::Health;
+pub use pace::{DEBOUNCE_LIMIT, Pacing, PacingError};
+use pace::{Next, Pace};
+
+/// What a reconciler is told: nothing yet, or the newest desired state.
+pub type Published = Option<Arc<Desired>>;
+
+/// Where an upstream stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The etcd revision whose effect the target has confirmed; 0 before any is.
+    pub confirmed: i64,
+    /// Whether the target sends requests anywhere, as far as is known.
+    pub routing: bool,
+    /// What keeps the upstream from being equal to the records. Stays the same as long as the kind of trouble does.
+    pub trouble: Option<Arc<str>>,
+}
+
+impl Default for Standing {
+    /// Nothing is confirmed yet, of a target that may well be routing.
+    fn default() -> Self {
+        Self {
+            confirmed: 0,
+            routing: true,
+            trouble: None,
+        }
+    }
+}
+
+/// A reconciler's report: which one, and where it stands now.
+pub type Report = (usize, Standing);
+
+/// What a reconciler needs besides its upstream.
+#[derive(Debug)]
+pub struct Links {
+    /// The number that it reports under.
+    pub number: usize,
+    /// The target, for the log.
+    pub target: Arc<str>,
+    /// The upstream, for the log.
+    pub upstream: Arc<str>,
+    /// What is desired.
+    pub desired: watch::Receiver<Published>,
+    /// Where it reports what has changed.
+    pub reports: mpsc::UnboundedSender<Report>,
+    /// How many upstreams of the target are converged at once.
+    pub permits: Arc<Semaphore>,
+}
+
+/// Runs until nobody publishes any more. May be aborted at any time.
+pub async fn run<U: Upstream>(upstream: U, links: Links, pacing: Pacing) {
+    let health = Health::new(links.target.clone(), links.upstream.clone());
+    let reconciler = Reconciler {
+        upstream,
+        links,
+        pace: Pace::new(pacing),
+        health,
+        standing: Standing::default(),
+        reported: Standing::default(),
+        looked_for: 0,
+    };
+    reconciler.run().await;
+}
+
+struct Reconciler<U> {
+    upstream: U,
+    links: Links,
+    pace: Pace,
+    health: Health,
+    standing: Standing,
+    reported: Standing,
+    /// The revision of the last look.
+    looked_for: i64,
+}
+
+impl<U: Upstream> Reconciler<U> {
+    async fn run(mut self) {
+        let mut next = Next::Change;
+        while self.wait(next).await.is_some() {
+            let published = self.links.desired.borrow_and_update().clone();
+            next = match published {
+                Some(desired) => self.look(&desired).await,
+                None => Next::Change,
+            };
+        }
+    }
+
+    /// Waits until the upstream has to be looked at; `None` when nobody publishes any more.
+    async fn wait(&mut self, next: Next) -> Option<()> {
+        match next {
+            Next::Change => self.changed().await,
+            Next::ChangeOr(at) => tokio::select! {
+                changed = self.changed() => changed,
+                () = sleep_until(at) => Some(()),
+            },
+            // Changes wait as well: a target in trouble is not asked more often because much happens.
+            Next::At(at) => {
+                sleep_until(at).await;
+                self.links.desired.has_changed().ok().map(drop)
+            }
+        }
+    }
+
+    /// Waits for a change, and on until no other follows closely.
+    async fn changed(&mut self) -> Option<()> {
+        self.links.desired.changed().await.ok()?;
+        let first = Instant::now();
+        loop {
+            let quiet = self.pace.quiet_at(first, Instant::now());
+            match timeout_at(quiet, self.links.desired.changed()).await {
+                Ok(changed) => changed.ok()?,
+                Err(_) => return Some(()),
+            }
+        }
+    }
+
+    async fn look(&mut self, desired: &Desired) -> Next {
+        if self.standing.confirmed > desired.revision {
+            // etcd was restored: what was confirmed is a revision of another history.
+            self.standing.confirmed = 0;
+        }
+        if self.looked_for != desired.revision {
+            self.looked_for = desired.revision;
+            self.pace.restart();
+        }
+        let result = {
+            // Closed is the semaphore never; and if it were, work would still be better than none.
+            let _permit = self.links.permits.acquire().await;
+            self.upstream.converge(desired).await
+        };
+        self.health.observe(&result, desired, Instant::now());
+        self.report(desired.revision, &result);
+        self.pace.after(&result, Instant::now())
+    }
+
+    fn report(&mut self, revision: i64, result: &Result<Outcome, Error>) {
+        self.standing.trouble = self.health.trouble();
+        match result {
+            Ok(outcome) => {
+                self.standing.routing = true;
+                self.standing.confirmed = match outcome.progress {
+                    Progress::Converged => revision,
+                    Progress::Draining { confirmed, .. } => confirmed.max(self.standing.confirmed),
+                };
+            }
+            Err(error) if error.is_not_routing() => {
+                self.standing.routing = false;
+                // When it comes back it may have forgotten everything.
+                self.standing.confirmed = 0;
+            }
+            Err(_) => self.standing.routing = true,
+        }
+        if self.standing != self.reported {
+            self.reported = self.standing.clone();
+            // Nobody listens only when the whole is about to end.
+            let _ = self
+                .links
+                .reports
+                .send((self.links.number, self.standing.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

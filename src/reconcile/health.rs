@@ -1,0 +1,174 @@
+//! What a reconciler says in the log: what has changed, once.
+
+use std::{collections::BTreeMap, mem::Discriminant, sync::Arc};
+
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::{
+    desired::Desired,
+    upstream::{Error, Outcome, Progress},
+};
+
+/// How an upstream has been doing.
+#[derive(Debug)]
+pub(super) struct Health {
+    target: Arc<str>,
+    upstream: Arc<str>,
+    failure: Option<Failure>,
+    refused: BTreeMap<String, String>,
+    /// Whether it was ever equal to the records.
+    settled: bool,
+}
+
+#[derive(Debug)]
+struct Failure {
+    since: Instant,
+    kind: Discriminant<Error>,
+    text: Arc<str>,
+}
+
+impl Health {
+    pub(super) fn new(target: Arc<str>, upstream: Arc<str>) -> Self {
+        Self {
+            target,
+            upstream,
+            failure: None,
+            refused: BTreeMap::new(),
+            settled: false,
+        }
+    }
+
+    /// What is wrong, in words that stay the same as long as the kind of trouble does.
+    pub(super) fn trouble(&self) -> Option<Arc<str>> {
+        let failure = self.failure.as_ref().map(|failure| failure.text.clone());
+        let refused = || {
+            let (step, reason) = self.refused.first_key_value()?;
+            Some(format!("refused: {step}: {reason}").into())
+        };
+        failure.or_else(refused)
+    }
+
+    /// Takes note of how a look ended, and logs what is new about it.
+    pub(super) fn observe(
+        &mut self,
+        result: &Result<Outcome, Error>,
+        desired: &Desired,
+        now: Instant,
+    ) {
+        match result {
+            Ok(outcome) => {
+                self.recover(now);
+                self.refuse(&outcome.refused);
+                self.settle(outcome.progress, desired);
+            }
+            Err(error) => self.fail(error, now),
+        }
+    }
+
+    fn fail(&mut self, error: &Error, now: Instant) {
+        let Self {
+            target, upstream, ..
+        } = self;
+        let kind = std::mem::discriminant(error);
+        let since = self.failure.as_ref().map_or(now, |failure| failure.since);
+        if self
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.kind == kind)
+        {
+            debug!(nginx = %target, %upstream, %error, "still not equal to the records");
+            return;
+        }
+        warn!(nginx = %target, %upstream, %error, "cannot be made equal to the records; trying on");
+        let text = error.to_string().into();
+        self.failure = Some(Failure { since, kind, text });
+    }
+
+    fn recover(&mut self, now: Instant) {
+        let Self {
+            target, upstream, ..
+        } = self;
+        if let Some(failure) = self.failure.take() {
+            let after = whole_millis(now.duration_since(failure.since));
+            info!(nginx = %target, %upstream, after = %humantime::format_duration(after), "works again");
+        }
+    }
+
+    fn refuse(&mut self, refused: &BTreeMap<String, String>) {
+        let Self {
+            target, upstream, ..
+        } = self;
+        for (step, reason) in refused {
+            if self.refused.get(step) != Some(reason) {
+                warn!(nginx = %target, %upstream, %step, %reason, "refused; everything else goes on");
+            }
+        }
+        for step in self
+            .refused
+            .keys()
+            .filter(|step| !refused.contains_key(*step))
+        {
+            info!(nginx = %target, %upstream, %step, "no longer refused");
+        }
+        self.refused.clone_from(refused);
+    }
+
+    fn settle(&mut self, progress: Progress, desired: &Desired) {
+        let Self {
+            target, upstream, ..
+        } = self;
+        if progress == Progress::Converged && !self.settled {
+            self.settled = true;
+            let (service, servers) = (&desired.service, desired.servers.len());
+            info!(nginx = %target, %upstream, %service, servers, "equal to the records");
+        }
+    }
+}
+
+fn whole_millis(duration: std::time::Duration) -> std::time::Duration {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    std::time::Duration::from_millis(millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desired() -> Desired {
+        Desired {
+            service: "website".parse().unwrap(),
+            revision: 1,
+            servers: crate::desired::Servers::new(),
+        }
+    }
+
+    fn refusing(steps: &[&str]) -> Result<Outcome, Error> {
+        let refused = steps
+            .iter()
+            .map(|step| ((*step).to_owned(), "no room".to_owned()));
+        Ok(Outcome {
+            progress: Progress::Converged,
+            refused: refused.collect(),
+        })
+    }
+
+    #[test]
+    fn trouble_is_told_in_the_same_words_until_its_kind_changes() {
+        let mut health = Health::new("edge".into(), "website".into());
+        let mut after = |result: Result<Outcome, Error>| {
+            health.observe(&result, &desired(), Instant::now());
+            health.trouble().map(|text| text.to_string())
+        };
+        assert_eq!(after(refusing(&[])), None);
+        let first = after(Err(Error::Broken("one".to_owned())));
+        assert!(first.as_ref().is_some_and(|text| text.contains("one")));
+        assert_eq!(after(Err(Error::Broken("two".to_owned()))), first);
+        assert_ne!(after(Err(Error::ReadOnly)), first);
+        assert_eq!(
+            after(refusing(&["add a:1"])).as_deref(),
+            Some("refused: add a:1: no room")
+        );
+        assert_eq!(after(refusing(&[])), None);
+    }
+}

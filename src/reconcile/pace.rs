@@ -1,0 +1,227 @@
+//! When a reconciler looks again: pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    backoff::Backoff,
+    upstream::{Error, Outcome, Progress},
+};
+
+/// The longest that a change is held back because others follow it.
+pub const DEBOUNCE_LIMIT: Duration = Duration::from_millis(50);
+/// The shortest resync period: it is a safety net, not a polling loop.
+const MIN_RESYNC: Duration = Duration::from_secs(1);
+/// The first pause between two looks at draining servers; each is half as long again as the one before.
+const FIRST_POLL: Duration = Duration::from_millis(10);
+/// The longest of these pauses.
+const LONGEST_POLL: Duration = Duration::from_millis(100);
+
+/// Why a pacing cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PacingError {
+    /// The debounce time is longer than any change may be held back.
+    #[error("{} is longer than {}, the most that a change may be held back",
+        humantime::format_duration(*.0), humantime::format_duration(DEBOUNCE_LIMIT))]
+    Debounce(Duration),
+    /// The resync period is too short.
+    #[error("{} is shorter than {}", humantime::format_duration(*.0), humantime::format_duration(MIN_RESYNC))]
+    Resync(Duration),
+}
+
+/// How fast a change is followed, and how often an upstream is read without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pacing {
+    debounce: Duration,
+    resync: Duration,
+}
+
+impl Default for Pacing {
+    /// 5 ms and 30 s.
+    fn default() -> Self {
+        Self {
+            debounce: Duration::from_millis(5),
+            resync: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Pacing {
+    /// Sets how long a change waits for others to follow: from 0 to [`DEBOUNCE_LIMIT`].
+    ///
+    /// # Errors
+    ///
+    /// [`PacingError::Debounce`] when it is longer.
+    pub fn with_debounce(self, debounce: Duration) -> Result<Self, PacingError> {
+        if debounce > DEBOUNCE_LIMIT {
+            return Err(PacingError::Debounce(debounce));
+        }
+        Ok(Self { debounce, ..self })
+    }
+
+    /// Sets after how long an upstream is read without a change: at least 1 s.
+    ///
+    /// # Errors
+    ///
+    /// [`PacingError::Resync`] when it is shorter.
+    pub fn with_resync(self, resync: Duration) -> Result<Self, PacingError> {
+        if resync < MIN_RESYNC {
+            return Err(PacingError::Resync(resync));
+        }
+        Ok(Self { resync, ..self })
+    }
+
+    /// How long a change waits for others to follow.
+    #[must_use]
+    pub fn debounce(&self) -> Duration {
+        self.debounce
+    }
+
+    /// After how long an upstream is read without a change.
+    #[must_use]
+    pub fn resync(&self) -> Duration {
+        self.resync
+    }
+}
+
+/// What a reconciler waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A change.
+    Change,
+    /// A change, or this time.
+    ChangeOr(Instant),
+    /// This time.
+    At(Instant),
+}
+
+/// Decides when to look again.
+#[derive(Debug)]
+pub(super) struct Pace {
+    pacing: Pacing,
+    retries: Backoff,
+    poll: Duration,
+}
+
+impl Pace {
+    pub(super) fn new(pacing: Pacing) -> Self {
+        Self {
+            pacing,
+            retries: Backoff::default(),
+            poll: FIRST_POLL,
+        }
+    }
+
+    /// Something else is desired: what begins to drain now is looked at soon again.
+    pub(super) fn restart(&mut self) {
+        self.poll = FIRST_POLL;
+    }
+
+    /// When changes, of which the first came at `first` and the newest now, have been waited for long enough.
+    pub(super) fn quiet_at(&self, first: Instant, now: Instant) -> Instant {
+        (now + self.pacing.debounce).min(first + DEBOUNCE_LIMIT)
+    }
+
+    /// What to wait for after a look that ended so.
+    pub(super) fn after(&mut self, result: &Result<Outcome, Error>, now: Instant) -> Next {
+        let progress = result.as_ref().map(|outcome| outcome.progress);
+        match progress {
+            Ok(Progress::Converged) => {
+                self.retries.reset();
+                self.poll = FIRST_POLL;
+                Next::ChangeOr(now + self.pacing.resync)
+            }
+            Ok(Progress::Draining { .. }) => {
+                self.retries.reset();
+                let poll = self.poll;
+                self.poll = (poll + poll / 2).min(LONGEST_POLL);
+                Next::ChangeOr(now + poll)
+            }
+            Err(_) => Next::At(now + self.retries.next_delay()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
+
+    fn outcome(progress: Progress) -> Result<Outcome, Error> {
+        let refused = std::collections::BTreeMap::new();
+        Ok(Outcome { progress, refused })
+    }
+
+    #[test]
+    fn a_pacing_that_cannot_be_is_refused() {
+        let error = Pacing::default().with_debounce(ms(51)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "51ms is longer than 50ms, the most that a change may be held back"
+        );
+        let error = Pacing::default().with_resync(Duration::ZERO).unwrap_err();
+        assert_eq!(error.to_string(), "0s is shorter than 1s");
+        let pacing = Pacing::default().with_debounce(Duration::ZERO).unwrap();
+        assert_eq!(pacing.with_resync(ms(1000)).unwrap().resync(), ms(1000));
+    }
+
+    #[test]
+    fn a_change_waits_for_quiet_but_not_for_ever() {
+        let pace = Pace::new(Pacing::default());
+        let first = Instant::now();
+        assert_eq!(pace.quiet_at(first, first), first + ms(5));
+        assert_eq!(pace.quiet_at(first, first + ms(30)), first + ms(35));
+        assert_eq!(pace.quiet_at(first, first + ms(48)), first + ms(50));
+    }
+
+    #[test]
+    fn drains_are_polled_ever_more_slowly_and_from_the_start_the_next_time() {
+        let mut pace = Pace::new(Pacing::default());
+        let now = Instant::now();
+        let mut poll = || match pace.after(
+            &outcome(Progress::Draining {
+                active: 1,
+                confirmed: 0,
+            }),
+            now,
+        ) {
+            Next::ChangeOr(at) => at - now,
+            next => panic!("{next:?}"),
+        };
+        let polls: Vec<_> = (0..8).map(|_| poll()).collect();
+        assert_eq!(polls[..2], [ms(10), ms(15)]);
+        assert_eq!(polls[7], ms(100));
+        assert_eq!(
+            pace.after(&outcome(Progress::Converged), now),
+            Next::ChangeOr(now + ms(30_000))
+        );
+        assert_eq!(
+            pace.after(
+                &outcome(Progress::Draining {
+                    active: 1,
+                    confirmed: 0
+                }),
+                now
+            ),
+            Next::ChangeOr(now + ms(10))
+        );
+    }
+
+    #[test]
+    fn failures_are_retried_ever_more_slowly() {
+        let mut pace = Pace::new(Pacing::default());
+        let now = Instant::now();
+        let mut retry = || match pace.after(&Err(Error::ReadOnly), now) {
+            Next::At(at) => at - now,
+            next => panic!("{next:?}"),
+        };
+        let first = retry();
+        assert!(first >= ms(100) && first <= ms(200), "{first:?}");
+        let last = (0..20).map(|_| retry()).last().unwrap();
+        assert!(last >= ms(2_500) && last <= ms(5_000), "{last:?}");
+    }
+}

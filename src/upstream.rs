@@ -1,0 +1,175 @@
+//! Targets: what is made equal to the records.
+//!
+//! A driver implements [`Upstream`] for one kind of target. It reads what is there, does what is missing, reads it back,
+//! and says "converged" only of what it has read. It keeps nothing that a restart of the target makes wrong.
+
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
+
+use crate::{
+    desired::Desired,
+    plan::Plan,
+    record::{NameError, check_name},
+};
+
+pub mod plus;
+
+/// One upstream of one target.
+pub trait Upstream {
+    /// Makes the upstream equal to `desired` and reads it back. Ends as soon as nothing is left to do but to wait for
+    /// draining servers; whoever calls it comes back for those.
+    ///
+    /// # Errors
+    ///
+    /// When the upstream could not be made equal, or that could not be confirmed. What was done until then stands.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time. A request that was on its way may or may not have taken effect; the next call
+    /// reads what is there before it does anything.
+    fn converge(
+        &mut self,
+        desired: &Desired,
+    ) -> impl Future<Output = Result<Outcome, Error>> + Send;
+
+    /// What [`Upstream::converge`] would do first. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the upstream could not be read.
+    fn compare(&mut self, desired: &Desired) -> impl Future<Output = Result<Plan, Error>> + Send;
+}
+
+/// How far an upstream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether anything is waited for.
+    pub progress: Progress,
+    /// The steps that the target refuses, with the reasons. They hold nothing else back and are tried again later.
+    pub refused: BTreeMap<String, String>,
+}
+
+/// Whether anything is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The upstream was read back and is as desired, but for what it refuses.
+    Converged,
+    /// So it is, but requests still run on servers that are to go.
+    Draining {
+        /// How many requests.
+        active: u64,
+        /// The revision up to which everything is as desired all the same: the last one before any of these servers began to
+        /// drain.
+        confirmed: i64,
+    },
+}
+
+/// Why an upstream could not be made equal to the records.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Nobody listens: the target does not run, so it sends nobody anywhere.
+    #[error("connection refused: nginx does not run, or its API listens elsewhere")]
+    NotRunning,
+    /// There is no way to the target.
+    #[error("the API cannot be reached: {0}")]
+    Unreachable(String),
+    /// The connection ended before the whole answer was there. What was asked may have been done.
+    #[error("the connection to the API broke: {0}")]
+    Broken(String),
+    /// No whole answer in time. What was asked may have been done.
+    #[error("no whole answer from the API within {}", humantime::format_duration(*.0))]
+    Silent(Duration),
+    /// The answer is larger than anything that this API says.
+    #[error("{request}: the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// What was asked.
+        request: String,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// Something answers, but not an upstream API.
+    #[error("{request}: {reason}; is this the location with `api write=on;` or the Lua API?")]
+    NotTheApi {
+        /// What was asked.
+        request: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The API speaks no version that this driver knows.
+    #[error("the API offers versions {offered}; {known} are known here")]
+    NoCommonVersion {
+        /// What it offers.
+        offered: String,
+        /// What the driver knows.
+        known: &'static str,
+    },
+    /// The target asks for a login, or forbids.
+    #[error(
+        "{request}: HTTP {status}: the API does not let us in; see allow, deny and auth_basic of its location"
+    )]
+    Denied {
+        /// What was asked.
+        request: String,
+        /// 401 or 403.
+        status: u16,
+    },
+    /// The API can only be read.
+    #[error("the API is read-only: its location needs `api write=on;`")]
+    ReadOnly,
+    /// There is no such upstream.
+    #[error("nginx has no upstream \"{0}\" that its API can change")]
+    NoUpstream(UpstreamName),
+    /// The upstream cannot be changed.
+    #[error("upstream \"{0}\" is static: it needs a `zone`")]
+    NoZone(UpstreamName),
+    /// Another answer that is no success.
+    #[error("{request}: HTTP {status} {text}")]
+    Answer {
+        /// What was asked.
+        request: String,
+        /// The HTTP status.
+        status: u16,
+        /// Code and text of the answer, printable and short.
+        text: String,
+    },
+    /// A server that is to finish cannot be kept from getting new requests.
+    #[error("a draining server still gets requests: nginx refuses drain and down: {0}")]
+    Undrainable(String),
+    /// What was done does not show when it is read back.
+    #[error("nginx accepts \"{0}\", but does not show it when asked again")]
+    Unsettled(String),
+}
+
+impl Error {
+    /// Whether the target sends no requests anywhere, so that nobody need wait for it.
+    #[must_use]
+    pub fn is_not_routing(&self) -> bool {
+        matches!(self, Self::NotRunning)
+    }
+}
+
+/// The name of an upstream in nginx: 1 to 253 bytes of `A-Z a-z 0-9 . _ : @ % + ~ [ ] -`. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpstreamName(Arc<str>);
+
+impl UpstreamName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UpstreamName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        check_name("upstream name", text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for UpstreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}

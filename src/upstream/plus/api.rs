@@ -1,0 +1,420 @@
+//! The upstream API over HTTP: requests, bounded answers, and what its errors mean.
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use reqwest::{Client, Method, Response, Url};
+use serde::de::DeserializeOwned;
+
+use super::wire::{Fault, ServerObject, ServerSettings, StatusObject};
+use crate::{
+    http,
+    plan::{Id, Peer},
+    printable::short,
+    upstream::{Error, UpstreamName},
+};
+
+/// The versions whose upstream management is the same. Version 1 cannot add a server that drains and is older than
+/// any nginx that still runs.
+const VERSIONS: std::ops::RangeInclusive<u64> = 2..=9;
+const VERSIONS_TEXT: &str = "2 to 9";
+/// The largest list or state that is read, in bytes: some 20,000 servers.
+const MAX_ANSWER: usize = 32 << 20;
+/// As much of an error as is read, in bytes.
+const MAX_FAULT: usize = 64 << 10;
+
+/// Why a text is no API URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is not the URL of an nginx API, as in http://127.0.0.1:8080/api: {reason}")]
+pub struct ApiUrlError {
+    text: String,
+    reason: String,
+}
+
+/// Where the API of one nginx is: `http[s]://[USER:PASSWORD@]HOST[:PORT]/PATH`. Shown without the login.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiUrl(Url);
+
+impl FromStr for ApiUrl {
+    type Err = ApiUrlError;
+
+    fn from_str(text: &str) -> Result<Self, ApiUrlError> {
+        let error = |reason: &str| ApiUrlError {
+            // A login does not belong on a screen.
+            text: short(text.rsplit_once('@').map_or(text, |(_, rest)| rest)),
+            reason: reason.to_owned(),
+        };
+        if !text.starts_with("http://") && !text.starts_with("https://") {
+            return Err(error("it does not begin with http:// or https://"));
+        }
+        let url = Url::parse(text).map_err(|problem| error(&problem.to_string()))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(error("it has a ? or #"));
+        }
+        Ok(Self(url))
+    }
+}
+
+impl ApiUrl {
+    fn join(&self, segments: &[&str]) -> Url {
+        let mut url = self.0.clone();
+        // Only URLs that cannot have a path refuse this; http and https always have one.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+}
+
+impl fmt::Display for ApiUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut url = self.0.clone();
+        // As above: these cannot fail for http and https.
+        let _ = (url.set_username(""), url.set_password(None));
+        f.pad(url.as_str().trim_end_matches('/'))
+    }
+}
+
+impl fmt::Debug for ApiUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The API of one nginx. Keeps connections alive and remembers the version.
+#[derive(Debug)]
+pub struct Api {
+    url: ApiUrl,
+    client: Client,
+    timeout: Duration,
+    version: Mutex<Option<u64>>,
+}
+
+/// What became of a request to change something.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Done.
+    Done,
+    /// This one server cannot be so; the others can.
+    Refused(String),
+    /// There is no room for another server.
+    Full(String),
+    /// The server is there already: to be read again.
+    Exists(String),
+    /// The server is not there any more: to be read again.
+    Stale,
+}
+
+impl Api {
+    /// The API at `url`; no request may take longer than `timeout`. Asks nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// For https, when the system's certificates cannot be loaded.
+    pub fn new(url: ApiUrl, timeout: Duration) -> Result<Self, reqwest::Error> {
+        let client = http::client(url.0.scheme() == "https");
+        Ok(Self {
+            url,
+            client: client.timeout(timeout).build()?,
+            timeout,
+            version: Mutex::new(None),
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> &ApiUrl {
+        &self.url
+    }
+
+    /// The servers of an upstream.
+    pub(super) async fn servers(&self, upstream: &UpstreamName) -> Result<Vec<Peer>, Error> {
+        let request = self
+            .request(Method::GET, &[upstream.as_str(), "servers", ""])
+            .await?;
+        let objects: Vec<ServerObject> = self.read(request, upstream).await?;
+        Ok(objects.into_iter().map(Peer::from).collect())
+    }
+
+    /// The state of an upstream.
+    pub(super) async fn status(&self, upstream: &UpstreamName) -> Result<StatusObject, Error> {
+        let request = self.request(Method::GET, &[upstream.as_str(), ""]).await?;
+        self.read(request, upstream).await
+    }
+
+    /// Adds a server.
+    pub(super) async fn add(
+        &self,
+        upstream: &UpstreamName,
+        settings: &ServerSettings,
+    ) -> Result<Verdict, Error> {
+        let mut request = self
+            .request(Method::POST, &[upstream.as_str(), "servers", ""])
+            .await?;
+        request.builder = request.builder.json(settings);
+        self.change(request, upstream).await
+    }
+
+    /// Changes a server.
+    pub(super) async fn patch(
+        &self,
+        upstream: &UpstreamName,
+        id: Id,
+        settings: &ServerSettings,
+    ) -> Result<Verdict, Error> {
+        let id = id.to_string();
+        let mut request = self
+            .request(Method::PATCH, &[upstream.as_str(), "servers", &id])
+            .await?;
+        request.builder = request.builder.json(settings);
+        self.change(request, upstream).await
+    }
+
+    /// Removes a server.
+    pub(super) async fn remove(&self, upstream: &UpstreamName, id: Id) -> Result<Verdict, Error> {
+        let id = id.to_string();
+        let request = self
+            .request(Method::DELETE, &[upstream.as_str(), "servers", &id])
+            .await?;
+        self.change(request, upstream).await
+    }
+
+    /// To be called when the version turns out wrong: the next request asks for it. Says whether one was known.
+    pub(super) fn forget_version(&self) -> bool {
+        self.known_version().take().is_some()
+    }
+
+    fn known_version(&self) -> MutexGuard<'_, Option<u64>> {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn request(&self, method: Method, path: &[&str]) -> Result<Request, Error> {
+        let known = *self.known_version();
+        let version = match known {
+            Some(version) => version,
+            None => self.negotiate().await?,
+        };
+        let version = version.to_string();
+        let segments = [&[&version, "http", "upstreams"], path].concat();
+        Ok(self.request_to(method, self.url.join(&segments)))
+    }
+
+    fn request_to(&self, method: Method, url: Url) -> Request {
+        Request {
+            label: format!("{method} {}", short(url.path())),
+            builder: self.client.request(method, url),
+        }
+    }
+
+    /// Asks for the versions, and takes the newest that is known here.
+    async fn negotiate(&self) -> Result<u64, Error> {
+        let asked = self.offered(self.url.0.clone()).await;
+        let offered = match asked {
+            // Where the location ends in a slash, only the URL with it is the API's.
+            Err(Error::NotTheApi { .. }) if !self.url.0.path().ends_with('/') => {
+                self.offered(self.url.join(&[""])).await?
+            }
+            asked => asked?,
+        };
+        let common = offered
+            .iter()
+            .copied()
+            .filter(|version| VERSIONS.contains(version));
+        let Some(version) = common.max() else {
+            return Err(Error::NoCommonVersion {
+                offered: short(format!("{offered:?}")),
+                known: VERSIONS_TEXT,
+            });
+        };
+        *self.known_version() = Some(version);
+        Ok(version)
+    }
+
+    async fn offered(&self, url: Url) -> Result<Vec<u64>, Error> {
+        let request = self.request_to(Method::GET, url);
+        let label = request.label.clone();
+        let response = self.send(request).await?;
+        let status = response.status().as_u16();
+        let body = self.body(&label, response, MAX_FAULT).await?;
+        let not_the_api = |reason: String| Error::NotTheApi {
+            request: label.clone(),
+            reason,
+        };
+        match status {
+            200 => serde_json::from_slice(&body)
+                .map_err(|_| not_the_api("the answer is not a list of API versions".to_owned())),
+            401 | 403 => Err(Error::Denied {
+                request: label,
+                status,
+            }),
+            500.. => Err(answer(label, status, &Fault::read(&body))),
+            _ => Err(not_the_api(format!("HTTP {status}"))),
+        }
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        request: Request,
+        upstream: &UpstreamName,
+    ) -> Result<T, Error> {
+        let label = request.label.clone();
+        let response = self.send(request).await?;
+        let status = response.status();
+        if !status.is_success() {
+            let fault = self.fault(&label, response).await?;
+            return Err(error(label, status.as_u16(), &fault, upstream));
+        }
+        let body = self.body(&label, response, MAX_ANSWER).await?;
+        serde_json::from_slice(&body).map_err(|problem| Error::NotTheApi {
+            request: label,
+            reason: short(format!("the answer cannot be read: {problem}")),
+        })
+    }
+
+    async fn change(&self, request: Request, upstream: &UpstreamName) -> Result<Verdict, Error> {
+        let label = request.label.clone();
+        let response = self.send(request).await?;
+        let status = response.status();
+        if status.is_success() {
+            // Read to its end, so that the connection can be used again.
+            self.body(&label, response, MAX_ANSWER).await?;
+            return Ok(Verdict::Done);
+        }
+        let fault = self.fault(&label, response).await?;
+        let said = || format!("{}: {}", fault.code, fault.text);
+        match (status.as_u16(), fault.code.as_str()) {
+            (400, "UpstreamOutOfMemory") => Ok(Verdict::Full(said())),
+            (404, "UpstreamServerNotFound") => Ok(Verdict::Stale),
+            (409, _) => Ok(Verdict::Exists(said())),
+            (400, code) if !matches!(code, "" | "UpstreamStatic") => Ok(Verdict::Refused(said())),
+            (status, _) => Err(error(label, status, &fault, upstream)),
+        }
+    }
+
+    async fn send(&self, request: Request) -> Result<Response, Error> {
+        let sent = request.builder.send().await;
+        sent.map_err(|error| self.transport_error(&error))
+    }
+
+    async fn fault(&self, label: &str, response: Response) -> Result<Fault, Error> {
+        match self.body(label, response, MAX_FAULT).await {
+            Ok(body) => Ok(Fault::read(&body)),
+            // The status says enough.
+            Err(Error::TooLarge { .. }) => Ok(Fault::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn body(&self, label: &str, response: Response, limit: usize) -> Result<Vec<u8>, Error> {
+        let read = http::read(response, limit).await;
+        let body = read.map_err(|error| self.transport_error(&error))?;
+        body.ok_or_else(|| Error::TooLarge {
+            request: label.to_owned(),
+            limit,
+        })
+    }
+
+    fn transport_error(&self, error: &reqwest::Error) -> Error {
+        if http::is_refused(error) {
+            Error::NotRunning
+        } else if error.is_timeout() {
+            Error::Silent(self.timeout)
+        } else if error.is_connect() {
+            Error::Unreachable(http::cause(error))
+        } else {
+            Error::Broken(http::cause(error))
+        }
+    }
+}
+
+/// A request that has not been sent, and what to call it.
+struct Request {
+    label: String,
+    builder: reqwest::RequestBuilder,
+}
+
+/// What an answer that is no success means for the whole upstream.
+fn error(request: String, status: u16, fault: &Fault, upstream: &UpstreamName) -> Error {
+    match (status, fault.code.as_str()) {
+        (400, "UpstreamStatic") => Error::NoZone(upstream.clone()),
+        (404, "UpstreamNotFound") => Error::NoUpstream(upstream.clone()),
+        (401 | 403, _) => Error::Denied { request, status },
+        (405, _) => Error::ReadOnly,
+        // A version or a path that is not (any more) there; nginx's own 404 comes without a code.
+        (404, _) => Error::NotTheApi {
+            request,
+            reason: format!("HTTP 404 {}", fault.text),
+        },
+        _ => answer(request, status, fault),
+    }
+}
+
+fn answer(request: String, status: u16, fault: &Fault) -> Error {
+    let said = [fault.code.as_str(), fault.text.as_str()];
+    let said: Vec<_> = said.into_iter().filter(|part| !part.is_empty()).collect();
+    Error::Answer {
+        request,
+        status,
+        text: said.join(": "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_url_is_shown_without_its_login() {
+        let url: ApiUrl = "http://user:secret@127.0.0.1:8080/api/".parse().unwrap();
+        assert_eq!(
+            format!("{url} {url:?}"),
+            "http://127.0.0.1:8080/api http://127.0.0.1:8080/api"
+        );
+        let error = "ftp://user:secret@host"
+            .parse::<ApiUrl>()
+            .unwrap_err()
+            .to_string();
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_http_url_is_refused_with_an_example() {
+        for text in [
+            "",
+            "127.0.0.1:8080/api",
+            "ftp://a/",
+            "http://",
+            "http://a/?x",
+            "http://a/#x",
+            "http://a:99999/",
+            "unix:/run/x",
+        ] {
+            let error = text.parse::<ApiUrl>().unwrap_err().to_string();
+            assert!(
+                error.contains("http://127.0.0.1:8080/api"),
+                "{text}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_cannot_leave_their_place_in_the_path() {
+        let url: ApiUrl = "http://h/api".parse().unwrap();
+        let path = |name: &str| {
+            url.join(&["9", "http", "upstreams", name, "servers", ""])
+                .path()
+                .to_owned()
+        };
+        assert_eq!(path("web"), "/api/9/http/upstreams/web/servers/");
+        assert_eq!(
+            path("a%2f..%2fb"),
+            "/api/9/http/upstreams/a%252f..%252fb/servers/"
+        );
+        let slashed: ApiUrl = "http://h/api/".parse().unwrap();
+        assert_eq!(slashed.join(&["9"]).path(), "/api/9");
+    }
+}

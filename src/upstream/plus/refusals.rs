@@ -1,0 +1,76 @@
+//! What the target refuses, remembered so that it is not asked again at every turn.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::plan::Step;
+
+/// After so long a refused step is tried again: a resolver may have come, a zone may have grown.
+const RETRY: Duration = Duration::from_secs(20);
+
+/// The refused steps with the reasons.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(BTreeMap<String, Refusal>);
+
+#[derive(Debug)]
+struct Refusal {
+    reason: String,
+    since: Instant,
+    lack_of_room: bool,
+}
+
+impl Refusals {
+    pub(super) fn add(&mut self, step: String, reason: String) {
+        self.insert(step, reason, false);
+    }
+
+    pub(super) fn add_for_lack_of_room(&mut self, step: String, reason: String) {
+        self.insert(step, reason, true);
+    }
+
+    fn insert(&mut self, step: String, reason: String, lack_of_room: bool) {
+        let refusal = Refusal {
+            reason,
+            since: Instant::now(),
+            lack_of_room,
+        };
+        self.0.insert(step, refusal);
+    }
+
+    /// Whether this step was refused and is not due again.
+    pub(super) fn holds(&self, step: &Step) -> bool {
+        !self.0.is_empty() && self.0.contains_key(&step.to_string())
+    }
+
+    /// Makes the steps due again that were refused long ago.
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        self.0
+            .retain(|_, refusal| now.duration_since(refusal.since) < RETRY);
+    }
+
+    /// Makes the steps due again that there was no room for.
+    pub(super) fn forget_lack_of_room(&mut self) {
+        self.0.retain(|_, refusal| !refusal.lack_of_room);
+    }
+
+    /// Forgets what is no longer wanted.
+    pub(super) fn keep_only(&mut self, steps: &[Step]) {
+        if self.0.is_empty() {
+            return;
+        }
+        let wanted: HashSet<String> = steps.iter().map(Step::to_string).collect();
+        self.0.retain(|step, _| wanted.contains(step));
+    }
+
+    /// Steps and reasons.
+    pub(super) fn listed(&self) -> BTreeMap<String, String> {
+        let refusals = self.0.iter();
+        refusals
+            .map(|(step, refusal)| (step.clone(), refusal.reason.clone()))
+            .collect()
+    }
+}

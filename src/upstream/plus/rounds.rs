@@ -1,0 +1,103 @@
+//! How often a convergence may look again.
+
+use crate::{plan::Step, upstream::Error};
+
+/// So many disappointments in a row end a convergence. A drain brings one (its removal follows its beginning), and a reload of nginx in
+/// between another.
+const PATIENCE: u32 = 4;
+
+/// Ends a convergence that gets nowhere: with a target that accepts everything and does nothing, or breaks off every time.
+///
+/// As long as there is less to do each time, it may go on for ever.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    fewest: Option<usize>,
+    disappointments: u32,
+    failure: Option<Error>,
+}
+
+impl Rounds {
+    /// These steps are left to do.
+    ///
+    /// # Errors
+    ///
+    /// The last failure, or [`Error::Unsettled`], when it got nowhere for too long.
+    pub(super) fn planned(&mut self, steps: &[Step]) -> Result<(), Error> {
+        if self.fewest.is_none_or(|fewest| steps.len() < fewest) {
+            self.fewest = Some(steps.len());
+            self.disappointments = 0;
+            self.failure = None;
+            return Ok(());
+        }
+        self.disappointments += 1;
+        if self.disappointments < PATIENCE {
+            return Ok(());
+        }
+        let step = steps.first().map(Step::to_string).unwrap_or_default();
+        Err(self.failure.take().unwrap_or(Error::Unsettled(step)))
+    }
+
+    /// A round failed, in a way that another look may mend.
+    ///
+    /// # Errors
+    ///
+    /// The error given, when it was one too many.
+    pub(super) fn failed(&mut self, error: Error) -> Result<(), Error> {
+        self.disappointments += 1;
+        if self.disappointments >= PATIENCE {
+            return Err(error);
+        }
+        self.failure = Some(error);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(count: usize) -> Vec<Step> {
+        let add = |host: usize| Step::Add {
+            endpoint: format!("10.0.0.{host}:80").parse().unwrap(),
+            weight: std::num::NonZeroU16::MIN,
+            down: false,
+        };
+        (0..count).map(add).collect()
+    }
+
+    fn broken() -> Error {
+        Error::Broken("reset".to_owned())
+    }
+
+    #[test]
+    fn as_long_as_less_is_left_each_time_it_goes_on() {
+        let mut rounds = Rounds::default();
+        for left in (1..100).rev() {
+            assert_eq!(rounds.planned(&steps(left)), Ok(()));
+            assert_eq!(rounds.failed(broken()), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_target_that_does_nothing_of_what_it_accepts_is_given_up() {
+        let mut rounds = Rounds::default();
+        let results: Vec<_> = (0..5).map(|_| rounds.planned(&steps(1))).collect();
+        assert!(results[..4].iter().all(Result::is_ok));
+        let step = "add 10.0.0.0:80 weight=1".to_owned();
+        assert_eq!(results[4], Err(Error::Unsettled(step)));
+    }
+
+    #[test]
+    fn a_target_that_always_breaks_off_ends_with_its_error() {
+        let mut rounds = Rounds::default();
+        let results: Vec<_> = (0..4).map(|_| rounds.failed(broken())).collect();
+        assert_eq!(results, [Ok(()), Ok(()), Ok(()), Err(broken())]);
+        let mut rounds = Rounds::default();
+        let mut both = || {
+            rounds
+                .planned(&steps(1))
+                .and_then(|()| rounds.failed(broken()))
+        };
+        assert_eq!([both(), both(), both()], [Ok(()), Ok(()), Err(broken())]);
+    }
+}
