@@ -1188,6 +1188,12 @@ local function new_pending()
     }
 end
 
+-- Where a peer stands in the round at first. Workers that all began with the same server would send it the first
+-- request each. (math.random gives the same numbers in all workers, which inherit its seed.)
+local function first_place(id, weight)
+    return ((ngx.worker.pid() * 7919 + id * 104729) % 1000 / 1000 - 0.5) * weight
+end
+
 local every_peer = {} -- peer -> true, also of removed servers while this worker has requests on them
 
 local function new_peer(view, record)
@@ -1233,12 +1239,6 @@ local function update_peer(peer, record)
     elseif mark and peer.slow_start > 0 then
         peer.recovered_at = -mark
     end
-end
-
--- Where a peer stands in the round at first. Workers that all began with the same server would send it the first
--- request each. (math.random gives the same numbers in all workers, which inherit its seed.)
-local function first_place(id, weight)
-    return ((ngx.worker.pid() * 7919 + id * 104729) % 1000 / 1000 - 0.5) * weight
 end
 
 local function adopt(view, config)
