@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     desired::Desired,
+    record::State,
     upstream::{Error, Outcome, Progress},
 };
 
@@ -120,7 +121,11 @@ impl Health {
         } = self;
         if progress == Progress::Converged && !self.settled {
             self.settled = true;
-            let (service, servers) = (&desired.service, desired.servers.len());
+            let wanted = desired.servers.values();
+            let servers = wanted
+                .filter(|server| server.state != State::Draining)
+                .count();
+            let service = &desired.service;
             info!(nginx = %target, %upstream, %service, servers, "equal to the records");
         }
     }
