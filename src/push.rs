@@ -4,28 +4,24 @@
 //! confirmed is told in the pusher's presence, for the announcers to wait for. Nothing is done before the
 //! first whole listing, and nothing is undone on the way out.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{
-    sync::{Semaphore, mpsc, watch},
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::{
-    desired::{Effect, Records},
-    notify,
-    reconcile::{self, Links, Published, Report},
-    record::{Nonce, Presence, ServiceName},
-    registry::{
-        client::Cluster,
-        lease::{self, Holder, Intent, Tenure},
-        watch::{Update, Watcher},
-    },
-    stop::Stop,
-    upstream::plus::Plus,
-};
+use crate::desired::{Effect, Records};
+use crate::notify;
+use crate::reconcile::{self, Links, Published, Report};
+use crate::record::{Nonce, Presence, ServiceName};
+use crate::registry::client::Cluster;
+use crate::registry::lease::{self, Holder, Intent, Tenure};
+use crate::registry::watch::{Update, Watcher};
+use crate::stop::Stop;
+use crate::upstream::plus::Plus;
 
 mod oneshot;
 mod reckoning;

@@ -5,15 +5,11 @@
 
 use std::sync::Arc;
 
-use tokio::{
-    sync::{Semaphore, mpsc, watch},
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::{
-    desired::Desired,
-    upstream::{Error, Outcome, Progress, Upstream},
-};
+use crate::desired::Desired;
+use crate::upstream::{Error, Outcome, Progress, Upstream};
 
 mod health;
 mod pace;

@@ -1,15 +1,15 @@
 //! What a reconciler says in the log: what has changed, once.
 
-use std::{collections::BTreeMap, mem::Discriminant, sync::Arc};
+use std::collections::BTreeMap;
+use std::mem::Discriminant;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::{
-    desired::Desired,
-    record::State,
-    upstream::{Error, Outcome, Progress},
-};
+use crate::desired::Desired;
+use crate::record::State;
+use crate::upstream::{Error, Outcome, Progress};
 
 /// How an upstream has been doing.
 #[derive(Debug)]

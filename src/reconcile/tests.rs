@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, VecDeque};
-
 use std::time::Duration;
 
 use super::*;

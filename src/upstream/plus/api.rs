@@ -1,22 +1,18 @@
 //! The upstream API over HTTP: requests, bounded answers, and what its errors mean.
 
-use std::{
-    fmt,
-    str::FromStr,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use reqwest::{Client, Method, Response, Url};
 use serde::de::DeserializeOwned;
 
 use super::wire::{Fault, ServerObject, ServerSettings, StatusObject};
-use crate::{
-    http,
-    plan::{Id, Peer},
-    printable::short,
-    upstream::{Error, UpstreamName},
-};
+use crate::http;
+use crate::plan::{Id, Peer};
+use crate::printable::short;
+use crate::upstream::{Error, UpstreamName};
 
 /// The versions whose upstream management is the same. Version 1 cannot add a server that drains and is older than
 /// any nginx that still runs.

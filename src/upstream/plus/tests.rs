@@ -2,11 +2,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{
-    fake::{Fake, Trick, endless, fault},
-    *,
-};
-use crate::{desired::Server, record::State};
+use super::fake::{Fake, Trick, endless, fault};
+use super::*;
+use crate::desired::Server;
+use crate::record::State;
 
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(300);
 const SERVERS: &str = "/api/9/http/upstreams/website/servers/";

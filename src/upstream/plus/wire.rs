@@ -1,8 +1,10 @@
 //! The JSON of the upstream API, as far as the driver looks at it.
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
-use crate::{plan::Peer, printable::short};
+use crate::plan::Peer;
+use crate::printable::short;
 
 /// A server of an upstream, as listed. Unknown fields are ignored.
 #[derive(Debug, Deserialize)]
