@@ -17,12 +17,14 @@ use crate::plan::{Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan};
 mod api;
 mod refusals;
 mod rounds;
+mod url;
 mod wire;
 
+pub use api::Api;
 use api::Verdict;
-pub use api::{Api, ApiUrl, ApiUrlError};
 use refusals::Refusals;
 use rounds::Rounds;
+pub use url::{ApiUrl, ApiUrlError};
 use wire::{PeerStatus, ServerSettings, StatusObject};
 
 /// One http upstream of one nginx.
