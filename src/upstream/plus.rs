@@ -17,6 +17,7 @@ use crate::plan::{Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan};
 mod api;
 mod refusals;
 mod rounds;
+mod sentinel;
 mod url;
 mod wire;
 
@@ -24,6 +25,7 @@ pub use api::Api;
 use api::Verdict;
 use refusals::Refusals;
 use rounds::Rounds;
+pub use sentinel::watch_nginx;
 pub use url::{ApiUrl, ApiUrlError};
 use wire::{PeerStatus, ServerSettings, StatusObject};
 

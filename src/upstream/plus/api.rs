@@ -7,7 +7,7 @@ use reqwest::{Client, Method, Response, Url};
 use serde::de::DeserializeOwned;
 
 use super::url::ApiUrl;
-use super::wire::{Fault, ServerObject, ServerSettings, StatusObject};
+use super::wire::{Fault, Identity, ServerObject, ServerSettings, StatusObject};
 use crate::http;
 use crate::plan::{Id, Peer};
 use crate::printable::short;
@@ -68,19 +68,25 @@ impl Api {
         &self.url
     }
 
+    /// Which nginx it is.
+    pub(super) async fn identity(&self) -> Result<Identity, Error> {
+        let request = self.versioned(Method::GET, &["nginx"]).await?;
+        self.read(request).await
+    }
+
     /// The servers of an upstream.
     pub(super) async fn servers(&self, upstream: &UpstreamName) -> Result<Vec<Peer>, Error> {
         let request = self
-            .request(Method::GET, &[upstream.as_str(), "servers", ""])
+            .request(Method::GET, upstream, &["servers", ""])
             .await?;
-        let objects: Vec<ServerObject> = self.read(request, upstream).await?;
+        let objects: Vec<ServerObject> = self.read(request).await?;
         Ok(objects.into_iter().map(Peer::from).collect())
     }
 
     /// The state of an upstream.
     pub(super) async fn status(&self, upstream: &UpstreamName) -> Result<StatusObject, Error> {
-        let request = self.request(Method::GET, &[upstream.as_str(), ""]).await?;
-        self.read(request, upstream).await
+        let request = self.request(Method::GET, upstream, &[""]).await?;
+        self.read(request).await
     }
 
     /// Adds a server.
@@ -90,10 +96,10 @@ impl Api {
         settings: &ServerSettings,
     ) -> Result<Verdict, Error> {
         let mut request = self
-            .request(Method::POST, &[upstream.as_str(), "servers", ""])
+            .request(Method::POST, upstream, &["servers", ""])
             .await?;
         request.builder = request.builder.json(settings);
-        self.change(request, upstream).await
+        self.change(request).await
     }
 
     /// Changes a server.
@@ -105,19 +111,19 @@ impl Api {
     ) -> Result<Verdict, Error> {
         let id = id.to_string();
         let mut request = self
-            .request(Method::PATCH, &[upstream.as_str(), "servers", &id])
+            .request(Method::PATCH, upstream, &["servers", &id])
             .await?;
         request.builder = request.builder.json(settings);
-        self.change(request, upstream).await
+        self.change(request).await
     }
 
     /// Removes a server.
     pub(super) async fn remove(&self, upstream: &UpstreamName, id: Id) -> Result<Verdict, Error> {
         let id = id.to_string();
         let request = self
-            .request(Method::DELETE, &[upstream.as_str(), "servers", &id])
+            .request(Method::DELETE, upstream, &["servers", &id])
             .await?;
-        self.change(request, upstream).await
+        self.change(request).await
     }
 
     /// To be called when the version turns out wrong: the next request asks for it. Says whether one was known.
@@ -129,14 +135,28 @@ impl Api {
         self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn request(&self, method: Method, path: &[&str]) -> Result<Request, Error> {
+    /// A request about an upstream: `path` is what stands behind its name.
+    async fn request(
+        &self,
+        method: Method,
+        upstream: &UpstreamName,
+        path: &[&str],
+    ) -> Result<Request, Error> {
+        let path = [&["http", "upstreams", upstream.as_str()], path].concat();
+        let mut request = self.versioned(method, &path).await?;
+        request.upstream = Some(upstream.clone());
+        Ok(request)
+    }
+
+    /// A request whose path begins with the version.
+    async fn versioned(&self, method: Method, path: &[&str]) -> Result<Request, Error> {
         let known = *self.known_version();
         let version = match known {
             Some(version) => version,
             None => self.negotiate().await?,
         };
         let version = version.to_string();
-        let segments = [&[&version, "http", "upstreams"], path].concat();
+        let segments = [&[version.as_str()], path].concat();
         Ok(self.request_to(method, self.url.join(&segments)))
     }
 
@@ -144,6 +164,7 @@ impl Api {
         Request {
             label: format!("{method} {}", short(url.path())),
             builder: self.client.request(method, url),
+            upstream: None,
         }
     }
 
@@ -193,12 +214,8 @@ impl Api {
         }
     }
 
-    async fn read<T: DeserializeOwned>(
-        &self,
-        request: Request,
-        upstream: &UpstreamName,
-    ) -> Result<T, Error> {
-        let label = request.label.clone();
+    async fn read<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+        let (label, upstream) = (request.label.clone(), request.upstream.clone());
         let response = self.send(request).await?;
         let status = response.status();
         if !status.is_success() {
@@ -212,8 +229,8 @@ impl Api {
         })
     }
 
-    async fn change(&self, request: Request, upstream: &UpstreamName) -> Result<Verdict, Error> {
-        let label = request.label.clone();
+    async fn change(&self, request: Request) -> Result<Verdict, Error> {
+        let (label, upstream) = (request.label.clone(), request.upstream.clone());
         let response = self.send(request).await?;
         let status = response.status();
         if status.is_success() {
@@ -272,17 +289,19 @@ impl Api {
 struct Request {
     label: String,
     builder: reqwest::RequestBuilder,
+    /// The upstream that it is about.
+    upstream: Option<UpstreamName>,
 }
 
 /// What an answer that is no success means for the whole upstream.
-fn error(request: String, status: u16, fault: &Fault, upstream: &UpstreamName) -> Error {
-    match (status, fault.code.as_str()) {
-        (400, "UpstreamStatic") => Error::NoZone(upstream.clone()),
-        (404, "UpstreamNotFound") => Error::NoUpstream(upstream.clone()),
-        (401 | 403, _) => Error::Denied { request, status },
-        (405, _) => Error::ReadOnly,
+fn error(request: String, status: u16, fault: &Fault, upstream: Option<UpstreamName>) -> Error {
+    match (status, fault.code.as_str(), upstream) {
+        (400, "UpstreamStatic", Some(upstream)) => Error::NoZone(upstream),
+        (404, "UpstreamNotFound", Some(upstream)) => Error::NoUpstream(upstream),
+        (401 | 403, ..) => Error::Denied { request, status },
+        (405, ..) => Error::ReadOnly,
         // A version or a path that is not (any more) there; nginx's own 404 comes without a code.
-        (404, _) => Error::NotTheApi {
+        (404, ..) => Error::NotTheApi {
             request,
             reason: format!("HTTP 404 {}", fault.text),
         },

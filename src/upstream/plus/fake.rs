@@ -35,6 +35,7 @@ pub(super) struct Model {
     /// The running requests by address.
     pub(super) active: Vec<(String, u64)>,
     pub(super) zombies: u64,
+    pub(super) generation: u64,
     /// The requests that came, as `METHOD PATH BODY`.
     pub(super) asked: Vec<String>,
     /// As many servers as there is room for; 0 for any number.
@@ -63,6 +64,11 @@ impl Model {
     pub(super) fn always(&mut self, part: &str, status: u16, code: &str) {
         self.always
             .push((part.to_owned(), status, fault(status, code)));
+    }
+
+    /// Ends what was to be answered always.
+    pub(super) fn mend(&mut self) {
+        self.always.clear();
     }
 
     /// The servers as `ADDRESS weight=N [down] [drain]`.
@@ -112,6 +118,10 @@ impl Model {
             {
                 refusal(404, "UnknownVersion")
             }
+            ("GET", [_, "nginx"]) => (
+                200,
+                json!({"version": "1.29", "generation": self.generation, "ppid": 7}),
+            ),
             (_, [_, "http", "upstreams", name, ..]) if *name != "website" => {
                 refusal(404, "UpstreamNotFound")
             }
