@@ -3,15 +3,13 @@
 //! Pure: listings and changes go in, [`Desired`] states come out. [`Records`] keeps the records of the routed services
 //! only, so what other services do costs nothing here.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroU16,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 
-use crate::{
-    record::{self, Endpoint, Prefix, Protocol, Quarantined, Reason, Record, ServiceName, State},
-    registry::watch::{Change, Entry, Update},
+use crate::record::{
+    self, Endpoint, Prefix, Protocol, Quarantined, Reason, Record, ServiceName, State,
 };
+use crate::registry::watch::{Change, Entry, Update};
 
 /// One server of an upstream, as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use std::error::Error as StdError;
 
-use reqwest::{Client, ClientBuilder, Response, redirect::Policy};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, Response};
 
 use crate::printable::short;
 

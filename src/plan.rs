@@ -3,13 +3,13 @@
 //! Pure. Applying a plan and reading back gives the next plan; the upstream is as desired when no step is left
 //! and nothing is [waited](Plan::waiting) for.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU16};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU16;
 
-use crate::{
-    desired::{Server, Servers},
-    printable::short,
-    record::{Endpoint, State},
-};
+use crate::desired::{Server, Servers};
+use crate::printable::short;
+use crate::record::{Endpoint, State};
 
 mod drain;
 

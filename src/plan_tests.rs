@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use proptest::{collection, prelude::*};
+use proptest::collection;
+use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;

@@ -42,8 +42,9 @@ pub fn short(text: impl AsRef<[u8]>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn plain_text_is_shown_as_it_is() {

@@ -4,28 +4,24 @@
 //! confirmed is told in the pusher's presence, for the announcers to wait for. Nothing is done before the
 //! first whole listing, and nothing is undone on the way out.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{
-    sync::{Semaphore, mpsc, watch},
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::{
-    desired::{Effect, Records},
-    notify,
-    reconcile::{self, Links, Published, Report},
-    record::{Nonce, Presence, ServiceName},
-    registry::{
-        client::Cluster,
-        lease::{self, Holder, Intent, Tenure},
-        watch::{Update, Watcher},
-    },
-    stop::Stop,
-    upstream::plus::Plus,
-};
+use crate::desired::{Effect, Records};
+use crate::notify;
+use crate::reconcile::{self, Links, Published, Report};
+use crate::record::{Nonce, Presence, ServiceName};
+use crate::registry::client::Cluster;
+use crate::registry::lease::{self, Holder, Intent, Tenure};
+use crate::registry::watch::{Update, Watcher};
+use crate::stop::Stop;
+use crate::upstream::plus::{Plus, watch_nginx};
 
 mod oneshot;
 mod reckoning;
@@ -39,6 +35,9 @@ pub use settings::{
 
 /// How many upstreams of one target are converged at once.
 const CONCURRENCY: usize = 8;
+/// Between two looks at whether nginx was restarted. One small request costs it nothing; until it is noticed, clients of an
+/// upstream that has lost its servers get errors.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long the first changes wait until announcers can know that there is somebody to wait for.
 const UNANNOUNCED: Duration = Duration::from_secs(1);
 /// How long leaving waits until the presence is withdrawn; what is left of it then goes with its lease.
@@ -73,7 +72,8 @@ struct Pusher {
     watcher: Watcher,
     /// One for each service: what happens to one service wakes nobody else.
     publishers: BTreeMap<ServiceName, watch::Sender<Published>>,
-    reconcilers: JoinSet<()>,
+    /// The reconcilers, and a sentinel for each target.
+    tasks: JoinSet<()>,
     reports: mpsc::UnboundedReceiver<Report>,
     reckoning: Reckoning,
     presence: Presence,
@@ -115,7 +115,7 @@ impl Pusher {
             records: Records::new(settings.prefix.clone(), settings.services()),
             watcher: Watcher::new(cluster, settings.range()),
             publishers: BTreeMap::new(),
-            reconcilers: JoinSet::new(),
+            tasks: JoinSet::new(),
             reports,
             reckoning: Reckoning::new(settings.routes()),
             presence: Presence {
@@ -130,14 +130,17 @@ impl Pusher {
             told_ready: false,
             told_status: String::new(),
         };
-        pusher.start_reconcilers(&settings, &report);
+        pusher.start_tasks(&settings, &report);
         pusher
     }
 
-    fn start_reconcilers(&mut self, settings: &Settings, report: &mpsc::UnboundedSender<Report>) {
+    fn start_tasks(&mut self, settings: &Settings, report: &mpsc::UnboundedSender<Report>) {
         let mut number = 0;
         for target in &settings.targets {
             let permits = Arc::new(Semaphore::new(CONCURRENCY));
+            let (restart, restarts) = watch::channel(0);
+            self.tasks
+                .spawn(watch_nginx(target.api().clone(), LOOK, restart));
             for route in target.routes() {
                 let publisher = self.publishers.entry(route.service.clone());
                 let publisher = publisher.or_insert_with(|| watch::channel(None).0);
@@ -146,6 +149,7 @@ impl Pusher {
                     target: target.api().url().to_string().into(),
                     upstream: route.upstream.as_str().into(),
                     desired: publisher.subscribe(),
+                    restarts: restarts.clone(),
                     reports: report.clone(),
                     permits: permits.clone(),
                 };
@@ -154,7 +158,7 @@ impl Pusher {
                     route.upstream.clone(),
                     settings.drain_timeout,
                 );
-                self.reconcilers
+                self.tasks
                     .spawn(reconcile::run(plus, links, settings.pacing));
                 number += 1;
             }
@@ -195,7 +199,7 @@ impl Pusher {
             tenure,
             reports,
             watcher,
-            reconcilers,
+            tasks,
             ..
         } = self;
         let overdue = async {
@@ -210,7 +214,7 @@ impl Pusher {
             changed = tenure.changed() => if changed.is_ok() { Event::Tenure } else { Event::TaskEnded },
             Some(report) = reports.recv() => Event::Report(report),
             update = watcher.next() => Event::Update(update),
-            Some(_) = reconcilers.join_next() => Event::TaskEnded,
+            Some(_) = tasks.join_next() => Event::TaskEnded,
             () = overdue => Event::Unannounced,
         }
     }
@@ -284,7 +288,7 @@ impl Pusher {
     async fn leave(mut self, mut stop: Stop) -> Outcome {
         notify::stopping();
         info!("leaving; the servers stay as they are");
-        self.reconcilers.shutdown().await;
+        self.tasks.shutdown().await;
         tokio::select! {
             () = self.holder.release(None, WITHDRAWAL) => {}
             () = stop.hurry() => {}

@@ -1,19 +1,15 @@
 //! Keeps one upstream of one target equal to what is desired, for ever.
 //!
-//! Level-based: woken by a change (coalesced), by the resync period, by a retry or by a drain that is watched, it
-//! always does the same: converge on the newest desired state, and report where that stands.
+//! Level-based: woken by a change (coalesced), by a restart of the target, by the resync period, by a retry or by a drain
+//! that is watched, it always does the same: converge on the newest desired state, and report where that stands.
 
 use std::sync::Arc;
 
-use tokio::{
-    sync::{Semaphore, mpsc, watch},
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::{
-    desired::Desired,
-    upstream::{Error, Outcome, Progress, Upstream},
-};
+use crate::desired::Desired;
+use crate::upstream::{Error, Outcome, Progress, Upstream};
 
 mod health;
 mod pace;
@@ -61,6 +57,8 @@ pub struct Links {
     pub upstream: Arc<str>,
     /// What is desired.
     pub desired: watch::Receiver<Published>,
+    /// Changes when the target may have forgotten everything.
+    pub restarts: watch::Receiver<u64>,
     /// Where it reports what has changed.
     pub reports: mpsc::UnboundedSender<Report>,
     /// How many upstreams of the target are converged at once.
@@ -107,29 +105,23 @@ impl<U: Upstream> Reconciler<U> {
 
     /// Waits until the upstream has to be looked at; `None` when nobody publishes any more.
     async fn wait(&mut self, next: Next) -> Option<()> {
+        let Links {
+            desired, restarts, ..
+        } = &mut self.links;
         match next {
-            Next::Change => self.changed().await,
+            Next::Change => changed(desired, &self.pace).await,
             Next::ChangeOr(at) => tokio::select! {
-                changed = self.changed() => changed,
+                changed = changed(desired, &self.pace) => changed,
+                () = restarted(restarts) => Some(()),
                 () = sleep_until(at) => Some(()),
             },
             // Changes wait as well: a target in trouble is not asked more often because much happens.
             Next::At(at) => {
-                sleep_until(at).await;
-                self.links.desired.has_changed().ok().map(drop)
-            }
-        }
-    }
-
-    /// Waits for a change, and on until no other follows closely.
-    async fn changed(&mut self) -> Option<()> {
-        self.links.desired.changed().await.ok()?;
-        let first = Instant::now();
-        loop {
-            let quiet = self.pace.quiet_at(first, Instant::now());
-            match timeout_at(quiet, self.links.desired.changed()).await {
-                Ok(changed) => changed.ok()?,
-                Err(_) => return Some(()),
+                tokio::select! {
+                    () = restarted(restarts) => {}
+                    () = sleep_until(at) => {}
+                }
+                desired.has_changed().ok().map(drop)
             }
         }
     }
@@ -178,6 +170,27 @@ impl<U: Upstream> Reconciler<U> {
                 .reports
                 .send((self.links.number, self.standing.clone()));
         }
+    }
+}
+
+/// Waits for a change, and on until no other follows closely; `None` when nobody publishes any more.
+async fn changed(desired: &mut watch::Receiver<Published>, pace: &Pace) -> Option<()> {
+    desired.changed().await.ok()?;
+    let first = Instant::now();
+    loop {
+        let quiet = pace.quiet_at(first, Instant::now());
+        match timeout_at(quiet, desired.changed()).await {
+            Ok(changed) => changed.ok()?,
+            Err(_) => return Some(()),
+        }
+    }
+}
+
+/// Waits until the target may have forgotten everything.
+async fn restarted(restarts: &mut watch::Receiver<u64>) {
+    if restarts.changed().await.is_err() {
+        // Nobody watches the target.
+        std::future::pending().await
     }
 }
 

@@ -11,7 +11,9 @@
 //! - plain: `10.0.0.5:8080`.
 //! - key form: the instance's name is itself `HOST:PORT` and the value is free text.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};

@@ -3,13 +3,15 @@
 //! A driver implements [`Upstream`] for one kind of target. It reads what is there, does what is missing, reads it back,
 //! and says "converged" only of what it has read. It keeps nothing that a restart of the target makes wrong.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{
-    desired::Desired,
-    plan::Plan,
-    record::{NameError, check_name},
-};
+use crate::desired::Desired;
+use crate::plan::Plan;
+use crate::record::{NameError, check_name};
 
 pub mod plus;
 

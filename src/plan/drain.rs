@@ -1,13 +1,12 @@
 //! Which servers drain, for how long, and since which revision.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{
-    desired::Desired,
-    record::{Endpoint, State},
-};
+use crate::desired::Desired;
+use crate::record::{Endpoint, State};
 
 /// The clocks of the draining servers of one upstream.
 #[derive(Debug)]

@@ -1,26 +1,19 @@
 //! Pushing once, and telling what pushing would do.
 
-use std::{fmt, time::Duration};
+use std::fmt;
+use std::time::Duration;
 
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep},
-};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 use super::settings::{Route, Settings};
-use crate::{
-    desired::{Desired, Records},
-    plan::Plan,
-    registry::{
-        self,
-        client::Cluster,
-        watch::{self, Update},
-    },
-    upstream::{
-        Error, Outcome, Progress, Upstream,
-        plus::{ApiUrl, Plus},
-    },
-};
+use crate::desired::{Desired, Records};
+use crate::plan::Plan;
+use crate::registry::client::Cluster;
+use crate::registry::watch::{self, Update};
+use crate::registry::{self};
+use crate::upstream::plus::{ApiUrl, Plus};
+use crate::upstream::{Error, Outcome, Progress, Upstream};
 
 /// Between two looks at draining servers.
 const POLL: Duration = Duration::from_millis(50);

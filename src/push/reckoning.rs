@@ -1,14 +1,13 @@
 //! What may be told of all upstreams together: pure.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
+use std::fmt;
 
 use super::settings::{Route, Target};
-use crate::{
-    printable::printable,
-    reconcile::Standing,
-    record::{ServiceName, TargetHealth},
-    upstream::UpstreamName,
-};
+use crate::printable::printable;
+use crate::reconcile::Standing;
+use crate::record::{ServiceName, TargetHealth};
+use crate::upstream::UpstreamName;
 
 /// The longest error that goes into the presence, in bytes.
 const MAX_ERROR: usize = 200;

@@ -1,21 +1,15 @@
 //! What to push, where to, and how.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{
-    reconcile::Pacing,
-    record::{MetaPrefix, NameError, Prefix, PusherId, ServiceName},
-    registry::watch::Range,
-    upstream::{
-        UpstreamName,
-        plus::{Api, ApiUrl},
-    },
-};
+use crate::reconcile::Pacing;
+use crate::record::{MetaPrefix, NameError, Prefix, PusherId, ServiceName};
+use crate::registry::watch::Range;
+use crate::upstream::UpstreamName;
+use crate::upstream::plus::{Api, ApiUrl};
 
 /// How long a presence outlives a killed pusher where nothing else is said.
 pub const TTL: Duration = Duration::from_secs(15);

@@ -1,14 +1,15 @@
 //! What a reconciler says in the log: what has changed, once.
 
-use std::{collections::BTreeMap, mem::Discriminant, sync::Arc};
+use std::collections::BTreeMap;
+use std::mem::Discriminant;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::{
-    desired::Desired,
-    upstream::{Error, Outcome, Progress},
-};
+use crate::desired::Desired;
+use crate::record::State;
+use crate::upstream::{Error, Outcome, Progress};
 
 /// How an upstream has been doing.
 #[derive(Debug)]
@@ -120,7 +121,11 @@ impl Health {
         } = self;
         if progress == Progress::Converged && !self.settled {
             self.settled = true;
-            let (service, servers) = (&desired.service, desired.servers.len());
+            let wanted = desired.servers.values();
+            let servers = wanted
+                .filter(|server| server.state != State::Draining)
+                .count();
+            let service = &desired.service;
             info!(nginx = %target, %upstream, %service, servers, "equal to the records");
         }
     }

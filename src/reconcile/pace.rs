@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{
-    backoff::Backoff,
-    upstream::{Error, Outcome, Progress},
-};
+use crate::backoff::Backoff;
+use crate::upstream::{Error, Outcome, Progress};
 
 /// The longest that a change is held back because others follow it.
 pub const DEBOUNCE_LIMIT: Duration = Duration::from_millis(50);

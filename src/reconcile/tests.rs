@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, VecDeque};
-
 use std::time::Duration;
 
 use super::*;
@@ -32,6 +31,7 @@ struct Stage {
     publish: watch::Sender<Published>,
     asked: mpsc::UnboundedReceiver<(Duration, i64)>,
     reports: mpsc::UnboundedReceiver<Report>,
+    restarts: watch::Sender<u64>,
     permits: Arc<Semaphore>,
     start: Instant,
 }
@@ -39,6 +39,7 @@ struct Stage {
 impl Stage {
     fn new(script: impl IntoIterator<Item = Result<Progress, Error>>) -> Self {
         let (publish, desired) = watch::channel(None);
+        let (restarts, restarted) = watch::channel(0);
         let (tell_asked, asked) = mpsc::unbounded_channel();
         let (tell_report, reports) = mpsc::unbounded_channel();
         let (permits, start) = (Arc::new(Semaphore::new(1)), Instant::now());
@@ -52,6 +53,7 @@ impl Stage {
             target: "edge".into(),
             upstream: "website".into(),
             desired,
+            restarts: restarted,
             reports: tell_report,
             permits: permits.clone(),
         };
@@ -60,6 +62,7 @@ impl Stage {
             publish,
             asked,
             reports,
+            restarts,
             permits,
             start,
         }
@@ -144,6 +147,23 @@ async fn without_a_change_the_target_is_read_at_every_resync_and_nothing_is_repo
     assert_eq!(stage.asked().await, (60_005, 1));
     assert_eq!(stage.standing().await, confirmed(1));
     assert!(stage.reports.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_of_the_target_is_answered_at_once() {
+    let mut stage = Stage::new([Ok(Progress::Converged), Err(Error::NotRunning)]);
+    stage.publish(1);
+    stage.asked().await;
+    stage.pass(10_000).await;
+    stage.restarts.send_replace(1);
+    assert_eq!(stage.asked().await, (10_005, 1));
+    stage.pass(50).await;
+    stage.restarts.send_replace(2);
+    assert_eq!(
+        stage.asked().await,
+        (10_055, 1),
+        "even when it failed a moment ago"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Records as bytes: the three formats that are read and the two that are written.
 
-use std::{num::NonZeroU16, str::FromStr};
+use std::num::NonZeroU16;
+use std::str::FromStr;
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,5 @@
-use proptest::{collection, option, prelude::*};
+use proptest::prelude::*;
+use proptest::{collection, option};
 
 use super::*;
 use crate::record::{Prefix, Quarantined, claimant, decode};

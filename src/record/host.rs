@@ -1,14 +1,13 @@
 //! Where a backend can be reached: host, endpoint, and the compact notation with a version.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    num::NonZeroU16,
-    str::FromStr,
-    sync::Arc,
-};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::str::FromStr;
+use std::sync::Arc;
 
-use super::{Version, token::TokenError};
+use super::Version;
+use super::token::TokenError;
 use crate::printable::short;
 
 /// Why a text is no host, endpoint or address.

@@ -1,11 +1,10 @@
 //! Where things lie in etcd: the records' prefix and sidekick's own.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
-use super::{
-    Endpoint, InstanceId, InstanceName, PusherId, Reason, ServiceName,
-    name::{self, NameError},
-};
+use super::name::{self, NameError};
+use super::{Endpoint, InstanceId, InstanceName, PusherId, Reason, ServiceName};
 use crate::printable::short;
 
 /// The longest prefix, in bytes.

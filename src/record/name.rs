@@ -1,6 +1,9 @@
 //! Names that become segments of etcd keys: services, instances, pushers.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::printable::short;
 

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{
-    Nonce, Reason, ServiceName,
-    codec::{self, Object},
-};
+use super::codec::{self, Object};
+use super::{Nonce, Reason, ServiceName};
 use crate::printable::short;
 
 /// How one target of a pusher does.
@@ -108,8 +106,9 @@ fn object(name: &'static str, value: Option<Value>) -> Result<Map<String, Value>
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn presence() -> Presence {
         let health = |error: Option<&str>| TargetHealth {

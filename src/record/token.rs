@@ -1,6 +1,9 @@
 //! Short opaque texts: versions and nonces.
 
-use std::{collections::hash_map::RandomState, fmt, hash::BuildHasher as _, str::FromStr};
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher as _;
+use std::str::FromStr;
 
 use crate::printable::short;
 

@@ -3,30 +3,30 @@
 //! Every convergence is a few rounds of read, plan, act, until a reading leaves nothing to plan. What is not known to have
 //! happened is read again before it is repeated, since adding a server is not idempotent.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::info;
 
 use super::{Error, Outcome, Progress, Upstream, UpstreamName};
-use crate::{
-    desired::Desired,
-    plan::{Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan},
-};
+use crate::desired::Desired;
+use crate::plan::{Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan};
 
 mod api;
 mod refusals;
 mod rounds;
+mod sentinel;
+mod url;
 mod wire;
 
+pub use api::Api;
 use api::Verdict;
-pub use api::{Api, ApiUrl, ApiUrlError};
 use refusals::Refusals;
 use rounds::Rounds;
+pub use sentinel::watch_nginx;
+pub use url::{ApiUrl, ApiUrlError};
 use wire::{PeerStatus, ServerSettings, StatusObject};
 
 /// One http upstream of one nginx.

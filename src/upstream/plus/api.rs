@@ -1,22 +1,17 @@
 //! The upstream API over HTTP: requests, bounded answers, and what its errors mean.
 
-use std::{
-    fmt,
-    str::FromStr,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use reqwest::{Client, Method, Response, Url};
 use serde::de::DeserializeOwned;
 
-use super::wire::{Fault, ServerObject, ServerSettings, StatusObject};
-use crate::{
-    http,
-    plan::{Id, Peer},
-    printable::short,
-    upstream::{Error, UpstreamName},
-};
+use super::url::ApiUrl;
+use super::wire::{Fault, Identity, ServerObject, ServerSettings, StatusObject};
+use crate::http;
+use crate::plan::{Id, Peer};
+use crate::printable::short;
+use crate::upstream::{Error, UpstreamName};
 
 /// The versions whose upstream management is the same. Version 1 cannot add a server that drains and is older than
 /// any nginx that still runs.
@@ -26,64 +21,6 @@ const VERSIONS_TEXT: &str = "2 to 9";
 const MAX_ANSWER: usize = 32 << 20;
 /// As much of an error as is read, in bytes.
 const MAX_FAULT: usize = 64 << 10;
-
-/// Why a text is no API URL.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\" is not the URL of an nginx API, as in http://127.0.0.1:8080/api: {reason}")]
-pub struct ApiUrlError {
-    text: String,
-    reason: String,
-}
-
-/// Where the API of one nginx is: `http[s]://[USER:PASSWORD@]HOST[:PORT]/PATH`. Shown without the login.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ApiUrl(Url);
-
-impl FromStr for ApiUrl {
-    type Err = ApiUrlError;
-
-    fn from_str(text: &str) -> Result<Self, ApiUrlError> {
-        let error = |reason: &str| ApiUrlError {
-            // A login does not belong on a screen.
-            text: short(text.rsplit_once('@').map_or(text, |(_, rest)| rest)),
-            reason: reason.to_owned(),
-        };
-        if !text.starts_with("http://") && !text.starts_with("https://") {
-            return Err(error("it does not begin with http:// or https://"));
-        }
-        let url = Url::parse(text).map_err(|problem| error(&problem.to_string()))?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(error("it has a ? or #"));
-        }
-        Ok(Self(url))
-    }
-}
-
-impl ApiUrl {
-    fn join(&self, segments: &[&str]) -> Url {
-        let mut url = self.0.clone();
-        // Only URLs that cannot have a path refuse this; http and https always have one.
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
-        }
-        url
-    }
-}
-
-impl fmt::Display for ApiUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut url = self.0.clone();
-        // As above: these cannot fail for http and https.
-        let _ = (url.set_username(""), url.set_password(None));
-        f.pad(url.as_str().trim_end_matches('/'))
-    }
-}
-
-impl fmt::Debug for ApiUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// The API of one nginx. Keeps connections alive and remembers the version.
 #[derive(Debug)]
@@ -116,7 +53,7 @@ impl Api {
     ///
     /// For https, when the system's certificates cannot be loaded.
     pub fn new(url: ApiUrl, timeout: Duration) -> Result<Self, reqwest::Error> {
-        let client = http::client(url.0.scheme() == "https");
+        let client = http::client(url.is_https());
         Ok(Self {
             url,
             client: client.timeout(timeout).build()?,
@@ -131,19 +68,25 @@ impl Api {
         &self.url
     }
 
+    /// Which nginx it is.
+    pub(super) async fn identity(&self) -> Result<Identity, Error> {
+        let request = self.versioned(Method::GET, &["nginx"]).await?;
+        self.read(request).await
+    }
+
     /// The servers of an upstream.
     pub(super) async fn servers(&self, upstream: &UpstreamName) -> Result<Vec<Peer>, Error> {
         let request = self
-            .request(Method::GET, &[upstream.as_str(), "servers", ""])
+            .request(Method::GET, upstream, &["servers", ""])
             .await?;
-        let objects: Vec<ServerObject> = self.read(request, upstream).await?;
+        let objects: Vec<ServerObject> = self.read(request).await?;
         Ok(objects.into_iter().map(Peer::from).collect())
     }
 
     /// The state of an upstream.
     pub(super) async fn status(&self, upstream: &UpstreamName) -> Result<StatusObject, Error> {
-        let request = self.request(Method::GET, &[upstream.as_str(), ""]).await?;
-        self.read(request, upstream).await
+        let request = self.request(Method::GET, upstream, &[""]).await?;
+        self.read(request).await
     }
 
     /// Adds a server.
@@ -153,10 +96,10 @@ impl Api {
         settings: &ServerSettings,
     ) -> Result<Verdict, Error> {
         let mut request = self
-            .request(Method::POST, &[upstream.as_str(), "servers", ""])
+            .request(Method::POST, upstream, &["servers", ""])
             .await?;
         request.builder = request.builder.json(settings);
-        self.change(request, upstream).await
+        self.change(request).await
     }
 
     /// Changes a server.
@@ -168,19 +111,19 @@ impl Api {
     ) -> Result<Verdict, Error> {
         let id = id.to_string();
         let mut request = self
-            .request(Method::PATCH, &[upstream.as_str(), "servers", &id])
+            .request(Method::PATCH, upstream, &["servers", &id])
             .await?;
         request.builder = request.builder.json(settings);
-        self.change(request, upstream).await
+        self.change(request).await
     }
 
     /// Removes a server.
     pub(super) async fn remove(&self, upstream: &UpstreamName, id: Id) -> Result<Verdict, Error> {
         let id = id.to_string();
         let request = self
-            .request(Method::DELETE, &[upstream.as_str(), "servers", &id])
+            .request(Method::DELETE, upstream, &["servers", &id])
             .await?;
-        self.change(request, upstream).await
+        self.change(request).await
     }
 
     /// To be called when the version turns out wrong: the next request asks for it. Says whether one was known.
@@ -192,14 +135,28 @@ impl Api {
         self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn request(&self, method: Method, path: &[&str]) -> Result<Request, Error> {
+    /// A request about an upstream: `path` is what stands behind its name.
+    async fn request(
+        &self,
+        method: Method,
+        upstream: &UpstreamName,
+        path: &[&str],
+    ) -> Result<Request, Error> {
+        let path = [&["http", "upstreams", upstream.as_str()], path].concat();
+        let mut request = self.versioned(method, &path).await?;
+        request.upstream = Some(upstream.clone());
+        Ok(request)
+    }
+
+    /// A request whose path begins with the version.
+    async fn versioned(&self, method: Method, path: &[&str]) -> Result<Request, Error> {
         let known = *self.known_version();
         let version = match known {
             Some(version) => version,
             None => self.negotiate().await?,
         };
         let version = version.to_string();
-        let segments = [&[&version, "http", "upstreams"], path].concat();
+        let segments = [&[version.as_str()], path].concat();
         Ok(self.request_to(method, self.url.join(&segments)))
     }
 
@@ -207,15 +164,16 @@ impl Api {
         Request {
             label: format!("{method} {}", short(url.path())),
             builder: self.client.request(method, url),
+            upstream: None,
         }
     }
 
     /// Asks for the versions, and takes the newest that is known here.
     async fn negotiate(&self) -> Result<u64, Error> {
-        let asked = self.offered(self.url.0.clone()).await;
+        let asked = self.offered(self.url.bare()).await;
         let offered = match asked {
             // Where the location ends in a slash, only the URL with it is the API's.
-            Err(Error::NotTheApi { .. }) if !self.url.0.path().ends_with('/') => {
+            Err(Error::NotTheApi { .. }) if !self.url.ends_in_a_slash() => {
                 self.offered(self.url.join(&[""])).await?
             }
             asked => asked?,
@@ -256,12 +214,8 @@ impl Api {
         }
     }
 
-    async fn read<T: DeserializeOwned>(
-        &self,
-        request: Request,
-        upstream: &UpstreamName,
-    ) -> Result<T, Error> {
-        let label = request.label.clone();
+    async fn read<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+        let (label, upstream) = (request.label.clone(), request.upstream.clone());
         let response = self.send(request).await?;
         let status = response.status();
         if !status.is_success() {
@@ -275,8 +229,8 @@ impl Api {
         })
     }
 
-    async fn change(&self, request: Request, upstream: &UpstreamName) -> Result<Verdict, Error> {
-        let label = request.label.clone();
+    async fn change(&self, request: Request) -> Result<Verdict, Error> {
+        let (label, upstream) = (request.label.clone(), request.upstream.clone());
         let response = self.send(request).await?;
         let status = response.status();
         if status.is_success() {
@@ -335,17 +289,19 @@ impl Api {
 struct Request {
     label: String,
     builder: reqwest::RequestBuilder,
+    /// The upstream that it is about.
+    upstream: Option<UpstreamName>,
 }
 
 /// What an answer that is no success means for the whole upstream.
-fn error(request: String, status: u16, fault: &Fault, upstream: &UpstreamName) -> Error {
-    match (status, fault.code.as_str()) {
-        (400, "UpstreamStatic") => Error::NoZone(upstream.clone()),
-        (404, "UpstreamNotFound") => Error::NoUpstream(upstream.clone()),
-        (401 | 403, _) => Error::Denied { request, status },
-        (405, _) => Error::ReadOnly,
+fn error(request: String, status: u16, fault: &Fault, upstream: Option<UpstreamName>) -> Error {
+    match (status, fault.code.as_str(), upstream) {
+        (400, "UpstreamStatic", Some(upstream)) => Error::NoZone(upstream),
+        (404, "UpstreamNotFound", Some(upstream)) => Error::NoUpstream(upstream),
+        (401 | 403, ..) => Error::Denied { request, status },
+        (405, ..) => Error::ReadOnly,
         // A version or a path that is not (any more) there; nginx's own 404 comes without a code.
-        (404, _) => Error::NotTheApi {
+        (404, ..) => Error::NotTheApi {
             request,
             reason: format!("HTTP 404 {}", fault.text),
         },
@@ -360,61 +316,5 @@ fn answer(request: String, status: u16, fault: &Fault) -> Error {
         request,
         status,
         text: said.join(": "),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_api_url_is_shown_without_its_login() {
-        let url: ApiUrl = "http://user:secret@127.0.0.1:8080/api/".parse().unwrap();
-        assert_eq!(
-            format!("{url} {url:?}"),
-            "http://127.0.0.1:8080/api http://127.0.0.1:8080/api"
-        );
-        let error = "ftp://user:secret@host"
-            .parse::<ApiUrl>()
-            .unwrap_err()
-            .to_string();
-        assert!(!error.contains("secret"), "{error}");
-    }
-
-    #[test]
-    fn what_is_no_http_url_is_refused_with_an_example() {
-        for text in [
-            "",
-            "127.0.0.1:8080/api",
-            "ftp://a/",
-            "http://",
-            "http://a/?x",
-            "http://a/#x",
-            "http://a:99999/",
-            "unix:/run/x",
-        ] {
-            let error = text.parse::<ApiUrl>().unwrap_err().to_string();
-            assert!(
-                error.contains("http://127.0.0.1:8080/api"),
-                "{text}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn names_cannot_leave_their_place_in_the_path() {
-        let url: ApiUrl = "http://h/api".parse().unwrap();
-        let path = |name: &str| {
-            url.join(&["9", "http", "upstreams", name, "servers", ""])
-                .path()
-                .to_owned()
-        };
-        assert_eq!(path("web"), "/api/9/http/upstreams/web/servers/");
-        assert_eq!(
-            path("a%2f..%2fb"),
-            "/api/9/http/upstreams/a%252f..%252fb/servers/"
-        );
-        let slashed: ApiUrl = "http://h/api/".parse().unwrap();
-        assert_eq!(slashed.join(&["9"]).path(), "/api/9");
     }
 }

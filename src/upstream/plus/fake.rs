@@ -1,15 +1,14 @@
 //! An upstream API for tests: small, and as unpleasant as wanted.
 
-use std::{
-    collections::VecDeque,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request, Response, body::Bytes, body::Incoming, server::conn::http1, service::service_fn,
-};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -36,6 +35,7 @@ pub(super) struct Model {
     /// The running requests by address.
     pub(super) active: Vec<(String, u64)>,
     pub(super) zombies: u64,
+    pub(super) generation: u64,
     /// The requests that came, as `METHOD PATH BODY`.
     pub(super) asked: Vec<String>,
     /// As many servers as there is room for; 0 for any number.
@@ -64,6 +64,11 @@ impl Model {
     pub(super) fn always(&mut self, part: &str, status: u16, code: &str) {
         self.always
             .push((part.to_owned(), status, fault(status, code)));
+    }
+
+    /// Ends what was to be answered always.
+    pub(super) fn mend(&mut self) {
+        self.always.clear();
     }
 
     /// The servers as `ADDRESS weight=N [down] [drain]`.
@@ -113,6 +118,10 @@ impl Model {
             {
                 refusal(404, "UnknownVersion")
             }
+            ("GET", [_, "nginx"]) => (
+                200,
+                json!({"version": "1.29", "generation": self.generation, "ppid": 7}),
+            ),
             (_, [_, "http", "upstreams", name, ..]) if *name != "website" => {
                 refusal(404, "UpstreamNotFound")
             }

@@ -1,9 +1,7 @@
 //! What the target refuses, remembered so that it is not asked again at every turn.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
 

@@ -1,6 +1,7 @@
 //! How often a convergence may look again.
 
-use crate::{plan::Step, upstream::Error};
+use crate::plan::Step;
+use crate::upstream::Error;
 
 /// So many disappointments in a row end a convergence. A drain brings one (its removal follows its beginning), and a reload of nginx in
 /// between another.

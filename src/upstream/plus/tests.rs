@@ -2,11 +2,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{
-    fake::{Fake, Trick, endless, fault},
-    *,
-};
-use crate::{desired::Server, record::State};
+use super::fake::{Fake, Trick, endless, fault};
+use super::*;
+use crate::desired::Server;
+use crate::record::State;
 
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(300);
 const SERVERS: &str = "/api/9/http/upstreams/website/servers/";
@@ -599,4 +598,39 @@ async fn comparing_changes_nothing() {
         ]
     );
     assert_eq!(stage.fake.model().changes(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_reload_a_stop_and_a_return_of_nginx_are_noticed() {
+    let fake = Fake::start().await;
+    let url = format!("http://{}/api", fake.address).parse().unwrap();
+    let api = Arc::new(Api::new(url, Duration::from_millis(250)).unwrap());
+    let (count, mut changes) = tokio::sync::watch::channel(0);
+    let sentinel = tokio::spawn(watch_nginx(api, Duration::from_millis(10), count));
+    let mut noticed = async || {
+        let patience = Duration::from_secs(10);
+        tokio::time::timeout(patience, changes.changed())
+            .await
+            .unwrap()
+            .unwrap();
+        *changes.borrow_and_update()
+    };
+    let seen = async || {
+        fake.model()
+            .asked
+            .iter()
+            .any(|request| request == "GET /api/9/nginx")
+    };
+    while !seen().await {
+        tokio::task::yield_now().await;
+    }
+    fake.model().generation += 1;
+    assert_eq!(noticed().await, 1);
+    fake.model().always("GET", 502, "BadGateway");
+    assert_eq!(noticed().await, 2);
+    fake.model().mend();
+    assert_eq!(noticed().await, 3);
+    fake.model().versions = vec![6];
+    assert_eq!(noticed().await, 4);
+    sentinel.abort();
 }

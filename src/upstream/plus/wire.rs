@@ -1,8 +1,11 @@
 //! The JSON of the upstream API, as far as the driver looks at it.
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{plan::Peer, printable::short};
+use crate::plan::Peer;
+use crate::printable::short;
 
 /// A server of an upstream, as listed. Unknown fields are ignored.
 #[derive(Debug, Deserialize)]
@@ -72,6 +75,17 @@ pub(super) struct PeerStatus {
     pub(super) server: String,
     /// The requests that run on it.
     pub(super) active: u64,
+}
+
+/// Which process of nginx it is, and which configuration it has. Another value of any of these means another state of mind.
+#[derive(Debug, PartialEq, Deserialize)]
+pub(super) struct Identity {
+    #[serde(default)]
+    generation: Value,
+    #[serde(default)]
+    load_timestamp: Value,
+    #[serde(default)]
+    ppid: Value,
 }
 
 /// What the API says in place of an answer.
