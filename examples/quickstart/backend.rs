@@ -7,7 +7,7 @@
 //! GET /health              200 "ok", or what it was told
 //! PUT /health?status=500   from now on /health answers 500
 //! GET /count               how many requests to other paths it has answered so far
-//! any other path, method   after the delay: its name, and its version when it has one
+//! any other path, method   after the delay: its name, and its version when it has one; the name also as X-Backend
 //! ```
 //!
 //! Port 0 takes a free port. One line on standard output tells the address as soon as connections are accepted.
@@ -27,6 +27,7 @@ use anyhow::Context;
 use clap::Parser;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -57,6 +58,7 @@ struct Args {
 /// What all connections share.
 #[derive(Debug)]
 struct Backend {
+    name: HeaderValue,
     answer: String,
     delay: Duration,
     health: AtomicU16,
@@ -77,6 +79,7 @@ async fn main() -> ExitCode {
 
 /// Listens and answers until the process is ended.
 async fn run(args: &Args) -> anyhow::Result<Infallible> {
+    let backend = Backend::new(args)?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -86,7 +89,7 @@ async fn run(args: &Args) -> anyhow::Result<Infallible> {
         listener.local_addr()?
     );
 
-    let backend = Arc::new(Backend::new(args));
+    let backend = Arc::new(backend);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -117,17 +120,20 @@ async fn serve(stream: TcpStream, backend: Arc<Backend>) {
 }
 
 impl Backend {
-    fn new(args: &Args) -> Self {
+    fn new(args: &Args) -> anyhow::Result<Self> {
+        let name =
+            HeaderValue::try_from(&args.name).context("the name cannot stand in a header")?;
         let answer = match &args.version {
             Some(version) => format!("{} {version}\n", args.name),
             None => format!("{}\n", args.name),
         };
-        Self {
+        Ok(Self {
+            name,
             answer,
             delay: args.delay,
             health: AtomicU16::new(StatusCode::OK.as_u16()),
             answered: AtomicU64::new(0),
-        }
+        })
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -145,7 +151,9 @@ impl Backend {
             _ => {
                 tokio::time::sleep(self.delay).await;
                 self.answered.fetch_add(1, Ordering::Relaxed);
-                text(StatusCode::OK, self.answer.clone())
+                let mut answer = text(StatusCode::OK, self.answer.clone());
+                answer.headers_mut().insert("x-backend", self.name.clone());
+                answer
             }
         }
     }

@@ -24,60 +24,91 @@ good() { printf '  %s✓%s %s\n' "$green" "$plain" "$*"; }
 
 # The command as the reader would type it.
 command_line() { printf '  %s$ %s%s\n' "$dim" "$*" "$plain"; }
+continued() { printf '  %s    %s%s\n' "$dim" "$*" "$plain"; }
 
 folder=''
 pids=()
+declare -A running # names by process id, of those that must not end by themselves
+
+# Our own standard error, also while a command's is sent elsewhere.
+exec 9>&2
 
 # Ends what we started, by process id: at the end, on errors and on Ctrl-C.
 clean_up() {
     local status=$?
     trap - EXIT ERR INT TERM
-    # The youngest first, so that nobody sees the ground go before it goes itself.
-    local index
-    for ((index = ${#pids[@]} - 1; index >= 0; index--)); do
-        end "${pids[index]}"
-    done
+    # etcd and nginx were started first and go last: nobody is to wait for them in vain.
+    end "${pids[@]:2}"
+    end "${pids[@]:0:2}"
     if [ "$status" -eq 0 ] || [ "$status" -ge 128 ]; then
         [ -z "$folder" ] || rm -rf "$folder"
     fi
     exit "$status"
 }
 
+# end PID...: asks all of them at once, and kills those that still run after three seconds.
 end() {
-    local tries
-    kill "$1" 2>/dev/null || return 0
+    local pid tries
+    [ $# -gt 0 ] || return 0
+    kill "$@" 2>/dev/null || true
     for ((tries = 0; tries < 60; tries++)); do
-        kill -0 "$1" 2>/dev/null || break
-        sleep 0.05 # until it has ended; there is nothing else to ask
+        kill -0 "$@" 2>/dev/null || break
+        sleep 0.05 # until all have ended; there is nothing else to ask
     done
-    kill -9 "$1" 2>/dev/null || true
-    wait "$1" 2>/dev/null || true
+    for pid in "$@"; do
+        kill -9 "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
 }
 
 fail() {
-    printf '\n%sFailed:%s %s\n' "$red" "$plain" "$*" >&2
+    printf '\n%sFailed:%s %s\n' "$red" "$plain" "$*" >&9
     if [ -n "$folder" ]; then
-        printf 'What everybody said is in %s\n' "$folder"/*.log >&2
+        printf 'What everybody said is left in %s\n' "$folder/*.log, $folder/nginx/error.log" >&9
     fi
     exit 1
 }
 
+# A part of a command says nothing: the command itself fails next.
+unexpected() {
+    [ "$BASHPID" = "$$" ] || exit 1
+    fail "«$1» in line $2 of $0"
+}
+
 interrupted() {
-    printf '\nInterrupted: everything that was started is ended and removed.\n' >&2
+    printf '\nInterrupted: everything that was started is ended and removed.\n' >&9
     exit 130
 }
 
 trap clean_up EXIT
-trap 'fail "the command «$BASH_COMMAND» in line $LINENO of $0"' ERR
+trap 'unexpected "$BASH_COMMAND" "$LINENO"' ERR
 trap interrupted INT TERM
 
 # start NAME COMMAND...: runs in the background, its words in NAME.log, its process id in $started.
 start() {
     local name=$1
     shift
-    "$@" >>"$folder/$name.log" 2>&1 &
+    : >"$folder/$name.log"
+    "$@" >>"$folder/$name.log" 2>&1 9>&- &
     started=$!
     pids+=("$started")
+    running[$started]=$name
+}
+
+# dismiss PID...: these are about to be ended.
+dismiss() {
+    local pid
+    for pid in "$@"; do
+        unset "running[$pid]"
+    done
+}
+
+all_run() {
+    local pid
+    for pid in "${!running[@]}"; do
+        kill -0 "$pid" 2>/dev/null ||
+            fail "${running[$pid]} has ended. Its last words: $(tail -n 1 "$folder/${running[$pid]}.log")"
+    done
 }
 
 # until_true WHAT COMMAND...: looks until the command succeeds.
@@ -85,6 +116,7 @@ until_true() {
     local what=$1 deadline=$((SECONDS + PATIENCE))
     shift
     until "$@" >/dev/null 2>&1; do
+        all_run
         ((SECONDS < deadline)) || fail "waited $PATIENCE s in vain for $what"
         sleep 0.02 # between two looks at the condition
     done
@@ -114,20 +146,21 @@ servers() { curl -sS "$api/9/http/upstreams/website/servers"; }
 routed() { servers | grep -qF "\"127.0.0.1:${backend_port[$1]}\""; }
 record() { etcdctl get --print-value-only "/services/website/$1"; }
 has_record() { [ -n "$(record "$1")" ]; }
-has_companion() { etcdctl get --prefix --keys-only /sidekick/pushers/ | grep -q .; }
+has_pusher() { etcdctl get --prefix --keys-only /sidekick/pushers/ | grep -q .; }
 generation() { curl -sS "$api/9/nginx" | grep -o '"generation":[0-9]*' | cut -d: -f2; }
 
 answers() { wc -l <"$folder/requests.log"; }
 
-# count FROM: what clients got since line FROM of their log.
+# count FROM [HOW MANY]: what the requests behind the first FROM got.
 count() {
-    tail -n "+$(($1 + 1))" "$folder/requests.log" | awk '
-        /^nginx[0-9]/ { answered[$1]++ }
-        /<title>|^curl:/ { failed++ }
+    awk -v from="$1" -v to="$(($1 + ${2:-100000000}))" '
+        NR <= from || NR > to { next }
+        $1 == 200 { answered[$2]++; next }
+        { failed++ }
         END {
             for (i = 1; i <= 3; i++) printf "nginx%d %4d   ", i, answered["nginx" i]
             printf "failed %d", failed
-        }'
+        }' "$folder/requests.log"
 }
 failed() { count "$1" | sed 's/.*failed //'; }
 
@@ -136,7 +169,7 @@ traffic() {
     local from
     from=$(answers)
     until_true '200 more answers' enough $((from + 200))
-    say "the next 200 requests:   $(count "$from")"
+    say "the next 200 requests:   $(count "$from" 200)"
 }
 enough() { [ "$(answers)" -ge "$1" ]; }
 
@@ -163,62 +196,27 @@ done
 api=http://127.0.0.1:$api_port/api
 
 
-# The configuration of examples/nginx-lua/, cut down to what the story needs.
-nginx_conf() {
-    local modules module
-    modules=$(nginx -V 2>&1 | grep -o -- '--modules-path=[^ ]*' | cut -d= -f2)
-    for module in ndk_http_module ngx_http_lua_module; do
-        [ ! -e "$modules/$module.so" ] || echo "load_module $modules/$module.so;"
-    done
-    # Started by root, nginx would give the files of our folder to nobody.
-    [ "$(id -u)" -ne 0 ] || echo 'user root;'
-    cat <<CONF
-daemon off;
-worker_processes 2;
-pid $folder/nginx.pid;
-error_log stderr;
-events {}
-http {
-    access_log off;
-    client_body_temp_path $folder/nginx-body;
-    proxy_temp_path $folder/nginx-proxy;
-    fastcgi_temp_path $folder/nginx-fastcgi;
-    uwsgi_temp_path $folder/nginx-uwsgi;
-    scgi_temp_path $folder/nginx-scgi;
-
-    lua_package_path "$PWD/examples/nginx-lua/?.lua;;";
-    lua_shared_dict upstreams 1m;
-    init_by_lua_block { require("upstream_api").setup{ dict = "upstreams", upstreams = { "website" } } }
-    log_by_lua_block { require("upstream_api").log() }
-
-    upstream website {
-        server 0.0.0.1; # never used: the next line decides
-        balancer_by_lua_block { require("upstream_api").balance("website") }
-        keepalive 32;
-    }
-    server {
-        listen 127.0.0.1:$traffic_port;
-        location / {
-            proxy_pass http://website;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-        }
-    }
-    server {
-        listen 127.0.0.1:$api_port;
-        location /api { content_by_lua_block { require("upstream_api").serve() } }
-    }
-}
-CONF
+# The example for everybody, with free ports in place of its own.
+configure_nginx() {
+    cp -r examples/nginx-lua "$folder/nginx"
+    sed -i -e "s/listen 8000;/listen 127.0.0.1:$traffic_port;/" -e "s/listen 127.0.0.1:8080;/listen 127.0.0.1:$api_port;/" \
+        "$folder/nginx/nginx.conf"
+    # OpenResty has built in what Debian loads.
+    [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || sed -i '/^load_module/d' "$folder/nginx/nginx.conf"
 }
 
-# run_announcer NAME: the agent of one backend, as its unit would start it.
+# run_announcer NAME: the announcer of one backend, as its unit would start it.
 run_announcer() {
-    local name=$1 command
-    command=(sidekick announce "website/$name" "127.0.0.1:${backend_port[$name]}/v1" --probe /health
-        --interval 500ms --timeout 400ms --ttl "${TTL}s" --allow-loopback)
-    command_line "${command[*]} &"
-    start "announce-$name" "${command[@]}"
+    local name=$1 what pace
+    what=(sidekick announce "website/$name" "127.0.0.1:${backend_port[$name]}/v1" --probe /health)
+    pace=(--interval 500ms --timeout 400ms --ttl "${TTL}s" --allow-loopback)
+    if [ "$name" = nginx1 ]; then
+        command_line "${what[*]} \\"
+        continued "${pace[*]} &"
+    else
+        command_line "${what[*]} …"
+    fi
+    start "announce-$name" "${what[@]}" "${pace[@]}"
     announcer[$name]=$started
 }
 
@@ -229,10 +227,8 @@ start etcd etcd --data-dir "$folder/etcd" \
     --listen-client-urls "http://127.0.0.1:$etcd_port" --advertise-client-urls "http://127.0.0.1:$etcd_port" \
     --listen-peer-urls "http://127.0.0.1:$peer_port" --initial-advertise-peer-urls "http://127.0.0.1:$peer_port" \
     --initial-cluster "default=http://127.0.0.1:$peer_port"
-etcd=$started
-nginx_conf >"$folder/nginx.conf"
-start nginx nginx -p "$folder" -e stderr -c "$folder/nginx.conf"
-nginx=$started
+configure_nginx
+start nginx nginx -p "$folder/nginx" -c nginx.conf -e stderr -g 'daemon off;'
 for name in nginx1 nginx2 nginx3; do
     start "$name" backend --listen "127.0.0.1:${backend_port[$name]}" --name "$name" --version v1 --delay 50ms
     backend[$name]=$started
@@ -243,26 +239,25 @@ until_true "nginx's API to answer" servers
 for name in nginx1 nginx2 nginx3; do
     until_true "$name to answer" curl -sf "http://127.0.0.1:${backend_port[$name]}/health"
 done
-for process in "$etcd" "$nginx" "${backend[@]}"; do
-    # Somebody else may have taken its port and answered in its place.
-    kill -0 "$process" 2>/dev/null || fail 'one of them ended, most likely because its port was taken meanwhile'
-done
+# Somebody else may have taken a port meanwhile and have answered instead.
+all_run
 say "etcd     127.0.0.1:$etcd_port"
 say "nginx    http://127.0.0.1:$traffic_port/, its API at $api"
 for name in nginx1 nginx2 nginx3; do
     say "$name   http://127.0.0.1:${backend_port[$name]}/, answers after 50 ms, dies at once when it is stopped"
 done
-say "nginx's upstream «website» is empty: $(servers)"
+command_line "curl $api/9/http/upstreams/website/servers"
+say "$(servers)   no server yet"
 generation_before=$(generation)
 
-chapter '2. The companion of nginx: keeps its upstream equal to the records in etcd'
+chapter '2. The pusher beside nginx: keeps the upstream equal to the records in etcd'
 command_line "export ETCDCTL_ENDPOINTS=$ETCDCTL_ENDPOINTS"
 command_line "sidekick push --nginx $api --upstream website &"
 start push sidekick push --nginx "$api" --upstream website
-until_true 'the companion to be present in etcd' has_companion
-good 'present in etcd, so that announcers can ask it how far it is'
+until_true 'the pusher to be present in etcd' has_pusher
+good 'present in etcd: announcers can ask it how far it is'
 
-chapter '3. One agent beside each backend: announces it while it passes its probe'
+chapter '3. An announcer beside each backend: keeps its record while it passes its probe'
 began=$EPOCHREALTIME
 for name in nginx1 nginx2 nginx3; do
     run_announcer "$name"
@@ -270,12 +265,12 @@ done
 for name in nginx1 nginx2 nginx3; do
     until_true "$name to be routed" routed "$name"
 done
-good "all three routed $(since "$began") s after the first agent was started"
+good "all three routed $(since "$began") s after the first announcer was started"
 command_line 'etcdctl get --prefix /services/website/'
 etcdctl get --prefix /services/website/ | sed 's/^/  /'
-# From here on clients send POST requests, which nginx does not repeat, and never stop.
-start requests stdbuf -oL curl -sSZ --no-progress-meter --parallel-immediate --parallel-max "$CLIENTS" -d order=1 \
-    "http://127.0.0.1:$traffic_port/?[1-100000000]"
+say "From here on $CLIENTS clients never stop sending POST requests, which nginx does not repeat."
+start requests stdbuf -oL curl -sZ --no-progress-meter --parallel-immediate --parallel-max "$CLIENTS" -d order=1 \
+    -o /dev/null -w '%{http_code} %header{x-backend}\n' "http://127.0.0.1:$traffic_port/?[1-100000000]"
 traffic
 
 chapter '4. nginx2 fails its health check, leaves the rotation and comes back'
@@ -293,15 +288,16 @@ until_true 'nginx2 to be back' routed nginx2
 good "back after $(since "$began") s (two good probes)"
 traffic
 
-chapter '5. nginx3 is stopped: the agent first, which drains it, then the backend, which dies at once'
+chapter '5. nginx3 is stopped: its announcer first, which drains it, then the backend, which dies at once'
 from=$(answers)
-command_line "kill ${announcer[nginx3]}   # the agent, as systemctl stop does it"
+command_line "kill ${announcer[nginx3]}   # the announcer, as systemctl stop does it"
 began=$EPOCHREALTIME
+dismiss "${announcer[nginx3]}" "${backend[nginx3]}"
 kill "${announcer[nginx3]}"
 status=0
 wait "${announcer[nginx3]}" || status=$?
-[ "$status" -eq 0 ] || fail "the agent of nginx3 left with exit code $status instead of 0"
-good "the agent has left after $(since "$began") s: nginx sends nothing new and the last request is answered"
+[ "$status" -eq 0 ] || fail "the announcer of nginx3 left with exit code $status instead of 0"
+good "it has left after $(since "$began") s: nginx sends nothing new and the last request is answered"
 command_line "kill ${backend[nginx3]}   # the backend"
 kill "${backend[nginx3]}"
 traffic
@@ -309,21 +305,28 @@ lost=$(failed "$from")
 [ "$lost" -eq 0 ] || fail "$lost requests were lost while nginx3 was stopped"
 good 'requests lost by stopping nginx3: 0'
 
-chapter '6. nginx2 and its agent are killed: nobody says goodbye, and the record expires'
+chapter '6. nginx2 and its announcer are killed: nobody says goodbye, and the record expires'
 from=$(answers)
 command_line "kill -9 ${backend[nginx2]} ${announcer[nginx2]}"
 began=$EPOCHREALTIME
-kill -9 "${backend[nginx2]}" "${announcer[nginx2]}"
+dismiss "${backend[nginx2]}" "${announcer[nginx2]}"
+# Waiting for them silences the shell's own word about it.
+{
+    kill -9 "${backend[nginx2]}" "${announcer[nginx2]}"
+    wait "${backend[nginx2]}" "${announcer[nginx2]}" || true
+} 2>/dev/null
 until_true 'the record of nginx2 to expire' not has_record nginx2
 good "the record has expired after $(since "$began") s (--ttl ${TTL}s)"
 until_true 'nginx2 to be gone from nginx' not routed nginx2
 good "and nginx has forgotten it after $(since "$began") s"
 say "requests lost: $(failed "$from"), those that nginx2 was answering when it was killed"
 traffic
-say "the upstream now: $(servers)"
+command_line "curl $api/9/http/upstreams/website/servers"
+say "$(servers)"
 
 chapter 'In sum'
-[ "$(generation)" = "$generation_before" ] || fail 'nginx was reloaded, which nothing here should do'
+generation_after=$(generation)
+[ "$generation_after" = "$generation_before" ] || fail 'nginx was reloaded, which nothing here should do'
 say "$(answers) requests: $(count 0)"
-good 'announced, checked, drained and expired, and nginx was never reloaded'
-say 'Everything is ended and removed now. The next step is the smallest real setup in README.md.'
+good "nginx was never reloaded: configuration number $generation_before at the start, $generation_after now"
+say 'Everything is ended and removed now. Next: the smallest real setup, in README.md.'

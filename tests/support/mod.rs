@@ -21,7 +21,7 @@ pub(crate) use backend::Backend;
 pub(crate) use etcd::{Etcd, Kv};
 pub(crate) use http::{Answer, request};
 pub(crate) use load::{Load, Report};
-pub(crate) use nginx::{Nginx, Server, Settings};
+pub(crate) use nginx::{Nginx, Server, Settings, WORKERS};
 pub(crate) use process::{Ended, Process, send};
 pub(crate) use proxy::{Link, Proxy};
 pub(crate) use rustix::process::Signal;

@@ -14,7 +14,7 @@ use super::{Answer, PATIENCE, Process, Signal, ports, proc, process, request, un
 const ATTEMPTS: usize = 5;
 
 /// More than one, because a state that only one worker knows is the mistake to find.
-const WORKERS: usize = 2;
+pub(crate) const WORKERS: usize = 2;
 
 /// A running nginx. `/` and `/NAME` on its traffic port lead to the first upstream and to the one of that name.
 #[derive(Debug)]
