@@ -26,7 +26,7 @@
 --              its folder. What it says about an upstream goes before the servers to start from.
 --
 -- serve{ ... } takes
---   mount      the prefix of the location; needed only when it is not /api and has a part made of digits
+--   mount      the prefix of the location; needed only when it lies below /api/ or has a part made of digits
 --   write      false: the API is read-only
 --
 -- What differs from NGINX Plus:
@@ -40,6 +40,7 @@
 local base = require "resty.core.base"
 local balancer = require "ngx.balancer"
 local process = require "ngx.process"
+local raw_log = require("ngx.errlog").raw_log
 local ffi = require "ffi"
 
 local ngx = ngx
@@ -66,8 +67,9 @@ local dict
 -- Words: log lines, quoting, times
 ---------------------------------------------------------------------------------------------------------------------
 
+-- ngx.log would put the name of this very function before every line.
 local function log_line(level, ...)
-    ngx.log(level, "upstream_api: ", ...)
+    raw_log(level, "upstream_api: " .. concat({ ... }))
 end
 
 -- Text from outside, made harmless for a log line or an error message.
@@ -509,7 +511,7 @@ do
 
     local function check_integer(lowest)
         return function(value)
-            return value >= lowest and value <= MAX_INTEGER and value or nil
+            return value >= lowest and value <= MAX_INTEGER and value + 0 or nil -- -0 becomes 0
         end
     end
 
@@ -721,6 +723,10 @@ local function reserve()
 end
 
 local function has_room()
+    if dict:free_space() >= reserve() then
+        return true
+    end
+    dict:flush_expired()
     return dict:free_space() >= reserve()
 end
 
@@ -1222,6 +1228,11 @@ local function seconds(text)
     return parse_time(text) or 0
 end
 
+-- Whether failures make the server unavailable at all.
+local function can_be_unavailable(peer)
+    return peer.max_fails > 0 and peer.fail_timeout > 0 and not peer.view.single
+end
+
 local function update_peer(peer, record)
     if peer.record ~= record then
         peer.record = record
@@ -1233,7 +1244,7 @@ local function update_peer(peer, record)
         peer.slow_start = seconds(record.slow_start)
     end
     peer.unavailable_until, peer.recovered_at = nil, nil
-    local mark = record.max_fails > 0 and not peer.view.single and dict:get(peer.unavail_key)
+    local mark = can_be_unavailable(peer) and dict:get(peer.unavail_key)
     if mark and mark > 0 then
         peer.unavailable_until = mark
     elseif mark and peer.slow_start > 0 then
@@ -1405,7 +1416,7 @@ end
 local function report_failure(peer)
     peer.pending.fails = peer.pending.fails + 1
     mark_dirty(peer)
-    if peer.max_fails == 0 or peer.view.single then
+    if not can_be_unavailable(peer) then
         return
     end
     local now = ngx.now()
@@ -1415,7 +1426,7 @@ local function report_failure(peer)
     local failures = dict:incr(peer.fails_key, 1)
     if not failures then
         -- The first failure opens the window: the count expires with it.
-        dict:safe_add(peer.fails_key, 0, max(peer.fail_timeout, 0.001))
+        dict:safe_add(peer.fails_key, 0, peer.fail_timeout)
         failures = dict:incr(peer.fails_key, 1)
     end
     if failures and failures >= peer.max_fails then
@@ -1504,7 +1515,7 @@ end
 
 -- An unavailable server whose time is over gets one request of all workers; the others look elsewhere meanwhile.
 local function may_probe(peer)
-    return dict:safe_add(peer.probe_key, true, max(peer.fail_timeout, 1)) == true
+    return dict:safe_add(peer.probe_key, true, peer.fail_timeout) == true
 end
 
 local function pick(view, ticket)
@@ -1538,10 +1549,34 @@ local function release(peer)
     dict:incr(peer.active_key, -1)
 end
 
--- Counted first and compared then, like the version: two workers may both step back, but never both go over.
+local seen_alive = {} -- TOKEN -> when, so that not every request looks into /proc
+
+local function remember_alive(workers, now)
+    for token, dead in pairs(workers.dead) do
+        if dead then
+            seen_alive[token] = nil
+        elseif now - (seen_alive[token] or 0) >= 1 then
+            seen_alive[token] = now
+        end
+    end
+end
+
+-- Counted first and compared then, like the version: two workers may both step back, but never both go over. A worker
+-- that died keeps its counts here for a second.
 local function is_over_limit(peer)
     local limit = peer.max_conns
-    return limit > 0 and count_active(list_workers(), peer.view.name, peer.id) > limit
+    if limit == 0 then
+        return false
+    end
+    local workers, now = list_workers(), ngx.now()
+    for _, token in ipairs(workers) do
+        if now - (seen_alive[token] or 0) < 1 then
+            workers.dead[token] = false
+        end
+    end
+    local count = count_active(workers, peer.view.name, peer.id)
+    remember_alive(workers, now)
+    return count > limit
 end
 
 -- A peer with a count on it, or nil when the group has none to offer.
@@ -1713,7 +1748,7 @@ local function end_attempt(ticket, state)
 end
 
 -- The ticket of this request, without a count on it: a new one, the one of the attempt that has just failed, or
--- after an internal redirect one that remembers what was tried before.
+-- after an internal redirect a new one that remembers the attempts so far.
 local function take_ticket()
     local address = request_address()
     local ticket = tickets[address]
@@ -1722,7 +1757,7 @@ local function take_ticket()
     end
     local state = get_last_failure()
     end_attempt(ticket, state)
-    if state or not ticket.started then
+    if state then
         return ticket
     end
     local again = new_ticket(address)
@@ -2061,12 +2096,16 @@ local function delete_statistics(name, id)
     end
 end
 
+local function forget_failures(name, id)
+    for _, kind in ipairs { "f/", "u/", "b/" } do
+        dict:delete(kind .. name .. "/" .. id)
+    end
+end
+
 local function forget_server(name, id)
     delete_statistics(name, id)
-    local tail = name .. "/" .. id
-    for _, key in ipairs { "f/" .. tail, "u/" .. tail, "b/" .. tail, "s/" .. tail .. "/downstart" } do
-        dict:delete(key)
-    end
+    dict:delete("s/" .. name .. "/" .. id .. "/downstart")
+    forget_failures(name, id)
 end
 
 -- Removed servers whose last request is over. Requests that chose one of them before it went are counted since then,
@@ -2147,6 +2186,9 @@ local function patch_server(name, id, given)
         local record, problem = patched_record(found, given)
         if not record then
             return nil, problem
+        end
+        if record.server ~= found.server then
+            forget_failures(name, id) -- they were another server's
         end
         config.records[i] = record
         return show_record(record)
@@ -2360,20 +2402,28 @@ do
         return "server"
     end
 
-    -- What follows the location's prefix: "/9/http/upstreams". nginx does not tell a location its own name.
+    -- What follows the location's prefix: "/9/http/upstreams", or nil when the URI does not have it. nginx does not
+    -- tell a location its own name, so without `mount` the prefix is what comes before the first part made of digits.
     local function path_below(mount, uri)
-        mount = mount or (match(uri .. "/", "^/api/") and "/api")
-        if mount then
-            mount = match(mount, "^(.-)/*$")
-            return sub(uri, 1, #mount) == mount and sub(uri, #mount + 1) or ""
+        if not mount then
+            local path = match(uri .. "/", "^.-(/%d+/.*)$")
+            if path then
+                return path
+            elseif not match(uri, "^/api/.") then
+                return ""
+            end
+            mount = "/api"
         end
-        -- Everything before the first part that is a number is the prefix.
-        return match(uri .. "/", "^.-(/%d+/.*)$") or ""
+        mount = match(mount, "^(.-)/*$")
+        local path = sub(uri, #mount + 1)
+        return sub(uri, 1, #mount) == mount and match(path .. "/", "^/") and path or nil
     end
 
     function handle(call, options)
         local path = path_below(options.mount, var.uri)
-        if match(path, "^/*$") then
+        if not path then
+            return path_not_found()
+        elseif match(path, "^/*$") then
             return 200, VERSIONS
         end
         local version, rest = match(path, "^/+([^/]+)(.*)$")
@@ -2601,6 +2651,7 @@ function _M.setup(options)
         settings.names[#settings.names + 1] = name
     end
     sort(settings.names)
+    dict:flush_expired()
     add_up("generation", 1)
     ngx.update_time()
     settings.generation, settings.loaded = dict:get("generation"), ngx.now()
@@ -2610,7 +2661,9 @@ function _M.setup(options)
         fill_dict(name, records or declared[name])
         upstreams[name] = new_view(name)
     end
-    dict:safe_set("names", concat(settings.names, " "))
+    if not dict:safe_set("names", concat(settings.names, " ")) then
+        refuse("the shared dictionary ", quoted(settings.dict), " is full")
+    end
 end
 
 return _M
