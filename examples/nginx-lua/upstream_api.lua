@@ -961,8 +961,23 @@ local function parse_line(line)
     return record
 end
 
+-- The lines that end in a newline. Not a pattern: on the padding behind the last one it would try, at every place,
+-- to reach a newline that does not come.
+local function each_line(text)
+    local from = 1
+    return function()
+        local stop = find(text, "\n", from, true)
+        if not stop then
+            return nil
+        end
+        local line = sub(text, from, stop - 1)
+        from = stop + 1
+        return line
+    end
+end
+
 local function parse_config(name, text)
-    local lines = gmatch(text, "([^\n]*)\n")
+    local lines = each_line(text)
     local before, now = known_lines[name] or {}, {}
     local config = { records = {}, zombies = {} }
     for number in gmatch(lines(), "%d+") do
