@@ -152,6 +152,7 @@ impl<U: Upstream> Reconciler<U> {
                 self.standing.routing = true;
                 self.standing.confirmed = match outcome.progress {
                     Progress::Converged => revision,
+                    Progress::Unfinished => self.standing.confirmed,
                     Progress::Draining { confirmed, .. } => confirmed.max(self.standing.confirmed),
                 };
             }

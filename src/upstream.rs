@@ -18,7 +18,8 @@ pub mod plus;
 /// One upstream of one target.
 pub trait Upstream {
     /// Makes the upstream equal to `desired` and reads it back. Ends as soon as nothing is left to do but to wait for
-    /// draining servers; whoever calls it comes back for those.
+    /// draining servers, and also when there is much to do, so that something newer may be desired meanwhile; whoever calls it
+    /// comes back.
     ///
     /// # Errors
     ///
@@ -53,6 +54,8 @@ pub struct Outcome {
 /// Whether anything is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
+    /// Some of it is done, and more is to do at once.
+    Unfinished,
     /// The upstream was read back and is as desired, but for what it refuses.
     Converged,
     /// So it is, but requests still run on servers that are to go.

@@ -79,11 +79,12 @@ pub async fn once(
 async fn converge(mut plus: Plus, desired: Desired, deadline: Instant) -> Result<Outcome, Error> {
     loop {
         let outcome = plus.converge(&desired).await?;
-        let done = outcome.progress == Progress::Converged;
-        if done || Instant::now() >= deadline {
-            return Ok(outcome);
+        match outcome.progress {
+            Progress::Converged => return Ok(outcome),
+            Progress::Draining { .. } if Instant::now() >= deadline => return Ok(outcome),
+            Progress::Draining { .. } => sleep(POLL).await,
+            Progress::Unfinished => {}
         }
-        sleep(POLL).await;
     }
 }
 

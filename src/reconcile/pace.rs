@@ -136,6 +136,10 @@ impl Pace {
                 self.poll = (poll + poll / 2).min(LONGEST_POLL);
                 Next::ChangeOr(now + poll)
             }
+            Ok(Progress::Unfinished) => {
+                self.retries.reset();
+                Next::At(now)
+            }
             Err(_) => Next::At(now + self.retries.next_delay()),
         }
     }

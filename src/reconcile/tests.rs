@@ -15,6 +15,8 @@ impl Upstream for Scripted {
         self.asked
             .send((self.start.elapsed(), desired.revision))
             .unwrap();
+        // As long as an upstream works, others run.
+        tokio::task::yield_now().await;
         let progress = self.script.pop_front().unwrap_or(Ok(Progress::Converged))?;
         Ok(Outcome {
             progress,
@@ -164,6 +166,17 @@ async fn a_restart_of_the_target_is_answered_at_once() {
         (10_055, 1),
         "even when it failed a moment ago"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn unfinished_work_goes_on_at_once_with_whatever_is_newest() {
+    let mut stage = Stage::new([Ok(Progress::Unfinished), Ok(Progress::Unfinished)]);
+    stage.publish(1);
+    assert_eq!(stage.asked().await, (5, 1));
+    stage.publish(2);
+    assert_eq!(stage.asked().await, (5, 2));
+    assert_eq!(stage.asked().await, (5, 2));
+    assert_eq!(stage.standing().await, confirmed(2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,6 +29,9 @@ pub use sentinel::watch_nginx;
 pub use url::{ApiUrl, ApiUrlError};
 use wire::{PeerStatus, ServerSettings, StatusObject};
 
+/// How long a convergence goes on before it asks whether something newer is desired.
+const TURN: Duration = Duration::from_millis(250);
+
 /// One http upstream of one nginx.
 #[derive(Debug)]
 pub struct Plus {
@@ -38,6 +41,8 @@ pub struct Plus {
     refusals: Refusals,
     /// The steps that met a server which is there but was not listed, since the convergence began.
     unseen: BTreeSet<String>,
+    /// How the convergence on a revision goes that is not finished.
+    unfinished: Option<(i64, Rounds)>,
 }
 
 /// What one round of steps came to.
@@ -59,6 +64,7 @@ impl Plus {
             drains: Drains::new(drain_timeout),
             refusals: Refusals::default(),
             unseen: BTreeSet::new(),
+            unfinished: None,
         }
     }
 
@@ -81,11 +87,35 @@ impl Plus {
         Ok((again, Some(status)))
     }
 
+    /// Goes through the rounds until nothing is left to do or `until` has come.
+    async fn rounds(
+        &mut self,
+        desired: &Desired,
+        rounds: &mut Rounds,
+        until: Instant,
+    ) -> Result<Progress, Error> {
+        let mut negotiated = false;
+        loop {
+            match self.round(desired, rounds, until).await {
+                Ok(Some(progress)) => return Ok(progress),
+                Ok(None) if Instant::now() >= until => return Ok(Progress::Unfinished),
+                Ok(None) => {}
+                // nginx may have been exchanged for one with other versions.
+                Err(Error::NotTheApi { .. }) if !negotiated && self.api.forget_version() => {
+                    negotiated = true
+                }
+                Err(error @ Error::Broken(_)) => rounds.failed(error)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// One round: the progress when nothing is left to do, `None` when there was something.
     async fn round(
         &mut self,
         desired: &Desired,
         rounds: &mut Rounds,
+        until: Instant,
     ) -> Result<Option<Progress>, Error> {
         let (plan, status) = self.plan(desired).await?;
         let zombies = self.zombies(status.as_ref());
@@ -94,7 +124,7 @@ impl Plus {
         let steps: Vec<Step> = steps.cloned().collect();
         if !steps.is_empty() {
             rounds.planned(&steps)?;
-            let acted = self.act(&steps).await?;
+            let acted = self.act(&steps, until).await?;
             self.note_lack_of_room(acted);
             return Ok(None);
         }
@@ -122,9 +152,13 @@ impl Plus {
             .map_or(0, |status| status.zombies)
     }
 
-    async fn act(&mut self, steps: &[Step]) -> Result<Acted, Error> {
+    /// Takes the steps, as far as there is time; at least one.
+    async fn act(&mut self, steps: &[Step], until: Instant) -> Result<Acted, Error> {
         let mut acted = Acted::default();
-        for step in steps {
+        for (place, step) in steps.iter().enumerate() {
+            if place > 0 && Instant::now() >= until {
+                break;
+            }
             if let (Step::Add { .. }, Some((_, reason))) = (step, acted.full.first()) {
                 let reason = reason.clone();
                 acted.full.push((step.to_string(), reason));
@@ -242,26 +276,26 @@ fn activity(peers: &[Peer], status: &StatusObject) -> Activity {
 impl Upstream for Plus {
     async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
         self.refusals.forget_old(Instant::now());
-        self.unseen.clear();
-        let mut rounds = Rounds::default();
-        let mut negotiated = false;
-        loop {
-            match self.round(desired, &mut rounds).await {
-                Ok(Some(progress)) => {
-                    return Ok(Outcome {
-                        progress,
-                        refused: self.refusals.listed(),
-                    });
-                }
-                Ok(None) => {}
-                // nginx may have been exchanged for one with other versions.
-                Err(Error::NotTheApi { .. }) if !negotiated && self.api.forget_version() => {
-                    negotiated = true
-                }
-                Err(error @ Error::Broken(_)) => rounds.failed(error)?,
-                Err(error) => return Err(error),
+        let (revision, now) = (desired.revision, Instant::now());
+        let unfinished = self
+            .unfinished
+            .take()
+            .filter(|(former, _)| *former == revision);
+        let mut rounds = match unfinished {
+            Some((_, rounds)) => rounds,
+            None => {
+                self.unseen.clear();
+                Rounds::default()
             }
+        };
+        let progress = self.rounds(desired, &mut rounds, now + TURN).await?;
+        if progress == Progress::Unfinished {
+            self.unfinished = Some((revision, rounds));
         }
+        Ok(Outcome {
+            progress,
+            refused: self.refusals.listed(),
+        })
     }
 
     async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -12,6 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 /// How a request is treated instead of being answered as usual.
 pub(super) enum Trick {
@@ -36,6 +38,8 @@ pub(super) struct Model {
     pub(super) active: Vec<(String, u64)>,
     pub(super) zombies: u64,
     pub(super) generation: u64,
+    /// How long every answer takes.
+    pub(super) delay: Duration,
     /// The requests that came, as `METHOD PATH BODY`.
     pub(super) asked: Vec<String>,
     /// As many servers as there is room for; 0 for any number.
@@ -259,7 +263,7 @@ async fn answer(
     let text = String::from_utf8_lossy(&body).into_owned();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let request = format!("{method} {path} {text}").trim_end().to_owned();
-    let (trick, (status, answer)) = {
+    let (trick, delay, (status, answer)) = {
         let mut model = model.lock().unwrap();
         model.asked.push(request.clone());
         let at = model
@@ -276,8 +280,9 @@ async fn answer(
                 model.answer(&request, &method, &path, &body)
             }
         };
-        (trick, usual)
+        (trick, model.delay, usual)
     };
+    sleep(delay).await;
     match trick {
         Some(Trick::Break | Trick::BreakAfter) => Err(Broken),
         Some(Trick::Hang) => std::future::pending().await,

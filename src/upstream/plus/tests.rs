@@ -7,6 +7,8 @@ use super::*;
 use crate::desired::Server;
 use crate::record::State;
 
+/// Longer than any answer takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(300);
 const SERVERS: &str = "/api/9/http/upstreams/website/servers/";
 
@@ -24,10 +26,15 @@ impl Stage {
         Self { fake, plus }
     }
 
+    /// Converges for as many turns as it takes.
     async fn converge(&mut self, wanted: &[(&str, State, u16)]) -> Result<Progress, Error> {
-        let outcome = self.plus.converge(&desired(wanted)).await?;
-        assert_eq!(outcome.refused, BTreeMap::new());
-        Ok(outcome.progress)
+        loop {
+            let outcome = self.plus.converge(&desired(wanted)).await?;
+            assert_eq!(outcome.refused, BTreeMap::new());
+            if outcome.progress != Progress::Unfinished {
+                return Ok(outcome.progress);
+            }
+        }
     }
 
     fn trick(&self, request: &str, trick: Trick) {
@@ -44,7 +51,11 @@ impl Stage {
 }
 
 fn driver(url: &str, upstream: &str) -> Plus {
-    let api = Api::new(url.parse().unwrap(), Duration::from_millis(250)).unwrap();
+    patient_for(PATIENCE, url, upstream)
+}
+
+fn patient_for(timeout: Duration, url: &str, upstream: &str) -> Plus {
+    let api = Api::new(url.parse().unwrap(), timeout).unwrap();
     Plus::new(Arc::new(api), upstream.parse().unwrap(), DRAIN_TIMEOUT)
 }
 
@@ -391,11 +402,14 @@ async fn requests_with_an_unknown_outcome_are_not_repeated_blindly() {
 #[tokio::test]
 async fn an_answer_that_never_comes_ends_in_time_and_is_read_again_the_next_time() {
     let mut stage = Stage::new(&[]).await;
+    let url = format!("http://{}/api", stage.fake.address);
+    stage.plus = patient_for(Duration::from_millis(250), &url, "website");
     stage.trick("POST", Trick::Hang);
     assert_eq!(
         stage.converge(&[A_UP]).await,
         Err(Error::Silent(Duration::from_millis(250)))
     );
+    stage.plus = driver(&url, "website");
     assert!(converged(&stage.converge(&[A_UP]).await));
     assert_eq!(stage.shown(), ["10.0.0.1:80 weight=1"]);
 }
@@ -427,6 +441,36 @@ async fn an_api_that_does_nothing_of_what_it_says_is_given_up() {
         Error::Unsettled("add 10.0.0.1:80 weight=1".to_owned())
     );
     assert!(stage.fake.model().asked.len() < 20);
+}
+
+#[tokio::test]
+async fn much_work_is_done_in_turns_so_that_something_newer_can_be_desired() {
+    let mut stage = Stage::new(&[]).await;
+    stage.fake.model().delay = Duration::from_millis(20);
+    let all: Vec<String> = (1..=100).map(|host| format!("10.0.0.{host}:80")).collect();
+    let wanted: Vec<_> = all
+        .iter()
+        .map(|address| (address.as_str(), State::Up, 1))
+        .collect();
+    let started = Instant::now();
+    let outcome = stage.plus.converge(&desired(&wanted)).await.unwrap();
+    assert_eq!(outcome.progress, Progress::Unfinished);
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    let done = stage.shown().len();
+    assert!((1..100).contains(&done), "{done}");
+    assert!(converged(&stage.converge(&wanted[..done + 1]).await));
+    assert_eq!(stage.shown().len(), done + 1);
+}
+
+#[tokio::test]
+async fn a_slow_api_that_does_nothing_of_what_it_says_is_given_up_as_well() {
+    let mut stage = Stage::new(&[]).await;
+    stage.fake.model().delay = Duration::from_millis(200);
+    for _ in 0..50 {
+        stage.trick("POST", Trick::Pretend);
+    }
+    let error = stage.converge(&[A_UP]).await.unwrap_err();
+    assert!(matches!(error, Error::Unsettled(_)), "{error}");
 }
 
 #[tokio::test]
@@ -604,12 +648,11 @@ async fn comparing_changes_nothing() {
 async fn a_reload_a_stop_and_a_return_of_nginx_are_noticed() {
     let fake = Fake::start().await;
     let url = format!("http://{}/api", fake.address).parse().unwrap();
-    let api = Arc::new(Api::new(url, Duration::from_millis(250)).unwrap());
+    let api = Arc::new(Api::new(url, PATIENCE).unwrap());
     let (count, mut changes) = tokio::sync::watch::channel(0);
     let sentinel = tokio::spawn(watch_nginx(api, Duration::from_millis(10), count));
     let mut noticed = async || {
-        let patience = Duration::from_secs(10);
-        tokio::time::timeout(patience, changes.changed())
+        tokio::time::timeout(PATIENCE, changes.changed())
             .await
             .unwrap()
             .unwrap();
