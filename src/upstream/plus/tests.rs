@@ -9,7 +9,6 @@ use crate::record::State;
 
 /// Longer than any answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
-const DRAIN_TIMEOUT: Duration = Duration::from_millis(300);
 const SERVERS: &str = "/api/9/http/upstreams/website/servers/";
 
 struct Stage {
@@ -56,7 +55,7 @@ fn driver(url: &str, upstream: &str) -> Plus {
 
 fn patient_for(timeout: Duration, url: &str, upstream: &str) -> Plus {
     let api = Api::new(url.parse().unwrap(), timeout).unwrap();
-    Plus::new(Arc::new(api), upstream.parse().unwrap(), DRAIN_TIMEOUT)
+    Plus::new(Arc::new(api), upstream.parse().unwrap(), PATIENCE)
 }
 
 fn desired(wanted: &[(&str, State, u16)]) -> Desired {
@@ -237,10 +236,12 @@ async fn a_server_that_comes_back_while_draining_gets_requests_again() {
 
 #[tokio::test]
 async fn after_the_drain_timeout_a_server_goes_and_its_last_requests_are_waited_for() {
+    let drain_timeout = Duration::from_millis(50);
     let mut stage = Stage::new(&[A]).await;
+    stage.plus.drains = Drains::new(drain_timeout);
     stage.set_active(A, 1);
     stage.converge(&[A_DRAINS]).await.unwrap();
-    tokio::time::sleep(DRAIN_TIMEOUT).await;
+    tokio::time::sleep(drain_timeout).await;
     stage.fake.model().zombies = 1;
     assert_eq!(
         stage.converge(&[A_DRAINS]).await,
