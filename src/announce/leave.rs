@@ -41,7 +41,12 @@ impl Agent {
         if let Tenure::Deposed { by } = &*self.tenure.borrow() {
             return deposed(&self.settings, by.clone());
         }
-        info!("{} is gone", self.settings.id);
+        let fate = if announced {
+            "is gone"
+        } else {
+            "was not announced"
+        };
+        info!("left: {} {fate}", self.settings.id);
         if announced && !can_drain {
             // A plain record cannot say that it drains: its deletion is what starts the draining.
             or_hurry(&mut stop, sleep(self.settings.linger)).await;

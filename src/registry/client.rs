@@ -134,7 +134,7 @@ impl Connection {
     pub(crate) fn error(&self, source: etcd_client::Error) -> Error {
         Error::Etcd {
             endpoint: self.endpoint.to_string(),
-            source: Box::new(source),
+            error: Box::new(source),
         }
     }
 
@@ -242,7 +242,7 @@ impl Cluster {
             }),
             Ok(Err(source)) => Err(Error::Etcd {
                 endpoint: endpoint.to_string(),
-                source: Box::new(source),
+                error: Box::new(source),
             }),
             Err(_) => Err(Error::Silent {
                 endpoint: endpoint.to_string(),

@@ -6,13 +6,12 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// etcd, or the way to it, failed.
-    #[error("etcd at {endpoint}: {}", explain(source))]
+    #[error("etcd at {endpoint}: {}", explain(error))]
     Etcd {
         /// Where the call went.
         endpoint: String,
-        /// What came back.
-        #[source]
-        source: Box<etcd_client::Error>,
+        /// What came back. Not called a source, as its words are part of this error's own.
+        error: Box<etcd_client::Error>,
     },
     /// No answer within the time that a call may take.
     #[error("etcd at {endpoint}: no answer within {}", humantime::format_duration(*after))]
@@ -45,7 +44,7 @@ impl Error {
     /// same at every member; everything else is a matter of this connection.
     pub(crate) fn is_about_the_connection(&self) -> bool {
         match self {
-            Self::Etcd { source, .. } => !is_verdict_on_the_request(source),
+            Self::Etcd { error, .. } => !is_verdict_on_the_request(error),
             Self::Silent { .. } | Self::Incomplete { .. } => true,
             Self::WatchEnded { .. } => false,
         }
@@ -54,7 +53,7 @@ impl Error {
     /// Whether etcd says that the lease does not exist (any more).
     pub(crate) fn is_lease_not_found(&self) -> bool {
         match self {
-            Self::Etcd { source, .. } => match &**source {
+            Self::Etcd { error, .. } => match &**error {
                 etcd_client::Error::LeaseKeepAliveError(_) => true,
                 etcd_client::Error::GRpcStatus(status) => {
                     status.message().contains("requested lease not found")
@@ -68,7 +67,7 @@ impl Error {
     /// Whether the answer was larger than this side accepts.
     pub(crate) fn is_too_large(&self) -> bool {
         match self {
-            Self::Etcd { source, .. } => source.to_string().contains("message length too large"),
+            Self::Etcd { error, .. } => error.to_string().contains("message length too large"),
             _ => false,
         }
     }
@@ -76,40 +75,24 @@ impl Error {
     /// Whether the auth token has run out.
     pub(crate) fn is_stale_token(&self) -> bool {
         match self {
-            Self::Etcd { source, .. } => source.to_string().contains("invalid auth token"),
+            Self::Etcd { error, .. } => error.to_string().contains("invalid auth token"),
             Self::WatchEnded { reason, .. } => reason.contains("invalid auth token"),
             _ => false,
         }
     }
 }
 
-/// Says in words what stands between us and etcd; the causes behind a gRPC status are where
-/// "connection refused" hides.
+/// Says in words what stands between us and etcd. Behind the status of a failed connection hides a chain of
+/// causes, of which the last one says what happened ("connection refused").
 fn explain(error: &etcd_client::Error) -> String {
-    match error {
-        etcd_client::Error::GRpcStatus(status) => {
-            let mut text = status
-                .message()
-                .trim_start_matches("etcdserver: ")
-                .to_owned();
-            let mut cause = std::error::Error::source(status);
-            while let Some(deeper) = cause {
-                let said = deeper.to_string();
-                if !text.contains(&said) {
-                    text = if text.is_empty() || text == "transport error" {
-                        said
-                    } else {
-                        format!("{text}: {said}")
-                    };
-                }
-                cause = deeper.source();
-            }
-            if text.is_empty() {
-                text = format!("{:?}", status.code());
-            }
-            text
-        }
-        other => other.to_string(),
+    let etcd_client::Error::GRpcStatus(status) = error else {
+        return error.to_string();
+    };
+    let causes = std::iter::successors(std::error::Error::source(status), |cause| cause.source());
+    match (causes.last(), status.message()) {
+        (Some(cause), _) => cause.to_string(),
+        (None, "") => format!("{:?}", status.code()),
+        (None, message) => message.trim_start_matches("etcdserver: ").to_owned(),
     }
 }
 

@@ -209,6 +209,9 @@ impl Tenant {
         self.seen = Seen::Unknown;
         self.report_pending(None);
         loop {
+            if self.has_nothing_to_take_away() {
+                return Ended::Absent;
+            }
             let error = match self.attempt(&mut watcher).await {
                 Ok(ended) => return ended,
                 Err(error) => error,
@@ -220,9 +223,6 @@ impl Tenant {
             }
             if error.is_lease_not_found() {
                 self.lost("etcd no longer knows the lease");
-            }
-            if self.has_nothing_to_take_away() {
-                return Ended::Absent;
             }
             self.note_failure(&error);
             self.pause(pace.after_failure()).await;
@@ -484,11 +484,19 @@ impl Tenant {
         true
     }
 
-    /// Sleeps, but not beyond the end of the lease.
-    async fn pause(&self, delay: Duration) {
+    /// Sleeps, but not beyond the end of the lease, and no longer when there is nothing to do any more.
+    async fn pause(&mut self, delay: Duration) {
         let mut until = Instant::now() + delay;
         if let Some(lease) = self.lease {
             until = until.min(lease.until);
+        }
+        let over = self.lease.is_none();
+        let unwanted = self
+            .intents
+            .wait_for(|intent| over && matches!(intent, Intent::Absent { .. }));
+        // A holder that was dropped wants nothing either, but only a word of it ends the wait early.
+        if let Ok(Ok(_)) = timeout_at(until, unwanted).await {
+            return;
         }
         sleep_until(until).await;
     }
