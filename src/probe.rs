@@ -3,6 +3,8 @@
 //! Each attempt opens a connection of its own: a backend that serves old connections but accepts no
 //! new one does not work for its clients either.
 
+mod exec;
+mod grpc;
 mod http;
 mod status;
 
@@ -17,7 +19,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::record::Endpoint;
 
-pub use http::HttpProbe;
+pub use exec::ExecProbe;
+pub use grpc::GrpcProbe;
+pub use http::{HttpOptions, HttpProbe};
 pub use status::{StatusRange, StatusRangeError};
 
 /// What is asked.
@@ -27,6 +31,10 @@ pub enum Probe {
     Http(Arc<HttpProbe>),
     /// A TCP connection that must be accepted.
     Tcp(Endpoint),
+    /// A gRPC server that must say that it serves.
+    Grpc(GrpcProbe),
+    /// A command that must exit with 0.
+    Exec(ExecProbe),
 }
 
 /// How often, and how long at most.
@@ -58,6 +66,8 @@ impl fmt::Display for Probe {
         match self {
             Self::Http(http) => http.fmt(f),
             Self::Tcp(endpoint) => write!(f, "tcp://{endpoint}"),
+            Self::Grpc(grpc) => grpc.fmt(f),
+            Self::Exec(exec) => exec.fmt(f),
         }
     }
 }
@@ -72,6 +82,8 @@ impl Probe {
             match self {
                 Self::Http(http) => http.attempt().await,
                 Self::Tcp(endpoint) => connect(endpoint).await,
+                Self::Grpc(grpc) => Box::pin(grpc.attempt()).await,
+                Self::Exec(exec) => exec.attempt().await,
             }
         };
         let answer = timeout_at(Instant::now() + limit, asked).await;
@@ -145,7 +157,7 @@ mod tests {
         let open: Endpoint = address.to_string().parse().unwrap();
         let url = format!("http://{address}/health");
         // The listener accepts but never answers.
-        let http = HttpProbe::new(&url, StatusRange::default()).unwrap();
+        let http = HttpProbe::new(&url, HttpOptions::default()).unwrap();
         let probes = [Probe::Tcp(open), Probe::Http(Arc::new(http))];
         let started = Instant::now();
         let failure = round(&probes, Duration::from_millis(200))

@@ -3,10 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use regex_lite::Regex;
+use reqwest::Certificate;
+use reqwest::header::{HeaderName, HeaderValue};
+
 use super::{Exit, Mistakes, etcd};
 use crate::announce::{self, Outcome, Ready, Settings};
 use crate::phase::OnFailure;
-use crate::probe::{HttpProbe, Pace, Probe, StatusRange};
+use crate::probe::{HttpOptions, HttpProbe, Pace, Probe};
 use crate::record::{Address, Endpoint, Format, Host, InstanceId, Protocol, Record};
 use crate::stop;
 
@@ -23,8 +27,8 @@ pub(super) struct Args {
     #[arg(value_name = "HOST:PORT[/VERSION]", env = "SIDEKICK_ADDRESS")]
     address: Option<String>,
 
-    /// What must work: a path (/health, asked at the announced address), http://…, https://… or
-    /// tcp://HOST:PORT. May be given several times: all must pass. Without it the record is kept unconditionally.
+    /// What must work: a path (/health, asked at the announced address), http://…, https://…,
+    /// tcp://HOST:PORT, grpc://HOST:PORT[/SERVICE] (grpc.health.v1) or exec:COMMAND (exit code 0). May be given several times: all must pass. Without it the record is kept unconditionally.
     #[arg(
         long,
         value_name = "PROBE",
@@ -86,6 +90,51 @@ pub(super) struct Args {
         help_heading = "Probe"
     )]
     expect_status: String,
+
+    /// What the first 64 KiB of an HTTP answer must match, a regular expression.
+    #[arg(
+        long,
+        value_name = "REGEX",
+        env = "SIDEKICK_EXPECT_BODY",
+        help_heading = "Probe"
+    )]
+    expect_body: Option<String>,
+    /// A header that an HTTP answer must have, with what its value must match. May be given several times.
+    #[arg(
+        long,
+        value_name = "NAME: REGEX",
+        env = "SIDEKICK_EXPECT_HEADER",
+        help_heading = "Probe"
+    )]
+    expect_header: Vec<String>,
+    /// Method of HTTP probes.
+    #[arg(
+        long,
+        value_name = "METHOD",
+        default_value = "GET",
+        env = "SIDEKICK_PROBE_METHOD",
+        help_heading = "Probe"
+    )]
+    probe_method: String,
+    /// A header to send with HTTP probes. May be given several times.
+    #[arg(
+        long,
+        value_name = "NAME: VALUE",
+        env = "SIDEKICK_PROBE_HEADER",
+        help_heading = "Probe"
+    )]
+    probe_header: Vec<String>,
+    /// Certificate authority that https:// probes accept in place of the system's.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SIDEKICK_PROBE_CACERT",
+        help_heading = "Probe"
+    )]
+    probe_cacert: Option<String>,
+    /// Accepts any certificate from https:// probes.
+    #[arg(long, env = "SIDEKICK_PROBE_INSECURE", help_heading = "Probe")]
+    probe_insecure: bool,
 
     /// What happens to the record of a backend that fails: withdraw it, or mark it as down.
     #[arg(
@@ -289,15 +338,55 @@ impl Args {
     }
 
     fn probes(&self, mistakes: &mut Mistakes, own: Option<&Endpoint>) -> Option<Vec<Probe>> {
-        let statuses = mistakes.parse("--expect-status", &self.expect_status);
-        let statuses: StatusRange = statuses.unwrap_or_default();
+        let options = self.http_options(mistakes);
         let probes = self.probe.iter().map(|text| {
-            let probe = probe(text, own, &statuses);
+            let probe = probe(text, own, &options);
             mistakes.check(&format!("--probe {text:?}"), probe)
         });
         // All are looked at, also behind one that is wrong.
         let probes: Vec<_> = probes.collect();
         probes.into_iter().collect()
+    }
+
+    /// How HTTP probes ask; whatever is wrong is noted, and left out.
+    fn http_options(&self, mistakes: &mut Mistakes) -> HttpOptions {
+        let mut options = HttpOptions {
+            insecure: self.probe_insecure,
+            ..HttpOptions::default()
+        };
+        if let Some(statuses) = mistakes.parse("--expect-status", &self.expect_status) {
+            options.expect_status = statuses;
+        }
+        if let Some(method) = mistakes.parse("--probe-method", &self.probe_method) {
+            options.method = method;
+        }
+        let pattern = self.expect_body.as_deref().map(Regex::new);
+        options.expect_body = pattern.and_then(|pattern| mistakes.check("--expect-body", pattern));
+        for text in &self.expect_header {
+            let expected = header(text).and_then(|(name, pattern)| {
+                let pattern = Regex::new(pattern).map_err(|error| error.to_string())?;
+                Ok((name, pattern))
+            });
+            let expected = mistakes.check(&format!("--expect-header {text:?}"), expected);
+            options.expect_headers.extend(expected);
+        }
+        for text in &self.probe_header {
+            let sent = header(text).and_then(|(name, value)| {
+                let value = value.parse::<HeaderValue>();
+                Ok((name, value.map_err(|error| error.to_string())?))
+            });
+            if let Some((name, value)) = mistakes.check(&format!("--probe-header {text:?}"), sent) {
+                options.headers.append(name, value);
+            }
+        }
+        if let Some(file) = &self.probe_cacert {
+            let authorities = etcd::read_pem(file).and_then(|pem| {
+                Certificate::from_pem_bundle(&pem).map_err(|error| format!("{file}: {error}"))
+            });
+            let authorities = mistakes.check("--probe-cacert", authorities);
+            options.authorities = authorities.unwrap_or_default();
+        }
+        options
     }
 
     fn pace(&self, mistakes: &mut Mistakes) -> Option<Pace> {
@@ -374,27 +463,40 @@ fn count(mistakes: &mut Mistakes, flag: &str, text: &str) -> Option<u32> {
     count
 }
 
+/// `NAME: REST` of a header.
+fn header(text: &str) -> Result<(HeaderName, &str), String> {
+    let (name, rest) = text.split_once(':').ok_or("expected NAME: and a value")?;
+    let name = name.trim().parse::<HeaderName>();
+    Ok((name.map_err(|error| error.to_string())?, rest.trim()))
+}
+
 /// One `--probe`. A path needs the record's own address.
-fn probe(text: &str, own: Option<&Endpoint>, statuses: &StatusRange) -> Result<Probe, String> {
+fn probe(text: &str, own: Option<&Endpoint>, options: &HttpOptions) -> Result<Probe, String> {
     if text.starts_with('/') {
         // Without an address there is another mistake already; the path is checked all the same.
         let own = own.map_or_else(|| "host:80".to_owned(), ToString::to_string);
-        return http(&format!("http://{own}{text}"), statuses);
+        return http(&format!("http://{own}{text}"), options);
+    }
+    if let Some(command) = text.strip_prefix("exec:") {
+        return command.parse().map(Probe::Exec);
     }
     match text.split_once("://") {
-        Some(("http" | "https", _)) => http(text, statuses),
+        Some(("http" | "https", _)) => http(text, options),
+        Some(("grpc", place)) => place.parse().map(Probe::Grpc),
         Some(("tcp", place)) => {
             let place = place.parse().map_err(|error| format!("{error}"))?;
             Ok(Probe::Tcp(place))
         }
         _ => Err(
-            "expected a path such as /health, http://…, https://… or tcp://HOST:PORT".to_owned(),
+            "expected a path such as /health, http://…, https://…, tcp://HOST:PORT, \
+                  grpc://HOST:PORT[/SERVICE] or exec:COMMAND"
+                .to_owned(),
         ),
     }
 }
 
-fn http(url: &str, statuses: &StatusRange) -> Result<Probe, String> {
-    let probe = HttpProbe::new(url, statuses.clone())?;
+fn http(url: &str, options: &HttpOptions) -> Result<Probe, String> {
+    let probe = HttpProbe::new(url, options.clone())?;
     Ok(Probe::Http(Arc::new(probe)))
 }
 

@@ -213,7 +213,8 @@ fn read(file: &str) -> Result<Vec<u8>, String> {
     std::fs::read(Path::new(file)).map_err(|error| format!("{file}: {error}"))
 }
 
-fn read_pem(file: &str) -> Result<Vec<u8>, String> {
+/// A file that holds PEM.
+pub(super) fn read_pem(file: &str) -> Result<Vec<u8>, String> {
     let bytes = read(file)?;
     let marker = b"-----BEGIN ";
     if bytes.windows(marker.len()).any(|window| window == marker) {

@@ -2,20 +2,56 @@
 
 use std::fmt;
 
-use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Request, Url};
+use regex_lite::Regex;
+use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::{Certificate, Client, Method, Request, Response, Url};
 
 use super::StatusRange;
+use crate::printable::short;
 
 /// How much of a body is read, bytes: enough for any health page, and no more from an endless one.
 const MAX_BODY: usize = 64 << 10;
+
+/// How to ask over HTTP, and what the answer must be like.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// The request's method.
+    pub method: Method,
+    /// Headers to send.
+    pub headers: HeaderMap,
+    /// Status codes that pass.
+    pub expect_status: StatusRange,
+    /// What the first 64 KiB of the body must match.
+    pub expect_body: Option<Regex>,
+    /// Headers that the answer must have, and what their values must match.
+    pub expect_headers: Vec<(HeaderName, Regex)>,
+    /// Accepts any certificate.
+    pub insecure: bool,
+    /// The only authorities whose certificates are accepted; the system's when there are none.
+    pub authorities: Vec<Certificate>,
+}
+
+impl Default for HttpOptions {
+    /// GET, and a status from 200 to 399.
+    fn default() -> Self {
+        Self {
+            method: Method::GET,
+            headers: HeaderMap::new(),
+            expect_status: StatusRange::default(),
+            expect_body: None,
+            expect_headers: Vec::new(),
+            insecure: false,
+            authorities: Vec::new(),
+        }
+    }
+}
 
 /// A request and what its answer must be like.
 #[derive(Debug)]
 pub struct HttpProbe {
     client: Client,
     url: Url,
-    expect_status: StatusRange,
+    options: HttpOptions,
 }
 
 impl HttpProbe {
@@ -23,7 +59,7 @@ impl HttpProbe {
     ///
     /// # Errors
     /// Why the URL cannot be asked, in words.
-    pub fn new(url: &str, expect_status: StatusRange) -> Result<Self, String> {
+    pub fn new(url: &str, options: HttpOptions) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|error| error.to_string())?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("{}:// is not http:// or https://", url.scheme()));
@@ -31,34 +67,77 @@ impl HttpProbe {
         if url.host_str().is_none_or(str::is_empty) {
             return Err("the URL has no host".to_owned());
         }
-        let client = client(url.scheme() == "https").map_err(|error| causes(&error))?;
+        let client = client(&url, &options).map_err(|error| crate::http::cause(&error))?;
         Ok(Self {
             client,
             url,
-            expect_status,
+            options,
         })
     }
 
     /// One request; `Err` says why its answer is not as expected.
     pub(super) async fn attempt(&self) -> Result<(), String> {
-        let request = Request::new(Method::GET, self.url.clone());
+        let mut request = Request::new(self.options.method.clone(), self.url.clone());
+        request.headers_mut().clone_from(&self.options.headers);
         let sent = self.client.execute(request).await;
-        let mut answer = sent.map_err(|error| causes(&error))?;
+        let answer = sent.map_err(|error| crate::http::cause(&error))?;
+        self.check_head(&answer)?;
+        self.check_body(answer).await
+    }
+
+    fn check_head(&self, answer: &Response) -> Result<(), String> {
+        let HttpOptions {
+            expect_status,
+            expect_headers,
+            ..
+        } = &self.options;
         let status = answer.status().as_u16();
-        if !self.expect_status.contains(status) {
-            let expected = &self.expect_status;
-            return Err(format!("HTTP {status}, expected {expected}"));
+        if !expect_status.contains(status) {
+            return Err(format!("HTTP {status}, expected {expect_status}"));
         }
-        // A backend that breaks off in the middle of its health page does not work.
-        let mut read = 0;
-        while read < MAX_BODY {
-            match answer.chunk().await {
-                Ok(Some(chunk)) => read += chunk.len(),
-                Ok(None) => break,
-                Err(error) => return Err(format!("HTTP {status}, then {}", causes(&error))),
+        for (name, pattern) in expect_headers {
+            let values = answer.headers().get_all(name).iter();
+            let mut texts = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+            if !texts.any(|text| pattern.is_match(&text)) {
+                let pattern = short(pattern.as_str());
+                return Err(format!(
+                    "HTTP {status}, but no header {name} matches {pattern:?}"
+                ));
             }
         }
         Ok(())
+    }
+
+    /// A backend that breaks off in the middle of its health page does not work.
+    async fn check_body(&self, mut answer: Response) -> Result<(), String> {
+        let status = answer.status().as_u16();
+        let mut body = Vec::new();
+        let mut read = 0;
+        while read < MAX_BODY {
+            match answer.chunk().await {
+                Ok(Some(chunk)) => {
+                    let room = MAX_BODY - read;
+                    read += chunk.len();
+                    if self.options.expect_body.is_some() {
+                        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    let cause = crate::http::cause(&error);
+                    return Err(format!("HTTP {status}, then {cause}"));
+                }
+            }
+        }
+        match &self.options.expect_body {
+            Some(pattern) if !pattern.is_match(&String::from_utf8_lossy(&body)) => {
+                let (pattern, body) = (short(pattern.as_str()), short(&body));
+                Err(format!(
+                    "HTTP {status}, but the body does not match {pattern:?}: {body}"
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -68,28 +147,20 @@ impl fmt::Display for HttpProbe {
     }
 }
 
-fn client(tls: bool) -> Result<Client, reqwest::Error> {
-    crate::tls::install_provider();
-    let builder = Client::builder()
-        .redirect(Policy::none())
-        .no_proxy()
-        .pool_max_idle_per_host(0)
-        .user_agent(concat!("sidekick/", env!("CARGO_PKG_VERSION")));
-    if tls {
-        return builder.build();
+fn client(url: &Url, options: &HttpOptions) -> Result<Client, reqwest::Error> {
+    let own_authorities = !options.authorities.is_empty();
+    // The system's certificates are half a megabyte: they are loaded only where they are looked at.
+    let system = url.scheme() == "https" && !own_authorities && !options.insecure;
+    let mut builder = crate::http::client(system).pool_max_idle_per_host(0);
+    if own_authorities {
+        builder = builder.tls_certs_only(options.authorities.clone());
     }
-    // The system's certificates are half a megabyte that a plain probe never looks at.
-    builder.tls_certs_only([]).build()
+    if options.insecure {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    }
+    builder.build()
 }
 
-/// The innermost causes of an error, which say what happened; the outer ones only say that something did.
-fn causes(error: &reqwest::Error) -> String {
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(cause) = deepest.source() {
-        deepest = cause;
-    }
-    if std::ptr::addr_eq(deepest, std::ptr::from_ref(error)) {
-        return error.to_string();
-    }
-    crate::printable::short(deepest.to_string())
-}
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

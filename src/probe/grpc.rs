@@ -1,0 +1,177 @@
+//! gRPC probes: the health service that gRPC itself defines (`grpc.health.v1`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Request, transport};
+
+use crate::printable::short;
+use crate::record::Endpoint;
+
+/// Asks `grpc.health.v1.Health/Check`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcProbe {
+    endpoint: Endpoint,
+    /// Which of the server's services; empty for the server as a whole.
+    service: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CheckRequest {
+    #[prost(string, tag = "1")]
+    service: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CheckResponse {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+/// The status that passes.
+const SERVING: i32 = 1;
+
+impl FromStr for GrpcProbe {
+    type Err = String;
+
+    /// Reads `HOST:PORT[/SERVICE]`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (endpoint, service) = text.split_once('/').unwrap_or((text, ""));
+        let endpoint = endpoint.parse().map_err(|error| format!("{error}"))?;
+        Ok(Self {
+            endpoint,
+            service: service.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for GrpcProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "grpc://{}", self.endpoint)?;
+        if !self.service.is_empty() {
+            write!(f, "/{}", self.service)?;
+        }
+        Ok(())
+    }
+}
+
+impl GrpcProbe {
+    /// One call over a connection of its own; `Err` says why it does not pass.
+    pub(super) async fn attempt(&self) -> Result<(), String> {
+        let url = format!("http://{}", self.endpoint);
+        let endpoint = transport::Endpoint::from_shared(url).map_err(|error| innermost(&error))?;
+        let channel = endpoint.connect().await;
+        let channel = channel.map_err(|error| innermost(&error))?;
+        let mut client = tonic::client::Grpc::new(channel);
+        client.ready().await.map_err(|error| innermost(&error))?;
+        let request = Request::new(CheckRequest {
+            service: self.service.clone(),
+        });
+        let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
+        let codec = tonic_prost::ProstCodec::<CheckRequest, CheckResponse>::default();
+        let answer = client.unary(request, path, codec).await;
+        match answer {
+            Ok(answer) => judge(answer.into_inner().status),
+            Err(status) => Err(match status.message() {
+                "" => format!("gRPC status {:?}", status.code()),
+                message => format!("gRPC status {:?}: {}", status.code(), short(message)),
+            }),
+        }
+    }
+}
+
+fn judge(status: i32) -> Result<(), String> {
+    match status {
+        SERVING => Ok(()),
+        0 => Err("health status UNKNOWN".to_owned()),
+        2 => Err("health status NOT_SERVING".to_owned()),
+        3 => Err("health status SERVICE_UNKNOWN".to_owned()),
+        other => Err(format!("health status {other}")),
+    }
+}
+
+fn innermost(error: &transport::Error) -> String {
+    let first: &dyn std::error::Error = error;
+    let causes = std::iter::successors(Some(first), |cause| cause.source());
+    short(causes.last().unwrap_or(first).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::Full;
+    use hyper::body::{Bytes, Incoming};
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that knows one service, `shop`, in the given state; answers without a body are gRPC's way to send
+    /// a status alone.
+    async fn server(state: u8) -> Endpoint {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let answer =
+                    move |request| async move { Ok::<_, Infallible>(check(request, state).await) };
+                let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(builder.serve_connection(TokioIo::new(stream), service_fn(answer)));
+            }
+        });
+        endpoint.parse().unwrap()
+    }
+
+    async fn check(request: hyper::Request<Incoming>, state: u8) -> hyper::Response<Full<Bytes>> {
+        use http_body_util::BodyExt;
+        assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let answer = hyper::Response::builder().header("content-type", "application/grpc");
+        // Behind the five bytes that frame a message, a string field with the tag 1.
+        if body[5..] == *b"\x0a\x04shop" {
+            let message = Bytes::from(vec![0, 0, 0, 0, 2, 8, state]);
+            answer
+                .header("grpc-status", "0")
+                .body(Full::new(message))
+                .unwrap()
+        } else {
+            let unknown = answer
+                .header("grpc-status", "5")
+                .header("grpc-message", "no such service");
+            unknown.body(Full::new(Bytes::new())).unwrap()
+        }
+    }
+
+    async fn ask(state: u8, service: &str) -> Result<(), String> {
+        let endpoint = server(state).await;
+        let probe: GrpcProbe = format!("{endpoint}/{service}").parse().unwrap();
+        probe.attempt().await
+    }
+
+    #[tokio::test]
+    async fn only_a_service_that_says_it_serves_passes() {
+        assert_eq!(ask(1, "shop").await, Ok(()));
+        assert_eq!(
+            ask(2, "shop").await.unwrap_err(),
+            "health status NOT_SERVING"
+        );
+        let said = ask(1, "bank").await.unwrap_err();
+        assert!(
+            said.contains("NotFound") && said.contains("no such service"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn the_service_is_optional_and_shown_as_it_was_given() {
+        for text in ["127.0.0.1:50051", "[::1]:50051/shop.v1.Shop"] {
+            let probe: GrpcProbe = text.parse().unwrap();
+            assert_eq!(probe.to_string(), format!("grpc://{text}"));
+        }
+        assert!("nowhere".parse::<GrpcProbe>().is_err());
+    }
+}
