@@ -28,14 +28,13 @@ const ROUNDS: usize = 100;
 /// Starts of an announcer.
 const STARTS: usize = 20;
 
-/// As many answers of the other backend in a row prove that a server is out: two would do if all workers took turns
-/// exactly.
+/// As many answers of the other backend in a row prove that a server is out, which otherwise gets 100 of 101 requests.
 const IN_A_ROW: usize = 8;
 
 /// What the median of an etcd change may take until nginx answers with it.
 const MEDIAN_LIMIT: Duration = Duration::from_millis(10);
 
-/// What starting an announcer may take beyond `rise × interval`.
+/// What starting an announcer may take on top of `rise × interval`.
 const START_LIMIT: Duration = Duration::from_millis(50);
 
 #[tokio::main(flavor = "current_thread")]
@@ -48,14 +47,20 @@ async fn main() -> ExitCode {
     scene.routed(&[&steady]).await;
 
     let changes = changes(&scene).await;
-    let starts = starts(&scene, 2, Duration::from_millis(100)).await;
-
-    let median = quantile(&changes, 0.5);
-    let start = quantile(&starts, 0.5);
+    let (rise, interval) = (2, Duration::from_millis(100));
+    let starts = starts(&scene, rise, interval).await;
     println!();
     let ok = [
-        verdict("median of all changes", median, MEDIAN_LIMIT),
-        verdict("median start beyond rise × interval", start, START_LIMIT),
+        verdict(
+            "median of all changes",
+            quantile(&changes, 0.5),
+            MEDIAN_LIMIT,
+        ),
+        verdict(
+            "median start, of which rise × interval allows 200 ms",
+            quantile(&starts, 0.5),
+            rise * interval + START_LIMIT,
+        ),
     ];
     if ok == [true; 2] {
         ExitCode::SUCCESS
@@ -70,7 +75,8 @@ async fn changes(scene: &Scene) -> Vec<Duration> {
     let key = "/services/website/coming";
     let record = |state: &str| {
         let port = coming.address().port();
-        format!(r#"{{"host":"127.0.0.1","port":{port},"state":"{state}"}}"#)
+        // Nearly every request goes to it, so that what is timed is not how long nginx takes turns.
+        format!(r#"{{"host":"127.0.0.1","port":{port},"state":"{state}","weight":100}}"#)
     };
     let mut etcd = scene.etcd.client().await;
     let (mut puts, mut added, mut removed) = (Vec::new(), Vec::new(), Vec::new());
@@ -97,8 +103,20 @@ async fn changes(scene: &Scene) -> Vec<Duration> {
     print("server drained", &removed);
     let all = [added, removed].concat();
     print("all", &all);
+    print("of which one request through nginx", &requests(scene).await);
     print("of which etcd's own answer to the put", &puts);
     all
+}
+
+/// How long a request through nginx takes: what a change takes at the least, seen from here.
+async fn requests(scene: &Scene) -> Vec<Duration> {
+    let mut took = Vec::new();
+    for _ in 0..2 * ROUNDS {
+        let start = Instant::now();
+        scene.nginx.who().await.expect("an answer");
+        took.push(start.elapsed());
+    }
+    took
 }
 
 /// When a backend first answered. Asks without a pause: waiting in between would be measured too.
@@ -129,7 +147,7 @@ async fn out_since(scene: &Scene) -> Instant {
     }
 }
 
-/// Starts an announcer again and again, and tells how long beyond `rise × interval` the first request took.
+/// Starts an announcer again and again, and tells how long the first request took from there.
 async fn starts(scene: &Scene, rise: u32, interval: Duration) -> Vec<Duration> {
     let backend = Backend::start("started").await;
     let mut took = Vec::new();
@@ -145,17 +163,11 @@ async fn starts(scene: &Scene, rise: u32, interval: Duration) -> Vec<Duration> {
         announcer.leave().await;
         scene.routed_count(1).await;
     }
-    let allowed = interval * rise;
-    let beyond: Vec<_> = took
-        .iter()
-        .map(|took| took.saturating_sub(allowed))
-        .collect();
     println!(
         "\nannounce started → first request answered, {STARTS} starts, --rise {rise} --interval {interval:?}:"
     );
     print("from its start", &took);
-    print("beyond rise × interval", &beyond);
-    beyond
+    took
 }
 
 impl Scene {
