@@ -73,7 +73,7 @@ impl Etcd {
     }
 
     fn spawn(member: Member) -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
+        let folder = super::folder();
         let process = member.spawn(folder.path().join("data"));
         Self {
             member,

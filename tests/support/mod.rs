@@ -5,6 +5,7 @@
 
 mod backend;
 mod etcd;
+mod folder;
 mod http;
 mod load;
 mod nginx;
@@ -19,6 +20,7 @@ mod until;
 
 pub(crate) use backend::Backend;
 pub(crate) use etcd::{Etcd, Kv};
+pub(crate) use folder::folder;
 pub(crate) use http::{Answer, request};
 pub(crate) use load::{Load, Report};
 pub(crate) use nginx::{Nginx, Server, Settings, WORKERS};

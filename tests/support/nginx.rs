@@ -90,7 +90,7 @@ impl Nginx {
     fn spawn(settings: Settings) -> Self {
         let local = || SocketAddr::from(([127, 0, 0, 1], ports::free_port()));
         let (traffic, api) = (local(), local());
-        let folder = TempDir::new().expect("a temporary folder");
+        let folder = super::folder();
         let config = settings.render(folder.path(), traffic, api);
         fs::write(folder.path().join("nginx.conf"), config).expect("our own folder");
         let process = launch(folder.path());

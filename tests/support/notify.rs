@@ -18,7 +18,7 @@ pub(super) struct NotifySocket {
 impl NotifySocket {
     /// Binds it and collects what arrives, until dropped.
     pub(super) fn open() -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
+        let folder = super::folder();
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).expect("a socket in our own folder");
         let messages = Arc::<Mutex<Vec<String>>>::default();
