@@ -37,6 +37,7 @@ have etcd || need 'etcd, which keeps the records' etcd-server
 have etcdctl || need 'etcdctl, to look into it' etcd-client
 have nginx || need 'nginx, which takes the requests' nginx
 have nginx && have_lua || need "nginx's lua module, whose upstreams change without a reload" libnginx-mod-http-lua
+have openssl || need 'openssl, to make certificates for the tests' openssl
 have curl || need 'curl, to ask nginx and the backends' curl ca-certificates
 
 if [ ${#packages[@]} -gt 0 ]; then

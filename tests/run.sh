@@ -9,5 +9,5 @@ tests/install.sh
 PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
 
 # Most tests wait for a lease or a probe rather than for a core.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 4))}
 exec cargo test --locked "$@"

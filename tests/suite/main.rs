@@ -22,6 +22,7 @@ mod ownership;
 mod push;
 mod rig;
 mod rolling;
+mod security;
 mod steady;
 mod story;
 mod usage;

@@ -4,12 +4,13 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, GetOptions, KeyValue, PutOptions};
 use tempfile::TempDir;
 
-use super::{PATIENCE, Process, Signal, ports, request, until};
+use super::{PATIENCE, Pki, Process, Signal, ports, request, until};
 
 /// How often other ports are tried when somebody takes ours first.
 const ATTEMPTS: usize = 5;
@@ -23,6 +24,7 @@ pub(crate) struct Etcd {
     member: Member,
     process: Process,
     folder: TempDir,
+    has_users: bool,
 }
 
 /// What a server needs to know to be started again as the same one.
@@ -31,9 +33,22 @@ struct Member {
     name: String,
     client: SocketAddr,
     peer: SocketAddr,
+    /// Plain HTTP for health and metrics, whatever clients need.
+    metrics: SocketAddr,
     /// `NAME=URL,…` of all members, this one too.
     cluster: String,
+    /// Clients and server show each other certificates.
+    pki: Option<Arc<Pki>>,
 }
+
+/// The user who may do everything, once authentication is on.
+const ROOT: &str = "root";
+
+/// That user's password.
+pub(crate) const PASSWORD: &str = "correct-horse";
+
+/// How long a token lasts that a client gets for its password, in seconds.
+pub(crate) const TOKEN_TTL: u64 = 2;
 
 /// A key with everything that tells whether somebody touched it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,19 +63,25 @@ pub(crate) struct Kv {
 impl Etcd {
     /// Starts an empty one.
     pub(crate) async fn start() -> Self {
-        let [etcd] = Self::start_members().await;
+        let [etcd] = Self::start_members(None).await;
+        etcd
+    }
+
+    /// Starts an empty one that shows a certificate and wants to see one.
+    pub(crate) async fn start_with_tls(pki: &Arc<Pki>) -> Self {
+        let [etcd] = Self::start_members(Some(pki)).await;
         etcd
     }
 
     /// Starts three empty members of one cluster.
     pub(crate) async fn cluster() -> [Self; 3] {
-        Self::start_members().await
+        Self::start_members(None).await
     }
 
-    async fn start_members<const N: usize>() -> [Self; N] {
+    async fn start_members<const N: usize>(pki: Option<&Arc<Pki>>) -> [Self; N] {
         let mut said = String::new();
         'attempts: for _ in 0..ATTEMPTS {
-            let mut members = plan().map(Self::spawn);
+            let mut members = plan(pki).map(Self::spawn);
             for member in &mut members {
                 if let Err(instead) = member.becomes_healthy().await {
                     said = instead;
@@ -79,6 +100,7 @@ impl Etcd {
             member,
             process,
             folder,
+            has_users: false,
         }
     }
 
@@ -97,7 +119,7 @@ impl Etcd {
                 if !process.owns_port(member.client.port()) {
                     return Err("it does not listen".to_owned());
                 }
-                let answer = request(member.client, "GET", "/health", "").await?;
+                let answer = request(member.metrics, "GET", "/health", "").await?;
                 if answer.status == 200 && answer.json()["health"] == "true" {
                     Ok(Ok(()))
                 } else {
@@ -110,7 +132,10 @@ impl Etcd {
 
     /// For `--endpoints`.
     pub(crate) fn endpoint(&self) -> String {
-        self.member.client.to_string()
+        match self.member.pki {
+            Some(_) => format!("https://{}", self.member.client),
+            None => self.member.client.to_string(),
+        }
     }
 
     /// Where clients connect.
@@ -158,12 +183,28 @@ impl Etcd {
 
     /// A new connection to this server.
     pub(crate) async fn client(&self) -> Client {
-        let options = ConnectOptions::new()
+        let mut options = ConnectOptions::new()
             .with_connect_timeout(CALL_TIMEOUT)
             .with_timeout(CALL_TIMEOUT);
+        if self.has_users {
+            options = options.with_user(ROOT, PASSWORD);
+        }
+        if let Some(pki) = &self.member.pki {
+            options = options.with_tls(pki.client_options());
+        }
         Client::connect([self.endpoint()], Some(options))
             .await
             .expect("etcd accepts connections")
+    }
+
+    /// From now on clients must say who they are: `root` with [`PASSWORD`].
+    pub(crate) async fn require_users(&mut self) {
+        let mut client = self.client().await;
+        client.user_add(ROOT, PASSWORD, None).await.expect("a user");
+        let granted = client.user_grant_role(ROOT, ROOT).await;
+        granted.expect("the built-in role");
+        client.auth_enable().await.expect("there is a root user");
+        self.has_users = true;
     }
 
     /// Writes a key and gives the revision of that.
@@ -245,7 +286,7 @@ impl Etcd {
     /// How many raft proposals this server has seen committed.
     pub(crate) async fn proposals_committed(&self) -> u64 {
         const NAME: &str = "etcd_server_proposals_committed_total ";
-        let answer = request(self.address(), "GET", "/metrics", "").await;
+        let answer = request(self.member.metrics, "GET", "/metrics", "").await;
         let answer = answer.expect("etcd tells its metrics");
         let line = answer.body.lines().find_map(|line| line.strip_prefix(NAME));
         let value: f64 = line.expect("it counts them").parse().expect("a number");
@@ -257,6 +298,7 @@ impl Etcd {
 impl Member {
     fn spawn(&self, data: PathBuf) -> Process {
         let (client, peer) = (self.client, self.peer);
+        let scheme = if self.pki.is_some() { "https" } else { "http" };
         let mut command = Command::new("etcd");
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("ETCD_")) {
@@ -267,20 +309,29 @@ impl Member {
             .args(["--name", &self.name])
             .arg("--data-dir")
             .arg(data)
-            .args(["--listen-client-urls", &format!("http://{client}")])
-            .args(["--advertise-client-urls", &format!("http://{client}")])
+            .args(["--listen-client-urls", &format!("{scheme}://{client}")])
+            .args(["--advertise-client-urls", &format!("{scheme}://{client}")])
             .args(["--listen-peer-urls", &format!("http://{peer}")])
             .args(["--initial-advertise-peer-urls", &format!("http://{peer}")])
             .args(["--initial-cluster", &self.cluster])
+            .args(["--listen-metrics-urls", &format!("http://{}", self.metrics)])
+            .args(["--auth-token-ttl", &TOKEN_TTL.to_string()])
+            .args(["--bcrypt-cost", "4"])
             .args(["--logger", "zap"])
             .args(["--log-outputs", "stderr"])
             .args(["--log-level", "warn"]);
+        if let Some(pki) = &self.pki {
+            let (cert, key) = pki.pair("server");
+            command.args(["--client-cert-auth", "--trusted-ca-file"]);
+            command.arg(pki.ca()).arg("--cert-file").arg(cert);
+            command.arg("--key-file").arg(key);
+        }
         Process::start(format!("etcd {}", self.name), &mut command)
     }
 }
 
 /// Names and free ports for members that know of each other.
-fn plan<const N: usize>() -> [Member; N] {
+fn plan<const N: usize>(pki: Option<&Arc<Pki>>) -> [Member; N] {
     let local = || SocketAddr::from(([127, 0, 0, 1], ports::free_port()));
     let mut number = 0;
     let mut members = [(); N].map(|()| {
@@ -289,6 +340,8 @@ fn plan<const N: usize>() -> [Member; N] {
             name: format!("m{number}"),
             client: local(),
             peer: local(),
+            metrics: local(),
+            pki: pki.cloned(),
             cluster: String::new(),
         }
     });

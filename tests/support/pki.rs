@@ -1,0 +1,92 @@
+//! Certificates for one test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use etcd_client::{Certificate, Identity, TlsOptions};
+use tempfile::TempDir;
+
+/// An authority, and certificates of it for `server` and `client`, all good for 127.0.0.1.
+#[derive(Debug)]
+pub(crate) struct Pki {
+    folder: TempDir,
+}
+
+impl Pki {
+    /// Makes all of it anew.
+    pub(crate) fn new() -> Self {
+        let pki = Self {
+            folder: super::folder(),
+        };
+        pki.openssl(
+            "req -x509 -days 2 -subj /CN=test-authority -keyout ca.key -out ca.pem",
+            NEW_KEY,
+        );
+        for name in ["server", "client"] {
+            let request = format!(
+                "req -subj /CN={name} -addext subjectAltName=IP:127.0.0.1 -keyout {name}.key -out {name}.csr"
+            );
+            pki.openssl(&request, NEW_KEY);
+            let sign = format!(
+                "x509 -req -days 2 -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem"
+            );
+            pki.openssl(&sign, "-copy_extensions copyall");
+        }
+        pki
+    }
+
+    /// File with the authority's certificate.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.file("ca.pem")
+    }
+
+    /// Files with a certificate and its key.
+    pub(crate) fn pair(&self, name: &str) -> (PathBuf, PathBuf) {
+        (
+            self.file(&format!("{name}.pem")),
+            self.file(&format!("{name}.key")),
+        )
+    }
+
+    /// Flags of sidekick that name all three.
+    pub(crate) fn flags(&self) -> [String; 6] {
+        let (cert, key) = self.pair("client");
+        let text = |path: &Path| path.display().to_string();
+        let flag = |name: &str| name.to_owned();
+        [
+            flag("--cacert"),
+            text(&self.ca()),
+            flag("--cert"),
+            text(&cert),
+            flag("--key"),
+            text(&key),
+        ]
+    }
+
+    /// For the tests' own connections.
+    pub(super) fn client_options(&self) -> TlsOptions {
+        let read = |path| std::fs::read(path).expect("our own file");
+        let (cert, key) = self.pair("client");
+        TlsOptions::new()
+            .ca_certificate(Certificate::from_pem(read(self.ca())))
+            .identity(Identity::from_pem(read(cert), read(key)))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn openssl(&self, arguments: &str, more: &str) {
+        let output = Command::new("openssl")
+            .args(arguments.split_whitespace())
+            .args(more.split_whitespace())
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap_or_else(|error| panic!("cannot start openssl: {error}"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "openssl {arguments}: {said}");
+    }
+}
+
+/// Arguments for a new unencrypted key.
+const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
