@@ -143,6 +143,8 @@ fn first_line(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -182,6 +184,17 @@ mod tests {
         );
         for junk in [&b""[..], b"{}", b"[]", b"\xff\xfe", b"{\"error\":1}"] {
             assert_eq!(Fault::read(junk).code, "");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_place_of_an_answer_is_shown_short_and_printable(body: Vec<u8>, text: String) {
+            let json = serde_json::json!({"error": {"text": text, "code": text}}).to_string();
+            for fault in [Fault::read(&body), Fault::read(json.as_bytes()), Fault::read(text.as_bytes())] {
+                let shown = fault.code + &fault.text;
+                prop_assert!(shown.len() < 300 && shown.bytes().all(|byte| (0x20..=0x7e).contains(&byte)));
+            }
         }
     }
 
