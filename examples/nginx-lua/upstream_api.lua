@@ -961,23 +961,22 @@ local function parse_line(line)
     return record
 end
 
--- The lines that end in a newline. Not a pattern: on the padding behind the last one it would try, at every place,
--- to reach a newline that does not come.
-local function each_line(text)
-    local from = 1
+-- The lines of a text, without what comes behind the last one. (A pattern would go through the padding again and
+-- again in search of a line's end.)
+local function lines_of(text)
+    local at = 1
     return function()
-        local stop = find(text, "\n", from, true)
-        if not stop then
-            return nil
+        local stop = find(text, "\n", at, true)
+        if stop then
+            local line = sub(text, at, stop - 1)
+            at = stop + 1
+            return line
         end
-        local line = sub(text, from, stop - 1)
-        from = stop + 1
-        return line
     end
 end
 
 local function parse_config(name, text)
-    local lines = each_line(text)
+    local lines = lines_of(text)
     local before, now = known_lines[name] or {}, {}
     local config = { records = {}, zombies = {} }
     for number in gmatch(lines(), "%d+") do
@@ -1203,7 +1202,7 @@ end
 
 local function new_pending()
     return {
-        requests = 0, sent = 0, received = 0, fails = 0, unavail = 0, downtime = 0,
+        requests = 0, sent = 0, received = 0, fails = 0, unavail = 0,
         ["1xx"] = 0, ["2xx"] = 0, ["3xx"] = 0, ["4xx"] = 0, ["5xx"] = 0,
         headers = 0, header_time = 0, response_time = 0,
     }
@@ -1292,6 +1291,17 @@ local function current_version(view)
     return dict:get(view.version_key) or 0
 end
 
+-- What was collected before the statistics were reset must not be added to the new ones.
+local function drop_reset_statistics(view)
+    local epoch = dict:get("e/" .. view.name) or 0
+    if view.epoch and view.epoch ~= epoch then
+        for _, peer in ipairs(view.all) do
+            peer.pending, peer.codes, peer.selected = new_pending(), {}, nil
+        end
+    end
+    view.epoch = epoch
+end
+
 -- Brings the view up to date. The version is read first: a change that comes between is seen the next time.
 local function refresh(view)
     local version = current_version(view)
@@ -1299,7 +1309,7 @@ local function refresh(view)
         return
     end
     view.version = version
-    view.epoch = view.epoch or dict:get("e/" .. view.name) or 0
+    drop_reset_statistics(view)
     local config = load_config(view.name)
     if config then
         adopt(view, config)
@@ -1361,15 +1371,7 @@ local function add_statistics(peer)
 end
 
 local function flush_peer(peer)
-    local view = peer.view
-    local epoch = dict:get("e/" .. view.name) or 0
-    if view.epoch ~= epoch then
-        -- The statistics were reset: what was collected before that must not come back.
-        view.epoch = epoch
-        for _, other in pairs(view.peers) do
-            other.pending, other.codes = new_pending(), {}
-        end
-    elseif view.peers[peer.id] == peer then
+    if peer.view.peers[peer.id] == peer then
         add_statistics(peer)
     end
     peer.pending, peer.codes, peer.selected, peer.dirty = new_pending(), {}, nil, false
@@ -1463,9 +1465,10 @@ local function report_recovery(peer)
     else
         dict:delete(peer.unavail_key)
     end
-    local since = dict:get(peer.stats_key .. "downstart") or now
-    peer.pending.downtime = peer.pending.downtime + max(0, now - since) * 1000
-    mark_dirty(peer)
+    local since = dict:get(peer.stats_key .. "downstart")
+    if since and now > since then
+        add_up(peer.stats_key .. "downtime", (now - since) * 1000)
+    end
     announce(peer.view)
 end
 
@@ -1631,7 +1634,7 @@ local LONGEST_PAUSE = 60 -- sweeps
 local sweep_is_due = false
 local sweep_number = 0
 local sweeps_to_skip, last_pause = 0, 0
-local log_was_called, subrequest_was_seen = false, false
+local log_was_called, subrequest_was_seen, stale_ticket_was_seen = false, false, false
 
 local function request_address()
     return tonumber(ffi_cast("intptr_t", get_request()))
@@ -1710,15 +1713,17 @@ sweep = function(worker_is_leaving)
     sweep_is_due = false
     sweep_number = sweep_number + 1
     local held = total_held()
-    if held == 0 or worker_is_leaving then
-        return
-    end
-    local counts = find_leftovers(held)
+    local counts = held > 0 and not worker_is_leaving and find_leftovers(held)
     if counts then
         drop_leftovers(counts)
+    end
+    if counts or stale_ticket_was_seen then
+        stale_ticket_was_seen = false
         report_missing_log()
     end
-    schedule_sweep()
+    if held > 0 then
+        schedule_sweep()
+    end
 end
 
 local function new_ticket(address)
@@ -1776,7 +1781,11 @@ local function take_ticket()
         return ticket
     end
     local again = new_ticket(address)
-    again.earlier = ticket.earlier
+    if ngx.req.is_internal() then
+        again.earlier = ticket.earlier
+    else
+        stale_ticket_was_seen = true -- another request's, at an address that is used again
+    end
     return again
 end
 
@@ -1954,14 +1963,14 @@ local function only(wanted, full)
     return limited
 end
 
-local function state_of(name, record, single, now)
+-- Like nginx, a server whose fail_timeout is over counts as up again, though nobody has tried it yet.
+local function state_of(record, unavailable_until, now)
     if record.down then
         return "down"
     elseif record.drain then
         return "draining"
     end
-    local mark = record.max_fails > 0 and not single and dict:get("u/" .. name .. "/" .. record.id)
-    return mark and mark > now and "unavail" or "up"
+    return unavailable_until > now and "unavail" or "up"
 end
 
 -- A reader of one server's statistics; absent ones are 0.
@@ -2010,9 +2019,10 @@ local function show_times(shown, statistic)
     end
 end
 
-local function show_downtime(shown, statistic, state, now)
+-- The downtime runs until a request has shown that the server works again.
+local function show_downtime(shown, statistic, has_failed, now)
     local downtime, downstart = statistic("downtime"), statistic("downstart")
-    if state == "unavail" and downstart > 0 then
+    if has_failed and downstart > 0 then
         downtime = downtime + max(0, now - downstart) * 1000
     end
     put(shown, "downtime", floor(downtime))
@@ -2023,14 +2033,14 @@ end
 
 local function show_peer(name, record, single, workers, version)
     local statistic, now = statistics_of(name, record.id), ngx.now()
-    local state = state_of(name, record, single, now)
+    local mark = not single and record.max_fails > 0 and dict:get("u/" .. name .. "/" .. record.id) or 0
     local shown = object()
     put(shown, "id", record.id)
     put(shown, "server", record.server)
     put(shown, "name", record.server)
     put(shown, "backup", record.backup)
     put(shown, "weight", record.weight)
-    put(shown, "state", state)
+    put(shown, "state", state_of(record, mark, now))
     put(shown, "active", count_active(workers, name, record.id))
     if record.max_conns > 0 then
         put(shown, "max_conns", record.max_conns)
@@ -2043,7 +2053,7 @@ local function show_peer(name, record, single, workers, version)
     put(shown, "fails", statistic("fails"))
     put(shown, "unavail", statistic("unavail"))
     put(shown, "health_checks", put(put(put(object(), "checks", 0), "fails", 0), "unhealthy", 0))
-    show_downtime(shown, statistic, state, now)
+    show_downtime(shown, statistic, mark > 0, now)
     local selected = statistic("selected")
     if selected > 0 then
         put(shown, "selected", iso_time(selected))
@@ -2101,6 +2111,7 @@ local function delete_statistics(name, id)
         dict:delete(stats_key .. field)
     end
     dict:delete(stats_key .. "selected")
+    dict:delete(stats_key .. "downtime")
     for i = 1, MAX_CODES do
         local code = dict:get(stats_key .. "c" .. i)
         if not code then
@@ -2226,10 +2237,11 @@ local function remove_server(name, id)
     return result, problem
 end
 
+-- Workers drop what they have collected when they see the new version, so it comes before the deletion.
 local function reset_statistics(name)
-    local config = load_config(name)
-    -- First the new epoch, so that no worker adds what it collected before.
     add_up("e/" .. name, 1)
+    add_up("v/" .. name, 1)
+    local config = load_config(name)
     for _, record in ipairs(config and config.records or {}) do
         delete_statistics(name, record.id)
     end

@@ -52,6 +52,11 @@ impl Backend {
     /// The same program again on the same address, as after a deployment.
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
+        self.resume().await;
+    }
+
+    /// Started again on the same address after `stop` or `kill`.
+    pub(crate) async fn resume(&mut self) {
         self.process = spawn(&self.name, self.address, self.delay)
             .await
             .unwrap_or_else(|| panic!("{} was taken meanwhile", self.address));

@@ -26,6 +26,7 @@ pub(crate) use http::{Answer, request};
 pub(crate) use load::{Load, Report};
 pub(crate) use nginx::{Nginx, Server, Settings, WORKERS};
 pub(crate) use pki::Pki;
+pub(crate) use ports::free_port;
 pub(crate) use process::{Ended, Process, send};
 pub(crate) use proxy::{Link, Proxy};
 pub(crate) use rustix::process::Signal;

@@ -16,6 +16,9 @@ const ATTEMPTS: usize = 5;
 /// More than one, because a state that only one worker knows is the mistake to find.
 pub(crate) const WORKERS: usize = 2;
 
+/// Ends the counts of a request.
+const LOG: &str = r#"log_by_lua_block { require("upstream_api").log() }"#;
+
 /// A running nginx. `/` and `/NAME` on its traffic port lead to the first upstream and to the one of that name.
 #[derive(Debug)]
 pub(crate) struct Nginx {
@@ -31,6 +34,13 @@ pub(crate) struct Nginx {
 pub(crate) struct Settings {
     upstreams: Vec<String>,
     state: bool,
+    workers: usize,
+    dict: &'static str,
+    declared: Option<String>,
+    http: String,
+    locations: String,
+    serve: &'static str,
+    log: bool,
 }
 
 /// A server of an upstream, as the API tells it.
@@ -50,6 +60,13 @@ impl Default for Settings {
         Self {
             upstreams: vec!["website".to_owned()],
             state: false,
+            workers: WORKERS,
+            dict: "2m",
+            declared: None,
+            http: String::new(),
+            locations: String::new(),
+            serve: "",
+            log: true,
         }
     }
 }
@@ -65,6 +82,54 @@ impl Settings {
     pub(crate) fn state(mut self) -> Self {
         self.state = true;
         self
+    }
+
+    /// As many worker processes.
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// The size of the shared dictionary, as nginx writes sizes.
+    pub(crate) fn dict(mut self, size: &'static str) -> Self {
+        self.dict = size;
+        self
+    }
+
+    /// The value of `upstreams` in `setup{}`, in Lua, when the plain names will not do.
+    pub(crate) fn declared(mut self, lua: impl Into<String>) -> Self {
+        self.declared = Some(lua.into());
+        self
+    }
+
+    /// More directives for `http{}`.
+    pub(crate) fn http(mut self, directives: impl Into<String>) -> Self {
+        self.http = directives.into();
+        self
+    }
+
+    /// More directives for the server that takes the traffic.
+    pub(crate) fn locations(mut self, directives: impl Into<String>) -> Self {
+        self.locations = directives.into();
+        self
+    }
+
+    /// The argument of `serve()`, in Lua.
+    pub(crate) fn serve(mut self, lua: &'static str) -> Self {
+        self.serve = lua;
+        self
+    }
+
+    /// As of somebody who forgot `log_by_lua_block`.
+    pub(crate) fn without_log(mut self) -> Self {
+        self.log = false;
+        self
+    }
+
+    /// What nginx says instead of starting.
+    pub(crate) async fn refused(self) -> String {
+        let mut nginx = Nginx::spawn(self);
+        nginx.process.end(PATIENCE).await.output
     }
 
     /// Starts nginx with these settings.
@@ -212,11 +277,12 @@ impl Nginx {
 
     /// Reads the configuration again, and waits until only new workers answer.
     pub(crate) async fn reload(&self) {
+        let expected = self.settings.workers;
         let (old, generation) = (self.workers(), self.generation().await);
         self.process.signal(Signal::HUP);
         until(PATIENCE, "new workers", async || {
             let workers = self.workers();
-            let changed = workers.len() == WORKERS && !workers.iter().any(|pid| old.contains(pid));
+            let changed = workers.len() == expected && !workers.iter().any(|pid| old.contains(pid));
             changed && self.generation().await > generation
         })
         .await;
@@ -255,6 +321,18 @@ impl Nginx {
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
+
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Other settings, in use from the next reload or start on.
+    pub(crate) fn configure(&mut self, settings: Settings) {
+        let config = settings.render(self.folder.path(), self.traffic, self.api);
+        fs::write(self.folder.path().join("nginx.conf"), config).expect("our own folder");
+        self.settings = settings;
+    }
 }
 
 impl Drop for Nginx {
@@ -267,6 +345,10 @@ impl Settings {
     fn render(&self, folder: &Path, traffic: SocketAddr, api: SocketAddr) -> String {
         let names = self.upstreams.iter().map(|name| format!("\"{name}\", "));
         let names: String = names.collect();
+        let declared = self
+            .declared
+            .clone()
+            .unwrap_or_else(|| format!("{{ {names} }}"));
         let state = if self.state {
             format!("state = \"{}/servers.json\",", folder.display())
         } else {
@@ -280,7 +362,7 @@ impl Settings {
 {user}
 {load_modules}
 daemon off;
-worker_processes {WORKERS};
+worker_processes {workers};
 pid {folder}/nginx.pid;
 error_log stderr notice;
 events {{ worker_connections 1024; }}
@@ -293,11 +375,12 @@ http {{
     scgi_temp_path {folder}/scgi;
 
     lua_package_path "{modules}/?.lua;;";
-    lua_shared_dict upstreams 2m;
+    lua_shared_dict upstreams {dict};
     init_by_lua_block {{
-        require("upstream_api").setup {{ dict = "upstreams", {state} upstreams = {{ {names} }} }}
+        require("upstream_api").setup {{ dict = "upstreams", {state} upstreams = {declared} }}
     }}
-    log_by_lua_block {{ require("upstream_api").log() }}
+    {log}
+{http}
 {upstreams}
     server {{
         listen {traffic};
@@ -306,10 +389,11 @@ http {{
         proxy_connect_timeout 2s;
         location / {{ proxy_pass http://{first}; }}
 {locations}
+{more_locations}
     }}
     server {{
         listen {api};
-        location /api {{ content_by_lua_block {{ require("upstream_api").serve() }} }}
+        location /api {{ content_by_lua_block {{ require("upstream_api").serve({serve}) }} }}
     }}
 }}
 "#,
@@ -317,6 +401,12 @@ http {{
             load_modules = load_modules(),
             folder = folder.display(),
             first = self.upstreams[0],
+            workers = self.workers,
+            dict = self.dict,
+            http = self.http,
+            more_locations = self.locations,
+            serve = self.serve,
+            log = if self.log { LOG } else { "" },
         )
     }
 }
