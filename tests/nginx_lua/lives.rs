@@ -369,7 +369,7 @@ async fn nothing_in_the_place_of_the_state_file_can_stop_nginx_from_starting() {
         &|file| symlink("/dev/zero", file).unwrap(),
         &|file| {
             fs::write(file, "{}").unwrap();
-            fs::set_permissions(file, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(file, fs::Permissions::from_mode(0o0)).unwrap();
         },
     ];
     for put in place {
