@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::gate::{Gate, Health};
-use crate::notify;
+use crate::notify::{self, Watchdog};
 use crate::phase::{OnFailure, Phase, Wish};
 use crate::probe::{self, Probe, Verdict};
 use crate::record::{Format, InstanceId, MetaPrefix, Nonce, Prefix, PusherId, Record, State};
@@ -124,6 +124,8 @@ struct Agent {
     /// The pushers that leaving still waits for.
     waiting_for: Vec<PusherId>,
     readiness: Readiness,
+    watchdog: Option<Watchdog>,
+    pulse: watch::Receiver<()>,
 }
 
 /// How far the start has come.
@@ -143,6 +145,7 @@ enum Event {
     Verdict(Verdict),
     Tenure,
     Routed,
+    Pulse,
 }
 
 impl Agent {
@@ -154,6 +157,7 @@ impl Agent {
         let holder = lease::hold(cluster.clone(), key, nonce, settings.ttl);
         Self {
             tenure: holder.tenure(),
+            pulse: holder.pulse(),
             holder,
             gate: Gate::new(settings.rise, settings.fall),
             phase: Phase::Starting,
@@ -161,15 +165,21 @@ impl Agent {
             pushers: pushers::Watch::new(cluster, settings.meta.clone()),
             waiting_for: Vec::new(),
             readiness: Readiness::Unconfirmed,
+            watchdog: Watchdog::of_unit(),
             settings,
         }
     }
 
     async fn run(mut self, mut stop: Stop) -> Outcome {
         let mut verdicts = self.start_probing();
+        self.check_watchdog();
         loop {
             match self.next_event(&mut stop, &mut verdicts).await {
                 Event::Leave => return self.leave(stop).await,
+                Event::Pulse => {
+                    self.renewed();
+                    continue;
+                }
                 Event::Verdict(verdict) => self.judge(verdict),
                 Event::Routed => self.tell_ready(),
                 Event::Tenure => {
@@ -208,6 +218,7 @@ impl Agent {
             _ => (false, 0),
         };
         let service = &self.settings.id.service;
+        let watched = self.watchdog.is_some();
         let by_all = |applied: &Applied| *applied == Applied::ByAll;
         tokio::select! {
             biased;
@@ -215,10 +226,27 @@ impl Agent {
             Ok(()) = self.tenure.changed() => Event::Tenure,
             Some(verdict) = verdicts.recv() => Event::Verdict(verdict),
             () = self.pushers.until(service, confirmed, by_all), if waiting => Event::Routed,
+            Ok(()) = self.pulse.changed(), if watched => Event::Pulse,
+        }
+    }
+
+    /// A watchdog that wants feeding more often than the agent does anything would kill a healthy agent.
+    fn check_watchdog(&self) {
+        let heartbeat = self.settings.ttl / 3;
+        let slowest = (self.settings.pace.interval + self.settings.pace.timeout).max(heartbeat);
+        if let Some(watchdog) = &self.watchdog
+            && watchdog.limit() < 2 * slowest
+        {
+            warn!(
+                "WatchdogSec={} is too short for this probe and TTL: make it {} or more, or systemd kills a healthy agent",
+                humantime::format_duration(watchdog.limit()),
+                humantime::format_duration(2 * slowest),
+            );
         }
     }
 
     fn judge(&mut self, verdict: Verdict) {
+        self.note_progress();
         let changed = self.gate.observe(verdict.is_ok());
         self.reason = verdict.err().map(|failure| failure.to_string());
         match (changed, &self.reason) {
@@ -235,6 +263,28 @@ impl Agent {
         }
         if let Some(health) = changed {
             self.enter(self.phase.after(health));
+        }
+    }
+
+    /// Without probes there is no verdict to wait for.
+    fn renewed(&mut self) {
+        let unprobed = self.settings.probes.is_empty();
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.renewed();
+            if unprobed {
+                watchdog.probed();
+            }
+        }
+    }
+
+    /// A verdict is progress; so is a lease task that rightly has nothing to keep.
+    fn note_progress(&mut self) {
+        let idle = matches!(*self.tenure.borrow(), Tenure::Absent);
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.probed();
+            if idle {
+                watchdog.renewed();
+            }
         }
     }
 

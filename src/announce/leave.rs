@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
-use super::{Agent, Outcome, deposed};
+use super::{Agent, Outcome, Settings, deposed};
 use crate::notify;
 use crate::phase::{Phase, Wish};
 use crate::record::State;
@@ -29,6 +29,12 @@ impl Agent {
     /// answer to the deletion.
     pub(super) async fn leave(mut self, mut stop: Stop) -> Outcome {
         notify::stopping();
+        let Settings {
+            drain_timeout,
+            linger,
+            ..
+        } = self.settings;
+        notify::extend_timeout(drain_timeout + linger + 2 * CALL_TIMEOUT);
         let announced = self.is_announced();
         let goodbye = self.value(State::Draining);
         let can_drain = goodbye != self.value(State::Up);

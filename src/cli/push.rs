@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::{Exit, Mistakes, etcd};
-use crate::push::{self, Difference, Outcome, Route, RouteResult, Settings, Target};
+use crate::push::{self, Outcome, Route, RouteResult, Settings, Target};
 use crate::reconcile::Pacing;
 use crate::record::PusherId;
 use crate::registry::client::Cluster;
@@ -186,34 +186,42 @@ impl Args {
 /// Says what would be changed.
 async fn dry_run(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Exit> {
     let results = push::compare(settings, cluster).await?;
-    let mut exit = Exit::Done;
-    let mut out = std::io::stdout().lock();
-    for RouteResult {
-        target,
-        route,
-        result,
-    } in results
-    {
-        let place = format!("{target} {}", route.upstream);
-        match result {
-            Ok(difference) if Difference::is_none(&difference) => {
-                writeln!(out, "{place}: equal to the records")?;
-            }
-            Ok(difference) => {
-                exit = exit.max(Exit::Different);
-                for line in difference.to_string().lines() {
-                    writeln!(out, "{place}: {line}")?;
-                }
-            }
-            Err(error) => exit = exit.max(unreachable(&place, &error)),
+    report(results, |difference, say| {
+        if difference.is_none() {
+            say("equal to the records")?;
+            return Ok(Exit::Done);
         }
-    }
-    Ok(exit)
+        let lines = difference.to_string();
+        lines.lines().try_for_each(say)?;
+        Ok(Exit::Different)
+    })
 }
 
 /// Makes every upstream equal, and says so.
 async fn once(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Exit> {
     let results = push::once(settings, cluster).await?;
+    report(results, |outcome, say| {
+        let done = outcome.progress == Progress::Converged;
+        say(match done {
+            true => "equal to the records",
+            false => "still draining",
+        })?;
+        for (step, reason) in &outcome.refused {
+            say(&format!("cannot {step}: {reason}"))?;
+        }
+        let equal = done && outcome.refused.is_empty();
+        Ok(if equal { Exit::Done } else { Exit::No })
+    })
+}
+
+/// Says a line, under the name of its upstream.
+type Say<'a> = &'a mut dyn FnMut(&str) -> std::io::Result<()>;
+
+/// Says what became of every upstream; the gravest exit code counts.
+fn report<T>(
+    results: Vec<RouteResult<T>>,
+    each: impl Fn(&T, Say<'_>) -> std::io::Result<Exit>,
+) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     let mut out = std::io::stdout().lock();
     for RouteResult {
@@ -223,24 +231,11 @@ async fn once(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Exit> {
     } in results
     {
         let place = format!("{target} {}", route.upstream);
-        match result {
-            Ok(outcome) => {
-                let done = outcome.progress == Progress::Converged;
-                let said = if done {
-                    "equal to the records"
-                } else {
-                    "still draining"
-                };
-                writeln!(out, "{place}: {said}")?;
-                for (step, reason) in &outcome.refused {
-                    writeln!(out, "{place}: cannot {step}: {reason}")?;
-                }
-                if !done || !outcome.refused.is_empty() {
-                    exit = exit.max(Exit::No);
-                }
-            }
-            Err(error) => exit = exit.max(unreachable(&place, &error)),
-        }
+        let mut say = |line: &str| writeln!(out, "{place}: {line}");
+        exit = exit.max(match result {
+            Ok(found) => each(&found, &mut say)?,
+            Err(error) => unreachable(&place, &error),
+        });
     }
     Ok(exit)
 }

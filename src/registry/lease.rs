@@ -76,6 +76,7 @@ impl Tenure {
 pub struct Holder {
     intent: watch::Sender<Intent>,
     tenure: watch::Receiver<Tenure>,
+    pulse: watch::Receiver<()>,
     task: JoinHandle<()>,
 }
 
@@ -89,12 +90,14 @@ pub struct Holder {
 pub fn hold(cluster: Cluster, key: String, nonce: Nonce, ttl: Duration) -> Holder {
     let (intent, intents) = watch::channel(Intent::Absent { goodbye: None });
     let (tenures, tenure) = watch::channel(Tenure::Absent);
+    let (beats, pulse) = watch::channel(());
     let tenant = Tenant {
         cluster,
         key: key.into_bytes(),
         ttl,
         intents,
         tenures,
+        beats,
         claim: Claim::new(nonce),
         lease: None,
         seen: Seen::Unknown,
@@ -103,6 +106,7 @@ pub fn hold(cluster: Cluster, key: String, nonce: Nonce, ttl: Duration) -> Holde
     Holder {
         intent,
         tenure,
+        pulse,
         task: tokio::spawn(tenant.run()),
     }
 }
@@ -121,6 +125,12 @@ impl Holder {
     #[must_use]
     pub fn tenure(&self) -> watch::Receiver<Tenure> {
         self.tenure.clone()
+    }
+
+    /// Changes whenever the lease was renewed or an attempt to keep the key has ended: the task lives.
+    #[must_use]
+    pub fn pulse(&self) -> watch::Receiver<()> {
+        self.pulse.clone()
     }
 
     /// Waits until etcd confirms `value`, and gives the revision; `None` when deposed.
@@ -180,6 +190,7 @@ struct Tenant {
     ttl: Duration,
     intents: watch::Receiver<Intent>,
     tenures: watch::Sender<Tenure>,
+    beats: watch::Sender<()>,
     claim: Claim,
     lease: Option<Lease>,
     seen: Seen,
@@ -216,6 +227,7 @@ impl Tenant {
                 Ok(ended) => return ended,
                 Err(error) => error,
             };
+            self.beats.send_replace(());
             self.seen = Seen::Unknown;
             if !self.failing {
                 // It worked until now.
@@ -280,6 +292,7 @@ impl Tenant {
             tokio::select! {
                 until = keepalive.next() => {
                     let until = until?;
+                    self.beats.send_replace(());
                     if let Some(lease) = &mut self.lease {
                         lease.until = until;
                     }

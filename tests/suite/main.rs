@@ -25,4 +25,5 @@ mod rolling;
 mod security;
 mod steady;
 mod story;
+mod systemd;
 mod usage;

@@ -1,0 +1,80 @@
+//! What the service manager is told.
+
+use std::time::Duration;
+
+use crate::support::{Backend, PATIENCE, Scene, TTL, until};
+
+/// Longer than the announcers of these tests take between two signs of progress.
+const WATCHDOG_USEC: &str = "20000000";
+
+#[tokio::test]
+async fn the_watchdog_is_fed_while_the_backend_is_probed_and_the_lease_renewed() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let announcer = scene
+        .announce(&backend)
+        .env("WATCHDOG_USEC", WATCHDOG_USEC)
+        .start();
+    announcer.ready().await;
+    announcer.notified("WATCHDOG=1").await;
+    // An outage of etcd is no reason to restart the announcer: it goes on trying, and that is progress.
+    scene.etcd.freeze();
+    let before = fed(&announcer.notifications());
+    until(
+        PATIENCE * 2,
+        "the watchdog to be fed during an outage",
+        async || fed(&announcer.notifications()) > before + 1,
+    )
+    .await;
+    scene.etcd.thaw();
+}
+
+#[tokio::test]
+async fn a_watchdog_shorter_than_the_probe_and_the_lease_allow_is_named_at_the_start() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let announcer = scene
+        .announce(&backend)
+        .env("WATCHDOG_USEC", "1000000")
+        .start();
+    announcer
+        .process()
+        .line("WatchdogSec=1s is too short")
+        .await;
+}
+
+#[tokio::test]
+async fn without_a_watchdog_nothing_is_fed() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let announcer = scene.announced(&backend).await;
+    // The passing of time is the thing under test: probes and renewals happen, the watchdog hears nothing.
+    tokio::time::sleep(Duration::from_secs(TTL)).await;
+    assert_eq!(fed(&announcer.notifications()), 0);
+}
+
+#[tokio::test]
+async fn stopping_asks_for_the_time_that_draining_may_take() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let command = scene.announce(&backend);
+    let mut announcer = command
+        .args(["--drain-timeout", "30s", "--linger", "1s"])
+        .start();
+    announcer.ready().await;
+    announcer.leave().await;
+    let said = announcer.notifications();
+    let asked = said
+        .iter()
+        .find_map(|line| line.strip_prefix("EXTEND_TIMEOUT_USEC="));
+    let micros: u64 = asked.expect("it asks for time").parse().expect("a number");
+    assert!(micros >= 31_000_000, "{micros}");
+    assert!(said.iter().any(|line| line == "STOPPING=1"), "{said:?}");
+}
+
+fn fed(notifications: &[String]) -> usize {
+    notifications
+        .iter()
+        .filter(|line| *line == "WATCHDOG=1")
+        .count()
+}
