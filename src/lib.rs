@@ -28,6 +28,7 @@ pub mod announce;
 pub mod backoff;
 pub mod cli;
 pub mod desired;
+pub mod docker;
 pub mod gate;
 mod http;
 pub mod notify;

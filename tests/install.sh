@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing for building, testing and showing sidekick, after saying which and what
 # for. Does nothing, and needs no network, where all of them are there.
+#
+# With the argument `quickstart`, only what the quickstart needs.
 set -euo pipefail
 
 fail() {
@@ -37,14 +39,20 @@ have etcd || need 'etcd, which keeps the records' etcd-server
 have etcdctl || need 'etcdctl, to look into it' etcd-client
 have nginx || need 'nginx, which takes the requests' nginx
 have nginx && have_lua || need "nginx's lua module, whose upstreams change without a reload" libnginx-mod-http-lua
-have openssl || need 'openssl, to make certificates for the tests' openssl
+if [ "${1:-}" != quickstart ]; then
+    have openssl || need 'openssl, to make certificates for the tests' openssl
+    have dockerd || need 'docker, whose containers are announced' docker.io
+    have iptables || need 'iptables, which docker looks for and podman uses' iptables
+    have podman || need 'podman, the same by another daemon' podman
+    [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || need 'a static busybox, the one program in the containers' busybox-static
+fi
 have curl || need 'curl, to ask nginx and the backends' curl ca-certificates
 
 if [ ${#packages[@]} -gt 0 ]; then
     echo 'Missing here:'
     printf '  - %s\n' "${reasons[@]}"
     echo "Installing the packages: ${packages[*]}"
-    echo '(Debian may start nginx and etcd as services when it installs them. Neither is used here.)'
+    echo '(Debian may start nginx, etcd and docker as services when it installs them. None of these is used here.)'
     have apt-get || fail "there is no apt-get on this machine: install these, or what they are called here: ${packages[*]}"
     as_root=()
     if [ "$(id -u)" -ne 0 ]; then

@@ -175,7 +175,7 @@ enough() { [ "$(answers)" -ge "$1" ]; }
 
 # ---- preparations ----
 
-tests/install.sh
+tests/install.sh quickstart
 PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
 echo 'Building sidekick and the example backend; the first time takes a few minutes.'
 cargo build --locked --bin sidekick --example backend

@@ -4,6 +4,7 @@
 //! process id when dropped. While a test fails, each process prints what it had said.
 
 mod backend;
+pub(crate) mod docker;
 mod etcd;
 mod folder;
 mod http;

@@ -39,6 +39,17 @@ pub(crate) fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// Process ids of all that have this text in their command line.
+pub(crate) fn all_with(text: &str) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(text)
+    })
+    .collect()
+}
+
 /// How many threads it has.
 pub(crate) fn threads(pid: u32) -> usize {
     tasks(pid).len()

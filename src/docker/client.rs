@@ -1,0 +1,264 @@
+//! Asks a daemon. Every call ends within [`CALL_TIMEOUT`], whatever the daemon does.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
+
+use bollard::Docker;
+use bollard::errors::Error as Cause;
+use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder, InspectContainerOptions};
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::container::{Container, ContainerName, Incomplete};
+use super::daemon::Daemon;
+use super::event::{self, Event};
+use super::transport;
+use crate::printable::printable;
+
+/// How long one call may take, the whole answer included.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much of a daemon's own words is shown.
+const WORDS_SHOWN: usize = 300;
+
+/// Why a daemon could not tell what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such container.
+    #[error("{daemon} knows no container {name}")]
+    NoSuchContainer {
+        /// Who was asked.
+        daemon: Daemon,
+        /// For what.
+        name: ContainerName,
+    },
+    /// The daemon cannot be reached, or ended the connection.
+    #[error("{daemon}: {reason}")]
+    Failed {
+        /// Who was asked.
+        daemon: Daemon,
+        /// Why, in words.
+        reason: String,
+    },
+    /// It did not answer in time.
+    #[error(
+        "{daemon}: no whole answer within {}",
+        humantime::format_duration(CALL_TIMEOUT)
+    )]
+    Silent {
+        /// Who was asked.
+        daemon: Daemon,
+    },
+    /// It answered something else than a daemon does.
+    #[error("{daemon}: {source}")]
+    Incomplete {
+        /// Who was asked.
+        daemon: Daemon,
+        /// What is missing.
+        source: Incomplete,
+    },
+}
+
+/// A daemon whose version of the API is known. Cheap to clone; opens a connection for each call.
+#[derive(Clone)]
+pub struct Client {
+    daemon: Daemon,
+    docker: Docker,
+    /// Told whenever a stream of events has begun.
+    listening: Arc<Notify>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("daemon", &self.daemon)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Reaches the daemon and agrees on a version of the API.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon cannot be reached or does not answer.
+    pub async fn connect(daemon: Daemon) -> Result<Self, Error> {
+        let listening = Arc::new(Notify::new());
+        let docker = docker(&daemon, &listening).map_err(|cause| failed(&daemon, &cause))?;
+        let docker = within(&daemon, docker.negotiate_version()).await?;
+        Ok(Self {
+            daemon,
+            docker,
+            listening,
+        })
+    }
+
+    /// What the container is now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchContainer`], or that the daemon could not tell.
+    pub async fn inspect(&self, name: &ContainerName) -> Result<Container, Error> {
+        let daemon = self.daemon.clone();
+        let asked = self
+            .docker
+            .inspect_container(name.as_str(), None::<InspectContainerOptions>);
+        let answer = match timeout(CALL_TIMEOUT, asked).await {
+            Err(_) => return Err(Error::Silent { daemon }),
+            Ok(Err(cause)) if is_not_found(&cause) => {
+                let name = name.clone();
+                return Err(Error::NoSuchContainer { daemon, name });
+            }
+            Ok(Err(cause)) => return Err(failed(&daemon, &cause)),
+            Ok(Ok(answer)) => answer,
+        };
+        let mut container = Container::from_inspect(answer)
+            .map_err(|source| Error::Incomplete { daemon, source })?;
+        if container.image_is_an_id() {
+            container.image_names = self.image_names(&container.image_id).await?;
+        }
+        Ok(container)
+    }
+
+    /// The names of an image, none when nobody calls it anything any more.
+    async fn image_names(&self, id: &str) -> Result<Vec<String>, Error> {
+        let asked = async {
+            match self.docker.inspect_image(id).await {
+                Err(cause) if is_not_found(&cause) => Ok(None),
+                answer => answer.map(Some),
+            }
+        };
+        let image = within(&self.daemon, asked).await?;
+        Ok(image.and_then(|image| image.repo_tags).unwrap_or_default())
+    }
+
+    /// Tells what happens to containers that are called like one of `names`, by name or id, from now on, or from `since`
+    /// (nanoseconds since 1970 by the daemon's clock) on. The stream asks the daemon when it is first polled.
+    pub(super) fn events(
+        &self,
+        names: &[&str],
+        since: Option<i64>,
+    ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
+        let daemon = self.daemon.clone();
+        let messages = self.docker.events(Some(wanted(names, since)));
+        messages.filter_map(move |message| {
+            let event = match message {
+                Ok(message) => event::read(message).map(Ok),
+                Err(cause) => Some(Err(failed(&daemon, &cause))),
+            };
+            std::future::ready(event)
+        })
+    }
+
+    /// Waits until the daemon has begun to tell events: nothing is missed from here on. Cancel safe.
+    pub(super) async fn listening(&self) {
+        self.listening.notified().await;
+    }
+}
+
+fn docker(daemon: &Daemon, listening: &Arc<Notify>) -> Result<Docker, Cause> {
+    let (daemon, listening) = (daemon.clone(), listening.clone());
+    let send = move |request: bollard::BollardRequest| {
+        let (daemon, listening) = (daemon.clone(), listening.clone());
+        async move {
+            let is_events = request.uri().path().ends_with("/events");
+            let response = transport::send(daemon, request).await?;
+            if is_events && response.status().is_success() {
+                listening.notify_one();
+            }
+            Ok(response)
+        }
+    };
+    let seconds = CALL_TIMEOUT.as_secs();
+    // The address only completes the URI: `send` knows the way.
+    Docker::connect_with_custom_transport(
+        send,
+        Some("http://localhost"),
+        seconds,
+        bollard::API_DEFAULT_VERSION,
+    )
+}
+
+fn wanted(names: &[&str], since: Option<i64>) -> EventsOptions {
+    let filters: HashMap<&str, Vec<&str>> = [
+        ("type", vec!["container"]),
+        ("container", names.to_vec()),
+        ("event", event::ACTIONS.to_vec()),
+    ]
+    .into();
+    let options = EventsOptionsBuilder::default().filters(&filters);
+    let options = match since {
+        Some(at) => options.since(&event::since(at)),
+        None => options,
+    };
+    options.build()
+}
+
+/// A call that is over in time.
+async fn within<T>(
+    daemon: &Daemon,
+    call: impl Future<Output = Result<T, Cause>>,
+) -> Result<T, Error> {
+    match timeout(CALL_TIMEOUT, call).await {
+        Ok(answer) => answer.map_err(|cause| failed(daemon, &cause)),
+        Err(_) => Err(Error::Silent {
+            daemon: daemon.clone(),
+        }),
+    }
+}
+
+fn is_not_found(cause: &Cause) -> bool {
+    matches!(
+        cause,
+        Cause::DockerResponseServerError {
+            status_code: 404,
+            ..
+        }
+    )
+}
+
+fn failed(daemon: &Daemon, cause: &Cause) -> Error {
+    let reason = match cause {
+        Cause::IOError { err } => explain(err),
+        Cause::RequestTimeoutError => {
+            let daemon = daemon.clone();
+            return Error::Silent { daemon };
+        }
+        Cause::DockerResponseServerError {
+            status_code,
+            message,
+        } => format!("it answers {status_code}: {message}"),
+        Cause::JsonDataError { message, .. } => format!("its answer cannot be read: {message}"),
+        other => chain(other),
+    };
+    Error::Failed {
+        daemon: daemon.clone(),
+        reason: printable(reason.trim(), WORDS_SHOWN),
+    }
+}
+
+/// What went wrong and what to do about it.
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such socket: is the daemon running?".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            format!("{error}: run as root, or as a member of the group that owns the socket")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// An error with its causes: the outermost alone often says only that something failed.
+fn chain(error: &Cause) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

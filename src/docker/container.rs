@@ -1,0 +1,374 @@
+//! What an inspect answer says of a container, as far as it matters here. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use std::{fmt, str::FromStr};
+
+use bollard::models::{
+    ContainerConfig, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
+    EndpointSettings, Health as HealthAnswer, HealthStatusEnum, PortMap,
+};
+use jiff::Timestamp;
+
+use super::port::ContainerPort;
+use super::signal;
+use crate::printable::short;
+
+/// How long a daemon waits between a container's stop signal and SIGKILL when nobody says otherwise.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What an inspect answer lacks that every container has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer has no {0}")]
+pub struct Incomplete(&'static str);
+
+/// Why a text names no container.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{0}\" is no name or id of a container: letters, digits and _.- are allowed, the first a letter or digit"
+)]
+pub struct NameError(String);
+
+/// A name or an id, whole or its beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ContainerName(Box<str>);
+
+impl ContainerName {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ContainerName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        // Daemons themselves show names with a slash in front.
+        let name = text.strip_prefix('/').unwrap_or(text);
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        let first = name.bytes().next();
+        if first.is_some_and(|byte| byte.is_ascii_alphanumeric()) && name.bytes().all(allowed) {
+            Ok(Self(name.into()))
+        } else {
+            Err(NameError(short(text)))
+        }
+    }
+}
+
+impl fmt::Display for ContainerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A container. Texts in it are foreign, but for `id`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Container {
+    /// The whole id.
+    pub id: Box<str>,
+    /// The name, without the slash in front.
+    pub name: String,
+    /// The image as the container was made from it: `shop/web:1.2`, or an id.
+    pub image: String,
+    /// The image's id, `sha256:…`.
+    pub image_id: String,
+    /// The image's names, asked for where `image` is an id.
+    pub image_names: Vec<String>,
+    /// Labels, those of the image too.
+    pub labels: BTreeMap<String, String>,
+    /// Environment, that of the image too.
+    pub env: BTreeMap<String, String>,
+    /// What it does.
+    pub status: Status,
+    /// What its own health check says, where it has one.
+    pub health: Option<Health>,
+    /// When it was last started.
+    pub started_at: Option<Timestamp>,
+    /// Whose network it uses.
+    pub network_mode: NetworkMode,
+    /// Its addresses in each network, IPv4 first; none while it does not run.
+    pub networks: BTreeMap<String, Vec<IpAddr>>,
+    /// Where the host passes connections on to its ports, in the daemon's order.
+    pub published: BTreeMap<ContainerPort, Vec<SocketAddr>>,
+    /// Ports that it or its image declares.
+    pub exposed: BTreeSet<ContainerPort>,
+    /// The number of the signal that asks it to stop.
+    pub stop_signal: u8,
+    /// How long it is then given before it is killed, unless whoever stops it says otherwise.
+    pub stop_timeout: Duration,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It was made and never started.
+    Created,
+    /// It runs.
+    Running,
+    /// It is frozen.
+    Paused,
+    /// It was asked to stop and runs yet. Only Podman tells.
+    Stopping,
+    /// It has ended and the daemon will start it again.
+    Restarting {
+        /// How it ended.
+        code: i64,
+    },
+    /// It is being removed.
+    Removing,
+    /// It has ended.
+    Exited {
+        /// How.
+        code: i64,
+        /// The kernel killed it for its use of memory.
+        out_of_memory: bool,
+    },
+    /// It has ended and could not be cleaned up.
+    Dead,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Created => f.write_str("never started"),
+            Self::Running => f.write_str("running"),
+            Self::Paused => f.write_str("paused"),
+            Self::Stopping => f.write_str("stopping"),
+            Self::Restarting { code } => write!(f, "exited with {code} and is being restarted"),
+            Self::Removing => f.write_str("being removed"),
+            Self::Exited {
+                out_of_memory: true,
+                ..
+            } => f.write_str("killed because it was out of memory"),
+            Self::Exited { code, .. } => write!(f, "exited with {code}"),
+            Self::Dead => f.write_str("dead"),
+        }
+    }
+}
+
+/// What a container's own health check says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing yet.
+    Starting,
+    /// It works.
+    Healthy,
+    /// It does not.
+    Unhealthy {
+        /// What the check printed last, one printable line.
+        output: String,
+    },
+}
+
+/// Whose network a container uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkMode {
+    /// Networks of its own.
+    Own,
+    /// The host's.
+    Host,
+    /// That of another container, named by its id.
+    Container(String),
+    /// None.
+    None,
+}
+
+impl Container {
+    /// Reads an inspect answer, of Docker or of Podman.
+    ///
+    /// # Errors
+    ///
+    /// [`Incomplete`] when it is the answer of neither.
+    pub fn from_inspect(answer: ContainerInspectResponse) -> Result<Self, Incomplete> {
+        let state = answer.state.ok_or(Incomplete("State"))?;
+        let config = answer.config.unwrap_or_default();
+        let name = answer.name.unwrap_or_default();
+        let network_mode = answer.host_config.and_then(|host| host.network_mode);
+        let settings = answer.network_settings.unwrap_or_default();
+        let id = answer.id.filter(|id| !id.is_empty());
+        Ok(Self {
+            id: id.ok_or(Incomplete("Id"))?.into(),
+            name: name.trim_start_matches('/').to_owned(),
+            image: config.image.clone().unwrap_or_default(),
+            image_id: answer.image.unwrap_or_default(),
+            image_names: Vec::new(),
+            labels: config
+                .labels
+                .clone()
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
+            env: env(&config),
+            status: status(&state),
+            health: state.health.as_ref().and_then(health),
+            started_at: started_at(&state),
+            network_mode: network_mode.as_deref().map_or(NetworkMode::Own, mode),
+            networks: networks(settings.networks.unwrap_or_default()),
+            published: published(settings.ports.unwrap_or_default()),
+            exposed: exposed(&config),
+            stop_signal: stop_signal(&config),
+            stop_timeout: stop_timeout(&config),
+        })
+    }
+
+    /// The id as people see it.
+    #[must_use]
+    pub fn short_id(&self) -> &str {
+        self.id.get(..12).unwrap_or(&self.id)
+    }
+
+    /// Whether `image` is an id and not a name.
+    #[must_use]
+    pub fn image_is_an_id(&self) -> bool {
+        let id = self.image_id.trim_start_matches("sha256:");
+        let image = self.image.trim_start_matches("sha256:");
+        image.is_empty() || (image.len() >= 4 && id.starts_with(image))
+    }
+
+    /// Whether this is one and the same run of one and the same container.
+    #[must_use]
+    pub fn same_run(&self, other: &Self) -> bool {
+        self.id == other.id && self.started_at == other.started_at
+    }
+}
+
+/// Podman has fewer fields than Docker, and neither fills all of them in every state.
+fn status(state: &ContainerState) -> Status {
+    use ContainerStateStatusEnum as Word;
+    let flag = |flag: Option<bool>| flag.unwrap_or(false);
+    let code = state.exit_code.unwrap_or_default();
+    let out_of_memory = flag(state.oom_killed);
+    match state.status {
+        Some(Word::CREATED) => Status::Created,
+        Some(Word::RUNNING) => Status::Running,
+        Some(Word::PAUSED) => Status::Paused,
+        Some(Word::STOPPING) => Status::Stopping,
+        Some(Word::RESTARTING) => Status::Restarting { code },
+        Some(Word::REMOVING) => Status::Removing,
+        Some(Word::DEAD) => Status::Dead,
+        Some(Word::EXITED) => Status::Exited {
+            code,
+            out_of_memory,
+        },
+        // A container that restarts or is paused counts as running for the flags.
+        None | Some(Word::EMPTY) => match state {
+            _ if flag(state.restarting) => Status::Restarting { code },
+            _ if flag(state.paused) => Status::Paused,
+            _ if flag(state.running) => Status::Running,
+            _ if flag(state.dead) => Status::Dead,
+            _ => Status::Exited {
+                code,
+                out_of_memory,
+            },
+        },
+    }
+}
+
+/// Podman has an empty status where there is no check.
+fn health(answer: &HealthAnswer) -> Option<Health> {
+    let last = || {
+        let log = answer.log.as_ref()?.last()?;
+        log.output.as_deref().map(|text| short(text.trim()))
+    };
+    match answer.status? {
+        HealthStatusEnum::EMPTY | HealthStatusEnum::NONE => None,
+        HealthStatusEnum::STARTING => Some(Health::Starting),
+        HealthStatusEnum::HEALTHY => Some(Health::Healthy),
+        HealthStatusEnum::UNHEALTHY => Some(Health::Unhealthy {
+            output: last().unwrap_or_default(),
+        }),
+    }
+}
+
+/// `None` for the year 1, which means never.
+fn started_at(state: &ContainerState) -> Option<Timestamp> {
+    let time: Timestamp = state.started_at.as_deref()?.parse().ok()?;
+    (time > Timestamp::UNIX_EPOCH).then_some(time)
+}
+
+fn env(config: &ContainerConfig) -> BTreeMap<String, String> {
+    let pairs = config.env.iter().flatten();
+    let pairs = pairs.filter_map(|pair| pair.split_once('='));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn mode(text: &str) -> NetworkMode {
+    match text {
+        "host" => NetworkMode::Host,
+        "none" => NetworkMode::None,
+        _ => match text.strip_prefix("container:") {
+            Some(id) => NetworkMode::Container(id.to_owned()),
+            None => NetworkMode::Own,
+        },
+    }
+}
+
+/// Those without an address too: they are choices that cannot be taken just now.
+fn networks(
+    networks: impl IntoIterator<Item = (String, EndpointSettings)>,
+) -> BTreeMap<String, Vec<IpAddr>> {
+    let addresses = |settings: EndpointSettings| {
+        let texts = [settings.ip_address, settings.global_ipv6_address];
+        let texts = texts.into_iter().flatten();
+        texts.filter_map(|text| text.parse().ok()).collect()
+    };
+    networks
+        .into_iter()
+        .map(|(name, settings)| (name, addresses(settings)))
+        .collect()
+}
+
+fn published(ports: PortMap) -> BTreeMap<ContainerPort, Vec<SocketAddr>> {
+    let mut published = BTreeMap::new();
+    for (port, bindings) in ports {
+        let Ok(port) = port.parse::<ContainerPort>() else {
+            continue;
+        };
+        let bindings = bindings.unwrap_or_default();
+        let places = bindings.into_iter().filter_map(|binding| {
+            let ip = binding.host_ip.unwrap_or_default();
+            place(&ip, &binding.host_port?)
+        });
+        let places: Vec<_> = places.collect();
+        if !places.is_empty() {
+            published.insert(port, places);
+        }
+    }
+    published
+}
+
+/// Podman leaves the address of a port empty that is published on all of them.
+fn place(ip: &str, port: &str) -> Option<SocketAddr> {
+    let ip = match ip {
+        "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        _ => ip.parse().ok()?,
+    };
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    Some(SocketAddr::new(ip, port))
+}
+
+fn exposed(config: &ContainerConfig) -> BTreeSet<ContainerPort> {
+    let ports = config.exposed_ports.iter().flatten();
+    ports.filter_map(|port| port.parse().ok()).collect()
+}
+
+fn stop_signal(config: &ContainerConfig) -> u8 {
+    let given = config.stop_signal.as_deref().and_then(signal::number);
+    given.unwrap_or(signal::TERM)
+}
+
+/// Podman writes 0 where none was given.
+fn stop_timeout(config: &ContainerConfig) -> Duration {
+    let given = config.stop_timeout.filter(|seconds| *seconds > 0);
+    let given = given.and_then(|seconds| seconds.try_into().ok());
+    given.map_or(STOP_TIMEOUT, Duration::from_secs)
+}
+
+#[cfg(test)]
+#[path = "container_tests.rs"]
+mod tests;

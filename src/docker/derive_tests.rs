@@ -1,0 +1,498 @@
+//! Against containers of real daemons, on a host at 192.168.1.102.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::*;
+use crate::docker::container::Status;
+use crate::docker::fixtures::{KINDS, read};
+use crate::docker::host_address::Known;
+
+fn host() -> HostAddresses {
+    HostAddresses {
+        v4: Known::DefaultRoute("192.168.1.102".parse().unwrap()),
+        v6: Known::DefaultRoute("2001:db8::102".parse().unwrap()),
+    }
+}
+
+fn of(wanted: &Wanted, container: &Container) -> Result<Derived, String> {
+    derive(wanted, container, &host()).map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        problems.join("; ")
+    })
+}
+
+fn plain(container: &Container) -> Derived {
+    of(&Wanted::default(), container).unwrap()
+}
+
+fn refusal(wanted: &Wanted, container: &Container) -> String {
+    of(wanted, container).unwrap_err()
+}
+
+fn on_port(port: &str) -> Wanted {
+    let mut wanted = Wanted::default();
+    wanted.reach.container_port = Some(port.parse().unwrap());
+    wanted
+}
+
+fn on_network(network: &str) -> Wanted {
+    let mut wanted = Wanted::default();
+    wanted.reach.network = Some(network.to_owned());
+    wanted
+}
+
+fn because<'a>(derived: &'a Derived, part: &str) -> &'a str {
+    let found = derived.reasons.iter().find(|reason| reason.part == part);
+    &found
+        .unwrap_or_else(|| panic!("{part}: {derived:?}"))
+        .because
+}
+
+fn pairs(meta: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
+    meta.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect()
+}
+
+#[test]
+fn a_container_says_everything_by_itself() {
+    for kind in KINDS {
+        let container = read(kind, "published");
+        let published = container.published.values().next().unwrap()[0].port();
+        let derived = plain(&container);
+        assert_eq!(derived.id.to_string(), "web/web1", "{kind}");
+        assert_eq!(
+            derived.endpoint.to_string(),
+            format!("192.168.1.102:{published}")
+        );
+        assert_eq!(derived.version, "1.2".parse().ok());
+        assert_eq!(because(&derived, "service"), "the name of its image");
+        assert_eq!(because(&derived, "instance"), "the container's name");
+        assert_eq!(because(&derived, "version"), "the image's tag");
+        assert_eq!(
+            because(&derived, "host"),
+            "published on all addresses of the host; the host's address on its default route"
+        );
+        assert_eq!(
+            because(&derived, "port"),
+            "published for the container's port 80/tcp, the only one"
+        );
+        let record = derived.record();
+        assert_eq!(
+            record.address().to_string(),
+            format!("192.168.1.102:{published}/1.2")
+        );
+    }
+}
+
+#[test]
+fn what_was_given_is_taken() {
+    let wanted = Wanted {
+        service: "website".parse().ok(),
+        instance: "nginx1".parse().ok(),
+        endpoint: "10.0.0.5:8080".parse().ok(),
+        version: "v7".parse().ok(),
+        ..Wanted::default()
+    };
+    for name in ["published", "exited", "no-network", "nginx-defaults"] {
+        let derived = of(&wanted, &read("docker", name)).unwrap();
+        assert_eq!(derived.id.to_string(), "website/nginx1");
+        assert_eq!(derived.record().address().to_string(), "10.0.0.5:8080/v7");
+        assert!(
+            derived
+                .reasons
+                .iter()
+                .all(|reason| reason.because == "given")
+        );
+    }
+}
+
+#[test]
+fn registrators_single_service_with_defaults() {
+    for kind in KINDS {
+        let derived = plain(&read(kind, "redis-defaults"));
+        assert_eq!(derived.id.to_string(), "redis/redis.0");
+        assert_eq!(derived.endpoint.to_string(), "192.168.1.102:10000");
+        assert_eq!((derived.tags.len(), derived.meta.len()), (0, 0));
+    }
+}
+
+#[test]
+fn registrators_single_service_with_metadata_in_env_or_labels() {
+    for kind in KINDS {
+        for name in ["redis-env", "redis-labels"] {
+            let derived = plain(&read(kind, name));
+            assert_eq!(derived.id.to_string(), "db/redis.0");
+            assert_eq!(derived.endpoint.to_string(), "192.168.1.102:10000");
+            assert_eq!(derived.tags, ["master", "backups"]);
+            assert_eq!(pairs(&derived.meta), [("region", "us2")]);
+        }
+    }
+}
+
+#[test]
+fn registrators_multiple_services_with_defaults() {
+    for kind in KINDS {
+        let container = read(kind, "nginx-defaults");
+        for (port, id, endpoint) in [
+            ("443", "nginx-443/nginx.0", "192.168.1.102:4443"),
+            ("80", "nginx-80/nginx.0", "192.168.1.102:8000"),
+        ] {
+            let derived = of(&on_port(port), &container).unwrap();
+            assert_eq!(derived.id.to_string(), id);
+            assert_eq!(derived.endpoint.to_string(), endpoint);
+        }
+        let refusal = refusal(&Wanted::default(), &container);
+        assert!(
+            refusal.contains("--container-port: 80/tcp (host port 8000), 443/tcp (host port 4443)"),
+            "{refusal}"
+        );
+    }
+}
+
+#[test]
+fn registrators_multiple_services_with_metadata() {
+    for kind in KINDS {
+        let container = read(kind, "nginx-env");
+        let https = of(&on_port("443"), &container).unwrap();
+        assert_eq!(https.id.to_string(), "https/https.12345");
+        assert_eq!(https.endpoint.to_string(), "192.168.1.102:4443");
+        assert_eq!(https.tags, ["www"]);
+        assert_eq!(pairs(&https.meta), [("sni", "enabled")]);
+        let http = of(&on_port("80"), &container).unwrap();
+        assert_eq!(http.id.to_string(), "http/nginx.0");
+        assert_eq!(http.endpoint.to_string(), "192.168.1.102:8000");
+        assert_eq!((http.tags, http.meta.len()), (vec!["www".to_owned()], 0));
+    }
+}
+
+#[test]
+fn a_name_for_all_ports_is_told_apart_by_the_port() {
+    let mut container = read("docker", "nginx-defaults");
+    container
+        .labels
+        .insert("SERVICE_NAME".into(), "shop".into());
+    let derived = of(&on_port("80"), &container).unwrap();
+    assert_eq!(derived.id.service.as_str(), "shop-80");
+    assert_eq!(
+        because(&derived, "service"),
+        "label SERVICE_NAME, and the port, since the container has several"
+    );
+}
+
+#[test]
+fn a_port_that_asks_to_be_ignored_is_no_choice() {
+    let mut container = read("docker", "nginx-defaults");
+    container
+        .env
+        .insert("SERVICE_443_IGNORE".into(), "true".into());
+    assert_eq!(plain(&container).endpoint.port.get(), 8000);
+    let refusal = refusal(&on_port("443"), &container);
+    assert!(
+        refusal.ends_with("can be 80/tcp (host port 8000)"),
+        "{refusal}"
+    );
+    container.env.insert("SERVICE_IGNORE".into(), "1".into());
+    let refusal = self::refusal(&on_port("80"), &container);
+    assert_eq!(
+        refusal,
+        "the container asks not to be announced (env SERVICE_IGNORE)"
+    );
+}
+
+#[test]
+fn checks_and_their_times_come_with_the_port() {
+    let mut container = read("docker", "published");
+    for (name, value) in [
+        ("SERVICE_80_CHECK_HTTP", "/health"),
+        ("SERVICE_80_CHECK_INTERVAL", "15s"),
+        ("SERVICE_CHECK_TIMEOUT", "1s"),
+        ("SERVICE_443_CHECK_TCP", "true"),
+        ("SERVICE_CHECK_TTL", "30s"),
+    ] {
+        container.env.insert(name.into(), value.into());
+    }
+    let derived = plain(&container);
+    let [
+        Check::Http {
+            path,
+            tls: false,
+            method: None,
+        },
+    ] = &derived.checks[..]
+    else {
+        panic!("{derived:?}")
+    };
+    assert_eq!(path, "/health");
+    assert_eq!(because(&derived, "check"), "env SERVICE_80_CHECK_HTTP");
+    assert_eq!(derived.interval, Some(Duration::from_secs(15)));
+    assert_eq!(derived.timeout, Some(Duration::from_secs(1)));
+    assert_eq!(
+        derived.notes,
+        ["env SERVICE_CHECK_TTL is not known here: give --probe instead"]
+    );
+}
+
+#[test]
+fn a_given_address_still_finds_its_ports_conventions() {
+    let wanted = Wanted {
+        endpoint: "10.0.0.5:4443".parse().ok(),
+        ..Wanted::default()
+    };
+    let derived = of(&wanted, &read("docker", "nginx-env")).unwrap();
+    assert_eq!(derived.id.to_string(), "https/https.12345");
+    assert_eq!(derived.endpoint.to_string(), "10.0.0.5:4443");
+}
+
+#[test]
+fn udp_is_an_instance_of_its_own_where_tcp_uses_the_same_port() {
+    for kind in KINDS {
+        let container = read(kind, "tcp-and-udp");
+        let tcp = of(&on_port("53"), &container).unwrap();
+        assert_eq!(
+            (tcp.id.to_string(), tcp.protocol),
+            ("web-53/web1".into(), Protocol::Tcp)
+        );
+        let udp = of(&on_port("53/udp"), &container).unwrap();
+        assert_eq!(
+            (udp.id.to_string(), udp.protocol),
+            ("web-53/web1:udp".into(), Protocol::Udp)
+        );
+        assert_eq!(udp.endpoint, tcp.endpoint);
+    }
+}
+
+#[test]
+fn versions_come_from_label_tag_digest_and_id_in_this_order() {
+    let version = |container: &Container| {
+        let derived = of(&given_id(), container).unwrap();
+        let because = because(&derived, "version").to_owned();
+        (derived.version.unwrap().as_str().to_owned(), because)
+    };
+    for kind in KINDS {
+        let labelled = version(&read(kind, "published-on-loopback"));
+        let expected = ("7.4.1", "label org.opencontainers.image.version");
+        assert_eq!((&*labelled.0, &*labelled.1), expected);
+        assert_eq!(version(&read(kind, "redis-defaults")).0, "latest");
+    }
+    let by_digest = version(&read("podman", "by-digest"));
+    assert_eq!(
+        (&*by_digest.0, &*by_digest.1),
+        ("34bb3a3ea1ba", "the image's digest")
+    );
+    let by_id = version(&read("docker", "by-image-id"));
+    assert_eq!((&*by_id.0, &*by_id.1), ("6cfedffff3d1", "the image's id"));
+
+    let mut odd = read("docker", "published");
+    odd.labels.insert(VERSION_LABEL.into(), "a b".into());
+    let derived = plain(&odd);
+    assert_eq!(derived.version, "1.2".parse().ok());
+    assert!(derived.notes[0].starts_with("label org.opencontainers.image.version is not used"));
+}
+
+fn given_id() -> Wanted {
+    Wanted {
+        service: "s".parse().ok(),
+        instance: "i".parse().ok(),
+        endpoint: "10.0.0.5:1".parse().ok(),
+        ..Wanted::default()
+    }
+}
+
+#[test]
+fn an_image_that_is_only_an_id_is_called_as_its_one_name_or_not_at_all() {
+    let wanted = Wanted {
+        endpoint: "10.0.0.5:80".parse().ok(),
+        ..Wanted::default()
+    };
+    let mut container = read("docker", "by-image-id");
+    assert!(refusal(&wanted, &container).contains("the image, which has no name"));
+    container.image_names = vec!["shop/web:1.2".into()];
+    let derived = of(&wanted, &container).unwrap();
+    assert_eq!(derived.id.to_string(), "web/web1");
+    assert_eq!(derived.version, "1.2".parse().ok());
+    container.image_names.push("progrium/redis:latest".into());
+    assert!(refusal(&wanted, &container).contains("several names (redis, web)"));
+    // Several tags of one name are one name, but no version.
+    container.image_names = vec!["shop/web:1.2".into(), "shop/web:latest".into()];
+    let derived = of(&wanted, &container).unwrap();
+    assert_eq!(because(&derived, "version"), "the image's id");
+}
+
+#[test]
+fn a_network_that_is_named_gives_the_containers_own_address() {
+    for kind in KINDS {
+        let container = read(kind, "two-networks");
+        let derived = of(&on_network(&format!("net2-{kind}")), &container).unwrap();
+        let own = container.networks[&format!("net2-{kind}")][0];
+        assert_eq!(derived.endpoint.to_string(), format!("{own}:80"));
+        assert_eq!(
+            because(&derived, "host"),
+            format!("its own address in network net2-{kind}")
+        );
+        let nowhere = refusal(&on_network("bridge"), &container);
+        let [one, two] = [
+            format!("net1-{kind} (10.231.21."),
+            format!("net2-{kind} (10.231.22."),
+        ];
+        assert!(
+            nowhere.contains(&one) && nowhere.contains(&two),
+            "{nowhere}"
+        );
+        let unnamed = refusal(&Wanted::default(), &container);
+        assert!(unnamed.contains("--network: net1-"), "{unnamed}");
+    }
+}
+
+#[test]
+fn on_a_network_the_port_is_the_containers_own() {
+    let container = read("docker", "nginx-defaults");
+    let mut wanted = on_network("net1-docker");
+    assert!(refusal(&wanted, &container).ends_with("80/tcp, 443/tcp"));
+    wanted.reach.container_port = "443".parse().ok();
+    let derived = of(&wanted, &container).unwrap();
+    assert_eq!(derived.endpoint.to_string(), "10.231.21.2:443");
+    // A port that nobody declared may be served all the same.
+    wanted.reach.container_port = "9000".parse().ok();
+    assert_eq!(of(&wanted, &container).unwrap().endpoint.port.get(), 9000);
+}
+
+#[test]
+fn ipv6_is_announced_where_it_is_all_there_is() {
+    let mut container = read("docker", "ipv6");
+    let name = "net2-docker";
+    container.networks.get_mut(name).unwrap().remove(0);
+    let derived = of(&on_network(name), &container).unwrap();
+    assert_eq!(derived.endpoint.to_string(), "[fd31:22::2]:80");
+
+    let port = "80".parse().unwrap();
+    container
+        .published
+        .insert(port, vec!["[::]:18765".parse().unwrap()]);
+    let derived = plain(&container);
+    assert_eq!(derived.endpoint.to_string(), "[2001:db8::102]:18765");
+}
+
+#[test]
+fn on_the_hosts_network_it_is_the_hosts_address_and_the_declared_port() {
+    let derived = plain(&read("docker", "host-network"));
+    assert_eq!(derived.endpoint.to_string(), "192.168.1.102:8080");
+    assert!(because(&derived, "host").starts_with("the container uses the host's network"));
+    // Podman does not tell what a container on the host's network exposes.
+    let podman = read("podman", "host-network");
+    assert!(refusal(&Wanted::default(), &podman).contains("--container-port"));
+    assert_eq!(
+        of(&on_port("8080"), &podman).unwrap().endpoint.port.get(),
+        8080
+    );
+    assert!(refusal(&on_network("net1"), &podman).contains("--network can be host"));
+}
+
+#[test]
+fn where_nobody_can_reach_it_that_is_said() {
+    for kind in KINDS {
+        let refusal = |name: &str| self::refusal(&Wanted::default(), &read(kind, name));
+        assert!(refusal("no-network").contains("has no network"));
+        assert!(refusal("shared-network").contains("uses the network of container"));
+        let unpublished = refusal("nothing-published");
+        assert!(
+            unpublished.contains(&format!("--network: net1-{kind} (10.231.")),
+            "{unpublished}"
+        );
+        let none = self::refusal(&on_port("81"), &read(kind, "published"));
+        assert!(
+            none.contains("does not publish port 81") && none.contains("80/tcp"),
+            "{none}"
+        );
+    }
+    // Podman keeps the ports of a container that has ended, and they stay its own.
+    let exited = refusal(&Wanted::default(), &read("docker", "exited"));
+    assert!(
+        exited.contains("the container is exited with 3"),
+        "{exited}"
+    );
+    let created = refusal(&on_network("net1-docker"), &read("docker", "created"));
+    assert!(created.contains("never started"), "{created}");
+}
+
+#[test]
+fn a_port_published_on_one_address_is_announced_there() {
+    for kind in KINDS {
+        let derived = plain(&read(kind, "published-on-loopback"));
+        // Whether that is allowed is decided elsewhere.
+        assert_eq!(derived.endpoint.to_string(), "127.0.0.1:18765");
+    }
+    let at = |places: &[&str]| -> Container {
+        let places: Vec<SocketAddr> = places.iter().map(|text| text.parse().unwrap()).collect();
+        let mut container = read("docker", "published");
+        container.published = [("80".parse().unwrap(), places)].into();
+        container
+    };
+    let beside_loopback = at(&["127.0.0.1:80", "10.0.0.5:80"]);
+    assert_eq!(plain(&beside_loopback).endpoint.to_string(), "10.0.0.5:80");
+    let several = at(&["10.0.0.5:80", "10.9.0.5:8080"]);
+    let refusal = refusal(&Wanted::default(), &several);
+    assert!(
+        refusal.ends_with("--host: 10.0.0.5:80, 10.9.0.5:8080"),
+        "{refusal}"
+    );
+    let mut wanted = Wanted::default();
+    wanted.reach.host = "10.9.0.5".parse().ok();
+    assert_eq!(
+        of(&wanted, &several).unwrap().endpoint.to_string(),
+        "10.9.0.5:8080"
+    );
+}
+
+#[test]
+fn the_hosts_address_is_a_choice_where_no_route_decides() {
+    let container = read("docker", "published");
+    let ask = |host: &[&str], wanted: &Wanted| {
+        let addresses = host.iter().map(|text| text.parse::<IpAddr>().unwrap());
+        let v4 = match host {
+            [] => Known::Nothing,
+            _ => Known::Candidates(addresses.collect()),
+        };
+        let v6 = Known::Nothing;
+        derive(wanted, &container, &HostAddresses { v4, v6 })
+            .map(|derived| derived.endpoint.host.to_string())
+            .map_err(|problems| problems[0].to_string())
+    };
+    assert_eq!(ask(&["10.0.0.5"], &Wanted::default()).unwrap(), "10.0.0.5");
+    let several = ask(&["10.0.0.5", "172.17.0.1"], &Wanted::default()).unwrap_err();
+    assert!(
+        several.ends_with("--host: 10.0.0.5, 172.17.0.1"),
+        "{several}"
+    );
+    let none = ask(&[], &Wanted::default()).unwrap_err();
+    assert!(none.contains("--host"), "{none}");
+    let mut named = Wanted::default();
+    named.reach.host = "web.example".parse().ok();
+    assert_eq!(ask(&[], &named).unwrap(), "web.example");
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let mut container = read("docker", "no-network");
+    container.labels.insert("SERVICE_NAME".into(), "a/b".into());
+    container.labels.insert("SERVICE_ID".into(), "a b".into());
+    container
+        .labels
+        .insert("SERVICE_CHECK_INTERVAL".into(), "0s".into());
+    let refusal = refusal(&Wanted::default(), &container);
+    for part in [
+        "no network",
+        "label SERVICE_NAME",
+        "label SERVICE_ID",
+        "SERVICE_CHECK_INTERVAL",
+    ] {
+        assert!(refusal.contains(part), "{part}: {refusal}");
+    }
+}
+
+#[test]
+fn a_container_that_does_not_run_is_refused_as_such_on_every_way() {
+    let mut container = read("docker", "paused");
+    assert!(of(&Wanted::default(), &container).is_ok());
+    container.status = Status::Dead;
+    container.published.clear();
+    assert!(refusal(&Wanted::default(), &container).contains("the container is dead"));
+}

@@ -1,0 +1,135 @@
+//! What a daemon tells of containers while it happens. Pure.
+
+use bollard::models::EventMessage;
+
+use super::signal;
+
+/// The actions asked for, in the words of Docker and of Podman. Health checks cause three further events a run;
+/// nobody is to be woken by those.
+pub(super) const ACTIONS: [&str; 15] = [
+    "start",
+    "restart",
+    "die",
+    "died",
+    "kill",
+    "stop",
+    "oom",
+    "pause",
+    "unpause",
+    "rename",
+    "update",
+    "destroy",
+    "remove",
+    "health_status",
+    "create",
+];
+
+/// An event of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Event {
+    /// What happened.
+    pub(super) action: Action,
+    /// To which container, by its whole id.
+    pub(super) id: String,
+    /// When, in nanoseconds since 1970 by the daemon's clock.
+    pub(super) at: i64,
+}
+
+/// What happened, as far as it tells more than "look".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// The container's process has ended.
+    Died {
+        /// How.
+        code: i64,
+    },
+    /// A signal was sent to it.
+    Signalled {
+        /// Which; Podman does not tell.
+        number: Option<u8>,
+    },
+    /// Something that an inspect answer tells better.
+    Other,
+}
+
+/// `None` for what is no event of a container.
+pub(super) fn read(message: EventMessage) -> Option<Event> {
+    let actor = message.actor?;
+    let attributes = actor.attributes.unwrap_or_default();
+    let attribute = |name: &str| attributes.get(name).map(String::as_str);
+    let action = match message.action?.as_str() {
+        "die" | "died" => {
+            let code = attribute("exitCode").or_else(|| attribute("containerExitCode"));
+            let code = code.and_then(|code| code.parse().ok());
+            // An unknown code is left to the inspect answer.
+            code.map_or(Action::Other, |code| Action::Died { code })
+        }
+        "kill" => Action::Signalled {
+            number: attribute("signal").and_then(signal::number),
+        },
+        _ => Action::Other,
+    };
+    let seconds = || message.time?.checked_mul(1_000_000_000);
+    Some(Event {
+        action,
+        id: actor.id?,
+        at: message.time_nano.or_else(seconds).unwrap_or_default(),
+    })
+}
+
+/// The notation in which a daemon is asked for events from a time on.
+pub(super) fn since(at: i64) -> String {
+    let (seconds, nanoseconds) = (at / 1_000_000_000, at % 1_000_000_000);
+    format!("{seconds}.{nanoseconds:09}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Option<Event> {
+        read(serde_json::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn dockers_and_podmans_words_are_read_alike() {
+        let docker = r#"{"status":"die","id":"ab","Type":"container","Action":"die","Actor":{"ID":"ab",
+            "Attributes":{"exitCode":"137","name":"web1"}},"scope":"local","time":17,"timeNano":17000000005}"#;
+        let podman = r#"{"Type":"container","Action":"died","Actor":{"ID":"ab","Attributes":{"containerExitCode":"137"}},
+            "scope":"local","time":17,"timeNano":17000000005}"#;
+        let expected = Event {
+            action: Action::Died { code: 137 },
+            id: "ab".to_owned(),
+            at: 17_000_000_005,
+        };
+        assert_eq!(of(docker).unwrap(), expected);
+        assert_eq!(of(podman).unwrap(), expected);
+        assert_eq!(since(expected.at), "17.000000005");
+    }
+
+    #[test]
+    fn a_signal_is_told_where_the_daemon_tells_it() {
+        let event = |attributes: &str| {
+            let text = format!(
+                r#"{{"Action":"kill","Actor":{{"ID":"ab","Attributes":{attributes}}},"time":1}}"#
+            );
+            of(&text).unwrap()
+        };
+        let signalled = |number| Action::Signalled { number };
+        assert_eq!(event(r#"{"signal":"15"}"#).action, signalled(Some(15)));
+        assert_eq!(event(r#"{"signal":"SIGHUP"}"#).action, signalled(Some(1)));
+        assert_eq!(event("{}").action, signalled(None));
+        assert_eq!(event("{}").at, 1_000_000_000);
+    }
+
+    #[test]
+    fn what_is_not_about_a_container_or_tells_nothing_more_is_only_a_reason_to_look() {
+        assert_eq!(of("{}"), None);
+        assert_eq!(of(r#"{"Action":"die"}"#), None);
+        let nameless = of(r#"{"Action":"die","Actor":{"ID":"ab"},"time":9223372036854775807}"#);
+        let nameless = nameless.unwrap();
+        assert_eq!((nameless.action, nameless.at), (Action::Other, 0));
+        let renamed = of(r#"{"Action":"rename","Actor":{"ID":"ab"}}"#).unwrap();
+        assert_eq!(renamed.action, Action::Other);
+    }
+}

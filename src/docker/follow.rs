@@ -1,0 +1,304 @@
+//! Follows one container through its life.
+//!
+//! The daemon's events say that something happened; what has happened is asked after each of them, when the stream of
+//! events begins, and on a slow period in case one was missed. Whatever the daemon does, it is asked again, for ever.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{debug, info, warn};
+
+use super::client::{Client, Error};
+use super::container::{Container, ContainerName, Status};
+use super::daemon::Daemon;
+use super::event::Event;
+use super::life::Life;
+use crate::backoff::Backoff;
+
+pub use super::life::{State, Why};
+
+/// How often the container is looked at when no event gives a reason to.
+pub const PERIOD: Duration = Duration::from_secs(30);
+
+/// A stream of events that lasted this long was sound: when it ends, the next is opened soon.
+const SOUND: Duration = Duration::from_secs(5);
+
+/// Which container, where.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who knows it.
+    pub daemon: Daemon,
+    /// Its name, which may come to stand for another container, or its id.
+    pub container: ContainerName,
+    /// How often it is looked at when no event gives a reason to; ±10 % so that agents drift apart. Usually
+    /// [`PERIOD`].
+    pub period: Duration,
+}
+
+/// The owner's end. Dropping it ends the following.
+#[derive(Debug)]
+pub struct Follower {
+    states: watch::Receiver<State>,
+    task: JoinHandle<()>,
+}
+
+/// Starts to follow a container. Never gives up on the daemon.
+#[must_use]
+pub fn follow(settings: Settings) -> Follower {
+    let life = Life::new(Instant::now());
+    let (sender, states) = watch::channel(life.state().clone());
+    let task = Task {
+        settings,
+        life,
+        states: sender,
+        newest_event: None,
+        failing: false,
+    };
+    let task = tokio::spawn(task.run());
+    Follower { states, task }
+}
+
+impl Follower {
+    /// The states, from [`State::Unknown`] on. A container that is renamed, recreated under its name, restarted with another
+    /// port or changed in any other way that can be seen is told as a new state.
+    #[must_use]
+    pub fn states(&self) -> watch::Receiver<State> {
+        self.states.clone()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Task {
+    settings: Settings,
+    life: Life,
+    states: watch::Sender<State>,
+    /// The time of the newest event, by the daemon's clock.
+    newest_event: Option<i64>,
+    /// Whether the daemon could not be asked; only the change is worth a warning.
+    failing: bool,
+}
+
+/// What to do next while listening.
+enum Next {
+    Event(Event),
+    Look,
+    Answer(Answer),
+    Ended(Option<Error>),
+}
+
+/// Why listening ended.
+enum End {
+    /// Another container is followed now, and its events have to be asked for.
+    OtherContainer,
+    /// The stream of events is over; why, where that is known.
+    Stream(Option<Error>),
+    /// The daemon could not be asked.
+    Daemon(Error),
+}
+
+/// What the daemon says: the container that is meant, or that there is none.
+type Answer = Result<Option<Arc<Container>>, Error>;
+
+/// The question that is being asked.
+type Question = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+impl Task {
+    async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let started = Instant::now();
+            match self.session().await {
+                End::OtherContainer => continue,
+                End::Stream(reason) => {
+                    let reason = reason.map_or("no reason given".to_owned(), |e| e.to_string());
+                    debug!("the daemon ended its events ({reason}); asking for them again");
+                }
+                End::Daemon(error) => self.failed(&error),
+            }
+            if started.elapsed() >= SOUND {
+                backoff.reset();
+            }
+            sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// From reaching the daemon to losing it.
+    async fn session(&mut self) -> End {
+        let client = match Client::connect(self.settings.daemon.clone()).await {
+            Ok(client) => client,
+            Err(error) => return End::Daemon(error),
+        };
+        // Once before listening, to know whom to listen for.
+        match self.question(&client).await {
+            Ok(answer) => self.answered(answer),
+            Err(error) => return End::Daemon(error),
+        }
+        let names = self.names();
+        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+        let since = self.newest_event.map(|at| at.saturating_add(1));
+        let events = pin!(client.events(&names, since));
+        self.listen(&client, events, &names).await
+    }
+
+    async fn listen(
+        &mut self,
+        client: &Client,
+        mut events: Pin<&mut impl Stream<Item = Result<Event, Error>>>,
+        names: &[&str],
+    ) -> End {
+        let mut question: Option<Question> = None;
+        let mut next_look = self.next_look();
+        let mut listening = false;
+        loop {
+            // An event comes first: it may overtake the answer to a question that was asked before it.
+            let next = tokio::select! {
+                biased;
+                event = events.next() => match event {
+                    Some(Ok(event)) => Next::Event(event),
+                    Some(Err(error)) => Next::Ended(Some(error)),
+                    None => Next::Ended(None),
+                },
+                () = client.listening() => {
+                    listening = true;
+                    Next::Look
+                }
+                answer = answer(&mut question) => Next::Answer(answer),
+                // A question that hangs fails in the end; asking anew would only prolong that.
+                () = sleep_until(next_look), if question.is_none() => Next::Look,
+            };
+            match next {
+                Next::Event(event) => {
+                    debug!("{event:?}");
+                    self.newest_event = self.newest_event.max(Some(event.at));
+                    self.life.on_event(&event, Instant::now());
+                    self.publish();
+                    // What was asked before the event does not know of it.
+                    question = Some(self.question(client));
+                }
+                Next::Look => question = Some(self.question(client)),
+                Next::Answer(answer) => {
+                    question = None;
+                    match answer {
+                        Ok(answer) => self.answered(answer),
+                        Err(error) => return End::Daemon(error),
+                    }
+                    if self.names().iter().any(|name| !names.contains(&&**name)) {
+                        return End::OtherContainer;
+                    }
+                }
+                Next::Ended(Some(silent @ Error::Silent { .. })) => return End::Daemon(silent),
+                Next::Ended(reason) => {
+                    if !listening {
+                        // It may be the time that the daemon does not like.
+                        self.newest_event = None;
+                    }
+                    return End::Stream(reason);
+                }
+            }
+            next_look = self.next_look();
+        }
+    }
+
+    fn question(&self, client: &Client) -> Question {
+        let held = self.life.held().cloned();
+        Box::pin(look(client.clone(), self.settings.container.clone(), held))
+    }
+
+    /// What the container is called in events: as it was named, and by its id, since it may be renamed.
+    fn names(&self) -> Vec<Box<str>> {
+        let mut names = vec![self.settings.container.as_str().into()];
+        names.extend(self.life.held().map(|held| held.id.clone()));
+        names
+    }
+
+    fn next_look(&self) -> Instant {
+        let period = self.settings.period.mul_f64(0.9 + 0.2 * fastrand::f64());
+        let regular = Instant::now() + period;
+        let stopping_until = self.life.stopping_until();
+        stopping_until.map_or(regular, |until| regular.min(until.max(Instant::now())))
+    }
+
+    fn answered(&mut self, answer: Option<Arc<Container>>) {
+        if self.failing {
+            info!("{} answers again", self.settings.daemon);
+        }
+        self.failing = false;
+        self.life.on_answer(answer, Instant::now());
+        self.publish();
+    }
+
+    fn failed(&mut self, error: &Error) {
+        if !self.failing {
+            warn!(
+                "cannot ask for container {}: {error}; trying again until it works",
+                self.settings.container
+            );
+        }
+        self.failing = true;
+        self.life.on_failure(&error.to_string(), Instant::now());
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let state = self.life.state();
+        let changed = |published: &mut State| {
+            let changed = published != state;
+            if changed {
+                published.clone_from(state);
+            }
+            changed
+        };
+        if self.states.send_if_modified(changed) {
+            let short_id = self.life.held().map_or("no id", |held| held.short_id());
+            info!("container {} ({short_id}) {state}", self.settings.container);
+        }
+    }
+}
+
+/// The answer to a question that was asked; waits for ever when none was.
+async fn answer(question: &mut Option<Question>) -> Answer {
+    match question {
+        Some(question) => question.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The container that is meant now: whichever bears the name and lives; else the one followed so far, if that lives on
+/// under another name; else whichever bears the name.
+async fn look(client: Client, name: ContainerName, held: Option<Arc<Container>>) -> Answer {
+    let named = found(client.inspect(&name).await)?;
+    let Some(held) = held else { return Ok(named) };
+    let is_held = |container: &Container| container.id == held.id;
+    if named.as_ref().is_some_and(|it| is_held(it) || lives(it)) {
+        return Ok(named);
+    }
+    let Ok(id) = held.id.parse() else {
+        return Ok(named);
+    };
+    let own = found(client.inspect(&id).await)?;
+    Ok(own.filter(|own| lives(own)).or(named))
+}
+
+fn found(answer: Result<Container, Error>) -> Answer {
+    match answer {
+        Err(Error::NoSuchContainer { .. }) => Ok(None),
+        answer => answer.map(|container| Some(container.into())),
+    }
+}
+
+fn lives(container: &Container) -> bool {
+    matches!(
+        container.status,
+        Status::Running | Status::Paused | Status::Stopping
+    )
+}

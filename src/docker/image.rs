@@ -1,0 +1,70 @@
+//! References of images: `registry:5000/team/web:1.2@sha256:…`. Pure.
+
+/// How many digits of a digest are shown, as daemons do.
+const SHORT: usize = 12;
+
+/// The parts of a reference. Foreign text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference<'a> {
+    /// The last part of the path: `web`.
+    pub base: &'a str,
+    /// `1.2`, when one is named.
+    pub tag: Option<&'a str>,
+    /// `sha256:…`, when one is named.
+    pub digest: Option<&'a str>,
+}
+
+impl<'a> Reference<'a> {
+    /// Takes a reference apart. Any text has parts, if empty ones.
+    #[must_use]
+    pub fn of(text: &'a str) -> Self {
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest)),
+            None => (text, None),
+        };
+        // A colon before the last slash belongs to a registry's port.
+        let last = name.rsplit('/').next().unwrap_or(name);
+        let (base, tag) = match last.split_once(':') {
+            Some((base, tag)) => (base, Some(tag)),
+            None => (last, None),
+        };
+        Self { base, tag, digest }
+    }
+}
+
+/// The beginning of a digest or id, without the name of its algorithm.
+#[must_use]
+pub fn short_digest(digest: &str) -> &str {
+    let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);
+    hex.get(..SHORT).unwrap_or(hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_taken_apart() {
+        let digest = "sha256:0123456789abcdef";
+        for (text, base, tag, has_digest) in [
+            ("redis", "redis", None, false),
+            ("gliderlabs/foobar", "foobar", None, false),
+            ("shop/web:1.2", "web", Some("1.2"), false),
+            ("registry:5000/team/web", "web", None, false),
+            ("registry:5000/team/web:v1", "web", Some("v1"), false),
+            ("docker.io/web@sha256:0123456789abcdef", "web", None, true),
+            ("web:7@sha256:0123456789abcdef", "web", Some("7"), true),
+            ("", "", None, false),
+        ] {
+            let digest = has_digest.then_some(digest);
+            assert_eq!(Reference::of(text), Reference { base, tag, digest });
+        }
+    }
+
+    #[test]
+    fn a_short_digest_is_as_daemons_show_it() {
+        assert_eq!(short_digest("sha256:0123456789abcdef"), "0123456789ab");
+        assert_eq!(short_digest("0123"), "0123");
+        assert_eq!(short_digest(""), "");
+    }
+}

@@ -1,0 +1,85 @@
+//! How requests reach the daemon: one connection each, with a bound on what an answer may cost.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bollard::BollardRequest;
+use bollard::errors::Error;
+use hyper::Response;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderValue};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::daemon::{Daemon, Stream};
+
+/// How many bytes are read from one connection. An inspect answer has a few thousand and an event a few hundred; a
+/// stream of events that reaches the bound ends and is opened again.
+const MAX_READ: usize = 8 * 1024 * 1024;
+
+/// Sends one request on a connection of its own, which ends when the answer has been read or is dropped.
+pub(super) async fn send(
+    daemon: Daemon,
+    mut request: BollardRequest,
+) -> Result<Response<Incoming>, Error> {
+    let stream = daemon.connect().await?;
+    // Bollard's URI has a scheme and a host; on the wire only the path belongs into the first line.
+    let target = request.uri().path_and_query().cloned();
+    *request.uri_mut() = target.map_or_else(hyper::Uri::default, hyper::Uri::from);
+    if let Ok(host) = HeaderValue::from_str(daemon.host()) {
+        request.headers_mut().insert(HOST, host);
+    }
+    let (mut sender, connection) = http1::handshake(TokioIo::new(Bounded::new(stream))).await?;
+    tokio::spawn(connection);
+    Ok(sender.send_request(request).await?)
+}
+
+/// A connection of which no more than [`MAX_READ`] bytes are read.
+struct Bounded {
+    stream: Box<dyn Stream>,
+    left: usize,
+}
+
+impl Bounded {
+    fn new(stream: Box<dyn Stream>) -> Self {
+        let left = MAX_READ;
+        Self { stream, left }
+    }
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left == 0 {
+            let error = format!("the daemon's answer is longer than {MAX_READ} bytes");
+            return Poll::Ready(Err(io::Error::other(error)));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.left = self.left.saturating_sub(buffer.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,385 @@
+//! A real container daemon, Docker's or Podman's, with one image and one network of its own.
+//!
+//! It is started by hand in a temporary folder, leaves the firewall and the forwarding of the host alone, and is driven by
+//! its API. Needs root.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{PATIENCE, Process, Signal, proc, send, until};
+
+/// The image that is there; `httpd`, `sh` and `sleep` are in it.
+pub(crate) const IMAGE: &str = "shop/web:1.2";
+
+/// Which daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Docker; containers end with it.
+    Docker,
+    /// Docker with `--live-restore`: containers outlive it.
+    LiveRestore,
+    /// Podman's compatible API.
+    Podman,
+}
+
+/// A running daemon. Containers and everything else of it are gone at the end.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    kind: Kind,
+    process: Option<Process>,
+    network: String,
+    subnet: u8,
+    folder: TempDir,
+}
+
+/// An answer of the API.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Daemon {
+    /// `None`, with a word about it, where containers cannot be run.
+    pub(crate) async fn start(kind: Kind) -> Option<Self> {
+        let mut daemon = Self::planned(kind)?;
+        daemon.run().await;
+        daemon.furnish().await;
+        Some(daemon)
+    }
+
+    /// One that is not started yet.
+    pub(crate) fn planned(kind: Kind) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("not tested: only root can run a container daemon");
+            return None;
+        }
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        // Docker names its sockets by the folder, and a path of a socket has 107 bytes at most.
+        let folder = tempfile::Builder::new().prefix("sk").tempdir_in("/tmp");
+        Some(Self {
+            kind,
+            process: None,
+            network: format!("sk{}x{count}", process::id()),
+            subnet: free_subnet(),
+            folder: folder.expect("a temporary folder"),
+        })
+    }
+
+    /// Starts it, or starts it again.
+    pub(crate) async fn run(&mut self) {
+        let mut command = match self.kind {
+            Kind::Podman => self.podman(),
+            Kind::Docker | Kind::LiveRestore => self.dockerd(),
+        };
+        let name = format!("{:?}", self.kind);
+        self.process = Some(Process::start(name, &mut command));
+        let socket = self.socket();
+        until(PATIENCE, "the daemon to answer", async || {
+            call(&socket, "GET", "/_ping", b"").map(|reply| reply.status)
+        })
+        .await;
+    }
+
+    fn dockerd(&self) -> Command {
+        let mut command = Command::new("dockerd");
+        let folder = self.folder.path();
+        command
+            .arg("--data-root")
+            .arg(folder.join("data"))
+            .arg("--exec-root")
+            .arg(folder.join("exec"))
+            .arg("--pidfile")
+            .arg(folder.join("pid"))
+            .arg("--host")
+            .arg(format!("unix://{}", self.socket().display()))
+            .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
+            .args(["--ip-masq=false", "--ip-forward=false"])
+            .args(["--storage-driver", "overlay2", "--log-level", "warn"]);
+        if self.kind == Kind::LiveRestore {
+            command.arg("--live-restore");
+        }
+        command
+    }
+
+    /// Without systemd and without its limits; networks not where the host keeps its own.
+    fn podman(&self) -> Command {
+        let folder = self.folder.path();
+        let networks = folder.join("networks").display().to_string();
+        let settings = format!(
+            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
+             [network]\nnetwork_config_dir = \"{networks}\"\n\
+             [engine]\nevents_logger = \"file\"\ncgroup_manager = \"cgroupfs\"\n"
+        );
+        let path = folder.join("containers.conf");
+        fs::write(&path, settings).expect("our own folder");
+        let mut command = Command::new("podman");
+        command
+            .env("CONTAINERS_CONF", path)
+            .arg("--root")
+            .arg(folder.join("root"))
+            .arg("--runroot")
+            .arg(folder.join("run"))
+            .arg("--tmpdir")
+            .arg(folder.join("tmp"))
+            .args(["system", "service", "--time", "0"])
+            .arg(format!("unix://{}", self.socket().display()));
+        command
+    }
+
+    /// The image and the network.
+    pub(crate) async fn furnish(&self) {
+        let image = image(self.folder.path());
+        let reply = self
+            .call("POST", "/images/create?fromSrc=-&repo=shop/web:1.2", image)
+            .await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let network = json!({
+            "Name": self.network, "Driver": "bridge",
+            "IPAM": {"Config": [{"Subnet": format!("10.231.{}.0/24", self.subnet)}]},
+            "Options": {"com.docker.network.bridge.name": self.network},
+        });
+        let reply = self.post("/networks/create", &network).await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("d.sock")
+    }
+
+    /// Creates and starts a container that serves HTTP on port 80, which is published on a random port of the loopback
+    /// address, and gives its id.
+    pub(crate) async fn container(&self, name: &str) -> String {
+        self.container_of(name, &["httpd", "-f", "-p", "80"], json!({}))
+            .await
+    }
+
+    /// The same with another command and further settings of the host's side.
+    pub(crate) async fn container_of(&self, name: &str, command: &[&str], host: Value) -> String {
+        let mut settings = json!({
+            "Image": IMAGE, "Cmd": command, "ExposedPorts": {"80/tcp": {}},
+            "HostConfig": {
+                "NetworkMode": self.network,
+                "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
+            },
+        });
+        for (key, value) in host.as_object().expect("an object") {
+            settings["HostConfig"][key] = value.clone();
+        }
+        let reply = self
+            .post(&format!("/containers/create?name={name}"), &settings)
+            .await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+        self.act(name, "start").await;
+        let id = reply.json()["Id"].as_str().map(str::to_owned);
+        id.expect("an id")
+    }
+
+    /// `start`, `stop?t=1`, `pause`, `kill?signal=HUP`, `rename?name=X` and so on.
+    pub(crate) async fn act(&self, container: &str, action: &str) {
+        let path = format!("/containers/{container}/{action}");
+        let reply = self.call("POST", &path, Vec::new()).await;
+        assert!(matches!(reply.status, 200..=299 | 304), "{path}: {reply:?}");
+    }
+
+    /// Removes a container, running or not.
+    pub(crate) async fn remove(&self, container: &str) {
+        let path = format!("/containers/{container}?force=true");
+        let reply = self.call("DELETE", &path, Vec::new()).await;
+        assert!(matches!(reply.status, 200..=299), "{path}: {reply:?}");
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.call("POST", path, body.to_string().into_bytes()).await
+    }
+
+    /// One call, on a thread of its own: some take seconds.
+    async fn call(&self, method: &'static str, path: &str, body: Vec<u8>) -> Reply {
+        let (socket, path) = (self.socket(), path.to_owned());
+        let called = tokio::task::spawn_blocking(move || call(&socket, method, &path, &body)).await;
+        called
+            .expect("no panic")
+            .unwrap_or_else(|error| panic!("the daemon: {error}"))
+    }
+
+    /// The daemon's process.
+    pub(crate) fn process(&self) -> &Process {
+        self.process.as_ref().expect("it was started")
+    }
+
+    /// Ends it as a service manager does.
+    pub(crate) async fn stop(&mut self) {
+        let mut process = self.process.take().expect("it was started");
+        process.signal(Signal::TERM);
+        process.end(PATIENCE).await;
+    }
+
+    /// `kill -9`: its containers run on. What it had started for itself ends with it, a moment later.
+    pub(crate) async fn kill(&mut self) {
+        self.process().signal(Signal::KILL);
+        self.process = None;
+        let helper = self.folder.path().join("exec/containerd/containerd.toml");
+        let helper = helper.display().to_string();
+        until(PATIENCE, "containerd to end", async || {
+            proc::all_with(&helper).is_empty()
+        })
+        .await;
+        // The next daemon believes these files, whoever has the process id by then.
+        for name in ["containerd.pid", "containerd.sock", "containerd-debug.sock"] {
+            let _ = fs::remove_file(self.folder.path().join("exec/containerd").join(name));
+        }
+    }
+
+    /// Kills a container's process, without a word to the daemon.
+    pub(crate) async fn crash(&self, container: &str) {
+        let path = format!("/containers/{container}/json");
+        let state = self.call("GET", &path, Vec::new()).await.json();
+        let pid = state["State"]["Pid"].as_u64().expect("it runs");
+        let pid = u32::try_from(pid).expect("a process id");
+        send(pid, Signal::KILL).expect("it runs");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let socket = self.socket();
+        if let Some(process) = &self.process {
+            // It may be frozen.
+            let _ = send(process.pid(), Signal::CONT);
+        }
+        let all = call(&socket, "GET", "/containers/json?all=true", b"");
+        let all = all.map(|reply| reply.json()).unwrap_or_default();
+        for container in all.as_array().into_iter().flatten() {
+            let id = container["Id"].as_str().unwrap_or_default();
+            let _ = call(
+                &socket,
+                "DELETE",
+                &format!("/containers/{id}?force=true"),
+                b"",
+            );
+        }
+        let network = format!("/networks/{}", self.network);
+        let _ = call(&socket, "DELETE", &network, b"");
+        if let Some(process) = &mut self.process {
+            let _ = send(process.pid(), Signal::TERM);
+            // A second is long for a daemon without containers; what is left is killed below.
+            for _ in 0..100 {
+                if process.exited().is_some() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(10)); // a drop cannot await
+            }
+        }
+        self.process = None;
+        let bridge = ["link", "delete", &self.network];
+        // The daemon has removed it, unless it was gone itself.
+        let _ = Command::new("ip")
+            .args(bridge)
+            .stderr(process::Stdio::null())
+            .status();
+        end_all_of(self.folder.path());
+        unmount_all_in(self.folder.path());
+    }
+}
+
+/// Ends what a daemon that was killed has left: processes that name its folder, and their children.
+fn end_all_of(folder: &Path) {
+    let folder = folder.display().to_string();
+    let mut pids = proc::all_with(&folder);
+    let mut at = 0;
+    while let Some(pid) = pids.get(at) {
+        pids.extend(proc::children(*pid));
+        at += 1;
+    }
+    for pid in pids {
+        let _ = send(pid, Signal::KILL);
+    }
+}
+
+fn unmount_all_in(folder: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let folder = format!("{}/", folder.display());
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    let ours: Vec<_> = places.filter(|place| place.starts_with(&folder)).collect();
+    for place in ours.iter().rev() {
+        let _ = Command::new("umount").args(["--lazy", place]).status();
+    }
+}
+
+/// One call of a daemon's API; HTTP/1.0, so that an answer ends where the connection does.
+fn call(socket: &Path, method: &str, path: &str, body: &[u8]) -> std::io::Result<Reply> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let head = format!(
+        "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    Ok(Reply {
+        status: status.unwrap_or_default(),
+        body: body.to_owned(),
+    })
+}
+
+impl Reply {
+    /// The body as JSON; null when it is none.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+}
+
+/// Busybox and its names, as a tar archive.
+fn image(folder: &Path) -> Vec<u8> {
+    let bin = folder.join("image/bin");
+    fs::create_dir_all(&bin).expect("our own folder");
+    fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox-static is installed");
+    for name in ["sh", "httpd", "sleep", "true"] {
+        let link = bin.join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink("busybox", link).expect("our own folder");
+        }
+    }
+    let image = folder.join("image");
+    let tar = Command::new("tar")
+        .arg("-C")
+        .arg(image)
+        .args(["-c", "."])
+        .output();
+    tar.expect("tar").stdout
+}
+
+/// The third byte of a subnet `10.231.X.0/24` to which no route of this machine leads, and that this process has
+/// not taken.
+fn free_subnet() -> u8 {
+    static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
+    let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
+    for _ in 0..250 {
+        let step = LOOKED_AT.fetch_add(1, Ordering::Relaxed);
+        // Test processes that start at once begin far apart.
+        let number = (process::id().wrapping_mul(37).wrapping_add(step)) % 250;
+        let number = u8::try_from(number).expect("below 250");
+        // The kernel writes addresses with the last byte first.
+        if !routes.contains(&format!("\t00{number:02X}E70A\t")) {
+            return number;
+        }
+    }
+    panic!("no free subnet in 10.231.0.0/16");
+}
