@@ -5,6 +5,7 @@
 //! pusher has let go, then delete.
 
 mod leave;
+pub mod paired;
 
 use std::sync::Arc;
 use std::time::Duration;

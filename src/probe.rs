@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::announce::paired::{States, verdict};
 use crate::record::Endpoint;
 
 pub use exec::ExecProbe;
@@ -35,6 +36,17 @@ pub enum Probe {
     Grpc(GrpcProbe),
     /// A command that must exit with 0.
     Exec(ExecProbe),
+    /// What the daemon says of the container: its HEALTHCHECK, or that it runs.
+    Container(ContainerProbe),
+}
+
+/// Looks at the state of the container that is followed; asks nobody.
+#[derive(Debug, Clone)]
+pub struct ContainerProbe {
+    /// The states.
+    pub states: States,
+    /// Whether a container without a HEALTHCHECK fails.
+    pub needs_healthcheck: bool,
 }
 
 /// How often, and how long at most.
@@ -68,6 +80,7 @@ impl fmt::Display for Probe {
             Self::Tcp(endpoint) => write!(f, "tcp://{endpoint}"),
             Self::Grpc(grpc) => grpc.fmt(f),
             Self::Exec(exec) => exec.fmt(f),
+            Self::Container(_) => f.write_str("docker:"),
         }
     }
 }
@@ -84,6 +97,10 @@ impl Probe {
                 Self::Tcp(endpoint) => connect(endpoint).await,
                 Self::Grpc(grpc) => Box::pin(grpc.attempt()).await,
                 Self::Exec(exec) => exec.attempt().await,
+                Self::Container(ContainerProbe {
+                    states,
+                    needs_healthcheck,
+                }) => verdict(&states.borrow(), *needs_healthcheck),
             }
         };
         let answer = timeout_at(Instant::now() + limit, asked).await;

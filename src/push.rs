@@ -286,7 +286,6 @@ impl Pusher {
 
     /// The servers stay as they are; the presence goes, so that nobody waits for this pusher.
     async fn leave(mut self, mut stop: Stop) -> Outcome {
-        notify::stopping();
         info!("leaving; the servers stay as they are");
         self.tasks.shutdown().await;
         tokio::select! {

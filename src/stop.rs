@@ -23,12 +23,23 @@ impl Stopper {
     pub fn stop(&self) {
         self.0.send_modify(|times| *times = times.saturating_add(1));
     }
+
+    /// Waits until nobody hears any more. Cancel safe.
+    pub async fn abandoned(&self) {
+        self.0.closed().await;
+    }
 }
 
 impl Stop {
     /// Waits until somebody asks to stop. Cancel safe.
     pub async fn leave(&mut self) {
         self.asked(1).await;
+    }
+
+    /// Whether somebody has asked to stop.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        *self.0.borrow() > 0
     }
 
     /// Waits until somebody asks a second time. Cancel safe.
@@ -59,6 +70,7 @@ pub fn on_signals() -> std::io::Result<Stop> {
                 _ = interrupt.recv() => "SIGINT",
             };
             tracing::info!("{name}");
+            crate::notify::stopping();
             stopper.stop();
         }
     });

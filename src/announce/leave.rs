@@ -28,7 +28,6 @@ impl Agent {
     /// Goes through the steps of leaving. A second request to stop skips all waiting but for etcd's
     /// answer to the deletion.
     pub(super) async fn leave(mut self, mut stop: Stop) -> Outcome {
-        notify::stopping();
         let Settings {
             drain_timeout,
             linger,

@@ -2,21 +2,33 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use regex_lite::Regex;
 use reqwest::Certificate;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::{Exit, Mistakes, etcd};
+use crate::announce::paired::{OnGone, Pairing, States, run_paired};
 use crate::announce::{self, Outcome, Ready, Settings};
+use crate::docker::Daemon;
+use crate::docker::conventions::Check;
+use crate::docker::derive::{self, Derived};
+use crate::docker::reach;
 use crate::phase::OnFailure;
-use crate::probe::{HttpOptions, HttpProbe, Pace, Probe};
+use crate::probe::{ContainerProbe, HttpOptions, HttpProbe, Pace, Probe};
 use crate::record::{Address, Endpoint, Format, Host, InstanceId, Protocol, Record};
 use crate::stop;
 
+/// Between two rounds where nothing else is said.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// For one attempt where nothing else is said.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Announces one backend for as long as it works.
 ///
-/// Example: sidekick announce website/nginx1 10.0.0.5:8080/52c7248a14 --probe /health
+/// Examples: sidekick announce website/nginx1 10.0.0.5:8080/52c7248a14 --probe /health,
+/// or sidekick announce --container nginx1 --probe /health
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
@@ -27,8 +39,60 @@ pub(super) struct Args {
     #[arg(value_name = "HOST:PORT[/VERSION]", env = "SIDEKICK_ADDRESS")]
     address: Option<String>,
 
+    /// Container that is announced, by name or id; what is not given is taken from it: the service from its label or env
+    /// SERVICE_NAME or its image, the instance from its name, the address from its published port, the version from its
+    /// image.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SIDEKICK_CONTAINER",
+        help_heading = "Container"
+    )]
+    container: Option<String>,
+    /// Where the Docker or Podman daemon listens; its usual sockets when absent.
+    #[arg(
+        long,
+        value_name = "unix:///PATH",
+        env = "DOCKER_HOST",
+        help_heading = "Container"
+    )]
+    docker_host: Option<String>,
+    /// Port inside the container that is meant, when it has several: 80 or 53/udp.
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "SIDEKICK_CONTAINER_PORT",
+        help_heading = "Container"
+    )]
+    container_port: Option<String>,
+    /// Network in which the container's own address is announced, instead of the port published on the host.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SIDEKICK_NETWORK",
+        help_heading = "Container"
+    )]
+    network: Option<String>,
+    /// This host's address as others reach it; the one on its default route when absent.
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "SIDEKICK_HOST_ADDRESS",
+        help_heading = "Container"
+    )]
+    host_address: Option<String>,
+    /// What happens when the container has ended: exit (so that the service manager decides) or wait for its next run.
+    #[arg(
+        long,
+        value_name = "ACTION",
+        default_value = "exit",
+        env = "SIDEKICK_ON_GONE",
+        help_heading = "Container"
+    )]
+    on_gone: String,
+
     /// What must work: a path (/health, asked at the announced address), http://…, https://…,
-    /// tcp://HOST:PORT, grpc://HOST:PORT[/SERVICE] (grpc.health.v1) or exec:COMMAND (exit code 0). May be given several times: all must pass. Without it the record is kept unconditionally.
+    /// tcp://HOST:PORT, grpc://HOST:PORT[/SERVICE] (grpc.health.v1), exec:COMMAND (exit code 0) or docker: (the container's HEALTHCHECK). May be given several times: all must pass. Without it the record is kept unconditionally.
     #[arg(
         long,
         value_name = "PROBE",
@@ -36,24 +100,22 @@ pub(super) struct Args {
         help_heading = "Probe"
     )]
     probe: Vec<String>,
-    /// Between two rounds, ±10 % (Kubernetes: periodSeconds).
+    /// Between two rounds, ±10 % (Kubernetes: periodSeconds) [default: what the container says, else 2s].
     #[arg(
         long,
         value_name = "TIME",
-        default_value = "2s",
         env = "SIDEKICK_INTERVAL",
         help_heading = "Probe"
     )]
-    interval: String,
-    /// For one attempt; below the interval (timeoutSeconds).
+    interval: Option<String>,
+    /// For one attempt; below the interval (timeoutSeconds) [default: what the container says, else 1s].
     #[arg(
         long,
         value_name = "TIME",
-        default_value = "1s",
         env = "SIDEKICK_TIMEOUT",
         help_heading = "Probe"
     )]
-    timeout: String,
+    timeout: Option<String>,
     /// Passes in a row until the backend is up; it starts down (successThreshold).
     #[arg(
         long,
@@ -189,15 +251,14 @@ pub(super) struct Args {
         help_heading = "Record"
     )]
     meta: Vec<String>,
-    /// tcp or udp.
+    /// tcp or udp [default: that of the container's port, else tcp].
     #[arg(
         long,
         value_name = "PROTOCOL",
-        default_value = "tcp",
         env = "SIDEKICK_PROTOCOL",
         help_heading = "Record"
     )]
-    protocol: String,
+    protocol: Option<String>,
     /// Allows addresses that only this host can reach.
     #[arg(long, env = "SIDEKICK_ALLOW_LOOPBACK", help_heading = "Record")]
     allow_loopback: bool,
@@ -235,27 +296,104 @@ pub(super) struct Args {
     etcd: etcd::Args,
 }
 
+/// What is known of the container.
+struct Found<'a> {
+    derived: &'a Derived,
+    states: States,
+}
+
 impl Args {
     pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
-        let settings = self.settings(&mut mistakes);
+        if self.container.is_some() {
+            return self.run_paired(mistakes).await;
+        }
+        let settings = self.settings(&mut mistakes, None);
         let cluster = self.etcd.cluster(&mut mistakes);
         let (settings, cluster) = mistakes.none_or(settings.zip(cluster))?;
         let stop = stop::on_signals()?;
-        Ok(match announce::run(settings, cluster, stop).await {
-            Outcome::Left => Exit::Done,
-            Outcome::Deposed { .. } => Exit::Deposed,
+        Ok(exit_code(&announce::run(settings, cluster, stop).await))
+    }
+
+    async fn run_paired(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let pairing = self.pairing(&mut mistakes);
+        // What does not hang on the container is looked at before anybody is asked.
+        self.settings(&mut mistakes, None);
+        let cluster = self.etcd.cluster(&mut mistakes);
+        let (pairing, cluster) = mistakes.none_or(pairing.zip(cluster))?;
+        let stop = stop::on_signals()?;
+        let settings = |derived: &Derived, states| {
+            for note in &derived.notes {
+                tracing::warn!("{note}");
+            }
+            let mut mistakes = Mistakes::default();
+            let found = Found { derived, states };
+            let settings = self.settings(&mut mistakes, Some(&found));
+            mistakes
+                .none_or(settings)
+                .map_err(|invalid| invalid.to_string())
+        };
+        match run_paired(pairing, settings, cluster, stop).await {
+            Ok(outcome) => Ok(exit_code(&outcome)),
+            Err(refused) => {
+                mistakes = Mistakes::default();
+                mistakes.add(refused.to_string());
+                Ok(mistakes.none_or(None)?)
+            }
+        }
+    }
+
+    fn pairing(&self, mistakes: &mut Mistakes) -> Option<Pairing> {
+        let container = mistakes.parse("--container", self.container.as_deref()?);
+        let daemon = self
+            .docker_host
+            .as_deref()
+            .map_or(Some(Daemon::local()), |text| {
+                mistakes.parse("--docker-host", text).map(Daemon::at)
+            });
+        let id: Option<InstanceId> =
+            (self.id.as_deref()).and_then(|text| mistakes.parse("SERVICE/INSTANCE", text));
+        let address: Option<Address> =
+            (self.address.as_deref()).and_then(|text| mistakes.parse("HOST:PORT[/VERSION]", text));
+        let reach = reach::Wanted {
+            container_port: (self.container_port.as_deref())
+                .and_then(|text| mistakes.parse("--container-port", text)),
+            network: self.network.clone(),
+            host: (self.host_address.as_deref())
+                .and_then(|text| mistakes.parse("--host-address", text)),
+        };
+        let on_gone = match self.on_gone.as_str() {
+            "exit" => OnGone::Exit,
+            "wait" => OnGone::Wait,
+            other => {
+                mistakes.add(format!("--on-gone {other:?}: expected exit or wait"));
+                OnGone::default()
+            }
+        };
+        let (service, instance) = id.map(|id| (id.service, id.instance)).unzip();
+        let (endpoint, version) = address.map(|a| (a.endpoint, a.version)).unzip();
+        Some(Pairing {
+            daemon: daemon?,
+            container: container?,
+            wanted: derive::Wanted {
+                service,
+                instance,
+                endpoint,
+                version: version.flatten(),
+                reach,
+            },
+            on_gone,
         })
     }
 
-    fn settings(&self, mistakes: &mut Mistakes) -> Option<Settings> {
+    /// The settings of one run. With a container and nothing found yet there are none, but mistakes are noted.
+    fn settings(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<Settings> {
         // Everything is looked at before the first `?`, so that one run reports every mistake.
-        let id: Option<InstanceId> = mistakes
-            .required("SERVICE/INSTANCE", self.id.as_deref())
-            .and_then(|text| mistakes.parse("SERVICE/INSTANCE", text));
-        let record = self.record(mistakes);
+        let id = self.identity(mistakes, found);
+        let record = self.record(mistakes, found);
         let prefixes = self.etcd.prefixes(mistakes);
-        let probes = self.probes(mistakes, record.as_ref().map(|record| &record.endpoint));
-        let pace = self.pace(mistakes);
+        let endpoint = record.as_ref().map(|record| &record.endpoint);
+        let probes = self.probes(mistakes, endpoint, found);
+        let pace = self.pace(mistakes, found);
         let rise = count(mistakes, "--rise", &self.rise);
         let fall = count(mistakes, "--fall", &self.fall);
         let format = self.format(mistakes);
@@ -286,11 +424,17 @@ impl Args {
         })
     }
 
-    fn record(&self, mistakes: &mut Mistakes) -> Option<Record> {
-        let place = "HOST:PORT[/VERSION]";
-        let address: Option<Address> = mistakes
-            .required(place, self.address.as_deref())
-            .and_then(|text| mistakes.parse(place, text));
+    fn identity(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<InstanceId> {
+        if self.container.is_some() {
+            return found.map(|found| found.derived.id.clone());
+        }
+        mistakes
+            .required("SERVICE/INSTANCE", self.id.as_deref())
+            .and_then(|text| mistakes.parse("SERVICE/INSTANCE", text))
+    }
+
+    fn record(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<Record> {
+        let base = self.base_record(mistakes, found);
         let weight = match &self.weight {
             Some(text) => match text.parse::<u16>() {
                 Ok(weight) => Some(weight),
@@ -303,23 +447,36 @@ impl Args {
             },
             None => None,
         };
-        let protocol: Option<Protocol> = mistakes.parse("--protocol", &self.protocol);
+        let protocol: Option<Protocol> =
+            (self.protocol.as_deref()).and_then(|text| mistakes.parse("--protocol", text));
         let meta = self.meta(mistakes);
-        let address = address?;
+        let mut record = base?;
+        let host = &record.endpoint.host;
         if !self.allow_loopback
-            && let Some(why) = unreachable_from_elsewhere(&address.endpoint.host)
+            && let Some(why) = unreachable_from_elsewhere(host)
         {
             mistakes.add(format!(
-                "{} is {why}: no other host reaches it; give an address that load balancers can use, or --allow-loopback",
-                address.endpoint.host
+                "{host} is {why}: no other host reaches it; give an address that load balancers can use, or --allow-loopback"
             ));
         }
-        Some(Record {
+        record.weight = weight;
+        record.tags.extend_from_slice(&self.tag);
+        record.meta.extend(meta);
+        record.protocol = protocol.unwrap_or(record.protocol);
+        Some(record)
+    }
+
+    /// The record before the options that add to it.
+    fn base_record(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<Record> {
+        if self.container.is_some() {
+            return found.map(|found| found.derived.record());
+        }
+        let place = "HOST:PORT[/VERSION]";
+        let address: Option<Address> = mistakes
+            .required(place, self.address.as_deref())
+            .and_then(|text| mistakes.parse(place, text));
+        address.map(|address| Record {
             version: address.version,
-            weight,
-            tags: self.tag.clone(),
-            meta,
-            protocol: protocol?,
             ..Record::new(address.endpoint)
         })
     }
@@ -337,10 +494,24 @@ impl Args {
         meta
     }
 
-    fn probes(&self, mistakes: &mut Mistakes, own: Option<&Endpoint>) -> Option<Vec<Probe>> {
+    /// The given ones; else, with a container, those that it asks for; else what its daemon says of it.
+    fn probes(
+        &self,
+        mistakes: &mut Mistakes,
+        own: Option<&Endpoint>,
+        found: Option<&Found<'_>>,
+    ) -> Option<Vec<Probe>> {
         let options = self.http_options(mistakes);
+        if let (true, Some(own), Some(found)) = (self.probe.is_empty(), own, found) {
+            return own_checks(mistakes, own, found, &options);
+        }
         let probes = self.probe.iter().map(|text| {
-            let probe = probe(text, own, &options);
+            let probe = match (text.as_str(), found) {
+                ("docker:", Some(found)) => Ok(container_probe(found, true)),
+                // What it would look at is not found yet.
+                ("docker:", None) if self.container.is_some() => return None,
+                _ => probe(text, own, &options),
+            };
             mistakes.check(&format!("--probe {text:?}"), probe)
         });
         // All are looked at, also behind one that is wrong.
@@ -389,9 +560,17 @@ impl Args {
         options
     }
 
-    fn pace(&self, mistakes: &mut Mistakes) -> Option<Pace> {
-        let interval = mistakes.duration("--interval", &self.interval);
-        let timeout = mistakes.duration("--timeout", &self.timeout);
+    fn pace(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<Pace> {
+        let asked = found.map(|found| (found.derived.interval, found.derived.timeout));
+        let (asked_interval, asked_timeout) = asked.unwrap_or_default();
+        let interval = match &self.interval {
+            Some(text) => mistakes.duration("--interval", text),
+            None => Some(asked_interval.unwrap_or(INTERVAL)),
+        };
+        let timeout = match &self.timeout {
+            Some(text) => mistakes.duration("--timeout", text),
+            None => Some(asked_timeout.unwrap_or(TIMEOUT)),
+        };
         let grace = mistakes.duration("--grace", &self.grace);
         let (interval, timeout, grace) = (interval?, timeout?, grace?);
         if timeout.is_zero() {
@@ -463,6 +642,62 @@ fn count(mistakes: &mut Mistakes, flag: &str, text: &str) -> Option<u32> {
     count
 }
 
+fn exit_code(outcome: &Outcome) -> Exit {
+    match outcome {
+        Outcome::Left => Exit::Done,
+        Outcome::Deposed { .. } => Exit::Deposed,
+    }
+}
+
+fn container_probe(found: &Found<'_>, needs_healthcheck: bool) -> Probe {
+    Probe::Container(ContainerProbe {
+        states: found.states.clone(),
+        needs_healthcheck,
+    })
+}
+
+/// What the container asks to be checked (`SERVICE_CHECK_*`), or else its HEALTHCHECK, or else that it runs.
+fn own_checks(
+    mistakes: &mut Mistakes,
+    own: &Endpoint,
+    found: &Found<'_>,
+    options: &HttpOptions,
+) -> Option<Vec<Probe>> {
+    if found.derived.checks.is_empty() {
+        return Some(vec![container_probe(found, false)]);
+    }
+    let checks = found.derived.checks.iter().map(|check| {
+        let probe = own_check(check, own, options);
+        mistakes.check(&format!("the container's check ({check})"), probe)
+    });
+    let checks: Vec<_> = checks.collect();
+    checks.into_iter().collect()
+}
+
+fn own_check(check: &Check, own: &Endpoint, options: &HttpOptions) -> Result<Probe, String> {
+    match check {
+        Check::Http { path, tls, method } => {
+            let mut options = options.clone();
+            if let Some(method) = method {
+                let method = method.parse();
+                options.method = method.map_err(|_| "its method is none of HTTP".to_owned())?;
+            }
+            let scheme = if *tls { "https" } else { "http" };
+            http(&format!("{scheme}://{own}{path}"), &options)
+        }
+        Check::Tcp => Ok(Probe::Tcp(own.clone())),
+        Check::Grpc { tls: false } => own.to_string().parse().map(Probe::Grpc),
+        Check::Grpc { tls: true } => {
+            Err("gRPC by TLS is not probed; give --probe yourself".to_owned())
+        }
+        Check::Inside { .. } => Err(
+            "a command inside the container is not run from outside; make it the image's HEALTHCHECK \
+             and give --probe docker:"
+                .to_owned(),
+        ),
+    }
+}
+
 /// `NAME: REST` of a header.
 fn header(text: &str) -> Result<(HeaderName, &str), String> {
     let (name, rest) = text.split_once(':').ok_or("expected NAME: and a value")?;
@@ -480,6 +715,9 @@ fn probe(text: &str, own: Option<&Endpoint>, options: &HttpOptions) -> Result<Pr
     if let Some(command) = text.strip_prefix("exec:") {
         return command.parse().map(Probe::Exec);
     }
+    if text == "docker:" {
+        return Err("needs --container".to_owned());
+    }
     match text.split_once("://") {
         Some(("http" | "https", _)) => http(text, options),
         Some(("grpc", place)) => place.parse().map(Probe::Grpc),
@@ -489,7 +727,7 @@ fn probe(text: &str, own: Option<&Endpoint>, options: &HttpOptions) -> Result<Pr
         }
         _ => Err(
             "expected a path such as /health, http://…, https://…, tcp://HOST:PORT, \
-                  grpc://HOST:PORT[/SERVICE] or exec:COMMAND"
+                  grpc://HOST:PORT[/SERVICE], exec:COMMAND or docker:"
                 .to_owned(),
         ),
     }
@@ -538,7 +776,7 @@ mod tests {
         let line = std::iter::once("announce").chain(line.iter().copied());
         let args = Line::try_parse_from(line).unwrap().args;
         let mut mistakes = Mistakes::default();
-        let settings = args.settings(&mut mistakes);
+        let settings = args.settings(&mut mistakes, None);
         let result = mistakes.none_or(settings);
         result.err().map(|e| e.to_string()).unwrap_or_default()
     }

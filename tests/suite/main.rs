@@ -20,6 +20,7 @@ mod healing;
 mod hostile;
 mod leaving;
 mod ownership;
+mod paired;
 mod push;
 mod rig;
 mod rolling;

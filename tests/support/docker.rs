@@ -165,18 +165,38 @@ impl Daemon {
 
     /// The same with another command and further settings of the host's side.
     pub(crate) async fn container_of(&self, name: &str, command: &[&str], host: Value) -> String {
-        let mut settings = json!({
+        let mut settings = self.settings(command);
+        for (key, value) in host.as_object().expect("an object") {
+            settings["HostConfig"][key] = value.clone();
+        }
+        self.create(name, &settings).await
+    }
+
+    /// As [`container`](Self::container), with labels.
+    pub(crate) async fn labelled(&self, name: &str, labels: Value) -> String {
+        let mut settings = self.settings(&["httpd", "-f", "-p", "80"]);
+        settings["Labels"] = labels;
+        self.create(name, &settings).await
+    }
+
+    /// The network that it made for its containers.
+    pub(crate) fn network(&self) -> &str {
+        &self.network
+    }
+
+    fn settings(&self, command: &[&str]) -> Value {
+        json!({
             "Image": IMAGE, "Cmd": command, "ExposedPorts": {"80/tcp": {}},
             "HostConfig": {
                 "NetworkMode": self.network,
                 "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
             },
-        });
-        for (key, value) in host.as_object().expect("an object") {
-            settings["HostConfig"][key] = value.clone();
-        }
+        })
+    }
+
+    async fn create(&self, name: &str, settings: &Value) -> String {
         let reply = self
-            .post(&format!("/containers/create?name={name}"), &settings)
+            .post(&format!("/containers/create?name={name}"), settings)
             .await;
         assert_eq!(reply.status, 201, "{reply:?}");
         self.act(name, "start").await;
