@@ -4,6 +4,7 @@
 //! reports every mistake.
 
 mod announce;
+mod check;
 mod etcd;
 mod exit;
 mod log;
@@ -35,6 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Announce(Box<announce::Args>),
+    Check(Box<check::Args>),
     Push(Box<push::Args>),
 }
 
@@ -61,6 +63,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         .build()?;
     match cli.command {
         Command::Announce(args) => runtime.block_on(args.run(mistakes)),
+        Command::Check(args) => runtime.block_on(args.run(mistakes)),
         Command::Push(args) => runtime.block_on(args.run(mistakes)),
     }
 }

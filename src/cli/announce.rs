@@ -293,13 +293,13 @@ pub(super) struct Args {
     linger: String,
 
     #[command(flatten)]
-    etcd: etcd::Args,
+    pub(super) etcd: etcd::Args,
 }
 
 /// What is known of the container.
-struct Found<'a> {
-    derived: &'a Derived,
-    states: States,
+pub(super) struct Found<'a> {
+    pub(super) derived: &'a Derived,
+    pub(super) states: States,
 }
 
 impl Args {
@@ -342,7 +342,8 @@ impl Args {
         }
     }
 
-    fn pairing(&self, mistakes: &mut Mistakes) -> Option<Pairing> {
+    /// Which container, if one was named.
+    pub(super) fn pairing(&self, mistakes: &mut Mistakes) -> Option<Pairing> {
         let container = mistakes.parse("--container", self.container.as_deref()?);
         let daemon = self
             .docker_host
@@ -386,7 +387,11 @@ impl Args {
     }
 
     /// The settings of one run. With a container and nothing found yet there are none, but mistakes are noted.
-    fn settings(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<Settings> {
+    pub(super) fn settings(
+        &self,
+        mistakes: &mut Mistakes,
+        found: Option<&Found<'_>>,
+    ) -> Option<Settings> {
         // Everything is looked at before the first `?`, so that one run reports every mistake.
         let id = self.identity(mistakes, found);
         let record = self.record(mistakes, found);
@@ -631,7 +636,8 @@ impl Args {
     }
 }
 
-fn count(mistakes: &mut Mistakes, flag: &str, text: &str) -> Option<u32> {
+/// A small number.
+pub(super) fn count(mistakes: &mut Mistakes, flag: &str, text: &str) -> Option<u32> {
     let count = text
         .parse()
         .ok()

@@ -146,3 +146,38 @@ async fn registrators_conventions_name_and_check_the_backend() {
     assert_eq!(record["tags"], json!(["eu", "canary"]));
     assert_eq!(record["meta"]["region"], "north", "{record}");
 }
+
+#[tokio::test]
+async fn check_tells_what_was_derived_and_why_and_writes_nothing() {
+    let Some(daemon) = Daemon::start(Kind::Docker).await else {
+        return;
+    };
+    let etcd = Etcd::start().await;
+    daemon.container("web1").await;
+    let before = etcd.revision().await;
+    let socket = format!("unix://{}", daemon.socket().display());
+    let check = |probe: &str| {
+        let command = Command::new("check").etcd(&etcd);
+        let command = command.args(["--container", "web1", "--docker-host", &socket]);
+        command.args(["--allow-loopback", "--probe", probe]).run()
+    };
+    // The web server in the container has no page to show.
+    let down = check("/health").await;
+    assert_eq!(down.code, Some(1), "{}", down.output);
+    assert!(down.output.contains("HTTP 404"), "{}", down.output);
+    let ended = check("exec:true").await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    for part in [
+        KEY,
+        "\"version\":\"1.2\"",
+        "the name of its image",
+        "probe    up",
+    ] {
+        assert!(
+            ended.output.contains(part),
+            "{part} is missing: {}",
+            ended.output
+        );
+    }
+    assert_eq!(etcd.revision().await, before);
+}

@@ -1,0 +1,111 @@
+//! `sidekick check`.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::announce::{self, Found};
+use super::{Exit, Mistakes};
+use crate::announce::Settings;
+use crate::announce::paired::Pairing;
+use crate::docker::Client;
+use crate::docker::derive::{Derived, derive};
+use crate::docker::follow::State;
+use crate::docker::host_address::HostAddresses;
+use crate::probe;
+
+/// Shows what announce would do with the same arguments, and probes the backend. Writes nothing.
+///
+/// Exit code 0 when the backend passes, 1 when it does not.
+///
+/// Example: sidekick check --container nginx1 --probe /health
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    /// How often the backend is probed, an interval apart; every time it must pass.
+    #[arg(long, value_name = "N", default_value = "1", env = "SIDEKICK_COUNT")]
+    count: String,
+
+    #[command(flatten)]
+    announce: announce::Args,
+}
+
+impl Args {
+    pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let count = announce::count(&mut mistakes, "--count", &self.count);
+        self.announce.etcd.cluster(&mut mistakes);
+        let Some(pairing) = self.announce.pairing(&mut mistakes) else {
+            let settings = self.announce.settings(&mut mistakes, None);
+            let (settings, count) = mistakes.none_or(settings.zip(count))?;
+            return show_and_probe(&settings, None, count).await;
+        };
+        // What does not hang on the container is looked at before anybody is asked.
+        self.announce.settings(&mut mistakes, None);
+        let count = mistakes.none_or(count)?;
+        let (derived, state) = self.look(pairing).await?;
+        let (_sender, states) = watch::channel(state);
+        let found = Found {
+            derived: &derived,
+            states,
+        };
+        let mut mistakes = Mistakes::default();
+        let settings = self.announce.settings(&mut mistakes, Some(&found));
+        let settings = mistakes.none_or(settings)?;
+        show_and_probe(&settings, Some(&derived), count).await
+    }
+
+    /// What the container is now.
+    async fn look(&self, pairing: Pairing) -> anyhow::Result<(Derived, State)> {
+        let client = Client::connect(pairing.daemon).await?;
+        let container = Arc::new(client.inspect(&pairing.container).await?);
+        let derived = derive(&pairing.wanted, &container, &HostAddresses::find());
+        let mut mistakes = Mistakes::default();
+        let derived = derived.map_err(|problems| {
+            for problem in problems {
+                mistakes.add(format!("container {}: {problem}", pairing.container));
+            }
+        });
+        Ok((mistakes.none_or(derived.ok())?, State::Running(container)))
+    }
+}
+
+async fn show_and_probe(
+    settings: &Settings,
+    derived: Option<&Derived>,
+    count: u32,
+) -> anyhow::Result<Exit> {
+    let mut out = std::io::stdout().lock();
+    let value = settings.record.encode(settings.format);
+    writeln!(out, "key      {}", settings.prefix.key(&settings.id))?;
+    writeln!(out, "value    {}", String::from_utf8_lossy(&value))?;
+    for reason in derived.iter().flat_map(|derived| &derived.reasons) {
+        writeln!(
+            out,
+            "{:<8} {} ({})",
+            reason.part, reason.value, reason.because
+        )?;
+    }
+    for note in derived.iter().flat_map(|derived| &derived.notes) {
+        writeln!(out, "note     {note}")?;
+    }
+    writeln!(out, "bounds   {}", settings.bounds())?;
+    let mut exit = Exit::Done;
+    for round in 0..count {
+        if round > 0 {
+            sleep(settings.pace.interval).await;
+        }
+        match probe::round(&settings.probes, settings.pace.timeout).await {
+            Ok(()) if settings.probes.is_empty() => {
+                writeln!(out, "probe    none: it counts as up")?
+            }
+            Ok(()) => writeln!(out, "probe    up")?,
+            Err(failure) => {
+                exit = Exit::No;
+                writeln!(out, "probe    down: {failure}")?;
+            }
+        }
+    }
+    Ok(exit)
+}
