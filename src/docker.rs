@@ -17,6 +17,7 @@ pub mod host_address;
 pub mod image;
 mod life;
 pub mod port;
+mod process;
 pub mod reach;
 mod signal;
 mod transport;

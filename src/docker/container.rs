@@ -83,6 +83,8 @@ pub struct Container {
     pub env: BTreeMap<String, String>,
     /// What it does.
     pub status: Status,
+    /// The number of its first process while it runs, as the daemon sees it.
+    pub pid: Option<u32>,
     /// What its own health check says, where it has one.
     pub health: Option<Health>,
     /// When it was last started.
@@ -203,6 +205,7 @@ impl Container {
                 .collect(),
             env: env(&config),
             status: status(&state),
+            pid: pid(&state),
             health: state.health.as_ref().and_then(health),
             started_at: started_at(&state),
             network_mode: network_mode.as_deref().map_or(NetworkMode::Own, mode),
@@ -265,6 +268,11 @@ fn status(state: &ContainerState) -> Status {
             },
         },
     }
+}
+
+fn pid(state: &ContainerState) -> Option<u32> {
+    let pid = state.pid?.try_into().ok()?;
+    (pid != 0).then_some(pid)
 }
 
 /// Podman has an empty status where there is no check.

@@ -1,7 +1,8 @@
 //! Follows one container through its life.
 //!
 //! The daemon's events say that something happened; what has happened is asked after each of them, when the stream of
-//! events begins, and on a slow period in case one was missed. Whatever the daemon does, it is asked again, for ever.
+//! events begins, and on a slow period in case one was missed. The end of the container's process is seen without the
+//! daemon, where it is on this machine. Whatever the daemon does, it is asked again, for ever.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::container::{Container, ContainerName, Status};
 use super::daemon::Daemon;
 use super::event::Event;
 use super::life::Life;
+use super::process;
 use crate::backoff::Backoff;
 
 pub use super::life::{State, Why};
@@ -58,6 +60,7 @@ pub fn follow(settings: Settings) -> Follower {
         states: sender,
         newest_event: None,
         failing: false,
+        process: None,
     };
     let task = tokio::spawn(task.run());
     Follower { states, task }
@@ -86,12 +89,22 @@ struct Task {
     newest_event: Option<i64>,
     /// Whether the daemon could not be asked; only the change is worth a warning.
     failing: bool,
+    /// The run whose process is watched.
+    process: Option<Process>,
+}
+
+/// A run of the container and the end of its process.
+struct Process {
+    run: Arc<Container>,
+    /// `None` when it has been told.
+    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// What to do next while listening.
 enum Next {
     Event(Event),
     Look,
+    ProcessEnd,
     Answer(Answer),
     Ended(Option<Error>),
 }
@@ -128,18 +141,20 @@ impl Task {
             if started.elapsed() >= SOUND {
                 backoff.reset();
             }
-            sleep(backoff.next_delay()).await;
+            self.meanwhile(sleep(backoff.next_delay())).await;
         }
     }
 
     /// From reaching the daemon to losing it.
     async fn session(&mut self) -> End {
-        let client = match Client::connect(self.settings.daemon.clone()).await {
+        let connecting = Client::connect(self.settings.daemon.clone());
+        let client = match self.meanwhile(connecting).await {
             Ok(client) => client,
             Err(error) => return End::Daemon(error),
         };
         // Once before listening, to know whom to listen for.
-        match self.question(&client).await {
+        let question = self.question(&client);
+        match self.meanwhile(question).await {
             Ok(answer) => self.answered(answer),
             Err(error) => return End::Daemon(error),
         }
@@ -168,6 +183,7 @@ impl Task {
                     Some(Err(error)) => Next::Ended(Some(error)),
                     None => Next::Ended(None),
                 },
+                () = process_end(&mut self.process) => Next::ProcessEnd,
                 () = client.listening() => {
                     listening = true;
                     Next::Look
@@ -186,6 +202,7 @@ impl Task {
                     question = Some(self.question(client));
                 }
                 Next::Look => question = Some(self.question(client)),
+                Next::ProcessEnd => self.process_ended(),
                 Next::Answer(answer) => {
                     question = None;
                     match answer {
@@ -207,6 +224,43 @@ impl Task {
             }
             next_look = self.next_look();
         }
+    }
+
+    /// Waits for something that does not concern the container's process, with an eye on that.
+    async fn meanwhile<T>(&mut self, what: impl Future<Output = T>) -> T {
+        let mut what = pin!(what);
+        loop {
+            tokio::select! {
+                done = &mut what => return done,
+                () = process_end(&mut self.process) => self.process_ended(),
+            }
+        }
+    }
+
+    fn process_ended(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.end = None;
+            self.life.on_process_end(&process.run);
+            self.publish();
+        }
+    }
+
+    /// Watches the process of the run that is followed.
+    fn watch_process(&mut self) {
+        let Some(run) = self.life.held() else { return };
+        let watched = self.process.as_ref();
+        if watched.is_some_and(|process| process.run.same_run(run) && process.run.pid == run.pid) {
+            return;
+        }
+        self.process = run.pid.map(|pid| {
+            let (run, id) = (run.clone(), run.id.clone());
+            let end = Box::pin(async move { process::ended(pid, &id).await });
+            let end: Pin<Box<dyn Future<Output = ()> + Send>> = end;
+            Process {
+                run,
+                end: Some(end),
+            }
+        });
     }
 
     fn question(&self, client: &Client) -> Question {
@@ -234,6 +288,7 @@ impl Task {
         }
         self.failing = false;
         self.life.on_answer(answer, Instant::now());
+        self.watch_process();
         self.publish();
     }
 
@@ -262,6 +317,14 @@ impl Task {
             let short_id = self.life.held().map_or("no id", |held| held.short_id());
             info!("container {} ({short_id}) {state}", self.settings.container);
         }
+    }
+}
+
+/// The end of the process that is watched; waits for ever when none is.
+async fn process_end(process: &mut Option<Process>) {
+    match process {
+        Some(Process { end: Some(end), .. }) => end.await,
+        _ => std::future::pending().await,
     }
 }
 

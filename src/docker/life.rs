@@ -44,6 +44,8 @@ pub enum State {
 pub enum Why {
     /// It was made and never started.
     NeverStarted,
+    /// Its process is no more; how it ended is not known yet.
+    Ended,
     /// It ended.
     Exited {
         /// How.
@@ -66,6 +68,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NeverStarted => f.write_str("was never started"),
+            Self::Ended => f.write_str("has ended"),
             Self::Exited { code } => write!(f, "exited with {code}"),
             Self::OutOfMemory => f.write_str("was killed because it was out of memory"),
             Self::Restarting { code } => write!(f, "exited with {code} and is being restarted"),
@@ -97,6 +100,8 @@ pub(super) struct Life {
     held: Option<Arc<Container>>,
     /// When this run of it was sent a signal that should end it.
     ending: Option<Instant>,
+    /// The run whose process was seen to end. The daemon may take a while to notice.
+    ended: Option<Arc<Container>>,
     state: State,
 }
 
@@ -110,6 +115,7 @@ impl Life {
         Self {
             held: None,
             ending: None,
+            ended: None,
             state,
         }
     }
@@ -149,6 +155,14 @@ impl Life {
         }
     }
 
+    /// Takes in that the process of this run has ended.
+    pub(super) fn on_process_end(&mut self, run: &Arc<Container>) {
+        self.ended = Some(run.clone());
+        if self.held.as_ref().is_some_and(|held| held.same_run(run)) {
+            self.state = State::Gone(Why::Ended);
+        }
+    }
+
     /// Takes in what an inspect answer says: a container, or that there is none.
     pub(super) fn on_answer(&mut self, answer: Option<Arc<Container>>, now: Instant) {
         let Some(container) = answer else {
@@ -165,7 +179,10 @@ impl Life {
         if !ending {
             self.ending = None;
         }
+        let ended = self.ended.as_ref();
+        let ended = ended.is_some_and(|ended| ended.same_run(&container));
         self.state = match container.status {
+            Status::Running | Status::Stopping | Status::Paused if ended => State::Gone(Why::Ended),
             Status::Running if ending => State::Stopping(container),
             Status::Running => State::Running(container),
             Status::Stopping => State::Stopping(container),

@@ -188,3 +188,25 @@ fn a_stop_signal_is_heard_while_the_state_is_unknown() {
     life.on_event(&event(signalled(15), 200), at(6));
     assert!(matches!(life.state(), State::Stopping(_)));
 }
+
+#[test]
+fn a_process_that_was_seen_to_end_is_believed_over_a_daemon_that_has_not_noticed() {
+    let mut life = life_of(running(100));
+    life.on_process_end(&running(100).into());
+    assert_eq!(*life.state(), State::Gone(Why::Ended));
+    life.on_answer(Some(running(100).into()), at(1));
+    life.on_failure("gone", at(2));
+    assert_eq!(*life.state(), State::Gone(Why::Ended));
+    let code = 137;
+    let exited = with(Status::Exited {
+        code,
+        out_of_memory: false,
+    });
+    life.on_answer(Some(exited.into()), at(3));
+    assert_eq!(*life.state(), State::Gone(Why::Exited { code }));
+    life.on_answer(Some(running(104).into()), at(4));
+    assert!(matches!(life.state(), State::Running(_)));
+    // It is late news about the run before.
+    life.on_process_end(&running(100).into());
+    assert!(matches!(life.state(), State::Running(_)));
+}
