@@ -262,3 +262,7 @@ fn chain(error: &Cause) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

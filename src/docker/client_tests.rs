@@ -1,0 +1,110 @@
+//! Against daemons that behave as none should.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+use tokio::time::Instant;
+
+use super::*;
+use crate::docker::daemon::Address;
+
+/// What a bad daemon does with an inspect request, after it has agreed on a version.
+enum Answer {
+    /// These bytes, then the end.
+    Bytes(String),
+    /// This beginning, then spaces without end.
+    Endless(&'static str),
+}
+
+/// Asks a daemon that answers like this.
+async fn ask(answer: Answer) -> Error {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 4096];
+            let length = stream.read(&mut head).await.unwrap();
+            let asked = String::from_utf8_lossy(&head[..length]).into_owned();
+            if asked.contains("/version") {
+                let _ = stream
+                    .write_all(ok(r#"{"ApiVersion":"1.41"}"#).as_bytes())
+                    .await;
+                continue;
+            }
+            match &answer {
+                Answer::Bytes(bytes) => {
+                    let _ = stream.write_all(bytes.as_bytes()).await;
+                }
+                Answer::Endless(beginning) => {
+                    let _ = stream.write_all(beginning.as_bytes()).await;
+                    let spaces = [b' '; 64 * 1024];
+                    while stream.write_all(&spaces).await.is_ok() {}
+                }
+            }
+        }
+    });
+    let client = Client::connect(Daemon::at(Address::Unix(path)))
+        .await
+        .unwrap();
+    let answer = client.inspect(&"web1".parse().unwrap()).await;
+    server.abort();
+    answer.unwrap_err()
+}
+
+fn ok(body: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test]
+async fn answers_without_end_cost_no_more_than_a_bounded_read() {
+    let started = Instant::now();
+    for beginning in [
+        "HTTP/1.1 200 OK\r\n\r\n{",
+        "HTTP/1.1 500 No\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: ",
+    ] {
+        let error = ask(Answer::Endless(beginning)).await;
+        assert!(matches!(error, Error::Failed { .. }), "{error:?}");
+        assert!(error.to_string().len() < 500, "{error}");
+    }
+    assert!(started.elapsed() < CALL_TIMEOUT);
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_a_reason_and_no_more() {
+    for (bytes, part) in [
+        (String::new(), "closed"),
+        ("garbage\r\n\r\n".to_owned(), "HTTP"),
+        (ok("[]"), "cannot be read"),
+        (ok("{\"Id\":7}"), "cannot be read"),
+        (ok("{}"), "no State"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{".to_owned(),
+            "end of file",
+        ),
+        (
+            "HTTP/1.1 503 No\r\nContent-Length: 4\r\n\r\nbusy".to_owned(),
+            "503: busy",
+        ),
+    ] {
+        let error = ask(Answer::Bytes(bytes.clone())).await.to_string();
+        assert!(error.contains(part), "{bytes:?}: {error}");
+    }
+    let missing = "HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n{}".to_owned();
+    let error = ask(Answer::Bytes(missing)).await;
+    assert!(matches!(error, Error::NoSuchContainer { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_socket_that_is_not_there_or_not_ours_is_said_in_words() {
+    let nowhere = Daemon::at("unix:///nonexistent/docker.sock".parse().unwrap());
+    let error = Client::connect(nowhere).await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "unix:///nonexistent/docker.sock: there is no such socket: is the daemon running?"
+    );
+}
