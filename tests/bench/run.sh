@@ -10,9 +10,11 @@ PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
 # With --target, the flags are not for build scripts, which must stay able to load libraries.
 host=$(rustc -vV | sed -n 's/^host: //p')
 echo "Building what is shipped, for $host"
-RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' \
-    cargo build --locked --release --bin sidekick --target "$host"
-cargo build --locked --example backend
+export RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static'
+cargo build --locked --release --target "$host" --bin sidekick
+# By itself: built together, the program would get the features that only tests and examples need.
+cargo build --locked --release --target "$host" --example backend
+unset RUSTFLAGS
 shipped=$(realpath "${CARGO_TARGET_DIR:-target}/$host/release/sidekick")
 
 echo

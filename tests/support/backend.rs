@@ -1,7 +1,7 @@
 //! Backends as processes that can be killed: `examples/quickstart/backend.rs`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ async fn spawn(name: &str, address: SocketAddr, delay: Duration) -> Option<Proce
 
 /// Cargo puts examples beside the binaries, in a folder of their own.
 fn program() -> PathBuf {
-    let sidekick = Path::new(env!("CARGO_BIN_EXE_sidekick"));
+    let sidekick = super::sidekick::program();
     let program = sidekick.with_file_name("examples").join("backend");
     assert!(
         program.exists(),

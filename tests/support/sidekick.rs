@@ -1,5 +1,6 @@
 //! sidekick under test, as a process.
 
+use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
 
@@ -24,12 +25,16 @@ pub(crate) struct Sidekick {
     notify: Option<NotifySocket>,
 }
 
+/// The program under test: `SIDEKICK_TEST_BINARY` names another than what cargo built for the tests.
+pub(super) fn program() -> PathBuf {
+    let other = std::env::var_os("SIDEKICK_TEST_BINARY");
+    other.map_or_else(|| env!("CARGO_BIN_EXE_sidekick").into(), PathBuf::from)
+}
+
 impl Command {
     /// `sidekick SUBCOMMAND`, with nothing in its environment that would change what it does.
     pub(crate) fn new(subcommand: &str) -> Self {
-        let program = std::env::var_os("SIDEKICK_TEST_BINARY");
-        let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_sidekick").into());
-        let mut command = process::Command::new(program);
+        let mut command = process::Command::new(program());
         command.arg(subcommand);
         for (name, _) in std::env::vars_os() {
             let foreign = name
