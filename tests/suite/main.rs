@@ -21,6 +21,7 @@ mod hostile;
 mod leaving;
 mod ownership;
 mod paired;
+mod probes;
 mod push;
 mod rig;
 mod rolling;

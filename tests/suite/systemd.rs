@@ -72,6 +72,31 @@ async fn stopping_asks_for_the_time_that_draining_may_take() {
     assert!(said.iter().any(|line| line == "STOPPING=1"), "{said:?}");
 }
 
+#[tokio::test]
+async fn the_status_tells_the_reason_of_a_failure() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    backend.set_health(503).await;
+    let announcer = scene.announce(&backend).start();
+    until(PATIENCE, "a status with the reason", async || {
+        let said = announcer.notifications();
+        let told = said
+            .iter()
+            .any(|line| line.starts_with("STATUS=") && line.contains("503"));
+        if told { Ok(()) } else { Err(said) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pusher_is_ready_when_it_is_at_work_and_says_when_it_stops() {
+    let scene = Scene::start().await;
+    let mut pusher = scene.push().notify().start();
+    pusher.ready().await;
+    assert_eq!(pusher.leave().await.code, Some(0));
+    pusher.notified("STOPPING=1").await;
+}
+
 fn fed(notifications: &[String]) -> usize {
     notifications
         .iter()

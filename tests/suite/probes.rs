@@ -1,0 +1,127 @@
+//! What counts as working, and how soon the opposite is noticed.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::support::{Backend, Command, Etcd, PATIENCE, Sidekick, Signal, key, until};
+
+/// `interval × fall + timeout`, as set below.
+const NOTICED_WITHIN: Duration = Duration::from_millis(3 * 200 + 150);
+
+/// For what comes after: writing it into etcd and reading it there, on a busy machine.
+const SLACK: Duration = Duration::from_millis(1500);
+
+#[tokio::test]
+async fn a_backend_that_hangs_is_noticed_within_the_bound() {
+    let (etcd, backend) = (Etcd::start().await, Backend::start("b1").await);
+    let _announcer = announced(&etcd, &backend, &["--probe", "/health"]).await;
+    backend.process().signal(Signal::STOP);
+    withdrawn_in_time(&etcd, &backend).await;
+    backend.process().signal(Signal::CONT);
+    until(PATIENCE, "the record to be back", async || {
+        etcd.get(&key(&backend)).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_backend_that_is_gone_is_noticed_within_the_bound_by_tcp() {
+    let (etcd, mut backend) = (Etcd::start().await, Backend::start("b1").await);
+    let probe = format!("tcp://{}", backend.address());
+    let _announcer = announced(&etcd, &backend, &["--probe", &probe]).await;
+    // Its HTTP answers are of no interest to this probe.
+    backend.set_health(500).await;
+    backend.kill();
+    withdrawn_in_time(&etcd, &backend).await;
+}
+
+#[tokio::test]
+async fn all_of_several_probes_must_pass() {
+    let etcd = Etcd::start().await;
+    let (backend, other) = (Backend::start("b1").await, Backend::start("other").await);
+    let second = format!("http://{}/health", other.address());
+    let probes = ["--probe", "/health", "--probe", &second];
+    let announcer = announced(&etcd, &backend, &probes).await;
+    other.set_health(500).await;
+    withdrawn_in_time(&etcd, &backend).await;
+    // It says which one, and what it saw.
+    let line = announcer.process().line("failed").await;
+    assert!(line.contains(&other.address().to_string()), "{line}");
+    assert!(line.contains("500"), "{line}");
+}
+
+#[tokio::test]
+async fn the_status_codes_that_pass_can_be_named() {
+    let (etcd, backend) = (Etcd::start().await, Backend::start("b1").await);
+    backend.set_health(503).await;
+    let probe = ["--probe", "/health", "--expect-status", "204,500-503"];
+    let _announcer = announced(&etcd, &backend, &probe).await;
+    backend.set_health(200).await;
+    withdrawn_in_time(&etcd, &backend).await;
+}
+
+#[tokio::test]
+async fn one_failure_less_than_fall_withdraws_nothing() {
+    let (etcd, backend) = (Etcd::start().await, Backend::start("b1").await);
+    let flags = ["--probe", "/health", "--fall", "1000"];
+    let _announcer = announced(&etcd, &backend, &flags).await;
+    let before = etcd.get(&key(&backend)).await;
+    backend.set_health(500).await;
+    // There is no condition for what must not happen; these are ten failures.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(etcd.get(&key(&backend)).await, before);
+}
+
+#[tokio::test]
+async fn nothing_is_announced_before_rise_passes_in_a_row_nor_before_the_grace() {
+    const GRACE: Duration = Duration::from_secs(1);
+    let (etcd, backend) = (Etcd::start().await, Backend::start("b1").await);
+    let start = Instant::now();
+    let flags = ["--probe", "/health", "--grace", "1s", "--rise", "5"];
+    let _announcer = announced(&etcd, &backend, &flags).await;
+    // Four intervals lie between five passes; each is up to a tenth shorter.
+    let rising = 4 * Duration::from_millis(200) * 9 / 10;
+    assert!(start.elapsed() >= GRACE + rising, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn without_a_probe_the_record_is_kept_whatever_the_backend_does() {
+    let (etcd, mut backend) = (Etcd::start().await, Backend::start("b1").await);
+    backend.kill();
+    let _announcer = announced(&etcd, &backend, &[]).await;
+}
+
+/// Announced with a quick probe, and there.
+async fn announced(etcd: &Etcd, backend: &Backend, flags: &[&str]) -> Sidekick {
+    let announcer = Command::new("announce")
+        .etcd(etcd)
+        .args([
+            &format!("website/{}", backend.name()),
+            &backend.address().to_string(),
+        ])
+        .args([
+            "--allow-loopback",
+            "--interval",
+            "200ms",
+            "--timeout",
+            "150ms",
+        ])
+        .env("SIDEKICK_RISE", "1")
+        .env("SIDEKICK_FALL", "3")
+        .args(flags)
+        .notify()
+        .start();
+    announcer.ready().await;
+    assert!(etcd.get(&key(backend)).await.is_some());
+    announcer
+}
+
+async fn withdrawn_in_time(etcd: &Etcd, backend: &Backend) {
+    until(
+        NOTICED_WITHIN + SLACK,
+        "the record to be withdrawn",
+        async || etcd.get(&key(backend)).await.is_none(),
+    )
+    .await;
+}
