@@ -1,7 +1,7 @@
 //! Pairing with a container: what it is, where it can be reached, and what happens to it.
 //!
 //! [`client`] asks a daemon (Docker, or Podman by its compatible socket); [`container`] is what an inspect answer
-//! says, as an owned value; [`derive`] turns that into a record, with the reason for each part; [`follow`] tells the
+//! says, as an owned value; [`derive`](mod@derive) turns that into a record, with the reason for each part; [`follow`] tells the
 //! container's life. Nothing here is created unless a container was named.
 
 pub mod client;
