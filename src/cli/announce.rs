@@ -77,10 +77,10 @@ pub(super) struct Args {
     #[arg(
         long,
         value_name = "HOST",
-        env = "SIDEKICK_HOST_ADDRESS",
+        env = "SIDEKICK_HOST",
         help_heading = "Container"
     )]
-    host_address: Option<String>,
+    host: Option<String>,
     /// What happens when the container has ended: exit (so that the service manager decides) or wait for its next run.
     #[arg(
         long,
@@ -359,8 +359,7 @@ impl Args {
             container_port: (self.container_port.as_deref())
                 .and_then(|text| mistakes.parse("--container-port", text)),
             network: self.network.clone(),
-            host: (self.host_address.as_deref())
-                .and_then(|text| mistakes.parse("--host-address", text)),
+            host: (self.host.as_deref()).and_then(|text| mistakes.parse("--host", text)),
         };
         let on_gone = match self.on_gone.as_str() {
             "exit" => OnGone::Exit,
