@@ -23,7 +23,8 @@
 --   upstreams  names, or names with the servers to start from, in the API's own terms:
 --              { "website", shop = { servers = { "10.0.0.1:80", { server = "10.0.0.2:80", weight = 2 } } } }
 --   state      file that keeps the servers over a restart of nginx. The worker processes must be able to write to
---              its folder. What it says about an upstream goes before the servers to start from.
+--              its folder (a relative one is below nginx's prefix). What it says about an upstream goes before the
+--              servers to start from.
 --
 -- serve{ ... } takes
 --   mount      the prefix of the location; needed only when it lies below /api/ or has a part made of digits
@@ -536,8 +537,8 @@ do
         return value
     end
 
-    -- In the order of NGINX Plus's own output. `kinds` are the JSON types; `code` is the error of a right type with a
-    -- wrong value; `fixed` ones can only be given when the server is added.
+    -- In the order of NGINX Plus's own output. `number`, `string` and `boolean` are the JSON types it takes, `code` is
+    -- the error of a right type with a wrong value; a `fixed` one can only be given when the server is added.
     local PARAMETERS = {
         { name = "weight", default = 1, number = true, code = "UpstreamBadWeight", check = check_integer(1) },
         { name = "max_conns", default = 0, number = true, code = "UpstreamBadMaxConns", check = check_integer(0) },
@@ -610,7 +611,7 @@ do
     local function apply_parameters(record, given, adding)
         local names = {}
         for name in pairs(given) do
-            names[#names + 1] = name
+            names[#names + 1] = tostring(name) -- in setup{} it may be a number
         end
         sort(names) -- so that the same wrong body always gets the same answer
         for _, name in ipairs(names) do
@@ -775,16 +776,21 @@ local C = ffi.C
 local NO_SUCH_FILE, NO_SUCH_PROCESS = 2, 3
 local TOKEN_LENGTH = 31
 
--- State letter and start time (in clock ticks since boot, as text) of a process; nil when there is none.
+-- State letter and start time (in clock ticks since boot, as text) of a process; nil and an error number otherwise.
 local function process_stat(pid)
-    local file = io.open("/proc/" .. pid .. "/stat")
-    local line = file and file:read("*l")
-    if file then
-        file:close()
+    local file, _, number = io.open("/proc/" .. pid .. "/stat")
+    if not file then
+        return nil, number
+    end
+    local line
+    line, _, number = file:read("*l")
+    file:close()
+    if not line then
+        return nil, number
     end
     -- The command's name stands in brackets and may hold anything, so start behind the last one.
     local fields = {}
-    for field in gmatch(match(line or "", "^.*%)(.*)$") or "", "%S+") do
+    for field in gmatch(match(line, "^.*%)(.*)$") or "", "%S+") do
         fields[#fields + 1] = field
     end
     return fields[1], fields[20]
@@ -792,16 +798,21 @@ end
 
 -- Of fixed length, so that the dictionary can put one token in the place of another. Start 0: no /proc here.
 local function make_token(pid)
-    local _, started = process_stat(pid)
-    return format("%010d.%020.0f", pid, tonumber(started) or 0)
+    local state, started = process_stat(pid)
+    return format("%010d.%020.0f", pid, state and tonumber(started) or 0)
 end
 
+-- Whatever keeps us from knowing, such as too many open files, must not make a live process dead: its requests would
+-- not be counted any more.
 local function is_alive(token)
     local pid, started = match(token, "^0*(%d+)%.0*(%d*)$")
     if started == "" then
         return C.upstream_api_kill(tonumber(pid), 0) == 0 or ffi.errno() ~= NO_SUCH_PROCESS
     end
     local state, seen = process_stat(pid)
+    if not state then
+        return seen ~= NO_SUCH_FILE and seen ~= NO_SUCH_PROCESS
+    end
     return seen == started and state ~= "Z" and state ~= "X"
 end
 
@@ -1533,7 +1544,8 @@ end
 
 -- An unavailable server whose time is over gets one request of all workers; the others look elsewhere meanwhile.
 local function may_probe(peer)
-    return dict:safe_add(peer.probe_key, true, peer.fail_timeout) == true
+    local added, why = dict:safe_add(peer.probe_key, true, peer.fail_timeout)
+    return added or why ~= "exists"
 end
 
 local function pick(view, ticket)
@@ -1942,10 +1954,11 @@ local function wanted_fields()
     if given == nil then
         return nil
     end
-    local text = type(given) == "table" and concat(given, ",") or type(given) == "string" and given or ""
     local wanted = {}
-    for name in gmatch(text, "[^,]+") do
-        wanted[name] = true
+    for _, list in ipairs(type(given) == "table" and given or { given }) do
+        for name in gmatch(tostring(list), "[^,]+") do
+            wanted[name] = true
+        end
     end
     return wanted
 end
@@ -2648,6 +2661,8 @@ end
 local function check_all(options)
     if settings then
         refuse("called twice; name all upstreams in one call")
+    elseif process.type() == "worker" then
+        refuse("lua_code_cache must be on: workers have to remember what they count")
     elseif type(options) ~= "table" then
         refuse("expects a table: setup{ dict = \"upstreams\", upstreams = { \"website\" } }")
     end

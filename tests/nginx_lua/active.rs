@@ -125,6 +125,40 @@ async fn the_requests_of_a_killed_worker_are_not_active_any_more() {
 }
 
 #[tokio::test]
+async fn a_worker_that_cannot_open_files_still_counts_those_of_the_others() {
+    let slow = Backend::start_slow("slow", Duration::from_secs(600)).await;
+    let hook = r#"init_worker_by_lua_block {
+        local open = io.open
+        io.open = function(path, ...)
+            if ngx.shared.upstreams:get("no files") then
+                return nil, path .. ": Too many open files", 24
+            end
+            return open(path, ...)
+        end
+    }"#;
+    let exhaust = r#"location /exhaust { content_by_lua_block { ngx.shared.upstreams:set("no files", true) } }"#;
+    let nginx = Settings::default()
+        .workers(4)
+        .http(hook)
+        .locations(exhaust)
+        .start()
+        .await;
+    let id = add_address(&nginx, slow.address()).await;
+    let ask = |_| tokio::spawn(request(nginx.traffic(), "GET", "/", ""));
+    let clients: Vec<_> = (0..8).map(ask).collect();
+    peer_becomes(&nginx, id, json!({"active": 8})).await;
+    assert_eq!(nginx.get("/exhaust").await.unwrap().status, 200);
+    for _ in 0..20 {
+        assert_eq!(peer(&nginx, id).await["active"], 8);
+    }
+    patch(&nginx, id, r#"{"drain":true}"#).await;
+    for client in clients {
+        client.abort();
+    }
+    peer_becomes(&nginx, id, json!({"active": 0})).await;
+}
+
+#[tokio::test]
 async fn requests_of_workers_that_are_on_their_way_out_are_still_active() {
     let slow = Backend::start_slow("slow", Duration::from_secs(2)).await;
     let nginx = Settings::default().workers(2).start().await;

@@ -137,6 +137,12 @@ async fn fields_limit_the_output_and_empty_ones_leave_the_names() {
     let all = get(&nginx, "/api/9/http/upstreams?fields=zombies,keepalive").await;
     let limited = json!({"keepalive": 0, "zombies": 0});
     assert_eq!(all.json(), json!({"website": limited, "shop": limited}));
+    let all = get(
+        &nginx,
+        "/api/9/http/upstreams?fields=zombies&fields=keepalive&fields",
+    )
+    .await;
+    assert_eq!(all.json()["shop"], limited);
     let one = get(&nginx, "/api/9/http/upstreams/shop?fields=zone").await;
     assert_eq!(one.json(), json!({"zone": "upstreams"}));
     let nginx_fields = get(&nginx, "/api/9/nginx?fields=version,nonsense").await;

@@ -52,6 +52,10 @@ async fn every_mistake_of_setup_stops_nginx_with_a_sentence() {
             r#"invalid "weight""#,
         ),
         (
+            r#"{ website = { servers = { { "10.0.0.1", server = "10.0.0.1" } } } }"#,
+            r#"unknown parameter "1""#,
+        ),
+        (
             r#"{ website = { servers = { { weight = 1 } } } }"#,
             r#"missing "server""#,
         ),
