@@ -9,6 +9,7 @@ mod etcd;
 mod exit;
 mod log;
 mod mistakes;
+mod probes;
 mod push;
 
 use std::process::ExitCode;

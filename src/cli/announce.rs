@@ -1,22 +1,21 @@
 //! `sidekick announce`.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use regex_lite::Regex;
 use reqwest::Certificate;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::HeaderValue;
 
+use super::probes::{container_probe, header, own_checks, probe};
 use super::{Exit, Mistakes, etcd};
 use crate::announce::paired::{OnGone, Pairing, States, run_paired};
 use crate::announce::{self, Outcome, Ready, Settings};
 use crate::docker::Daemon;
-use crate::docker::conventions::Check;
 use crate::docker::derive::{self, Derived};
 use crate::docker::reach;
 use crate::phase::OnFailure;
-use crate::probe::{ContainerProbe, HttpOptions, HttpProbe, Pace, Probe};
+use crate::probe::{HttpOptions, Pace, Probe};
 use crate::record::{Address, Endpoint, Format, Host, InstanceId, Protocol, Record};
 use crate::stop;
 
@@ -654,95 +653,6 @@ fn exit_code(outcome: &Outcome) -> Exit {
     }
 }
 
-fn container_probe(found: &Found<'_>, needs_healthcheck: bool) -> Probe {
-    Probe::Container(ContainerProbe {
-        states: found.states.clone(),
-        needs_healthcheck,
-    })
-}
-
-/// What the container asks to be checked (`SERVICE_CHECK_*`), or else its HEALTHCHECK, or else that it runs.
-fn own_checks(
-    mistakes: &mut Mistakes,
-    own: &Endpoint,
-    found: &Found<'_>,
-    options: &HttpOptions,
-) -> Option<Vec<Probe>> {
-    if found.derived.checks.is_empty() {
-        return Some(vec![container_probe(found, false)]);
-    }
-    let checks = found.derived.checks.iter().map(|check| {
-        let probe = own_check(check, own, options);
-        mistakes.check(&format!("the container's check ({check})"), probe)
-    });
-    let checks: Vec<_> = checks.collect();
-    checks.into_iter().collect()
-}
-
-fn own_check(check: &Check, own: &Endpoint, options: &HttpOptions) -> Result<Probe, String> {
-    match check {
-        Check::Http { path, tls, method } => {
-            let mut options = options.clone();
-            if let Some(method) = method {
-                let method = method.parse();
-                options.method = method.map_err(|_| "its method is none of HTTP".to_owned())?;
-            }
-            let scheme = if *tls { "https" } else { "http" };
-            http(&format!("{scheme}://{own}{path}"), &options)
-        }
-        Check::Tcp => Ok(Probe::Tcp(own.clone())),
-        Check::Grpc { tls: false } => own.to_string().parse().map(Probe::Grpc),
-        Check::Grpc { tls: true } => {
-            Err("gRPC by TLS is not probed; give --probe yourself".to_owned())
-        }
-        Check::Inside { .. } => Err(
-            "a command inside the container is not run from outside; make it the image's HEALTHCHECK \
-             and give --probe docker:"
-                .to_owned(),
-        ),
-    }
-}
-
-/// `NAME: REST` of a header.
-fn header(text: &str) -> Result<(HeaderName, &str), String> {
-    let (name, rest) = text.split_once(':').ok_or("expected NAME: and a value")?;
-    let name = name.trim().parse::<HeaderName>();
-    Ok((name.map_err(|error| error.to_string())?, rest.trim()))
-}
-
-/// One `--probe`. A path needs the record's own address.
-fn probe(text: &str, own: Option<&Endpoint>, options: &HttpOptions) -> Result<Probe, String> {
-    if text.starts_with('/') {
-        // Without an address there is another mistake already; the path is checked all the same.
-        let own = own.map_or_else(|| "host:80".to_owned(), ToString::to_string);
-        return http(&format!("http://{own}{text}"), options);
-    }
-    if let Some(command) = text.strip_prefix("exec:") {
-        return command.parse().map(Probe::Exec);
-    }
-    if text == "docker:" {
-        return Err("needs --container".to_owned());
-    }
-    match text.split_once("://") {
-        Some(("http" | "https", _)) => http(text, options),
-        Some(("grpc", place)) => place.parse().map(Probe::Grpc),
-        Some(("tcp", place)) => {
-            let place = place.parse().map_err(|error| format!("{error}"))?;
-            Ok(Probe::Tcp(place))
-        }
-        _ => Err(
-            "expected a path such as /health, http://…, https://…, tcp://HOST:PORT, \
-                  grpc://HOST:PORT[/SERVICE], exec:COMMAND or docker:"
-                .to_owned(),
-        ),
-    }
-}
-
-fn http(url: &str, options: &HttpOptions) -> Result<Probe, String> {
-    let probe = HttpProbe::new(url, options.clone())?;
-    Ok(Probe::Http(Arc::new(probe)))
-}
-
 /// What is wrong with a host that load balancers on other hosts are to connect to.
 fn unreachable_from_elsewhere(host: &Host) -> Option<&'static str> {
     let ip = match host {
@@ -766,124 +676,5 @@ fn unreachable_from_elsewhere(host: &Host) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn mistakes(line: &[&str]) -> String {
-        let line = std::iter::once("announce").chain(line.iter().copied());
-        let args = Line::try_parse_from(line).unwrap().args;
-        let mut mistakes = Mistakes::default();
-        let settings = args.settings(&mut mistakes, None);
-        let result = mistakes.none_or(settings);
-        result.err().map(|e| e.to_string()).unwrap_or_default()
-    }
-
-    #[test]
-    fn a_good_command_line_has_no_mistakes() {
-        let line = ["website/nginx1", "10.0.0.5:8080/v1", "--probe", "/health"];
-        assert_eq!(mistakes(&line), "");
-    }
-
-    #[test]
-    fn all_mistakes_are_reported_at_once() {
-        let text = mistakes(&[
-            "website",
-            "127.0.0.1:80",
-            "--probe",
-            "ftp://x",
-            "--interval",
-            "1s",
-            "--timeout",
-            "3s",
-            "--rise",
-            "0",
-            "--ttl",
-            "1s",
-            "--weight",
-            "70000",
-            "--on-failure",
-            "panic",
-            "--ready",
-            "set",
-            "--format",
-            "xml",
-            "--expect-status",
-            "2xx",
-            "--meta",
-            "novalue",
-            "--prefix",
-            "services",
-        ]);
-        for part in [
-            "SERVICE/INSTANCE",
-            "loopback",
-            "--probe",
-            "--timeout 3s must be below",
-            "--rise",
-            "--ttl 1s",
-            "--weight",
-            "--on-failure",
-            "--ready",
-            "--format",
-            "--expect-status",
-            "--meta",
-            "--prefix",
-        ] {
-            assert!(text.contains(part), "{part} is missing in:\n{text}");
-        }
-        assert!(text.starts_with("13 mistakes:"), "{text}");
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let text = mistakes(&[]);
-        assert!(text.contains("SERVICE/INSTANCE is missing"), "{text}");
-        assert!(text.contains("HOST:PORT[/VERSION] is missing"), "{text}");
-    }
-
-    #[test]
-    fn addresses_that_only_this_host_reaches_need_a_word() {
-        for host in [
-            "127.0.0.1",
-            "[::1]",
-            "0.0.0.0",
-            "[::]",
-            "169.254.7.7",
-            "[fe80::1]",
-            "localhost",
-        ] {
-            let address = format!("{host}:80");
-            assert!(
-                mistakes(&["a/b", &address]).contains("no other host"),
-                "{host}"
-            );
-            assert_eq!(mistakes(&["a/b", &address, "--allow-loopback"]), "");
-        }
-    }
-
-    #[test]
-    fn a_plain_record_refuses_what_it_cannot_say() {
-        let text = mistakes(&[
-            "a/b",
-            "10.0.0.1:80",
-            "--format",
-            "plain",
-            "--tag",
-            "x",
-            "--on-failure",
-            "mark",
-        ]);
-        assert!(
-            text.contains("--tag:") && text.contains("--on-failure mark:"),
-            "{text}"
-        );
-    }
-}
+#[path = "announce_tests.rs"]
+mod tests;

@@ -1,0 +1,119 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: Args,
+}
+
+fn mistakes(line: &[&str]) -> String {
+    let line = std::iter::once("announce").chain(line.iter().copied());
+    let args = Line::try_parse_from(line).unwrap().args;
+    let mut mistakes = Mistakes::default();
+    let settings = args.settings(&mut mistakes, None);
+    let result = mistakes.none_or(settings);
+    result.err().map(|e| e.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn a_good_command_line_has_no_mistakes() {
+    let line = ["website/nginx1", "10.0.0.5:8080/v1", "--probe", "/health"];
+    assert_eq!(mistakes(&line), "");
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let text = mistakes(&[
+        "website",
+        "127.0.0.1:80",
+        "--probe",
+        "ftp://x",
+        "--interval",
+        "1s",
+        "--timeout",
+        "3s",
+        "--rise",
+        "0",
+        "--ttl",
+        "1s",
+        "--weight",
+        "70000",
+        "--on-failure",
+        "panic",
+        "--ready",
+        "set",
+        "--format",
+        "xml",
+        "--expect-status",
+        "2xx",
+        "--meta",
+        "novalue",
+        "--prefix",
+        "services",
+    ]);
+    for part in [
+        "SERVICE/INSTANCE",
+        "loopback",
+        "--probe",
+        "--timeout 3s must be below",
+        "--rise",
+        "--ttl 1s",
+        "--weight",
+        "--on-failure",
+        "--ready",
+        "--format",
+        "--expect-status",
+        "--meta",
+        "--prefix",
+    ] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    assert!(text.starts_with("13 mistakes:"), "{text}");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let text = mistakes(&[]);
+    assert!(text.contains("SERVICE/INSTANCE is missing"), "{text}");
+    assert!(text.contains("HOST:PORT[/VERSION] is missing"), "{text}");
+}
+
+#[test]
+fn addresses_that_only_this_host_reaches_need_a_word() {
+    for host in [
+        "127.0.0.1",
+        "[::1]",
+        "0.0.0.0",
+        "[::]",
+        "169.254.7.7",
+        "[fe80::1]",
+        "localhost",
+    ] {
+        let address = format!("{host}:80");
+        assert!(
+            mistakes(&["a/b", &address]).contains("no other host"),
+            "{host}"
+        );
+        assert_eq!(mistakes(&["a/b", &address, "--allow-loopback"]), "");
+    }
+}
+
+#[test]
+fn a_plain_record_refuses_what_it_cannot_say() {
+    let text = mistakes(&[
+        "a/b",
+        "10.0.0.1:80",
+        "--format",
+        "plain",
+        "--tag",
+        "x",
+        "--on-failure",
+        "mark",
+    ]);
+    assert!(
+        text.contains("--tag:") && text.contains("--on-failure mark:"),
+        "{text}"
+    );
+}

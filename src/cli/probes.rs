@@ -1,0 +1,105 @@
+//! What `--probe` and its companions spell, and what a container asks for by itself.
+
+use std::sync::Arc;
+
+use reqwest::header::HeaderName;
+
+use super::Mistakes;
+use super::announce::Found;
+use crate::docker::conventions::Check;
+use crate::probe::{ContainerProbe, HttpOptions, HttpProbe, Probe};
+use crate::record::Endpoint;
+
+/// The probe `docker:`.
+pub(super) fn container_probe(found: &Found<'_>, needs_healthcheck: bool) -> Probe {
+    Probe::Container(ContainerProbe {
+        states: found.states.clone(),
+        needs_healthcheck,
+    })
+}
+
+/// What the container asks to be checked (`SERVICE_CHECK_*`), or else its HEALTHCHECK, or else that it runs.
+pub(super) fn own_checks(
+    mistakes: &mut Mistakes,
+    own: &Endpoint,
+    found: &Found<'_>,
+    options: &HttpOptions,
+) -> Option<Vec<Probe>> {
+    if found.derived.checks.is_empty() {
+        return Some(vec![container_probe(found, false)]);
+    }
+    let checks = found.derived.checks.iter().map(|check| {
+        let probe = own_check(check, own, options);
+        mistakes.check(&format!("the container's check ({check})"), probe)
+    });
+    let checks: Vec<_> = checks.collect();
+    checks.into_iter().collect()
+}
+
+fn own_check(check: &Check, own: &Endpoint, options: &HttpOptions) -> Result<Probe, String> {
+    match check {
+        Check::Http { path, tls, method } => {
+            let mut options = options.clone();
+            if let Some(method) = method {
+                let method = method.parse();
+                options.method = method.map_err(|_| "its method is none of HTTP".to_owned())?;
+            }
+            let scheme = if *tls { "https" } else { "http" };
+            http(&format!("{scheme}://{own}{path}"), &options)
+        }
+        Check::Tcp => Ok(Probe::Tcp(own.clone())),
+        Check::Grpc { tls: false } => own.to_string().parse().map(Probe::Grpc),
+        Check::Grpc { tls: true } => {
+            Err("gRPC by TLS is not probed; give --probe yourself".to_owned())
+        }
+        Check::Inside { .. } => Err(
+            "a command inside the container is not run from outside; make it the image's HEALTHCHECK \
+             and give --probe docker:"
+                .to_owned(),
+        ),
+    }
+}
+
+/// `NAME: REST` of a header.
+pub(super) fn header(text: &str) -> Result<(HeaderName, &str), String> {
+    let (name, rest) = text.split_once(':').ok_or("expected NAME: and a value")?;
+    let name = name.trim().parse::<HeaderName>();
+    Ok((name.map_err(|error| error.to_string())?, rest.trim()))
+}
+
+/// One `--probe`. A path needs the record's own address.
+pub(super) fn probe(
+    text: &str,
+    own: Option<&Endpoint>,
+    options: &HttpOptions,
+) -> Result<Probe, String> {
+    if text.starts_with('/') {
+        // Without an address there is another mistake already; the path is checked all the same.
+        let own = own.map_or_else(|| "host:80".to_owned(), ToString::to_string);
+        return http(&format!("http://{own}{text}"), options);
+    }
+    if let Some(command) = text.strip_prefix("exec:") {
+        return command.parse().map(Probe::Exec);
+    }
+    if text == "docker:" {
+        return Err("needs --container".to_owned());
+    }
+    match text.split_once("://") {
+        Some(("http" | "https", _)) => http(text, options),
+        Some(("grpc", place)) => place.parse().map(Probe::Grpc),
+        Some(("tcp", place)) => {
+            let place = place.parse().map_err(|error| format!("{error}"))?;
+            Ok(Probe::Tcp(place))
+        }
+        _ => Err(
+            "expected a path such as /health, http://…, https://…, tcp://HOST:PORT, \
+                  grpc://HOST:PORT[/SERVICE], exec:COMMAND or docker:"
+                .to_owned(),
+        ),
+    }
+}
+
+fn http(url: &str, options: &HttpOptions) -> Result<Probe, String> {
+    let probe = HttpProbe::new(url, options.clone())?;
+    Ok(Probe::Http(Arc::new(probe)))
+}
