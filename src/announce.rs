@@ -125,6 +125,8 @@ struct Agent {
     /// The pushers that leaving still waits for.
     waiting_for: Vec<PusherId>,
     readiness: Readiness,
+    /// What systemd was told last.
+    told_status: String,
     watchdog: Option<Watchdog>,
     pulse: watch::Receiver<()>,
 }
@@ -166,6 +168,7 @@ impl Agent {
             pushers: pushers::Watch::new(cluster, settings.meta.clone()),
             waiting_for: Vec::new(),
             readiness: Readiness::Unconfirmed,
+            told_status: String::new(),
             watchdog: Watchdog::of_unit(),
             settings,
         }
@@ -191,7 +194,11 @@ impl Agent {
                     self.note(&tenure);
                 }
             }
-            notify::status(&self.status());
+            let status = self.status();
+            if status != self.told_status {
+                notify::status(&status);
+                self.told_status = status;
+            }
         }
     }
 

@@ -3,7 +3,10 @@
 use std::io::IsTerminal;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Mistakes;
 
@@ -39,12 +42,20 @@ impl Args {
     /// Starts logging to standard error, with what could be understood.
     pub(super) fn init(&self, mistakes: &mut Mistakes) {
         let level = self.level(mistakes);
+        // What the libraries below have to say about every frame is for trace only.
+        let libraries = match level {
+            LevelFilter::TRACE => LevelFilter::TRACE,
+            _ => level.min(LevelFilter::WARN),
+        };
+        let targets = Targets::new()
+            .with_default(libraries)
+            .with_target("sidekick", level);
         let builder = fmt()
             .with_max_level(level)
             .with_writer(std::io::stderr)
             .with_target(level > LevelFilter::INFO);
         match self.log_format.as_str() {
-            "json" => builder.json().init(),
+            "json" => builder.json().finish().with(targets).init(),
             other => {
                 if other != "text" {
                     mistakes.add(format!("--log-format {other:?}: expected text or json"));
@@ -53,9 +64,9 @@ impl Args {
                 let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
                 let builder = builder.with_ansi(std::io::stderr().is_terminal());
                 if in_journal {
-                    builder.without_time().init();
+                    builder.without_time().finish().with(targets).init();
                 } else {
-                    builder.init();
+                    builder.finish().with(targets).init();
                 }
             }
         }
