@@ -260,7 +260,8 @@ async fn a_crashing_container_that_is_restarted_is_followed_to_each_new_run() {
     let Some(daemon) = docker::Daemon::start(kind).await else {
         return;
     };
-    let policy = json!({"RestartPolicy": {"Name": "always"}});
+    // Without a port, as the daemon does not try another one when it restarts a container by itself.
+    let policy = json!({"RestartPolicy": {"Name": "always"}, "PortBindings": {}});
     daemon
         .container_of("web1", &["httpd", "-f", "-p", "80"], policy)
         .await;

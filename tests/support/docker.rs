@@ -18,6 +18,9 @@ use super::{PATIENCE, Process, Signal, proc, send, until};
 /// The image that is there; `httpd`, `sh` and `sleep` are in it.
 pub(crate) const IMAGE: &str = "shop/web:1.2";
 
+/// How often a container is started on another port.
+const PORT_ATTEMPTS: usize = 30;
+
 /// Which daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -207,8 +210,16 @@ impl Daemon {
     /// `start`, `stop?t=1`, `pause`, `kill?signal=HUP`, `rename?name=X` and so on.
     pub(crate) async fn act(&self, container: &str, action: &str) {
         let path = format!("/containers/{container}/{action}");
-        let reply = self.call("POST", &path, Vec::new()).await;
-        assert!(matches!(reply.status, 200..=299 | 304), "{path}: {reply:?}");
+        // A daemon picks the port that it publishes without looking at who else has it: another test, or a
+        // connection of one. It picks the next one when asked again.
+        for _ in 0..PORT_ATTEMPTS {
+            let reply = self.call("POST", &path, Vec::new()).await;
+            if !reply.body.contains("address already in use") {
+                assert!(matches!(reply.status, 200..=299 | 304), "{path}: {reply:?}");
+                return;
+            }
+        }
+        panic!("{path}: no free port in {PORT_ATTEMPTS} attempts");
     }
 
     /// Removes a container, running or not.
