@@ -1,15 +1,36 @@
 //! What every upstream should be: the records of etcd, folded into servers.
 //!
-//! Pure: listings and changes go in, [`Desired`] states come out. [`Records`] keeps the records of the routed services
-//! only, so what other services do costs nothing here.
+//! Pure. [`Records`] keeps the records of the routed services only, so what other services do costs nothing here; a [`Pool`]
+//! for each upstream makes a [`Desired`] state of those of its service.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::record::{
-    self, Endpoint, Prefix, Protocol, Quarantined, Reason, Record, ServiceName, State,
-};
-use crate::registry::watch::{Change, Entry, Update};
+use crate::record::{Endpoint, InstanceName, Record, ServiceName, State, Version};
+
+mod pool;
+mod records;
+
+pub use pool::{Pool, Selection};
+pub use records::{Effect, Known, Records};
+
+/// What an upstream's servers are told besides their addresses and weights. What is `None` is not managed: it stays as the
+/// target has it, or at the target's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// How many connections a server may have at once; 0 for no limit.
+    pub max_conns: Option<u32>,
+    /// How many failures within `fail_timeout` make a server unavailable; 0 does not count them.
+    pub max_fails: Option<u32>,
+    /// Within which time failures are counted, and for how long the server is unavailable then.
+    pub fail_timeout: Option<Duration>,
+    /// How long a server that has recovered takes to get its whole share.
+    pub slow_start: Option<Duration>,
+    /// Whether servers are used only when no other is left.
+    pub backup: bool,
+}
 
 /// One server of an upstream, as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,22 +39,20 @@ pub struct Server {
     pub weight: NonZeroU16,
     /// What may be done with it.
     pub state: State,
+    /// What else it is told.
+    pub parameters: Parameters,
 }
 
 impl Server {
-    fn of(record: &Record) -> Self {
-        match NonZeroU16::new(record.effective_weight()) {
-            Some(weight) => Self {
-                weight,
-                state: record.state,
+    fn of(record: &Record, parameters: Parameters) -> Self {
+        let weight = NonZeroU16::new(record.effective_weight());
+        Self {
+            weight: weight.unwrap_or(NonZeroU16::MIN),
+            state: match record.state {
+                State::Up if weight.is_none() => State::Down,
+                state => state,
             },
-            None => Self {
-                weight: NonZeroU16::MIN,
-                state: match record.state {
-                    State::Up => State::Down,
-                    state => state,
-                },
-            },
+            parameters,
         }
     }
 
@@ -54,7 +73,23 @@ impl Server {
 /// The servers of an upstream by address.
 pub type Servers = BTreeMap<Endpoint, Server>;
 
-/// What the upstreams of one service should be.
+/// Whose servers they are, by address.
+pub type Origins = BTreeMap<Endpoint, Arc<Origin>>;
+
+/// Whose a server is, for targets that name their servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The instance; the first by name where several have one address.
+    pub instance: InstanceName,
+    /// What runs there.
+    pub version: Option<Version>,
+    /// Free labels. Foreign text.
+    pub tags: Vec<String>,
+    /// Free pairs. Foreign text.
+    pub meta: BTreeMap<String, String>,
+}
+
+/// What one upstream should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
     /// The service.
@@ -63,239 +98,21 @@ pub struct Desired {
     pub revision: i64,
     /// Its servers.
     pub servers: Servers,
+    /// Whose they are: one for each server.
+    pub origins: Origins,
 }
 
-/// What a listing or a change did.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Effect {
-    /// The services to be published anew.
-    pub services: BTreeSet<ServiceName>,
-    /// What was set aside and was not before, or for another reason.
-    pub quarantined: Vec<Quarantined>,
-    /// The keys, made printable, that were set aside and are readable or gone now.
-    pub released: Vec<String>,
-}
-
-/// The records of the routed services as etcd last told them.
-#[derive(Debug)]
-pub struct Records {
-    prefix: Prefix,
-    listed: bool,
-    services: BTreeMap<ServiceName, Service>,
-    /// What belongs to no service at all.
-    strays: BTreeMap<Box<[u8]>, Quarantined>,
-}
-
-#[derive(Debug)]
-struct Service {
-    name: ServiceName,
-    revision: i64,
-    records: BTreeMap<Box<[u8]>, Record>,
-    quarantined: BTreeMap<Box<[u8]>, Quarantined>,
-}
-
-impl Service {
-    fn new(name: ServiceName) -> Self {
+#[cfg(test)]
+impl Desired {
+    /// These servers of "website" at this revision.
+    pub(crate) fn at(revision: i64, servers: &Servers) -> Self {
         Self {
-            name,
-            revision: 0,
-            records: BTreeMap::new(),
-            quarantined: BTreeMap::new(),
+            service: "website".parse().unwrap(),
+            revision,
+            servers: servers.clone(),
+            origins: Origins::new(),
         }
     }
-
-    fn put(
-        &mut self,
-        key: &[u8],
-        revision: i64,
-        read: Result<Record, Quarantined>,
-        effect: &mut Effect,
-    ) {
-        self.revision = revision;
-        match read {
-            Ok(record) => {
-                release(&mut self.quarantined, key, effect);
-                self.records.insert(key.into(), record);
-            }
-            Err(quarantined) => {
-                self.records.remove(key);
-                set_aside(&mut self.quarantined, key, quarantined, effect);
-            }
-        }
-    }
-}
-
-/// Where a key belongs.
-enum Place<'a> {
-    /// To a service that is routed.
-    Routed(&'a mut Service),
-    /// To another service.
-    Elsewhere,
-    /// To none.
-    Nowhere,
-}
-
-impl Records {
-    /// Nothing yet, of these services.
-    #[must_use]
-    pub fn new(prefix: Prefix, services: impl IntoIterator<Item = ServiceName>) -> Self {
-        let services = services.into_iter();
-        Self {
-            prefix,
-            listed: false,
-            services: services
-                .map(|name| (name.clone(), Service::new(name)))
-                .collect(),
-            strays: BTreeMap::new(),
-        }
-    }
-
-    /// Takes in what the watch of the records tells.
-    pub fn update(&mut self, update: &Update) -> Effect {
-        match update {
-            Update::Listed { revision, entries } => self.list(*revision, entries),
-            Update::Changed { changes, .. } => self.change(changes),
-        }
-    }
-
-    /// A listing replaces all that was known. Every service counts as changed and stands at the listing's revision, even
-    /// where that is lower than before: etcd was restored from a backup then, and nobody will ever see the
-    /// higher revision again.
-    fn list(&mut self, revision: i64, entries: &[Entry]) -> Effect {
-        let mut former = self.take_quarantined();
-        self.listed = true;
-        for service in self.services.values_mut() {
-            service.revision = revision;
-            service.records.clear();
-        }
-        let mut effect = Effect::default();
-        for entry in entries {
-            self.put(&entry.key, &entry.value, revision, &mut effect);
-        }
-        effect.services = self.services.keys().cloned().collect();
-        effect
-            .quarantined
-            .retain(|now| former.get(&now.key) != Some(&now.reason));
-        for now in self.quarantined() {
-            former.remove(&now.key);
-        }
-        effect.released = former.into_keys().collect();
-        effect
-    }
-
-    fn take_quarantined(&mut self) -> BTreeMap<String, Reason> {
-        let services = self.services.values_mut();
-        let routed = services.map(|service| &mut service.quarantined);
-        routed
-            .chain([&mut self.strays])
-            .flat_map(|known| std::mem::take(known).into_values())
-            .map(|quarantined| (quarantined.key, quarantined.reason))
-            .collect()
-    }
-
-    fn change(&mut self, changes: &[Change]) -> Effect {
-        let mut effect = Effect::default();
-        for change in changes {
-            match change {
-                Change::Put(entry) => {
-                    self.put(&entry.key, &entry.value, entry.mod_revision, &mut effect)
-                }
-                Change::Deleted { key, mod_revision } => {
-                    self.delete(key, *mod_revision, &mut effect)
-                }
-            }
-        }
-        effect
-    }
-
-    fn place(&mut self, key: &[u8]) -> Place<'_> {
-        let Some(segment) = self.prefix.service_segment(key) else {
-            return Place::Nowhere;
-        };
-        match self.services.get_mut(segment) {
-            Some(service) => Place::Routed(service),
-            None if segment.parse::<ServiceName>().is_ok() => Place::Elsewhere,
-            None => Place::Nowhere,
-        }
-    }
-
-    fn put(&mut self, key: &[u8], value: &[u8], revision: i64, effect: &mut Effect) {
-        let read = |prefix: &Prefix| record::decode(prefix, key, value).map(|(_, record)| record);
-        let prefix = self.prefix.clone();
-        match self.place(key) {
-            Place::Routed(service) => {
-                effect.services.insert(service.name.clone());
-                service.put(key, revision, read(&prefix), effect);
-            }
-            Place::Elsewhere => {}
-            Place::Nowhere => {
-                if let Err(stray) = read(&prefix) {
-                    set_aside(&mut self.strays, key, stray, effect);
-                }
-            }
-        }
-    }
-
-    fn delete(&mut self, key: &[u8], revision: i64, effect: &mut Effect) {
-        match self.place(key) {
-            Place::Routed(service) => {
-                effect.services.insert(service.name.clone());
-                service.revision = revision;
-                service.records.remove(key);
-                release(&mut service.quarantined, key, effect);
-            }
-            Place::Elsewhere => {}
-            Place::Nowhere => release(&mut self.strays, key, effect),
-        }
-    }
-
-    /// What the upstreams of `service` should be; `None` before the first whole listing, and for a service that is not routed.
-    #[must_use]
-    pub fn desired(&self, service: &ServiceName) -> Option<Desired> {
-        let (name, known) = self.services.get_key_value(service)?;
-        self.listed.then(|| Desired {
-            service: name.clone(),
-            revision: known.revision,
-            servers: servers(known.records.values()),
-        })
-    }
-
-    /// What was set aside.
-    pub fn quarantined(&self) -> impl Iterator<Item = &Quarantined> {
-        let services = self.services.values();
-        let routed = services.flat_map(|service| service.quarantined.values());
-        self.strays.values().chain(routed)
-    }
-}
-
-fn set_aside(
-    known: &mut BTreeMap<Box<[u8]>, Quarantined>,
-    key: &[u8],
-    quarantined: Quarantined,
-    effect: &mut Effect,
-) {
-    let former = known.insert(key.into(), quarantined.clone());
-    if former.as_ref() != Some(&quarantined) {
-        effect.quarantined.push(quarantined);
-    }
-}
-
-fn release(known: &mut BTreeMap<Box<[u8]>, Quarantined>, key: &[u8], effect: &mut Effect) {
-    if let Some(former) = known.remove(key) {
-        effect.released.push(former.key);
-    }
-}
-
-/// Folds records into servers. UDP has no place in an http upstream.
-fn servers<'a>(records: impl Iterator<Item = &'a Record>) -> Servers {
-    let mut servers = Servers::new();
-    for record in records.filter(|record| record.protocol == Protocol::Tcp) {
-        let server = Server::of(record);
-        let known = servers.get(&record.endpoint);
-        let merged = known.map_or(server, |known| known.merge(server));
-        servers.insert(record.endpoint.clone(), merged);
-    }
-    servers
 }
 
 #[cfg(test)]

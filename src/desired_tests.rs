@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::record::Prefix;
+use crate::registry::watch::{Change, Entry, Update};
 
 fn name(text: &str) -> ServiceName {
     text.parse().unwrap()
@@ -49,8 +51,12 @@ fn delete(records: &mut Records, revision: i64, key: &str) -> Effect {
     records.update(&Update::Changed { revision, changes })
 }
 
+fn desired(records: &Records, service: &str) -> Option<Desired> {
+    Pool::new(name(service), Selection::default()).desired(records)
+}
+
 fn shown(records: &Records, service: &str) -> (i64, Vec<String>) {
-    let desired = records.desired(&name(service)).unwrap();
+    let desired = desired(records, service).unwrap();
     let servers = desired.servers.iter();
     let servers =
         servers.map(|(endpoint, server)| format!("{endpoint} {} {}", server.state, server.weight));
@@ -64,7 +70,7 @@ const TWO: (&str, &str) = ("/services/website/two", "10.0.0.2:80");
 fn nothing_is_desired_before_the_first_whole_listing() {
     let mut records = records(&["website"]);
     put(&mut records, 5, ONE.0, ONE.1);
-    assert_eq!(records.desired(&name("website")), None);
+    assert_eq!(desired(&records, "website"), None);
     list(&mut records, 7, &[]);
     assert_eq!(shown(&records, "website"), (7, vec![]));
 }
@@ -114,7 +120,7 @@ fn services_that_are_not_routed_cost_nothing() {
         delete(&mut records, 9, "/services/other/two"),
         Effect::default()
     );
-    assert_eq!(records.desired(&name("other")), None);
+    assert_eq!(desired(&records, "other"), None);
     assert_eq!(records.quarantined().count(), 0);
     assert_eq!(shown(&records, "website").0, 7);
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;
-use crate::desired::Desired;
+use crate::desired::{Desired, Parameters};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -30,26 +30,19 @@ fn servers(wanted: &[(&str, State, u16)]) -> Servers {
             Server {
                 weight,
                 state: *state,
+                parameters: Parameters::default(),
             },
         )
     };
     wanted.iter().map(server).collect()
 }
 
-fn at(revision: i64, servers: &Servers) -> Desired {
-    Desired {
-        service: "website".parse().unwrap(),
-        revision,
-        servers: servers.clone(),
-    }
-}
-
 /// Plans at `elapsed` after the drains were first seen.
 fn plan_at(elapsed: Duration, wanted: &Servers, actual: &[Peer], activity: &[(Id, u64)]) -> Plan {
     let mut drains = Drains::new(TIMEOUT);
     let start = Instant::now();
-    drains.follow(&at(1, wanted), start);
-    drains.follow(&at(1, wanted), start + elapsed);
+    drains.follow(&Desired::at(1, wanted), start);
+    drains.follow(&Desired::at(1, wanted), start + elapsed);
     plan(wanted, actual, &activity.iter().copied().collect(), &drains)
 }
 
@@ -266,17 +259,17 @@ fn a_drain_clock_starts_again_when_the_server_came_back_in_between() {
     let endpoint: Endpoint = "10.0.0.1:80".parse().unwrap();
     let start = Instant::now();
     let mut drains = Drains::new(TIMEOUT);
-    drains.follow(&at(1, &draining), start);
+    drains.follow(&Desired::at(1, &draining), start);
     drains.cut(&endpoint);
     assert_eq!(drains.was_cut().count(), 1);
-    drains.follow(&at(1, &draining), start + TIMEOUT);
+    drains.follow(&Desired::at(1, &draining), start + TIMEOUT);
     assert!(drains.is_over(&endpoint));
     drains.follow(
-        &at(1, &servers(&[("10.0.0.1:80", State::Up, 1)])),
+        &Desired::at(1, &servers(&[("10.0.0.1:80", State::Up, 1)])),
         start + TIMEOUT,
     );
     assert!(!drains.is_over(&endpoint) && drains.was_cut().count() == 0);
-    drains.follow(&at(1, &draining), start + TIMEOUT);
+    drains.follow(&Desired::at(1, &draining), start + TIMEOUT);
     assert!(!drains.is_over(&endpoint));
 }
 
@@ -289,9 +282,9 @@ fn a_drain_leaves_confirmed_what_came_before_it() {
     let [a, b] = [one.0, two.0].map(|endpoint| endpoint.parse::<Endpoint>().unwrap());
     let now = Instant::now();
     let mut drains = Drains::new(TIMEOUT);
-    drains.follow(&at(7, &servers(&[])), now);
-    drains.follow(&at(9, &servers(&[one])), now);
-    drains.follow(&at(12, &servers(&[one, two])), now);
+    drains.follow(&Desired::at(7, &servers(&[])), now);
+    drains.follow(&Desired::at(9, &servers(&[one])), now);
+    drains.follow(&Desired::at(12, &servers(&[one, two])), now);
     assert_eq!(drains.before([&a, &b]), Some(7));
     assert_eq!(
         drains.before([&b]),
@@ -299,7 +292,7 @@ fn a_drain_leaves_confirmed_what_came_before_it() {
         "the first is done, the second is not"
     );
     assert_eq!(drains.before([]), None);
-    drains.follow(&at(3, &servers(&[two])), now);
+    drains.follow(&Desired::at(3, &servers(&[two])), now);
     assert_eq!(drains.before([&b]), Some(0), "a restored etcd counts anew");
 }
 
@@ -342,6 +335,7 @@ fn some_servers() -> impl Strategy<Value = Servers> {
     let server = (state, 1..4_u16).prop_map(|(state, weight)| Server {
         state,
         weight: weight.try_into().unwrap(),
+        parameters: Parameters::default(),
     });
     let endpoint = (0..6_u8).prop_map(|host| format!("10.0.0.{host}:80").parse().unwrap());
     collection::btree_map(endpoint, server, 0..6)

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::desired::{Effect, Records};
+use crate::desired::{Effect, Pool, Records};
 use crate::notify;
 use crate::reconcile::{self, Links, Published, Report};
 use crate::record::{Nonce, Presence, ServiceName};
@@ -21,8 +21,8 @@ use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
 use crate::registry::watch::{Update, Watcher};
 use crate::stop::Stop;
-use crate::upstream::plus::{Plus, watch_nginx};
 
+mod driver;
 mod oneshot;
 mod reckoning;
 mod settings;
@@ -30,7 +30,7 @@ mod settings;
 pub use oneshot::{Difference, RouteResult, compare, once};
 use reckoning::Reckoning;
 pub use settings::{
-    DRAIN_TIMEOUT, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL, Target, TargetError,
+    DRAIN_TIMEOUT, Kind, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL, Target, TargetError,
 };
 
 /// How many upstreams of one target are converged at once.
@@ -60,9 +60,8 @@ pub enum Outcome {
 /// Pushes until asked to stop or deposed. Never gives up on etcd or a target.
 pub async fn run(settings: Settings, cluster: Cluster, stop: Stop) -> Outcome {
     for (target, route) in settings.routes() {
-        let Route { upstream, service } = route;
-        let url = target.api().url();
-        info!(nginx = %url, %upstream, %service, "pushing");
+        let (nginx, upstream, service) = (target.name(), &route.upstream, &route.service);
+        info!(%nginx, %upstream, %service, "pushing");
     }
     Pusher::new(settings, cluster).run(stop).await
 }
@@ -70,8 +69,8 @@ pub async fn run(settings: Settings, cluster: Cluster, stop: Stop) -> Outcome {
 struct Pusher {
     records: Records,
     watcher: Watcher,
-    /// One for each service: what happens to one service wakes nobody else.
-    publishers: BTreeMap<ServiceName, watch::Sender<Published>>,
+    /// What happens to one service wakes the upstreams of no other.
+    publishers: Vec<Publisher>,
     /// The reconcilers, and a sentinel for each target.
     tasks: JoinSet<()>,
     reports: mpsc::UnboundedReceiver<Report>,
@@ -82,6 +81,13 @@ struct Pusher {
     start: Start,
     told_ready: bool,
     told_status: String,
+}
+
+/// Decides what the upstream of one route should be, and tells the reconcilers that make it so.
+struct Publisher {
+    route: Arc<Route>,
+    pool: Pool,
+    desired: watch::Sender<Published>,
 }
 
 /// How far the start has come.
@@ -114,7 +120,7 @@ impl Pusher {
         let mut pusher = Self {
             records: Records::new(settings.prefix.clone(), settings.services()),
             watcher: Watcher::new(cluster, settings.range()),
-            publishers: BTreeMap::new(),
+            publishers: Vec::new(),
             tasks: JoinSet::new(),
             reports,
             reckoning: Reckoning::new(settings.routes()),
@@ -139,30 +145,38 @@ impl Pusher {
         for target in &settings.targets {
             let permits = Arc::new(Semaphore::new(CONCURRENCY));
             let (restart, restarts) = watch::channel(0);
-            self.tasks
-                .spawn(watch_nginx(target.api().clone(), LOOK, restart));
+            self.tasks.spawn(target.clone().watch(LOOK, restart));
             for route in target.routes() {
-                let publisher = self.publishers.entry(route.service.clone());
-                let publisher = publisher.or_insert_with(|| watch::channel(None).0);
                 let links = Links {
                     number,
-                    target: target.api().url().to_string().into(),
+                    target: target.name().clone(),
                     upstream: route.upstream.as_str().into(),
-                    desired: publisher.subscribe(),
+                    desired: self.subscribe(route),
                     restarts: restarts.clone(),
                     reports: report.clone(),
                     permits: permits.clone(),
                 };
-                let plus = Plus::new(
-                    target.api().clone(),
-                    route.upstream.clone(),
-                    settings.drain_timeout,
-                );
+                let driver = target.driver(route);
                 self.tasks
-                    .spawn(reconcile::run(plus, links, settings.pacing));
+                    .spawn(reconcile::run(driver, links, settings.pacing));
                 number += 1;
             }
         }
+    }
+
+    /// What the upstream of a route should be. A route that several targets take is decided once, for all.
+    fn subscribe(&mut self, route: &Arc<Route>) -> watch::Receiver<Published> {
+        let mut known = self.publishers.iter();
+        if let Some(publisher) = known.find(|known| Arc::ptr_eq(&known.route, route)) {
+            return publisher.desired.subscribe();
+        }
+        let (desired, subscriber) = watch::channel(None);
+        self.publishers.push(Publisher {
+            route: route.clone(),
+            pool: route.pool(),
+            desired,
+        });
+        subscriber
     }
 
     async fn run(mut self, mut stop: Stop) -> Outcome {
@@ -236,7 +250,7 @@ impl Pusher {
             // Whoever routes must be known to those who wait for the routing: first the presence, then the servers.
             Start::Unlisted => self.start = Start::Announcing(Instant::now() + UNANNOUNCED),
             Start::Announcing(_) => {}
-            Start::Open => self.publish(effect.services.iter()),
+            Start::Open => self.publish(|service| effect.services.contains(service)),
         }
     }
 
@@ -244,16 +258,15 @@ impl Pusher {
     fn open(&mut self) {
         if let Start::Announcing(_) = self.start {
             self.start = Start::Open;
-            self.publish(self.publishers.keys());
+            self.publish(|_| true);
         }
     }
 
-    fn publish<'a>(&self, services: impl Iterator<Item = &'a ServiceName>) {
-        for service in services {
-            if let (Some(publisher), Some(desired)) =
-                (self.publishers.get(service), self.records.desired(service))
-            {
-                publisher.send_replace(Some(Arc::new(desired)));
+    fn publish(&self, changed: impl Fn(&ServiceName) -> bool) {
+        let publishers = self.publishers.iter();
+        for publisher in publishers.filter(|publisher| changed(publisher.pool.service())) {
+            if let Some(desired) = publisher.pool.desired(&self.records) {
+                publisher.desired.send_replace(Some(Arc::new(desired)));
             }
         }
     }

@@ -152,6 +152,16 @@ impl Error {
     }
 }
 
+/// Where in nginx an upstream is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layer {
+    /// In `http {}`: requests.
+    #[default]
+    Http,
+    /// In `stream {}`: connections.
+    Stream,
+}
+
 /// The name of an upstream in nginx: 1 to 253 bytes of `A-Z a-z 0-9 . _ : @ % + ~ [ ] -`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpstreamName(Arc<str>);

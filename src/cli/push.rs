@@ -1,9 +1,10 @@
 //! `sidekick push`.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use super::{Exit, Mistakes, etcd};
-use crate::push::{self, Outcome, Route, RouteResult, Settings, Target};
+use crate::push::{self, Kind, Outcome, Route, RouteResult, Settings, Target};
 use crate::reconcile::Pacing;
 use crate::record::PusherId;
 use crate::registry::client::Cluster;
@@ -117,7 +118,6 @@ impl Args {
         let prefixes = self.etcd.prefixes(mistakes);
         let targets = self.targets(mistakes);
         let pacing = self.pacing(mistakes);
-        let drain_timeout = mistakes.duration("--drain-timeout", &self.drain_timeout);
         let ttl = etcd::ttl(mistakes, &self.ttl);
         if self.once && self.dry_run {
             mistakes.add("--once and --dry-run: give one of them");
@@ -129,7 +129,6 @@ impl Args {
             meta,
             targets: targets?,
             pacing: pacing?,
-            drain_timeout: drain_timeout?,
             ttl: ttl?,
         })
     }
@@ -154,6 +153,7 @@ impl Args {
             .map(|route| mistakes.parse("--upstream", route))
             .collect();
         let timeout = mistakes.duration("--request-timeout", &self.request_timeout);
+        let drain_timeout = mistakes.duration("--drain-timeout", &self.drain_timeout);
         for (flag, given) in [("--nginx", urls.len()), ("--upstream", routes.len())] {
             if given == 0 {
                 mistakes.add(format!("{flag} is missing"));
@@ -161,13 +161,21 @@ impl Args {
         }
         let urls: Vec<_> = urls.into_iter().collect::<Option<_>>()?;
         let routes: Vec<_> = routes.into_iter().collect::<Option<_>>()?;
-        let timeout = timeout?;
+        let (timeout, drain_timeout) = timeout.zip(drain_timeout)?;
         if urls.is_empty() || routes.is_empty() {
             return None;
         }
+        let routes = routes.into_iter().map(|route| {
+            Arc::new(Route {
+                drain_timeout,
+                ..route
+            })
+        });
+        let routes: Vec<_> = routes.collect();
         let targets = urls.into_iter().map(|url| {
-            let target = Target::new(url, timeout, routes.clone());
-            mistakes.check("--upstream", target)
+            let name = url.to_string();
+            let kind = mistakes.check("--nginx", Kind::plus(url, timeout))?;
+            mistakes.check("--upstream", Target::new(&name, kind, routes.clone()))
         });
         targets.collect()
     }

@@ -1,18 +1,19 @@
 //! Pushing once, and telling what pushing would do.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::driver::Driver;
 use super::settings::{Route, Settings};
 use crate::desired::{Desired, Records};
 use crate::plan::Plan;
 use crate::registry::client::Cluster;
 use crate::registry::watch::{self, Update};
 use crate::registry::{self};
-use crate::upstream::plus::{ApiUrl, Plus};
 use crate::upstream::{Error, Outcome, Progress, Upstream};
 
 /// Between two looks at draining servers.
@@ -23,10 +24,10 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// What became of one route.
 #[derive(Debug)]
 pub struct RouteResult<T> {
-    /// The target.
-    pub target: ApiUrl,
+    /// The name of the target.
+    pub target: Arc<str>,
     /// The route.
-    pub route: Route,
+    pub route: Arc<Route>,
     /// What came of it.
     pub result: Result<T, Error>,
 }
@@ -71,14 +72,17 @@ pub async fn once(
     settings: &Settings,
     cluster: &Cluster,
 ) -> Result<Vec<RouteResult<Outcome>>, registry::Error> {
-    let deadline = Instant::now() + settings.drain_timeout + MARGIN;
-    let work = |plus, desired| converge(plus, desired, deadline);
-    each(settings, cluster, work).await
+    each(settings, cluster, converge).await
 }
 
-async fn converge(mut plus: Plus, desired: Desired, deadline: Instant) -> Result<Outcome, Error> {
+async fn converge(
+    mut driver: Driver,
+    desired: Desired,
+    route: Arc<Route>,
+) -> Result<Outcome, Error> {
+    let deadline = Instant::now() + route.drain_timeout + MARGIN;
     loop {
-        let outcome = plus.converge(&desired).await?;
+        let outcome = driver.converge(&desired).await?;
         match outcome.progress {
             Progress::Converged => return Ok(outcome),
             Progress::Draining { .. } if Instant::now() >= deadline => return Ok(outcome),
@@ -100,15 +104,19 @@ pub async fn compare(
     each(settings, cluster, difference).await
 }
 
-async fn difference(mut plus: Plus, desired: Desired) -> Result<Difference, Error> {
-    plus.compare(&desired).await.map(Difference)
+async fn difference(
+    mut driver: Driver,
+    desired: Desired,
+    _: Arc<Route>,
+) -> Result<Difference, Error> {
+    driver.compare(&desired).await.map(Difference)
 }
 
 /// Does something with every upstream and what it should be, all at once; the results come in the order of the routes.
 async fn each<T, F>(
     settings: &Settings,
     cluster: &Cluster,
-    work: impl Fn(Plus, Desired) -> F,
+    work: impl Fn(Driver, Desired, Arc<Route>) -> F,
 ) -> Result<Vec<RouteResult<T>>, registry::Error>
 where
     T: Send + 'static,
@@ -120,22 +128,17 @@ where
     let mut tasks = JoinSet::new();
     for (number, (target, route)) in settings.routes().enumerate() {
         // Every route's service was given to the records.
-        let Some(desired) = records.desired(&route.service) else {
+        let Some(desired) = route.pool().desired(&records) else {
             continue;
         };
-        let plus = Plus::new(
-            target.api().clone(),
-            route.upstream.clone(),
-            settings.drain_timeout,
-        );
-        let (target, route) = (target.api().url().clone(), route.clone());
-        let work = work(plus, desired);
+        let (target_name, route) = (target.name().clone(), route.clone());
+        let work = work(target.driver(&route), desired, route.clone());
         tasks.spawn(async move {
             let result = work.await;
             (
                 number,
                 RouteResult {
-                    target,
+                    target: target_name,
                     route,
                     result,
                 },

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use super::settings::{Route, Target};
 use crate::printable::printable;
@@ -26,9 +27,9 @@ struct Row {
 
 impl Reckoning {
     /// Nothing is known of these routes yet.
-    pub(super) fn new<'a>(routes: impl Iterator<Item = (&'a Target, &'a Route)>) -> Self {
-        let row = |(target, route): (&Target, &Route)| Row {
-            target: target.api().url().to_string(),
+    pub(super) fn new<'a>(routes: impl Iterator<Item = (&'a Target, &'a Arc<Route>)>) -> Self {
+        let row = |(target, route): (&Target, &Arc<Route>)| Row {
+            target: target.name().to_string(),
             upstream: route.upstream.clone(),
             service: route.service.clone(),
             standing: Standing::default(),

@@ -1,15 +1,19 @@
 //! What to push, where to, and how.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use super::driver::Driver;
+use crate::desired::{Pool, Selection};
 use crate::reconcile::Pacing;
 use crate::record::{MetaPrefix, NameError, Prefix, PusherId, ServiceName};
 use crate::registry::watch::Range;
-use crate::upstream::UpstreamName;
-use crate::upstream::plus::{Api, ApiUrl};
+use crate::upstream::plus::{Api, ApiUrl, Plus, watch_nginx};
+use crate::upstream::{Layer, UpstreamName};
 
 /// How long a presence outlives a killed pusher where nothing else is said.
 pub const TTL: Duration = Duration::from_secs(15);
@@ -31,15 +35,13 @@ pub struct Settings {
     pub targets: Vec<Target>,
     /// How fast changes are followed.
     pub pacing: Pacing,
-    /// How long a draining server may take to finish.
-    pub drain_timeout: Duration,
     /// How long the presence outlives a killed pusher.
     pub ttl: Duration,
 }
 
 impl Settings {
     /// All routes with their targets, in the order in which they are numbered.
-    pub(super) fn routes(&self) -> impl Iterator<Item = (&Target, &Route)> {
+    pub(super) fn routes(&self) -> impl Iterator<Item = (&Target, &Arc<Route>)> {
         let routes = |target| {
             Target::routes(target)
                 .iter()
@@ -63,13 +65,38 @@ impl Settings {
     }
 }
 
-/// Which service an upstream takes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Which records an upstream takes, and how it is treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// The upstream.
     pub upstream: UpstreamName,
+    /// Where in nginx it is.
+    pub layer: Layer,
     /// The service.
     pub service: ServiceName,
+    /// Which of its records are taken, and what is made of them.
+    pub selection: Selection,
+    /// How long a draining server may take to finish.
+    pub drain_timeout: Duration,
+}
+
+impl Route {
+    /// The http upstream that takes all of `service`.
+    #[must_use]
+    pub fn new(upstream: UpstreamName, service: ServiceName) -> Self {
+        Self {
+            upstream,
+            layer: Layer::Http,
+            service,
+            selection: Selection::default(),
+            drain_timeout: DRAIN_TIMEOUT,
+        }
+    }
+
+    /// What decides what the upstream should be.
+    pub(super) fn pool(&self) -> Pool {
+        Pool::new(self.service.clone(), self.selection.clone())
+    }
 }
 
 /// Why a text is no route.
@@ -83,10 +110,7 @@ impl FromStr for Route {
     /// Reads `UPSTREAM[=SERVICE]`; the service is called as the upstream is where nothing else is said.
     fn from_str(text: &str) -> Result<Self, RouteError> {
         let (upstream, service) = text.split_once('=').unwrap_or((text, text));
-        Ok(Self {
-            upstream: upstream.parse()?,
-            service: service.parse()?,
-        })
+        Ok(Self::new(upstream.parse()?, service.parse()?))
     }
 }
 
@@ -95,7 +119,7 @@ impl FromStr for Route {
 pub enum TargetError {
     /// No upstream is named.
     #[error("{0}: no upstream is named")]
-    NoRoute(ApiUrl),
+    NoRoute(Arc<str>),
     /// An upstream is named more than once.
     #[error("upstream \"{0}\" is named more than once")]
     Twice(UpstreamName),
@@ -113,43 +137,80 @@ pub enum TargetError {
 /// One nginx, and what is routed there.
 #[derive(Debug, Clone)]
 pub struct Target {
-    api: Arc<Api>,
-    routes: Vec<Route>,
+    name: Arc<str>,
+    kind: Kind,
+    routes: Vec<Arc<Route>>,
 }
 
-impl Target {
-    /// The nginx whose API is at `url` and answers each request within `timeout`. Opens no connection.
+/// How a target is told.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// Over the upstream API of NGINX Plus.
+    Plus(Arc<Api>),
+}
+
+impl Kind {
+    /// The nginx whose upstream API is at `url` and answers each request within `timeout`. Opens no connection.
     ///
     /// # Errors
     ///
-    /// When there is no route or an upstream has two, and for https when the system's certificates cannot be loaded.
-    pub fn new(url: ApiUrl, timeout: Duration, routes: Vec<Route>) -> Result<Self, TargetError> {
-        if routes.is_empty() {
-            return Err(TargetError::NoRoute(url));
+    /// For https, when the system's certificates cannot be loaded.
+    pub fn plus(url: ApiUrl, timeout: Duration) -> Result<Self, TargetError> {
+        match Api::new(url.clone(), timeout) {
+            Ok(api) => Ok(Self::Plus(Arc::new(api))),
+            Err(source) => Err(TargetError::Tls { url, source }),
         }
-        let mut named = BTreeMap::new();
+    }
+}
+
+impl Target {
+    /// The target called `name`, told as `kind` says.
+    ///
+    /// # Errors
+    ///
+    /// When there is no route or an upstream has two.
+    pub fn new(name: &str, kind: Kind, routes: Vec<Arc<Route>>) -> Result<Self, TargetError> {
+        if routes.is_empty() {
+            return Err(TargetError::NoRoute(name.into()));
+        }
+        let mut named = BTreeSet::new();
         for route in &routes {
-            if named.insert(&route.upstream, &route.service).is_some() {
+            if !named.insert((route.layer, &route.upstream)) {
                 return Err(TargetError::Twice(route.upstream.clone()));
             }
         }
-        let api = match Api::new(url.clone(), timeout) {
-            Ok(api) => Arc::new(api),
-            Err(source) => return Err(TargetError::Tls { url, source }),
-        };
-        Ok(Self { api, routes })
+        let name = name.into();
+        Ok(Self { name, kind, routes })
     }
 
-    /// Its API.
+    /// Its name, for people and for the presence.
     #[must_use]
-    pub fn api(&self) -> &Arc<Api> {
-        &self.api
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// What is routed there.
     #[must_use]
-    pub fn routes(&self) -> &[Route] {
+    pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
+    }
+
+    /// What makes an upstream of it equal.
+    pub(super) fn driver(&self, route: &Route) -> Driver {
+        match &self.kind {
+            Kind::Plus(api) => Driver::Plus(Plus::new(
+                api.clone(),
+                route.upstream.clone(),
+                route.drain_timeout,
+            )),
+        }
+    }
+
+    /// Counts up whenever the target may have forgotten everything. Never ends.
+    pub(super) async fn watch(self, period: Duration, restarts: watch::Sender<u64>) {
+        match self.kind {
+            Kind::Plus(api) => watch_nginx(api, period, restarts).await,
+        }
     }
 }
 
@@ -158,12 +219,10 @@ mod tests {
     use super::*;
 
     fn target(routes: &[&str]) -> Result<Target, TargetError> {
-        let routes = routes.iter().map(|route| route.parse().unwrap()).collect();
-        Target::new(
-            "http://127.0.0.1:1/api".parse().unwrap(),
-            REQUEST_TIMEOUT,
-            routes,
-        )
+        let route = |route: &&str| Arc::new(route.parse().unwrap());
+        let url = "http://127.0.0.1:1/api";
+        let kind = Kind::plus(url.parse().unwrap(), REQUEST_TIMEOUT)?;
+        Target::new(url, kind, routes.iter().map(route).collect())
     }
 
     fn range(routes: &[&str]) -> Range {
@@ -173,7 +232,6 @@ mod tests {
             meta: MetaPrefix::default(),
             targets: vec![target(routes).unwrap()],
             pacing: Pacing::default(),
-            drain_timeout: DRAIN_TIMEOUT,
             ttl: TTL,
         };
         settings.range()

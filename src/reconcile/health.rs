@@ -141,11 +141,7 @@ mod tests {
     use super::*;
 
     fn desired() -> Desired {
-        Desired {
-            service: "website".parse().unwrap(),
-            revision: 1,
-            servers: crate::desired::Servers::new(),
-        }
+        Desired::at(1, &crate::desired::Servers::new())
     }
 
     fn refusing(steps: &[&str]) -> Result<Outcome, Error> {

@@ -71,11 +71,7 @@ impl Stage {
     }
 
     fn publish(&self, revision: i64) {
-        let desired = Desired {
-            service: "website".parse().unwrap(),
-            revision,
-            servers: BTreeMap::new(),
-        };
+        let desired = Desired::at(revision, &BTreeMap::new());
         self.publish.send_replace(Some(Arc::new(desired)));
     }
 

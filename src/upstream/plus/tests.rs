@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::fake::{Fake, Trick, endless, fault};
 use super::*;
-use crate::desired::Server;
+use crate::desired::{Parameters, Server};
 use crate::record::State;
 
 /// Longer than any answer takes on a busy machine.
@@ -66,14 +66,11 @@ fn desired(wanted: &[(&str, State, u16)]) -> Desired {
             Server {
                 weight,
                 state: *state,
+                parameters: Parameters::default(),
             },
         )
     };
-    Desired {
-        service: "website".parse().unwrap(),
-        revision: 1,
-        servers: wanted.iter().map(server).collect(),
-    }
+    Desired::at(1, &wanted.iter().map(server).collect())
 }
 
 const A: &str = "10.0.0.1:80";
