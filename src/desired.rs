@@ -1,19 +1,23 @@
 //! What every upstream should be: the records of etcd, folded into servers.
 //!
-//! Pure. [`Records`] keeps the records of the routed services only, so what other services do costs nothing here; a [`Pool`]
-//! for each upstream makes a [`Desired`] state of those of its service.
+//! Pure. [`Records`] keeps the records of the routed services only, so what other services do costs nothing here, and
+//! [`Choices`] their splits and holds; a [`Pool`] for each upstream makes a [`Desired`] state of those of its service.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::record::{Endpoint, InstanceName, Record, ServiceName, State, Version};
+use crate::record::{Endpoint, InstanceName, ServiceName, State, Version};
 
+mod choices;
+mod choose;
 mod pool;
 mod records;
 
-pub use pool::{Pool, Selection};
+pub use choices::{Choice, Choices};
+pub use choose::{Rule, Selection, SplitNotice, Terms};
+pub use pool::{Decision, Pool};
 pub use records::{Effect, Known, Records};
 
 /// What an upstream's servers are told besides their addresses and weights. What is `None` is not managed: it stays as the
@@ -44,11 +48,11 @@ pub struct Server {
 }
 
 impl Server {
-    fn of(record: &Record, parameters: Parameters) -> Self {
-        let weight = NonZeroU16::new(record.effective_weight());
+    fn of(weight: u16, state: State, parameters: Parameters) -> Self {
+        let weight = NonZeroU16::new(weight);
         Self {
             weight: weight.unwrap_or(NonZeroU16::MIN),
-            state: match record.state {
+            state: match state {
                 State::Up if weight.is_none() => State::Down,
                 state => state,
             },
@@ -96,10 +100,20 @@ pub struct Desired {
     pub service: ServiceName,
     /// The etcd revision up to which this includes every change of the service's records.
     pub revision: i64,
+    /// The etcd revision up to which this includes every change of the service's split and holds.
+    pub choices: i64,
     /// Its servers.
     pub servers: Servers,
     /// Whose they are: one for each server.
     pub origins: Origins,
+}
+
+impl Desired {
+    /// The revisions of the records and of the choices: another pair, another state.
+    #[must_use]
+    pub fn revisions(&self) -> (i64, i64) {
+        (self.revision, self.choices)
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +123,7 @@ impl Desired {
         Self {
             service: "website".parse().unwrap(),
             revision,
+            choices: 0,
             servers: servers.clone(),
             origins: Origins::new(),
         }

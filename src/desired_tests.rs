@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::Prefix;
+use crate::record::{MetaPrefix, Prefix};
 use crate::registry::watch::{Change, Entry, Update};
 
 fn name(text: &str) -> ServiceName {
@@ -52,7 +52,13 @@ fn delete(records: &mut Records, revision: i64, key: &str) -> Effect {
 }
 
 fn desired(records: &Records, service: &str) -> Option<Desired> {
-    Pool::new(name(service), Selection::default()).desired(records)
+    let mut choices = Choices::new(MetaPrefix::default(), [name(service)]);
+    choices.update(&Update::Listed {
+        revision: 1,
+        entries: vec![],
+    });
+    let decision = Pool::new(name(service), Selection::default()).decide(records, &choices);
+    decision.map(|decision| decision.desired)
 }
 
 fn shown(records: &Records, service: &str) -> (i64, Vec<String>) {

@@ -1,6 +1,6 @@
 //! The companion: keeps the upstreams of every nginx equal to the records.
 //!
-//! The watch of the records feeds the desired state, a reconciler per upstream makes it so, and what all targets have
+//! The watches of the records and of what people have chosen feed the desired state, a reconciler per upstream makes it so, and what all targets have
 //! confirmed is told in the pusher's presence, for the announcers to wait for. Nothing is done before the
 //! first whole listing, and nothing is undone on the way out.
 
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::desired::{Effect, Pool, Records};
+use crate::desired::{Choices, Decision, Effect, Pool, Records, SplitNotice};
 use crate::notify;
 use crate::reconcile::{self, Links, Published, Report};
 use crate::record::{Nonce, Presence, ServiceName};
@@ -68,7 +68,9 @@ pub async fn run(settings: Settings, cluster: Cluster, stop: Stop) -> Outcome {
 
 struct Pusher {
     records: Records,
-    watcher: Watcher,
+    record_watcher: Watcher,
+    choices: Choices,
+    choice_watcher: Watcher,
     /// What happens to one service wakes the upstreams of no other.
     publishers: Vec<Publisher>,
     /// The reconcilers, and a sentinel for each target.
@@ -90,6 +92,24 @@ struct Publisher {
     desired: watch::Sender<Published>,
 }
 
+impl Publisher {
+    fn publish(&mut self, records: &Records, choices: &Choices) {
+        let Some(Decision { desired, split }) = self.pool.decide(records, choices) else {
+            return;
+        };
+        let (upstream, service) = (&self.route.upstream, &self.route.service);
+        match split {
+            Some(SplitNotice::Ignored) => warn!(
+                %upstream, %service,
+                "the split matches no instance that takes traffic; it is not followed until one does"
+            ),
+            Some(SplitNotice::Followed) => info!(%upstream, %service, "the split is followed now"),
+            None => {}
+        }
+        self.desired.send_replace(Some(Arc::new(desired)));
+    }
+}
+
 /// How far the start has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
@@ -107,7 +127,8 @@ enum Event {
     Tenure,
     Unannounced,
     Report(Report),
-    Update(Update),
+    Records(Update),
+    Choices(Update),
     TaskEnded,
 }
 
@@ -119,13 +140,16 @@ impl Pusher {
         let (report, reports) = mpsc::unbounded_channel();
         let mut pusher = Self {
             records: Records::new(settings.prefix.clone(), settings.services()),
-            watcher: Watcher::new(cluster, settings.range()),
+            record_watcher: Watcher::new(cluster.clone(), settings.range()),
+            choices: Choices::new(settings.meta.clone(), settings.services()),
+            choice_watcher: Watcher::new(cluster, settings.choice_range()),
             publishers: Vec::new(),
             tasks: JoinSet::new(),
             reports,
             reckoning: Reckoning::new(settings.routes()),
             presence: Presence {
                 services: BTreeMap::new(),
+                choices: BTreeMap::new(),
                 targets: BTreeMap::new(),
                 nonce,
                 since: now(),
@@ -198,7 +222,14 @@ impl Pusher {
                     self.open();
                 }
                 Event::Report((number, standing)) => self.reckoning.update(number, standing),
-                Event::Update(update) => self.take_in(&update),
+                Event::Records(update) => {
+                    let effect = self.records.update(&update);
+                    self.take_in(&effect);
+                }
+                Event::Choices(update) => {
+                    let effect = self.choices.update(&update);
+                    self.take_in(&effect);
+                }
                 Event::TaskEnded => {
                     error!("a task ended that never should; please report this");
                     return Outcome::Broken;
@@ -212,7 +243,8 @@ impl Pusher {
         let Self {
             tenure,
             reports,
-            watcher,
+            record_watcher,
+            choice_watcher,
             tasks,
             ..
         } = self;
@@ -227,7 +259,8 @@ impl Pusher {
             () = stop.leave() => Event::Leave,
             changed = tenure.changed() => if changed.is_ok() { Event::Tenure } else { Event::TaskEnded },
             Some(report) = reports.recv() => Event::Report(report),
-            update = watcher.next() => Event::Update(update),
+            update = record_watcher.next() => Event::Records(update),
+            update = choice_watcher.next() => Event::Choices(update),
             Some(_) = tasks.join_next() => Event::TaskEnded,
             () = overdue => Event::Unannounced,
         }
@@ -243,10 +276,10 @@ impl Pusher {
         }
     }
 
-    fn take_in(&mut self, update: &Update) {
-        let effect = self.records.update(update);
-        log_quarantine(&effect);
+    fn take_in(&mut self, effect: &Effect) {
+        log_quarantine(effect);
         match self.start {
+            Start::Unlisted if !(self.records.is_listed() && self.choices.is_listed()) => {}
             // Whoever routes must be known to those who wait for the routing: first the presence, then the servers.
             Start::Unlisted => self.start = Start::Announcing(Instant::now() + UNANNOUNCED),
             Start::Announcing(_) => {}
@@ -262,12 +295,10 @@ impl Pusher {
         }
     }
 
-    fn publish(&self, changed: impl Fn(&ServiceName) -> bool) {
-        let publishers = self.publishers.iter();
+    fn publish(&mut self, changed: impl Fn(&ServiceName) -> bool) {
+        let publishers = self.publishers.iter_mut();
         for publisher in publishers.filter(|publisher| changed(publisher.pool.service())) {
-            if let Some(desired) = publisher.pool.desired(&self.records) {
-                publisher.desired.send_replace(Some(Arc::new(desired)));
-            }
+            publisher.publish(&self.records, &self.choices);
         }
     }
 
@@ -282,6 +313,7 @@ impl Pusher {
             return;
         }
         self.presence.services = self.reckoning.services();
+        self.presence.choices = self.reckoning.choices();
         self.presence.targets = self.reckoning.targets();
         self.holder
             .set(Intent::Present(self.presence.encode().into()));
@@ -312,7 +344,7 @@ impl Pusher {
 fn log_quarantine(effect: &Effect) {
     for quarantined in &effect.quarantined {
         let (key, reason) = (&quarantined.key, &quarantined.reason);
-        warn!(%key, %reason, "set aside: this is no record; everything else goes on");
+        warn!(%key, %reason, "set aside: this cannot be read; everything else goes on");
     }
     for key in &effect.released {
         info!(%key, "no longer set aside");

@@ -26,6 +26,8 @@ pub type Published = Option<Arc<Desired>>;
 pub struct Standing {
     /// The etcd revision whose effect the target has confirmed; 0 before any is.
     pub confirmed: i64,
+    /// The same for the revision of the service's split and holds.
+    pub choices: i64,
     /// Whether the target sends requests anywhere, as far as is known.
     pub routing: bool,
     /// What keeps the upstream from being equal to the records. Stays the same as long as the kind of trouble does.
@@ -37,6 +39,7 @@ impl Default for Standing {
     fn default() -> Self {
         Self {
             confirmed: 0,
+            choices: 0,
             routing: true,
             trouble: None,
         }
@@ -75,7 +78,7 @@ pub async fn run<U: Upstream>(upstream: U, links: Links, pacing: Pacing) {
         health,
         standing: Standing::default(),
         reported: Standing::default(),
-        looked_for: 0,
+        looked_for: (0, 0),
     };
     reconciler.run().await;
 }
@@ -87,8 +90,8 @@ struct Reconciler<U> {
     health: Health,
     standing: Standing,
     reported: Standing,
-    /// The revision of the last look.
-    looked_for: i64,
+    /// The revisions of the last look.
+    looked_for: (i64, i64),
 }
 
 impl<U: Upstream> Reconciler<U> {
@@ -131,8 +134,9 @@ impl<U: Upstream> Reconciler<U> {
             // etcd was restored: what was confirmed is a revision of another history.
             self.standing.confirmed = 0;
         }
-        if self.looked_for != desired.revision {
-            self.looked_for = desired.revision;
+        self.standing.choices = self.standing.choices.min(desired.choices);
+        if self.looked_for != desired.revisions() {
+            self.looked_for = desired.revisions();
             self.pace.restart();
         }
         let result = {
@@ -141,25 +145,31 @@ impl<U: Upstream> Reconciler<U> {
             self.upstream.converge(desired).await
         };
         self.health.observe(&result, desired, Instant::now());
-        self.report(desired.revision, &result);
+        self.report(desired, &result);
         self.pace.after(&result, Instant::now())
     }
 
-    fn report(&mut self, revision: i64, result: &Result<Outcome, Error>) {
+    fn report(&mut self, desired: &Desired, result: &Result<Outcome, Error>) {
         self.standing.trouble = self.health.trouble();
         match result {
             Ok(outcome) => {
                 self.standing.routing = true;
-                self.standing.confirmed = match outcome.progress {
-                    Progress::Converged => revision,
-                    Progress::Unfinished => self.standing.confirmed,
-                    Progress::Draining { confirmed, .. } => confirmed.max(self.standing.confirmed),
-                };
+                match outcome.progress {
+                    Progress::Converged => {
+                        self.standing.confirmed = desired.revision;
+                        self.standing.choices = desired.choices;
+                    }
+                    Progress::Unfinished => {}
+                    Progress::Draining { confirmed, .. } => {
+                        self.standing.confirmed = confirmed.max(self.standing.confirmed);
+                    }
+                }
             }
             Err(error) if error.is_not_routing() => {
                 self.standing.routing = false;
                 // When it comes back it may have forgotten everything.
                 self.standing.confirmed = 0;
+                self.standing.choices = 0;
             }
             Err(_) => self.standing.routing = true,
         }

@@ -1,31 +1,37 @@
-//! What one upstream takes of the records of its service.
+//! Decides what one upstream should be.
 
 use std::sync::Arc;
 
-use super::{Desired, Origin, Origins, Parameters, Records, Server, Servers};
-use crate::record::{InstanceName, Protocol, Record, ServiceName};
+use super::choose::{Chosen, Selection, SplitNotice, Splitting, choose};
+use super::{Choices, Desired, Origin, Origins, Records, Server, Servers};
+use crate::record::{InstanceName, Record, ServiceName};
 
-/// Which records an upstream takes, and what it makes of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Records of this protocol are taken. UDP has no place in an http upstream.
-    pub protocol: Protocol,
-    /// What the servers are told besides their addresses and weights.
-    pub parameters: Parameters,
-}
-
-/// One upstream, as far as the records decide it.
+/// Decides what one upstream should be.
 #[derive(Debug)]
 pub struct Pool {
     service: ServiceName,
     selection: Selection,
+    splitting: Splitting,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What the upstream should be.
+    pub desired: Desired,
+    /// What became of the split, when that is news.
+    pub split: Option<SplitNotice>,
 }
 
 impl Pool {
     /// The upstream that takes `selection` of `service`.
     #[must_use]
     pub fn new(service: ServiceName, selection: Selection) -> Self {
-        Self { service, selection }
+        Self {
+            service,
+            selection,
+            splitting: Splitting::default(),
+        }
     }
 
     /// The service that it takes.
@@ -34,31 +40,28 @@ impl Pool {
         &self.service
     }
 
-    /// What the upstream should be now; `None` before the first whole listing.
-    #[must_use]
-    pub fn desired(&self, records: &Records) -> Option<Desired> {
+    /// What the upstream should be now; `None` before the first whole listings.
+    pub fn decide(&mut self, records: &Records, choices: &Choices) -> Option<Decision> {
         let known = records.service(&self.service)?;
-        let taken = known
-            .records()
-            .filter(|(_, record)| record.protocol == self.selection.protocol);
-        let (servers, origins) = fold(taken, self.selection.parameters);
-        Some(Desired {
+        let choice = choices.service(&self.service)?;
+        let mut chosen = choose(known, &self.selection, choice);
+        let split = self.splitting.apply(choice.split.as_ref(), &mut chosen);
+        let (servers, origins) = fold(chosen);
+        let desired = Desired {
             service: self.service.clone(),
             revision: known.revision(),
+            choices: choice.revision,
             servers,
             origins,
-        })
+        };
+        Some(Decision { desired, split })
     }
 }
 
 /// Folds records into servers: one for each address.
-fn fold<'a>(
-    records: impl Iterator<Item = (&'a InstanceName, &'a Record)>,
-    parameters: Parameters,
-) -> (Servers, Origins) {
+fn fold(chosen: Vec<Chosen<'_>>) -> (Servers, Origins) {
     let (mut servers, mut origins) = (Servers::new(), Origins::new());
-    for (instance, record) in records {
-        let server = Server::of(record, parameters);
+    for (instance, record, server) in chosen {
         let known = servers.get(&record.endpoint);
         let merged = known.map_or(server, |known: &Server| known.merge(server));
         servers.insert(record.endpoint.clone(), merged);

@@ -192,6 +192,12 @@ impl Records {
         }
     }
 
+    /// Whether there was a whole listing.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     /// What is known of a service; `None` before the first whole listing, and for a service that is not routed.
     #[must_use]
     pub fn service(&self, name: &ServiceName) -> Option<Known<'_>> {

@@ -47,9 +47,18 @@ impl Reckoning {
     /// The revision that everybody who routes a service has confirmed. A target that does not route is left out; a service
     /// that no target routes is not named.
     pub(super) fn services(&self) -> BTreeMap<ServiceName, i64> {
+        self.lowest(|standing| standing.confirmed)
+    }
+
+    /// The same of the services' splits and holds.
+    pub(super) fn choices(&self) -> BTreeMap<ServiceName, i64> {
+        self.lowest(|standing| standing.choices)
+    }
+
+    fn lowest(&self, confirmed: impl Fn(&Standing) -> i64) -> BTreeMap<ServiceName, i64> {
         let mut services = BTreeMap::new();
         for row in self.0.iter().filter(|row| row.standing.routing) {
-            let confirmed = row.standing.confirmed;
+            let confirmed = confirmed(&row.standing);
             let lowest = services.entry(row.service.clone()).or_insert(confirmed);
             *lowest = confirmed.min(*lowest);
         }
@@ -127,6 +136,7 @@ mod tests {
     fn refusing() -> Standing {
         Standing {
             confirmed: 0,
+            choices: 0,
             routing: false,
             trouble: Some("connection refused".into()),
         }

@@ -63,6 +63,11 @@ impl Settings {
         let only = services.first().filter(|_| services.len() == 1);
         Range::Prefix(self.prefix.service_range(only).into_bytes())
     }
+
+    /// The keys to watch for what people have chosen. One range for all of it, presences included: what one watch tells is in order.
+    pub(super) fn choice_range(&self) -> Range {
+        Range::Prefix(format!("{}/", self.meta).into_bytes())
+    }
 }
 
 /// Which records an upstream takes, and how it is treated.

@@ -24,6 +24,8 @@ pub struct Presence {
     /// The newest etcd revision of each service's records whose effect every target has confirmed; 0 where none is yet.
     /// A service that the pusher does not route is not named.
     pub services: BTreeMap<ServiceName, i64>,
+    /// The newest etcd revision of each service's split and holds whose effect every target has confirmed, likewise.
+    pub choices: BTreeMap<ServiceName, i64>,
     /// The targets by name.
     pub targets: BTreeMap<String, TargetHealth>,
     /// Which process wrote it.
@@ -36,10 +38,6 @@ impl Presence {
     /// The value to write: compact JSON, one line, always the same bytes for the same content.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut services = Object::new();
-        for (name, revision) in &self.services {
-            services.field(name.as_str(), *revision);
-        }
         let mut targets = Object::new();
         for (name, health) in &self.targets {
             let mut target = Object::new();
@@ -48,10 +46,11 @@ impl Presence {
             targets.object(name, &target);
         }
         let mut object = Object::new();
-        object.object("services", &services);
+        object.object("services", &encode_revisions(&self.services));
         object.object("targets", &targets);
         object.field("nonce", self.nonce.as_str());
         object.field("since", self.since.to_string());
+        object.object("choices", &encode_revisions(&self.choices));
         object.finish()
     }
 
@@ -65,7 +64,8 @@ impl Presence {
         let nonce = fields.remove("nonce").ok_or(Reason::Missing("nonce"))?;
         let since = fields.remove("since").ok_or(Reason::Missing("since"))?;
         Ok(Self {
-            services: decode_services(fields.remove("services"))?,
+            services: decode_revisions("services", fields.remove("services"))?,
+            choices: decode_revisions("choices", fields.remove("choices"))?,
             targets: decode_targets(fields.remove("targets"))?,
             nonce: codec::parsed("nonce", "a nonce", &nonce)?,
             since: codec::parsed("since", "an RFC 3339 time", &since)?,
@@ -73,17 +73,27 @@ impl Presence {
     }
 }
 
-fn decode_services(value: Option<Value>) -> Result<BTreeMap<ServiceName, i64>, Reason> {
-    let fields = object("services", value)?;
-    let mut services = BTreeMap::new();
-    for (name, revision) in fields {
+fn encode_revisions(revisions: &BTreeMap<ServiceName, i64>) -> Object {
+    let mut object = Object::new();
+    for (name, revision) in revisions {
+        object.field(name.as_str(), *revision);
+    }
+    object
+}
+
+fn decode_revisions(
+    field: &'static str,
+    value: Option<Value>,
+) -> Result<BTreeMap<ServiceName, i64>, Reason> {
+    let mut revisions = BTreeMap::new();
+    for (name, revision) in object(field, value)? {
         let revision = revision.as_i64().filter(|revision| *revision >= 0);
-        let revision = revision.ok_or(Reason::Field("services", "an object of etcd revisions"))?;
+        let revision = revision.ok_or(Reason::Field(field, "an object of etcd revisions"))?;
         if let Ok(name) = name.parse() {
-            services.insert(name, revision);
+            revisions.insert(name, revision);
         }
     }
-    Ok(services)
+    Ok(revisions)
 }
 
 fn decode_targets(value: Option<Value>) -> Result<BTreeMap<String, TargetHealth>, Reason> {
@@ -117,6 +127,7 @@ mod tests {
         };
         Presence {
             services: [("website".parse().unwrap(), 42)].into(),
+            choices: [("website".parse().unwrap(), 7)].into(),
             targets: [
                 ("edge".to_owned(), health(None)),
                 ("other".to_owned(), health(Some("no answer"))),
@@ -132,7 +143,8 @@ mod tests {
         let text = String::from_utf8(presence().encode()).unwrap();
         let expected = concat!(
             r#"{"services":{"website":42},"targets":{"edge":{"ok":true,"error":null},"#,
-            r#""other":{"ok":false,"error":"no answer"}},"nonce":"n1","since":"2026-01-02T03:04:05Z"}"#
+            r#""other":{"ok":false,"error":"no answer"}},"nonce":"n1","since":"2026-01-02T03:04:05Z","#,
+            r#""choices":{"website":7}}"#
         );
         assert_eq!(text, expected);
         assert_eq!(Presence::decode(text.as_bytes()).unwrap(), presence());

@@ -146,6 +146,7 @@ mod tests {
             .collect();
         let value = Presence {
             services,
+            choices: BTreeMap::new(),
             targets: BTreeMap::new(),
             nonce: "n".parse().unwrap(),
             since: jiff::Timestamp::UNIX_EPOCH,

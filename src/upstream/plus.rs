@@ -41,8 +41,8 @@ pub struct Plus {
     refusals: Refusals,
     /// The steps that met a server which is there but was not listed, since the convergence began.
     unseen: BTreeSet<String>,
-    /// How the convergence on a revision goes that is not finished.
-    unfinished: Option<(i64, Rounds)>,
+    /// How the convergence goes that is not finished, and on which revisions.
+    unfinished: Option<((i64, i64), Rounds)>,
 }
 
 /// What one round of steps came to.
@@ -276,11 +276,11 @@ fn activity(peers: &[Peer], status: &StatusObject) -> Activity {
 impl Upstream for Plus {
     async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
         self.refusals.forget_old(Instant::now());
-        let (revision, now) = (desired.revision, Instant::now());
+        let (revisions, now) = (desired.revisions(), Instant::now());
         let unfinished = self
             .unfinished
             .take()
-            .filter(|(former, _)| *former == revision);
+            .filter(|(former, _)| *former == revisions);
         let mut rounds = match unfinished {
             Some((_, rounds)) => rounds,
             None => {
@@ -290,7 +290,7 @@ impl Upstream for Plus {
         };
         let progress = self.rounds(desired, &mut rounds, now + TURN).await?;
         if progress == Progress::Unfinished {
-            self.unfinished = Some((revision, rounds));
+            self.unfinished = Some((revisions, rounds));
         }
         Ok(Outcome {
             progress,

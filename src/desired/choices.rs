@@ -1,0 +1,301 @@
+//! What people have chosen: the splits and holds of the routed services, as etcd last told them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Effect;
+use crate::printable::short;
+use crate::record::{Hold, InstanceName, MetaPrefix, Quarantined, Reason, ServiceName, Split};
+use crate::registry::watch::{Change, Update};
+
+/// The splits and holds of the routed services as etcd last told them.
+///
+/// A hold holds whatever its value says: who wrote it wanted the instance out. A split that cannot be read changes nothing:
+/// the one before it stands.
+#[derive(Debug)]
+pub struct Choices {
+    meta: MetaPrefix,
+    listed: bool,
+    services: BTreeMap<ServiceName, Choice>,
+    /// The keys whose values cannot be read.
+    unreadable: BTreeMap<String, Reason>,
+}
+
+/// What is chosen for one service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// The etcd revision up to which this includes every change of the service's split and holds.
+    pub revision: i64,
+    /// How its versions share the traffic, when anything is said of that.
+    pub split: Option<Split>,
+    /// The instances that are out of rotation.
+    pub held: BTreeSet<InstanceName>,
+}
+
+/// What a key below the meta prefix is about.
+enum Subject {
+    Split(ServiceName),
+    Hold(ServiceName, InstanceName),
+}
+
+impl Choices {
+    /// Nothing yet, of these services.
+    #[must_use]
+    pub fn new(meta: MetaPrefix, services: impl IntoIterator<Item = ServiceName>) -> Self {
+        let services = services.into_iter();
+        Self {
+            meta,
+            listed: false,
+            services: services.map(|name| (name, Choice::default())).collect(),
+            unreadable: BTreeMap::new(),
+        }
+    }
+
+    /// Whether there was a whole listing.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.listed
+    }
+
+    /// What is chosen for a service; `None` before the first whole listing, and for a service that is not routed.
+    #[must_use]
+    pub fn service(&self, name: &ServiceName) -> Option<&Choice> {
+        self.services.get(name).filter(|_| self.listed)
+    }
+
+    /// Takes in what the watch of everything below the meta prefix tells. What is neither split nor hold is passed over.
+    pub fn update(&mut self, update: &Update) -> Effect {
+        let mut effect = Effect::default();
+        match update {
+            Update::Listed { revision, entries } => {
+                let splits = self.begin_listing(*revision);
+                for entry in entries {
+                    self.put(&entry.key, &entry.value, *revision, &mut effect);
+                }
+                self.keep_unreadable_splits(splits, entries.iter().map(|entry| &*entry.key));
+                effect.services = self.services.keys().cloned().collect();
+            }
+            Update::Changed { changes, .. } => {
+                for change in changes {
+                    self.change(change, &mut effect);
+                }
+            }
+        }
+        effect
+    }
+
+    /// Forgets everything; the splits are given back.
+    fn begin_listing(&mut self, revision: i64) -> BTreeMap<ServiceName, Split> {
+        self.listed = true;
+        let mut splits = BTreeMap::new();
+        for (name, choice) in &mut self.services {
+            let former = std::mem::take(choice);
+            choice.revision = revision;
+            splits.extend(former.split.map(|split| (name.clone(), split)));
+        }
+        splits
+    }
+
+    /// The splits whose values became unreadable while nobody looked stand as they were.
+    fn keep_unreadable_splits<'a>(
+        &mut self,
+        mut former: BTreeMap<ServiceName, Split>,
+        keys: impl Iterator<Item = &'a [u8]>,
+    ) {
+        for key in keys {
+            let Some(Subject::Split(service)) = self.subject(key) else {
+                continue;
+            };
+            if let Some(choice) = self.services.get_mut(&service) {
+                choice.split = choice.split.take().or_else(|| former.remove(&service));
+            }
+        }
+    }
+
+    fn change(&mut self, change: &Change, effect: &mut Effect) {
+        match change {
+            Change::Put(entry) => self.put(&entry.key, &entry.value, entry.mod_revision, effect),
+            Change::Deleted { key, mod_revision } => self.delete(key, *mod_revision, effect),
+        }
+    }
+
+    fn subject(&self, key: &[u8]) -> Option<Subject> {
+        if let Some(service) = self.meta.split(key) {
+            return Some(Subject::Split(service));
+        }
+        let id = self.meta.hold(key)?;
+        Some(Subject::Hold(id.service, id.instance))
+    }
+
+    /// The choice that a key is about, standing at `revision` now; `None` for services that are not routed.
+    fn choice(
+        &mut self,
+        key: &[u8],
+        revision: i64,
+        effect: &mut Effect,
+    ) -> Option<(Subject, &mut Choice)> {
+        let subject = self.subject(key)?;
+        let (Subject::Split(service) | Subject::Hold(service, _)) = &subject;
+        let choice = self.services.get_mut(service)?;
+        choice.revision = revision;
+        effect.services.insert(service.clone());
+        Some((subject, choice))
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8], revision: i64, effect: &mut Effect) {
+        let Some((subject, choice)) = self.choice(key, revision, effect) else {
+            return;
+        };
+        let (service, read) = match subject {
+            Subject::Split(service) => {
+                let read = Split::decode(value).map(|split| choice.split = Some(split));
+                (service, read)
+            }
+            Subject::Hold(service, instance) => {
+                choice.held.insert(instance);
+                (service, Hold::decode(value).map(drop))
+            }
+        };
+        match read {
+            Ok(()) => self.readable(key, effect),
+            Err(reason) => self.set_aside(key, service, reason, effect),
+        }
+    }
+
+    fn delete(&mut self, key: &[u8], revision: i64, effect: &mut Effect) {
+        match self.choice(key, revision, effect) {
+            Some((Subject::Split(_), choice)) => choice.split = None,
+            Some((Subject::Hold(_, instance), choice)) => drop(choice.held.remove(&instance)),
+            None => return,
+        }
+        self.readable(key, effect);
+    }
+
+    fn readable(&mut self, key: &[u8], effect: &mut Effect) {
+        let key = short(key);
+        if self.unreadable.remove(&key).is_some() {
+            effect.released.push(key);
+        }
+    }
+
+    fn set_aside(&mut self, key: &[u8], service: ServiceName, reason: Reason, effect: &mut Effect) {
+        let key = short(key);
+        let former = self.unreadable.insert(key.clone(), reason.clone());
+        if former.as_ref() != Some(&reason) {
+            let service = Some(service);
+            effect.quarantined.push(Quarantined {
+                key,
+                service,
+                reason,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::watch::Entry;
+
+    fn entry(key: &str, value: &str) -> Entry {
+        Entry {
+            key: key.into(),
+            value: value.into(),
+            mod_revision: 1,
+            lease: 0,
+        }
+    }
+
+    fn listed(revision: i64, entries: &[(&str, &str)]) -> Choices {
+        let mut choices = Choices::new(MetaPrefix::default(), ["web".parse().unwrap()]);
+        list(&mut choices, revision, entries);
+        choices
+    }
+
+    fn list(choices: &mut Choices, revision: i64, entries: &[(&str, &str)]) -> Effect {
+        let entries = entries.iter().map(|(key, value)| entry(key, value));
+        choices.update(&Update::Listed {
+            revision,
+            entries: entries.collect(),
+        })
+    }
+
+    fn put(choices: &mut Choices, revision: i64, key: &str, value: &str) -> Effect {
+        let put = Change::Put(Entry {
+            mod_revision: revision,
+            ..entry(key, value)
+        });
+        let changes = vec![put];
+        choices.update(&Update::Changed { revision, changes })
+    }
+
+    fn delete(choices: &mut Choices, revision: i64, key: &str) -> Effect {
+        let changes = vec![Change::Deleted {
+            key: key.into(),
+            mod_revision: revision,
+        }];
+        choices.update(&Update::Changed { revision, changes })
+    }
+
+    /// What is chosen: revision, split, holds.
+    fn shown(choices: &Choices) -> (i64, Option<String>, Vec<&str>) {
+        let choice = choices.service(&"web".parse().unwrap()).unwrap();
+        let split = choice.split.as_ref().map(|split| {
+            let weights = split.weights().iter();
+            let shown = weights.map(|(version, weight)| format!("{version}={weight}"));
+            shown.collect::<Vec<_>>().join(" ")
+        });
+        let held = choice.held.iter().map(InstanceName::as_str).collect();
+        (choice.revision, split, held)
+    }
+
+    const SPLIT: &str = "/sidekick/splits/web";
+    const HOLD: &str = "/sidekick/holds/web/one";
+    const V1: &str = r#"{"weights":{"v1":1}}"#;
+
+    #[test]
+    fn nothing_is_chosen_before_the_first_whole_listing() {
+        let mut choices = Choices::new(MetaPrefix::default(), ["web".parse().unwrap()]);
+        put(&mut choices, 3, SPLIT, V1);
+        assert_eq!(choices.service(&"web".parse().unwrap()), None);
+        list(&mut choices, 7, &[]);
+        assert_eq!(shown(&choices), (7, None, vec![]));
+    }
+
+    #[test]
+    fn splits_and_holds_come_and_go() {
+        let mut choices = listed(7, &[(HOLD, r#"{"reason":"disk"}"#)]);
+        assert_eq!(shown(&choices), (7, None, vec!["one"]));
+        put(&mut choices, 8, SPLIT, V1);
+        assert_eq!(shown(&choices), (8, Some("v1=1".to_owned()), vec!["one"]));
+        delete(&mut choices, 9, HOLD);
+        delete(&mut choices, 11, SPLIT);
+        assert_eq!(shown(&choices), (11, None, vec![]));
+        let effect = put(&mut choices, 12, "/sidekick/pushers/edge", "{}");
+        assert_eq!(effect, Effect::default());
+        let effect = put(&mut choices, 13, "/sidekick/splits/other", V1);
+        assert_eq!(effect, Effect::default());
+        assert_eq!(shown(&choices).0, 11);
+    }
+
+    #[test]
+    fn a_split_that_cannot_be_read_leaves_the_one_before_it() {
+        let mut choices = listed(7, &[(SPLIT, V1)]);
+        let effect = put(&mut choices, 8, SPLIT, "half");
+        assert_eq!(effect.quarantined.len(), 1);
+        assert_eq!(shown(&choices), (8, Some("v1=1".to_owned()), vec![]));
+        list(&mut choices, 9, &[(SPLIT, "half")]);
+        assert_eq!(shown(&choices), (9, Some("v1=1".to_owned()), vec![]));
+        let effect = put(&mut choices, 10, SPLIT, V1);
+        assert_eq!(effect.released, [SPLIT]);
+        list(&mut choices, 12, &[]);
+        assert_eq!(shown(&choices), (12, None, vec![]));
+    }
+
+    #[test]
+    fn a_hold_holds_whatever_its_value_says() {
+        let mut choices = listed(7, &[]);
+        let effect = put(&mut choices, 8, HOLD, "");
+        assert_eq!(effect.quarantined.len(), 1);
+        assert_eq!(shown(&choices), (8, None, vec!["one"]));
+    }
+}

@@ -1,0 +1,142 @@
+//! Splits and holds: what people choose, and what every nginx makes of it.
+
+use serde_json::json;
+
+use crate::support::{Nginx, PATIENCE, Scene, push, until};
+
+const SPLIT: &str = "/sidekick/splits/website";
+
+/// Records of two instances of v1 and one of v2.
+async fn records(scene: &Scene) {
+    for (name, port, version) in [("a", 1, "v1"), ("b", 2, "v1"), ("c", 3, "v2")] {
+        let record = json!({"host": "10.0.0.1", "port": port, "version": version});
+        let key = format!("/services/website/{name}");
+        scene.etcd.put(&key, record.to_string()).await;
+    }
+}
+
+async fn split(scene: &Scene, weights: serde_json::Value) -> i64 {
+    let split = json!({ "weights": weights }).to_string();
+    scene.etcd.put(SPLIT, split).await
+}
+
+/// The servers that take traffic, as `PORT=WEIGHT`.
+async fn weights(nginx: &Nginx) -> Vec<String> {
+    let servers = nginx.servers("website").await.into_iter();
+    let taking = servers.filter(|server| !server.down && !server.drain);
+    let mut shown: Vec<_> = taking
+        .map(|server| {
+            let port = server.server.rsplit(':').next().unwrap().to_owned();
+            format!("{port}={}", server.weight)
+        })
+        .collect();
+    shown.sort();
+    shown
+}
+
+async fn weighed(nginx: &Nginx, expected: &[&str]) {
+    until(PATIENCE, format!("the weights {expected:?}"), async || {
+        let weights = weights(nginx).await;
+        if weights == expected {
+            Ok(())
+        } else {
+            Err(weights)
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_split_moves_every_nginx_and_survives_the_pusher() {
+    let scene = Scene::start().await;
+    let other = Nginx::start().await;
+    records(&scene).await;
+    let mut first = scene.pushing().await;
+    let second = push(&scene.etcd.endpoint(), &other);
+    let _second = second.env("SIDEKICK_ID", "edge-2").start();
+    for nginx in [&scene.nginx, &other] {
+        weighed(nginx, &["1=1", "2=1", "3=1"]).await;
+    }
+    let revision = split(&scene, json!({"v1": 90, "v2": 10})).await;
+    for nginx in [&scene.nginx, &other] {
+        weighed(nginx, &["1=9", "2=9", "3=2"]).await;
+    }
+    until(PATIENCE, "both pushers to say so", async || {
+        let presences = scene.etcd.list("/sidekick/pushers/").await;
+        let applied = |kv: &crate::support::Kv| kv.json()["choices"]["website"].as_i64();
+        presences.len() == 2 && presences.iter().all(|kv| applied(kv) >= Some(revision))
+    })
+    .await;
+
+    // Whoever starts anew knows the split before it does anything.
+    first.kill();
+    scene
+        .nginx
+        .call(
+            "PATCH",
+            "/9/http/upstreams/website/servers/0",
+            r#"{"weight":7}"#,
+        )
+        .await;
+    let again = scene.push().start();
+    weighed(&scene.nginx, &["1=9", "2=9", "3=2"]).await;
+    assert!(
+        !again.process().output().contains("weight=1"),
+        "{}",
+        again.process().output()
+    );
+
+    split(&scene, json!({"v2": 100})).await;
+    for nginx in [&scene.nginx, &other] {
+        weighed(nginx, &["3=1"]).await;
+    }
+    split(&scene, json!({"v1": 100})).await;
+    for nginx in [&scene.nginx, &other] {
+        weighed(nginx, &["1=1", "2=1"]).await;
+    }
+    assert!(scene.etcd.delete(SPLIT).await);
+    for nginx in [&scene.nginx, &other] {
+        weighed(nginx, &["1=1", "2=1", "3=1"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_split_to_nothing_leaves_the_one_before_it() {
+    let scene = Scene::start().await;
+    records(&scene).await;
+    let pusher = scene.pushing().await;
+    split(&scene, json!({"v1": 1, "v2": 1})).await;
+    weighed(&scene.nginx, &["1=1", "2=1", "3=2"]).await;
+    split(&scene, json!({"v9": 1})).await;
+    until(PATIENCE, "a warning", async || {
+        pusher.process().output().contains("matches no instance")
+    })
+    .await;
+    scene.etcd.put(SPLIT, "v1=1").await;
+    until(PATIENCE, "another warning", async || {
+        pusher.process().output().contains("set aside")
+    })
+    .await;
+    // A change that both pass by on its way.
+    let record = json!({"host": "10.0.0.1", "port": 4, "version": "v2"});
+    scene
+        .etcd
+        .put("/services/website/d", record.to_string())
+        .await;
+    weighed(&scene.nginx, &["1=1", "2=1", "3=1", "4=1"]).await;
+}
+
+#[tokio::test]
+async fn a_held_instance_is_out_until_the_hold_ends_by_itself() {
+    let scene = Scene::start().await;
+    records(&scene).await;
+    let _pusher = scene.pushing().await;
+    weighed(&scene.nginx, &["1=1", "2=1", "3=1"]).await;
+    let hold = json!({"reason": "disk"}).to_string();
+    scene
+        .etcd
+        .put_for("/sidekick/holds/website/b", &hold, 2)
+        .await;
+    weighed(&scene.nginx, &["1=1", "3=1"]).await;
+    weighed(&scene.nginx, &["1=1", "2=1", "3=1"]).await;
+}
