@@ -22,6 +22,10 @@ use tokio::time::Instant;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "figures.rs"]
+mod figures;
+
+use figures::{print, quantile};
 use support::{Backend, PATIENCE, Scene, until};
 
 /// Additions, and as many removals.
@@ -197,26 +201,6 @@ impl Scene {
         })
         .await;
     }
-}
-
-fn print(what: &str, times: &[Duration]) {
-    let ms = |quantile: f64| self::quantile(times, quantile).as_secs_f64() * 1e3;
-    println!(
-        "  {what:<40} p50 {:6.1} ms   p90 {:6.1} ms   p99 {:6.1} ms   max {:6.1} ms",
-        ms(0.5),
-        ms(0.9),
-        ms(0.99),
-        ms(1.0),
-    );
-}
-
-fn quantile(times: &[Duration], quantile: f64) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort();
-    let last = sorted.len() - 1;
-    // Nearest rank: a value that was measured, not one in between.
-    let rank = (sorted.len() as f64 * quantile).ceil() as usize;
-    sorted[rank.saturating_sub(1).min(last)]
 }
 
 fn verdict(what: &str, found: Duration, limit: Duration) -> bool {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the shipped build: how soon nginx follows etcd, and what idle agents cost. On a fresh Debian with Rust it
+# Measures the shipped build: how soon nginx follows etcd, what idle agents cost, and how a pusher grows with the records. On a fresh Debian with Rust it
 # first installs what is missing. Fails when a limit is missed; run it on an idle machine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -26,7 +26,7 @@ echo
 
 # The benchmarks themselves need no release build: what is timed runs in other processes.
 failed=0
-for bench in latency footprint; do
+for bench in latency footprint scale; do
     SIDEKICK_TEST_BINARY=$shipped cargo bench --locked --profile dev --quiet --bench "$bench" || failed=1
     echo
 done
