@@ -69,6 +69,19 @@ impl Mistakes {
     }
 }
 
+impl From<Mistakes> for Invalid {
+    fn from(mistakes: Mistakes) -> Self {
+        Self(mistakes.0)
+    }
+}
+
+impl Invalid {
+    /// Each mistake by itself.
+    pub(super) fn into_mistakes(self) -> Vec<String> {
+        self.0
+    }
+}
+
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {

@@ -23,6 +23,7 @@ mod ownership;
 mod paired;
 mod probes;
 mod push;
+mod reload;
 mod rig;
 mod rolling;
 mod security;
