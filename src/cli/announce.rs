@@ -19,7 +19,9 @@ use crate::docker::reach;
 use crate::phase::OnFailure;
 use crate::probe::{Authorities, HttpOptions, Pace, Probe};
 use crate::record::{Address, Endpoint, Format, Host, InstanceId, Protocol, Record};
+use crate::span;
 use crate::stop;
+use crate::unit::StopTimeout;
 
 /// Between two rounds where nothing else is said.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -312,13 +314,15 @@ impl Args {
     ) -> anyhow::Result<Exit> {
         // First of all: from here on SIGHUP does not end the process.
         let mut hangups = Hangups::listen()?;
+        let stop_timeout = StopTimeout::of_own_unit().await;
+        self.check_stop_timeout(&mut mistakes, stop_timeout.as_ref());
         let cluster = self.etcd.cluster(&mut mistakes);
         if self.container.is_some() {
             let pairing = self.pairing(&mut mistakes);
             // What does not hang on the container is looked at before anybody is asked.
             self.settings(&mut mistakes, None, None);
             let (pairing, cluster) = mistakes.none_or(pairing.zip(cluster))?;
-            let kept = Kept::new(line, self, given);
+            let kept = Kept::new(line, self, given, stop_timeout);
             let origin = |reading: Reading<'_>, run: Option<&Run>| kept.settings(reading, run);
             let stop = stop::on_signals()?;
             return match run_paired(pairing, &origin, cluster, stop, &mut hangups).await {
@@ -332,7 +336,7 @@ impl Args {
         }
         let settings = self.settings(&mut mistakes, None, None);
         let (settings, cluster) = mistakes.none_or(settings.zip(cluster))?;
-        let kept = Kept::new(line, self, given);
+        let kept = Kept::new(line, self, given, stop_timeout);
         let origin = |reading: Reading<'_>, run: Option<&Run>| kept.settings(reading, run);
         let stop = stop::on_signals()?;
         let outcome = announce::run(settings, &origin, cluster, stop, &mut hangups).await;
@@ -425,6 +429,16 @@ impl Args {
             drain_timeout: drain_timeout?,
             linger: linger?,
         })
+    }
+
+    /// Notes when leaving may take longer than systemd waits. What is no time is noted elsewhere.
+    pub(super) fn check_stop_timeout(&self, mistakes: &mut Mistakes, limit: Option<&StopTimeout>) {
+        let times = span::read(&self.drain_timeout).zip(span::read(&self.linger));
+        if let (Some(limit), Some((drain_timeout, linger))) = (limit, times)
+            && let Err(too_short) = limit.check(drain_timeout, linger)
+        {
+            mistakes.add(too_short.to_string());
+        }
     }
 
     fn identity(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<InstanceId> {

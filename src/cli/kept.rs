@@ -10,6 +10,7 @@ use crate::announce::reload::{self, Reading, Run};
 use crate::docker::derive::derive;
 use crate::docker::host_address::HostAddresses;
 use crate::record::Endpoint;
+use crate::unit::StopTimeout;
 
 /// What is used once, at the start, and then no more.
 const FIXED: [&str; 13] = [
@@ -32,12 +33,22 @@ const FIXED: [&str; 13] = [
 pub(super) struct Kept {
     line: Line,
     now: RefCell<(Args, Given)>,
+    stop_timeout: Option<StopTimeout>,
 }
 
 impl Kept {
-    pub(super) fn new(line: Line, args: Args, given: Given) -> Self {
+    pub(super) fn new(
+        line: Line,
+        args: Args,
+        given: Given,
+        stop_timeout: Option<StopTimeout>,
+    ) -> Self {
         let now = RefCell::new((args, given));
-        Self { line, now }
+        Self {
+            line,
+            now,
+            stop_timeout,
+        }
     }
 
     /// The settings of one run. What is read again comes into force only when all of it is right.
@@ -47,10 +58,10 @@ impl Kept {
         run: Option<&Run>,
     ) -> Result<Option<Settings>, reload::Mistakes> {
         match reading {
-            Reading::Last => make(&self.now.borrow().0, run, None),
+            Reading::Last => self.make(&self.now.borrow().0, run, None),
             Reading::Again { at } => {
                 let (args, given) = self.read()?;
-                let settings = make(&args, run, at)?;
+                let settings = self.make(&args, run, at)?;
                 self.note_ignored(&given);
                 self.now.replace((args, given));
                 Ok(settings)
@@ -75,6 +86,41 @@ impl Kept {
         }
     }
 
+    fn make(
+        &self,
+        args: &Args,
+        run: Option<&Run>,
+        at: Option<&Endpoint>,
+    ) -> Result<Option<Settings>, reload::Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let pairing = args.pairing(&mut mistakes);
+        args.check_stop_timeout(&mut mistakes, self.stop_timeout.as_ref());
+        let made = match (run, pairing) {
+            (Some(run), Some(pairing)) => {
+                let derived = derive(&pairing.wanted, &run.container, &HostAddresses::find());
+                match derived {
+                    Ok(derived) => {
+                        for note in &derived.notes {
+                            tracing::warn!("{note}");
+                        }
+                        let (derived, states) = (&derived, run.states.clone());
+                        let found = Found { derived, states };
+                        args.settings(&mut mistakes, Some(&found), at)
+                    }
+                    Err(problems) => {
+                        args.settings(&mut mistakes, None, at);
+                        let problems = problems.iter();
+                        problems.for_each(|problem| mistakes.add(problem.to_string()));
+                        None
+                    }
+                }
+            }
+            _ => args.settings(&mut mistakes, None, at),
+        };
+        let checked = mistakes.none_or(Some(made));
+        checked.map_err(Invalid::into_mistakes)
+    }
+
     fn note_ignored(&self, given: &Given) {
         let differing = self.now.borrow().1.differing(given, &FIXED);
         if !differing.is_empty() {
@@ -87,39 +133,6 @@ impl Kept {
             );
         }
     }
-}
-
-fn make(
-    args: &Args,
-    run: Option<&Run>,
-    at: Option<&Endpoint>,
-) -> Result<Option<Settings>, reload::Mistakes> {
-    let mut mistakes = Mistakes::default();
-    let pairing = args.pairing(&mut mistakes);
-    let made = match (run, pairing) {
-        (Some(run), Some(pairing)) => {
-            let derived = derive(&pairing.wanted, &run.container, &HostAddresses::find());
-            match derived {
-                Ok(derived) => {
-                    for note in &derived.notes {
-                        tracing::warn!("{note}");
-                    }
-                    let (derived, states) = (&derived, run.states.clone());
-                    let found = Found { derived, states };
-                    args.settings(&mut mistakes, Some(&found), at)
-                }
-                Err(problems) => {
-                    args.settings(&mut mistakes, None, at);
-                    let problems = problems.iter();
-                    problems.for_each(|problem| mistakes.add(problem.to_string()));
-                    None
-                }
-            }
-        }
-        _ => args.settings(&mut mistakes, None, at),
-    };
-    let checked = mistakes.none_or(Some(made));
-    checked.map_err(Invalid::into_mistakes)
 }
 
 /// What clap says, without its hints for the keyboard, on one line.
