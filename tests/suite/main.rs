@@ -19,6 +19,7 @@ mod docker;
 mod healing;
 mod hostile;
 mod leaving;
+mod leaving_matrix;
 mod ownership;
 mod paired;
 mod probes;
