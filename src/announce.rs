@@ -6,22 +6,24 @@
 
 mod leave;
 pub mod paired;
+pub mod reload;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::gate::{Gate, Health};
 use crate::notify::{self, Watchdog};
 use crate::phase::{OnFailure, Phase, Wish};
-use crate::probe::{self, Probe, Verdict};
+use crate::probe::{self, Probe, Prober, Verdict};
 use crate::record::{Format, InstanceId, MetaPrefix, Nonce, Prefix, PusherId, Record, State};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
 use crate::registry::pushers::{self, Applied};
 use crate::stop::Stop;
+use reload::{Hangups, Mistakes, Origin, Reading, Reload, Rereading};
 
 /// What to announce, and how.
 #[derive(Debug, Clone)]
@@ -66,6 +68,17 @@ pub enum Ready {
     Routed,
 }
 
+impl Ready {
+    /// As options spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Announced => "announced",
+            Self::Routed => "routed",
+        }
+    }
+}
+
 /// How the announcer ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -101,8 +114,25 @@ impl Settings {
     }
 }
 
-/// Announces until asked to stop or deposed. Never gives up on etcd.
-pub async fn run(settings: Settings, cluster: Cluster, stop: Stop) -> Outcome {
+/// Announces until asked to stop or deposed. Never gives up on etcd. SIGHUP has the settings read again from `origin`.
+pub async fn run(
+    settings: Settings,
+    origin: Origin<'_>,
+    cluster: Cluster,
+    stop: Stop,
+    hangups: &mut Hangups,
+) -> Outcome {
+    let at = settings.record.endpoint.clone();
+    let reread = || -> Rereading<'_> {
+        let read = origin(Reading::Again { at: Some(&at) }, None);
+        // Without a container there always are some.
+        let read = read.and_then(|settings| settings.ok_or_else(Vec::new));
+        Box::pin(std::future::ready(read))
+    };
+    serve(settings, cluster, stop, Reload::new(hangups, &reread)).await
+}
+
+async fn serve(settings: Settings, cluster: Cluster, stop: Stop, reload: Reload<'_>) -> Outcome {
     info!(
         "announcing {} at {} as {}",
         settings.id,
@@ -110,13 +140,15 @@ pub async fn run(settings: Settings, cluster: Cluster, stop: Stop) -> Outcome {
         settings.prefix.key(&settings.id),
     );
     info!("{}", settings.bounds());
-    Agent::new(settings, cluster).run(stop).await
+    Agent::new(settings, cluster).run(stop, reload).await
 }
 
 struct Agent {
     settings: Settings,
     holder: Holder,
     tenure: watch::Receiver<Tenure>,
+    /// None when there is nothing to ask.
+    prober: Option<Prober>,
     gate: Gate,
     phase: Phase,
     /// The reason of the newest failure, for people.
@@ -125,6 +157,8 @@ struct Agent {
     /// The pushers that leaving still waits for.
     waiting_for: Vec<PusherId>,
     readiness: Readiness,
+    /// Why settings that were read again are not in force.
+    refused: Option<String>,
     /// What systemd was told last.
     told_status: String,
     watchdog: Option<Watchdog>,
@@ -149,6 +183,7 @@ enum Event {
     Tenure,
     Routed,
     Pulse,
+    Reread(Box<Result<Settings, Mistakes>>),
 }
 
 impl Agent {
@@ -162,23 +197,30 @@ impl Agent {
             tenure: holder.tenure(),
             pulse: holder.pulse(),
             holder,
+            prober: None,
             gate: Gate::new(settings.rise, settings.fall),
             phase: Phase::Starting,
             reason: None,
             pushers: pushers::Watch::new(cluster, settings.meta.clone()),
             waiting_for: Vec::new(),
             readiness: Readiness::Unconfirmed,
+            refused: None,
             told_status: String::new(),
             watchdog: Watchdog::of_unit(),
             settings,
         }
     }
 
-    async fn run(mut self, mut stop: Stop) -> Outcome {
-        let mut verdicts = self.start_probing();
+    async fn run(mut self, mut stop: Stop, mut reload: Reload<'_>) -> Outcome {
+        if self.settings.probes.is_empty() {
+            // The backend counts as up from the start.
+            self.gate.assume_up();
+            self.enter(Phase::Serving);
+        }
+        self.start_probing(false);
         self.check_watchdog();
         loop {
-            match self.next_event(&mut stop, &mut verdicts).await {
+            match self.next_event(&mut stop, &mut reload).await {
                 Event::Leave => return self.leave(stop).await,
                 Event::Pulse => {
                     self.renewed();
@@ -193,6 +235,10 @@ impl Agent {
                     }
                     self.note(&tenure);
                 }
+                Event::Reread(read) => {
+                    self.reloaded(*read);
+                    reload.answered();
+                }
             }
             let status = self.status();
             if status != self.told_status {
@@ -202,25 +248,17 @@ impl Agent {
         }
     }
 
-    /// Without probes the backend counts as up from the start.
-    fn start_probing(&mut self) -> mpsc::Receiver<Verdict> {
-        let (sender, verdicts) = mpsc::channel(1);
-        if self.settings.probes.is_empty() {
-            self.enter(Phase::Serving);
-            // Kept open for ever: nobody will send a verdict.
-            tokio::spawn(async move { sender.closed().await });
-        } else {
-            let (probes, pace) = (self.settings.probes.clone(), self.settings.pace.clone());
-            tokio::spawn(probe::run(probes, pace, sender));
+    /// Asks the backend from now on as the settings say; without grace where the first verdict is due.
+    fn start_probing(&mut self, first_verdict_is_due: bool) {
+        let mut pace = self.settings.pace.clone();
+        if first_verdict_is_due {
+            pace.grace = Duration::ZERO;
         }
-        verdicts
+        let probes = &self.settings.probes;
+        self.prober = (!probes.is_empty()).then(|| Prober::start(probes.clone(), pace));
     }
 
-    async fn next_event(
-        &mut self,
-        stop: &mut Stop,
-        verdicts: &mut mpsc::Receiver<Verdict>,
-    ) -> Event {
+    async fn next_event(&mut self, stop: &mut Stop, reload: &mut Reload<'_>) -> Event {
         let (waiting, confirmed) = match self.readiness {
             Readiness::Confirmed(revision) => (true, revision),
             _ => (false, 0),
@@ -232,9 +270,10 @@ impl Agent {
             biased;
             () = stop.leave() => Event::Leave,
             Ok(()) = self.tenure.changed() => Event::Tenure,
-            Some(verdict) = verdicts.recv() => Event::Verdict(verdict),
+            verdict = probe::next_verdict(&mut self.prober) => Event::Verdict(verdict),
             () = self.pushers.until(service, confirmed, by_all), if waiting => Event::Routed,
             Ok(()) = self.pulse.changed(), if watched => Event::Pulse,
+            read = reload.next() => Event::Reread(Box::new(read)),
         }
     }
 
@@ -370,7 +409,11 @@ impl Agent {
             (Phase::Serving, None) => "up".to_owned(),
             (Phase::Leaving, _) => "leaving".to_owned(),
         };
-        format!("{health}; {announced}{waiting}")
+        let refused = match &self.refused {
+            Some(why) => format!("; reload refused: {why}"),
+            None => String::new(),
+        };
+        format!("{health}; {announced}{waiting}{refused}")
     }
 }
 

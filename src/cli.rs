@@ -5,8 +5,11 @@
 
 mod announce;
 mod check;
+mod env_file;
 mod etcd;
 mod exit;
+mod kept;
+mod line;
 mod log;
 mod mistakes;
 mod probes;
@@ -17,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use exit::Exit;
+use line::{Line, Parsed};
 use mistakes::{Invalid, Mistakes};
 
 /// Keeps load balancers true: announces containers that work, and only those.
@@ -28,6 +32,10 @@ use mistakes::{Invalid, Mistakes};
     max_term_width = 100
 )]
 struct Cli {
+    /// File of environment variables (NAME=VALUE lines, as systemd's EnvironmentFile=) that stand for flags. A flag beats the
+    /// file, and the file beats the environment. announce reads it again on SIGHUP.
+    #[arg(long, global = true, value_name = "FILE", env = "SIDEKICK_ENV_FILE")]
+    env_file: Option<String>,
     #[command(flatten)]
     log: log::Args,
     #[command(subcommand)]
@@ -45,25 +53,31 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     exit::on_panic();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return exit::usage(&error).into(),
+    let line = Line::of_process();
+    let ended = match line.parse() {
+        Ok(parsed) => run(line, parsed),
+        Err(line::Error::Usage(error)) => return exit::usage(&error).into(),
+        Err(line::Error::File(invalid)) => Err(invalid.into()),
     };
-    match run(cli) {
+    match ended {
         Ok(exit) => exit.into(),
         Err(error) => exit::failure(&error).into(),
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<Exit> {
+fn run(line: Line, parsed: Parsed) -> anyhow::Result<Exit> {
     let mut mistakes = Mistakes::default();
-    cli.log.init(&mut mistakes);
+    parsed.cli.log.init(&mut mistakes);
+    for note in &parsed.notes {
+        tracing::warn!("{note}");
+    }
     // One thread: an agent runs beside every container and must cost next to nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let Parsed { cli, given, .. } = parsed;
     match cli.command {
-        Command::Announce(args) => runtime.block_on(args.run(mistakes)),
+        Command::Announce(args) => runtime.block_on(args.run(mistakes, line, given)),
         Command::Check(args) => runtime.block_on(args.run(mistakes)),
         Command::Push(args) => runtime.block_on(args.run(mistakes)),
     }

@@ -33,6 +33,23 @@ impl Gate {
         }
     }
 
+    /// Other thresholds from now on; the health and the verdicts so far stay.
+    pub fn tune(&mut self, rise: u32, fall: u32) {
+        self.rise = rise.max(1);
+        self.fall = fall.max(1);
+    }
+
+    /// Forgets the verdicts against the present health: whoever gave them is not asked any more.
+    pub fn forget(&mut self) {
+        self.against = 0;
+    }
+
+    /// Takes the backend for up: nobody is asked about it.
+    pub fn assume_up(&mut self) {
+        self.health = Health::Up;
+        self.against = 0;
+    }
+
     /// The present health.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -86,6 +103,24 @@ mod tests {
         let mut gate = Gate::new(2, 3);
         assert_eq!(gate.health(), Health::Down);
         assert_eq!(changes(&mut gate, "+-++"), [(3, Health::Up)]);
+    }
+
+    #[test]
+    fn health_outlasts_other_thresholds_and_other_probes() {
+        let mut gate = Gate::new(1, 3);
+        assert_eq!(changes(&mut gate, "+--"), [(0, Health::Up)]);
+        gate.forget();
+        assert_eq!(changes(&mut gate, "--"), []);
+        gate.tune(2, 5);
+        assert_eq!((gate.health(), gate.progress()), (Health::Up, (2, 5)));
+        gate.tune(2, 1);
+        assert_eq!(
+            changes(&mut gate, "-++"),
+            [(0, Health::Down), (2, Health::Up)]
+        );
+        let mut unasked = Gate::new(2, 1);
+        unasked.assume_up();
+        assert_eq!(changes(&mut unasked, "+-"), [(1, Health::Down)]);
     }
 
     #[test]

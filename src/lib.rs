@@ -40,6 +40,8 @@ pub mod push;
 pub mod reconcile;
 pub mod record;
 pub mod registry;
+pub mod span;
 pub mod stop;
 pub mod tls;
+pub mod unit;
 pub mod upstream;

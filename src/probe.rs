@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::announce::paired::{States, verdict};
@@ -22,11 +22,11 @@ use crate::record::Endpoint;
 
 pub use exec::ExecProbe;
 pub use grpc::GrpcProbe;
-pub use http::{HttpOptions, HttpProbe};
+pub use http::{Authorities, HttpOptions, HttpProbe};
 pub use status::{StatusRange, StatusRangeError};
 
-/// What is asked.
-#[derive(Debug, Clone)]
+/// What is asked. Equal probes ask the same and take the same for an answer.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Probe {
     /// An HTTP or HTTPS request whose answer must be as expected.
     Http(Arc<HttpProbe>),
@@ -71,6 +71,13 @@ pub struct Failure {
     pub probe: String,
     /// Why.
     pub reason: String,
+}
+
+impl PartialEq for ContainerProbe {
+    fn eq(&self, other: &Self) -> bool {
+        let same_states = self.states.same_channel(&other.states);
+        same_states && self.needs_healthcheck == other.needs_healthcheck
+    }
 }
 
 impl fmt::Display for Probe {
@@ -138,8 +145,42 @@ pub async fn round(probes: &[Probe], limit: Duration) -> Verdict {
     verdicts.into_iter().try_for_each(|(_, verdict)| verdict)
 }
 
-/// Probes for ever, a verdict a round, until nobody listens any more.
-pub async fn run(probes: Vec<Probe>, pace: Pace, verdicts: mpsc::Sender<Verdict>) {
+/// Probes for ever, a verdict a round, until dropped.
+#[derive(Debug)]
+pub struct Prober {
+    verdicts: mpsc::Receiver<Verdict>,
+    task: JoinHandle<()>,
+}
+
+impl Prober {
+    /// Starts with the pause that `pace` grants.
+    #[must_use]
+    pub fn start(probes: Vec<Probe>, pace: Pace) -> Self {
+        let (sender, verdicts) = mpsc::channel(1);
+        let task = tokio::spawn(run(probes, pace, sender));
+        Self { verdicts, task }
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The next verdict; waits for ever where nobody probes. Cancel safe.
+pub async fn next_verdict(prober: &mut Option<Prober>) -> Verdict {
+    let verdict = match prober {
+        Some(prober) => prober.verdicts.recv().await,
+        None => None,
+    };
+    match verdict {
+        Some(verdict) => verdict,
+        None => std::future::pending().await,
+    }
+}
+
+async fn run(probes: Vec<Probe>, pace: Pace, verdicts: mpsc::Sender<Verdict>) {
     let mut next = Instant::now() + pace.grace;
     loop {
         sleep_until(next).await;

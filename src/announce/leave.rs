@@ -38,6 +38,7 @@ impl Agent {
         let goodbye = self.value(State::Draining);
         let can_drain = goodbye != self.value(State::Up);
         self.phase = Phase::Leaving;
+        self.prober = None;
         if announced && can_drain {
             notify::status("draining");
             or_hurry(&mut stop, self.drain_and_linger()).await;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{Outcome, Settings, run};
-use crate::docker::Daemon;
+use super::reload::{self, Hangups, Mistakes, Origin, Reading, Reload, Rereading, Run};
+use super::{Outcome, Settings, serve};
+use crate::docker::client::Error;
 use crate::docker::container::{Container, ContainerName};
-use crate::docker::derive::{self, Derived, derive};
+use crate::docker::derive;
 use crate::docker::follow::{self, PERIOD, State, Why, follow};
-use crate::docker::host_address::HostAddresses;
+use crate::docker::{Client, Daemon};
 use crate::notify;
 use crate::registry::client::Cluster;
 use crate::stop::{self, Stop};
@@ -55,16 +56,17 @@ pub struct Refused {
 }
 
 /// Announces each run of the container until asked to stop, deposed, or, with [`OnGone::Exit`], until the container
-/// has ended. `settings` makes the settings of one run, or says in words why it cannot.
+/// has ended. `origin` makes the settings of one run, or says in words why it cannot; SIGHUP has it read them again.
 ///
 /// # Errors
 /// [`Refused`] when the first run cannot be announced. Later ones are waited out: an agent that
 /// served does not end because somebody started its container with another port.
 pub async fn run_paired(
     pairing: Pairing,
-    settings: impl Fn(&Derived, States) -> Result<Settings, String>,
+    origin: Origin<'_>,
     cluster: Cluster,
     mut stop: Stop,
+    hangups: &mut Hangups,
 ) -> Result<Outcome, Refused> {
     let follower = follow(follow::Settings {
         daemon: pairing.daemon.clone(),
@@ -79,41 +81,105 @@ pub async fn run_paired(
         } else {
             OnGone::Wait
         };
-        let Some(container) = next_run(&pairing, on_gone, &mut states, &mut stop).await else {
+        let next = next_run(&pairing, on_gone, &mut states, &mut stop);
+        let Some(container) = hearing(hangups, origin, next).await else {
             return Ok(Outcome::Left);
         };
-        let derived = derive(&pairing.wanted, &container, &HostAddresses::find());
-        let derived = derived.map_err(|problems| in_words(&problems));
-        let made = derived.and_then(|derived| settings(&derived, follower.states()));
-        match made {
+        let run = Run {
+            container,
+            states: follower.states(),
+        };
+        // Of a run that is known there are settings, or mistakes.
+        let made = origin(Reading::Last, Some(&run));
+        match made.and_then(|settings| settings.ok_or_else(Vec::new)) {
             Ok(settings) => {
                 served = true;
-                let session = end_with_run(&container, follower.states(), stop.clone());
-                let outcome = run(settings, cluster.clone(), session).await;
+                let session = end_with_run(&run.container, follower.states(), stop.clone());
+                let at = settings.record.endpoint.clone();
+                let reread = || -> Rereading<'_> {
+                    let reading = Reading::Again { at: Some(&at) };
+                    Box::pin(reread(&pairing.daemon, origin, reading, &run))
+                };
+                let reload = Reload::new(hangups, &reread);
+                let outcome = serve(settings, cluster.clone(), session, reload).await;
                 if outcome != Outcome::Left || stop.is_asked() {
                     return Ok(outcome);
                 }
+                // What ended the session may be over by now: the same run is announced again then.
             }
-            Err(reason) if !served => {
+            Err(mistakes) if !served => {
                 let container = pairing.container.clone();
+                let reason = mistakes.join("\n  ");
                 return Err(Refused { container, reason });
             }
-            Err(reason) => {
+            Err(mistakes) => {
                 warn!(
-                    "container {} cannot be announced as it is now: {reason}",
-                    pairing.container
+                    "container {} cannot be announced as it is now: {}",
+                    pairing.container,
+                    mistakes.join("; ")
                 );
+                tokio::select! {
+                    other = other_run(&run.container, &mut states, &mut stop) => {
+                        if !other {
+                            return Ok(Outcome::Left);
+                        }
+                    }
+                    // With other settings it may be possible.
+                    () = hangups.heard() => hear(hangups, origin),
+                }
             }
-        }
-        if !other_run(&container, &mut states, &mut stop).await {
-            return Ok(Outcome::Left);
         }
     }
 }
 
-fn in_words(problems: &[derive::Problem]) -> String {
-    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    lines.join("\n  ")
+/// Waits for `what`, and hears SIGHUP meanwhile.
+async fn hearing<T>(hangups: &mut Hangups, origin: Origin<'_>, what: impl Future<Output = T>) -> T {
+    let mut what = std::pin::pin!(what);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut what => return done,
+            () = hangups.heard() => hear(hangups, origin),
+        }
+    }
+}
+
+/// Reads the settings again while no run is announced: the next one has them.
+fn hear(hangups: &mut Hangups, origin: Origin<'_>) {
+    if let Err(mistakes) = origin(Reading::Again { at: None }, None) {
+        reload::refuse(&mistakes);
+    }
+    hangups.answered();
+}
+
+/// Reads the settings of a run again, with what its daemon says of it now.
+async fn reread(
+    daemon: &Daemon,
+    origin: Origin<'_>,
+    reading: Reading<'_>,
+    run: &Run,
+) -> Result<Settings, Mistakes> {
+    let container = look(daemon, &run.container)
+        .await
+        .map_err(|error| vec![format!("container {}: {error}", run.container.name)])?;
+    let run = Run {
+        container,
+        states: run.states.clone(),
+    };
+    origin(reading, Some(&run))?.ok_or_else(Vec::new)
+}
+
+/// The run as it is now. Where it is over, it stays as it was: the agent is about to hear of that.
+async fn look(daemon: &Daemon, run: &Arc<Container>) -> Result<Arc<Container>, Error> {
+    let Ok(id) = run.id.parse() else {
+        return Ok(run.clone());
+    };
+    let client = Client::connect(daemon.clone()).await?;
+    match client.inspect(&id).await {
+        Ok(now) if now.same_run(run) => Ok(Arc::new(now)),
+        Ok(_) | Err(Error::NoSuchContainer { .. }) => Ok(run.clone()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Waits until the container runs; `None` when asked to stop, or when it has ended and that is to be the end.

@@ -4,20 +4,24 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use regex_lite::Regex;
-use reqwest::Certificate;
 use reqwest::header::HeaderValue;
 
+use super::kept::Kept;
+use super::line::{Given, Line};
 use super::probes::{container_probe, header, own_checks, probe};
 use super::{Exit, Mistakes, etcd};
 use crate::announce::paired::{OnGone, Pairing, States, run_paired};
+use crate::announce::reload::{Hangups, Reading, Run};
 use crate::announce::{self, Outcome, Ready, Settings};
 use crate::docker::Daemon;
 use crate::docker::derive::{self, Derived};
 use crate::docker::reach;
 use crate::phase::OnFailure;
-use crate::probe::{HttpOptions, Pace, Probe};
+use crate::probe::{Authorities, HttpOptions, Pace, Probe};
 use crate::record::{Address, Endpoint, Format, Host, InstanceId, Protocol, Record};
+use crate::span;
 use crate::stop;
+use crate::unit::StopTimeout;
 
 /// Between two rounds where nothing else is said.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -302,43 +306,41 @@ pub(super) struct Found<'a> {
 }
 
 impl Args {
-    pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+    pub(super) async fn run(
+        self,
+        mut mistakes: Mistakes,
+        line: Line,
+        given: Given,
+    ) -> anyhow::Result<Exit> {
+        // First of all: from here on SIGHUP does not end the process.
+        let mut hangups = Hangups::listen()?;
+        let stop_timeout = StopTimeout::of_own_unit().await;
+        self.check_stop_timeout(&mut mistakes, stop_timeout.as_ref());
+        let cluster = self.etcd.cluster(&mut mistakes);
         if self.container.is_some() {
-            return self.run_paired(mistakes).await;
+            let pairing = self.pairing(&mut mistakes);
+            // What does not hang on the container is looked at before anybody is asked.
+            self.settings(&mut mistakes, None, None);
+            let (pairing, cluster) = mistakes.none_or(pairing.zip(cluster))?;
+            let kept = Kept::new(line, self, given, stop_timeout);
+            let origin = |reading: Reading<'_>, run: Option<&Run>| kept.settings(reading, run);
+            let stop = stop::on_signals()?;
+            return match run_paired(pairing, &origin, cluster, stop, &mut hangups).await {
+                Ok(outcome) => Ok(exit_code(&outcome)),
+                Err(refused) => {
+                    let mut mistakes = Mistakes::default();
+                    mistakes.add(refused.to_string());
+                    Ok(mistakes.none_or(None)?)
+                }
+            };
         }
-        let settings = self.settings(&mut mistakes, None);
-        let cluster = self.etcd.cluster(&mut mistakes);
+        let settings = self.settings(&mut mistakes, None, None);
         let (settings, cluster) = mistakes.none_or(settings.zip(cluster))?;
+        let kept = Kept::new(line, self, given, stop_timeout);
+        let origin = |reading: Reading<'_>, run: Option<&Run>| kept.settings(reading, run);
         let stop = stop::on_signals()?;
-        Ok(exit_code(&announce::run(settings, cluster, stop).await))
-    }
-
-    async fn run_paired(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
-        let pairing = self.pairing(&mut mistakes);
-        // What does not hang on the container is looked at before anybody is asked.
-        self.settings(&mut mistakes, None);
-        let cluster = self.etcd.cluster(&mut mistakes);
-        let (pairing, cluster) = mistakes.none_or(pairing.zip(cluster))?;
-        let stop = stop::on_signals()?;
-        let settings = |derived: &Derived, states| {
-            for note in &derived.notes {
-                tracing::warn!("{note}");
-            }
-            let mut mistakes = Mistakes::default();
-            let found = Found { derived, states };
-            let settings = self.settings(&mut mistakes, Some(&found));
-            mistakes
-                .none_or(settings)
-                .map_err(|invalid| invalid.to_string())
-        };
-        match run_paired(pairing, settings, cluster, stop).await {
-            Ok(outcome) => Ok(exit_code(&outcome)),
-            Err(refused) => {
-                mistakes = Mistakes::default();
-                mistakes.add(refused.to_string());
-                Ok(mistakes.none_or(None)?)
-            }
-        }
+        let outcome = announce::run(settings, &origin, cluster, stop, &mut hangups).await;
+        Ok(exit_code(&outcome))
     }
 
     /// Which container, if one was named.
@@ -384,17 +386,19 @@ impl Args {
         })
     }
 
-    /// The settings of one run. With a container and nothing found yet there are none, but mistakes are noted.
+    /// The settings of one run; `at` is the address that is announced already. With a container and nothing found yet
+    /// there are none, but mistakes are noted.
     pub(super) fn settings(
         &self,
         mistakes: &mut Mistakes,
         found: Option<&Found<'_>>,
+        at: Option<&Endpoint>,
     ) -> Option<Settings> {
         // Everything is looked at before the first `?`, so that one run reports every mistake.
         let id = self.identity(mistakes, found);
         let record = self.record(mistakes, found);
         let prefixes = self.etcd.prefixes(mistakes);
-        let endpoint = record.as_ref().map(|record| &record.endpoint);
+        let endpoint = at.or(record.as_ref().map(|record| &record.endpoint));
         let probes = self.probes(mistakes, endpoint, found);
         let pace = self.pace(mistakes, found);
         let rise = count(mistakes, "--rise", &self.rise);
@@ -425,6 +429,16 @@ impl Args {
             drain_timeout: drain_timeout?,
             linger: linger?,
         })
+    }
+
+    /// Notes when leaving may take longer than systemd waits. What is no time is noted elsewhere.
+    pub(super) fn check_stop_timeout(&self, mistakes: &mut Mistakes, limit: Option<&StopTimeout>) {
+        let times = span::read(&self.drain_timeout).zip(span::read(&self.linger));
+        if let (Some(limit), Some((drain_timeout, linger))) = (limit, times)
+            && let Err(too_short) = limit.check(drain_timeout, linger)
+        {
+            mistakes.add(too_short.to_string());
+        }
     }
 
     fn identity(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<InstanceId> {
@@ -555,7 +569,7 @@ impl Args {
         }
         if let Some(file) = &self.probe_cacert {
             let authorities = etcd::read_pem(file).and_then(|pem| {
-                Certificate::from_pem_bundle(&pem).map_err(|error| format!("{file}: {error}"))
+                Authorities::from_pem(pem).map_err(|error| format!("{file}: {error}"))
             });
             let authorities = mistakes.check("--probe-cacert", authorities);
             options.authorities = authorities.unwrap_or_default();

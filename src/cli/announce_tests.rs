@@ -12,7 +12,7 @@ fn mistakes(line: &[&str]) -> String {
     let line = std::iter::once("announce").chain(line.iter().copied());
     let args = Line::try_parse_from(line).unwrap().args;
     let mut mistakes = Mistakes::default();
-    let settings = args.settings(&mut mistakes, None);
+    let settings = args.settings(&mut mistakes, None, None);
     let result = mistakes.none_or(settings);
     result.err().map(|e| e.to_string()).unwrap_or_default()
 }

@@ -37,12 +37,12 @@ impl Args {
         let count = announce::count(&mut mistakes, "--count", &self.count);
         self.announce.etcd.cluster(&mut mistakes);
         let Some(pairing) = self.announce.pairing(&mut mistakes) else {
-            let settings = self.announce.settings(&mut mistakes, None);
+            let settings = self.announce.settings(&mut mistakes, None, None);
             let (settings, count) = mistakes.none_or(settings.zip(count))?;
             return show_and_probe(&settings, None, count).await;
         };
         // What does not hang on the container is looked at before anybody is asked.
-        self.announce.settings(&mut mistakes, None);
+        self.announce.settings(&mut mistakes, None, None);
         let count = mistakes.none_or(count)?;
         let (derived, state) = self.look(pairing).await?;
         let (_sender, states) = watch::channel(state);
@@ -51,7 +51,7 @@ impl Args {
             states,
         };
         let mut mistakes = Mistakes::default();
-        let settings = self.announce.settings(&mut mistakes, Some(&found));
+        let settings = self.announce.settings(&mut mistakes, Some(&found), None);
         let settings = mistakes.none_or(settings)?;
         show_and_probe(&settings, Some(&derived), count).await
     }

@@ -16,7 +16,7 @@ use super::Mistakes;
 #[group(skip)]
 pub(super) struct Args {
     /// Says more; twice says all.
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, env = "SIDEKICK_VERBOSE")]
     verbose: u8,
     /// What is logged: error, warn, info, debug or trace.
     #[arg(

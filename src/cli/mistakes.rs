@@ -42,14 +42,14 @@ impl Mistakes {
 
     /// A span of time.
     pub(super) fn duration(&mut self, place: &str, text: &str) -> Option<std::time::Duration> {
-        let parsed = humantime::parse_duration(text);
-        if parsed.is_err() {
+        let parsed = crate::span::read(text);
+        if parsed.is_none() {
             let shown = crate::printable::short(text);
             self.add(format!(
                 "{place} {shown:?}: expected a time such as 500ms, 2s or 1m"
             ));
         }
-        parsed.ok()
+        parsed
     }
 
     /// A text that must be given.
@@ -66,6 +66,19 @@ impl Mistakes {
             Some(value) if self.0.is_empty() => Ok(value),
             _ => Err(Invalid(self.0)),
         }
+    }
+}
+
+impl From<Mistakes> for Invalid {
+    fn from(mistakes: Mistakes) -> Self {
+        Self(mistakes.0)
+    }
+}
+
+impl Invalid {
+    /// Each mistake by itself.
+    pub(super) fn into_mistakes(self) -> Vec<String> {
+        self.0
     }
 }
 

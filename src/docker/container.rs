@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use super::port::ContainerPort;
 use super::signal;
 use crate::printable::short;
+use crate::span;
 
 /// How long a daemon waits between a container's stop signal and SIGKILL when nobody says otherwise.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -374,7 +375,8 @@ fn stop_signal(config: &ContainerConfig) -> u8 {
 fn stop_timeout(config: &ContainerConfig) -> Duration {
     let given = config.stop_timeout.filter(|seconds| *seconds > 0);
     let given = given.and_then(|seconds| seconds.try_into().ok());
-    given.map_or(STOP_TIMEOUT, Duration::from_secs)
+    let given = given.map(Duration::from_secs);
+    given.map_or(STOP_TIMEOUT, |given| given.min(span::LONGEST))
 }
 
 #[cfg(test)]

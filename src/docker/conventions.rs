@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::container::Container;
 use super::port::ContainerPort;
 use crate::printable::short;
+use crate::span;
 
 /// What all of them begin with.
 const PREFIX: &str = "SERVICE_";
@@ -217,8 +218,7 @@ impl Conventions {
         let Some(said) = self.get(name) else {
             return Ok(None);
         };
-        let time = humantime::parse_duration(&said.value);
-        let time = time.ok().filter(|time| !time.is_zero());
+        let time = span::read(&said.value).filter(|time| !time.is_zero());
         time.map(Some).ok_or_else(|| Meaningless {
             source_text: said.source.clone(),
             value: short(&said.value),

@@ -170,6 +170,8 @@ async fn open(address: &Address) -> io::Result<Box<dyn Stream>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -234,5 +236,19 @@ mod tests {
         drop(podman);
         let error = daemon.connect().await.err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics_and_addresses_come_back(
+            text in any::<String>(), near in "(unix://|tcp://|http://)?/?[a-z0-9.:/]{0,30}"
+        ) {
+            for text in [text, near] {
+                match text.parse::<Address>() {
+                    Ok(address) => prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address)),
+                    Err(error) => prop_assert!(error.to_string().len() < 250),
+                }
+            }
+        }
     }
 }

@@ -100,6 +100,8 @@ fn parse_if_inet6(text: &str) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -130,6 +132,17 @@ mod tests {
                 Known::DefaultRoute(address) => assert!(reachable(&address)),
                 Known::Candidates(several) => assert!(several.iter().all(reachable)),
                 Known::Nothing => {}
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_tables_never_panic(text in any::<String>(), near in "( *(\\|-- )?[0-9./ a-zA-Z]{0,20}\n){0,9}") {
+            for text in [text, near] {
+                let lines = text.lines().count();
+                prop_assert!(parse_fib_trie(&text).len() <= lines);
+                prop_assert!(parse_if_inet6(&text).len() <= lines);
             }
         }
     }

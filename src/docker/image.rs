@@ -41,6 +41,8 @@ pub fn short_digest(digest: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -66,5 +68,18 @@ mod tests {
         assert_eq!(short_digest("sha256:0123456789abcdef"), "0123456789ab");
         assert_eq!(short_digest("0123"), "0123");
         assert_eq!(short_digest(""), "");
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_of_any_text_are_parts_of_it(text in any::<String>(), near in "[a-z0-9:/@]{0,40}") {
+            for text in [text, near] {
+                let Reference { base, tag, digest } = Reference::of(&text);
+                for part in [Some(base), tag, digest].into_iter().flatten() {
+                    prop_assert!(text.contains(part));
+                    prop_assert!(short_digest(part).len() <= part.len());
+                }
+            }
+        }
     }
 }

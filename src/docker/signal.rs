@@ -46,6 +46,8 @@ fn real_time(offset: &str, sign: char, count: impl Fn(u8) -> Option<u8>) -> Opti
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -66,6 +68,15 @@ mod tests {
         }
         for text in ["", "SIG", "0", "65", "NONE", "RTMIN+40", "RTMAX+1", "-1"] {
             assert_eq!(number(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_is_no_signal_or_one_of_linux(text in any::<String>(), near in "(SIG)?(RTMIN|RTMAX|[A-Z]{0,5})?[+-]?[0-9]{0,20}") {
+            for text in [text, near] {
+                prop_assert!(number(&text).is_none_or(|number| (1..=RTMAX).contains(&number)), "{}", text);
+            }
         }
     }
 }

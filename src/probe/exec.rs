@@ -146,6 +146,8 @@ mod tests {
 
     use tokio::time::{Instant, timeout};
 
+    use proptest::prelude::*;
+
     use super::*;
 
     async fn run(command: &str) -> Result<(), String> {
@@ -224,5 +226,26 @@ mod tests {
         timeout(Duration::from_secs(20), dead)
             .await
             .expect("the child of the command still lives");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_command_lines_never_panic_and_are_shown_as_written(text in any::<String>()) {
+            if let Ok(probe) = text.parse::<ExecProbe>() {
+                prop_assert_eq!(probe.to_string(), format!("exec:{text}"));
+            }
+        }
+
+        #[test]
+        fn whatever_a_command_says_only_its_end_is_kept(said in prop::collection::vec(any::<Vec<u8>>(), 0..20)) {
+            let mut tail = Tail::default();
+            for bytes in &said {
+                tail.take(bytes);
+                prop_assert!(tail.0.len() <= MAX_SAID);
+            }
+            prop_assert!(said.concat().ends_with(&tail.0));
+            let text = tail.text();
+            prop_assert!(text.len() <= 2 * MAX_SAID + 3 && text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)));
+        }
     }
 }

@@ -107,6 +107,8 @@ mod tests {
     use hyper_util::rt::{TokioExecutor, TokioIo};
     use tokio::net::TcpListener;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A server that knows one service, `shop`, in the given state; answers without a body are gRPC's way to send
@@ -173,5 +175,46 @@ mod tests {
             assert_eq!(probe.to_string(), format!("grpc://{text}"));
         }
         assert!("nowhere".parse::<GrpcProbe>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_is_a_probe_that_comes_back_or_none(text in any::<String>(), near in "[0-9a-z.:]{0,20}(/[!-~]{0,9})?") {
+            for text in [text, near] {
+                if let Ok(probe) = text.parse::<GrpcProbe>() {
+                    let shown = probe.to_string();
+                    prop_assert_eq!(shown.trim_start_matches("grpc://").parse::<GrpcProbe>().unwrap(), probe);
+                }
+            }
+        }
+
+        #[test]
+        fn arbitrary_messages_are_judged_and_never_panic(bytes: Vec<u8>, status: i32) {
+            use prost::Message as _;
+            let _ = CheckResponse::decode(&bytes[..]).map(|answer| judge(answer.status));
+            prop_assert_eq!(judge(status).is_ok(), status == SERVING);
+        }
+
+        #[test]
+        fn garbage_from_a_server_is_a_short_reason(bytes: Vec<u8>) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let reason = runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let probe: GrpcProbe = listener.local_addr().unwrap().to_string().parse().unwrap();
+                tokio::spawn(async move {
+                    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut greeting = [0; 24];
+                    let _ = stream.read(&mut greeting).await;
+                    // The beginning of an answer as HTTP/2 has it, so that more than the first bytes is looked at.
+                    let _ = stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
+                    let _ = stream.write_all(&bytes).await;
+                });
+                let limit = std::time::Duration::from_secs(20);
+                let verdict = crate::probe::Probe::Grpc(probe).attempt(limit).await;
+                verdict.unwrap_err().reason
+            });
+            prop_assert!(reason.len() < 300 && !reason.contains("within 20s"), "{}", reason);
+        }
     }
 }

@@ -28,7 +28,43 @@ pub struct HttpOptions {
     /// Accepts any certificate.
     pub insecure: bool,
     /// The only authorities whose certificates are accepted; the system's when there are none.
-    pub authorities: Vec<Certificate>,
+    pub authorities: Authorities,
+}
+
+/// Certificates of authorities, as they were read.
+#[derive(Debug, Clone, Default)]
+pub struct Authorities {
+    pem: Vec<u8>,
+    certificates: Vec<Certificate>,
+}
+
+impl Authorities {
+    /// Reads PEM.
+    ///
+    /// # Errors
+    /// When a certificate in it is none.
+    pub fn from_pem(pem: Vec<u8>) -> Result<Self, reqwest::Error> {
+        let certificates = Certificate::from_pem_bundle(&pem)?;
+        Ok(Self { pem, certificates })
+    }
+}
+
+impl PartialEq for HttpOptions {
+    fn eq(&self, other: &Self) -> bool {
+        let header =
+            |(name, pattern): &(HeaderName, Regex)| (name.clone(), pattern.as_str().to_owned());
+        let expected = |options: &Self| {
+            let headers: Vec<_> = options.expect_headers.iter().map(header).collect();
+            let body = options.expect_body.as_ref();
+            (body.map(|body| body.as_str().to_owned()), headers)
+        };
+        self.method == other.method
+            && self.headers == other.headers
+            && self.expect_status == other.expect_status
+            && expected(self) == expected(other)
+            && self.insecure == other.insecure
+            && self.authorities.pem == other.authorities.pem
+    }
 }
 
 impl Default for HttpOptions {
@@ -41,7 +77,7 @@ impl Default for HttpOptions {
             expect_body: None,
             expect_headers: Vec::new(),
             insecure: false,
-            authorities: Vec::new(),
+            authorities: Authorities::default(),
         }
     }
 }
@@ -52,6 +88,12 @@ pub struct HttpProbe {
     client: Client,
     url: Url,
     options: HttpOptions,
+}
+
+impl PartialEq for HttpProbe {
+    fn eq(&self, other: &Self) -> bool {
+        self.url == other.url && self.options == other.options
+    }
 }
 
 impl HttpProbe {
@@ -148,12 +190,12 @@ impl fmt::Display for HttpProbe {
 }
 
 fn client(url: &Url, options: &HttpOptions) -> Result<Client, reqwest::Error> {
-    let own_authorities = !options.authorities.is_empty();
+    let own_authorities = !options.authorities.certificates.is_empty();
     // The system's certificates are half a megabyte: they are loaded only where they are looked at.
     let system = url.scheme() == "https" && !own_authorities && !options.insecure;
     let mut builder = crate::http::client(system).pool_max_idle_per_host(0);
     if own_authorities {
-        builder = builder.tls_certs_only(options.authorities.clone());
+        builder = builder.tls_certs_only(options.authorities.certificates.clone());
     }
     if options.insecure {
         builder = builder.tls_danger_accept_invalid_certs(true);

@@ -67,6 +67,8 @@ impl fmt::Display for StatusRange {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -87,6 +89,19 @@ mod tests {
                 Err(StatusRangeError),
                 "{text:?}"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics_and_codes_come_back(text in any::<String>(), near in "[0-9, -]{0,24}", status: u16) {
+            for text in [text, near] {
+                if let Ok(codes) = text.parse::<StatusRange>() {
+                    let again: StatusRange = codes.to_string().parse().unwrap();
+                    prop_assert_eq!(again.contains(status), codes.contains(status));
+                    prop_assert!(!codes.contains(status) || (100..=599).contains(&status));
+                }
+            }
         }
     }
 }

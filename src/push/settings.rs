@@ -221,6 +221,8 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn target(routes: &[&str]) -> Result<Target, TargetError> {
@@ -276,5 +278,20 @@ mod tests {
             prefix("/services/website/")
         );
         assert_eq!(range(&["website", "shop"]), prefix("/services/"));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_is_a_route_or_a_short_error(text in any::<String>(), near in "[a-z0-9_.=/-]{0,30}") {
+            for text in [text, near] {
+                match text.parse::<Route>() {
+                    Ok(route) => {
+                        let again: Route = format!("{}={}", route.upstream, route.service).parse().unwrap();
+                        prop_assert_eq!((again.upstream, again.service), (route.upstream, route.service));
+                    }
+                    Err(error) => prop_assert!(error.to_string().len() < 400),
+                }
+            }
+        }
     }
 }

@@ -212,6 +212,8 @@ impl fmt::Display for Address {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -310,6 +312,42 @@ mod tests {
         }
         for text in ["a:1/", "a:1/ v", "a/1", "a:1/\u{202e}"] {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_is_an_address_or_a_short_printable_error(
+            text in any::<String>(), near in r"\[?[0-9a-f.:x_-]{0,40}\]?(:[0-9]{0,6})?(/[!-~]{0,9})?"
+        ) {
+            for text in [text, near] {
+                match text.parse::<Address>() {
+                    Ok(address) => {
+                        // What is shown is what is read, and nothing in it can break a line, a URL or a file of nginx.
+                        let shown = address.to_string();
+                        prop_assert_eq!(shown.parse::<Address>().unwrap(), address.clone());
+                        let endpoint = address.endpoint.to_string();
+                        let safe = |byte: u8| byte.is_ascii_alphanumeric() || b".:-_[]".contains(&byte);
+                        prop_assert!(endpoint.bytes().all(safe), "{}", endpoint);
+                        prop_assert!(endpoint.len() <= 253 + 8);
+                    }
+                    Err(error) => {
+                        let shown = error.to_string();
+                        prop_assert!(shown.len() < 300 && shown.is_ascii() && !shown.contains('\n'), "{}", shown);
+                    }
+                }
+                let _ = text.parse::<Host>().map_err(|error| error.to_string());
+            }
+        }
+
+        #[test]
+        fn every_ip_address_comes_back(v4: [u8; 4], v6: [u16; 8], port in 1u16..) {
+            for ip in [IpAddr::from(v4), IpAddr::from(v6)] {
+                let text = SocketAddr::new(ip, port).to_string();
+                let endpoint: Endpoint = text.parse().unwrap();
+                prop_assert_eq!(endpoint.socket_addr(), Some(SocketAddr::new(ip, port)));
+                prop_assert_eq!(endpoint.to_string(), text);
+            }
         }
     }
 }

@@ -216,6 +216,8 @@ impl MetaPrefix {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -299,6 +301,35 @@ mod tests {
             let (service, id) = parse(key);
             assert_eq!(service.unwrap().as_str(), "website");
             assert!(id.is_err(), "{key:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_is_taken_apart_as_it_was_put_together(service in "[a-z0-9._:-]{1,20}", instance in "[a-z0-9._:@-]{1,20}") {
+            let id: Result<InstanceId, _> = format!("{service}/{instance}").parse();
+            prop_assume!(id.is_ok());
+            let (prefix, meta) = (Prefix::default(), MetaPrefix::default());
+            let id = id.unwrap();
+            let (found, read) = prefix.parse_key(prefix.key(&id).as_bytes());
+            prop_assert_eq!(found, Some(id.service.clone()));
+            prop_assert_eq!(read.unwrap(), id);
+            let pusher: PusherId = instance.parse().unwrap();
+            prop_assert_eq!(meta.pusher(meta.pusher_key(&pusher).as_bytes()), Some(pusher));
+        }
+
+        #[test]
+        fn arbitrary_keys_and_prefixes_never_panic(key: Vec<u8>, text in any::<String>(), near in "/?[a-z./]{0,30}") {
+            let prefix = Prefix::default();
+            for key in [key.clone(), [b"/services/", &key[..]].concat(), [b"/sidekick/pushers/", &key[..]].concat()] {
+                let _ = (prefix.parse_key(&key), prefix.service_segment(&key), MetaPrefix::default().pusher(&key));
+            }
+            for text in [text, near] {
+                match text.parse::<Prefix>() {
+                    Ok(prefix) => prop_assert!(prefix.as_str().starts_with('/') && !prefix.as_str().ends_with('/')),
+                    Err(error) => prop_assert!(error.to_string().len() < 400),
+                }
+            }
         }
     }
 }

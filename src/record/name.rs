@@ -171,6 +171,8 @@ impl fmt::Display for InstanceId {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -227,5 +229,26 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("\\x1b[2J"), "{text}");
         assert!(text.len() < 260, "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_is_a_name_or_a_short_printable_error(text in any::<String>(), near in "[a-z._:@%+~/ -]{0,300}") {
+            for text in [text, near] {
+                match text.parse::<ServiceName>() {
+                    Ok(name) => {
+                        prop_assert_eq!(name.as_str(), &text);
+                        prop_assert!(text.len() <= MAX_NAME && !text.contains('/'));
+                        let id: InstanceId = format!("{text}/{text}").parse().unwrap();
+                        prop_assert_eq!(id.to_string().parse::<InstanceId>().unwrap(), id);
+                    }
+                    Err(error) => {
+                        let shown = error.to_string();
+                        prop_assert!(shown.len() < 300 && shown.is_ascii() && !shown.contains('\n'), "{}", shown);
+                    }
+                }
+                let _ = text.parse::<InstanceId>().map_err(|error| error.to_string());
+            }
+        }
     }
 }

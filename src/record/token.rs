@@ -116,6 +116,8 @@ impl Nonce {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -139,5 +141,20 @@ mod tests {
         let (one, two) = (Nonce::fresh(), Nonce::fresh());
         assert_ne!(one, two);
         assert_eq!(one.as_str().parse::<Nonce>().unwrap(), one);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_is_a_token_or_a_short_printable_error(text in any::<String>(), near in "[!-~ ]{0,300}") {
+            for text in [text, near] {
+                match text.parse::<Version>() {
+                    Ok(version) => prop_assert!(version.as_str() == text && text.len() <= MAX_TOKEN),
+                    Err(error) => {
+                        let shown = error.to_string();
+                        prop_assert!(shown.len() < 300 && shown.is_ascii() && !shown.contains('\n'), "{}", shown);
+                    }
+                }
+            }
+        }
     }
 }

@@ -497,18 +497,18 @@ impl Tenant {
         true
     }
 
-    /// Sleeps, but not beyond the end of the lease, and no longer when there is nothing to do any more.
+    /// Sleeps, but not beyond the end of the lease, and no longer when the owner wants something else: on its way out it
+    /// has no time for long pauses.
     async fn pause(&mut self, delay: Duration) {
+        if self.has_nothing_to_take_away() {
+            return;
+        }
         let mut until = Instant::now() + delay;
         if let Some(lease) = self.lease {
             until = until.min(lease.until);
         }
-        let over = self.lease.is_none();
-        let unwanted = self
-            .intents
-            .wait_for(|intent| over && matches!(intent, Intent::Absent { .. }));
         // A holder that was dropped wants nothing either, but only a word of it ends the wait early.
-        if let Ok(Ok(_)) = timeout_at(until, unwanted).await {
+        if let Ok(Ok(())) = timeout_at(until, self.intents.changed()).await {
             return;
         }
         sleep_until(until).await;

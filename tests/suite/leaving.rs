@@ -1,28 +1,16 @@
-//! How long leaving takes: as long as a load balancer needs, and no longer than allowed.
+//! What leaving does not wait for, besides what the matrix has (`leaving_matrix.rs`).
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{Backend, Command, PATIENCE, Scene, Sidekick, Signal, key, until};
+use crate::support::{Backend, Command, Scene, Sidekick, Signal};
 
 /// Far more than any of these tests waits.
 const NEVER: [&str; 2] = ["--drain-timeout", "10m"];
 
 /// What leaving may take when there is nothing to wait for.
 const AT_ONCE: Duration = Duration::from_secs(3);
-
-#[tokio::test]
-async fn without_a_pusher_there_is_nothing_to_wait_for() {
-    let scene = Scene::start().await;
-    let backend = Backend::start("b1").await;
-    let mut announcer = announced(scene.announce(&backend).args(NEVER)).await;
-    let start = Instant::now();
-    let ended = announcer.leave().await;
-    assert_eq!(ended.code, Some(0), "{}", ended.output);
-    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
-    assert_eq!(scene.record(&backend).await, None);
-}
 
 #[tokio::test]
 async fn a_pusher_of_another_service_is_not_waited_for() {
@@ -43,34 +31,6 @@ async fn a_pusher_of_another_service_is_not_waited_for() {
     let start = Instant::now();
     assert_eq!(announcer.leave().await.code, Some(0));
     assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
-}
-
-#[tokio::test]
-async fn a_hung_pusher_holds_back_no_longer_than_the_drain_timeout() {
-    const LIMIT: Duration = Duration::from_secs(2);
-    let scene = Scene::start().await;
-    let backend = Backend::start("b1").await;
-    let pusher = scene.pushing().await;
-    let mut announcer = announced(scene.announce(&backend).args(["--drain-timeout", "2s"])).await;
-    scene.routed(&[&backend]).await;
-    scene.applied().await;
-    pusher.process().signal(Signal::STOP);
-
-    let start = Instant::now();
-    let ended = announcer.leave().await;
-    assert_eq!(ended.code, Some(0), "{}", ended.output);
-    assert!(
-        start.elapsed() >= LIMIT,
-        "it did not wait: {:?}",
-        start.elapsed()
-    );
-    assert!(start.elapsed() < LIMIT + AT_ONCE, "{:?}", start.elapsed());
-    assert!(
-        ended.output.contains("edge"),
-        "it names who held it back: {}",
-        ended.output
-    );
-    assert_eq!(scene.record(&backend).await, None);
 }
 
 #[tokio::test]
@@ -108,52 +68,6 @@ async fn an_nginx_that_is_gone_holds_nothing_back() {
     let ended = announcer.leave().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     assert!(start.elapsed() < 2 * AT_ONCE, "{:?}", start.elapsed());
-}
-
-#[tokio::test]
-async fn a_second_signal_skips_the_waiting() {
-    let scene = Scene::start().await;
-    let backend = Backend::start("b1").await;
-    let pusher = scene.pushing().await;
-    let mut announcer = announced(scene.announce(&backend).args(NEVER)).await;
-    scene.routed(&[&backend]).await;
-    scene.applied().await;
-    pusher.process().signal(Signal::STOP);
-
-    announcer.terminate();
-    until(PATIENCE, "the record to say draining", async || {
-        let record = scene.record(&backend).await?;
-        (record.json()["state"] == "draining").then_some(())
-    })
-    .await;
-    assert!(announcer.runs(), "it does not wait for the pusher");
-    announcer.process().signal(Signal::INT);
-    let ended = announcer.end(AT_ONCE).await;
-    assert_eq!(ended.code, Some(0), "{}", ended.output);
-    assert_eq!(scene.record(&backend).await, None);
-}
-
-#[tokio::test]
-async fn leaving_does_not_hang_on_an_etcd_that_is_gone() {
-    let mut scene = Scene::start().await;
-    let backend = Backend::start("b1").await;
-    let mut announcer = announced(scene.announce(&backend).args(["--drain-timeout", "2s"])).await;
-    scene.etcd.kill();
-    let ended = announcer.leave().await;
-    assert!(ended.code.is_some(), "it crashed: {}", ended.output);
-}
-
-#[tokio::test]
-async fn lingering_comes_after_the_record_is_drained() {
-    const LINGER: Duration = Duration::from_secs(1);
-    let scene = Scene::start().await;
-    let backend = Backend::start("b1").await;
-    let mut announcer = announced(scene.announce(&backend).args(["--linger", "1s"])).await;
-    let start = Instant::now();
-    assert_eq!(announcer.leave().await.code, Some(0));
-    assert!(start.elapsed() >= LINGER, "{:?}", start.elapsed());
-    let history = scene.etcd.history(&key(&backend)).await;
-    assert_eq!(history.last(), Some(&None));
 }
 
 #[tokio::test]

@@ -81,6 +81,8 @@ impl fmt::Debug for ApiUrl {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -132,5 +134,26 @@ mod tests {
         );
         let slashed: ApiUrl = "http://h/api/".parse().unwrap();
         assert_eq!(slashed.join(&["9"]).path(), "/api/9");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_is_a_url_that_comes_back_or_an_error_without_its_login(
+            text in any::<String>(), near in "(https?|ftp)://(user:SECRET@)?[a-z0-9.:\\[\\]]{0,12}(/[!-~]{0,12})?"
+        ) {
+            for text in [text, near] {
+                match text.parse::<ApiUrl>() {
+                    Ok(url) => {
+                        let shown = url.to_string();
+                        prop_assert!(shown.parse::<ApiUrl>().is_ok(), "{}", shown);
+                        prop_assert!(url.join(&["9", "a/b"]).path().ends_with("/9/a%2Fb"));
+                    }
+                    Err(error) => {
+                        let shown = error.to_string();
+                        prop_assert!(shown.len() < 400 && !shown.contains("SECRET"), "{}", shown);
+                    }
+                }
+            }
+        }
     }
 }

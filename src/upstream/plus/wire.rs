@@ -206,4 +206,16 @@ mod tests {
         };
         assert_eq!(serde_json::to_string(&patch).unwrap(), r#"{"down":false}"#);
     }
+
+    proptest! {
+        #[test]
+        fn arbitrary_answers_are_servers_or_an_error(body: Vec<u8>, id: u64, server: String, weight: u32, parent: Option<i64>) {
+            let _ = serde_json::from_slice::<Vec<ServerObject>>(&body);
+            let object = serde_json::json!([{"id": id, "server": server, "weight": weight, "parent": parent, "x": {}}]);
+            if let Ok(servers) = serde_json::from_value::<Vec<ServerObject>>(object) {
+                let peers: Vec<Peer> = servers.into_iter().map(Peer::from).collect();
+                prop_assert_eq!((peers[0].id, &peers[0].server), (id, &server));
+            }
+        }
+    }
 }

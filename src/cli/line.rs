@@ -1,0 +1,163 @@
+//! The command line, filled up from the file that `--env-file` names and from the environment.
+//!
+//! A flag beats the file, and the file beats the environment: the nearer to this one process, the stronger.
+//! Unlike the environment the file can change under a running process, so all of it can be read again.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::builder::Resettable;
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
+
+use super::env_file::{self, Assignment};
+use super::{Cli, Mistakes};
+
+/// What our own names begin with.
+const OWN: &str = "SIDEKICK_";
+/// Stands for `--env-file` itself.
+const ENV_FILE: &str = "SIDEKICK_ENV_FILE";
+
+/// The arguments that the process was started with.
+#[derive(Debug, Clone)]
+pub(super) struct Line(Vec<OsString>);
+
+/// What they say, together with the file and the environment.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) cli: Cli,
+    pub(super) given: Given,
+    /// What is in the file and means nothing.
+    pub(super) notes: Vec<String>,
+}
+
+/// The values as they were given, by the names of their arguments.
+#[derive(Debug)]
+pub(super) struct Given(ArgMatches);
+
+/// Why they say nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// They are no command line; or they ask for help.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// The file is wrong.
+    #[error(transparent)]
+    File(super::Invalid),
+}
+
+impl Line {
+    /// Those of this process.
+    pub(super) fn of_process() -> Self {
+        Self(std::env::args_os().collect())
+    }
+
+    /// Reads the file, where one is named, and puts everything together.
+    pub(super) fn parse(&self) -> Result<Parsed, Error> {
+        let command = Cli::command();
+        let (matches, notes) = match self.env_file()? {
+            None => (command.try_get_matches_from(&self.0)?, Vec::new()),
+            Some(path) => {
+                let found = env_file::read(Path::new(&path)).map_err(all_wrong)?;
+                let notes = meaningless(&command, &path, &found);
+                let filled = fill(command, &found).map_err(all_wrong)?;
+                (filled.try_get_matches_from(&self.0)?, notes)
+            }
+        };
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok(Parsed {
+            cli,
+            given: Given(matches),
+            notes,
+        })
+    }
+
+    /// Which file is named.
+    fn env_file(&self) -> Result<Option<String>, clap::Error> {
+        let matches = Cli::command().try_get_matches_from(&self.0)?;
+        Ok(Cli::from_arg_matches(&matches)?.env_file)
+    }
+}
+
+impl Given {
+    /// Which of these arguments of the subcommand have other values in `other`.
+    pub(super) fn differing<'a>(&self, other: &Self, ids: &[&'a str]) -> Vec<&'a str> {
+        let differs = |id: &&str| self.values(id) != other.values(id);
+        ids.iter().copied().filter(differs).collect()
+    }
+
+    fn values(&self, id: &str) -> Vec<OsString> {
+        let matches = self.0.subcommand().map(|(_, matches)| matches);
+        let raw = matches.and_then(|matches| matches.try_get_raw(id).ok().flatten());
+        let raw = raw.into_iter().flatten();
+        raw.map(std::ffi::OsStr::to_owned).collect()
+    }
+}
+
+fn all_wrong(wrong: Vec<String>) -> Error {
+    let mut mistakes = Mistakes::default();
+    wrong.into_iter().for_each(|text| mistakes.add(text));
+    Error::File(mistakes.into())
+}
+
+/// The name of the environment variable that stands for an argument.
+fn variable(arg: &Arg) -> Option<&str> {
+    arg.get_env().and_then(std::ffi::OsStr::to_str)
+}
+
+/// Puts what the file assigns in the place of the environment: below the command line, above the defaults.
+fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> {
+    let mut mistakes = Vec::new();
+    let mut fill_one = |arg: Arg| {
+        // As in systemd, the last assignment counts.
+        let mut assigned = found.iter().rev();
+        let assigned = assigned.find(|found| variable(&arg) == Some(&*found.name));
+        let Some(Assignment { name, value, line }) = assigned.filter(|it| it.name != ENV_FILE)
+        else {
+            return arg;
+        };
+        let expected = match arg.get_action() {
+            ArgAction::SetTrue if !matches!(&**value, "true" | "false") => Some("true or false"),
+            ArgAction::Count if value.parse::<u8>().is_err() => Some("a number from 0 to 255"),
+            _ => None,
+        };
+        if let Some(expected) = expected {
+            mistakes.push(format!("line {line}: {name}: expected {expected}"));
+            return arg;
+        }
+        arg.env(Resettable::Reset).default_value(value.clone())
+    };
+    let command = command.mut_args(&mut fill_one);
+    let command = command.mut_subcommands(|subcommand| subcommand.mut_args(&mut fill_one));
+    mistakes.dedup();
+    if mistakes.is_empty() {
+        Ok(command)
+    } else {
+        Err(mistakes)
+    }
+}
+
+/// Names that look like ours and stand for no argument of any command. Others may well be for somebody else.
+fn meaningless(command: &Command, path: &str, found: &[Assignment]) -> Vec<String> {
+    let known = |name: &str| {
+        let own = command.get_arguments();
+        let all = own.chain(command.get_subcommands().flat_map(Command::get_arguments));
+        all.into_iter().any(|arg| variable(arg) == Some(name))
+    };
+    let mut notes = Vec::new();
+    for Assignment { name, line, .. } in found {
+        if name == ENV_FILE {
+            notes.push(format!(
+                "{path}: line {line}: {name} is ignored: a file does not name another"
+            ));
+        } else if name.starts_with(OWN) && !known(name) {
+            notes.push(format!(
+                "{path}: line {line}: {name} stands for no option; ignored"
+            ));
+        }
+    }
+    notes
+}
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

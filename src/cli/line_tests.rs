@@ -1,0 +1,163 @@
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use tempfile::NamedTempFile;
+
+use super::*;
+
+const ANNOUNCE: [&str; 4] = ["sidekick", "announce", "a/b", "10.0.0.1:80"];
+
+fn file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn with_file(line: &[&str], file: &NamedTempFile) -> Result<Parsed, Error> {
+    let named = ["--env-file", file.path().to_str().unwrap()];
+    let words = line.iter().chain(&named);
+    Line(words.map(OsString::from).collect()).parse()
+}
+
+/// The values of an argument of the subcommand.
+fn values(parsed: &Parsed, id: &str) -> Vec<String> {
+    let values = parsed.given.values(id).into_iter();
+    values.map(|value| value.into_string().unwrap()).collect()
+}
+
+fn refused(text: &str) -> String {
+    let error = with_file(&ANNOUNCE, &file(text)).unwrap_err();
+    error.to_string()
+}
+
+#[test]
+fn every_argument_has_one_environment_variable_and_shares_it_with_none() {
+    let command = Cli::command();
+    for subcommand in command.get_subcommands() {
+        let mut seen = BTreeMap::new();
+        for arg in command.get_arguments().chain(subcommand.get_arguments()) {
+            let id = arg.get_id().as_str();
+            if ["help", "version"].contains(&id) {
+                continue;
+            }
+            let place = format!("{} {id}", subcommand.get_name());
+            let name = variable(arg).unwrap_or_else(|| panic!("{place} has no variable"));
+            let ours = ["SIDEKICK_", "ETCDCTL_"]
+                .iter()
+                .any(|p| name.starts_with(p));
+            assert!(ours || name == "DOCKER_HOST", "{place}: {name}");
+            if let Some(other) = seen.insert(name.to_owned(), id) {
+                panic!("{place} and {other} share {name}");
+            }
+        }
+        assert!(seen.len() > 10, "{seen:?}");
+    }
+}
+
+#[test]
+fn an_option_means_the_same_variable_in_every_command() {
+    let mut names = BTreeMap::new();
+    for subcommand in Cli::command().get_subcommands() {
+        for arg in subcommand.get_arguments() {
+            let Some(flag) = arg.get_long() else { continue };
+            let name = variable(arg).map(str::to_owned);
+            let first = names.entry(flag.to_owned()).or_insert(name.clone());
+            assert_eq!(*first, name, "--{flag}");
+        }
+    }
+}
+
+#[test]
+fn the_file_stands_for_flags_and_arguments() {
+    let text = "SIDEKICK_WEIGHT=5\nSIDEKICK_TAG=eu,canary\nETCDCTL_ENDPOINTS='a:1,b:2'\n\
+                SIDEKICK_ALLOW_LOOPBACK=true\nSIDEKICK_VERBOSE=2\nPATH=/nowhere\nSIDEKICK_NGINX=x";
+    let parsed = with_file(&ANNOUNCE, &file(text)).unwrap();
+    assert_eq!(values(&parsed, "weight"), ["5"]);
+    assert_eq!(values(&parsed, "tag"), ["eu", "canary"]);
+    assert_eq!(values(&parsed, "endpoints"), ["a:1,b:2"]);
+    assert_eq!(values(&parsed, "allow_loopback"), ["true"]);
+    assert_eq!(values(&parsed, "verbose"), ["2"]);
+    assert_eq!(values(&parsed, "rise"), ["2"], "a default stays");
+    assert_eq!(parsed.notes, Vec::<String>::new());
+
+    let text = "SIDEKICK_INSTANCE=x/y\nSIDEKICK_ADDRESS=10.0.0.9:1";
+    let parsed = with_file(&ANNOUNCE[..2], &file(text)).unwrap();
+    assert_eq!(values(&parsed, "id"), ["x/y"]);
+    assert_eq!(values(&parsed, "address"), ["10.0.0.9:1"]);
+    let parsed = with_file(&ANNOUNCE[..3], &file(text)).unwrap();
+    assert_eq!(values(&parsed, "id"), ["a/b"]);
+    assert_eq!(values(&parsed, "address"), ["10.0.0.9:1"]);
+}
+
+#[test]
+fn a_flag_beats_the_file_and_the_last_line_counts() {
+    let text =
+        "SIDEKICK_WEIGHT=5\nSIDEKICK_WEIGHT=6\nSIDEKICK_PROBE=/a\nSIDEKICK_ALLOW_LOOPBACK=false\n";
+    let flags = ["--weight", "7", "--probe", "/b", "--allow-loopback"];
+    let line = [&ANNOUNCE[..], &flags].concat();
+    let parsed = with_file(&line, &file(text)).unwrap();
+    assert_eq!(values(&parsed, "weight"), ["7"]);
+    assert_eq!(values(&parsed, "probe"), ["/b"]);
+    assert_eq!(values(&parsed, "allow_loopback"), ["true"]);
+    let parsed = with_file(&ANNOUNCE, &file(text)).unwrap();
+    assert_eq!(values(&parsed, "weight"), ["6"]);
+}
+
+#[test]
+fn the_file_beats_the_environment() {
+    // A variable that every process has stands for one of ours here: the environment is never written.
+    let path = std::env::var("PATH").unwrap();
+    let command = |found: &[Assignment]| {
+        let command = Cli::command().mut_subcommands(|subcommand| match subcommand.get_name() {
+            "announce" => subcommand.mut_arg("weight", |arg| arg.env("PATH")),
+            _ => subcommand,
+        });
+        let filled = fill(command, found).unwrap();
+        let matches = filled.try_get_matches_from(ANNOUNCE).unwrap();
+        let (_, matches) = matches.subcommand().unwrap();
+        matches.get_one::<String>("weight").unwrap().clone()
+    };
+    assert_eq!(command(&[]), path);
+    let assignment = Assignment {
+        name: "PATH".to_owned(),
+        value: "5".to_owned(),
+        line: 1,
+    };
+    assert_eq!(command(&[assignment]), "5");
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_named_with_its_line_and_all_at_once() {
+    let said = refused("SIDEKICK_ALLOW_LOOPBACK=perhaps\nSIDEKICK_VERBOSE=much\n");
+    assert!(said.contains("line 1: SIDEKICK_ALLOW_LOOPBACK"), "{said}");
+    assert!(said.contains("line 2: SIDEKICK_VERBOSE"), "{said}");
+    assert!(said.starts_with("2 mistakes"), "{said}");
+    assert!(refused("A='").contains("line 1: the quote of A is not closed"));
+}
+
+#[test]
+fn a_name_of_ours_that_means_nothing_is_noted() {
+    let text = "SIDEKICK_WIEGHT=5\nETCDCTL_API=3\nSIDEKICK_ENV_FILE=/other\n";
+    let parsed = with_file(&ANNOUNCE, &file(text)).unwrap();
+    let [first, second] = &parsed.notes[..] else {
+        panic!("{:?}", parsed.notes);
+    };
+    assert!(
+        first.contains("line 1: SIDEKICK_WIEGHT stands for no option"),
+        "{first}"
+    );
+    assert!(
+        second.contains("line 3: SIDEKICK_ENV_FILE is ignored"),
+        "{second}"
+    );
+}
+
+#[test]
+fn arguments_that_differ_are_found() {
+    let parsed = |text: &str| with_file(&ANNOUNCE, &file(text)).unwrap().given;
+    let one = parsed("ETCDCTL_ENDPOINTS=a:1\nSIDEKICK_LOG_LEVEL=info");
+    let two = parsed("ETCDCTL_ENDPOINTS=b:1\nSIDEKICK_LOG_LEVEL=debug");
+    let ids = ["endpoints", "user", "log_level"];
+    assert_eq!(one.differing(&two, &ids), ["endpoints", "log_level"]);
+    assert_eq!(one.differing(&one, &ids), Vec::<&str>::new());
+}
