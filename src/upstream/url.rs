@@ -49,6 +49,11 @@ impl ApiUrl {
         self.0.scheme() == "https"
     }
 
+    /// Whether there is a login in it.
+    pub(super) fn has_login(&self) -> bool {
+        !self.0.username().is_empty() || self.0.password().is_some()
+    }
+
     pub(super) fn ends_in_a_slash(&self) -> bool {
         self.0.path().ends_with('/')
     }
