@@ -17,6 +17,7 @@ pub mod access;
 pub mod plus;
 mod sentinel;
 mod stepwise;
+pub mod upstream_conf;
 mod url;
 mod web;
 
@@ -102,7 +103,9 @@ pub enum Error {
         limit: usize,
     },
     /// Something answers, but not an upstream API.
-    #[error("{request}: {reason}; is this the location with `api write=on;` or the Lua API?")]
+    #[error(
+        "{request}: {reason}; is this the location of the API (`api write=on;`, the Lua API, or `upstream_conf;`)?"
+    )]
     NotTheApi {
         /// What was asked.
         request: String,

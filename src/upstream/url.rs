@@ -67,6 +67,13 @@ impl ApiUrl {
         }
         url
     }
+
+    /// With this query behind it, byte by byte: nothing in it is escaped that a URL can hold.
+    pub(super) fn with_query(&self, query: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_query(Some(query));
+        url
+    }
 }
 
 impl fmt::Display for ApiUrl {
