@@ -6,14 +6,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU16;
+use std::time::Duration;
 
-use crate::desired::{Server, Servers};
+use crate::desired::{Parameters, Server, Servers};
 use crate::printable::short;
 use crate::record::{Endpoint, State};
 
+mod backups;
 mod drain;
+mod setting;
 
+pub use backups::without_backups;
 pub use drain::Drains;
+pub use setting::{Setting, read_time, write_time};
 
 /// What nginx calls a server within its upstream. Valid until nginx reloads: never kept from one reading to the next.
 pub type Id = u64;
@@ -37,12 +42,60 @@ pub struct Peer {
     pub child: bool,
     /// Whether its addresses come from DNS service records.
     pub srv: bool,
+    /// What else it is told.
+    pub tuning: Tuning,
+}
+
+/// What a server is told besides its address and weight, as it was read. `None` is what cannot be read, and so is different from
+/// whatever is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// How many connections it may have at once; 0 for no limit.
+    pub max_conns: Option<u64>,
+    /// How many failures make it unavailable.
+    pub max_fails: Option<u64>,
+    /// Within which time they are counted.
+    pub fail_timeout: Option<Duration>,
+    /// How long it takes to get its whole share after it has recovered.
+    pub slow_start: Option<Duration>,
+}
+
+impl Default for Tuning {
+    /// nginx's own values, which hold where it does not tell any.
+    fn default() -> Self {
+        Self {
+            max_conns: Some(0),
+            max_fails: Some(1),
+            fail_timeout: Some(Duration::from_secs(10)),
+            slow_start: Some(Duration::ZERO),
+        }
+    }
+}
+
+impl Tuning {
+    /// What must be set for it to be as `wanted` says. Being a backup cannot be set.
+    fn change_to(&self, wanted: &Parameters) -> Parameters {
+        let number = |is: Option<u64>, wanted: Option<u32>| {
+            wanted.filter(|&wanted| is != Some(u64::from(wanted)))
+        };
+        // nginx knows no less than a millisecond.
+        let time = |is: Option<Duration>, wanted: Option<Duration>| {
+            wanted.filter(|wanted| is.map(|is| is.as_millis()) != Some(wanted.as_millis()))
+        };
+        Parameters {
+            max_conns: number(self.max_conns, wanted.max_conns),
+            max_fails: number(self.max_fails, wanted.max_fails),
+            fail_timeout: time(self.fail_timeout, wanted.fail_timeout),
+            slow_start: time(self.slow_start, wanted.slow_start),
+            backup: false,
+        }
+    }
 }
 
 impl Peer {
-    /// The address by which it can be one of ours; `None` for a stranger: unix sockets, backups, service records.
+    /// The address by which it can be one of ours; `None` for a stranger: unix sockets, service records.
     fn endpoint(&self) -> Option<Endpoint> {
-        if self.backup || self.srv {
+        if self.srv {
             return None;
         }
         normalise(&self.server)
@@ -61,6 +114,7 @@ impl Peer {
             down: (self.down != down).then_some(down),
             // What is down takes no traffic either way; the flag is taken back when it comes up.
             drain: (self.drain && !down).then_some(false),
+            parameters: self.tuning.change_to(&server.parameters),
         }
     }
 }
@@ -80,26 +134,20 @@ pub struct Change {
     pub down: Option<bool>,
     /// Whether it only finishes what runs.
     pub drain: Option<bool>,
+    /// What else. Never whether it is a backup: nginx cannot change that.
+    pub parameters: Parameters,
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut gap = "";
-        let mut say = |f: &mut fmt::Formatter<'_>, name: &str, value: &dyn fmt::Display| {
-            let said = write!(f, "{gap}{name}={value}");
-            gap = " ";
-            said
-        };
-        if let Some(weight) = self.weight {
-            say(f, "weight", &weight)?;
-        }
-        if let Some(down) = self.down {
-            say(f, "down", &down)?;
-        }
-        if let Some(drain) = self.drain {
-            say(f, "drain", &drain)?;
-        }
-        Ok(())
+        let flags = [
+            self.weight.map(|weight| format!("weight={weight}")),
+            self.down.map(|down| format!("down={down}")),
+            self.drain.map(|drain| format!("drain={drain}")),
+        ];
+        let settings = Setting::of(&self.parameters).map(|setting| setting.to_string());
+        let said: Vec<_> = flags.into_iter().flatten().chain(settings).collect();
+        f.write_str(&said.join(" "))
     }
 }
 
@@ -114,6 +162,8 @@ pub enum Cause {
     TimedOut,
     /// The upstream has it twice.
     Surplus,
+    /// Another one with its address has taken its place as a backup server, or as one that is none.
+    Replaced,
 }
 
 impl fmt::Display for Cause {
@@ -123,6 +173,7 @@ impl fmt::Display for Cause {
             Self::Drained => "drained",
             Self::TimedOut => "the drain timeout is over",
             Self::Surplus => "it is there twice",
+            Self::Replaced => "another one has taken its place",
         })
     }
 }
@@ -138,6 +189,8 @@ pub enum Step {
         weight: NonZeroU16,
         /// Whether it takes no traffic for now.
         down: bool,
+        /// What else it is told.
+        parameters: Parameters,
     },
     /// Change a server.
     Change {
@@ -188,9 +241,11 @@ impl fmt::Display for Step {
                 endpoint,
                 weight,
                 down,
+                parameters,
             } => {
                 let down = if *down { " down=true" } else { "" };
-                write!(f, "add {endpoint} weight={weight}{down}")
+                write!(f, "add {endpoint} weight={weight}{down}")?;
+                Setting::of(parameters).try_for_each(|setting| write!(f, " {setting}"))
             }
             Self::Change {
                 endpoint, change, ..
@@ -220,6 +275,7 @@ pub struct Plan {
 ///   it or when `drains` says that its time is over.
 /// - Everything else goes at once. nginx does not cut requests that run on a removed server.
 /// - Of two servers with one address one stays. Children of a resolved name are left alone: they go with their parent.
+/// - What becomes a backup server, or is none any more, is added as the other kind first; the old one goes when the new one is there.
 #[must_use]
 pub fn plan(desired: &Servers, actual: &[Peer], activity: &Activity, drains: &Drains) -> Plan {
     let mut sorted = Sorted::default();
@@ -236,7 +292,11 @@ pub fn plan(desired: &Servers, actual: &[Peer], activity: &Activity, drains: &Dr
         let peers = present.remove(endpoint).unwrap_or_default();
         match server.state {
             State::Draining => sorted.drain(endpoint, &peers, activity, drains),
-            State::Up | State::Down => sorted.keep(endpoint, *server, &peers),
+            State::Up | State::Down => {
+                let same_kind = |peer: &&Peer| peer.backup == server.parameters.backup;
+                let (peers, others) = peers.into_iter().partition(same_kind);
+                sorted.keep(endpoint, *server, peers, others);
+            }
         }
     }
     sorted.into_plan()
@@ -264,7 +324,8 @@ impl Sorted {
         });
     }
 
-    fn keep(&mut self, endpoint: &Endpoint, server: Server, peers: &[&Peer]) {
+    /// `others` have the address, but are of the other kind: backup servers, or none.
+    fn keep(&mut self, endpoint: &Endpoint, server: Server, peers: Vec<&Peer>, others: Vec<&Peer>) {
         let endpoint = endpoint.clone();
         // The one that needs the least doing stays, so that the choice is the same when it is made again.
         let kept = peers
@@ -276,7 +337,9 @@ impl Sorted {
                 endpoint,
                 weight,
                 down,
+                parameters: server.parameters,
             });
+            // Whatever is there already stays until this one is.
             return;
         };
         let (id, change) = (kept.id, kept.change_to(server));
@@ -293,6 +356,9 @@ impl Sorted {
         }
         for surplus in peers.iter().filter(|peer| peer.id != id) {
             self.remove(surplus, Cause::Surplus);
+        }
+        for replaced in others {
+            self.remove(replaced, Cause::Replaced);
         }
     }
 

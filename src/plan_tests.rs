@@ -19,6 +19,7 @@ fn peer(id: Id, server: &str) -> Peer {
         backup: false,
         child: false,
         srv: false,
+        tuning: Tuning::default(),
     }
 }
 
@@ -88,6 +89,81 @@ fn steps_come_in_the_order_add_change_drain_remove() {
     assert_eq!(steps(&wanted, &actual), expected);
 }
 
+fn with(parameters: Parameters) -> Servers {
+    let mut wanted = servers(&[("10.0.0.1:80", State::Up, 1)]);
+    for server in wanted.values_mut() {
+        server.parameters = parameters;
+    }
+    wanted
+}
+
+fn steps_for(wanted: &Servers, actual: &[Peer]) -> Vec<String> {
+    let plan = plan_at(Duration::ZERO, wanted, actual, &[]);
+    plan.steps.iter().map(Step::to_string).collect()
+}
+
+#[test]
+fn parameters_are_set_where_they_are_managed_and_differ() {
+    let all = with(Parameters {
+        max_conns: Some(5),
+        max_fails: Some(1),
+        fail_timeout: Some(Duration::from_secs(90)),
+        slow_start: Some(Duration::from_millis(500)),
+        backup: false,
+    });
+    let set = "max_conns=5 fail_timeout=90s slow_start=500ms";
+    assert_eq!(
+        steps_for(&all, &[peer(1, "10.0.0.1:80")]),
+        [format!("change 10.0.0.1:80 {set}")],
+        "max_fails=1 is nginx's own value"
+    );
+    assert_eq!(
+        steps_for(&all, &[]),
+        ["add 10.0.0.1:80 weight=1 max_conns=5 max_fails=1 fail_timeout=90s slow_start=500ms"]
+    );
+    let unreadable = Peer {
+        tuning: Tuning {
+            fail_timeout: None,
+            ..Tuning::default()
+        },
+        ..peer(1, "10.0.0.1:80")
+    };
+    let fail_timeout = Some(Duration::from_secs(10));
+    let managed = with(Parameters {
+        fail_timeout,
+        ..Parameters::default()
+    });
+    assert_eq!(
+        steps_for(&managed, std::slice::from_ref(&unreadable)),
+        ["change 10.0.0.1:80 fail_timeout=10s"]
+    );
+    assert_eq!(
+        steps_for(&with(Parameters::default()), &[unreadable]),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_server_that_becomes_a_backup_is_replaced_once_the_backup_is_there() {
+    let wanted = with(Parameters {
+        backup: true,
+        ..Parameters::default()
+    });
+    let primary = peer(1, "10.0.0.1:80");
+    assert_eq!(
+        steps_for(&wanted, std::slice::from_ref(&primary)),
+        ["add 10.0.0.1:80 weight=1 backup=true"]
+    );
+    let backup = Peer {
+        backup: true,
+        ..peer(2, "10.0.0.1:80")
+    };
+    assert_eq!(
+        steps_for(&wanted, &[primary, backup]),
+        ["remove 10.0.0.1:80 (another one has taken its place)"]
+    );
+}
+
 #[test]
 fn addresses_are_compared_by_meaning_not_by_spelling() {
     let wanted = [
@@ -111,7 +187,7 @@ fn strangers_go_and_children_stay() {
         peer(1, "unix:/run/x"),
         Peer {
             backup: true,
-            ..peer(2, "10.0.0.1:80")
+            ..peer(2, "10.0.0.2:80")
         },
         Peer {
             srv: true,
@@ -126,7 +202,7 @@ fn strangers_go_and_children_stay() {
     let expected = [
         "add 10.0.0.1:80 weight=1",
         "remove unix:/run/x (no record names it)",
-        "remove 10.0.0.1:80 (no record names it)",
+        "remove 10.0.0.2:80 (no record names it)",
         "remove web.example (no record names it)",
         "remove \\x1b[2J (no record names it)",
     ];
@@ -303,14 +379,18 @@ fn apply(step: &Step, actual: &mut Vec<Peer>, next: &mut Id) {
             endpoint,
             weight,
             down,
+            parameters,
         } => {
             *next += 1;
             let weight = weight.get().into();
-            actual.push(Peer {
+            let mut peer = Peer {
                 weight,
                 down: *down,
+                backup: parameters.backup,
                 ..peer(*next, &endpoint.to_string())
-            });
+            };
+            tune(&mut peer, parameters);
+            actual.push(peer);
         }
         Step::Change { id, change, .. } => {
             let peer = actual.iter_mut().find(|peer| peer.id == *id).unwrap();
@@ -319,6 +399,7 @@ fn apply(step: &Step, actual: &mut Vec<Peer>, next: &mut Id) {
                 .map_or(peer.weight, |weight| weight.get().into());
             peer.down = change.down.unwrap_or(peer.down);
             peer.drain = change.drain.unwrap_or(peer.drain);
+            tune(peer, &change.parameters);
         }
         Step::Drain { id, .. } => {
             actual.iter_mut().find(|peer| peer.id == *id).unwrap().drain = true
@@ -330,12 +411,36 @@ fn apply(step: &Step, actual: &mut Vec<Peer>, next: &mut Id) {
     }
 }
 
+fn tune(peer: &mut Peer, parameters: &Parameters) {
+    let tuning = &mut peer.tuning;
+    tuning.max_conns = parameters.max_conns.map(u64::from).or(tuning.max_conns);
+    tuning.max_fails = parameters.max_fails.map(u64::from).or(tuning.max_fails);
+    tuning.fail_timeout = parameters.fail_timeout.or(tuning.fail_timeout);
+    tuning.slow_start = parameters.slow_start.or(tuning.slow_start);
+}
+
+fn some_parameters() -> impl Strategy<Value = Parameters> {
+    let number = || proptest::option::of(0..3_u32);
+    let time = || proptest::option::of((0..3_u64).prop_map(Duration::from_secs));
+    let all = (number(), number(), time(), time(), any::<bool>());
+    all.prop_map(
+        |(max_conns, max_fails, fail_timeout, slow_start, backup)| Parameters {
+            max_conns,
+            max_fails,
+            fail_timeout,
+            slow_start,
+            backup,
+        },
+    )
+}
+
 fn some_servers() -> impl Strategy<Value = Servers> {
     let state = prop_oneof![Just(State::Up), Just(State::Draining), Just(State::Down)];
-    let server = (state, 1..4_u16).prop_map(|(state, weight)| Server {
+    let server = (state, 1..4_u16, some_parameters());
+    let server = server.prop_map(|(state, weight, parameters)| Server {
         state,
         weight: weight.try_into().unwrap(),
-        parameters: Parameters::default(),
+        parameters,
     });
     let endpoint = (0..6_u8).prop_map(|host| format!("10.0.0.{host}:80").parse().unwrap());
     collection::btree_map(endpoint, server, 0..6)
@@ -350,15 +455,28 @@ fn some_peers() -> impl Strategy<Value = Vec<Peer>> {
     let flags = (
         prop::bool::weighted(0.2),
         prop::bool::weighted(0.3),
-        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.3),
     );
-    let peer = (server, 0..4_u64, flags).prop_map(|(server, weight, (down, drain, backup))| Peer {
-        weight,
-        down,
-        drain,
-        backup,
-        ..peer(0, &server)
-    });
+    let number = || proptest::option::of(0..3_u64);
+    let time = || proptest::option::of((0..3_u64).prop_map(Duration::from_secs));
+    let tuning = (number(), number(), time(), time()).prop_map(
+        |(max_conns, max_fails, fail_timeout, slow_start)| Tuning {
+            max_conns,
+            max_fails,
+            fail_timeout,
+            slow_start,
+        },
+    );
+    let peer = (server, 0..4_u64, flags, tuning).prop_map(
+        |(server, weight, (down, drain, backup), tuning)| Peer {
+            weight,
+            down,
+            drain,
+            backup,
+            tuning,
+            ..peer(0, &server)
+        },
+    );
     collection::vec(peer, 0..10).prop_map(|mut peers| {
         for (id, peer) in (100..).zip(&mut peers) {
             peer.id = id;
@@ -368,7 +486,7 @@ fn some_peers() -> impl Strategy<Value = Vec<Peer>> {
 }
 
 proptest! {
-    /// Two rounds at most: one that sets everything and begins the drains, one that removes what is idle.
+    /// Two rounds at most: one that sets everything and begins the drains, one that removes what is idle or replaced.
     #[test]
     fn a_plan_carried_out_leads_to_the_desired_state(wanted in some_servers(), mut actual in some_peers()) {
         let mut next = 1000;
@@ -384,20 +502,61 @@ proptest! {
         let up = |state: State| wanted.values().filter(|server| server.state == state).count();
         prop_assert_eq!(actual.iter().filter(|peer| !peer.is_quiesced()).count(), up(State::Up));
         prop_assert_eq!(actual.len(), up(State::Up) + up(State::Down));
+        for peer in &actual {
+            let server = wanted[&peer.endpoint().unwrap()];
+            prop_assert_eq!(peer.change_to(server), Change::default());
+            prop_assert_eq!(peer.backup, server.parameters.backup);
+        }
+    }
+
+    /// What is not managed stays as it was found.
+    #[test]
+    fn a_plan_never_touches_a_parameter_that_is_not_managed(wanted in some_servers(), actual in some_peers()) {
+        for step in plan(&wanted, &actual, &Activity::new(), &Drains::new(TIMEOUT)).steps {
+            if let Step::Change { endpoint, change, .. } = step {
+                let managed: Vec<_> = Setting::of(&wanted[&endpoint].parameters).collect();
+                prop_assert!(Setting::of(&change.parameters).all(|set| managed.contains(&set)));
+            }
+        }
+    }
+
+    /// A server that becomes a backup, or is none any more, is there at every step as the one or the other.
+    #[test]
+    fn a_change_of_kind_never_takes_a_server_away_in_between(wanted in some_servers()) {
+        let mut actual = Vec::new();
+        let mut next = 0;
+        let other_kind: Servers = wanted.iter().map(|(endpoint, server)| {
+            let mut server = *server;
+            server.parameters.backup = !server.parameters.backup;
+            (endpoint.clone(), server)
+        }).collect();
+        for (wanted, count) in [(&other_kind, 1), (&wanted, 2)] {
+            for _ in 0..count {
+                for step in plan(wanted, &actual, &Activity::new(), &Drains::new(TIMEOUT)).steps {
+                    let there = |actual: &[Peer]| actual.iter().map(Peer::endpoint).collect::<std::collections::BTreeSet<_>>();
+                    let before = there(&actual);
+                    apply(&step, &mut actual, &mut next);
+                    prop_assert!(there(&actual).is_superset(&before), "after {}", step);
+                }
+            }
+        }
+        prop_assert!(actual.iter().all(|peer| peer.backup == wanted[&peer.endpoint().unwrap()].parameters.backup));
     }
 
     /// At every step of a swap there is a server to send requests to, when there was one before and will be one after.
     #[test]
     fn no_step_leaves_an_upstream_without_a_server_in_between(wanted in some_servers(), mut actual in some_peers()) {
-        let serving = |actual: &[Peer]| actual.iter().any(|peer| !peer.is_quiesced() && !peer.backup && peer.endpoint().is_some());
+        let serving = |actual: &[Peer]| actual.iter().any(|peer| !peer.is_quiesced() && peer.endpoint().is_some());
         let will_serve = wanted.values().any(|server| server.state == State::Up);
         if !serving(&actual) || !will_serve {
             return Ok(());
         }
         let mut next = 1000;
-        for step in plan(&wanted, &actual, &Activity::new(), &Drains::new(TIMEOUT)).steps {
-            apply(&step, &mut actual, &mut next);
-            prop_assert!(serving(&actual), "after {}", step);
+        for _ in 0..2 {
+            for step in plan(&wanted, &actual, &Activity::new(), &Drains::new(TIMEOUT)).steps {
+                apply(&step, &mut actual, &mut next);
+                prop_assert!(serving(&actual), "after {}", step);
+            }
         }
     }
 }

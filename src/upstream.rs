@@ -13,7 +13,18 @@ use crate::desired::Desired;
 use crate::plan::Plan;
 use crate::record::{NameError, check_name};
 
+pub mod access;
 pub mod plus;
+mod sentinel;
+mod stepwise;
+pub mod upstream_conf;
+mod url;
+mod web;
+
+#[cfg(test)]
+mod fake_http;
+
+pub use url::{ApiUrl, ApiUrlError};
 
 /// One upstream of one target.
 pub trait Upstream {
@@ -92,7 +103,9 @@ pub enum Error {
         limit: usize,
     },
     /// Something answers, but not an upstream API.
-    #[error("{request}: {reason}; is this the location with `api write=on;` or the Lua API?")]
+    #[error(
+        "{request}: {reason}; is this the location of the API (`api write=on;`, the Lua API, or `upstream_conf;`)?"
+    )]
     NotTheApi {
         /// What was asked.
         request: String,
@@ -109,7 +122,11 @@ pub enum Error {
     },
     /// The target asks for a login, or forbids.
     #[error(
-        "{request}: HTTP {status}: the API does not let us in; see allow, deny and auth_basic of its location"
+        "{request}: HTTP {status}: the API does not let us in; {}",
+        match status {
+            401 => "is this the right login for auth_basic or auth_jwt of its location?",
+            _ => "see allow and deny of its location, and what our login may do",
+        }
     )]
     Denied {
         /// What was asked.
@@ -117,12 +134,25 @@ pub enum Error {
         /// 401 or 403.
         status: u16,
     },
+    /// The target wants to see a certificate, or another one.
+    #[error("{request}: {text}: is this the right client certificate for ssl_verify_client?")]
+    Certificate {
+        /// What was asked.
+        request: String,
+        /// What the target says, printable and short.
+        text: String,
+    },
     /// The API can only be read.
     #[error("the API is read-only: its location needs `api write=on;`")]
     ReadOnly,
     /// There is no such upstream.
     #[error("nginx has no upstream \"{0}\" that its API can change")]
     NoUpstream(UpstreamName),
+    /// The API knows of no stream upstreams.
+    #[error(
+        "nginx has no stream upstreams that its API can change: there is no `stream` block, or this API is for http only"
+    )]
+    NoStream,
     /// The upstream cannot be changed.
     #[error("upstream \"{0}\" is static: it needs a `zone`")]
     NoZone(UpstreamName),

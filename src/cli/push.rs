@@ -9,7 +9,7 @@ use crate::reconcile::Pacing;
 use crate::record::PusherId;
 use crate::registry::client::Cluster;
 use crate::stop;
-use crate::upstream::{self, Progress, plus::ApiUrl};
+use crate::upstream::{self, ApiUrl, Progress};
 
 /// Keeps nginx's upstreams equal to the records.
 ///

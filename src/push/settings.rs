@@ -12,8 +12,9 @@ use crate::desired::{Pool, Selection};
 use crate::reconcile::Pacing;
 use crate::record::{MetaPrefix, NameError, Prefix, PusherId, ServiceName};
 use crate::registry::watch::Range;
-use crate::upstream::plus::{Api, ApiUrl, Plus, watch_nginx};
-use crate::upstream::{Layer, UpstreamName};
+use crate::upstream::access::{Access, AccessError};
+use crate::upstream::plus::{self, Api, Plus, watch_nginx};
+use crate::upstream::{ApiUrl, Layer, UpstreamName};
 
 /// How long a presence outlives a killed pusher where nothing else is said.
 pub const TTL: Duration = Duration::from_secs(15);
@@ -128,14 +129,14 @@ pub enum TargetError {
     /// An upstream is named more than once.
     #[error("upstream \"{0}\" is named more than once")]
     Twice(UpstreamName),
-    /// The system's certificates cannot be used.
-    #[error("{url}: no https: {}", crate::http::cause(source))]
-    Tls {
+    /// There is no way in.
+    #[error("{url}: {source}")]
+    Access {
         /// The target.
         url: ApiUrl,
         /// What failed.
         #[source]
-        source: reqwest::Error,
+        source: Box<AccessError>,
     },
 }
 
@@ -161,9 +162,17 @@ impl Kind {
     ///
     /// For https, when the system's certificates cannot be loaded.
     pub fn plus(url: ApiUrl, timeout: Duration) -> Result<Self, TargetError> {
-        match Api::new(url.clone(), timeout) {
+        let settings = plus::Settings {
+            url: url.clone(),
+            timeout,
+            access: Access::default(),
+        };
+        match Api::new(settings) {
             Ok(api) => Ok(Self::Plus(Arc::new(api))),
-            Err(source) => Err(TargetError::Tls { url, source }),
+            Err(error) => Err(TargetError::Access {
+                url,
+                source: Box::new(error),
+            }),
         }
     }
 }
@@ -205,6 +214,7 @@ impl Target {
         match &self.kind {
             Kind::Plus(api) => Driver::Plus(Plus::new(
                 api.clone(),
+                route.layer,
                 route.upstream.clone(),
                 route.drain_timeout,
             )),

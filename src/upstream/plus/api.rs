@@ -3,61 +3,60 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Client, Method, Response, Url};
+use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
-use super::url::ApiUrl;
 use super::wire::{Fault, Identity, ServerObject, ServerSettings, StatusObject};
-use crate::http;
 use crate::plan::{Id, Peer};
 use crate::printable::short;
-use crate::upstream::{Error, UpstreamName};
+use crate::upstream::access::{Access, AccessError};
+use crate::upstream::stepwise::{About, Refusal, Verdict};
+use crate::upstream::url::ApiUrl;
+use crate::upstream::web::{self, MAX_ANSWER, MAX_FAULT, Web};
+use crate::upstream::{Error, Layer, UpstreamName};
 
 /// The versions whose upstream management is the same. Version 1 cannot add a server that drains and is older than
 /// any nginx that still runs.
 const VERSIONS: std::ops::RangeInclusive<u64> = 2..=9;
 const VERSIONS_TEXT: &str = "2 to 9";
-/// The largest list or state that is read, in bytes: some 20,000 servers.
-const MAX_ANSWER: usize = 32 << 20;
-/// As much of an error as is read, in bytes.
-const MAX_FAULT: usize = 64 << 10;
+
+/// Where an API is, and how to get in.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it is.
+    pub url: ApiUrl,
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// How to get in.
+    pub access: Access,
+}
 
 /// The API of one nginx. Keeps connections alive and remembers the version.
 #[derive(Debug)]
 pub struct Api {
     url: ApiUrl,
-    client: Client,
-    timeout: Duration,
+    web: Web,
     version: Mutex<Option<u64>>,
 }
 
-/// What became of a request to change something.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    /// Done.
-    Done,
-    /// This one server cannot be so; the others can.
-    Refused(String),
-    /// There is no room for another server.
-    Full(String),
-    /// The server is there already: to be read again.
-    Exists(String),
-    /// The server is not there any more: to be read again.
-    Stale,
-}
+/// An upstream by its block and name.
+type Name<'a> = (Layer, &'a UpstreamName);
 
 impl Api {
-    /// The API at `url`; no request may take longer than `timeout`. Asks nothing yet.
+    /// The API that `settings` tell. Asks nothing yet.
     ///
     /// # Errors
     ///
-    /// For https, when the system's certificates cannot be loaded.
-    pub fn new(url: ApiUrl, timeout: Duration) -> Result<Self, reqwest::Error> {
-        let client = http::client(url.is_https());
-        Ok(Self {
+    /// When the login or the certificates do not go together with the URL, or the system's certificates cannot be loaded.
+    pub fn new(settings: Settings) -> Result<Self, AccessError> {
+        let Settings {
             url,
-            client: client.timeout(timeout).build()?,
             timeout,
+            access,
+        } = settings;
+        Ok(Self {
+            web: Web::new(&url, timeout, access)?,
+            url,
             version: Mutex::new(None),
         })
     }
@@ -75,7 +74,7 @@ impl Api {
     }
 
     /// The servers of an upstream.
-    pub(super) async fn servers(&self, upstream: &UpstreamName) -> Result<Vec<Peer>, Error> {
+    pub(super) async fn servers(&self, upstream: Name<'_>) -> Result<Vec<Peer>, Error> {
         let request = self
             .request(Method::GET, upstream, &["servers", ""])
             .await?;
@@ -84,7 +83,7 @@ impl Api {
     }
 
     /// The state of an upstream.
-    pub(super) async fn status(&self, upstream: &UpstreamName) -> Result<StatusObject, Error> {
+    pub(super) async fn status(&self, upstream: Name<'_>) -> Result<StatusObject, Error> {
         let request = self.request(Method::GET, upstream, &[""]).await?;
         self.read(request).await
     }
@@ -92,20 +91,20 @@ impl Api {
     /// Adds a server.
     pub(super) async fn add(
         &self,
-        upstream: &UpstreamName,
+        upstream: Name<'_>,
         settings: &ServerSettings,
     ) -> Result<Verdict, Error> {
         let mut request = self
             .request(Method::POST, upstream, &["servers", ""])
             .await?;
-        request.builder = request.builder.json(settings);
+        request.inner.builder = request.inner.builder.json(settings);
         self.change(request).await
     }
 
     /// Changes a server.
     pub(super) async fn patch(
         &self,
-        upstream: &UpstreamName,
+        upstream: Name<'_>,
         id: Id,
         settings: &ServerSettings,
     ) -> Result<Verdict, Error> {
@@ -113,12 +112,12 @@ impl Api {
         let mut request = self
             .request(Method::PATCH, upstream, &["servers", &id])
             .await?;
-        request.builder = request.builder.json(settings);
+        request.inner.builder = request.inner.builder.json(settings);
         self.change(request).await
     }
 
     /// Removes a server.
-    pub(super) async fn remove(&self, upstream: &UpstreamName, id: Id) -> Result<Verdict, Error> {
+    pub(super) async fn remove(&self, upstream: Name<'_>, id: Id) -> Result<Verdict, Error> {
         let id = id.to_string();
         let request = self
             .request(Method::DELETE, upstream, &["servers", &id])
@@ -139,12 +138,17 @@ impl Api {
     async fn request(
         &self,
         method: Method,
-        upstream: &UpstreamName,
+        upstream: Name<'_>,
         path: &[&str],
     ) -> Result<Request, Error> {
-        let path = [&["http", "upstreams", upstream.as_str()], path].concat();
+        let (layer, name) = upstream;
+        let layer_segment = match layer {
+            Layer::Http => "http",
+            Layer::Stream => "stream",
+        };
+        let path = [&[layer_segment, "upstreams", name.as_str()], path].concat();
         let mut request = self.versioned(method, &path).await?;
-        request.upstream = Some(upstream.clone());
+        request.upstream = Some((layer, name.clone()));
         Ok(request)
     }
 
@@ -162,8 +166,7 @@ impl Api {
 
     fn request_to(&self, method: Method, url: Url) -> Request {
         Request {
-            label: format!("{method} {}", short(url.path())),
-            builder: self.client.request(method, url),
+            inner: self.web.request(method, url),
             upstream: None,
         }
     }
@@ -194,10 +197,10 @@ impl Api {
 
     async fn offered(&self, url: Url) -> Result<Vec<u64>, Error> {
         let request = self.request_to(Method::GET, url);
-        let label = request.label.clone();
-        let response = self.send(request).await?;
+        let label = request.inner.label.clone();
+        let response = self.web.send(request.inner).await?;
         let status = response.status().as_u16();
-        let body = self.body(&label, response, MAX_FAULT).await?;
+        let body = self.web.body(&label, response, MAX_FAULT).await?;
         let not_the_api = |reason: String| Error::NotTheApi {
             request: label.clone(),
             reason,
@@ -205,24 +208,23 @@ impl Api {
         match status {
             200 => serde_json::from_slice(&body)
                 .map_err(|_| not_the_api("the answer is not a list of API versions".to_owned())),
-            401 | 403 => Err(Error::Denied {
-                request: label,
-                status,
-            }),
             500.. => Err(answer(label, status, &Fault::read(&body))),
-            _ => Err(not_the_api(format!("HTTP {status}"))),
+            _ => match web::kept_out(&label, status, &Fault::read(&body).text) {
+                Some(error) => Err(error),
+                None => Err(not_the_api(format!("HTTP {status}"))),
+            },
         }
     }
 
     async fn read<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
-        let (label, upstream) = (request.label.clone(), request.upstream.clone());
-        let response = self.send(request).await?;
+        let (label, upstream) = (request.inner.label.clone(), request.upstream.clone());
+        let response = self.web.send(request.inner).await?;
         let status = response.status();
         if !status.is_success() {
-            let fault = self.fault(&label, response).await?;
+            let fault = Fault::read(&self.web.fault(&label, response).await?);
             return Err(error(label, status.as_u16(), &fault, upstream));
         }
-        let body = self.body(&label, response, MAX_ANSWER).await?;
+        let body = self.web.body(&label, response, MAX_ANSWER).await?;
         serde_json::from_slice(&body).map_err(|problem| Error::NotTheApi {
             request: label,
             reason: short(format!("the answer cannot be read: {problem}")),
@@ -230,75 +232,83 @@ impl Api {
     }
 
     async fn change(&self, request: Request) -> Result<Verdict, Error> {
-        let (label, upstream) = (request.label.clone(), request.upstream.clone());
-        let response = self.send(request).await?;
+        let (label, upstream) = (request.inner.label.clone(), request.upstream.clone());
+        let response = self.web.send(request.inner).await?;
         let status = response.status();
         if status.is_success() {
             // Read to its end, so that the connection can be used again.
-            self.body(&label, response, MAX_ANSWER).await?;
+            self.web.body(&label, response, MAX_ANSWER).await?;
             return Ok(Verdict::Done);
         }
-        let fault = self.fault(&label, response).await?;
+        let fault = Fault::read(&self.web.fault(&label, response).await?);
         let said = || format!("{}: {}", fault.code, fault.text);
         match (status.as_u16(), fault.code.as_str()) {
             (400, "UpstreamOutOfMemory") => Ok(Verdict::Full(said())),
             (404, "UpstreamServerNotFound") => Ok(Verdict::Stale),
             (409, _) => Ok(Verdict::Exists(said())),
-            (400, code) if !matches!(code, "" | "UpstreamStatic") => Ok(Verdict::Refused(said())),
+            (400, code) if !matches!(code, "" | "UpstreamStatic") => {
+                Ok(Verdict::Refused(Refusal {
+                    reason: said(),
+                    about: about(&fault),
+                }))
+            }
             (status, _) => Err(error(label, status, &fault, upstream)),
         }
     }
-
-    async fn send(&self, request: Request) -> Result<Response, Error> {
-        let sent = request.builder.send().await;
-        sent.map_err(|error| self.transport_error(&error))
-    }
-
-    async fn fault(&self, label: &str, response: Response) -> Result<Fault, Error> {
-        match self.body(label, response, MAX_FAULT).await {
-            Ok(body) => Ok(Fault::read(&body)),
-            // The status says enough.
-            Err(Error::TooLarge { .. }) => Ok(Fault::default()),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn body(&self, label: &str, response: Response, limit: usize) -> Result<Vec<u8>, Error> {
-        let read = http::read(response, limit).await;
-        let body = read.map_err(|error| self.transport_error(&error))?;
-        body.ok_or_else(|| Error::TooLarge {
-            request: label.to_owned(),
-            limit,
-        })
-    }
-
-    fn transport_error(&self, error: &reqwest::Error) -> Error {
-        if http::is_refused(error) {
-            Error::NotRunning
-        } else if error.is_timeout() {
-            Error::Silent(self.timeout)
-        } else if error.is_connect() {
-            Error::Unreachable(http::cause(error))
-        } else {
-            Error::Broken(http::cause(error))
-        }
-    }
 }
 
-/// A request that has not been sent, and what to call it.
+/// A request that has not been sent.
 struct Request {
-    label: String,
-    builder: reqwest::RequestBuilder,
+    inner: web::Request,
     /// The upstream that it is about.
-    upstream: Option<UpstreamName>,
+    upstream: Option<(Layer, UpstreamName)>,
+}
+
+/// What a refusal is about. Programs go by codes; only where the code says nothing, the text may name a parameter.
+fn about(fault: &Fault) -> About {
+    match fault.code.as_str() {
+        "UpstreamNoBackup" => About::Parameter("backup"),
+        "UpstreamBadMaxConns" => About::Parameter("max_conns"),
+        "UpstreamBadMaxFails" => About::Parameter("max_fails"),
+        "UpstreamBadFailTimeout" => About::Parameter("fail_timeout"),
+        "UpstreamBadSlowStart" => About::Parameter("slow_start"),
+        "UpstreamBadAddress"
+        | "UpstreamBadWeight"
+        | "UpstreamBadServerId"
+        | "UpstreamConfNoResolver"
+        | "UpstreamServerImmutable"
+        | "UpstreamServerWeightImmutable"
+        | "BodyReadError" => About::Server,
+        _ => {
+            let names = [
+                "max_conns",
+                "max_fails",
+                "fail_timeout",
+                "slow_start",
+                "backup",
+            ];
+            let named = names
+                .into_iter()
+                .find(|name| fault.text.contains(&format!("\"{name}\"")));
+            named.map_or(About::Unknown, About::Parameter)
+        }
+    }
 }
 
 /// What an answer that is no success means for the whole upstream.
-fn error(request: String, status: u16, fault: &Fault, upstream: Option<UpstreamName>) -> Error {
+fn error(
+    request: String,
+    status: u16,
+    fault: &Fault,
+    upstream: Option<(Layer, UpstreamName)>,
+) -> Error {
+    if let Some(error) = web::kept_out(&request, status, &fault.text) {
+        return error;
+    }
     match (status, fault.code.as_str(), upstream) {
-        (400, "UpstreamStatic", Some(upstream)) => Error::NoZone(upstream),
-        (404, "UpstreamNotFound", Some(upstream)) => Error::NoUpstream(upstream),
-        (401 | 403, ..) => Error::Denied { request, status },
+        (400, "UpstreamStatic", Some((_, upstream))) => Error::NoZone(upstream),
+        (404, "UpstreamNotFound", Some((_, upstream))) => Error::NoUpstream(upstream),
+        (404, "PathNotFound" | "StreamNotConfigured", Some((Layer::Stream, _))) => Error::NoStream,
         (405, ..) => Error::ReadOnly,
         // A version or a path that is not (any more) there; nginx's own 404 comes without a code.
         (404, ..) => Error::NotTheApi {

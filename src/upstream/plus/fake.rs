@@ -5,15 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::time::sleep;
+
+use crate::upstream::fake_http::{Asked, FakeHttp};
 
 /// How a request is treated instead of being answered as usual.
 pub(super) enum Trick {
@@ -44,6 +39,8 @@ pub(super) struct Model {
     pub(super) asked: Vec<String>,
     /// As many servers as there is room for; 0 for any number.
     pub(super) room: usize,
+    /// Its upstream is in the stream block; there is none for http.
+    pub(super) stream: bool,
     tricks: VecDeque<(String, Trick)>,
     always: Vec<(String, u16, String)>,
     next: u64,
@@ -75,7 +72,7 @@ impl Model {
         self.always.clear();
     }
 
-    /// The servers as `ADDRESS weight=N [down] [drain]`.
+    /// The servers as `ADDRESS weight=N [down] [drain] [backup]`.
     pub(super) fn shown(&self) -> Vec<String> {
         let flag = |server: &Value, name: &str| match server[name].as_bool() {
             Some(true) => format!(" {name}"),
@@ -85,9 +82,10 @@ impl Model {
             let address = server["server"].as_str().unwrap();
             let weight = server["weight"].as_u64().unwrap_or(1);
             format!(
-                "{address} weight={weight}{}{}",
+                "{address} weight={weight}{}{}{}",
                 flag(server, "down"),
-                flag(server, "drain")
+                flag(server, "drain"),
+                flag(server, "backup")
             )
         };
         self.servers.iter().map(shown).collect()
@@ -126,7 +124,10 @@ impl Model {
                 200,
                 json!({"version": "1.29", "generation": self.generation, "ppid": 7}),
             ),
-            (_, [_, "http", "upstreams", name, ..]) if *name != "website" => {
+            (_, [_, layer, ..]) if (*layer == "stream") != self.stream => {
+                refusal(404, "PathNotFound")
+            }
+            (_, [_, _, "upstreams", name, ..]) if *name != "website" => {
                 refusal(404, "UpstreamNotFound")
             }
             ("GET", [_, _, _, _]) => (200, self.status()),
@@ -157,6 +158,16 @@ impl Model {
 
     fn patch(&mut self, id: &str, body: &Value) -> (u16, Value) {
         let id = id.parse().ok();
+        let unknown = |name: &&str| !body[*name].is_null();
+        let unknowns: &[&str] = if self.stream {
+            &["backup", "drain"]
+        } else {
+            &["backup"]
+        };
+        if let Some(name) = unknowns.iter().find(|name| unknown(name)) {
+            let text = format!("unknown parameter \"{name}\"");
+            return (400, error_body(400, &text, "UpstreamConfFormatError"));
+        }
         let Some(server) = self
             .servers
             .iter_mut()
@@ -186,7 +197,11 @@ impl Model {
 
 /// The body of an error as the API makes them.
 pub(super) fn fault(status: u16, code: &str) -> String {
-    json!({"error": {"status": status, "text": format!("text of {code}"), "code": code}, "request_id": "1"}).to_string()
+    error_body(status, &format!("text of {code}"), code).to_string()
+}
+
+fn error_body(status: u16, text: &str, code: &str) -> Value {
+    json!({"error": {"status": status, "text": text, "code": code}, "request_id": "1"})
 }
 
 fn refusal(status: u16, code: &str) -> (u16, Value) {
@@ -197,28 +212,21 @@ fn refusal(status: u16, code: &str) -> (u16, Value) {
 pub(super) struct Fake {
     pub(super) address: SocketAddr,
     model: Arc<Mutex<Model>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _server: FakeHttp,
 }
 
 impl Fake {
     pub(super) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let model = Arc::new(Mutex::new(Model {
             versions: (1..=9).collect(),
             ..Model::default()
         }));
-        let task = tokio::spawn(serve(listener, model.clone()));
+        let answered = model.clone();
+        let server = FakeHttp::start(move |request| answer(answered.clone(), request)).await;
         Self {
-            address,
+            address: server.address,
             model,
-            task,
+            _server: server,
         }
     }
 
@@ -227,42 +235,10 @@ impl Fake {
     }
 }
 
-async fn serve(listener: TcpListener, model: Arc<Mutex<Model>>) {
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        let model = model.clone();
-        let service = service_fn(move |request| answer(model.clone(), request));
-        tokio::spawn(async move {
-            // A broken connection is part of the play.
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
-    }
-}
-
-/// The error that makes hyper end the connection.
-#[derive(Debug, thiserror::Error)]
-#[error("broken on purpose")]
-struct Broken;
-
-async fn answer(
-    model: Arc<Mutex<Model>>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Broken> {
-    let (method, path) = (
-        request.method().to_string(),
-        request.uri().path().to_owned(),
-    );
-    let body = request
-        .into_body()
-        .collect()
-        .await
-        .map_err(|_| Broken)?
-        .to_bytes();
-    let text = String::from_utf8_lossy(&body).into_owned();
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let request = format!("{method} {path} {text}").trim_end().to_owned();
+async fn answer(model: Arc<Mutex<Model>>, request: Asked) -> Option<(u16, String)> {
+    let Asked { method, uri, body } = request;
+    let request = format!("{method} {uri} {body}").trim_end().to_owned();
+    let body: Value = serde_json::from_str(&body).unwrap_or_default();
     let (trick, delay, (status, answer)) = {
         let mut model = model.lock().unwrap();
         model.asked.push(request.clone());
@@ -277,17 +253,17 @@ async fn answer(
             Some(Trick::Answer(..) | Trick::Break) => (500, Value::Null),
             Some(Trick::Pretend) => (200, json!({})),
             Some(Trick::BreakAfter | Trick::Hang) | None => {
-                model.answer(&request, &method, &path, &body)
+                model.answer(&request, &method, &uri, &body)
             }
         };
         (trick, model.delay, usual)
     };
     sleep(delay).await;
     match trick {
-        Some(Trick::Break | Trick::BreakAfter) => Err(Broken),
+        Some(Trick::Break | Trick::BreakAfter) => None,
         Some(Trick::Hang) => std::future::pending().await,
-        Some(Trick::Answer(status, text)) => Ok(respond(status, text)),
-        Some(Trick::Pretend) | None => Ok(respond(status, answer.to_string())),
+        Some(Trick::Answer(status, text)) => Some((status, text)),
+        Some(Trick::Pretend) | None => Some((status, answer.to_string())),
     }
 }
 
@@ -296,11 +272,6 @@ fn matches(pattern: &str, request: &str) -> bool {
         Some(whole) => request == whole,
         None => request.starts_with(pattern),
     }
-}
-
-fn respond(status: u16, text: String) -> Response<Full<Bytes>> {
-    let response = Response::builder().status(status);
-    response.body(Full::new(Bytes::from(text))).unwrap()
 }
 
 /// An answer that is longer than anything an API says.

@@ -1,11 +1,19 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::fake::{Fake, Trick, endless, fault};
 use super::*;
 use crate::desired::{Parameters, Server};
+use crate::plan::{Drains, Step};
 use crate::record::State;
+use crate::upstream::Progress;
+use crate::upstream::access::Access;
+
+mod drift;
+mod parameters;
+mod stream;
 
 /// Longer than any answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,8 +62,17 @@ fn driver(url: &str, upstream: &str) -> Plus {
 }
 
 fn patient_for(timeout: Duration, url: &str, upstream: &str) -> Plus {
-    let api = Api::new(url.parse().unwrap(), timeout).unwrap();
-    Plus::new(Arc::new(api), upstream.parse().unwrap(), PATIENCE)
+    let api = Arc::new(api_at(url, timeout));
+    Plus::new(api, Layer::Http, upstream.parse().unwrap(), PATIENCE)
+}
+
+fn api_at(url: &str, timeout: Duration) -> Api {
+    let settings = Settings {
+        url: url.parse().unwrap(),
+        timeout,
+        access: Access::default(),
+    };
+    Api::new(settings).unwrap()
 }
 
 fn desired(wanted: &[(&str, State, u16)]) -> Desired {
@@ -235,7 +252,7 @@ async fn a_server_that_comes_back_while_draining_gets_requests_again() {
 async fn after_the_drain_timeout_a_server_goes_and_its_last_requests_are_waited_for() {
     let drain_timeout = Duration::from_millis(50);
     let mut stage = Stage::new(&[A]).await;
-    stage.plus.drains = Drains::new(drain_timeout);
+    stage.plus.0.drains = Drains::new(drain_timeout);
     stage.set_active(A, 1);
     stage.converge(&[A_DRAINS]).await.unwrap();
     tokio::time::sleep(drain_timeout).await;
@@ -645,8 +662,8 @@ async fn comparing_changes_nothing() {
 #[tokio::test]
 async fn a_reload_a_stop_and_a_return_of_nginx_are_noticed() {
     let fake = Fake::start().await;
-    let url = format!("http://{}/api", fake.address).parse().unwrap();
-    let api = Arc::new(Api::new(url, PATIENCE).unwrap());
+    let url = format!("http://{}/api", fake.address);
+    let api = Arc::new(api_at(&url, PATIENCE));
     let (count, mut changes) = tokio::sync::watch::channel(0);
     let sentinel = tokio::spawn(watch_nginx(api, Duration::from_millis(10), count));
     let mut noticed = async || {

@@ -1,11 +1,16 @@
 //! The JSON of the upstream API, as far as the driver looks at it.
 
+use std::time::Duration;
+
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::plan::Peer;
+use crate::desired::Parameters;
+use crate::plan::{Change, Peer, Tuning, read_time, write_time};
 use crate::printable::short;
+use crate::upstream::stepwise::{Addition, Running};
+use crate::upstream::web::first_line;
 
 /// A server of an upstream, as listed. Unknown fields are ignored.
 #[derive(Debug, Deserialize)]
@@ -20,6 +25,10 @@ pub(super) struct ServerObject {
     drain: bool,
     #[serde(default)]
     backup: bool,
+    max_conns: Option<Value>,
+    max_fails: Option<Value>,
+    fail_timeout: Option<Value>,
+    slow_start: Option<Value>,
     #[serde(default)]
     parent: Option<IgnoredAny>,
     #[serde(default)]
@@ -32,6 +41,7 @@ fn one() -> u64 {
 
 impl From<ServerObject> for Peer {
     fn from(object: ServerObject) -> Self {
+        let normal = Tuning::default();
         Self {
             id: object.id,
             server: object.server,
@@ -41,7 +51,33 @@ impl From<ServerObject> for Peer {
             backup: object.backup,
             child: object.parent.is_some(),
             srv: object.service.is_some(),
+            tuning: Tuning {
+                max_conns: told(object.max_conns, normal.max_conns, Value::as_u64),
+                max_fails: told(object.max_fails, normal.max_fails, Value::as_u64),
+                fail_timeout: told(object.fail_timeout, normal.fail_timeout, time),
+                slow_start: told(object.slow_start, normal.slow_start, time),
+            },
         }
+    }
+}
+
+/// What is told, as far as it can be read; what is not told is as nginx has it by itself.
+fn told<T>(
+    value: Option<Value>,
+    normal: Option<T>,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Option<T> {
+    match value {
+        Some(value) => read(&value),
+        None => normal,
+    }
+}
+
+/// A time in words, or, as old versions have it, in seconds.
+fn time(value: &Value) -> Option<Duration> {
+    match value {
+        Value::String(text) => read_time(text),
+        other => other.as_u64().map(Duration::from_secs),
     }
 }
 
@@ -49,32 +85,89 @@ impl From<ServerObject> for Peer {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct ServerSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) server: Option<String>,
+    server: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) weight: Option<u16>,
+    weight: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) down: Option<bool>,
+    down: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) drain: Option<bool>,
+    drain: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_conns: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_fails: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fail_timeout: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slow_start: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup: Option<bool>,
+}
+
+impl From<&Parameters> for ServerSettings {
+    fn from(parameters: &Parameters) -> Self {
+        Self {
+            max_conns: parameters.max_conns,
+            max_fails: parameters.max_fails,
+            fail_timeout: parameters.fail_timeout.map(write_time),
+            slow_start: parameters.slow_start.map(write_time),
+            backup: parameters.backup.then_some(true),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&Addition<'_>> for ServerSettings {
+    fn from(server: &Addition<'_>) -> Self {
+        Self {
+            server: Some(server.endpoint.to_string()),
+            weight: Some(server.weight.get()),
+            down: server.down.then_some(true),
+            ..Self::from(&server.parameters)
+        }
+    }
+}
+
+impl From<&Change> for ServerSettings {
+    fn from(change: &Change) -> Self {
+        Self {
+            weight: change.weight.map(std::num::NonZeroU16::get),
+            down: change.down,
+            drain: change.drain,
+            ..Self::from(&change.parameters)
+        }
+    }
 }
 
 /// The state of an upstream.
 #[derive(Debug, Deserialize)]
 pub(super) struct StatusObject {
-    pub(super) peers: Vec<PeerStatus>,
+    peers: Vec<PeerStatus>,
     /// Servers that were removed and still have requests.
     #[serde(default)]
-    pub(super) zombies: u64,
+    zombies: u64,
+}
+
+impl From<StatusObject> for Running {
+    fn from(status: StatusObject) -> Self {
+        let peers = status.peers.into_iter();
+        Self {
+            peers: peers
+                .map(|peer| (peer.id, peer.server, peer.active))
+                .collect(),
+            zombies: status.zombies,
+        }
+    }
 }
 
 /// The state of one server.
 #[derive(Debug, Deserialize)]
-pub(super) struct PeerStatus {
-    pub(super) id: u64,
+struct PeerStatus {
+    id: u64,
     #[serde(default)]
-    pub(super) server: String,
+    server: String,
     /// The requests that run on it.
-    pub(super) active: u64,
+    active: u64,
 }
 
 /// Which process of nginx it is, and which configuration it has. Another value of any of these means another state of mind.
@@ -118,27 +211,10 @@ impl Fault {
             },
             Err(_) => Self {
                 code: String::new(),
-                text: short(first_line(body)),
+                text: first_line(body),
             },
         }
     }
-}
-
-/// The first words of a page, without its markup.
-fn first_line(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body.get(..1024).unwrap_or(body));
-    let mut inside = false;
-    let mut plain = String::new();
-    for character in text.chars() {
-        match character {
-            '<' => inside = true,
-            '>' => inside = false,
-            other if !inside => plain.push(other),
-            _ => {}
-        }
-    }
-    let line = plain.lines().map(str::trim).find(|line| !line.is_empty());
-    line.unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -200,11 +276,44 @@ mod tests {
 
     #[test]
     fn a_patch_says_only_what_changes() {
-        let patch = ServerSettings {
+        let patch = Change {
             down: Some(false),
-            ..ServerSettings::default()
+            parameters: Parameters {
+                slow_start: Some(Duration::from_secs(90)),
+                ..Parameters::default()
+            },
+            ..Change::default()
         };
-        assert_eq!(serde_json::to_string(&patch).unwrap(), r#"{"down":false}"#);
+        let sent = serde_json::to_string(&ServerSettings::from(&patch)).unwrap();
+        assert_eq!(sent, r#"{"down":false,"slow_start":"90s"}"#);
+    }
+
+    #[test]
+    fn parameters_are_read_in_every_spelling_and_nonsense_is_no_value() {
+        let tuning = |fields: &str| {
+            let text = format!(r#"{{"id":1,"server":"a:80"{fields}}}"#);
+            Peer::from(serde_json::from_str::<ServerObject>(&text).unwrap()).tuning
+        };
+        assert_eq!(tuning(""), Tuning::default());
+        let normal = r#","max_conns":0,"max_fails":1,"fail_timeout":"10s","slow_start":0"#;
+        assert_eq!(tuning(normal), Tuning::default());
+        let odd = r#","max_conns":7,"fail_timeout":"1m30s","slow_start":30,"max_fails":0"#;
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let expected = Tuning {
+            max_conns: Some(7),
+            max_fails: Some(0),
+            fail_timeout: seconds(90),
+            slow_start: seconds(30),
+        };
+        assert_eq!(tuning(odd), expected);
+        let nonsense = r#","max_conns":-1,"max_fails":"x","fail_timeout":"soon","slow_start":{}"#;
+        let unreadable = Tuning {
+            max_conns: None,
+            max_fails: None,
+            fail_timeout: None,
+            slow_start: None,
+        };
+        assert_eq!(tuning(nonsense), unreadable);
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::plan::Step;
 
 /// After so long a refused step is tried again: a resolver may have come, a zone may have grown.
-const RETRY: Duration = Duration::from_secs(20);
+pub(super) const RETRY: Duration = Duration::from_secs(20);
 
 /// The refused steps with the reasons.
 #[derive(Debug, Default)]

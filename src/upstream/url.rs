@@ -49,6 +49,11 @@ impl ApiUrl {
         self.0.scheme() == "https"
     }
 
+    /// Whether there is a login in it.
+    pub(super) fn has_login(&self) -> bool {
+        !self.0.username().is_empty() || self.0.password().is_some()
+    }
+
     pub(super) fn ends_in_a_slash(&self) -> bool {
         self.0.path().ends_with('/')
     }
@@ -60,6 +65,13 @@ impl ApiUrl {
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
+        url
+    }
+
+    /// With this query behind it, byte by byte: nothing in it is escaped that a URL can hold.
+    pub(super) fn with_query(&self, query: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_query(Some(query));
         url
     }
 }

@@ -62,6 +62,7 @@ mod tests {
             endpoint: format!("10.0.0.{host}:80").parse().unwrap(),
             weight: std::num::NonZeroU16::MIN,
             down: false,
+            parameters: Default::default(),
         };
         (0..count).map(add).collect()
     }

@@ -1,0 +1,80 @@
+//! The HTTP under the fake targets of the tests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+/// A request as it came.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) method: String,
+    /// Path and query, byte by byte.
+    pub(super) uri: String,
+    pub(super) body: String,
+}
+
+/// A server on a port of its own, until it is dropped.
+pub(super) struct FakeHttp {
+    pub(super) address: SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for FakeHttp {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The error that makes hyper end the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("broken on purpose")]
+struct Broken;
+
+impl FakeHttp {
+    /// Gives each request to `answer`: status and body, or `None` to end the connection.
+    pub(super) async fn start<F, A>(answer: F) -> Self
+    where
+        F: Fn(Asked) -> A + Send + Sync + 'static,
+        A: Future<Output = Option<(u16, String)>> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(serve(listener, Arc::new(answer)));
+        Self { address, task }
+    }
+}
+
+async fn serve<F, A>(listener: TcpListener, answer: Arc<F>)
+where
+    F: Fn(Asked) -> A + Send + Sync + 'static,
+    A: Future<Output = Option<(u16, String)>> + Send + 'static,
+{
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let answer = answer.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answer = answer.clone();
+            async move {
+                let (method, uri) = (request.method().to_string(), request.uri().to_string());
+                let body = request.into_body().collect().await.map_err(|_| Broken)?;
+                let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+                let (status, text) = answer(Asked { method, uri, body }).await.ok_or(Broken)?;
+                let response = Response::builder().status(status);
+                Ok::<_, Broken>(response.body(Full::new(Bytes::from(text))).unwrap())
+            }
+        });
+        tokio::spawn(async move {
+            // A broken connection is part of the play.
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}

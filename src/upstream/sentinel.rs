@@ -1,0 +1,55 @@
+//! Notices that a target was restarted, reloaded, stopped or exchanged.
+//!
+//! What was set over an API may be gone then, so everything is to be read again at once instead of at the next resync.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::debug;
+
+use super::{ApiUrl, Error};
+
+/// What answered.
+#[derive(Debug, PartialEq)]
+enum Seen<I> {
+    /// This process, with this configuration.
+    Named(I),
+    /// Something that does not say who it is.
+    Unnamed,
+    /// Nobody.
+    Nobody,
+}
+
+impl<I> From<Result<I, Error>> for Seen<I> {
+    fn from(answer: Result<I, Error>) -> Self {
+        match answer {
+            Ok(identity) => Self::Named(identity),
+            Err(Error::NotTheApi { .. }) => Self::Unnamed,
+            Err(_) => Self::Nobody,
+        }
+    }
+}
+
+/// Counts up whenever somebody else, or nobody, answers at `api`; `look` says who does, once in each `period`. Never ends.
+pub(super) async fn watch<I, F>(
+    api: ApiUrl,
+    look: impl Fn() -> F,
+    period: Duration,
+    changes: watch::Sender<u64>,
+) where
+    I: fmt::Debug + PartialEq,
+    F: Future<Output = Result<I, Error>>,
+{
+    let mut last = None;
+    loop {
+        let seen = Seen::from(look().await);
+        if last.as_ref().is_some_and(|last| *last != seen) {
+            debug!(nginx = %api, ?seen, "another nginx than before");
+            changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        last = Some(seen);
+        sleep(period).await;
+    }
+}

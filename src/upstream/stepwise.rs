@@ -1,0 +1,449 @@
+//! Converging what is changed server by server, over an API that can be read back.
+//!
+//! Every convergence is a few rounds of read, plan, act, until a reading leaves nothing to plan. What is not known to have
+//! happened is read again before it is repeated, since adding a server is not idempotent.
+
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::info;
+
+use super::{ApiUrl, Error, Outcome, Progress, UpstreamName};
+use crate::desired::{Desired, Parameters};
+use crate::plan::{Activity, Cause, Change, Drains, Id, Peer, Plan, Setting, Step, plan};
+use crate::record::Endpoint;
+
+mod lacks;
+mod refusals;
+mod rounds;
+
+use lacks::Lacks;
+use refusals::Refusals;
+use rounds::Rounds;
+
+/// How long a convergence goes on before it asks whether something newer is desired.
+const TURN: Duration = Duration::from_millis(250);
+
+/// One upstream of one target, as its API shows it.
+pub(super) trait Group {
+    /// The API, for the log.
+    fn api(&self) -> &ApiUrl;
+
+    /// The upstream, for the log.
+    fn upstream(&self) -> &UpstreamName;
+
+    /// To be called when what answers is not the API that was expected; says whether another attempt may go better.
+    fn start_anew(&self) -> bool;
+
+    /// The servers.
+    fn servers(&self) -> impl Future<Output = Result<Vec<Peer>, Error>> + Send;
+
+    /// What runs on the servers; `None` when the target does not tell.
+    fn activity(&self) -> impl Future<Output = Result<Option<Running>, Error>> + Send;
+
+    /// Adds a server.
+    fn add(&self, server: &Addition<'_>) -> impl Future<Output = Result<Verdict, Error>> + Send;
+
+    /// Changes a server.
+    fn change(
+        &self,
+        id: Id,
+        change: &Change,
+    ) -> impl Future<Output = Result<Verdict, Error>> + Send;
+
+    /// Stops new requests to a server: somebody waits for exactly that, so it may not be skipped.
+    fn drain(&self, id: Id) -> impl Future<Output = Result<Verdict, Error>> + Send;
+
+    /// Removes a server.
+    fn remove(&self, id: Id) -> impl Future<Output = Result<Verdict, Error>> + Send;
+}
+
+/// A server to be added.
+#[derive(Debug)]
+pub(super) struct Addition<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) weight: NonZeroU16,
+    pub(super) down: bool,
+    pub(super) parameters: Parameters,
+}
+
+/// What runs on the servers of an upstream.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    /// Id, address and number of requests.
+    pub(super) peers: Vec<(Id, String, u64)>,
+    /// Servers that were removed and still have requests.
+    pub(super) zombies: u64,
+}
+
+/// What became of a request to change something.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Done.
+    Done,
+    /// This one server cannot be so; the others can.
+    Refused(Refusal),
+    /// There is no room for another server.
+    Full(String),
+    /// The server is there already: to be read again.
+    Exists(String),
+    /// The server is not there any more: to be read again.
+    Stale,
+}
+
+/// Why something was refused.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// In words.
+    pub(super) reason: String,
+    /// What it is about.
+    pub(super) about: About,
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// The server itself: its address, its weight.
+    Server,
+    /// The parameter of this name.
+    Parameter(&'static str),
+    /// The target does not say.
+    Unknown,
+}
+
+impl Refusal {
+    /// Takes out of `parameters` what it may be about. What makes a backup server is suspected last, and alone.
+    fn take_suspects(&self, parameters: &mut Parameters) -> Vec<Setting> {
+        let suspected = |setting: &Setting| match self.about {
+            About::Server => false,
+            About::Parameter(name) => setting.name() == name,
+            About::Unknown => true,
+        };
+        let mut suspects: Vec<Setting> = Setting::of(parameters).filter(suspected).collect();
+        if suspects.len() > 1 {
+            suspects.retain(|setting| *setting != Setting::Backup);
+        }
+        for setting in &suspects {
+            setting.leave_out(parameters);
+        }
+        suspects
+    }
+}
+
+/// Converges one upstream.
+#[derive(Debug)]
+pub(super) struct Stepwise<G> {
+    group: G,
+    pub(super) drains: Drains,
+    refusals: Refusals,
+    lacks: Lacks,
+    /// The steps that met a server which is there but was not listed, since the convergence began.
+    unseen: BTreeSet<String>,
+    /// How the convergence goes that is not finished, and on which revisions.
+    unfinished: Option<((i64, i64), Rounds)>,
+}
+
+/// What one round of steps came to.
+#[derive(Debug, Default)]
+struct Acted {
+    /// The steps that there is no room for, with the reason.
+    full: Vec<(String, String)>,
+    /// Whether a server was removed, so that there may be room now.
+    freed: bool,
+}
+
+impl<G: Group> Stepwise<G> {
+    /// Draining servers have `drain_timeout` to finish.
+    pub(super) fn new(group: G, drain_timeout: Duration) -> Self {
+        Self {
+            group,
+            drains: Drains::new(drain_timeout),
+            refusals: Refusals::default(),
+            lacks: Lacks::default(),
+            unseen: BTreeSet::new(),
+            unfinished: None,
+        }
+    }
+
+    /// As [`Upstream::converge`](super::Upstream::converge).
+    pub(super) async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
+        self.refusals.forget_old(Instant::now());
+        self.lacks.forget_old(Instant::now());
+        self.lacks.keep_only(&desired.servers);
+        let (revisions, now) = (desired.revisions(), Instant::now());
+        let unfinished = self
+            .unfinished
+            .take()
+            .filter(|(former, _)| *former == revisions);
+        let mut rounds = match unfinished {
+            Some((_, rounds)) => rounds,
+            None => {
+                self.unseen.clear();
+                Rounds::default()
+            }
+        };
+        let progress = self.rounds(desired, &mut rounds, now + TURN).await?;
+        if progress == Progress::Unfinished {
+            self.unfinished = Some((revisions, rounds));
+        }
+        let mut refused = self.refusals.listed();
+        refused.extend(self.lacks.listed());
+        Ok(Outcome { progress, refused })
+    }
+
+    /// As [`Upstream::compare`](super::Upstream::compare).
+    pub(super) async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
+        let (plan, _) = self.plan(desired).await?;
+        Ok(plan)
+    }
+
+    /// Reads and plans. Asks for running requests only where the plan hangs on them.
+    async fn plan(&mut self, desired: &Desired) -> Result<(Plan, Option<Running>), Error> {
+        let peers = self.group.servers().await?;
+        self.drains.follow(desired, Instant::now());
+        let wanted = self.lacks.possible(&desired.servers);
+        let first = plan(&wanted, &peers, &Activity::new(), &self.drains);
+        if first.waiting.is_empty() && self.drains.was_cut().next().is_none() {
+            return Ok((first, None));
+        }
+        // Asked after the list: what is counted here can only have been let in before the list said "draining".
+        let Some(running) = self.group.activity().await? else {
+            return Ok((first, None));
+        };
+        let activity = activity(&peers, &running);
+        let again = plan(&wanted, &peers, &activity, &self.drains);
+        Ok((again, Some(running)))
+    }
+
+    /// Goes through the rounds until nothing is left to do or `until` has come.
+    async fn rounds(
+        &mut self,
+        desired: &Desired,
+        rounds: &mut Rounds,
+        until: Instant,
+    ) -> Result<Progress, Error> {
+        let mut started_anew = false;
+        loop {
+            match self.round(desired, rounds, until).await {
+                Ok(Some(progress)) => return Ok(progress),
+                Ok(None) if Instant::now() >= until => return Ok(Progress::Unfinished),
+                Ok(None) => {}
+                // The target may have been exchanged for another one.
+                Err(Error::NotTheApi { .. }) if !started_anew && self.group.start_anew() => {
+                    started_anew = true
+                }
+                Err(error @ Error::Broken(_)) => rounds.failed(error)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One round: the progress when nothing is left to do, `None` when there was something.
+    async fn round(
+        &mut self,
+        desired: &Desired,
+        rounds: &mut Rounds,
+        until: Instant,
+    ) -> Result<Option<Progress>, Error> {
+        let (plan, running) = self.plan(desired).await?;
+        let zombies = self.zombies(running.as_ref());
+        self.refusals.keep_only(&plan.steps);
+        let steps = plan.steps.iter().filter(|step| !self.refusals.holds(step));
+        let steps: Vec<Step> = steps.cloned().collect();
+        if !steps.is_empty() {
+            rounds.planned(&steps)?;
+            let acted = self.act(&steps, until).await?;
+            self.note_lack_of_room(acted);
+            return Ok(None);
+        }
+        Ok(Some(self.progress(&plan, zombies)))
+    }
+
+    /// How far it is when no step is left.
+    fn progress(&self, plan: &Plan, zombies: u64) -> Progress {
+        let waiting = plan.waiting.iter().map(|(_, active)| active.unwrap_or(1));
+        let active = waiting.fold(zombies, u64::saturating_add);
+        let cut = self.drains.was_cut().filter(|_| zombies > 0);
+        let pending = plan.waiting.iter().map(|(endpoint, _)| endpoint).chain(cut);
+        match self.drains.before(pending) {
+            None => Progress::Converged,
+            Some(confirmed) => Progress::Draining { active, confirmed },
+        }
+    }
+
+    /// The requests that run on servers which had to go before they had finished. They cannot be told from those of
+    /// servers that vanished, so all are counted.
+    fn zombies(&self, running: Option<&Running>) -> u64 {
+        let anyone_waits = self.drains.was_cut().next().is_some();
+        running
+            .filter(|_| anyone_waits)
+            .map_or(0, |running| running.zombies)
+    }
+
+    /// Takes the steps, as far as there is time; at least one.
+    async fn act(&mut self, steps: &[Step], until: Instant) -> Result<Acted, Error> {
+        let mut acted = Acted::default();
+        for (place, step) in steps.iter().enumerate() {
+            if place > 0 && Instant::now() >= until {
+                break;
+            }
+            if let (Step::Add { .. }, Some((_, reason))) = (step, acted.full.first()) {
+                let reason = reason.clone();
+                acted.full.push((step.to_string(), reason));
+                continue;
+            }
+            match self.take(step).await? {
+                Verdict::Done => {
+                    let (nginx, upstream) = (self.group.api(), self.group.upstream());
+                    info!(%nginx, %upstream, "{step}");
+                    acted.freed |= matches!(step, Step::Remove { .. });
+                }
+                Verdict::Refused(refusal) => self.refusals.add(step.to_string(), refusal.reason),
+                Verdict::Full(reason) => acted.full.push((step.to_string(), reason)),
+                Verdict::Exists(reason) => self.note_unseen(step.to_string(), reason),
+                Verdict::Stale => {}
+            }
+        }
+        Ok(acted)
+    }
+
+    /// Takes one step.
+    async fn take(&mut self, step: &Step) -> Result<Verdict, Error> {
+        match step {
+            Step::Add {
+                endpoint,
+                weight,
+                down,
+                parameters,
+            } => {
+                let addition = Addition {
+                    endpoint,
+                    weight: *weight,
+                    down: *down,
+                    parameters: *parameters,
+                };
+                self.add(addition).await
+            }
+            Step::Change { id, change, .. } => self.change(*id, *change).await,
+            Step::Drain { id, .. } => self.group.drain(*id).await,
+            Step::Remove {
+                id,
+                endpoint,
+                cause,
+                ..
+            } => {
+                if let (Cause::TimedOut, Some(endpoint)) = (cause, endpoint) {
+                    self.drains.cut(endpoint);
+                }
+                self.group.remove(*id).await
+            }
+        }
+    }
+
+    /// Adds a server, if need be without the parameters that are refused: a server that serves is worth more.
+    async fn add(&mut self, mut server: Addition<'_>) -> Result<Verdict, Error> {
+        let was_backup = server.parameters.backup;
+        self.lacks.leave_out(&mut server.parameters);
+        let mut suspects = Vec::new();
+        loop {
+            if was_backup && !server.parameters.backup {
+                // Whether it may take traffic all the same is a matter of the others: to be planned anew.
+                self.note_lacks(suspects);
+                return Ok(Verdict::Stale);
+            }
+            match self.group.add(&server).await? {
+                Verdict::Refused(refusal) => {
+                    let taken = refusal.take_suspects(&mut server.parameters);
+                    if taken.is_empty() {
+                        return Ok(Verdict::Refused(refusal));
+                    }
+                    suspects.push((taken, refusal.reason));
+                }
+                verdict => {
+                    self.note_lacks(suspects);
+                    return Ok(verdict);
+                }
+            }
+        }
+    }
+
+    /// Changes a server, if need be without the parameters that are refused.
+    async fn change(&mut self, id: Id, mut change: Change) -> Result<Verdict, Error> {
+        self.lacks.leave_out(&mut change.parameters);
+        let mut suspects = Vec::new();
+        loop {
+            if change == Change::default() {
+                self.note_lacks(suspects);
+                return Ok(Verdict::Stale);
+            }
+            match self.group.change(id, &change).await? {
+                Verdict::Refused(refusal) => {
+                    let taken = refusal.take_suspects(&mut change.parameters);
+                    if taken.is_empty() {
+                        return Ok(Verdict::Refused(refusal));
+                    }
+                    suspects.push((taken, refusal.reason));
+                }
+                verdict => {
+                    self.note_lacks(suspects);
+                    return Ok(verdict);
+                }
+            }
+        }
+    }
+
+    fn note_lacks(&mut self, suspects: Vec<(Vec<Setting>, String)>) {
+        for (settings, reason) in suspects {
+            for setting in settings {
+                self.lacks.add(setting, reason.clone());
+            }
+        }
+    }
+
+    /// A server that is there but not listed may be so because the list has grown in between; the second time it is
+    /// refused, for whatever reason the target has.
+    fn note_unseen(&mut self, step: String, reason: String) {
+        if !self.unseen.insert(step.clone()) {
+            self.refusals.add(step, reason);
+        }
+    }
+
+    /// What did not fit is refused, unless something went in the same round: then there may be room in the next.
+    fn note_lack_of_room(&mut self, acted: Acted) {
+        if acted.freed {
+            self.refusals.forget_lack_of_room();
+            return;
+        }
+        for (step, reason) in acted.full {
+            self.refusals.add_for_lack_of_room(step, reason);
+        }
+    }
+}
+
+/// Stops new requests to a server by setting it down, which lets requests finish.
+pub(super) async fn set_down(group: &impl Group, id: Id) -> Result<Verdict, Error> {
+    let down = Change {
+        down: Some(true),
+        ..Change::default()
+    };
+    match group.change(id, &down).await? {
+        Verdict::Refused(Refusal { reason, .. }) | Verdict::Full(reason) => {
+            Err(Error::Undrainable(reason))
+        }
+        verdict => Ok(verdict),
+    }
+}
+
+/// The running requests by id. A server whose id and address do not agree with the list is left out: the target was
+/// reloaded between the two answers, and its ids mean something else now.
+fn activity(peers: &[Peer], running: &Running) -> Activity {
+    let listed: HashMap<Id, &str> = peers
+        .iter()
+        .map(|peer| (peer.id, peer.server.as_str()))
+        .collect();
+    let same = |(id, server, _): &&(Id, String, u64)| listed.get(id) == Some(&server.as_str());
+    let counted = running.peers.iter().filter(same);
+    counted.map(|(id, _, active)| (*id, *active)).collect()
+}
