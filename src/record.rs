@@ -21,17 +21,21 @@ use serde_json::{Map, Value};
 use crate::printable::printable;
 
 mod codec;
+mod hold;
 mod host;
 mod key;
 mod name;
 mod presence;
+mod split;
 mod token;
 
+pub use hold::Hold;
 pub use host::{Address, AddressError, DnsName, Endpoint, Host};
 pub use key::{MetaPrefix, Prefix, PrefixError};
 pub(crate) use name::check as check_name;
 pub use name::{InstanceId, InstanceName, MAX_NAME, NameError, PusherId, ServiceName};
 pub use presence::{Presence, TargetHealth};
+pub use split::{MAX_VERSIONS, Share, Split, SplitError};
 pub use token::{MAX_TOKEN, Nonce, TokenError, Version};
 
 /// A word that a field does not know.

@@ -137,6 +137,14 @@ pub(super) fn claimant(value: &[u8]) -> Option<Nonce> {
     fields.remove("nonce")?.as_str()?.parse().ok()
 }
 
+/// [`parse_object`], of a value that is no larger than a record may be.
+pub(super) fn parse_bounded(value: &[u8]) -> Result<Map<String, Value>, Reason> {
+    if value.len() > MAX_VALUE {
+        return Err(Reason::TooLarge(value.len()));
+    }
+    parse_object(value)
+}
+
 /// Reads a JSON object. Where it names a field twice the last one counts, as with every common JSON reader.
 pub(super) fn parse_object(value: &[u8]) -> Result<Map<String, Value>, Reason> {
     // The parser's messages tell a place, never the content; they are cut all the same.
@@ -163,7 +171,9 @@ fn decode_fields(mut fields: Map<String, Value>) -> Result<Record, Reason> {
     let protocol = take("protocol");
     let nonce = take("nonce");
     let since = take("since");
-    let weight = weight.map(|weight| decode_weight(&weight)).transpose()?;
+    let weight = weight
+        .map(|weight| decode_weight("weight", &weight))
+        .transpose()?;
     Ok(Record {
         endpoint,
         version: optional("version", "a version", version)?,
@@ -188,7 +198,7 @@ pub(super) fn parsed<T: FromStr>(
     text.ok_or(Reason::Field(name, expected))
 }
 
-fn optional<T: FromStr>(
+pub(super) fn optional<T: FromStr>(
     name: &'static str,
     expected: &'static str,
     value: Option<Value>,
@@ -221,9 +231,9 @@ fn digits(text: &str) -> Option<u64> {
     if digits { text.parse().ok() } else { None }
 }
 
-fn decode_weight(value: &Value) -> Result<u16, Reason> {
+pub(super) fn decode_weight(name: &'static str, value: &Value) -> Result<u16, Reason> {
     let weight = value.as_u64().and_then(|weight| u16::try_from(weight).ok());
-    weight.ok_or(Reason::Field("weight", "a number from 0 to 65535"))
+    weight.ok_or(Reason::Field(name, "a number from 0 to 65535"))
 }
 
 fn decode_tags(value: Value) -> Result<Vec<String>, Reason> {

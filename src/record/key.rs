@@ -180,6 +180,13 @@ impl MetaPrefix {
         format!("{self}/splits/")
     }
 
+    /// The service whose split lies under `key`.
+    #[must_use]
+    pub fn split(&self, key: &[u8]) -> Option<ServiceName> {
+        let key = std::str::from_utf8(key).ok()?;
+        key.strip_prefix(&self.splits_range())?.parse().ok()
+    }
+
     /// The key of an instance's hold.
     #[must_use]
     pub fn hold_key(&self, id: &InstanceId) -> String {
@@ -190,6 +197,13 @@ impl MetaPrefix {
     #[must_use]
     pub fn holds_range(&self) -> String {
         format!("{self}/holds/")
+    }
+
+    /// The instance whose hold lies under `key`.
+    #[must_use]
+    pub fn hold(&self, key: &[u8]) -> Option<InstanceId> {
+        let key = std::str::from_utf8(key).ok()?;
+        key.strip_prefix(&self.holds_range())?.parse().ok()
     }
 
     /// Whether neither of the two prefixes lies inside the other: readers of the records must see nothing but records.
@@ -220,6 +234,14 @@ mod tests {
         assert_eq!(own.pusher(b"/sidekick/pushers/edge-1/x"), None);
         assert_eq!(own.split_key(&id.service), "/sidekick/splits/website");
         assert_eq!(own.hold_key(&id), "/sidekick/holds/website/nginx1");
+        assert_eq!(
+            own.split(b"/sidekick/splits/website"),
+            Some(id.service.clone())
+        );
+        assert_eq!(own.split(b"/sidekick/splits/website/x"), None);
+        assert_eq!(own.hold(b"/sidekick/holds/website/nginx1"), Some(id));
+        assert_eq!(own.hold(b"/sidekick/holds/website"), None);
+        assert_eq!(own.hold(b"/sidekick/splits/website/nginx1"), None);
     }
 
     #[test]
