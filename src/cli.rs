@@ -11,6 +11,7 @@ mod log;
 mod mistakes;
 mod probes;
 mod push;
+mod record;
 
 use std::process::ExitCode;
 
