@@ -50,6 +50,15 @@ impl Pushers {
         }
     }
 
+    /// How many pushers route the service.
+    #[must_use]
+    pub fn routing(&self, service: &ServiceName) -> usize {
+        let presences = self.presences.values();
+        presences
+            .filter(|presence| presence.services.contains_key(service))
+            .count()
+    }
+
     /// Takes in what the watch of the presences tells.
     fn update(&mut self, meta: &MetaPrefix, update: Update) {
         match update {
@@ -116,6 +125,25 @@ impl Watch {
         }
     }
 
+    /// The pushers as far as etcd has told of them.
+    #[must_use]
+    pub fn known(&self) -> &Pushers {
+        &self.pushers
+    }
+
+    /// How far the pushers are with `revision` of `service`; `None` before etcd has told.
+    #[must_use]
+    pub fn applied(&self, service: &ServiceName, revision: i64) -> Option<Applied> {
+        self.listed.then(|| self.pushers.applied(service, revision))
+    }
+
+    /// Waits for news of any pusher. Waits for ever while etcd cannot be heard. Cancel safe.
+    pub async fn changed(&mut self) {
+        let update = self.watcher.next().await;
+        self.listed |= matches!(update, Update::Listed { .. });
+        self.pushers.update(&self.meta, update);
+    }
+
     /// Waits until `enough` says yes about how far the pushers are with `revision` of `service`; `enough` is
     /// asked again after every change. Waits for ever while etcd cannot be heard. Cancel safe.
     pub async fn until(
@@ -124,13 +152,12 @@ impl Watch {
         revision: i64,
         mut enough: impl FnMut(&Applied) -> bool,
     ) {
-        loop {
-            if self.listed && enough(&self.pushers.applied(service, revision)) {
-                return;
-            }
-            let update = self.watcher.next().await;
-            self.listed |= matches!(update, Update::Listed { .. });
-            self.pushers.update(&self.meta, update);
+        while !self
+            .applied(service, revision)
+            .as_ref()
+            .is_some_and(&mut enough)
+        {
+            self.changed().await;
         }
     }
 }
