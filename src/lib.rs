@@ -46,4 +46,5 @@ pub mod record;
 pub mod registry;
 pub mod stop;
 pub mod tls;
+pub mod unit_file;
 pub mod upstream;

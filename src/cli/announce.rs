@@ -7,6 +7,7 @@ use reqwest::Certificate;
 use reqwest::header::HeaderValue;
 
 use super::probes::{container_probe, header, own_checks, probe};
+use super::unit::Timing;
 use super::{Exit, Mistakes, etcd, record};
 use crate::announce::paired::{OnGone, Pairing, States, run_paired};
 use crate::announce::{self, Outcome, Ready, Settings};
@@ -337,6 +338,38 @@ impl Args {
             },
             on_gone,
         })
+    }
+
+    /// What its unit is probably called: the container's name, or the instance's.
+    pub(super) fn name(&self) -> Option<String> {
+        let instance = self.id.as_deref().and_then(|id| id.split_once('/'));
+        let instance = instance.map(|(_, instance)| instance);
+        self.container.as_deref().or(instance).map(str::to_owned)
+    }
+
+    /// Whether a container is looked for at Docker's own socket.
+    pub(super) fn asks_docker(&self) -> bool {
+        let socket = self.docker_host.as_deref();
+        socket.is_none_or(|socket| socket.contains("docker"))
+    }
+
+    /// `HOST:CONTAINER` of the port that a container must publish to be reached where it is announced.
+    pub(super) fn published(&self) -> Option<String> {
+        let address: Address = self.address.as_deref()?.parse().ok()?;
+        let port = address.endpoint.port.to_string();
+        let inside = self.container_port.as_deref().unwrap_or(&port);
+        Some(format!("{port}:{inside}"))
+    }
+
+    /// How long things take. What cannot be read counts as nothing: it is refused elsewhere.
+    pub(super) fn timing(&self) -> Timing {
+        let read = |text: &str| humantime::parse_duration(text).unwrap_or_default();
+        let or = |text: &Option<String>, default| text.as_deref().map_or(default, read);
+        let round = or(&self.interval, INTERVAL) + or(&self.timeout, TIMEOUT);
+        Timing {
+            slowest: round.max(read(&self.ttl) / 3),
+            leaving: read(&self.drain_timeout) + read(&self.linger),
+        }
     }
 
     /// The settings of one run. With a container and nothing found yet there are none, but mistakes are noted.
