@@ -30,3 +30,4 @@ mod steady;
 mod story;
 mod systemd;
 mod usage;
+mod vulcand;
