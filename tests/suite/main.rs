@@ -30,5 +30,6 @@ mod security;
 mod steady;
 mod story;
 mod systemd;
+mod upstream_conf;
 mod usage;
 mod vulcand;
