@@ -20,6 +20,7 @@ mod docker;
 mod healing;
 mod hostile;
 mod leaving;
+mod nginx_faults;
 mod ownership;
 mod paired;
 mod probes;
