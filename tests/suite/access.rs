@@ -1,16 +1,15 @@
 //! How a driver gets in to a real nginx: logins and certificates, right, wrong and missing.
 
-use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 
-use sidekick::desired::{Desired, Parameters, Server};
+use sidekick::desired::Parameters;
 use sidekick::record::State;
 use sidekick::upstream::access::{Access, Login, Secret, Tls};
 use sidekick::upstream::plus::{Api, Plus, Settings};
 use sidekick::upstream::{Error, Layer, Outcome, Progress, Upstream};
 
-use crate::support::{self, Nginx, PATIENCE, Pki, folder, free_port};
+use crate::support::{self, Nginx, PATIENCE, Pki, desired, folder, free_port, server};
 
 const SERVE: &str = r#"content_by_lua_block { require("upstream_api").serve() }"#;
 
@@ -31,21 +30,9 @@ async fn converge(url: &str, access: Access) -> Result<Outcome, Error> {
     let api = Arc::new(api.unwrap());
     let website = "website".parse().unwrap();
     let mut plus = Plus::new(api, Layer::Http, website, PATIENCE);
-    plus.converge(&desired()).await
-}
-
-fn desired() -> Desired {
-    let server = Server {
-        weight: NonZeroU16::MIN,
-        state: State::Up,
-        parameters: Parameters::default(),
-    };
-    Desired {
-        service: "website".parse().unwrap(),
-        revision: 1,
-        servers: [("10.0.0.1:80".parse().unwrap(), server)].into(),
-        origins: [].into(),
-    }
+    let server = server(State::Up, Parameters::default());
+    let servers = [("10.0.0.1:80".parse().unwrap(), server)].into();
+    plus.converge(&desired(servers, [].into())).await
 }
 
 fn secret(folder: &Path, text: &str) -> Secret {

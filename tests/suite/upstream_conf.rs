@@ -1,17 +1,16 @@
 //! The driver for the older text API, against `examples/nginx-lua/upstream_conf.lua` in a real nginx.
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidekick::desired::{Desired, Parameters, Server};
+use sidekick::desired::{Desired, Parameters};
 use sidekick::record::State;
 use sidekick::upstream::access::Access;
 use sidekick::upstream::upstream_conf::{ConfApi, Settings, UpstreamConf, watch_nginx};
 use sidekick::upstream::{Error, Layer, Progress, Upstream};
 use tokio::sync::watch;
 
-use crate::support::{self, Backend, Nginx, PATIENCE, Signal, request, until};
+use crate::support::{self, Backend, Nginx, PATIENCE, Signal, desired, request, server, until};
 
 /// Says in nginx's log when it is only asked whether it is there.
 const CONF: &str = r#"
@@ -44,21 +43,12 @@ fn driver(nginx: &Nginx, status: bool, drain_timeout: Duration) -> UpstreamConf 
     UpstreamConf::new(api(nginx, status), Layer::Http, website, drain_timeout)
 }
 
-fn desired(wanted: &[(&Backend, State)], parameters: Parameters) -> Desired {
-    let server = |(backend, state): &(&Backend, State)| {
-        let server = Server {
-            weight: NonZeroU16::MIN,
-            state: *state,
-            parameters,
-        };
-        (backend.address().to_string().parse().unwrap(), server)
+fn told(wanted: &[(&Backend, State)], parameters: Parameters) -> Desired {
+    let told = |(backend, state): &(&Backend, State)| {
+        let endpoint = backend.address().to_string().parse().unwrap();
+        (endpoint, server(*state, parameters))
     };
-    Desired {
-        service: "website".parse().unwrap(),
-        revision: 1,
-        servers: wanted.iter().map(server).collect(),
-        origins: [].into(),
-    }
+    desired(wanted.iter().map(told).collect(), [].into())
 }
 
 fn up(backends: &[&Backend]) -> Desired {
@@ -66,7 +56,7 @@ fn up(backends: &[&Backend]) -> Desired {
         .iter()
         .map(|&backend| (backend, State::Up))
         .collect();
-    desired(&wanted, Parameters::default())
+    told(&wanted, Parameters::default())
 }
 
 async fn converge(driver: &mut UpstreamConf, desired: &Desired) -> Result<Progress, Error> {
@@ -98,7 +88,7 @@ async fn servers_and_their_parameters_follow_what_is_desired() {
         slow_start: Some(Duration::from_millis(1500)),
         backup: false,
     };
-    let wanted = desired(&[(&a, State::Up), (&b, State::Up)], parameters);
+    let wanted = told(&[(&a, State::Up), (&b, State::Up)], parameters);
     assert_eq!(
         converge(&mut driver, &wanted).await,
         Ok(Progress::Converged)
@@ -144,7 +134,7 @@ async fn a_server_drains_until_its_last_request_is_answered() {
     // Frozen, so that its request ends when the test says so.
     a.process().signal(Signal::STOP);
     let slow = tokio::spawn(request(nginx.traffic(), "GET", "/", ""));
-    let leaving = desired(
+    let leaving = told(
         &[(&a, State::Draining), (&b, State::Up)],
         Parameters::default(),
     );
@@ -180,7 +170,7 @@ async fn a_server_comes_back_from_draining() {
     let a = Backend::start("b1").await;
     let mut driver = driver(&nginx, false, PATIENCE);
     converge(&mut driver, &up(&[&a])).await.unwrap();
-    let leaving = desired(&[(&a, State::Draining)], Parameters::default());
+    let leaving = told(&[(&a, State::Draining)], Parameters::default());
     let progress = converge(&mut driver, &leaving).await;
     assert!(
         matches!(progress, Ok(Progress::Draining { .. })),

@@ -1,17 +1,15 @@
 //! The driver for vulcand, against a real etcd.
 
-use std::collections::BTreeMap;
-use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use sidekick::desired::{Desired, Origin, Parameters, Server};
-use sidekick::record::State;
+use sidekick::desired::{Desired, Origin, Origins, Parameters, Servers};
+use sidekick::record::{Endpoint, State};
 use sidekick::registry::client::{self, Cluster};
 use sidekick::upstream::vulcand::{Keys, Scheme, Settings, Vulcand, watch_keys};
 use sidekick::upstream::{Progress, Upstream};
 use tokio::sync::watch;
 
-use crate::support::{Etcd, PATIENCE, until};
+use crate::support::{Etcd, PATIENCE, desired, server, until};
 
 const SERVERS: &str = "/vulcand/backends/website/servers/";
 const BACKEND: &str = "/vulcand/backends/website/backend";
@@ -36,31 +34,21 @@ fn driver(keys: &Arc<Keys>) -> Vulcand {
 }
 
 /// Instances by number, at 10.0.0.NUMBER or beyond.
-fn desired(wanted: impl IntoIterator<Item = (u16, State)>) -> Desired {
-    let mut desired = Desired {
-        service: "website".parse().unwrap(),
-        revision: 1,
-        servers: BTreeMap::new(),
-        origins: BTreeMap::new(),
-    };
+fn told(wanted: impl IntoIterator<Item = (u16, State)>) -> Desired {
+    let (mut servers, mut origins) = (Servers::new(), Origins::new());
     for (number, state) in wanted {
         let address = format!("10.0.{}.{}:80", number / 250, number % 250);
-        let endpoint: sidekick::record::Endpoint = address.parse().unwrap();
-        let server = Server {
-            weight: NonZeroU16::MIN,
-            state,
-            parameters: Parameters::default(),
-        };
+        let endpoint: Endpoint = address.parse().unwrap();
         let origin = Origin {
             instance: format!("n{number}").parse().unwrap(),
             version: None,
             tags: vec![],
-            meta: BTreeMap::new(),
+            meta: [].into(),
         };
-        desired.servers.insert(endpoint.clone(), server);
-        desired.origins.insert(endpoint, Arc::new(origin));
+        servers.insert(endpoint.clone(), server(state, Parameters::default()));
+        origins.insert(endpoint, Arc::new(origin));
     }
-    desired
+    desired(servers, origins)
 }
 
 async fn converge(driver: &mut Vulcand, desired: &Desired) {
@@ -77,14 +65,14 @@ async fn converge(driver: &mut Vulcand, desired: &Desired) {
 
 async fn servers(etcd: &Etcd) -> Vec<(String, String)> {
     let found = etcd.list(SERVERS).await;
-    let shown = |kv: crate::support::Kv| {
+    let pair = |kv: crate::support::Kv| {
         let id = kv.key.strip_prefix(SERVERS).unwrap().to_owned();
         (id, kv.value)
     };
-    found.into_iter().map(shown).collect()
+    found.into_iter().map(pair).collect()
 }
 
-fn server(id: &str, host: &str) -> (String, String) {
+fn shown(id: &str, host: &str) -> (String, String) {
     (id.to_owned(), format!(r#"{{"URL":"http://{host}:80"}}"#))
 }
 
@@ -101,7 +89,7 @@ async fn a_backend_becomes_what_is_desired_from_whatever_stands_there() {
     .await;
     etcd.put("/vulcand/backends/website2/servers/x", "{}").await;
     let mut driver = driver(&keys(&etcd));
-    let wanted = desired([
+    let wanted = told([
         (1, State::Up),
         (2, State::Up),
         (3, State::Draining),
@@ -113,7 +101,7 @@ async fn a_backend_becomes_what_is_desired_from_whatever_stands_there() {
     assert_eq!(servers(&etcd).await.len(), 2, "comparing changes nothing");
 
     converge(&mut driver, &wanted).await;
-    let both = [server("n1", "10.0.0.1"), server("n2", "10.0.0.2")];
+    let both = [shown("n1", "10.0.0.1"), shown("n2", "10.0.0.2")];
     assert_eq!(servers(&etcd).await, both);
     let backend = etcd.get(BACKEND).await.unwrap();
     assert!(
@@ -134,12 +122,8 @@ async fn a_backend_becomes_what_is_desired_from_whatever_stands_there() {
         "a second time nothing is written"
     );
 
-    converge(
-        &mut driver,
-        &desired([(1, State::Draining), (2, State::Up)]),
-    )
-    .await;
-    assert_eq!(servers(&etcd).await, [server("n2", "10.0.0.2")]);
+    converge(&mut driver, &told([(1, State::Draining), (2, State::Up)])).await;
+    assert_eq!(servers(&etcd).await, [shown("n2", "10.0.0.2")]);
 }
 
 #[tokio::test]
@@ -148,14 +132,14 @@ async fn many_servers_take_as_many_transactions_as_etcd_allows() {
     let mut driver = driver(&keys(&etcd));
     converge(
         &mut driver,
-        &desired((1..=450).map(|number| (number, State::Up))),
+        &told((1..=450).map(|number| (number, State::Up))),
     )
     .await;
     assert_eq!(servers(&etcd).await.len(), 450);
     assert_eq!(etcd.get(BACKEND).await.unwrap().value, r#"{"Type":"http"}"#);
     converge(
         &mut driver,
-        &desired((300..=700).map(|number| (number, State::Up))),
+        &told((300..=700).map(|number| (number, State::Up))),
     )
     .await;
     assert_eq!(servers(&etcd).await.len(), 401);
@@ -164,7 +148,7 @@ async fn many_servers_take_as_many_transactions_as_etcd_allows() {
 #[tokio::test]
 async fn two_pushers_of_one_backend_agree_and_then_write_nothing_more() {
     let etcd = Etcd::start().await;
-    let wanted = desired((1..=120).map(|number| (number, State::Up)));
+    let wanted = told((1..=120).map(|number| (number, State::Up)));
     let (mut first, mut second) = (driver(&keys(&etcd)), driver(&keys(&etcd)));
     tokio::join!(
         converge(&mut first, &wanted),
@@ -186,7 +170,7 @@ async fn what_a_strangers_hand_did_is_noticed_and_what_we_did_is_not() {
     let mut driver = driver(&keys);
     let (count, mut changes) = watch::channel(0);
     let watching = tokio::spawn(watch_keys(keys, count));
-    let wanted = desired([(1, State::Up)]);
+    let wanted = told([(1, State::Up)]);
     converge(&mut driver, &wanted).await;
     let mut noticed = async |what: &str| {
         let noticed = tokio::time::timeout(PATIENCE, changes.changed()).await;
@@ -202,7 +186,7 @@ async fn what_a_strangers_hand_did_is_noticed_and_what_we_did_is_not() {
     })
     .await;
     converge(&mut driver, &wanted).await;
-    assert_eq!(servers(&etcd).await, [server("n1", "10.0.0.1")]);
+    assert_eq!(servers(&etcd).await, [shown("n1", "10.0.0.1")]);
 
     etcd.delete(&format!("{SERVERS}n1")).await;
     noticed("a deletion").await;
@@ -214,7 +198,7 @@ async fn what_a_strangers_hand_did_is_noticed_and_what_we_did_is_not() {
         } else {
             State::Draining
         };
-        converge(&mut driver, &desired([(1, State::Up), (2, state)])).await;
+        converge(&mut driver, &told([(1, State::Up), (2, state)])).await;
     }
     assert_eq!(
         noticed_until_quiet(&mut changes).await,
@@ -228,7 +212,7 @@ async fn what_a_strangers_hand_did_is_noticed_and_what_we_did_is_not() {
     })
     .await;
     converge(&mut driver, &wanted).await;
-    assert_eq!(servers(&etcd).await, [server("n1", "10.0.0.1")]);
+    assert_eq!(servers(&etcd).await, [shown("n1", "10.0.0.1")]);
     assert!(etcd.get(BACKEND).await.is_some());
     watching.abort();
 }
@@ -246,7 +230,7 @@ async fn noticed_until_quiet(changes: &mut watch::Receiver<u64>) -> u64 {
 async fn an_etcd_that_is_away_is_told_and_come_back_to() {
     let mut etcd = Etcd::start().await;
     let mut driver = driver(&keys(&etcd));
-    let wanted = desired([(1, State::Up)]);
+    let wanted = told([(1, State::Up)]);
     etcd.kill();
     let error = driver.converge(&wanted).await.unwrap_err();
     assert!(error.to_string().contains(&etcd.endpoint()), "{error}");
@@ -256,5 +240,5 @@ async fn an_etcd_that_is_away_is_told_and_come_back_to() {
         driver.converge(&wanted).await.map(drop)
     })
     .await;
-    assert_eq!(servers(&etcd).await, [server("n1", "10.0.0.1")]);
+    assert_eq!(servers(&etcd).await, [shown("n1", "10.0.0.1")]);
 }
