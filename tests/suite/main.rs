@@ -23,6 +23,7 @@ mod leaving;
 mod nginx_faults;
 mod ownership;
 mod paired;
+mod parameters;
 mod probes;
 mod push;
 mod rig;
