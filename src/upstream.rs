@@ -19,6 +19,7 @@ mod sentinel;
 mod stepwise;
 pub mod upstream_conf;
 mod url;
+pub mod vulcand;
 mod web;
 
 #[cfg(test)]
@@ -169,8 +170,11 @@ pub enum Error {
     /// A server that is to finish cannot be kept from getting new requests.
     #[error("a draining server still gets requests: nginx refuses drain and down: {0}")]
     Undrainable(String),
+    /// etcd, where the target reads its servers, does not do what is asked.
+    #[error("{0}")]
+    Etcd(String),
     /// What was done does not show when it is read back.
-    #[error("nginx accepts \"{0}\", but does not show it when asked again")]
+    #[error("the target accepts \"{0}\", but does not show it when asked again")]
     Unsettled(String),
 }
 

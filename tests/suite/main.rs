@@ -15,13 +15,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
 mod docker;
 mod healing;
 mod hostile;
 mod leaving;
 mod leaving_matrix;
+mod nginx_faults;
 mod ownership;
 mod paired;
+mod parameters;
 mod probes;
 mod push;
 mod reload;
@@ -31,5 +34,7 @@ mod security;
 mod steady;
 mod story;
 mod systemd;
+mod upstream_conf;
 mod usage;
 mod versions;
+mod vulcand;

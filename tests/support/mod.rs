@@ -4,6 +4,7 @@
 //! process id when dropped. While a test fails, each process prints what it had said.
 
 mod backend;
+mod desired;
 pub(crate) mod docker;
 mod etcd;
 mod folder;
@@ -21,6 +22,7 @@ mod sidekick;
 mod until;
 
 pub(crate) use backend::Backend;
+pub(crate) use desired::{desired, server};
 pub(crate) use etcd::{Etcd, Kv, PASSWORD, TOKEN_TTL};
 pub(crate) use folder::folder;
 pub(crate) use http::{Answer, request};
