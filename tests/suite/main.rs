@@ -15,6 +15,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod by_hand;
+mod by_hand_shifted;
+mod by_hand_shown;
 mod docker;
 mod healing;
 mod hostile;
@@ -29,4 +32,5 @@ mod security;
 mod steady;
 mod story;
 mod systemd;
+mod units;
 mod usage;
