@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::support::{
-    Backend, Command, Ended, Etcd, Kv, PATIENCE, Scene, Signal, free_port, key, until,
+    Backend, Command, Ended, Etcd, Kv, PATIENCE, Scene, Sidekick, Signal, free_port, key, until,
 };
 
 const KEY: &str = "/services/website/nginx1";
@@ -40,6 +40,17 @@ async fn presence(etcd: &Etcd, revision: i64) {
         r#"{{"services":{{"website":{revision}}},"targets":{{}},"nonce":"n","since":"2026-01-02T03:04:05Z","later":[1]}}"#
     );
     etcd.put("/sidekick/pushers/edge", value).await;
+}
+
+/// A registered record that is being deregistered and waits for a pusher.
+async fn draining() -> (Etcd, Sidekick) {
+    let etcd = Etcd::start().await;
+    register(&etcd, "10.0.0.5:8080").run().await;
+    presence(&etcd, 1).await;
+    let deregister = deregister(&etcd).args(["--drain-timeout", "10m"]);
+    let command = deregister.start();
+    command.process().line("waiting for edge").await;
+    (etcd, command)
 }
 
 #[tokio::test]
@@ -216,11 +227,7 @@ async fn a_pusher_that_does_not_answer_is_named_and_waited_for_no_longer_than_sa
 
 #[tokio::test]
 async fn a_signal_ends_the_waiting_but_not_the_deletion() {
-    let etcd = Etcd::start().await;
-    register(&etcd, "10.0.0.5:8080").run().await;
-    presence(&etcd, 1).await;
-    let mut command = deregister(&etcd).args(["--drain-timeout", "10m"]).start();
-    command.process().line("waiting for edge").await;
+    let (etcd, mut command) = draining().await;
     assert_eq!(record(&etcd).await.json()["state"], "draining");
     command.process().signal(Signal::TERM);
     let ended = command.end(PATIENCE).await;
@@ -230,11 +237,7 @@ async fn a_signal_ends_the_waiting_but_not_the_deletion() {
 
 #[tokio::test]
 async fn a_successor_that_comes_while_its_predecessor_drains_is_left_alone() {
-    let etcd = Etcd::start().await;
-    register(&etcd, "10.0.0.5:8080").run().await;
-    presence(&etcd, 1).await;
-    let mut command = deregister(&etcd).args(["--drain-timeout", "10m"]).start();
-    command.process().line("waiting for edge").await;
+    let (etcd, mut command) = draining().await;
     register(&etcd, "10.0.0.6:8080").run().await;
     let successor = record(&etcd).await;
     presence(&etcd, successor.mod_revision).await;
@@ -287,7 +290,9 @@ async fn an_etcd_that_cannot_be_reached_is_told_by_every_command_in_bounded_time
         &["split", "website", "--clear"],
     ];
     for arguments in commands {
-        let command = Command::new(arguments[0]).endpoints(&endpoint);
+        let command = Command::new(arguments[0])
+            .endpoints(&endpoint)
+            .env("ETCDCTL_COMMAND_TIMEOUT", "300ms");
         let ended = command.args(&arguments[1..]).run().await;
         assert_eq!(ended.code, Some(69), "{arguments:?}: {}", ended.output);
         assert!(
