@@ -20,7 +20,7 @@
 //! - [`desired`] folds records into what every upstream should be, [`plan`] says what leads there.
 //! - [`reconcile`] keeps one upstream of one nginx so, through a driver in [`upstream`].
 //!
-//! What people and hooks do by hand is in [`hand`].
+//! What people and hooks do by hand is in [`hand`]; [`unit_file`] fills the units in.
 //!
 //! All stand on [`record`], the one place that spells a key or a field, and are started by [`cli`].
 

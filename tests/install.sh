@@ -41,6 +41,9 @@ have nginx || need 'nginx, which takes the requests' nginx
 have nginx && have_lua || need "nginx's lua module, whose upstreams change without a reload" libnginx-mod-http-lua
 if [ "${1:-}" != quickstart ]; then
     have openssl || need 'openssl, to make certificates for the tests' openssl
+    have systemd-analyze || need 'systemd-analyze, to check the units' systemd
+    have groff && have preconv || need 'groff, to render the manual' groff-base
+    have script || need 'script, to see what is shown on a terminal' bsdutils
     have dockerd || need 'docker, whose containers are announced' docker.io
     have iptables || need 'iptables, which docker looks for and podman uses' iptables
     have podman || need 'podman, the same by another daemon' podman

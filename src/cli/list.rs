@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::output::{self, COLUMNS, Output};
 use super::table::table;
-use super::{Exit, Mistakes, etcd, service};
+use super::{Exit, Mistakes};
 use crate::hand::follow;
 use crate::hand::roster::{Line, Roster};
 use crate::nearest::suggestion;
@@ -19,22 +19,14 @@ use crate::record::ServiceName;
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
-    /// One service only.
-    #[arg(value_name = "SERVICE")]
-    service: Option<String>,
     #[command(flatten)]
-    output: output::Args,
-
-    #[command(flatten)]
-    etcd: etcd::OneShot,
+    which: output::Which,
 }
 
 impl Args {
     pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
-        let only = service(&mut mistakes, self.service.as_deref());
-        let output = self.output.parse(&mut mistakes);
-        let place = self.etcd.place(&mut mistakes);
-        let (output, place) = mistakes.none_or(output.zip(place))?;
+        let which = self.which.parse(&mut mistakes);
+        let (only, output, place) = mistakes.none_or(which)?;
         let roster = follow::read(&place, only.as_ref()).await?;
         let lines: Vec<_> = roster.lines().collect();
         if lines.is_empty() {

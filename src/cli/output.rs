@@ -5,9 +5,11 @@ use std::str::FromStr;
 use serde_json::{Map, Value, json};
 
 use super::table::{Cell, Column, Tone, age};
+use super::{Mistakes, etcd, service};
+use crate::hand::Place;
 use crate::hand::roster::{Line, Standing};
 use crate::printable::{printable, short};
-use crate::record::{Format, Hold, Record, Split, UnknownWord};
+use crate::record::{Format, Hold, Record, ServiceName, Split, UnknownWord};
 
 /// How a command answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +38,34 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn parse(&self, mistakes: &mut super::Mistakes) -> Option<Output> {
+    pub(super) fn parse(&self, mistakes: &mut Mistakes) -> Option<Output> {
         mistakes.parse("--output", &self.output)
+    }
+}
+
+/// The arguments of commands that show records.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Which {
+    /// One service only.
+    #[arg(value_name = "SERVICE")]
+    service: Option<String>,
+    #[command(flatten)]
+    output: Args,
+
+    #[command(flatten)]
+    etcd: etcd::OneShot,
+}
+
+impl Which {
+    pub(super) fn parse(
+        &self,
+        mistakes: &mut Mistakes,
+    ) -> Option<(Option<ServiceName>, Output, Place)> {
+        let only = service(mistakes, self.service.as_deref());
+        let output = self.output.parse(mistakes);
+        let place = self.etcd.place(mistakes);
+        Some((only, output?, place?))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::output::{self, COLUMNS, Output};
 use super::table::{Cell, Column, Table, Tone};
-use super::{Exit, Mistakes, etcd, service};
+use super::{Exit, Mistakes};
 use crate::hand::follow::{self, Follow};
 use crate::hand::roster::{Line, Roster};
 use crate::stop;
@@ -21,22 +21,14 @@ use crate::stop;
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
-    /// One service only.
-    #[arg(value_name = "SERVICE")]
-    service: Option<String>,
     #[command(flatten)]
-    output: output::Args,
-
-    #[command(flatten)]
-    etcd: etcd::OneShot,
+    which: output::Which,
 }
 
 impl Args {
     pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
-        let only = service(&mut mistakes, self.service.as_deref());
-        let output = self.output.parse(&mut mistakes);
-        let place = self.etcd.place(&mut mistakes);
-        let (output, place) = mistakes.none_or(output.zip(place))?;
+        let which = self.which.parse(&mut mistakes);
+        let (only, output, place) = mistakes.none_or(which)?;
         let mut stop = stop::on_signals()?;
         // An etcd that cannot be reached at all is told at once; from then on every outage is borne with.
         let roster = follow::read(&place, only.as_ref()).await?;

@@ -6,12 +6,12 @@ use tokio::time::sleep;
 
 use super::Place;
 use super::keeper::Keeper;
+use crate::registry::pushers::Revision;
 use super::settle::{Progress, Settled, settle};
 use crate::record::Format;
 use crate::record::{InstanceId, Nonce, Quarantined, Record, State, decode};
 use crate::registry::Error;
 use crate::registry::oneshot::{self, Lease, patiently};
-use crate::registry::pushers::Revision;
 use crate::registry::watch::Entry;
 use crate::stop::Stop;
 
@@ -83,60 +83,57 @@ pub async fn deregister(
     if let Err(unreadable) = &draining {
         tell(Event::Unreadable(unreadable));
     }
-    let mut settled = Settled::NoPusher;
     let mut revision = entry.mod_revision;
-    let drains = matches!(draining, Ok(Some(_)));
+    let mut drained = None;
     if let Ok(Some(value)) = draining {
         match say(place, &key, value, revision).await? {
             Some(said) => revision = said,
             None => return taken_over(place, &key).await,
         }
         tell(Event::Draining);
-        let service = &id.service;
-        let limit = waiting.drain_timeout;
-        let mut waits = |progress: &Progress| tell(Event::Waiting(progress));
-        settled = settle(
-            place,
-            service,
-            Revision::Records(revision),
-            limit,
-            &mut stop,
-            &mut waits,
-        )
-        .await;
-        linger(waiting.linger, &mut stop, tell).await;
+        drained = Some(let_go(place, id, revision, waiting, &mut stop, tell).await);
     }
     let Some(deleted) = delete(place, &key, revision).await? else {
         return taken_over(place, &key).await;
     };
-    if !drains {
-        // Its deletion is what starts the draining.
-        let service = &id.service;
-        let limit = waiting.drain_timeout;
-        let mut waits = |progress: &Progress| tell(Event::Waiting(progress));
-        settled = settle(
-            place,
-            service,
-            Revision::Records(deleted),
-            limit,
-            &mut stop,
-            &mut waits,
-        )
-        .await;
-        linger(waiting.linger, &mut stop, tell).await;
-    }
-    Ok(Outcome::Gone(settled))
+    Ok(Outcome::Gone(match drained {
+        Some(settled) => settled,
+        // What cannot say that it drains starts to by its deletion.
+        None => let_go(place, id, deleted, waiting, &mut stop, tell).await,
+    }))
 }
 
-async fn linger(time: Duration, stop: &mut Stop, tell: &mut dyn FnMut(Event<'_>)) {
-    if time.is_zero() || stop.is_asked() {
-        return;
+/// Waits until every pusher has let go, and lingers.
+async fn let_go(
+    place: &Place,
+    id: &InstanceId,
+    revision: i64,
+    waiting: Waiting,
+    stop: &mut Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Settled {
+    let Waiting {
+        drain_timeout,
+        linger,
+    } = waiting;
+    let mut waits = |progress: &Progress| tell(Event::Waiting(progress));
+    let service = &id.service;
+    let settled = settle(
+        place,
+        service,
+        Revision::Records(revision),
+        drain_timeout,
+        stop,
+        &mut waits,
+    ).await;
+    if !linger.is_zero() && !stop.is_asked() {
+        tell(Event::Lingering);
+        tokio::select! {
+            () = sleep(linger) => {}
+            () = stop.leave() => {}
+        }
     }
-    tell(Event::Lingering);
-    tokio::select! {
-        () = sleep(time) => {}
-        () = stop.leave() => {}
-    }
+    settled
 }
 
 /// The value that says that the record drains; `None` when it has no room to say so.

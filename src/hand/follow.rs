@@ -6,7 +6,8 @@ use super::Place;
 use super::roster::{Kind, Roster};
 use crate::record::ServiceName;
 use crate::registry::Error;
-use crate::registry::watch::{Range, Update, Watcher, list};
+use crate::registry::oneshot::list;
+use crate::registry::watch::{Range, Update, Watcher};
 
 const KINDS: [Kind; 3] = [Kind::Records, Kind::Holds, Kind::Splits];
 
@@ -18,7 +19,8 @@ const KINDS: [Kind; 3] = [Kind::Records, Kind::Holds, Kind::Splits];
 pub async fn read(place: &Place, only: Option<&ServiceName>) -> Result<Roster, Error> {
     let mut roster = Roster::new(place, only.cloned());
     for kind in KINDS {
-        let (revision, entries) = list(&place.cluster, &range(place, kind, only)).await?;
+        let (revision, entries) =
+            list(&place.cluster, place.patience, &range(place, kind, only)).await?;
         roster.update(kind, &Update::Listed { revision, entries });
     }
     Ok(roster)

@@ -10,8 +10,9 @@ use crate::registry::oneshot::{TimeLeft, is_by_hand, patiently, time_left};
 use crate::registry::ownership::Claimant;
 use crate::registry::watch::Entry;
 
-/// How long a lease is looked at, at most, to see whether somebody renews it.
-const LOOK: Duration = Duration::from_secs(10);
+/// How long a lease is looked at, at most, to see whether somebody renews it. One that lasts so long that this is not enough
+/// is taken for a living one.
+const LOOK: Duration = Duration::from_secs(30);
 /// Between two looks. etcd tells whole seconds.
 const PAUSE: Duration = Duration::from_millis(250);
 /// etcd rounds what is left of a lease down, and a renewal takes a moment.

@@ -11,7 +11,8 @@ use super::roster::Roster;
 use crate::printable::printable;
 use crate::record::{Presence, Reason, ServiceName};
 use crate::registry::Error;
-use crate::registry::watch::{Entry, Range, list};
+use crate::registry::oneshot::list;
+use crate::registry::watch::{Entry, Range};
 
 /// One live pusher.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Lag {
 pub async fn status(place: &Place) -> Result<Vec<Pusher>, Error> {
     // The presences first: whatever they have not applied of what is read after them is behind by that moment only.
     let range = Range::Prefix(place.meta.pushers_range().into_bytes());
-    let (revision, entries) = list(&place.cluster, &range).await?;
+    let (revision, entries) = list(&place.cluster, place.patience, &range).await?;
     let roster = follow::read(place, None).await?;
     let pusher = |entry: &Entry| pusher(place, &roster, revision, entry);
     Ok(entries.iter().map(pusher).collect())

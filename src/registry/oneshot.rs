@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Error;
 use super::client::{Cluster, Connection};
-use super::watch::Entry;
+use super::watch::{Entry, Range, list_over};
 
 /// Which lease a written key hangs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,22 @@ pub async fn patiently<T>(
         tracing::debug!(%error, "trying again");
         sleep(pause).await;
     }
+}
+
+/// The whole range, and the revision at which it looked so; tried as [`patiently`] does.
+///
+/// # Errors
+///
+/// As with [`patiently`].
+pub async fn list(
+    cluster: &Cluster,
+    patience: Duration,
+    range: &Range,
+) -> Result<(i64, Vec<Entry>), Error> {
+    patiently(cluster, patience, async |connection| {
+        list_over(cluster, connection, range).await
+    })
+    .await
 }
 
 /// What stands under `key`.

@@ -16,6 +16,9 @@
 mod support;
 
 mod access;
+mod by_hand;
+mod by_hand_shifted;
+mod by_hand_shown;
 mod docker;
 mod healing;
 mod hostile;
@@ -34,6 +37,7 @@ mod security;
 mod steady;
 mod story;
 mod systemd;
+mod units;
 mod upstream_conf;
 mod usage;
 mod versions;

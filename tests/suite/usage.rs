@@ -65,6 +65,106 @@ async fn every_single_mistake_of_push_ends_in_64_and_is_named() {
     }
 }
 
+/// Command lines of what is done by hand that are wrong, and what the message must name.
+const WRONG_BY_HAND: [(&[&str], &[&str]); 18] = [
+    (&["register"], &["SERVICE/INSTANCE", "HOST:PORT"]),
+    (
+        &["register", "website", "10.0.0.5"],
+        &["SERVICE/INSTANCE", "HOST:PORT"],
+    ),
+    (&["register", "a/b", "127.0.0.1:80"], &["--allow-loopback"]),
+    (
+        &["register", "a/b", "10.0.0.5:80", "--ttl", "1s"],
+        &["--ttl"],
+    ),
+    (
+        &["register", "a/b", "10.0.0.5:80", "--weight", "x"],
+        &["--weight"],
+    ),
+    (
+        &[
+            "register",
+            "a/b",
+            "10.0.0.5:80",
+            "--format",
+            "plain",
+            "--tag",
+            "x",
+        ],
+        &["--tag", "plain"],
+    ),
+    (
+        &["register", "a/b", "10.0.0.5:80", "--command-timeout", "x"],
+        &["--command-timeout"],
+    ),
+    (&["deregister"], &["SERVICE/INSTANCE"]),
+    (
+        &["deregister", "a/b", "--drain-timeout", "x", "--linger", "y"],
+        &["--drain-timeout", "--linger"],
+    ),
+    (&["list", "a/b"], &["SERVICE"]),
+    (
+        &["list", "--output", "yaml"],
+        &["--output", "table, json or plain"],
+    ),
+    (&["watch", "a b", "--output", ""], &["SERVICE", "--output"]),
+    (&["wait"], &["SERVICE[/INSTANCE]", "--for"]),
+    (
+        &["wait", "a", "--for", "dinner"],
+        &["--for", "announced, routed or gone"],
+    ),
+    (
+        &["wait", "a", "--for", "gone", "--count", "2"],
+        &["--count"],
+    ),
+    (
+        &["wait", "a/b", "--for", "routed", "--count", "2"],
+        &["--count"],
+    ),
+    (
+        &["wait", "a/", "--for", "routed", "--timeout", "x"],
+        &["SERVICE[/INSTANCE]", "--timeout"],
+    ),
+    (
+        &["status", "--prefix", "x", "--output", "x"],
+        &["--prefix", "--output"],
+    ),
+];
+
+#[tokio::test]
+async fn every_mistake_of_what_is_done_by_hand_ends_in_64_and_is_named() {
+    for (arguments, named) in WRONG_BY_HAND {
+        refuses(arguments[0], &arguments[1..], &[], named).await;
+    }
+}
+
+#[tokio::test]
+async fn every_command_explains_itself_with_an_example() {
+    for command in [
+        "announce",
+        "check",
+        "push",
+        "register",
+        "deregister",
+        "list",
+        "watch",
+        "wait",
+        "status",
+        "hold",
+        "split",
+        "unit",
+        "completions",
+        "man",
+    ] {
+        let ended = Command::new(command).args(["--help"]).run().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.output);
+        let example = format!("sidekick {command}");
+        let shown = ended.output.lines().filter(|line| line.contains(&example));
+        // Once in the usage, once in an example.
+        assert!(shown.count() >= 2, "{}", ended.output);
+    }
+}
+
 #[tokio::test]
 async fn identities_and_addresses_that_cannot_be_are_refused() {
     let wrong = [
