@@ -207,6 +207,8 @@ impl Plus {
                 }
                 self.api.remove(&self.upstream, *id).await
             }
+            // An API has no file.
+            Step::Write { .. } => Ok(Verdict::Done),
         }
     }
 
