@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod conf_file;
 mod docker;
 mod healing;
 mod hostile;

@@ -6,6 +6,7 @@
 mod backend;
 pub(crate) mod docker;
 mod etcd;
+mod file_nginx;
 mod folder;
 mod http;
 mod load;
@@ -22,6 +23,7 @@ mod until;
 
 pub(crate) use backend::Backend;
 pub(crate) use etcd::{Etcd, Kv, PASSWORD, TOKEN_TTL};
+pub(crate) use file_nginx::FileNginx;
 pub(crate) use folder::folder;
 pub(crate) use http::{Answer, request};
 pub(crate) use load::{Load, Report};
