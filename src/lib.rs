@@ -29,6 +29,7 @@
 pub mod announce;
 pub mod backoff;
 pub mod cli;
+pub mod command;
 pub mod desired;
 pub mod docker;
 pub mod gate;

@@ -6,12 +6,12 @@ use tokio::time::sleep;
 
 use super::Place;
 use super::keeper::Keeper;
-use crate::registry::pushers::Revision;
 use super::settle::{Progress, Settled, settle};
 use crate::record::Format;
 use crate::record::{InstanceId, Nonce, Quarantined, Record, State, decode};
 use crate::registry::Error;
 use crate::registry::oneshot::{self, Lease, patiently};
+use crate::registry::pushers::Revision;
 use crate::registry::watch::Entry;
 use crate::stop::Stop;
 
@@ -125,7 +125,8 @@ async fn let_go(
         drain_timeout,
         stop,
         &mut waits,
-    ).await;
+    )
+    .await;
     if !linger.is_zero() && !stop.is_asked() {
         tell(Event::Lingering);
         tokio::select! {

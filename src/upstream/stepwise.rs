@@ -304,6 +304,8 @@ impl<G: Group> Stepwise<G> {
                 }
                 self.group.remove(*id).await
             }
+            // An API has no file.
+            Step::Write { .. } => Ok(Verdict::Done),
         }
     }
 

@@ -19,6 +19,7 @@ mod access;
 mod by_hand;
 mod by_hand_shifted;
 mod by_hand_shown;
+mod conf_file;
 mod docker;
 mod healing;
 mod hostile;

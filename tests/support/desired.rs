@@ -10,6 +10,7 @@ pub(crate) fn desired(servers: Servers, origins: Origins) -> Desired {
     Desired {
         service: "website".parse().expect("a name"),
         revision: 1,
+        choices: 0,
         servers,
         origins,
     }
