@@ -9,7 +9,7 @@ use super::{Mistakes, etcd, service};
 use crate::hand::Place;
 use crate::hand::roster::{Line, Standing};
 use crate::printable::{printable, short};
-use crate::record::{Format, Hold, Record, ServiceName, Split, UnknownWord};
+use crate::record::{Format, Hold, Protocol, Record, ServiceName, Split, UnknownWord};
 
 /// How a command answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,14 +105,15 @@ pub(super) fn cells(line: &Line) -> Vec<Cell> {
                 Standing::Down => Tone::Bad,
             };
             let record = &record.value;
-            let note = hold.as_ref().map(hold_in_words);
+            let udp = (record.protocol != Protocol::Tcp).then(|| record.protocol.to_string());
+            let notes: Vec<_> = hold.iter().map(hold_in_words).chain(udp).collect();
             vec![
                 Cell::new(id.to_string()),
                 Cell::new(record.address().to_string()),
                 Cell::toned(standing.as_str(), tone),
                 Cell::new(record.effective_weight().to_string()),
                 Cell::new(record.since.map(age).unwrap_or_default()),
-                Cell::new(note.unwrap_or_default()),
+                Cell::new(notes.join("; ")),
             ]
         }
         Line::Split { service, split } => vec![

@@ -143,21 +143,42 @@ async fn a_service_without_records_is_answered_with_the_one_that_was_meant() {
 async fn colours_are_for_terminals_where_nobody_asked_for_none() {
     let etcd = Etcd::start().await;
     zoo(&etcd).await;
-    let program = env!("CARGO_BIN_EXE_sidekick");
     for (no_color, coloured) in [("", true), ("1", false)] {
-        let mut command = process::Command::new("script");
-        let line = format!("{program} list --endpoints {}", etcd.endpoint());
-        command.args(["-q", "-e", "-c", &line, "/dev/null"]);
-        command.env("NO_COLOR", no_color).env("TERM", "xterm");
-        let ended = Process::start("script", &mut command).end(PATIENCE).await;
+        let ended = on_terminal(&etcd, "list", no_color).await;
         assert_eq!(ended.code, Some(0), "{}", ended.output);
-        assert_eq!(
-            ended.output.contains("\u{1b}[32mup"),
-            coloured,
-            "{}",
-            ended.output
-        );
+        let shown = ended.output.contains("\u{1b}[32mup");
+        assert_eq!(shown, coloured, "{}", ended.output);
     }
+}
+
+#[tokio::test]
+async fn what_is_waited_for_is_redrawn_in_place_on_a_terminal_only() {
+    let etcd = Etcd::start().await;
+    let wait = "wait website --for announced --timeout 1s";
+    let ended = on_terminal(&etcd, wait, "").await;
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert!(
+        ended.output.contains("\r\u{1b}[Kwaiting: 0 of 1"),
+        "{}",
+        ended.output
+    );
+    let arguments = ["website", "--for", "announced", "--timeout", "1s"];
+    let ended = waits(&etcd, &arguments).await;
+    assert!(
+        ended.output.starts_with("waiting: 0 of 1"),
+        "{}",
+        ended.output
+    );
+}
+
+/// Runs a command line of sidekick on a terminal of its own.
+async fn on_terminal(etcd: &Etcd, line: &str, no_color: &str) -> crate::support::Ended {
+    let program = env!("CARGO_BIN_EXE_sidekick");
+    let line = format!("{program} {line} --endpoints {}", etcd.endpoint());
+    let mut command = process::Command::new("script");
+    command.args(["-q", "-e", "-c", &line, "/dev/null"]);
+    command.env("NO_COLOR", no_color).env("TERM", "xterm");
+    Process::start("script", &mut command).end(PATIENCE).await
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process;
 
 use crate::support::{Command, Ended, PATIENCE, Process, folder};
+use crate::usage::commands;
 
 /// How exposed a unit may be at most, from 0 to 100, as `systemd-analyze security` counts.
 const EXPOSURE: &str = "20";
@@ -213,19 +214,7 @@ async fn the_bash_completion_finds_commands_and_options() {
 #[tokio::test]
 async fn the_manual_renders_for_the_program_and_for_every_command() {
     let folder = folder();
-    let help = Command::new("--help").run().await.output;
-    let commands = help
-        .lines()
-        .skip_while(|line| !line.starts_with("Commands:"));
-    let commands: Vec<_> = commands
-        .skip(1)
-        .take_while(|line| !line.is_empty())
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| *name != "help")
-        .map(str::to_owned)
-        .collect();
-    assert!(commands.len() >= 14, "{help}");
+    let commands = commands().await;
     for command in commands.iter().map(Some).chain([None]) {
         let ended = Command::new("man").args(command).run().await;
         assert_eq!(ended.code, Some(0), "{}", ended.output);

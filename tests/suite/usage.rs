@@ -140,23 +140,8 @@ async fn every_mistake_of_what_is_done_by_hand_ends_in_64_and_is_named() {
 
 #[tokio::test]
 async fn every_command_explains_itself_with_an_example() {
-    for command in [
-        "announce",
-        "check",
-        "push",
-        "register",
-        "deregister",
-        "list",
-        "watch",
-        "wait",
-        "status",
-        "hold",
-        "split",
-        "unit",
-        "completions",
-        "man",
-    ] {
-        let ended = Command::new(command).args(["--help"]).run().await;
+    for command in commands().await {
+        let ended = Command::new(&command).args(["--help"]).run().await;
         assert_eq!(ended.code, Some(0), "{}", ended.output);
         let example = format!("sidekick {command}");
         let shown = ended.output.lines().filter(|line| line.contains(&example));
@@ -353,6 +338,22 @@ async fn help_is_no_mistake() {
     for flag in ["--help", "--version"] {
         assert_eq!(Command::new(flag).run().await.code, Some(0));
     }
+}
+
+/// The commands that the program says it has.
+pub(crate) async fn commands() -> Vec<String> {
+    let help = Command::new("--help").run().await.output;
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = listed.take_while(|line| !line.is_empty());
+    // Further lines of a description are indented more.
+    let names = listed.filter(|line| !line.starts_with("   "));
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    let names: Vec<_> = names
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect();
+    assert!(names.len() >= 14, "{help}");
+    names
 }
 
 /// The command line is refused, in a message that names all of these, without a word about panics.
