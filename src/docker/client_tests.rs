@@ -4,6 +4,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::time::Instant;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::docker::daemon::Address;
 
@@ -107,4 +109,47 @@ async fn a_socket_that_is_not_there_or_not_ours_is_said_in_words() {
         error,
         "unix:///nonexistent/docker.sock: there is no such socket: is the daemon running?"
     );
+}
+
+/// The first thing that a daemon tells which speaks like this.
+async fn first_event(body: Vec<u8>) -> Option<Result<Event, Error>> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 4096];
+            let length = stream.read(&mut head).await.unwrap();
+            let answer = match String::from_utf8_lossy(&head[..length]).contains("/version") {
+                true => ok(r#"{"ApiVersion":"1.41"}"#).into_bytes(),
+                false => [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &body].concat(),
+            };
+            let _ = stream.write_all(&answer).await;
+        }
+    });
+    let daemon = Daemon::at(Address::Unix(path));
+    let client = Client::connect(daemon).await.unwrap();
+    let mut events = std::pin::pin!(client.events(&["web1"], None));
+    let first = timeout(CALL_TIMEOUT, events.next()).await;
+    server.abort();
+    first.expect("it neither tells nor ends")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_stream_of_anything_ends_in_an_event_or_a_short_reason(
+        bytes: Vec<u8>, lines in prop::collection::vec(crate::docker::fixtures::any_json(), 0..4)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        for body in [bytes, lines.into_bytes()] {
+            if let Some(Err(error)) = runtime.block_on(first_event(body)) {
+                let shown = error.to_string();
+                prop_assert!(shown.len() < 500 && !shown.contains('\n'), "{}", shown);
+            }
+        }
+    }
 }
