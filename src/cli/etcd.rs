@@ -127,6 +127,7 @@ impl Args {
             endpoints,
             user,
             tls,
+            shows_certificate: self.cert.is_some(),
         }))
     }
 

@@ -32,7 +32,10 @@ async fn a_wrong_or_missing_certificate_is_told_and_retried() {
     let backend = Backend::start("b1").await;
     let only_ca = pki.flags().into_iter().take(2).collect();
     // Who shows none learns no more than that the connection was closed: TLS 1.3 refuses it after the handshake.
-    for (flags, why) in [(only_ca, ""), (foreign.flags().to_vec(), "certificate")] {
+    for (flags, why) in [
+        (only_ca, "give --cert and --key"),
+        (foreign.flags().to_vec(), "certificate"),
+    ] {
         let mut announcer = announce(&etcd.endpoint(), &backend).args(flags).start();
         let line = announcer.process().line(&etcd.address().to_string()).await;
         assert!(line.contains(why), "{line}");

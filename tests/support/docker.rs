@@ -214,12 +214,25 @@ impl Daemon {
         // connection of one. It picks the next one when asked again.
         for _ in 0..PORT_ATTEMPTS {
             let reply = self.call("POST", &path, Vec::new()).await;
-            if !reply.body.contains("address already in use") {
+            if action == "start" && reply.status == 304 {
+                // It was killed a moment ago, and its daemon takes it for running yet.
+                until(PATIENCE, "the daemon to see its end", async || {
+                    !self.runs(container).await
+                })
+                .await;
+            } else if !reply.body.contains("address already in use") {
                 assert!(matches!(reply.status, 200..=299 | 304), "{path}: {reply:?}");
                 return;
             }
         }
         panic!("{path}: no free port in {PORT_ATTEMPTS} attempts");
+    }
+
+    /// Whether the daemon takes it for running.
+    async fn runs(&self, container: &str) -> bool {
+        let path = format!("/containers/{container}/json");
+        let state = self.call("GET", &path, Vec::new()).await.json();
+        state["State"]["Running"] == true
     }
 
     /// Removes a container, running or not.
