@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use crate::record::{Endpoint, InstanceName, Record, ServiceName, State, Version};
 
+pub mod keep;
 mod pool;
 mod records;
 
+pub use keep::{Keeper, Limits, MAX_HOLD};
 pub use pool::{Pool, Selection};
 pub use records::{Effect, Known, Records};
 
@@ -87,6 +89,19 @@ pub struct Origin {
     pub tags: Vec<String>,
     /// Free pairs. Foreign text.
     pub meta: BTreeMap<String, String>,
+}
+
+impl Origin {
+    /// An instance of which nothing but the name is known.
+    #[must_use]
+    pub fn named(instance: InstanceName) -> Self {
+        Self {
+            instance,
+            version: None,
+            tags: Vec::new(),
+            meta: BTreeMap::new(),
+        }
+    }
 }
 
 /// What one upstream should be.
