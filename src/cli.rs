@@ -11,6 +11,7 @@ mod log;
 mod mistakes;
 mod probes;
 mod push;
+mod release;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ enum Command {
     Announce(Box<announce::Args>),
     Check(Box<check::Args>),
     Push(Box<push::Args>),
+    Release(Box<release::Args>),
 }
 
 /// Parses the command line, runs the command, and gives the exit code.
@@ -66,5 +68,6 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Announce(args) => runtime.block_on(args.run(mistakes)),
         Command::Check(args) => runtime.block_on(args.run(mistakes)),
         Command::Push(args) => runtime.block_on(args.run(mistakes)),
+        Command::Release(args) => runtime.block_on(args.run(mistakes)),
     }
 }

@@ -4,7 +4,7 @@
 //! confirmed is told in the pusher's presence, for the announcers to wait for. Nothing is done before the
 //! first whole listing, and nothing is undone on the way out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::desired::{Effect, Pool, Records};
+use crate::desired::{Effect, Records};
 use crate::notify;
 use crate::reconcile::{self, Links, Published, Report};
-use crate::record::{Nonce, Presence, ServiceName};
+use crate::record::{Endpoint, Nonce, Presence, Released, ServiceName};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
 use crate::registry::watch::{Update, Watcher};
@@ -24,10 +24,16 @@ use crate::stop::Stop;
 
 mod driver;
 mod oneshot;
+mod peers;
+mod prober;
+mod publisher;
 mod reckoning;
 mod settings;
 
 pub use oneshot::{Difference, RouteResult, compare, once};
+use peers::{Peers, Word};
+use prober::Prober;
+use publisher::{Clock, Publisher};
 use reckoning::Reckoning;
 pub use settings::{
     DRAIN_TIMEOUT, Kind, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL, Target, TargetError,
@@ -71,6 +77,14 @@ struct Pusher {
     watcher: Watcher,
     /// What happens to one service wakes the upstreams of no other.
     publishers: Vec<Publisher>,
+    /// What other pushers and people say.
+    peers: Peers,
+    /// Looks after the servers that are kept without a record.
+    prober: Prober,
+    dead: mpsc::UnboundedReceiver<Endpoint>,
+    /// When a decision changes without anything happening.
+    due: Option<Instant>,
+    clock: Clock,
     /// The reconcilers, and a sentinel for each target.
     tasks: JoinSet<()>,
     reports: mpsc::UnboundedReceiver<Report>,
@@ -81,13 +95,6 @@ struct Pusher {
     start: Start,
     told_ready: bool,
     told_status: String,
-}
-
-/// Decides what the upstream of one route should be, and tells the reconcilers that make it so.
-struct Publisher {
-    route: Arc<Route>,
-    pool: Pool,
-    desired: watch::Sender<Published>,
 }
 
 /// How far the start has come.
@@ -108,6 +115,9 @@ enum Event {
     Unannounced,
     Report(Report),
     Update(Update),
+    Word(Word),
+    Dead(Endpoint),
+    Due,
     TaskEnded,
 }
 
@@ -116,17 +126,26 @@ impl Pusher {
         let nonce = Nonce::fresh();
         let key = settings.meta.pusher_key(&settings.id);
         let holder = lease::hold(cluster.clone(), key, nonce.clone(), settings.ttl);
+        let peers = Peers::new(&cluster, &settings.meta, nonce.clone());
+        let (prober, dead) = Prober::new();
         let (report, reports) = mpsc::unbounded_channel();
         let mut pusher = Self {
             records: Records::new(settings.prefix.clone(), settings.services()),
             watcher: Watcher::new(cluster, settings.range()),
             publishers: Vec::new(),
+            peers,
+            prober,
+            dead,
+            due: None,
+            clock: Clock::new(),
             tasks: JoinSet::new(),
             reports,
             reckoning: Reckoning::new(settings.routes()),
             presence: Presence {
                 services: BTreeMap::new(),
                 targets: BTreeMap::new(),
+                kept: BTreeMap::new(),
+                releases: BTreeMap::new(),
                 nonce,
                 since: now(),
             },
@@ -168,14 +187,11 @@ impl Pusher {
     fn subscribe(&mut self, route: &Arc<Route>) -> watch::Receiver<Published> {
         let mut known = self.publishers.iter();
         if let Some(publisher) = known.find(|known| Arc::ptr_eq(&known.route, route)) {
-            return publisher.desired.subscribe();
+            return publisher.subscribe();
         }
-        let (desired, subscriber) = watch::channel(None);
-        self.publishers.push(Publisher {
-            route: route.clone(),
-            pool: route.pool(),
-            desired,
-        });
+        let publisher = Publisher::new(route.clone());
+        let subscriber = publisher.subscribe();
+        self.publishers.push(publisher);
         subscriber
     }
 
@@ -199,6 +215,12 @@ impl Pusher {
                 }
                 Event::Report((number, standing)) => self.reckoning.update(number, standing),
                 Event::Update(update) => self.take_in(&update),
+                Event::Word(word) => self.heed(&word),
+                Event::Dead(endpoint) => self.decide(|publisher| publisher.dead(&endpoint)),
+                Event::Due => {
+                    let now = Instant::now();
+                    self.decide(|publisher| publisher.pass(now));
+                }
                 Event::TaskEnded => {
                     error!("a task ended that never should; please report this");
                     return Outcome::Broken;
@@ -214,6 +236,9 @@ impl Pusher {
             reports,
             watcher,
             tasks,
+            peers,
+            dead,
+            due,
             ..
         } = self;
         let overdue = async {
@@ -222,12 +247,21 @@ impl Pusher {
                 Start::Unlisted | Start::Open => std::future::pending().await,
             }
         };
+        let due = async {
+            match *due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = stop.leave() => Event::Leave,
             changed = tenure.changed() => if changed.is_ok() { Event::Tenure } else { Event::TaskEnded },
             Some(report) = reports.recv() => Event::Report(report),
             update = watcher.next() => Event::Update(update),
+            word = peers.next() => Event::Word(word),
+            Some(endpoint) = dead.recv() => Event::Dead(endpoint),
+            () = due => Event::Due,
             Some(_) = tasks.join_next() => Event::TaskEnded,
             () = overdue => Event::Unannounced,
         }
@@ -235,6 +269,7 @@ impl Pusher {
 
     fn note(&mut self, tenure: &Tenure) {
         if let Tenure::Held { .. } = tenure {
+            // What others keep is known by now: nothing is announced before.
             self.open();
             if !self.told_ready {
                 self.told_ready = true;
@@ -262,13 +297,72 @@ impl Pusher {
         }
     }
 
-    fn publish(&self, changed: impl Fn(&ServiceName) -> bool) {
-        let publishers = self.publishers.iter();
-        for publisher in publishers.filter(|publisher| changed(publisher.pool.service())) {
-            if let Some(desired) = publisher.pool.desired(&self.records) {
-                publisher.desired.send_replace(Some(Arc::new(desired)));
-            }
+    fn publish(&mut self, changed: impl Fn(&ServiceName) -> bool) {
+        let Self {
+            publishers,
+            records,
+            ..
+        } = self;
+        let publishers = publishers.iter_mut();
+        for publisher in publishers.filter(|publisher| changed(publisher.service())) {
+            publisher.follow(records);
         }
+        self.look_after();
+    }
+
+    /// Every upstream decides something.
+    fn decide(&mut self, each: impl FnMut(&mut Publisher)) {
+        self.publishers.iter_mut().for_each(each);
+        self.look_after();
+    }
+
+    /// Sees to what is kept now, in the presence too.
+    fn look_after(&mut self) {
+        let publishers = self.publishers.iter();
+        self.due = publishers.filter_map(Publisher::due).min();
+        let suspects = self.publishers.iter().flat_map(Publisher::suspects);
+        self.prober
+            .watch(&suspects.cloned().collect::<BTreeSet<_>>());
+        self.presence.kept.clear();
+        for publisher in &self.publishers {
+            publisher.tell(&mut self.presence.kept, &self.clock);
+        }
+    }
+
+    /// Does what others say.
+    fn heed(&mut self, word: &Word) {
+        match word {
+            Word::Kept(orphans) => {
+                let now = Instant::now();
+                for publisher in &mut self.publishers {
+                    publisher.honour(self.peers.kept(), orphans, now);
+                }
+                self.look_after();
+            }
+            Word::Releases => self.heed_releases(),
+        }
+    }
+
+    /// Obeys each release once, and says so for as long as it stands.
+    fn heed_releases(&mut self) {
+        let mut obeyed = BTreeMap::new();
+        for (upstream, nonce) in self.peers.releases() {
+            let name = upstream.to_string();
+            let known = self.presence.releases.remove(&name);
+            let known = known.filter(|released| released.nonce == *nonce);
+            let released = known.unwrap_or_else(|| {
+                let publishers = self.publishers.iter_mut();
+                let named = publishers.filter(|publisher| publisher.route.upstream == *upstream);
+                let servers = named.map(Publisher::release);
+                Released {
+                    nonce: nonce.clone(),
+                    servers: servers.reduce(u64::saturating_add),
+                }
+            });
+            obeyed.insert(name, released);
+        }
+        self.presence.releases = obeyed;
+        self.look_after();
     }
 
     /// Tells etcd and systemd what has changed.
@@ -278,7 +372,9 @@ impl Pusher {
             notify::status(&status);
             self.told_status = status;
         }
-        if self.start == Start::Unlisted {
+        // It is not written over what a predecessor of this name has kept before that was read.
+        let early = matches!(self.start, Start::Announcing(_)) && !self.peers.is_listed();
+        if self.start == Start::Unlisted || early {
             return;
         }
         self.presence.services = self.reckoning.services();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::driver::Driver;
-use crate::desired::{Pool, Selection};
+use crate::desired::{Limits, Pool, Selection};
 use crate::reconcile::Pacing;
 use crate::record::{MetaPrefix, NameError, Prefix, PusherId, ServiceName};
 use crate::registry::watch::Range;
@@ -76,6 +76,8 @@ pub struct Route {
     pub service: ServiceName,
     /// Which of its records are taken, and what is made of them.
     pub selection: Selection,
+    /// How far it may follow them.
+    pub limits: Limits,
     /// How long a draining server may take to finish.
     pub drain_timeout: Duration,
 }
@@ -89,6 +91,7 @@ impl Route {
             layer: Layer::Http,
             service,
             selection: Selection::default(),
+            limits: Limits::default(),
             drain_timeout: DRAIN_TIMEOUT,
         }
     }

@@ -192,6 +192,25 @@ impl MetaPrefix {
         format!("{self}/holds/")
     }
 
+    /// The key of an upstream's release.
+    #[must_use]
+    pub fn release_key(&self, upstream: &str) -> String {
+        format!("{self}/releases/{upstream}")
+    }
+
+    /// What the keys of all releases begin with.
+    #[must_use]
+    pub fn releases_range(&self) -> String {
+        format!("{self}/releases/")
+    }
+
+    /// The upstream whose release lies under `key`, unchecked.
+    #[must_use]
+    pub fn released<'k>(&self, key: &'k [u8]) -> Option<&'k str> {
+        let key = std::str::from_utf8(key).ok()?;
+        key.strip_prefix(&self.releases_range())
+    }
+
     /// Whether neither of the two prefixes lies inside the other: readers of the records must see nothing but records.
     #[must_use]
     pub fn is_apart_from(&self, records: &Prefix) -> bool {
@@ -220,6 +239,9 @@ mod tests {
         assert_eq!(own.pusher(b"/sidekick/pushers/edge-1/x"), None);
         assert_eq!(own.split_key(&id.service), "/sidekick/splits/website");
         assert_eq!(own.hold_key(&id), "/sidekick/holds/website/nginx1");
+        assert_eq!(own.release_key("website"), "/sidekick/releases/website");
+        assert_eq!(own.released(b"/sidekick/releases/website"), Some("website"));
+        assert_eq!(own.released(b"/sidekick/holds/website"), None);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Error;
 use super::client::Cluster;
-use super::watch::{Change, Entry, Range, Update, Watcher};
+use super::watch::{self, Change, Entry, Range, Update, Watcher};
 use crate::record::{MetaPrefix, Presence, PusherId, ServiceName};
 
 /// The live pushers, as their presences tell.
@@ -50,6 +51,11 @@ impl Pushers {
         }
     }
 
+    /// What each of them tells.
+    pub fn presences(&self) -> impl Iterator<Item = (&PusherId, &Presence)> {
+        self.presences.iter()
+    }
+
     /// Takes in what the watch of the presences tells.
     fn update(&mut self, meta: &MetaPrefix, update: Update) {
         match update {
@@ -93,6 +99,16 @@ impl Pushers {
     }
 }
 
+/// Whether there is any pusher: one attempt at each member.
+///
+/// # Errors
+/// The last member's error.
+pub async fn any(cluster: &Cluster, meta: &MetaPrefix) -> Result<bool, Error> {
+    let range = Range::Prefix(meta.pushers_range().into_bytes());
+    let (_, entries) = watch::list(cluster, &range).await?;
+    Ok(!entries.is_empty())
+}
+
 /// Waits for pushers.
 #[derive(Debug)]
 pub struct Watch {
@@ -124,8 +140,21 @@ impl Watch {
         revision: i64,
         mut enough: impl FnMut(&Applied) -> bool,
     ) {
+        self.until_so(|pushers| enough(&pushers.applied(service, revision)))
+            .await;
+    }
+
+    /// The pushers as far as they are known.
+    #[must_use]
+    pub fn pushers(&self) -> &Pushers {
+        &self.pushers
+    }
+
+    /// Waits until `enough` says yes about the pushers; it is asked again after every change. Waits for ever while etcd
+    /// cannot be heard. Cancel safe.
+    pub async fn until_so(&mut self, mut enough: impl FnMut(&Pushers) -> bool) {
         loop {
-            if self.listed && enough(&self.pushers.applied(service, revision)) {
+            if self.listed && enough(&self.pushers) {
                 return;
             }
             let update = self.watcher.next().await;
@@ -147,6 +176,8 @@ mod tests {
         let value = Presence {
             services,
             targets: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            releases: BTreeMap::new(),
             nonce: "n".parse().unwrap(),
             since: jiff::Timestamp::UNIX_EPOCH,
         };
