@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use crate::desired::{Effect, Records};
 use crate::notify;
 use crate::reconcile::{self, Links, Published, Report};
-use crate::record::{Endpoint, Nonce, Presence, Released, ServiceName};
+use crate::record::{Endpoint, Nonce, Presence, Released};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
 use crate::registry::watch::{Update, Watcher};
@@ -285,7 +285,7 @@ impl Pusher {
             // Whoever routes must be known to those who wait for the routing: first the presence, then the servers.
             Start::Unlisted => self.start = Start::Announcing(Instant::now() + UNANNOUNCED),
             Start::Announcing(_) => {}
-            Start::Open => self.publish(|service| effect.services.contains(service)),
+            Start::Open => self.publish(&effect),
         }
     }
 
@@ -293,19 +293,22 @@ impl Pusher {
     fn open(&mut self) {
         if let Start::Announcing(_) = self.start {
             self.start = Start::Open;
-            self.publish(|_| true);
+            self.publish(&Effect {
+                services: self.records.services().cloned().collect(),
+                ..Effect::default()
+            });
         }
     }
 
-    fn publish(&mut self, changed: impl Fn(&ServiceName) -> bool) {
+    fn publish(&mut self, effect: &Effect) {
         let Self {
             publishers,
             records,
             ..
         } = self;
-        let publishers = publishers.iter_mut();
-        for publisher in publishers.filter(|publisher| changed(publisher.service())) {
-            publisher.follow(records);
+        let changed = |publisher: &&mut Publisher| effect.services.contains(publisher.service());
+        for publisher in publishers.iter_mut().filter(changed) {
+            publisher.follow(records, effect);
         }
         self.look_after();
     }
@@ -331,16 +334,16 @@ impl Pusher {
 
     /// Does what others say.
     fn heed(&mut self, word: &Word) {
-        match word {
-            Word::Kept(orphans) => {
-                let now = Instant::now();
-                for publisher in &mut self.publishers {
-                    publisher.honour(self.peers.kept(), orphans, now);
-                }
-                self.look_after();
+        if let Some(orphans) = &word.kept {
+            let now = Instant::now();
+            for publisher in &mut self.publishers {
+                publisher.honour(self.peers.kept(), orphans, now);
             }
-            Word::Releases => self.heed_releases(),
         }
+        if word.releases {
+            self.heed_releases();
+        }
+        self.look_after();
     }
 
     /// Obeys each release once, and says so for as long as it stands.
@@ -362,7 +365,6 @@ impl Pusher {
             obeyed.insert(name, released);
         }
         self.presence.releases = obeyed;
-        self.look_after();
     }
 
     /// Tells etcd and systemd what has changed.
@@ -384,6 +386,15 @@ impl Pusher {
     }
 
     fn status(&self) -> String {
+        let kept = self.presence.kept.iter();
+        let kept = kept.map(|(upstream, kept)| {
+            let servers = kept.floor + kept.guard;
+            format!("; {upstream} keeps {servers} servers against its records")
+        });
+        self.progress() + &kept.collect::<String>()
+    }
+
+    fn progress(&self) -> String {
         match (self.start, &*self.tenure.borrow()) {
             (Start::Unlisted, _) => "waiting for etcd to tell the records".to_owned(),
             (_, Tenure::Pending { error: Some(error) }) => {

@@ -53,6 +53,28 @@ impl Default for Limits {
     }
 }
 
+/// What became of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It has a record, whatever that says.
+    Recorded,
+    /// Its record said goodbye and is gone: all of it news at once.
+    SaidGoodbye,
+    /// It has none.
+    Unknown,
+}
+
+impl Fate {
+    /// Why a server would go that nothing desired names any more.
+    fn reason(self) -> Reason {
+        match self {
+            Self::Recorded => Reason::Deselected,
+            Self::SaidGoodbye => Reason::Gone,
+            Self::Unknown => Reason::Vanished,
+        }
+    }
+}
+
 /// Why a server would take no traffic any more. The first ones are the best to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reason {
@@ -141,11 +163,11 @@ impl Keeper {
         self.left.values().filter_map(|left| left.held_until).min()
     }
 
-    /// The records say something new. `recorded` tells of an instance whether it has a record, whatever that says.
+    /// The records say something new. `fate` tells what became of an instance.
     pub fn follow(
         &mut self,
         wanted: Desired,
-        recorded: impl Fn(&InstanceName) -> bool,
+        fate: impl Fn(&InstanceName) -> Fate,
         now: Instant,
     ) -> Decision {
         let wanted = Arc::new(wanted);
@@ -156,8 +178,8 @@ impl Keeper {
                 .outcome
                 .as_deref()
                 .map_or(0, |outcome| ups(outcome).count());
-            self.update_left(&former, &wanted, &recorded);
-            let vanished = self.take_leave(&former, &wanted, &recorded, now);
+            self.update_left(&former, &wanted, &fate);
+            let vanished = self.take_leave(&former, &wanted, &fate, now);
             self.count(&former, &wanted, &vanished, base, now);
         }
         let why = match self.guard() {
@@ -233,15 +255,15 @@ impl Keeper {
         &mut self,
         former: &Desired,
         wanted: &Desired,
-        recorded: &impl Fn(&InstanceName) -> bool,
+        fate: &impl Fn(&InstanceName) -> Fate,
     ) {
         self.left.retain(|endpoint, _| !is_up(wanted, endpoint));
         for (endpoint, left) in &mut self.left {
             left.reason = match (wanted.servers.get(endpoint), left.reason) {
                 (Some(server), _) => reason_of(server.state),
                 (None, Reason::Draining) if former.servers.contains_key(endpoint) => Reason::Gone,
-                // It is elsewhere now.
-                (None, Reason::Vanished) if recorded(&left.origin.instance) => Reason::Deselected,
+                // Where it has a record, it is elsewhere now.
+                (None, Reason::Vanished) => fate(&left.origin.instance).reason(),
                 (None, reason) => reason,
             };
             if left.reason != Reason::Vanished {
@@ -255,7 +277,7 @@ impl Keeper {
         &mut self,
         former: &Desired,
         wanted: &Desired,
-        recorded: &impl Fn(&InstanceName) -> bool,
+        fate: &impl Fn(&InstanceName) -> Fate,
         now: Instant,
     ) -> Vec<Endpoint> {
         let mut vanished = Vec::new();
@@ -265,8 +287,7 @@ impl Keeper {
             };
             let reason = match wanted.servers.get(endpoint) {
                 Some(server) => reason_of(server.state),
-                None if recorded(&origin.instance) => Reason::Deselected,
-                None => Reason::Vanished,
+                None => fate(&origin.instance).reason(),
             };
             if reason == Reason::Vanished {
                 vanished.push(endpoint.clone());

@@ -60,9 +60,12 @@ impl Story {
     fn change(&mut self, change: impl FnOnce(&mut BTreeMap<u8, State>)) {
         change(&mut self.records);
         let records = self.records.clone();
-        let recorded =
-            |name: &InstanceName| records.keys().any(|number| instance(*number) == *name);
-        let decision = self.keeper.follow(self.wanted(), recorded, self.now);
+        let fate =
+            |name: &InstanceName| match records.keys().any(|number| instance(*number) == *name) {
+                true => Fate::Recorded,
+                false => Fate::Unknown,
+            };
+        let decision = self.keeper.follow(self.wanted(), fate, self.now);
         self.said.extend(decision.notices);
     }
 
@@ -304,9 +307,19 @@ fn goodbyes_are_followed_at_once_however_many() {
 #[test]
 fn a_server_that_is_not_selected_any_more_has_not_vanished() {
     let mut story = Story::of(4, limits(0));
-    let recorded = |_: &InstanceName| true;
+    let fate = |_: &InstanceName| Fate::Recorded;
     let nothing = Desired::at(2, &Servers::new());
-    let decision = story.keeper.follow(nothing, recorded, story.now);
+    let decision = story.keeper.follow(nothing, fate, story.now);
+    assert!(decision.notices.is_empty());
+    assert_eq!(story.serving(), Vec::<u8>::new());
+}
+
+#[test]
+fn a_goodbye_counts_also_when_it_is_news_together_with_the_deletion() {
+    let mut story = Story::of(4, limits(0));
+    let fate = |_: &InstanceName| Fate::SaidGoodbye;
+    let nothing = Desired::at(2, &Servers::new());
+    let decision = story.keeper.follow(nothing, fate, story.now);
     assert!(decision.notices.is_empty());
     assert_eq!(story.serving(), Vec::<u8>::new());
 }

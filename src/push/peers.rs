@@ -10,19 +10,18 @@ use crate::registry::watch::{Change, Entry, Range, Update, Watcher};
 use crate::upstream::UpstreamName;
 
 /// What has been said.
-#[derive(Debug)]
-pub(super) enum Word {
-    /// Others keep other servers than before. These were kept by some that are gone.
-    Kept(Vec<KeptServer>),
+#[derive(Debug, Default)]
+pub(super) struct Word {
+    /// Others keep other servers than before; these were kept by some that are gone.
+    pub(super) kept: Option<Vec<KeptServer>>,
     /// Releases have come or gone.
-    Releases,
+    pub(super) releases: bool,
 }
 
 /// Hears what is said.
 #[derive(Debug)]
 pub(super) struct Peers {
-    presences: Watcher,
-    releases: Watcher,
+    watcher: Watcher,
     said: Said,
 }
 
@@ -42,10 +41,10 @@ type Others = BTreeMap<PusherId, (Nonce, Vec<KeptServer>)>;
 
 impl Peers {
     pub(super) fn new(cluster: &Cluster, meta: &MetaPrefix, own: Nonce) -> Self {
-        let range = |text: String| Range::Prefix(text.into_bytes());
+        // One watch for all of sidekick's own keys: there are few, and they change together.
+        let range = Range::Prefix(meta.range().into_bytes());
         Self {
-            presences: Watcher::new(cluster.clone(), range(meta.pushers_range())),
-            releases: Watcher::new(cluster.clone(), range(meta.releases_range())),
+            watcher: Watcher::new(cluster.clone(), range),
             said: Said {
                 meta: meta.clone(),
                 own,
@@ -59,11 +58,9 @@ impl Peers {
     /// The next that matters. Cancel safe.
     pub(super) async fn next(&mut self) -> Word {
         loop {
-            let word = tokio::select! {
-                update = self.presences.next() => self.said.hear_presences(&update),
-                update = self.releases.next() => self.said.hear_releases(&update),
-            };
-            if let Some(word) = word {
+            let update = self.watcher.next().await;
+            let word = self.said.hear(&update);
+            if word.releases || word.kept.is_some() {
                 return word;
             }
         }
@@ -86,9 +83,15 @@ impl Peers {
 }
 
 impl Said {
-    /// Takes in what the watch of the presences tells. Says something when what is kept has changed, and when it is known for the
-    /// first time.
-    fn hear_presences(&mut self, update: &Update) -> Option<Word> {
+    fn hear(&mut self, update: &Update) -> Word {
+        Word {
+            kept: self.hear_presences(update),
+            releases: self.hear_releases(update),
+        }
+    }
+
+    /// Says something when what is kept has changed, and when it is known for the first time.
+    fn hear_presences(&mut self, update: &Update) -> Option<Vec<KeptServer>> {
         let before = self.others.clone();
         let first = !std::mem::replace(&mut self.listed, true);
         match update {
@@ -109,7 +112,7 @@ impl Said {
             }
         }
         let changed = first || !keeping(&before).eq(keeping(&self.others));
-        changed.then(|| Word::Kept(self.orphans(&before)))
+        changed.then(|| self.orphans(&before))
     }
 
     fn note(&mut self, entry: &Entry) {
@@ -135,7 +138,7 @@ impl Said {
         gone.flat_map(|(_, kept)| kept).cloned().collect()
     }
 
-    fn hear_releases(&mut self, update: &Update) -> Option<Word> {
+    fn hear_releases(&mut self, update: &Update) -> bool {
         let before = self.releases.clone();
         match update {
             Update::Listed { entries, .. } => {
@@ -154,7 +157,7 @@ impl Said {
                 }
             }
         }
-        (before != self.releases).then_some(Word::Releases)
+        before != self.releases
     }
 
     fn take(&mut self, entry: &Entry) {

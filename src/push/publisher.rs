@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::settings::Route;
-use crate::desired::keep::{Decision, Foreign, Keeper, Notice, Why};
-use crate::desired::{Origin, Pool, Records, Server};
+use crate::desired::keep::{Decision, Fate, Foreign, Keeper, Notice, Why};
+use crate::desired::{Effect, Origin, Pool, Records, Server};
 use crate::reconcile::Published;
-use crate::record::{Endpoint, Kept, KeptServer, Protocol, ServiceName, State};
+use crate::record::{Endpoint, InstanceName, Kept, KeptServer, Protocol, ServiceName, State};
 use crate::upstream::Layer;
 
 /// How many addresses are named in one line of the log.
@@ -50,7 +50,7 @@ impl Publisher {
     }
 
     /// The records have changed.
-    pub(super) fn follow(&mut self, records: &Records) {
+    pub(super) fn follow(&mut self, records: &Records, effect: &Effect) {
         let wanted = self.pool.desired(records);
         let Some((wanted, known)) = wanted.zip(records.service(self.pool.service())) else {
             return;
@@ -62,11 +62,20 @@ impl Publisher {
                 .map(|(name, _)| name)
                 .collect::<BTreeSet<_>>()
         };
-        let decision = self.keeper.follow(
-            wanted,
-            |instance| names.get_or_init(named).contains(instance),
-            Instant::now(),
-        );
+        let service = self.pool.service();
+        let fate = |instance: &InstanceName| {
+            let goodbye = || {
+                effect
+                    .goodbyes
+                    .contains(&(service.clone(), instance.clone()))
+            };
+            match names.get_or_init(named).contains(instance) {
+                true => Fate::Recorded,
+                false if goodbye() => Fate::SaidGoodbye,
+                false => Fate::Unknown,
+            }
+        };
+        let decision = self.keeper.follow(wanted, fate, Instant::now());
         self.settle(decision);
     }
 

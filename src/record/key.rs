@@ -149,6 +149,12 @@ impl InstanceName {
 }
 
 impl MetaPrefix {
+    /// What all of sidekick's own keys begin with.
+    #[must_use]
+    pub fn range(&self) -> String {
+        format!("{self}/")
+    }
+
     /// The key under which a pusher tells what it has applied.
     #[must_use]
     pub fn pusher_key(&self, id: &PusherId) -> String {

@@ -16,8 +16,10 @@
 mod support;
 
 mod docker;
+mod faults;
 mod healing;
 mod hostile;
+mod keeping;
 mod leaving;
 mod ownership;
 mod paired;
