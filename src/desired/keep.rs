@@ -173,12 +173,12 @@ impl Keeper {
         let wanted = Arc::new(wanted);
         self.turn += 1;
         self.window = self.window.take().filter(|window| !window.is_over(now));
+        self.update_left(&wanted, &fate);
         if let Some(former) = self.wanted.replace(wanted.clone()) {
             let base = self
                 .outcome
                 .as_deref()
                 .map_or(0, |outcome| ups(outcome).count());
-            self.update_left(&former, &wanted, &fate);
             let vanished = self.take_leave(&former, &wanted, &fate, now);
             self.count(&former, &wanted, &vanished, base, now);
         }
@@ -228,12 +228,15 @@ impl Keeper {
 
     /// A pusher that kept this is gone: what was kept for its sake is kept by an own decision from now on.
     pub fn inherit(&mut self, orphans: BTreeMap<Endpoint, Foreign>, now: Instant) -> Decision {
-        let Some(wanted) = self.wanted.clone() else {
-            return Decision::default();
-        };
         for (endpoint, orphan) in orphans {
-            let stays = is_up(&wanted, &endpoint) || self.disowned.contains(&endpoint);
-            if stays || self.left.contains_key(&endpoint) || self.released {
+            // The records may not be known yet.
+            let wanted = self.wanted.as_deref();
+            let is_up = wanted.is_some_and(|wanted| is_up(wanted, &endpoint));
+            if is_up
+                || self.disowned.contains(&endpoint)
+                || self.left.contains_key(&endpoint)
+                || self.released
+            {
                 continue;
             }
             let longest = now + self.limits.hold;
@@ -251,17 +254,12 @@ impl Keeper {
     }
 
     /// What has left before: is it back, and what does its record say now?
-    fn update_left(
-        &mut self,
-        former: &Desired,
-        wanted: &Desired,
-        fate: &impl Fn(&InstanceName) -> Fate,
-    ) {
+    fn update_left(&mut self, wanted: &Desired, fate: &impl Fn(&InstanceName) -> Fate) {
         self.left.retain(|endpoint, _| !is_up(wanted, endpoint));
         for (endpoint, left) in &mut self.left {
             left.reason = match (wanted.servers.get(endpoint), left.reason) {
                 (Some(server), _) => reason_of(server.state),
-                (None, Reason::Draining) if former.servers.contains_key(endpoint) => Reason::Gone,
+                (None, Reason::Draining) => Reason::Gone,
                 // Where it has a record, it is elsewhere now.
                 (None, Reason::Vanished) => fate(&left.origin.instance).reason(),
                 (None, reason) => reason,

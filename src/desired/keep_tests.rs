@@ -346,30 +346,18 @@ fn a_pusher_that_comes_late_keeps_what_others_keep_and_as_long() {
     early.vanish(&[1, 2, 3]);
     let mut late = Story::new(limits(1));
     let told = |keeper: &Keeper| -> BTreeMap<Endpoint, Foreign> {
-        let guard = keeper.kept().guard.iter();
-        let guard = guard.map(|(endpoint, (server, origin, until))| {
-            let (server, origin, held_until) = (*server, origin.clone(), Some(*until));
-            (
-                endpoint.clone(),
-                Foreign {
-                    server,
-                    origin,
-                    held_until,
-                },
-            )
+        let foreign = |server: &Server, origin: &Arc<Origin>, held_until| Foreign {
+            server: *server,
+            origin: origin.clone(),
+            held_until,
+        };
+        let Kept { floor, guard } = keeper.kept();
+        let guard = guard.iter();
+        let guard = guard.map(|(at, (server, origin, until))| {
+            (at.clone(), foreign(server, origin, Some(*until)))
         });
-        let floor = keeper.kept().floor.iter();
-        let floor = floor.map(|(endpoint, (server, origin))| {
-            let (server, origin, held_until) = (*server, origin.clone(), None);
-            (
-                endpoint.clone(),
-                Foreign {
-                    server,
-                    origin,
-                    held_until,
-                },
-            )
-        });
+        let floor = floor.iter();
+        let floor = floor.map(|(at, (server, origin))| (at.clone(), foreign(server, origin, None)));
         guard.chain(floor).collect()
     };
     late.keeper.honour(told(&early.keeper));
@@ -395,6 +383,28 @@ fn a_pusher_that_comes_late_keeps_what_others_keep_and_as_long() {
     late.keeper.release();
     late.keeper.honour(told(&early.keeper));
     assert_eq!(late.serving(), Vec::<u8>::new());
+}
+
+#[test]
+fn what_is_inherited_before_the_records_are_known_is_kept_where_they_do_not_say_otherwise() {
+    let mut story = Story::new(limits(0));
+    let orphan = |number: u8| {
+        let (server, origin) = (up(), origin(number));
+        let held_until = Some(story.now + HOLD / 2);
+        let orphan = Foreign {
+            server,
+            origin,
+            held_until,
+        };
+        (at(number), orphan)
+    };
+    let orphans = (1..=3).map(orphan).collect();
+    story.keeper.inherit(orphans, story.now);
+    story.change(|records| records.extend([(1, State::Up), (2, State::Down)]));
+    assert_eq!(story.serving(), [1, 3]);
+    assert_eq!(story.keeper.kept().guard.len(), 1);
+    story.wait(HOLD / 2);
+    assert_eq!(story.serving(), [1]);
 }
 
 #[derive(Debug, Clone)]

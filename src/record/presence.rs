@@ -73,15 +73,14 @@ impl Presence {
     /// A [`Reason`] when it is no such JSON object.
     pub fn decode(value: &[u8]) -> Result<Self, Reason> {
         let mut fields = codec::parse_object(value)?;
-        let nonce = fields.remove("nonce").ok_or(Reason::Missing("nonce"))?;
-        let since = fields.remove("since").ok_or(Reason::Missing("since"))?;
+        let (nonce, since) = codec::author(&mut fields)?;
         Ok(Self {
             services: decode_services(fields.remove("services"))?,
             targets: decode_targets(fields.remove("targets"))?,
             kept: kept::decode_kept(fields.get("kept")),
             releases: kept::decode_released(fields.get("releases")),
-            nonce: codec::parsed("nonce", "a nonce", &nonce)?,
-            since: codec::parsed("since", "an RFC 3339 time", &since)?,
+            nonce,
+            since,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::codec::{self, Object, parsed};
+use super::codec::{self, Object};
 use super::{Nonce, Reason};
 
 /// The value under a release's key.
@@ -31,12 +31,8 @@ impl Release {
     /// A [`Reason`] when it is no such JSON object.
     pub fn decode(value: &[u8]) -> Result<Self, Reason> {
         let mut fields = codec::parse_object(value)?;
-        let nonce = fields.remove("nonce").ok_or(Reason::Missing("nonce"))?;
-        let since = fields.remove("since").ok_or(Reason::Missing("since"))?;
-        Ok(Self {
-            nonce: parsed("nonce", "a nonce", &nonce)?,
-            since: parsed("since", "an RFC 3339 time", &since)?,
-        })
+        let (nonce, since) = codec::author(&mut fields)?;
+        Ok(Self { nonce, since })
     }
 }
 
