@@ -82,6 +82,8 @@ struct Pusher {
     /// Looks after the servers that are kept without a record.
     prober: Prober,
     dead: mpsc::UnboundedReceiver<Endpoint>,
+    /// Whether other pushers know better at the moment.
+    deferring: watch::Sender<bool>,
     /// When a decision changes without anything happening.
     due: Option<Instant>,
     clock: Clock,
@@ -136,6 +138,7 @@ impl Pusher {
             peers,
             prober,
             dead,
+            deferring: watch::channel(false).0,
             due: None,
             clock: Clock::new(),
             tasks: JoinSet::new(),
@@ -172,6 +175,7 @@ impl Pusher {
                     upstream: route.upstream.as_str().into(),
                     desired: self.subscribe(route),
                     restarts: restarts.clone(),
+                    deferring: self.deferring.subscribe(),
                     reports: report.clone(),
                     permits: permits.clone(),
                 };
@@ -367,8 +371,24 @@ impl Pusher {
         self.presence.releases = obeyed;
     }
 
+    /// Who has not heard etcd for as long as a presence lasts is not waited for any more, and may know of servers that others have
+    /// rightly removed or drained: while there are such others, it undoes nothing of what they do.
+    fn defer(&self) {
+        let unheard = matches!(*self.tenure.borrow(), Tenure::Pending { error: Some(_) });
+        let defer = unheard && self.peers.are_any();
+        let changed = self
+            .deferring
+            .send_if_modified(|deferring| std::mem::replace(deferring, defer) != defer);
+        if changed && defer {
+            info!(
+                "etcd is out of reach: other pushers know better; only restarts of nginx are repaired for now"
+            );
+        }
+    }
+
     /// Tells etcd and systemd what has changed.
     fn tell(&mut self) {
+        self.defer();
         let status = self.status();
         if status != self.told_status {
             notify::status(&status);

@@ -71,6 +71,11 @@ impl Peers {
         self.said.listed
     }
 
+    /// Whether there are others, as far as is known.
+    pub(super) fn are_any(&self) -> bool {
+        !self.said.others.is_empty()
+    }
+
     /// What the others keep.
     pub(super) fn kept(&self) -> impl Iterator<Item = &KeptServer> {
         self.said.others.values().flat_map(|(_, kept)| kept)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::support::{Backend, Command, PATIENCE, Scene, until};
+use crate::support::{Backend, Command, Link, PATIENCE, Proxy, Scene, push, until};
 
 #[tokio::test]
 async fn the_last_backend_stays_in_rotation_while_it_leaves_and_nobody_waits_in_vain() {
@@ -139,6 +139,36 @@ async fn pushers_that_came_late_keep_what_the_others_keep() {
     let ended = release(&scene, "website").run().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     scene.routed(&[]).await;
+}
+
+#[tokio::test]
+async fn a_pusher_that_cannot_hear_etcd_does_not_undo_what_another_does() {
+    let scene = Scene::start().await;
+    let backends = put(&scene, 3).await;
+    let all: Vec<_> = backends.iter().collect();
+    let _hearing = twin(&scene, "hearing").start();
+    let link = Proxy::to(scene.etcd.address()).await;
+    let deaf = push(&link.endpoint(), &scene.nginx)
+        .args(["--id", "deaf", "--ttl", "4s", "--resync", "1s"])
+        .start();
+    scene.routed(&all).await;
+    until(PATIENCE, "both pushers", async || {
+        scene.etcd.list("/sidekick/pushers/").await.len() == 2
+    })
+    .await;
+    link.set(Link::Down);
+    deaf.process().line("other pushers know better").await;
+    scene.etcd.delete(&crate::support::key(all[0])).await;
+    scene.routed(&all[1..]).await;
+    let before = scene.nginx.servers("website").await;
+    unchanged(&scene, &before).await;
+    // Once it hears again it agrees.
+    link.set(Link::Up);
+    until(PATIENCE, "both pushers", async || {
+        scene.etcd.list("/sidekick/pushers/").await.len() == 2
+    })
+    .await;
+    unchanged(&scene, &before).await;
 }
 
 #[tokio::test]
