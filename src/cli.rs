@@ -22,6 +22,7 @@ mod progress;
 mod push;
 mod record;
 mod register;
+mod release;
 mod settled;
 mod split;
 mod status;
@@ -75,6 +76,7 @@ enum Command {
     Unit(Box<unit::Args>),
     Completions(manual::Completions),
     Man(manual::Man),
+    Release(Box<release::Args>),
 }
 
 /// Parses the command line, runs the command, and gives the exit code.
@@ -119,6 +121,7 @@ fn run(line: Line, parsed: Parsed) -> anyhow::Result<Exit> {
         Command::Unit(args) => args.run(mistakes),
         Command::Completions(args) => args.run(mistakes),
         Command::Man(args) => args.run(mistakes),
+        Command::Release(args) => runtime.block_on(args.run(mistakes)),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Error;
 use super::client::Cluster;
-use super::watch::{Change, Entry, Range, Update, Watcher};
+use super::watch::{self, Change, Entry, Range, Update, Watcher};
 use crate::record::{MetaPrefix, Presence, PusherId, ServiceName};
 
 /// The live pushers, as their presences tell.
@@ -75,6 +76,11 @@ impl Pushers {
             .count()
     }
 
+    /// What each of them tells.
+    pub fn presences(&self) -> impl Iterator<Item = (&PusherId, &Presence)> {
+        self.presences.iter()
+    }
+
     /// Takes in what the watch of the presences tells.
     fn update(&mut self, meta: &MetaPrefix, update: Update) {
         match update {
@@ -116,6 +122,16 @@ impl Pushers {
             }
         }
     }
+}
+
+/// Whether there is any pusher: one attempt at each member.
+///
+/// # Errors
+/// The last member's error.
+pub async fn any(cluster: &Cluster, meta: &MetaPrefix) -> Result<bool, Error> {
+    let range = Range::Prefix(meta.pushers_range().into_bytes());
+    let (_, entries) = watch::list(cluster, &range).await?;
+    Ok(!entries.is_empty())
 }
 
 /// Waits for pushers.
@@ -168,11 +184,14 @@ impl Watch {
         revision: Revision,
         mut enough: impl FnMut(&Applied) -> bool,
     ) {
-        while !self
-            .applied(service, revision)
-            .as_ref()
-            .is_some_and(&mut enough)
-        {
+        self.until_so(|pushers| enough(&pushers.applied(service, revision)))
+            .await;
+    }
+
+    /// Waits until `enough` says yes about the pushers; it is asked again after every change. Waits for ever while etcd
+    /// cannot be heard. Cancel safe.
+    pub async fn until_so(&mut self, mut enough: impl FnMut(&Pushers) -> bool) {
+        while !(self.listed && enough(&self.pushers)) {
             self.changed().await;
         }
     }
@@ -191,6 +210,8 @@ mod tests {
             services,
             choices: BTreeMap::new(),
             targets: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            releases: BTreeMap::new(),
             nonce: "n".parse().unwrap(),
             since: jiff::Timestamp::UNIX_EPOCH,
         };

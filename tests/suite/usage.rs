@@ -40,7 +40,7 @@ const WRONG_ANNOUNCE: [(&[&str], &str); 24] = [
 ];
 
 /// Settings of `push` that are wrong by themselves, and what the message must name.
-const WRONG_PUSH: [(&[&str], &str); 8] = [
+const WRONG_PUSH: [(&[&str], &str); 12] = [
     (&["--resync", "0s"], "--resync"),
     (&["--resync", "x"], "--resync"),
     (&["--debounce", "x"], "--debounce"),
@@ -48,6 +48,10 @@ const WRONG_PUSH: [(&[&str], &str); 8] = [
     (&["--upstream", "a="], "--upstream"),
     (&["--upstream", "website=other"], "--upstream"),
     (&["--id", "a/b"], "--id"),
+    (&["--min-servers", "some"], "--min-servers"),
+    (&["--max-removal", "101%"], "--max-removal"),
+    (&["--hold", "x"], "--hold"),
+    (&["--hold", "9000000000y"], "--hold"),
     (&["--prefix", ""], "--prefix"),
 ];
 
