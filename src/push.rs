@@ -22,6 +22,7 @@ use crate::registry::lease::{self, Holder, Intent, Tenure};
 use crate::registry::watch::{Update, Watcher};
 use crate::stop::Stop;
 
+pub mod config;
 mod driver;
 mod oneshot;
 mod reckoning;

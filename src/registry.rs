@@ -4,6 +4,7 @@
 //! - [`watch`]: list, then watch, for ever.
 //! - [`lease`]: one key that lives exactly as long as its owner wants it and its owner lives.
 //! - [`pushers`]: whether every load balancer has applied a change.
+//! - [`ttl`]: for how long a lease can be granted.
 
 pub mod client;
 mod error;
@@ -11,6 +12,7 @@ mod keepalive;
 pub mod lease;
 mod ownership;
 pub mod pushers;
+pub mod ttl;
 pub mod watch;
 
 pub use error::Error;

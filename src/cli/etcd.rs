@@ -8,11 +8,7 @@ use etcd_client::{Certificate, Identity, TlsOptions};
 use super::Mistakes;
 use crate::record::{MetaPrefix, Prefix};
 use crate::registry::client::{Cluster, Settings};
-
-/// etcd grants no shorter lease with its usual settings.
-const MIN_TTL: Duration = Duration::from_secs(2);
-/// etcd accepts no longer one.
-const MAX_TTL: Duration = Duration::from_secs(9_000_000_000);
+use crate::registry::ttl::check_ttl;
 
 /// Options of every command that talks to etcd.
 #[derive(Debug, clap::Args)]
@@ -179,15 +175,7 @@ impl Args {
 /// Reads `--ttl`.
 pub(super) fn ttl(mistakes: &mut Mistakes, text: &str) -> Option<Duration> {
     let ttl = mistakes.duration("--ttl", text)?;
-    if ttl < MIN_TTL {
-        let min = humantime::format_duration(MIN_TTL);
-        mistakes.add(format!(
-            "--ttl {text}: below {min} there is no time for three heartbeats, and one lost packet would end the lease"
-        ));
-    }
-    if ttl > MAX_TTL {
-        mistakes.add(format!("--ttl {text}: longer than etcd keeps a lease"));
-    }
+    mistakes.check(&format!("--ttl {text}"), check_ttl(ttl));
     Some(ttl)
 }
 

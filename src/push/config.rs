@@ -1,0 +1,298 @@
+//! `push.toml`: many nginx instances, many upstreams.
+//!
+//! The text is read into plain settings ([`Config`]) first: pure, every mistake noted with its line and column. What these
+//! settings mean for this process (files to read, clients to make) is decided by [`File`], so that a reload
+//! can compare what was with what is to be.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::desired::Parameters;
+use crate::record::{MetaPrefix, Prefix, Protocol, PusherId, ServiceName, Version};
+use crate::upstream::plus::ApiUrl;
+use crate::upstream::{Layer, UpstreamName};
+
+mod page;
+mod read;
+mod section;
+mod target;
+mod upstream;
+
+pub use page::{Mistake, Place};
+pub use read::read;
+
+/// Below how many servers an upstream is not shrunk, where nothing else is said.
+pub const MIN_SERVERS: u32 = 1;
+/// By how much an upstream may shrink at once without a goodbye, where nothing else is said.
+pub const MAX_REMOVAL: MaxRemoval = MaxRemoval::Percent(50);
+/// How long servers that vanished without a goodbye are kept, where nothing else is said.
+pub const HOLD: Duration = Duration::from_secs(60);
+/// Where vulcand reads its backends, where nothing else is said.
+pub const VULCAND_PREFIX: &str = "/vulcand";
+/// How often nginx is reloaded at most, where nothing else is said.
+pub const MIN_RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a command may take, where nothing else is said.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+/// What checks the files of nginx, where nothing else is said.
+pub const CHECK: &str = "nginx -t";
+/// What makes nginx read its files again, where nothing else is said.
+pub const RELOAD: &str = "nginx -s reload";
+/// Where nginx tells its process id, where nothing else is said.
+pub const PID: &str = "/run/nginx.pid";
+
+/// What a `push.toml` says. What is `None` is not said there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The name of this pusher.
+    pub id: Option<PusherId>,
+    /// Where records lie.
+    pub prefix: Option<Prefix>,
+    /// Where sidekick's own keys lie.
+    pub meta_prefix: Option<MetaPrefix>,
+    /// How long a change waits for others to follow.
+    pub debounce: Option<Duration>,
+    /// After how long an upstream is read without a change.
+    pub resync: Option<Duration>,
+    /// How long the presence outlives a killed pusher.
+    pub ttl: Option<Duration>,
+    /// The targets, in the order of the text.
+    pub targets: Vec<TargetSettings>,
+    /// The upstreams, in the order of the text.
+    pub upstreams: Vec<UpstreamSettings>,
+}
+
+/// One `[[nginx]]` or `[[vulcand]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetSettings {
+    /// Its name, for people, for the presence and for `[[upstream]]`.
+    pub name: Arc<str>,
+    /// How it is told.
+    pub how: How,
+    /// Where it begins in the text.
+    pub place: Place,
+}
+
+/// How a target is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    /// Over the upstream API of NGINX Plus.
+    Plus(ApiSettings),
+    /// Over the older text API.
+    UpstreamConf {
+        /// Where it is, and how to get in.
+        api: ApiSettings,
+        /// Where nginx tells its state, if anywhere.
+        status: Option<ApiUrl>,
+    },
+    /// In a file that nginx includes.
+    ConfFile(FileSettings),
+    /// In keys of etcd that vulcand reads.
+    Vulcand {
+        /// What all its keys begin with.
+        prefix: Prefix,
+        /// How vulcand reaches the servers.
+        scheme: Scheme,
+    },
+}
+
+/// Where an API is, and how to get in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// Where.
+    pub url: ApiUrl,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Who we say we are.
+    pub login: Login,
+    /// Who vouches for the API, as a file of PEM; `None` for those whom the system trusts.
+    pub cacert: Option<PathBuf>,
+    /// The certificate that we show, and its key, as files of PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl ApiSettings {
+    /// The API at `url`, without a login.
+    #[must_use]
+    pub fn open(url: ApiUrl, timeout: Duration) -> Self {
+        Self {
+            url,
+            timeout,
+            login: Login::Nobody,
+            cacert: None,
+            identity: None,
+        }
+    }
+
+    /// Whether anybody may come in.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.login == Login::Nobody && self.cacert.is_none() && self.identity.is_none()
+    }
+}
+
+/// Who we say we are. Secrets stay in their files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Login {
+    /// Nothing is said.
+    #[default]
+    Nobody,
+    /// A user with a password, as nginx's `auth_basic` wants it.
+    Basic {
+        /// The name.
+        user: String,
+        /// The file with the password.
+        password_file: PathBuf,
+    },
+    /// A token, as in `Authorization: Bearer TOKEN`.
+    Bearer {
+        /// The file with the token.
+        file: PathBuf,
+    },
+}
+
+/// A file that nginx includes, and how nginx is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSettings {
+    /// The file.
+    pub file: PathBuf,
+    /// The command that says whether nginx would take it.
+    pub check: String,
+    /// The command that makes nginx take it.
+    pub reload: String,
+    /// The template that it is made with; `None` for the built-in one.
+    pub template: Option<PathBuf>,
+    /// The least time between two reloads.
+    pub min_reload_interval: Duration,
+    /// How long a command may take.
+    pub command_timeout: Duration,
+    /// Where nginx tells its process id.
+    pub pid: PathBuf,
+    /// Where nginx is asked whether it has the file, if anywhere: an address of this machine.
+    pub proof: Option<SocketAddr>,
+}
+
+/// How vulcand reaches servers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    #[default]
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl FromStr for Scheme {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "http" => Ok(Self::Http),
+            "https" => Ok(Self::Https),
+            _ => Err("\"http\" or \"https\" is expected"),
+        }
+    }
+}
+
+/// One `[[upstream]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// Its name in every target.
+    pub name: UpstreamName,
+    /// The service that it takes.
+    pub service: ServiceName,
+    /// Where in nginx it is.
+    pub layer: Layer,
+    /// The records of which protocol it takes.
+    pub protocol: Protocol,
+    /// The names of the targets that have it.
+    pub targets: Vec<Arc<str>>,
+    /// It takes only records of these versions; empty for all.
+    pub versions: Vec<Version>,
+    /// It takes only records with all of these tags.
+    pub tags: Vec<String>,
+    /// Below how many servers it is not shrunk.
+    pub min_servers: u32,
+    /// By how much it may shrink at once without a goodbye.
+    pub max_removal: MaxRemoval,
+    /// How long servers that vanished without a goodbye are kept.
+    pub hold: Duration,
+    /// How long a draining server may take to finish.
+    pub drain_timeout: Duration,
+    /// What its servers are told.
+    pub server: ServerSettings,
+    /// What servers with certain tags are told: the first that fits counts.
+    pub rules: Vec<Rule>,
+    /// Where it begins in the text.
+    pub place: Place,
+}
+
+/// What servers are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// The weight of a server whose record says nothing of it.
+    pub weight: Option<NonZeroU16>,
+    /// All else.
+    pub parameters: Parameters,
+}
+
+/// What servers with certain tags are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The tags that a record must have, all of them.
+    pub tags: Vec<String>,
+    /// What its server is told: all of it, what the upstream says included.
+    pub server: ServerSettings,
+}
+
+/// By how much an upstream may shrink at once without a goodbye.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxRemoval {
+    /// By so many percent of its servers: 0 to 100.
+    Percent(u8),
+    /// By so many servers.
+    Count(u32),
+}
+
+impl fmt::Display for MaxRemoval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Percent(percent) => write!(f, "{percent}%"),
+            Self::Count(count) => write!(f, "{count}"),
+        }
+    }
+}
+
+/// A file that cannot be used, with all that is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// The file.
+    pub file: PathBuf,
+    /// At least one.
+    pub mistakes: Vec<Mistake>,
+}
+
+impl Invalid {
+    /// Each mistake in one line, with the file, the line and the column.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let file = shown(&self.file);
+        self.mistakes
+            .iter()
+            .map(move |mistake| match mistake.place {
+                Some(place) => format!("{file}:{place}: {}", mistake.text),
+                None => format!("{file}: {}", mistake.text),
+            })
+    }
+}
+
+/// A path as people may see it.
+fn shown(path: &Path) -> String {
+    crate::printable::printable(path.as_os_str().as_encoded_bytes(), 400)
+}
+
+#[cfg(test)]
+mod tests;
