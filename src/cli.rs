@@ -68,3 +68,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Push(args) => runtime.block_on(args.run(mistakes)),
     }
 }
+
+/// The help of a flag that cannot leave its default to clap, because it must be known whether it was given.
+fn with_default(help: &str, default: impl std::fmt::Display) -> String {
+    format!("{help} [default: {default}]")
+}

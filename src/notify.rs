@@ -1,28 +1,53 @@
 //! What systemd is told (`Type=notify`). Without systemd nothing is told and nothing fails.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+/// Whether this process has ever said that it is up: only then does systemd wait for the end of a reload, and a READY=1
+/// at the end of an earlier one would be untrue.
+static UP: AtomicBool = AtomicBool::new(false);
+
 /// The service is up.
 pub fn ready() {
-    send(NotifyState::Ready);
+    UP.store(true, Ordering::Relaxed);
+    send(&[NotifyState::Ready]);
+}
+
+/// The settings are being read again (`Type=notify-reload`).
+pub fn reloading() {
+    if !UP.load(Ordering::Relaxed) {
+        return;
+    }
+    // systemd takes for an answer only what is younger than its own signal.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "no monotonic clock"),
+    }
+}
+
+/// The settings that were read are in force, or refused.
+pub fn reloaded() {
+    if UP.load(Ordering::Relaxed) {
+        send(&[NotifyState::Ready]);
+    }
 }
 
 /// The service is on its way out.
 pub fn stopping() {
-    send(NotifyState::Stopping);
+    send(&[NotifyState::Stopping]);
 }
 
 /// What goes on now takes up to `time`: the timeout of the unit for it is to be no shorter.
 pub fn extend_timeout(time: Duration) {
     let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
-    send(NotifyState::ExtendTimeoutUsec(micros));
+    send(&[NotifyState::ExtendTimeoutUsec(micros)]);
 }
 
 /// One line for `systemctl status`.
 pub fn status(text: &str) {
-    send(NotifyState::Status(&text.replace('\n', " ")));
+    send(&[NotifyState::Status(&text.replace('\n', " "))]);
 }
 
 /// Feeds systemd's watchdog, and only after real progress of every part: an agent that is alive but does
@@ -71,7 +96,7 @@ impl Watchdog {
 
     fn feed(&mut self) {
         if self.progress.take_if_whole() {
-            send(NotifyState::Watchdog);
+            send(&[NotifyState::Watchdog]);
         }
     }
 }
@@ -87,8 +112,8 @@ impl Progress {
     }
 }
 
-fn send(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+fn send(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd could not be told");
     }
 }

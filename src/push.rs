@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::desired::{Effect, Pool, Records};
+use crate::desired::{Effect, Records};
 use crate::notify;
-use crate::reconcile::{self, Links, Published, Report};
-use crate::record::{Nonce, Presence, ServiceName};
+use crate::reconcile::Report;
+use crate::record::{Nonce, Presence};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
 use crate::registry::watch::{Update, Watcher};
@@ -26,12 +26,14 @@ pub mod config;
 mod driver;
 mod oneshot;
 mod reckoning;
+mod roster;
 mod settings;
 
 pub use oneshot::{Difference, RouteResult, compare, once};
 use reckoning::Reckoning;
+use roster::Roster;
 pub use settings::{
-    DRAIN_TIMEOUT, Kind, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL, Target, TargetError,
+    DRAIN_TIMEOUT, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL, Target, TargetError,
 };
 
 /// How many upstreams of one target are converged at once.
@@ -58,22 +60,42 @@ pub enum Outcome {
     Broken,
 }
 
+/// Where a new configuration comes from.
+#[derive(Debug)]
+pub struct Reload {
+    /// What is read.
+    pub file: config::File,
+    /// When: see [`hangups`].
+    pub hangups: Signal,
+}
+
+/// From now on SIGHUP does not end this process, but is heard here.
+///
+/// # Errors
+/// When the signal cannot be taken over from the system.
+pub fn hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
 /// Pushes until asked to stop or deposed. Never gives up on etcd or a target.
-pub async fn run(settings: Settings, cluster: Cluster, stop: Stop) -> Outcome {
-    for (target, route) in settings.routes() {
-        let (nginx, upstream, service) = (target.name(), &route.upstream, &route.service);
-        info!(%nginx, %upstream, %service, "pushing");
-    }
-    Pusher::new(settings, cluster).run(stop).await
+pub async fn run(
+    settings: Settings,
+    cluster: Cluster,
+    reload: Option<Reload>,
+    stop: Stop,
+) -> Outcome {
+    Pusher::new(settings, cluster, reload).run(stop).await
 }
 
 struct Pusher {
+    settings: Settings,
+    cluster: Cluster,
+    reload: Option<Reload>,
+    /// What is wrong with the configuration that was read last and is not in force.
+    refused: Option<String>,
     records: Records,
     watcher: Watcher,
-    /// What happens to one service wakes the upstreams of no other.
-    publishers: Vec<Publisher>,
-    /// The reconcilers, and a sentinel for each target.
-    tasks: JoinSet<()>,
+    roster: Roster,
     reports: mpsc::UnboundedReceiver<Report>,
     reckoning: Reckoning,
     presence: Presence,
@@ -82,13 +104,6 @@ struct Pusher {
     start: Start,
     told_ready: bool,
     told_status: String,
-}
-
-/// Decides what the upstream of one route should be, and tells the reconcilers that make it so.
-struct Publisher {
-    route: Arc<Route>,
-    pool: Pool,
-    desired: watch::Sender<Published>,
 }
 
 /// How far the start has come.
@@ -109,22 +124,22 @@ enum Event {
     Unannounced,
     Report(Report),
     Update(Update),
+    Reload,
     TaskEnded,
 }
 
 impl Pusher {
-    fn new(settings: Settings, cluster: Cluster) -> Self {
+    fn new(settings: Settings, cluster: Cluster, reload: Option<Reload>) -> Self {
         let nonce = Nonce::fresh();
         let key = settings.meta.pusher_key(&settings.id);
         let holder = lease::hold(cluster.clone(), key, nonce.clone(), settings.ttl);
         let (report, reports) = mpsc::unbounded_channel();
         let mut pusher = Self {
             records: Records::new(settings.prefix.clone(), settings.services()),
-            watcher: Watcher::new(cluster, settings.range()),
-            publishers: Vec::new(),
-            tasks: JoinSet::new(),
+            watcher: Watcher::new(cluster.clone(), settings.range()),
+            roster: Roster::new(report),
             reports,
-            reckoning: Reckoning::new(settings.routes()),
+            reckoning: Reckoning::default(),
             presence: Presence {
                 services: BTreeMap::new(),
                 targets: BTreeMap::new(),
@@ -136,48 +151,13 @@ impl Pusher {
             start: Start::Unlisted,
             told_ready: false,
             told_status: String::new(),
+            refused: None,
+            settings,
+            cluster,
+            reload,
         };
-        pusher.start_tasks(&settings, &report);
+        pusher.roster.apply(&pusher.settings, &mut pusher.reckoning);
         pusher
-    }
-
-    fn start_tasks(&mut self, settings: &Settings, report: &mpsc::UnboundedSender<Report>) {
-        let mut number = 0;
-        for target in &settings.targets {
-            let permits = Arc::new(Semaphore::new(CONCURRENCY));
-            let (restart, restarts) = watch::channel(0);
-            self.tasks.spawn(target.clone().watch(LOOK, restart));
-            for route in target.routes() {
-                let links = Links {
-                    number,
-                    target: target.name().clone(),
-                    upstream: route.upstream.as_str().into(),
-                    desired: self.subscribe(route),
-                    restarts: restarts.clone(),
-                    reports: report.clone(),
-                    permits: permits.clone(),
-                };
-                let driver = target.driver(route);
-                self.tasks
-                    .spawn(reconcile::run(driver, links, settings.pacing));
-                number += 1;
-            }
-        }
-    }
-
-    /// What the upstream of a route should be. A route that several targets take is decided once, for all.
-    fn subscribe(&mut self, route: &Arc<Route>) -> watch::Receiver<Published> {
-        let mut known = self.publishers.iter();
-        if let Some(publisher) = known.find(|known| Arc::ptr_eq(&known.route, route)) {
-            return publisher.desired.subscribe();
-        }
-        let (desired, subscriber) = watch::channel(None);
-        self.publishers.push(Publisher {
-            route: route.clone(),
-            pool: route.pool(),
-            desired,
-        });
-        subscriber
     }
 
     async fn run(mut self, mut stop: Stop) -> Outcome {
@@ -200,6 +180,12 @@ impl Pusher {
                 }
                 Event::Report((number, standing)) => self.reckoning.update(number, standing),
                 Event::Update(update) => self.take_in(&update),
+                Event::Reload => {
+                    notify::reloading();
+                    self.reload();
+                    self.tell();
+                    notify::reloaded();
+                }
                 Event::TaskEnded => {
                     error!("a task ended that never should; please report this");
                     return Outcome::Broken;
@@ -214,9 +200,19 @@ impl Pusher {
             tenure,
             reports,
             watcher,
-            tasks,
+            roster,
+            reload,
             ..
         } = self;
+        let hangup = async {
+            let heard = match reload {
+                Some(reload) => reload.hangups.recv().await,
+                None => None,
+            };
+            if heard.is_none() {
+                std::future::pending().await
+            }
+        };
         let overdue = async {
             match self.start {
                 Start::Announcing(until) => sleep_until(until).await,
@@ -228,8 +224,9 @@ impl Pusher {
             () = stop.leave() => Event::Leave,
             changed = tenure.changed() => if changed.is_ok() { Event::Tenure } else { Event::TaskEnded },
             Some(report) = reports.recv() => Event::Report(report),
+            () = hangup => Event::Reload,
             update = watcher.next() => Event::Update(update),
-            Some(_) = tasks.join_next() => Event::TaskEnded,
+            () = roster.broken() => Event::TaskEnded,
             () = overdue => Event::Unannounced,
         }
     }
@@ -251,7 +248,10 @@ impl Pusher {
             // Whoever routes must be known to those who wait for the routing: first the presence, then the servers.
             Start::Unlisted => self.start = Start::Announcing(Instant::now() + UNANNOUNCED),
             Start::Announcing(_) => {}
-            Start::Open => self.publish(|service| effect.services.contains(service)),
+            Start::Open => {
+                let changed = |service: &_| effect.services.contains(service);
+                self.roster.publish(&self.records, changed);
+            }
         }
     }
 
@@ -259,16 +259,50 @@ impl Pusher {
     fn open(&mut self) {
         if let Start::Announcing(_) = self.start {
             self.start = Start::Open;
-            self.publish(|_| true);
+            self.roster.publish(&self.records, |_| true);
         }
     }
 
-    fn publish(&self, changed: impl Fn(&ServiceName) -> bool) {
-        let publishers = self.publishers.iter();
-        for publisher in publishers.filter(|publisher| changed(publisher.pool.service())) {
-            if let Some(desired) = publisher.pool.desired(&self.records) {
-                publisher.desired.send_replace(Some(Arc::new(desired)));
+    /// Reads the configuration again: whole or not at all.
+    fn reload(&mut self) {
+        let Some(reload) = &self.reload else { return };
+        let read = reload.file.read();
+        let file = reload.file.path.display();
+        match read {
+            Err(invalid) => {
+                for line in invalid.lines() {
+                    error!("{line}");
+                }
+                error!(%file, "the new configuration is wrong; nothing of it is used, the old one stands");
+                let more = match invalid.mistakes.len() {
+                    0 | 1 => String::new(),
+                    several => format!(" (and {} more)", several - 1),
+                };
+                self.refused = invalid.lines().next().map(|line| line + &more);
             }
+            Ok(settings) => {
+                info!(%file, "the configuration was read again");
+                self.refused = None;
+                self.adopt(settings);
+            }
+        }
+    }
+
+    /// Does from now on what these settings say, but for what a running pusher cannot change.
+    fn adopt(&mut self, settings: Settings) {
+        let settings = self.settings.succeeded_by(settings, |what| {
+            warn!("a new {what} counts only from the next start on; the old one stands");
+        });
+        let range = settings.range();
+        let widened = self.records.route(&settings.services());
+        if widened || range != self.settings.range() {
+            // Its listing tells of the new services, and of what happened to the old ones meanwhile.
+            self.watcher = Watcher::new(self.cluster.clone(), range);
+        }
+        self.settings = settings;
+        self.roster.apply(&self.settings, &mut self.reckoning);
+        if self.start == Start::Open {
+            self.roster.publish_new(&self.records);
         }
     }
 
@@ -289,19 +323,25 @@ impl Pusher {
     }
 
     fn status(&self) -> String {
-        match (self.start, &*self.tenure.borrow()) {
+        let doing = match (self.start, &*self.tenure.borrow()) {
             (Start::Unlisted, _) => "waiting for etcd to tell the records".to_owned(),
             (_, Tenure::Pending { error: Some(error) }) => {
                 format!("{}; etcd: {error}", self.reckoning)
             }
             _ => self.reckoning.to_string(),
+        };
+        match &self.refused {
+            Some(refused) => {
+                format!("the new configuration is wrong and not used: {refused}; {doing}")
+            }
+            None => doing,
         }
     }
 
     /// The servers stay as they are; the presence goes, so that nobody waits for this pusher.
     async fn leave(mut self, mut stop: Stop) -> Outcome {
         info!("leaving; the servers stay as they are");
-        self.tasks.shutdown().await;
+        self.roster.shutdown().await;
         tokio::select! {
             () = self.holder.release(None, WITHDRAWAL) => {}
             () = stop.hurry() => {}

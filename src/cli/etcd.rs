@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcd_client::{Certificate, Identity, TlsOptions};
 
-use super::Mistakes;
+use super::{Mistakes, with_default};
 use crate::record::{MetaPrefix, Prefix};
 use crate::registry::client::{Cluster, Settings};
 use crate::registry::ttl::check_ttl;
@@ -51,22 +51,20 @@ pub(super) struct Args {
     /// File that holds the password.
     #[arg(long, value_name = "FILE", env = "SIDEKICK_PASSWORD_FILE")]
     password_file: Option<String>,
-    /// Where records lie in etcd.
     #[arg(
         long,
         value_name = "KEY",
-        default_value = "/services",
-        env = "SIDEKICK_PREFIX"
+        env = "SIDEKICK_PREFIX",
+        help = with_default("Where records lie in etcd", Prefix::default())
     )]
-    prefix: String,
-    /// Where sidekick keeps its own keys.
+    prefix: Option<String>,
     #[arg(
         long,
         value_name = "KEY",
-        default_value = "/sidekick",
-        env = "SIDEKICK_META_PREFIX"
+        env = "SIDEKICK_META_PREFIX",
+        help = with_default("Where sidekick keeps its own keys", MetaPrefix::default())
     )]
-    meta_prefix: String,
+    meta_prefix: Option<String>,
 }
 
 impl Args {
@@ -85,15 +83,27 @@ impl Args {
 
     /// Where records and sidekick's own keys lie.
     pub(super) fn prefixes(&self, mistakes: &mut Mistakes) -> Option<(Prefix, MetaPrefix)> {
-        let prefix: Option<Prefix> = mistakes.parse("--prefix", &self.prefix);
-        let meta: Option<MetaPrefix> = mistakes.parse("--meta-prefix", &self.meta_prefix);
-        let (prefix, meta) = (prefix?, meta?);
+        let (prefix, meta) = self.given_prefixes(mistakes);
+        let (prefix, meta) = (prefix.unwrap_or_default(), meta.unwrap_or_default());
         if !meta.is_apart_from(&prefix) {
             mistakes.add(format!(
                 "--meta-prefix {meta} and --prefix {prefix}: neither may lie inside the other"
             ));
         }
         Some((prefix, meta))
+    }
+
+    /// The same, where they are given; what is wrong is noted and counts as not given.
+    pub(super) fn given_prefixes(
+        &self,
+        mistakes: &mut Mistakes,
+    ) -> (Option<Prefix>, Option<MetaPrefix>) {
+        let prefix = self.prefix.as_ref();
+        let meta = self.meta_prefix.as_ref();
+        (
+            prefix.and_then(|text| mistakes.parse("--prefix", text)),
+            meta.and_then(|text| mistakes.parse("--meta-prefix", text)),
+        )
     }
 
     fn endpoints(&self, mistakes: &mut Mistakes) -> Vec<String> {

@@ -1,8 +1,7 @@
 //! `push.toml`: many nginx instances, many upstreams.
 //!
 //! The text is read into plain settings ([`Config`]) first: pure, every mistake noted with its line and column. What these
-//! settings mean for this process (files to read, clients to make) is decided by [`File`], so that a reload
-//! can compare what was with what is to be.
+//! settings mean for this process is decided by [`File`], so that a reload can compare what was with what is to be.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,17 +11,20 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{DRAIN_TIMEOUT, REQUEST_TIMEOUT, Route};
 use crate::desired::Parameters;
 use crate::record::{MetaPrefix, Prefix, Protocol, PusherId, ServiceName, Version};
 use crate::upstream::plus::ApiUrl;
 use crate::upstream::{Layer, UpstreamName};
 
+mod file;
 mod page;
 mod read;
 mod section;
 mod target;
 mod upstream;
 
+pub use file::{File, Overrides};
 pub use page::{Mistake, Place};
 pub use read::read;
 
@@ -66,6 +68,28 @@ pub struct Config {
     pub upstreams: Vec<UpstreamSettings>,
 }
 
+impl Config {
+    /// What a small file would say: every route goes to the API at every one of these URLs, by which it is called.
+    #[must_use]
+    pub fn of_flags(urls: Vec<ApiUrl>, routes: &[Route]) -> Self {
+        let targets = urls.into_iter().map(|url| TargetSettings {
+            name: url.to_string().into(),
+            how: How::Plus(ApiSettings::open(url, REQUEST_TIMEOUT)),
+            place: Place::default(),
+        });
+        let targets: Vec<_> = targets.collect();
+        let upstreams = routes.iter().map(|route| UpstreamSettings {
+            targets: targets.iter().map(|target| target.name.clone()).collect(),
+            ..UpstreamSettings::new(route.upstream.clone(), route.service.clone())
+        });
+        Self {
+            upstreams: upstreams.collect(),
+            targets,
+            ..Self::default()
+        }
+    }
+}
+
 /// One `[[nginx]]` or `[[vulcand]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetSettings {
@@ -100,6 +124,29 @@ pub enum How {
     },
 }
 
+impl How {
+    /// The files that must be read for it. Of a file that is written, only the template.
+    #[must_use]
+    pub fn files(&self) -> Vec<&Path> {
+        match self {
+            Self::Plus(api) | Self::UpstreamConf { api, .. } => api.files(),
+            Self::ConfFile(file) => file.template.as_deref().into_iter().collect(),
+            Self::Vulcand { .. } => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for How {
+    /// Where the target is, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plus(api) | Self::UpstreamConf { api, .. } => write!(f, "{}", api.url),
+            Self::ConfFile(file) => f.write_str(&shown(&file.file)),
+            Self::Vulcand { prefix, .. } => write!(f, "{prefix} in etcd"),
+        }
+    }
+}
+
 /// Where an API is, and how to get in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiSettings {
@@ -126,6 +173,21 @@ impl ApiSettings {
             cacert: None,
             identity: None,
         }
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        let login = match &self.login {
+            Login::Nobody => None,
+            Login::Basic { password_file, .. } => Some(password_file),
+            Login::Bearer { file } => Some(file),
+        };
+        let (cert, key) = self
+            .identity
+            .as_ref()
+            .map(|(cert, key)| (cert, key))
+            .unzip();
+        let all = [login, self.cacert.as_ref(), cert, key];
+        all.into_iter().flatten().map(PathBuf::as_path).collect()
     }
 
     /// Whether anybody may come in.
@@ -229,6 +291,29 @@ pub struct UpstreamSettings {
     pub rules: Vec<Rule>,
     /// Where it begins in the text.
     pub place: Place,
+}
+
+impl UpstreamSettings {
+    /// The http upstream that takes all of `service` and goes nowhere yet; as shipped in all else.
+    #[must_use]
+    pub fn new(name: UpstreamName, service: ServiceName) -> Self {
+        Self {
+            name,
+            service,
+            layer: Layer::Http,
+            protocol: Protocol::Tcp,
+            targets: Vec::new(),
+            versions: Vec::new(),
+            tags: Vec::new(),
+            min_servers: MIN_SERVERS,
+            max_removal: MAX_REMOVAL,
+            hold: HOLD,
+            drain_timeout: DRAIN_TIMEOUT,
+            server: ServerSettings::default(),
+            rules: Vec::new(),
+            place: Place::default(),
+        }
+    }
 }
 
 /// What servers are told.

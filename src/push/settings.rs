@@ -1,12 +1,15 @@
 //! What to push, where to, and how.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::config::{ApiSettings, How};
 use super::driver::Driver;
 use crate::desired::{Pool, Selection};
 use crate::reconcile::Pacing;
@@ -40,6 +43,26 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// `newer`, but for what stays as it is as long as the process runs: `kept` is told the name of each that should have
+    /// changed.
+    pub(super) fn succeeded_by(&self, newer: Self, mut kept: impl FnMut(&'static str)) -> Self {
+        let changes = [
+            ("id", self.id != newer.id),
+            ("prefix", self.prefix != newer.prefix),
+            ("meta_prefix", self.meta != newer.meta),
+            ("ttl", self.ttl != newer.ttl),
+        ];
+        let changed = changes.into_iter().filter(|(_, changed)| *changed);
+        changed.for_each(|(name, _)| kept(name));
+        Self {
+            id: self.id.clone(),
+            prefix: self.prefix.clone(),
+            meta: self.meta.clone(),
+            ttl: self.ttl,
+            ..newer
+        }
+    }
+
     /// All routes with their targets, in the order in which they are numbered.
     pub(super) fn routes(&self) -> impl Iterator<Item = (&Target, &Arc<Route>)> {
         let routes = |target| {
@@ -93,6 +116,11 @@ impl Route {
         }
     }
 
+    /// Whether both are about the same upstream of a target.
+    pub(super) fn is_upstream_of(&self, other: &Self) -> bool {
+        (self.layer, &self.upstream) == (other.layer, &other.upstream)
+    }
+
     /// What decides what the upstream should be.
     pub(super) fn pool(&self) -> Pool {
         Pool::new(self.service.clone(), self.selection.clone())
@@ -132,44 +160,81 @@ pub enum TargetError {
         #[source]
         source: reqwest::Error,
     },
+    /// A file that it needs cannot be read.
+    #[error("{}: {error}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What went wrong. Not called a source, as its words are part of this error's own.
+        error: std::io::Error,
+    },
+    /// Nothing here can do it.
+    #[error("this version of sidekick has no {0}")]
+    Unknown(&'static str),
 }
 
 /// One nginx, and what is routed there.
 #[derive(Debug, Clone)]
 pub struct Target {
     name: Arc<str>,
+    how: How,
+    /// What stands in the files that it needs: secrets and certificates change under the same name.
+    files: u64,
     kind: Kind,
     routes: Vec<Arc<Route>>,
 }
 
-/// How a target is told.
+/// How a target is told: what is needed to do it.
 #[derive(Debug, Clone)]
-pub enum Kind {
+enum Kind {
     /// Over the upstream API of NGINX Plus.
     Plus(Arc<Api>),
 }
 
 impl Kind {
-    /// The nginx whose upstream API is at `url` and answers each request within `timeout`. Opens no connection.
-    ///
-    /// # Errors
-    ///
-    /// For https, when the system's certificates cannot be loaded.
-    pub fn plus(url: ApiUrl, timeout: Duration) -> Result<Self, TargetError> {
-        match Api::new(url.clone(), timeout) {
-            Ok(api) => Ok(Self::Plus(Arc::new(api))),
-            Err(source) => Err(TargetError::Tls { url, source }),
+    /// What is needed to do as the settings say. Opens no connection.
+    fn of(how: &How) -> Result<Self, TargetError> {
+        match how {
+            How::Plus(api) if api.is_open() => {
+                let ApiSettings { url, timeout, .. } = api;
+                let tls = |source| TargetError::Tls {
+                    url: url.clone(),
+                    source,
+                };
+                Ok(Self::Plus(Arc::new(
+                    Api::new(url.clone(), *timeout).map_err(tls)?,
+                )))
+            }
+            How::Plus(_) => Err(TargetError::Unknown("logins and certificates for `api`")),
+            How::UpstreamConf { .. } => Err(TargetError::Unknown("`upstream_conf`")),
+            How::ConfFile(_) => Err(TargetError::Unknown("`file`")),
+            How::Vulcand { .. } => Err(TargetError::Unknown("[[vulcand]]")),
         }
     }
 }
 
+/// A number that changes with what stands in the files that a target needs.
+fn read_files(how: &How) -> Result<u64, TargetError> {
+    let mut hasher = DefaultHasher::new();
+    for file in how.files() {
+        match std::fs::read(file) {
+            Ok(bytes) => bytes.hash(&mut hasher),
+            Err(error) => {
+                let file = file.to_owned();
+                return Err(TargetError::Unreadable { file, error });
+            }
+        }
+    }
+    Ok(hasher.finish())
+}
+
 impl Target {
-    /// The target called `name`, told as `kind` says.
+    /// The target called `name`, told as `how` says. Reads the files that are named there, but opens no connection.
     ///
     /// # Errors
     ///
-    /// When there is no route or an upstream has two.
-    pub fn new(name: &str, kind: Kind, routes: Vec<Arc<Route>>) -> Result<Self, TargetError> {
+    /// When there is no route, an upstream has two, a file cannot be read, or, for https, the certificates cannot be used.
+    pub fn new(name: &str, how: How, routes: Vec<Arc<Route>>) -> Result<Self, TargetError> {
         if routes.is_empty() {
             return Err(TargetError::NoRoute(name.into()));
         }
@@ -179,14 +244,30 @@ impl Target {
                 return Err(TargetError::Twice(route.upstream.clone()));
             }
         }
-        let name = name.into();
-        Ok(Self { name, kind, routes })
+        Ok(Self {
+            name: name.into(),
+            files: read_files(&how)?,
+            kind: Kind::of(&how)?,
+            how,
+            routes,
+        })
+    }
+
+    /// Whether `other` is told in the same way, whatever is routed there.
+    pub(super) fn is_told_as(&self, other: &Self) -> bool {
+        (&self.name, &self.how, self.files) == (&other.name, &other.how, other.files)
     }
 
     /// Its name, for people and for the presence.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// How it is told.
+    #[must_use]
+    pub fn how(&self) -> &How {
+        &self.how
     }
 
     /// What is routed there.
@@ -221,8 +302,8 @@ mod tests {
     fn target(routes: &[&str]) -> Result<Target, TargetError> {
         let route = |route: &&str| Arc::new(route.parse().unwrap());
         let url = "http://127.0.0.1:1/api";
-        let kind = Kind::plus(url.parse().unwrap(), REQUEST_TIMEOUT)?;
-        Target::new(url, kind, routes.iter().map(route).collect())
+        let how = How::Plus(ApiSettings::open(url.parse().unwrap(), REQUEST_TIMEOUT));
+        Target::new(url, how, routes.iter().map(route).collect())
     }
 
     fn range(routes: &[&str]) -> Range {

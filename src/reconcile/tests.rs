@@ -58,8 +58,9 @@ impl Stage {
             restarts: restarted,
             reports: tell_report,
             permits: permits.clone(),
+            pacing: watch::Sender::new(Pacing::default()).subscribe(),
         };
-        tokio::spawn(run(upstream, links, Pacing::default()));
+        tokio::spawn(run(upstream, links));
         Self {
             publish,
             asked,

@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod config;
 mod docker;
 mod healing;
 mod hostile;

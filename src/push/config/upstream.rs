@@ -10,12 +10,8 @@ use toml::de::DeValue;
 use super::read::Names;
 use super::section::{Section, whole_number};
 use super::target::Keys;
-use super::{
-    HOLD, How, MAX_REMOVAL, MIN_SERVERS, MaxRemoval, Rule, ServerSettings, TargetSettings,
-    UpstreamSettings,
-};
+use super::{How, MaxRemoval, Rule, ServerSettings, TargetSettings, UpstreamSettings};
 use crate::desired::Parameters;
-use crate::push::DRAIN_TIMEOUT;
 use crate::record::{Protocol, ServiceName};
 use crate::upstream::{Layer, UpstreamName};
 
@@ -110,21 +106,21 @@ pub(super) fn read(section: &Section<'_>, targets: Vec<Arc<str>>) -> Option<Upst
     let min_servers = section.number("min_servers", 0, MANY);
     let max_removal = max_removal(section);
     let (hold, drain_timeout) = (section.time("hold"), section.time("drain_timeout"));
+    let as_shipped = UpstreamSettings::new(name?, service?);
     Some(UpstreamSettings {
-        name: name?,
-        service: service?,
         layer: layer?,
         protocol,
         targets,
         versions: values(section.list("versions")),
         tags: values(section.list("tags")),
-        min_servers: min_servers.unwrap_or(MIN_SERVERS),
-        max_removal: max_removal.unwrap_or(MAX_REMOVAL),
-        hold: hold.unwrap_or(HOLD),
-        drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT),
+        min_servers: min_servers.unwrap_or(as_shipped.min_servers),
+        max_removal: max_removal.unwrap_or(as_shipped.max_removal),
+        hold: hold.unwrap_or(as_shipped.hold),
+        drain_timeout: drain_timeout.unwrap_or(as_shipped.drain_timeout),
         server,
         rules,
         place: section.place(),
+        ..as_shipped
     })
 }
 
