@@ -109,7 +109,9 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
         // Before the file is read: a SIGHUP that comes meanwhile must not end the process.
-        let hangups = self.config.is_some().then(push::hangups).transpose()?;
+        let stays = !(self.once || self.dry_run || self.check_config);
+        let hears = stays && self.config.is_some();
+        let hangups = hears.then(push::hangups).transpose()?;
         // Everything is looked at before the first `?`, so that one run reports every mistake.
         self.check_modes(&mut mistakes);
         let cluster = self.etcd.cluster(&mut mistakes);

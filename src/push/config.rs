@@ -3,6 +3,7 @@
 //! The text is read into plain settings ([`Config`]) first: pure, every mistake noted with its line and column. What these
 //! settings mean for this process is decided by [`File`], so that a reload can compare what was with what is to be.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -71,7 +72,9 @@ pub struct Config {
 impl Config {
     /// What a small file would say: every route goes to the API at every one of these URLs, by which it is called.
     #[must_use]
-    pub fn of_flags(urls: Vec<ApiUrl>, routes: &[Route]) -> Self {
+    pub fn of_flags(mut urls: Vec<ApiUrl>, routes: &[Route]) -> Self {
+        let mut seen = BTreeSet::new();
+        urls.retain(|url| seen.insert(url.to_string()));
         let targets = urls.into_iter().map(|url| TargetSettings {
             name: url.to_string().into(),
             how: How::Plus(ApiSettings::open(url, REQUEST_TIMEOUT)),

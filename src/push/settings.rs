@@ -1,7 +1,9 @@
 //! What to push, where to, and how.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use crate::upstream::{Layer, UpstreamName};
 pub const TTL: Duration = Duration::from_secs(15);
 /// How long a draining server may take to finish where nothing else is said.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// As much of a secret, a certificate or a template as is looked at, in bytes.
+const MAX_FILE: u64 = 1 << 20;
 /// How long a target may take to answer one request where nothing else is said.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -217,8 +221,10 @@ impl Kind {
 fn read_files(how: &How) -> Result<u64, TargetError> {
     let mut hasher = DefaultHasher::new();
     for file in how.files() {
-        match std::fs::read(file) {
-            Ok(bytes) => bytes.hash(&mut hasher),
+        let mut bytes = Vec::new();
+        let opened = File::open(file);
+        match opened.and_then(|opened| opened.take(MAX_FILE).read_to_end(&mut bytes)) {
+            Ok(_) => bytes.hash(&mut hasher),
             Err(error) => {
                 let file = file.to_owned();
                 return Err(TargetError::Unreadable { file, error });
@@ -341,6 +347,29 @@ mod tests {
         let error = target(&["a", "b", "a=c"]).unwrap_err().to_string();
         assert_eq!(error, "upstream \"a\" is named more than once");
         assert!(matches!(target(&[]), Err(TargetError::NoRoute(_))));
+    }
+
+    #[test]
+    fn a_secret_that_changes_in_its_file_is_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        let mut api = ApiSettings::open("http://h/".parse().unwrap(), REQUEST_TIMEOUT);
+        let none = read_files(&How::Plus(api.clone())).unwrap();
+        api.login = crate::push::config::Login::Bearer { file: file.clone() };
+        let how = How::Plus(api);
+        let error = read_files(&how).unwrap_err().to_string();
+        assert!(
+            error.ends_with("token: No such file or directory (os error 2)"),
+            "{error}"
+        );
+        let mut seen = vec![none];
+        for secret in ["one", "two"] {
+            std::fs::write(&file, secret).unwrap();
+            let now = read_files(&how).unwrap();
+            assert!(!seen.contains(&now));
+            assert_eq!(read_files(&how).unwrap(), now);
+            seen.push(now);
+        }
     }
 
     #[test]

@@ -676,6 +676,232 @@ fn columns_are_counted_in_characters() {
     assert_eq!(Place::of("a", 9), Place { line: 1, column: 2 });
 }
 
+#[test]
+fn flags_beat_the_file_and_the_file_beats_what_is_shipped() {
+    let top = "id = \"file\"\nprefix = \"/domains\"\nmeta_prefix = \"/own\"\ndebounce = \"1ms\"\nresync = \"1m\"\nttl = \"20s\"\n";
+    let config = right(&format!("{top}{RIGHT}drain_timeout = \"3s\""));
+    let host: Option<PusherId> = "host".parse().ok();
+    let file = Overrides {
+        host: host.clone(),
+        ..Overrides::default()
+    };
+    let flags = Overrides {
+        id: "flag".parse().ok(),
+        host,
+        prefix: "/flag".parse().ok(),
+        meta_prefix: "/meta".parse().ok(),
+        debounce: Some(Duration::ZERO),
+        resync: Some(Duration::from_secs(5)),
+        ttl: Some(Duration::from_secs(6)),
+        request_timeout: Some(Duration::from_secs(7)),
+        drain_timeout: Some(Duration::from_secs(8)),
+    };
+    let told = |overrides: &Overrides, config: &Config| {
+        let settings = overrides.settings(config).unwrap();
+        let target = &settings.targets[0];
+        let How::Plus(api) = target.how() else {
+            panic!("{settings:?}")
+        };
+        let times = [
+            settings.pacing.debounce(),
+            settings.pacing.resync(),
+            settings.ttl,
+            api.timeout,
+            target.routes()[0].drain_timeout,
+        ];
+        let times = times.map(|time| humantime::format_duration(time).to_string());
+        let names = format!("{} {} {}", settings.id, settings.prefix, settings.meta);
+        format!("{names} {}", times.join(" "))
+    };
+    assert_eq!(told(&flags, &config), "flag /flag /meta 0s 5s 6s 7s 8s");
+    assert_eq!(told(&file, &config), "file /domains /own 1ms 1m 20s 2s 3s");
+    assert_eq!(
+        told(&file, &right(RIGHT)),
+        "host /services /sidekick 5ms 30s 15s 2s 10s"
+    );
+    let nested = right(&format!("meta_prefix = \"/services/own\"\n{RIGHT}"));
+    let mistakes = file.settings(&nested).unwrap_err();
+    let said: Vec<_> = mistakes
+        .iter()
+        .map(|mistake| mistake.text.as_str())
+        .collect();
+    let expected =
+        "--meta-prefix /services/own and --prefix /services: neither may lie inside the other";
+    assert_eq!(said, [expected]);
+    let nameless = Overrides::default().settings(&right(RIGHT)).unwrap_err();
+    assert_eq!(
+        nameless[0].text,
+        "--id is missing, and this host's name cannot stand for it"
+    );
+}
+
+#[test]
+fn what_nothing_here_can_do_is_refused_where_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("push.toml");
+    let text = "[[nginx]]\nname = \"e\"\nfile = \"/x\"\n[[upstream]]\nname = \"x\"\nversions = [\"v\"]\nholt = 1\n";
+    std::fs::write(&path, text).unwrap();
+    let overrides = Overrides {
+        id: "edge".parse().ok(),
+        ..Overrides::default()
+    };
+    let file = File {
+        path: path.clone(),
+        overrides,
+        credentials: None,
+    };
+    let said: Vec<_> = file.read().unwrap_err().lines().collect();
+    let path = path.display();
+    assert_eq!(
+        said,
+        [
+            format!("{path}:1:1: \"e\": this version of sidekick has no `file`"),
+            format!("{path}:4:1: upstream \"x\": this version of sidekick has no `versions`"),
+            format!("{path}:7:1: [[upstream]] has no key `holt`; did you mean `hold`?"),
+        ]
+    );
+    std::fs::write(&file.path, b"id = \"\xff\"\n").unwrap();
+    let said: Vec<_> = file.read().unwrap_err().lines().collect();
+    assert_eq!(said, [format!("{path}:1:7: this is not UTF-8")]);
+}
+
+const EXAMPLE: &str = include_str!("../../../examples/push.toml");
+const README: &str = include_str!("../../../README.md");
+
+/// The example with every key that it shows in a comment.
+fn example_in_full() -> String {
+    let lines = EXAMPLE.lines().map(|line| {
+        let key = line
+            .strip_prefix('#')
+            .filter(|key| !key.is_empty() && !key.starts_with(' '));
+        format!("{}\n", key.unwrap_or(line))
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_example_is_right_as_it_is_and_with_every_key_that_it_shows() {
+    assert_eq!(right(EXAMPLE).upstreams.len(), 1);
+    let full = right(&example_in_full());
+    assert_eq!(full.targets.len(), 5);
+    let keys = [
+        read::KEYS,
+        target::NGINX.keys,
+        target::VULCAND.keys,
+        upstream::UPSTREAM.keys,
+        upstream::SERVER.keys,
+    ];
+    for key in keys.concat() {
+        let shown = EXAMPLE.lines().any(|line| {
+            let line = line.trim_start_matches(['#', ' ']);
+            let table = line.starts_with(&format!("[[{key}]]"))
+                || line.starts_with(&format!("[[upstream.{key}]]"));
+            table || line.starts_with(&format!("{key} = "))
+        });
+        assert!(shown, "the example does not show {key}");
+    }
+}
+
+/// The keys and defaults of the table of the README that begins with `title`.
+fn documented(title: &str) -> Vec<(String, String)> {
+    let head = format!("| {title} | default | meaning |");
+    let rows = README.lines().skip_while(|line| *line != head).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    let rows = rows.flat_map(|row| {
+        let mut cells = row.split(" | ");
+        let keys = cells.next().unwrap_or_default().trim_start_matches("| ");
+        let default = cells.next().unwrap_or_default().to_owned();
+        let keys: Vec<_> = keys
+            .split(", ")
+            .map(|key| key.trim_matches('`').to_owned())
+            .collect();
+        keys.into_iter().map(move |key| (key, default.clone()))
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_readme_names_every_key_and_the_default_that_counts() {
+    let plain = "[[nginx]]\nname = \"e\"\napi = \"http://h/\"\n";
+    let file = "[[nginx]]\nname = \"e\"\nfile = \"/f\"\n";
+    let vulcand = "[[vulcand]]\nname = \"e\"\n";
+    let end = "[[upstream]]\nname = \"website\"\n";
+    let tables = [
+        (
+            "top level",
+            read::KEYS,
+            String::new(),
+            format!("{plain}{end}"),
+        ),
+        (
+            "`[[nginx]]`",
+            target::NGINX.keys,
+            plain.to_owned(),
+            end.to_owned(),
+        ),
+        (
+            "`[[vulcand]]`",
+            target::VULCAND.keys,
+            vulcand.to_owned(),
+            end.to_owned(),
+        ),
+        (
+            "`[[upstream]]`",
+            upstream::UPSTREAM.keys,
+            format!("{plain}{end}"),
+            String::new(),
+        ),
+    ];
+    let mut compared = 0;
+    for (title, keys, beginning, end) in tables {
+        let rows = documented(title);
+        let named: Vec<_> = rows.iter().map(|(key, _)| key.as_str()).collect();
+        let missing: Vec<_> = keys.iter().filter(|key| !named.contains(key)).collect();
+        let surplus: Vec<_> = named.iter().filter(|key| !keys.contains(key)).collect();
+        assert_eq!((missing, surplus), (vec![], vec![]), "{title}");
+        for (key, default) in &rows {
+            let Some(default) = default.strip_prefix('`') else {
+                continue;
+            };
+            let default = default.trim_end_matches('`');
+            // A key of another kind of nginx.
+            let beginning = match wrong(&format!("{beginning}{key} = {default}\n{end}")).is_empty()
+            {
+                true => beginning.as_str(),
+                false => file,
+            };
+            let said = right(&format!("{beginning}{key} = {default}\n{end}"));
+            let unsaid = right(&format!("{beginning}\n{end}"));
+            assert_eq!(
+                effective(&said),
+                effective(&unsaid),
+                "{title} {key} = {default}"
+            );
+            compared += 1;
+        }
+    }
+    assert!(compared > 15, "only {compared} defaults are named");
+}
+
+/// What a configuration comes to, in all that is decided for the whole.
+fn effective(config: &Config) -> (Config, String) {
+    let overrides = Overrides {
+        id: "edge".parse().ok(),
+        ..Overrides::default()
+    };
+    let settings = overrides.settings(config).map(|settings| {
+        let (pacing, ttl) = (settings.pacing, settings.ttl);
+        format!("{} {} {pacing:?} {ttl:?}", settings.prefix, settings.meta)
+    });
+    let top = settings.unwrap_or_default();
+    let tables = Config {
+        targets: config.targets.clone(),
+        upstreams: config.upstreams.clone(),
+        ..Config::default()
+    };
+    (tables, top)
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>) {
