@@ -8,7 +8,9 @@ use humantime::format_duration;
 
 use super::{Exit, Mistakes, etcd, with_default};
 use crate::push::config::{Config, File, Invalid, Overrides};
-use crate::push::{self, DRAIN_TIMEOUT, Outcome, REQUEST_TIMEOUT, Reload, Route, Settings, TTL};
+use crate::push::{
+    self, DRAIN_TIMEOUT, Outcome, REQUEST_TIMEOUT, Reload, Route, Settings, TTL, TargetError,
+};
 use crate::reconcile::Pacing;
 use crate::record::PusherId;
 use crate::stop;
@@ -229,6 +231,14 @@ impl Args {
         }
         let urls: Vec<_> = urls.into_iter().collect::<Option<_>>()?;
         let routes: Vec<_> = routes.into_iter().collect::<Option<_>>()?;
+        for (number, route) in routes.iter().enumerate() {
+            let mut former = routes[..number].iter();
+            if former.any(|former| former.upstream == route.upstream) {
+                let twice = TargetError::Twice(route.upstream.clone());
+                mistakes.add(format!("--upstream: {twice}"));
+                return None;
+            }
+        }
         let config = Config::of_flags(urls, &routes);
         let settings = overrides.settings(&config);
         let wrong = settings.as_ref().err().into_iter().flatten();

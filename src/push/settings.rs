@@ -241,6 +241,8 @@ impl Target {
     ///
     /// When there is no route, an upstream has two, a file cannot be read, or, for https, the certificates cannot be used.
     pub fn new(name: &str, how: How, routes: Vec<Arc<Route>>) -> Result<Self, TargetError> {
+        // First, so that this is told also of a target for which all routes are wrong.
+        let (files, kind) = (read_files(&how)?, Kind::of(&how)?);
         if routes.is_empty() {
             return Err(TargetError::NoRoute(name.into()));
         }
@@ -252,8 +254,8 @@ impl Target {
         }
         Ok(Self {
             name: name.into(),
-            files: read_files(&how)?,
-            kind: Kind::of(&how)?,
+            files,
+            kind,
             how,
             routes,
         })

@@ -266,6 +266,7 @@ async fn check_config_says_what_the_example_does_and_everything_that_is_wrong_wi
     let path = shown(&config.path());
     for said in [
         ":1:1: the file has no key `ressync`; did you mean `resync`?",
+        ":2:1: \"edge\": /no/such: No such file",
         ":6:1: [[upstream]]: `name` is missing",
     ] {
         assert!(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Config, HOLD, How, Invalid, MAX_REMOVAL, MIN_SERVERS, Mistake, UpstreamSettings};
 use crate::desired::Selection;
-use crate::push::settings::{Route, Settings, TTL, Target};
+use crate::push::settings::{Route, Settings, TTL, Target, TargetError};
 use crate::reconcile::Pacing;
 use crate::record::{MetaPrefix, Prefix, PusherId};
 use crate::upstream::Layer;
@@ -165,12 +165,10 @@ impl Overrides {
                 .iter()
                 .filter(|(upstream, _)| upstream.targets.contains(&target.name));
             let here: Vec<_> = here.map(|(_, route)| route.clone()).collect();
-            if here.is_empty() {
-                // Said already, where it is read.
-                continue;
-            }
             match Target::new(&target.name, self.how(&target.how), here) {
                 Ok(target) => targets.push(target),
+                // Said where it is read, or all that was to go there is wrong.
+                Err(TargetError::NoRoute(_)) => {}
                 Err(error) => mistakes.push(Mistake {
                     place: Some(target.place),
                     text: format!("\"{}\": {error}", target.name),
