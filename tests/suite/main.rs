@@ -20,6 +20,7 @@ mod by_hand;
 mod by_hand_shifted;
 mod by_hand_shown;
 mod conf_file;
+mod config;
 mod docker;
 mod faults;
 mod healing;
