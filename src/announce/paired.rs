@@ -93,6 +93,8 @@ pub async fn run_paired(
                 if outcome != Outcome::Left || stop.is_asked() {
                     return Ok(outcome);
                 }
+                // The run may go on by now: it may have been paused for a moment.
+                continue;
             }
             Err(reason) if !served => {
                 let container = pairing.container.clone();
@@ -179,13 +181,9 @@ fn end_with_run(run: &Arc<Container>, mut states: States, mut stop: Stop) -> Sto
                 Err(_) => return,
             }
             stopper.stop();
-            let dead = |state: &State| match state {
-                State::Gone(_) => true,
-                State::Running(now) => !now.same_run(&run),
-                _ => false,
-            };
-            if states.wait_for(dead).await.is_ok() {
-                // Nothing is left that could finish a request: no waiting.
+            // Nothing is left that could finish a request, or it serves again: no waiting.
+            let over = |state: &State| matches!(state, State::Gone(_) | State::Running(_));
+            if states.wait_for(over).await.is_ok() {
                 stopper.stop();
             }
         };

@@ -21,6 +21,7 @@ use super::event::Event;
 use super::life::Life;
 use super::process;
 use crate::backoff::Backoff;
+use crate::printable::short;
 
 pub use super::life::{State, Why};
 
@@ -314,8 +315,14 @@ impl Task {
             changed
         };
         if self.states.send_if_modified(changed) {
-            let short_id = self.life.held().map_or("no id", |held| held.short_id());
-            info!("container {} ({short_id}) {state}", self.settings.container);
+            let name = self.settings.container.as_str();
+            let held = self.life.held();
+            let short_id = held.map_or("no id", |held| held.short_id());
+            let renamed = held.filter(|held| held.name != name && !held.id.starts_with(name));
+            let now = renamed.map_or(String::new(), |held| {
+                format!(", called {} now", short(&held.name))
+            });
+            info!("container {name} ({short_id}{now}) {state}");
         }
     }
 }

@@ -16,6 +16,7 @@
 mod support;
 
 mod docker;
+mod events;
 mod healing;
 mod hostile;
 mod leaving;

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
@@ -17,6 +18,9 @@ use super::{PATIENCE, Process, Signal, proc, send, until};
 
 /// The image that is there; `httpd`, `sh` and `sleep` are in it.
 pub(crate) const IMAGE: &str = "shop/web:1.2";
+
+/// What runs in a container where nothing else is said. As the first process it does not heed SIGTERM.
+const SERVER: [&str; 4] = ["httpd", "-f", "-p", "80"];
 
 /// How often a container is started on another port.
 const PORT_ATTEMPTS: usize = 30;
@@ -162,23 +166,25 @@ impl Daemon {
     /// Creates and starts a container that serves HTTP on port 80, which is published on a random port of the loopback
     /// address, and gives its id.
     pub(crate) async fn container(&self, name: &str) -> String {
-        self.container_of(name, &["httpd", "-f", "-p", "80"], json!({}))
-            .await
+        self.container_with(name, &SERVER, json!({})).await
     }
 
     /// The same with another command and further settings of the host's side.
     pub(crate) async fn container_of(&self, name: &str, command: &[&str], host: Value) -> String {
-        let mut settings = self.settings(command);
-        for (key, value) in host.as_object().expect("an object") {
-            settings["HostConfig"][key] = value.clone();
-        }
-        self.create(name, &settings).await
+        self.container_with(name, command, json!({"HostConfig": host}))
+            .await
     }
 
     /// As [`container`](Self::container), with labels.
     pub(crate) async fn labelled(&self, name: &str, labels: Value) -> String {
-        let mut settings = self.settings(&["httpd", "-f", "-p", "80"]);
-        settings["Labels"] = labels;
+        self.container_with(name, &SERVER, json!({"Labels": labels}))
+            .await
+    }
+
+    /// The same with another command and further settings, in the words of the API.
+    pub(crate) async fn container_with(&self, name: &str, command: &[&str], more: Value) -> String {
+        let mut settings = self.settings(command);
+        merge(&mut settings, more);
         self.create(name, &settings).await
     }
 
@@ -272,11 +278,34 @@ impl Daemon {
 
     /// Kills a container's process, without a word to the daemon.
     pub(crate) async fn crash(&self, container: &str) {
+        send(self.pid(container).await, Signal::KILL).expect("it runs");
+    }
+
+    /// The id of a container's first process.
+    pub(crate) async fn pid(&self, container: &str) -> u32 {
+        let pid = self.inspect(container).await["State"]["Pid"].as_u64();
+        u32::try_from(pid.expect("it runs")).expect("a process id")
+    }
+
+    /// What the daemon says of a container; null when there is none.
+    pub(crate) async fn inspect(&self, container: &str) -> Value {
         let path = format!("/containers/{container}/json");
-        let state = self.call("GET", &path, Vec::new()).await.json();
-        let pid = state["State"]["Pid"].as_u64().expect("it runs");
-        let pid = u32::try_from(pid).expect("a process id");
-        send(pid, Signal::KILL).expect("it runs");
+        let reply = self.call("GET", &path, Vec::new()).await;
+        if reply.status == 200 {
+            reply.json()
+        } else {
+            Value::Null
+        }
+    }
+
+    /// Where the host passes connections on to port 80 of a container, while it runs and is not paused.
+    pub(crate) async fn serves(&self, container: &str) -> Option<SocketAddr> {
+        let container = self.inspect(container).await;
+        let state = &container["State"];
+        let serves = state["Running"] == true && state["Paused"] != true;
+        let place = &container["NetworkSettings"]["Ports"]["80/tcp"][0];
+        let port = place["HostPort"].as_str().filter(|_| serves)?.parse();
+        Some(SocketAddr::from(([127, 0, 0, 1], port.expect("a port"))))
     }
 }
 
@@ -374,6 +403,18 @@ impl Reply {
     /// The body as JSON; null when it is none.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
+    }
+}
+
+/// Puts what `more` says into `settings`, over what stands there.
+fn merge(settings: &mut Value, more: Value) {
+    match (settings, more) {
+        (Value::Object(settings), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(settings.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (settings, more) => *settings = more,
     }
 }
 
