@@ -20,7 +20,7 @@ use super::daemon::Daemon;
 use super::event::Event;
 use super::life::Life;
 use super::process;
-use crate::backoff::Backoff;
+use crate::backoff::{self, Backoff};
 use crate::printable::short;
 
 pub use super::life::{State, Why};
@@ -30,6 +30,10 @@ pub const PERIOD: Duration = Duration::from_secs(30);
 
 /// A stream of events that lasted this long was sound: when it ends, the next is opened soon.
 const SOUND: Duration = Duration::from_secs(5);
+
+/// The longest pause between two attempts to reach the daemon. Shorter than that for etcd: it is on this machine as a
+/// rule, and while it cannot be heard a paused or restarted container is not noticed.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Which container, where.
 #[derive(Debug, Clone)]
@@ -128,7 +132,7 @@ type Question = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 impl Task {
     async fn run(mut self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(backoff::MIN, MAX_PAUSE);
         loop {
             let started = Instant::now();
             match self.session().await {

@@ -16,12 +16,19 @@ use tokio::time::Instant;
 
 #[allow(
     dead_code,
+    reason = "the benchmarks share it, and none needs all of it"
+)]
+#[path = "figures.rs"]
+mod figures;
+#[allow(
+    dead_code,
     unused_imports,
     reason = "the tests share it, and neither needs all of it"
 )]
 #[path = "../support/mod.rs"]
 mod support;
 
+use figures::{quantile, verdict};
 use support::{Backend, PATIENCE, Scene, until};
 
 /// Additions, and as many removals.
@@ -200,7 +207,7 @@ impl Scene {
 }
 
 fn print(what: &str, times: &[Duration]) {
-    let ms = |quantile: f64| self::quantile(times, quantile).as_secs_f64() * 1e3;
+    let ms = |quantile: f64| figures::quantile(times, quantile).as_secs_f64() * 1e3;
     println!(
         "  {what:<40} p50 {:6.1} ms   p90 {:6.1} ms   p99 {:6.1} ms   max {:6.1} ms",
         ms(0.5),
@@ -208,23 +215,4 @@ fn print(what: &str, times: &[Duration]) {
         ms(0.99),
         ms(1.0),
     );
-}
-
-fn quantile(times: &[Duration], quantile: f64) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort();
-    let last = sorted.len() - 1;
-    // Nearest rank: a value that was measured, not one in between.
-    let rank = (sorted.len() as f64 * quantile).ceil() as usize;
-    sorted[rank.saturating_sub(1).min(last)]
-}
-
-fn verdict(what: &str, found: Duration, limit: Duration) -> bool {
-    let ok = found <= limit;
-    let word = if ok { "met" } else { "MISSED" };
-    println!(
-        "{word}: {what} {:.1} ms, limit {limit:?}",
-        found.as_secs_f64() * 1e3
-    );
-    ok
 }

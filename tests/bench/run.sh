@@ -1,6 +1,12 @@
 #!/usr/bin/env bash
-# Measures the shipped build: how soon nginx follows etcd, and what idle agents cost. On a fresh Debian with Rust it
-# first installs what is missing. Fails when a limit is missed; run it on an idle machine.
+# Measures the shipped build. On a fresh Debian with Rust it first installs what is missing. Fails when a limit is
+# missed; run it on an idle machine. All of it takes half an hour; name what you want:
+#
+#   latency    how soon nginx follows etcd
+#   footprint  what idle agents cost
+#   events     how soon etcd and nginx follow what happens to a container (needs root)
+#   fleet      what a hundred announcers cost beside a hundred containers (needs root)
+#   soak       whether an announcer grows while its container is restarted 500 times (needs root)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -26,7 +32,8 @@ echo
 
 # The benchmarks themselves need no release build: what is timed runs in other processes.
 failed=0
-for bench in latency footprint; do
+[ $# -gt 0 ] || set -- latency footprint events fleet soak
+for bench in "$@"; do
     SIDEKICK_TEST_BINARY=$shipped cargo bench --locked --profile dev --quiet --bench "$bench" || failed=1
     echo
 done

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -149,13 +150,35 @@ impl Daemon {
             .call("POST", "/images/create?fromSrc=-&repo=shop/web:1.2", image)
             .await;
         assert_eq!(reply.status, 200, "{reply:?}");
+        self.create_network(&self.network, self.subnet).await;
+    }
+
+    async fn create_network(&self, name: &str, subnet: u8) {
         let network = json!({
-            "Name": self.network, "Driver": "bridge",
-            "IPAM": {"Config": [{"Subnet": format!("10.231.{}.0/24", self.subnet)}]},
-            "Options": {"com.docker.network.bridge.name": self.network},
+            "Name": name, "Driver": "bridge",
+            "IPAM": {"Config": [{"Subnet": format!("10.231.{subnet}.0/24")}]},
+            "Options": {"com.docker.network.bridge.name": name},
         });
         let reply = self.post("/networks/create", &network).await;
         assert_eq!(reply.status, 201, "{reply:?}");
+    }
+
+    /// Makes a network beside that of the containers, and gives its name.
+    pub(crate) async fn second_network(&self) -> String {
+        let name = self.second_name();
+        self.create_network(&name, free_subnet()).await;
+        name
+    }
+
+    fn second_name(&self) -> String {
+        format!("{}b", self.network)
+    }
+
+    /// `connect`s a running container to a network, or `disconnect`s it.
+    pub(crate) async fn network_act(&self, network: &str, action: &str, container: &str) {
+        let path = format!("/networks/{network}/{action}");
+        let reply = self.post(&path, &json!({"Container": container})).await;
+        assert_eq!(reply.status, 200, "{path}: {reply:?}");
     }
 
     /// Where it listens.
@@ -233,6 +256,25 @@ impl Daemon {
         let path = format!("/containers/{container}?force=true");
         let reply = self.call("DELETE", &path, Vec::new()).await;
         assert!(matches!(reply.status, 200..=299), "{path}: {reply:?}");
+    }
+
+    /// When the daemon last told this event of a container, since `since`.
+    pub(crate) async fn told(
+        &self,
+        container: &str,
+        event: &str,
+        since: SystemTime,
+    ) -> Option<SystemTime> {
+        let seconds = |time: SystemTime| {
+            let time = time.duration_since(UNIX_EPOCH).expect("a clock that goes");
+            format!("{}.{:09}", time.as_secs(), time.subsec_nanos())
+        };
+        let filters = json!({"container": [container], "event": [event]});
+        let (since, until) = (seconds(since), seconds(SystemTime::now()));
+        let path = format!("/events?since={since}&until={until}&filters={filters}");
+        let told = self.call("GET", &path, Vec::new()).await.body;
+        let last: Value = serde_json::from_str(told.lines().last()?).expect("an event");
+        Some(UNIX_EPOCH + Duration::from_nanos(last["timeNano"].as_u64()?))
     }
 
     async fn post(&self, path: &str, body: &Value) -> Reply {
@@ -327,8 +369,10 @@ impl Drop for Daemon {
                 b"",
             );
         }
-        let network = format!("/networks/{}", self.network);
-        let _ = call(&socket, "DELETE", &network, b"");
+        let networks = [self.network.clone(), self.second_name()];
+        for network in &networks {
+            let _ = call(&socket, "DELETE", &format!("/networks/{network}"), b"");
+        }
         if let Some(process) = &mut self.process {
             let _ = send(process.pid(), Signal::TERM);
             // A second is long for a daemon without containers; what is left is killed below.
@@ -336,16 +380,17 @@ impl Drop for Daemon {
                 if process.exited().is_some() {
                     break;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(10)); // a drop cannot await
+                std::thread::sleep(Duration::from_millis(10)); // a drop cannot await
             }
         }
         self.process = None;
-        let bridge = ["link", "delete", &self.network];
-        // The daemon has removed it, unless it was gone itself.
-        let _ = Command::new("ip")
-            .args(bridge)
-            .stderr(process::Stdio::null())
-            .status();
+        for bridge in &networks {
+            // The daemon has removed it, unless it was gone itself.
+            let _ = Command::new("ip")
+                .args(["link", "delete", bridge])
+                .stderr(process::Stdio::null())
+                .status();
+        }
         end_all_of(self.folder.path());
         unmount_all_in(self.folder.path());
     }

@@ -79,6 +79,31 @@ impl Stage {
         self.right(what).await.expect("it was started")
     }
 
+    /// Ends the container, in one of the ways, and starts it again.
+    pub(crate) async fn flap(&self, number: usize) {
+        match number % 4 {
+            0 => self.daemon.act(NAME, "restart?t=5").await,
+            1 => {
+                self.daemon.crash(NAME).await;
+                self.ended().await;
+                self.daemon.act(NAME, "start").await;
+            }
+            _ => {
+                self.daemon.act(NAME, "kill").await;
+                self.ended().await;
+                self.daemon.act(NAME, "start").await;
+            }
+        }
+    }
+
+    /// Waits until the container's process is gone.
+    pub(crate) async fn ended(&self) {
+        until(PATIENCE, "the container to end", async || {
+            self.daemon.inspect(NAME).await["State"]["Running"] == false
+        })
+        .await;
+    }
+
     /// The record.
     pub(crate) async fn record(&self) -> Option<Kv> {
         self.scene.etcd.get(KEY).await
