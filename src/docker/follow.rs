@@ -199,8 +199,12 @@ impl Task {
             };
             match next {
                 Next::Event(event) => {
-                    debug!("{event:?}");
                     self.newest_event = self.newest_event.max(Some(event.at));
+                    let id = self.life.held().map(|held| &*held.id);
+                    if !event.concerns(id, self.settings.container.as_str()) {
+                        continue;
+                    }
+                    debug!("{event:?}");
                     self.life.on_event(&event, Instant::now());
                     self.publish();
                     // What was asked before the event does not know of it.

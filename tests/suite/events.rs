@@ -41,6 +41,16 @@ async fn life(kind: Kind) {
         port = now;
     }
 
+    if kind == Kind::Docker {
+        // Its port is published in the network; Podman says so even while it is in none.
+        for act in ["disconnect", "connect"] {
+            daemon.network_act(daemon.network(), act, NAME).await;
+            let now = stage.right(act).await;
+            assert_eq!(now.is_some(), act == "connect", "{now:?}");
+            port = now.or(port);
+        }
+    }
+
     daemon.crash(NAME).await;
     stage.ended().await;
     assert_eq!(stage.right("a crash").await, None);

@@ -60,6 +60,62 @@ async fn a_container_that_is_unpaused_while_its_record_drains_is_announced_again
     stage.follows(at, "an early unpause").await;
 }
 
+/// The address in a network goes and comes with the network, which is noticed long before the next look by chance.
+async fn networks(kind: Kind) {
+    let Some(daemon) = Daemon::start(kind).await else {
+        return;
+    };
+    let etcd = Etcd::start().await;
+    daemon.container("web1").await;
+    for taker in ["web2", "web3"] {
+        daemon.container(taker).await;
+    }
+    let network = daemon.second_network().await;
+    daemon.network_act(&network, "connect", "web1").await;
+    let announcer = announce(&etcd, &daemon).args(["--network", &network]);
+    let announcer = announcer.start();
+    announcer.ready().await;
+    for taker in ["web2", "web3"] {
+        let address = async || {
+            let networks = &daemon.inspect("web1").await["NetworkSettings"]["Networks"];
+            networks[&network]["IPAddress"].clone()
+        };
+        let own = address().await;
+        assert!(
+            own.as_str().is_some_and(|own| own.starts_with("10.")),
+            "{own}"
+        );
+        until(PATIENCE, format!("{own} to be announced"), async || {
+            let record = etcd.get(KEY).await.map(|record| record.json());
+            let host = record.as_ref().map(|record| &record["host"]);
+            if host == Some(&own) {
+                Ok(())
+            } else {
+                Err(record)
+            }
+        })
+        .await;
+        daemon.network_act(&network, "disconnect", "web1").await;
+        until(PATIENCE, "it to be withdrawn", async || {
+            etcd.get(KEY).await.is_none()
+        })
+        .await;
+        // Somebody else takes the address meanwhile.
+        daemon.network_act(&network, "connect", taker).await;
+        daemon.network_act(&network, "connect", "web1").await;
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_a_running_container_of_docker_is_connected_to_is_noticed() {
+    networks(Kind::Docker).await;
+}
+
+#[tokio::test]
+async fn a_network_that_a_running_container_of_podman_is_connected_to_is_noticed() {
+    networks(Kind::Podman).await;
+}
+
 #[tokio::test]
 async fn a_container_that_leaves_the_choice_open_is_refused_with_the_choices() {
     let Some(daemon) = Daemon::start(Kind::Docker).await else {
