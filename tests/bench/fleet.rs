@@ -85,17 +85,17 @@ async fn main() -> ExitCode {
     let files = pids.iter().map(|pid| proc::files(*pid)).max();
     let cpu = cpu.as_secs_f64() * 1e3;
     let ok = [
-        row("private memory of all", private / MIB, 80.0, "MiB"),
+        row("private memory of all", private / MIB, 60.0, "MiB"),
         row(
             "private memory of one, mean",
             private / count / KIB,
-            800.0,
+            600.0,
             "KiB",
         ),
         row(
             "proportional share of all (PSS)",
             sum(&["Pss"]) / MIB,
-            85.0,
+            65.0,
             "MiB",
         ),
         row("CPU a minute of all", cpu, 2000.0, "ms"),

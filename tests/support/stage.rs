@@ -116,8 +116,14 @@ impl Stage {
         truth
     }
 
-    /// Waits until etcd and nginx have `web1` at this address, or not at all.
+    /// Waits until etcd and nginx have `web1` at this address, or not at all, and requests go where they should.
     pub(crate) async fn follows(&self, truth: Option<SocketAddr>, after: &str) {
+        self.told(truth, after).await;
+        self.answers(truth.is_some(), after).await;
+    }
+
+    /// Waits until etcd and nginx have `web1` at this address, or not at all.
+    pub(crate) async fn told(&self, truth: Option<SocketAddr>, after: &str) {
         let what = format!("after {after}, the record to lead to {truth:?}");
         until(PATIENCE, what, async || {
             let record = self.record().await;
@@ -132,16 +138,21 @@ impl Stage {
         let mut servers = vec![self.steady.address().to_string()];
         servers.extend(truth.map(|address| address.to_string()));
         self.scene.nginx.routed("website", servers).await;
-        self.answers(truth.is_some()).await;
     }
 
     /// Waits until requests reach the container, or none does.
-    async fn answers(&self, expected: bool) {
+    async fn answers(&self, expected: bool, after: &str) {
         // The container's server has no page to show; the other one has.
         let container = Err("status 404".to_owned());
         if expected {
-            until(PATIENCE, "an answer of the container", async || {
-                self.scene.nginx.who().await == container
+            let what = format!("after {after}, an answer of the container");
+            until(PATIENCE, what, async || {
+                let answer = self.scene.nginx.who().await;
+                if answer == container {
+                    Ok(())
+                } else {
+                    Err(answer)
+                }
             })
             .await;
             return;
