@@ -35,7 +35,8 @@ const RUNS: usize = 500;
 /// After so many, everything has happened that happens once.
 const WARM: usize = 50;
 
-/// How much private memory may come and go between two looks, in KiB: a few pages for whatever happens to be under way.
+/// How much larger memory may be in the end, in KiB: what malloc keeps for itself grows by some pages in the first few
+/// hundred runs, and no longer.
 const TOLERANCE: f64 = 64.0;
 
 /// What an announcer occupies.
