@@ -22,6 +22,7 @@ mod by_hand_shown;
 mod conf_file;
 mod config;
 mod docker;
+mod events;
 mod faults;
 mod healing;
 mod hostile;

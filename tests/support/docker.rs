@@ -5,10 +5,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -17,6 +19,9 @@ use super::{PATIENCE, Process, Signal, proc, send, until};
 
 /// The image that is there; `httpd`, `sh` and `sleep` are in it.
 pub(crate) const IMAGE: &str = "shop/web:1.2";
+
+/// What runs in a container where nothing else is said. As the first process it does not heed SIGTERM.
+const SERVER: [&str; 4] = ["httpd", "-f", "-p", "80"];
 
 /// How often a container is started on another port.
 const PORT_ATTEMPTS: usize = 30;
@@ -145,13 +150,35 @@ impl Daemon {
             .call("POST", "/images/create?fromSrc=-&repo=shop/web:1.2", image)
             .await;
         assert_eq!(reply.status, 200, "{reply:?}");
+        self.create_network(&self.network, self.subnet).await;
+    }
+
+    async fn create_network(&self, name: &str, subnet: u8) {
         let network = json!({
-            "Name": self.network, "Driver": "bridge",
-            "IPAM": {"Config": [{"Subnet": format!("10.231.{}.0/24", self.subnet)}]},
-            "Options": {"com.docker.network.bridge.name": self.network},
+            "Name": name, "Driver": "bridge",
+            "IPAM": {"Config": [{"Subnet": format!("10.231.{subnet}.0/24")}]},
+            "Options": {"com.docker.network.bridge.name": name},
         });
         let reply = self.post("/networks/create", &network).await;
         assert_eq!(reply.status, 201, "{reply:?}");
+    }
+
+    /// Makes a network beside that of the containers, and gives its name.
+    pub(crate) async fn second_network(&self) -> String {
+        let name = self.second_name();
+        self.create_network(&name, free_subnet()).await;
+        name
+    }
+
+    fn second_name(&self) -> String {
+        format!("{}b", self.network)
+    }
+
+    /// `connect`s a running container to a network, or `disconnect`s it.
+    pub(crate) async fn network_act(&self, network: &str, action: &str, container: &str) {
+        let path = format!("/networks/{network}/{action}");
+        let reply = self.post(&path, &json!({"Container": container})).await;
+        assert_eq!(reply.status, 200, "{path}: {reply:?}");
     }
 
     /// Where it listens.
@@ -162,23 +189,25 @@ impl Daemon {
     /// Creates and starts a container that serves HTTP on port 80, which is published on a random port of the loopback
     /// address, and gives its id.
     pub(crate) async fn container(&self, name: &str) -> String {
-        self.container_of(name, &["httpd", "-f", "-p", "80"], json!({}))
-            .await
+        self.container_with(name, &SERVER, json!({})).await
     }
 
     /// The same with another command and further settings of the host's side.
     pub(crate) async fn container_of(&self, name: &str, command: &[&str], host: Value) -> String {
-        let mut settings = self.settings(command);
-        for (key, value) in host.as_object().expect("an object") {
-            settings["HostConfig"][key] = value.clone();
-        }
-        self.create(name, &settings).await
+        self.container_with(name, command, json!({"HostConfig": host}))
+            .await
     }
 
     /// As [`container`](Self::container), with labels.
     pub(crate) async fn labelled(&self, name: &str, labels: Value) -> String {
-        let mut settings = self.settings(&["httpd", "-f", "-p", "80"]);
-        settings["Labels"] = labels;
+        self.container_with(name, &SERVER, json!({"Labels": labels}))
+            .await
+    }
+
+    /// The same with another command and further settings, in the words of the API.
+    pub(crate) async fn container_with(&self, name: &str, command: &[&str], more: Value) -> String {
+        let mut settings = self.settings(command);
+        merge(&mut settings, more);
         self.create(name, &settings).await
     }
 
@@ -242,6 +271,25 @@ impl Daemon {
         assert!(matches!(reply.status, 200..=299), "{path}: {reply:?}");
     }
 
+    /// When the daemon last told this event of a container, since `since`.
+    pub(crate) async fn told(
+        &self,
+        container: &str,
+        event: &str,
+        since: SystemTime,
+    ) -> Option<SystemTime> {
+        let seconds = |time: SystemTime| {
+            let time = time.duration_since(UNIX_EPOCH).expect("a clock that goes");
+            format!("{}.{:09}", time.as_secs(), time.subsec_nanos())
+        };
+        let filters = json!({"container": [container], "event": [event]});
+        let (since, until) = (seconds(since), seconds(SystemTime::now()));
+        let path = format!("/events?since={since}&until={until}&filters={filters}");
+        let told = self.call("GET", &path, Vec::new()).await.body;
+        let last: Value = serde_json::from_str(told.lines().last()?).expect("an event");
+        Some(UNIX_EPOCH + Duration::from_nanos(last["timeNano"].as_u64()?))
+    }
+
     async fn post(&self, path: &str, body: &Value) -> Reply {
         self.call("POST", path, body.to_string().into_bytes()).await
     }
@@ -285,11 +333,34 @@ impl Daemon {
 
     /// Kills a container's process, without a word to the daemon.
     pub(crate) async fn crash(&self, container: &str) {
+        send(self.pid(container).await, Signal::KILL).expect("it runs");
+    }
+
+    /// The id of a container's first process.
+    pub(crate) async fn pid(&self, container: &str) -> u32 {
+        let pid = self.inspect(container).await["State"]["Pid"].as_u64();
+        u32::try_from(pid.expect("it runs")).expect("a process id")
+    }
+
+    /// What the daemon says of a container; null when there is none.
+    pub(crate) async fn inspect(&self, container: &str) -> Value {
         let path = format!("/containers/{container}/json");
-        let state = self.call("GET", &path, Vec::new()).await.json();
-        let pid = state["State"]["Pid"].as_u64().expect("it runs");
-        let pid = u32::try_from(pid).expect("a process id");
-        send(pid, Signal::KILL).expect("it runs");
+        let reply = self.call("GET", &path, Vec::new()).await;
+        if reply.status == 200 {
+            reply.json()
+        } else {
+            Value::Null
+        }
+    }
+
+    /// Where the host passes connections on to port 80 of a container, while it runs and is not paused.
+    pub(crate) async fn serves(&self, container: &str) -> Option<SocketAddr> {
+        let container = self.inspect(container).await;
+        let state = &container["State"];
+        let serves = state["Running"] == true && state["Paused"] != true;
+        let place = &container["NetworkSettings"]["Ports"]["80/tcp"][0];
+        let port = place["HostPort"].as_str().filter(|_| serves)?.parse();
+        Some(SocketAddr::from(([127, 0, 0, 1], port.expect("a port"))))
     }
 }
 
@@ -311,8 +382,10 @@ impl Drop for Daemon {
                 b"",
             );
         }
-        let network = format!("/networks/{}", self.network);
-        let _ = call(&socket, "DELETE", &network, b"");
+        let networks = [self.network.clone(), self.second_name()];
+        for network in &networks {
+            let _ = call(&socket, "DELETE", &format!("/networks/{network}"), b"");
+        }
         if let Some(process) = &mut self.process {
             let _ = send(process.pid(), Signal::TERM);
             // A second is long for a daemon without containers; what is left is killed below.
@@ -320,16 +393,17 @@ impl Drop for Daemon {
                 if process.exited().is_some() {
                     break;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(10)); // a drop cannot await
+                std::thread::sleep(Duration::from_millis(10)); // a drop cannot await
             }
         }
         self.process = None;
-        let bridge = ["link", "delete", &self.network];
-        // The daemon has removed it, unless it was gone itself.
-        let _ = Command::new("ip")
-            .args(bridge)
-            .stderr(process::Stdio::null())
-            .status();
+        for bridge in &networks {
+            // The daemon has removed it, unless it was gone itself.
+            let _ = Command::new("ip")
+                .args(["link", "delete", bridge])
+                .stderr(process::Stdio::null())
+                .status();
+        }
         end_all_of(self.folder.path());
         unmount_all_in(self.folder.path());
     }
@@ -387,6 +461,18 @@ impl Reply {
     /// The body as JSON; null when it is none.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
+    }
+}
+
+/// Puts what `more` says into `settings`, over what stands there.
+fn merge(settings: &mut Value, more: Value) {
+    match (settings, more) {
+        (Value::Object(settings), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(settings.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (settings, more) => *settings = more,
     }
 }
 
