@@ -69,8 +69,8 @@ pub enum Outcome {
 /// Where a new configuration comes from.
 #[derive(Debug)]
 pub struct Reload {
-    /// What is read.
-    pub file: config::File,
+    /// What is read; without one there is nothing to read again, and that is said.
+    pub file: Option<config::File>,
     /// When: see [`hangups`].
     pub hangups: Signal,
 }
@@ -397,8 +397,12 @@ impl Pusher {
     /// Reads the configuration again: whole or not at all.
     fn reload(&mut self) {
         let Some(reload) = &self.reload else { return };
-        let read = reload.file.read();
-        let file = reload.file.path.display();
+        let Some(file) = &reload.file else {
+            info!("asked to read the configuration again, but flags cannot change: see --config");
+            return;
+        };
+        let read = file.read();
+        let file = file.path.display();
         match read {
             Err(invalid) => {
                 for line in invalid.lines() {

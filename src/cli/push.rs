@@ -138,8 +138,7 @@ impl Args {
     pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
         // Before the file is read: a SIGHUP that comes meanwhile must not end the process.
         let stays = !(self.once || self.dry_run || self.check_config);
-        let hears = stays && self.config.is_some();
-        let hangups = hears.then(push::hangups).transpose()?;
+        let hangups = stays.then(push::hangups).transpose()?;
         // Everything is looked at before the first `?`, so that one run reports every mistake.
         self.check_modes(&mut mistakes);
         let cluster = self.etcd.cluster(&mut mistakes);
@@ -164,8 +163,7 @@ impl Args {
         if self.once {
             return report::outcomes(push::once(&settings, &cluster).await?, output);
         }
-        let reload = file.zip(hangups);
-        let reload = reload.map(|(file, hangups)| Reload { file, hangups });
+        let reload = hangups.map(|hangups| Reload { file, hangups });
         let stop = stop::on_signals()?;
         Ok(match push::run(settings, cluster, reload, stop).await {
             Outcome::Left => Exit::Done,

@@ -9,6 +9,7 @@ use super::table::{Cell, Column, Tone, age, table};
 use super::{Exit, Mistakes, etcd};
 use crate::hand::status::{Lag, Pusher, status};
 use crate::printable::short;
+use crate::record::Kept;
 
 const TARGETS: [Column; 5] = [
     ("PUSHER", 40),
@@ -16,6 +17,14 @@ const TARGETS: [Column; 5] = [
     ("TARGET", 70),
     ("STATE", 10),
     ("LAST ERROR", 120),
+];
+
+const KEPT: [Column; 5] = [
+    ("PUSHER", 40),
+    ("UPSTREAM", 60),
+    ("KEPT", 10),
+    ("WHY", 40),
+    ("UNTIL IT ENDS BY ITSELF", 60),
 ];
 
 const SERVICES: [Column; 5] = [
@@ -72,6 +81,12 @@ fn tables(pushers: &[Pusher]) -> String {
     if !services.is_empty() {
         text.push('\n');
         text.push_str(&table(&SERVICES, &services));
+    }
+    let kept: Vec<_> = pushers.iter().flat_map(kept_rows).collect();
+    if !kept.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&KEPT, &kept));
+        text.push_str("`sidekick release UPSTREAM` lets them go at once.\n");
     }
     text
 }
@@ -130,6 +145,33 @@ fn service_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
         ]
     };
     pusher.lags.iter().map(row).collect()
+}
+
+/// The servers that are kept although their records are gone.
+fn kept_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
+    let kept = pusher.presence.iter().flat_map(|presence| &presence.kept);
+    let row = |(upstream, kept): (&String, &Kept)| {
+        let reasons = [
+            (kept.floor, "the last that take traffic"),
+            (kept.guard, "too many vanished at once"),
+        ];
+        let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
+        let reasons: Vec<_> = reasons
+            .map(|(count, why)| format!("{count} {why}"))
+            .collect();
+        let until = match kept.until {
+            Some(until) => format!("{until}, or when others take traffic"),
+            None => "when others take traffic".to_owned(),
+        };
+        vec![
+            Cell::new(pusher.id.as_str()),
+            Cell::new(upstream.as_str()),
+            Cell::toned((kept.floor + kept.guard).to_string(), Tone::Notable),
+            Cell::new(reasons.join(", ")),
+            Cell::new(until),
+        ]
+    };
+    kept.map(row).collect()
 }
 
 fn behind(lag: &Lag) -> String {

@@ -299,7 +299,9 @@ async fn sends_nothing_more(load: &Load, backend: &Backend) {
 
 /// `sidekick announce website/web1 --container web1`, with a pusher beside it.
 async fn container(daemon: &Daemon, scene: &Scene, flags: &[&str]) -> (Sidekick, Sidekick) {
-    let pusher = scene.push().args(["--ttl", "1h"]).start();
+    // The last server is let go too, so that it shows when.
+    let pusher = scene.push().args(["--ttl", "1h", "--min-servers", "0"]);
+    let pusher = pusher.start();
     scene.presence().await;
     daemon.container("web1").await;
     let socket = format!("unix://{}", daemon.socket().display());

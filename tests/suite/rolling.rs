@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{Backend, Load, PATIENCE, Report, Scene, until};
+use serde_json::json;
+use sidekick::upstream::Layer;
+
+use crate::support::{Backend, Command, FileNginx, Load, PATIENCE, Report, Scene, Sidekick, until};
 
 /// nginx does not repeat a POST, and these backends die with what they are answering.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
@@ -28,6 +31,128 @@ async fn the_same_restarts_without_draining_do_lose_requests() {
         report.failed() > 0,
         "the test with draining proves nothing: {report:#?}"
     );
+}
+
+/// The shares that a canary takes one after the other: up to the whole, and back.
+const SHARES: [(u16, u16); 6] = [(90, 10), (50, 50), (0, 100), (10, 90), (100, 0), (70, 30)];
+
+#[tokio::test]
+async fn two_kinds_of_nginx_lose_no_request_while_backends_restart_and_a_canary_moves() {
+    let scene = Scene::start().await;
+    let other = FileNginx::start(Layer::Http, &["website"]).await;
+    let _pusher = push_to_both(&scene, &other);
+    scene.presence().await;
+    let mut backends = Vec::new();
+    for (name, version) in [("a1", "v1"), ("a2", "v1"), ("b1", "v2"), ("b2", "v2")] {
+        let backend = Backend::start_slow(name, ANSWER_TIME).await;
+        let announcer = announce_version(&scene, &backend, version).start();
+        announcer.ready().await;
+        backends.push((backend, announcer, version));
+    }
+    let loads = [scene.nginx.traffic(), other.traffic()].map(|traffic| Load::start(traffic, 10));
+    for turn in 0..12 {
+        let (one, two) = SHARES[turn % SHARES.len()];
+        let split = json!({"weights": {"v1": one, "v2": two}}).to_string();
+        let revision = scene.etcd.put("/sidekick/splits/website", split).await;
+        // Only now and then: otherwise a restart and a share move at once.
+        if turn % 3 == 0 {
+            followed(&scene, revision).await;
+        }
+        let (backend, announcer, version) = &mut backends[turn % 4];
+        let ended = announcer.leave().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.output);
+        backend.restart().await;
+        *announcer = announce_version(&scene, backend, version).start();
+        announcer.ready().await;
+        for load in &loads {
+            let before = load.report().answered();
+            until(PATIENCE, "requests to be answered", async || {
+                load.report().answered() > before + 20
+            })
+            .await;
+        }
+    }
+    for load in loads {
+        let report = load.stop().await;
+        eprintln!(
+            "{} answered, {} failed\n{report:#?}",
+            report.answered(),
+            report.failed()
+        );
+        assert_eq!(report.failed(), 0, "{report:#?}");
+        assert_eq!(
+            report.answers.len(),
+            4,
+            "every backend had its share: {report:#?}"
+        );
+    }
+}
+
+/// One pusher for an API and for a file with a reload.
+fn push_to_both(scene: &Scene, other: &FileNginx) -> Sidekick {
+    let file = scene.nginx.folder().join("push.toml");
+    let text = format!(
+        r#"
+            [[nginx]]
+            name = "api"
+            api = "{api}"
+            [[nginx]]
+            name = "file"
+            file = "{file}"
+            check = "{check}"
+            reload = "{reload}"
+            pid = "{pid}"
+            min_reload_interval = "100ms"
+            [[upstream]]
+            name = "website"
+            drain_timeout = "30s"
+        "#,
+        api = scene.nginx.api_url(),
+        file = other.file().display(),
+        check = other.command("-t"),
+        reload = other.command("-s reload"),
+        pid = other.folder().join("nginx.pid").display(),
+    );
+    std::fs::write(&file, text).expect("our own folder");
+    Command::new("push")
+        .etcd(&scene.etcd)
+        .args(["--config", &file.display().to_string()])
+        .env("SIDEKICK_ID", "edge")
+        .start()
+}
+
+fn announce_version(scene: &Scene, backend: &Backend, version: &str) -> Command {
+    Command::new("announce")
+        .named(backend.name())
+        .etcd(&scene.etcd)
+        .args([
+            &format!("website/{}", backend.name()),
+            &format!("{}/{version}", backend.address()),
+        ])
+        .args([
+            "--allow-loopback",
+            "--probe",
+            "/health",
+            "--interval",
+            "300ms",
+        ])
+        .args(["--timeout", "250ms", "--rise", "1", "--ready", "routed"])
+        .args(["--drain-timeout", "30s"])
+        .notify()
+}
+
+/// Waits until the pusher has told that it follows the split.
+async fn followed(scene: &Scene, revision: i64) {
+    until(PATIENCE, "the split to be followed", async || {
+        let presence = scene.presence().await.json();
+        let told = presence["choices"]["website"].as_i64();
+        if told >= Some(revision) {
+            Ok(())
+        } else {
+            Err(presence)
+        }
+    })
+    .await;
 }
 
 /// Restarts three backends in turn while clients never stop asking.
