@@ -111,6 +111,7 @@ impl Agent {
             }
             !matches!(applied, Applied::NotBy(_))
         };
+        self.pushers.forget();
         self.pushers.until(service, revision, enough).await;
         match last {
             Applied::ByAll => Drained::Yes,
