@@ -5,6 +5,8 @@
 
 mod backend;
 pub(crate) mod docker;
+mod docker_api;
+mod docker_network;
 mod etcd;
 mod folder;
 mod http;
