@@ -44,6 +44,7 @@ if [ "${1:-}" != quickstart ]; then
     have dockerd || need 'docker, whose containers are announced' docker.io
     have iptables || need 'iptables, which docker looks for and podman uses' iptables
     have podman || need 'podman, the same by another daemon' podman
+    have debootstrap || need 'debootstrap, to make hosts with a systemd of their own' debootstrap
     [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || need 'a static busybox, the one program in the containers' busybox-static
 fi
 have curl || need 'curl, to ask nginx and the backends' curl ca-certificates

@@ -9,6 +9,7 @@ mod docker_api;
 mod docker_network;
 mod etcd;
 mod folder;
+pub(crate) mod hosts;
 mod http;
 mod load;
 mod nginx;
