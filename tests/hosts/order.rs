@@ -130,6 +130,50 @@ async fn ten_restarts_of_a_backend_its_sidekick_and_the_pusher_lose_no_request()
     );
 }
 
+#[tokio::test]
+async fn a_reload_changes_the_record_in_place_and_refuses_mistakes() {
+    let Some(stage) = Stage::start().await else {
+        return;
+    };
+    let host = &stage.host;
+    stage.backend("nginx1", 8001).await;
+    host.write(
+        "/etc/systemd/system/sidekick@.service.d/zz-reload.conf",
+        "[Service]\nType=notify-reload\nExecStart=\n\
+         ExecStart=/usr/local/bin/sidekick announce --env-file /etc/sidekick/%i.env\n",
+    );
+    host.exec("systemctl daemon-reload && systemctl restart sidekick@nginx1")
+        .await;
+    stage.routed(&[8001]).await;
+    let before = stage.record("nginx1").await.expect("it is announced");
+    assert_eq!(before["weight"], Value::Null);
+    let pid = host.property(&sidekick("nginx1"), "MainPID").await;
+
+    host.exec(
+        "echo SIDEKICK_WEIGHT=5 >>/etc/sidekick/nginx1.env && systemctl reload sidekick@nginx1",
+    )
+    .await;
+    until(PATIENCE, "the new weight", async || {
+        let record = stage.record("nginx1").await.expect("it is announced");
+        assert_eq!(record["nonce"], before["nonce"]);
+        record["weight"] == 5
+    })
+    .await;
+    assert_eq!(host.property(&sidekick("nginx1"), "MainPID").await, pid);
+    assert_eq!(host.state(&sidekick("nginx1")).await, "active");
+    // A mistake is refused, and what holds goes on to hold.
+    host.exec("echo SIDEKICK_WEIGHT=much >>/etc/sidekick/nginx1.env")
+        .await;
+    host.exec("systemctl reload sidekick@nginx1").await;
+    host.until(
+        "the mistake to be told",
+        "journalctl -u sidekick@nginx1 | grep much",
+    )
+    .await;
+    let record = stage.record("nginx1").await.expect("it is announced");
+    assert_eq!(record["weight"], 5);
+}
+
 /// A unit that waits for the sidekick of nginx1 and writes down what it finds then.
 fn follower(stage: &Stage, line: &str) {
     let unit = format!(
