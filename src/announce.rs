@@ -21,7 +21,7 @@ use crate::probe::{self, Probe, Prober, Verdict};
 use crate::record::{Format, InstanceId, MetaPrefix, Nonce, Prefix, PusherId, Record, State};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
-use crate::registry::pushers::{self, Applied};
+use crate::registry::pushers::{self, Applied, Revision};
 use crate::stop::Stop;
 use reload::{Hangups, Mistakes, Origin, Reading, Reload, Rereading};
 
@@ -271,7 +271,7 @@ impl Agent {
             () = stop.leave() => Event::Leave,
             Ok(()) = self.tenure.changed() => Event::Tenure,
             verdict = probe::next_verdict(&mut self.prober) => Event::Verdict(verdict),
-            () = self.pushers.until(service, confirmed, by_all), if waiting => Event::Routed,
+            () = self.pushers.until(service, Revision::Records(confirmed), by_all), if waiting => Event::Routed,
             Ok(()) = self.pulse.changed(), if watched => Event::Pulse,
             read = reload.next() => Event::Reread(Box::new(read)),
         }

@@ -5,15 +5,31 @@
 
 mod announce;
 mod check;
+mod deregister;
 mod env_file;
 mod etcd;
 mod exit;
+mod hold;
 mod kept;
 mod line;
+mod list;
 mod log;
+mod manual;
 mod mistakes;
+mod output;
 mod probes;
+mod progress;
 mod push;
+mod record;
+mod register;
+mod release;
+mod settled;
+mod split;
+mod status;
+mod table;
+mod unit;
+mod wait;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -22,6 +38,8 @@ use clap::{Parser, Subcommand};
 use exit::Exit;
 use line::{Line, Parsed};
 use mistakes::{Invalid, Mistakes};
+
+use crate::record::{InstanceId, ServiceName};
 
 /// Keeps load balancers true: announces containers that work, and only those.
 #[derive(Debug, Parser)]
@@ -47,6 +65,18 @@ enum Command {
     Announce(Box<announce::Args>),
     Check(Box<check::Args>),
     Push(Box<push::Args>),
+    Register(Box<register::Args>),
+    Deregister(Box<deregister::Args>),
+    List(Box<list::Args>),
+    Watch(Box<watch::Args>),
+    Wait(Box<wait::Args>),
+    Status(Box<status::Args>),
+    Hold(Box<hold::Args>),
+    Split(Box<split::Args>),
+    Unit(Box<unit::Args>),
+    Completions(manual::Completions),
+    Man(manual::Man),
+    Release(Box<release::Args>),
 }
 
 /// Parses the command line, runs the command, and gives the exit code.
@@ -80,5 +110,29 @@ fn run(line: Line, parsed: Parsed) -> anyhow::Result<Exit> {
         Command::Announce(args) => runtime.block_on(args.run(mistakes, line, given)),
         Command::Check(args) => runtime.block_on(args.run(mistakes)),
         Command::Push(args) => runtime.block_on(args.run(mistakes)),
+        Command::Register(args) => runtime.block_on(args.run(mistakes)),
+        Command::Deregister(args) => runtime.block_on(args.run(mistakes)),
+        Command::List(args) => runtime.block_on(args.run(mistakes)),
+        Command::Watch(args) => runtime.block_on(args.run(mistakes)),
+        Command::Wait(args) => runtime.block_on(args.run(mistakes)),
+        Command::Status(args) => runtime.block_on(args.run(mistakes)),
+        Command::Hold(args) => runtime.block_on(args.run(mistakes)),
+        Command::Split(args) => runtime.block_on(args.run(mistakes)),
+        Command::Unit(args) => args.run(mistakes),
+        Command::Completions(args) => args.run(mistakes),
+        Command::Man(args) => args.run(mistakes),
+        Command::Release(args) => runtime.block_on(args.run(mistakes)),
     }
+}
+
+/// Reads `SERVICE/INSTANCE`, which must be given.
+fn instance(mistakes: &mut Mistakes, text: Option<&str>) -> Option<InstanceId> {
+    let place = "SERVICE/INSTANCE";
+    let text = mistakes.required(place, text)?;
+    mistakes.parse(place, text)
+}
+
+/// Reads `SERVICE`, where it is given.
+fn service(mistakes: &mut Mistakes, text: Option<&str>) -> Option<ServiceName> {
+    mistakes.parse("SERVICE", text?)
 }

@@ -12,12 +12,14 @@ use crate::record::{Endpoint, InstanceName, ServiceName, State, Version};
 
 mod choices;
 mod choose;
+pub mod keep;
 mod pool;
 mod records;
 
 pub use choices::{Choice, Choices};
 pub use choose::{Rule, Selection, SplitNotice, Terms};
-pub use pool::{Decision, Pool};
+pub use keep::{Keeper, Limits, MAX_HOLD};
+pub use pool::{Pool, Wanted};
 pub use records::{Effect, Known, Records};
 
 /// What an upstream's servers are told besides their addresses and weights. What is `None` is not managed: it stays as the
@@ -91,6 +93,19 @@ pub struct Origin {
     pub tags: Vec<String>,
     /// Free pairs. Foreign text.
     pub meta: BTreeMap<String, String>,
+}
+
+impl Origin {
+    /// An instance of which nothing but the name is known.
+    #[must_use]
+    pub fn named(instance: InstanceName) -> Self {
+        Self {
+            instance,
+            version: None,
+            tags: Vec::new(),
+            meta: BTreeMap::new(),
+        }
+    }
 }
 
 /// What one upstream should be.

@@ -209,6 +209,26 @@ fn what_is_set_aside_is_told_once_and_its_release_too() {
 }
 
 #[test]
+fn a_deletion_is_a_goodbye_when_the_record_took_no_traffic() {
+    let mut records = listed(7, &[ONE]);
+    assert_eq!(delete(&mut records, 8, ONE.0).goodbyes, [].into());
+    for last in [
+        r#""state":"down""#,
+        r#""state":"draining""#,
+        r#""weight":0"#,
+    ] {
+        put(
+            &mut records,
+            9,
+            ONE.0,
+            &format!(r#"{{"host":"10.0.0.1","port":80,{last}}}"#),
+        );
+        let goodbye = (name("website"), "one".parse().unwrap());
+        assert_eq!(delete(&mut records, 10, ONE.0).goodbyes, [goodbye].into());
+    }
+}
+
+#[test]
 fn a_record_that_turns_bad_is_no_longer_served() {
     let mut records = listed(7, &[ONE, TWO]);
     put(&mut records, 8, TWO.0, "{}");

@@ -20,17 +20,22 @@
 //! - [`desired`] folds records into what every upstream should be, [`plan`] says what leads there.
 //! - [`reconcile`] keeps one upstream of one nginx so, through a driver in [`upstream`].
 //!
-//! Both stand on [`record`], the one place that spells a key or a field, and are started by [`cli`].
+//! What people and hooks do by hand is in [`hand`]; [`unit_file`] fills the units in.
+//!
+//! All stand on [`record`], the one place that spells a key or a field, and are started by [`cli`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod announce;
 pub mod backoff;
 pub mod cli;
+pub mod command;
 pub mod desired;
 pub mod docker;
 pub mod gate;
+pub mod hand;
 mod http;
+pub mod nearest;
 pub mod notify;
 pub mod phase;
 pub mod plan;
@@ -44,4 +49,5 @@ pub mod span;
 pub mod stop;
 pub mod tls;
 pub mod unit;
+pub mod unit_file;
 pub mod upstream;

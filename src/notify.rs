@@ -70,7 +70,9 @@ impl Watchdog {
     /// The watchdog of this unit, if it has one (`WatchdogSec=`).
     #[must_use]
     pub fn of_unit() -> Option<Self> {
-        sd_notify::watchdog_enabled().map(|limit| Self {
+        let var = |name| std::env::var(name).ok();
+        let (limit, pid) = (var("WATCHDOG_USEC"), var("WATCHDOG_PID"));
+        watchdog_limit(limit.as_deref(), pid.as_deref(), std::process::id()).map(|limit| Self {
             limit,
             progress: Progress::default(),
         })
@@ -101,6 +103,14 @@ impl Watchdog {
     }
 }
 
+/// What `WATCHDOG_USEC` and `WATCHDOG_PID` ask of the process with the number `own`, in the manner of `sd_watchdog_enabled`:
+/// what is no time asks nothing, and so does what is meant for another process.
+fn watchdog_limit(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
+    let limit = Duration::from_micros(usec?.parse().ok()?);
+    let for_us = pid.is_none_or(|pid| pid.parse() == Ok(own));
+    (for_us && !limit.is_zero() && limit <= crate::span::LONGEST).then_some(limit)
+}
+
 impl Progress {
     /// Starts again when every part has done something.
     fn take_if_whole(&mut self) -> bool {
@@ -120,6 +130,8 @@ fn send(states: &[NotifyState<'_>]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -133,5 +145,36 @@ mod tests {
         assert!(progress.take_if_whole());
         progress.renewed = true;
         assert!(!progress.take_if_whole());
+    }
+
+    #[test]
+    fn a_watchdog_is_one_for_this_process_and_with_a_time() {
+        let limit = |usec, pid| watchdog_limit(usec, pid, 7);
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(limit(Some("1000000"), None), second);
+        assert_eq!(limit(Some("1000000"), Some("7")), second);
+        for (usec, pid) in [
+            (None, None),
+            (None, Some("7")),
+            (Some("1000000"), Some("8")),
+            (Some("1000000"), Some("x")),
+            (Some("0"), None),
+            (Some("-1"), None),
+            (Some("1s"), None),
+            (Some("18446744073709551615"), None),
+        ] {
+            assert_eq!(limit(usec, pid), None, "{usec:?} {pid:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_variables_never_panic(usec in any::<String>(), number: u64, pid in any::<String>(), own: u32) {
+            let _ = watchdog_limit(Some(&usec), Some(&pid), own);
+            let limit = watchdog_limit(Some(&number.to_string()), Some(&own.to_string()), own);
+            prop_assert!(limit.is_none_or(|limit| limit.as_micros() == u128::from(number)));
+            // What the check of it does.
+            prop_assert!(limit.is_none_or(|limit| limit * 2 > limit));
+        }
     }
 }

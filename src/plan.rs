@@ -219,10 +219,15 @@ pub enum Step {
         /// Why.
         cause: Cause,
     },
+    /// Write a file anew: something in it differs that is no server.
+    Write {
+        /// The file, printable.
+        file: String,
+    },
 }
 
 impl Step {
-    /// The address that the step is about, printable.
+    /// The address, or the file, that the step is about, printable.
     #[must_use]
     pub fn server(&self) -> String {
         match self {
@@ -230,6 +235,7 @@ impl Step {
             | Self::Change { endpoint, .. }
             | Self::Drain { endpoint, .. } => endpoint.to_string(),
             Self::Remove { server, .. } => server.clone(),
+            Self::Write { file } => file.clone(),
         }
     }
 }
@@ -252,6 +258,7 @@ impl fmt::Display for Step {
             } => write!(f, "change {endpoint} {change}"),
             Self::Drain { endpoint, .. } => write!(f, "drain {endpoint}"),
             Self::Remove { server, cause, .. } => write!(f, "remove {server} ({cause})"),
+            Self::Write { file } => write!(f, "write {file} anew"),
         }
     }
 }

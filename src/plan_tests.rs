@@ -408,6 +408,7 @@ fn apply(step: &Step, actual: &mut Vec<Peer>, next: &mut Id) {
             let at = actual.iter().position(|peer| peer.id == *id).unwrap();
             actual.remove(at);
         }
+        Step::Write { .. } => panic!("an API has no file"),
     }
 }
 

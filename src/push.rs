@@ -4,7 +4,7 @@
 //! confirmed is told in the pusher's presence, for the announcers to wait for. Nothing is done before the
 //! first whole listing, and nothing is undone on the way out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::desired::{Choices, Decision, Effect, Pool, Records, SplitNotice};
+use crate::desired::{Effect, Records};
 use crate::notify;
 use crate::reconcile::{self, Links, Published, Report};
-use crate::record::{Nonce, Presence, ServiceName};
+use crate::record::{Endpoint, Nonce, Presence, Released};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
 use crate::registry::watch::{Update, Watcher};
@@ -24,10 +24,16 @@ use crate::stop::Stop;
 
 mod driver;
 mod oneshot;
+mod peers;
+mod prober;
+mod publisher;
 mod reckoning;
 mod settings;
 
 pub use oneshot::{Difference, RouteResult, compare, once};
+use peers::{Peers, Word};
+use prober::Prober;
+use publisher::{Clock, Publisher};
 use reckoning::Reckoning;
 pub use settings::{
     DRAIN_TIMEOUT, Kind, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL, Target, TargetError,
@@ -68,11 +74,19 @@ pub async fn run(settings: Settings, cluster: Cluster, stop: Stop) -> Outcome {
 
 struct Pusher {
     records: Records,
-    record_watcher: Watcher,
-    choices: Choices,
-    choice_watcher: Watcher,
+    watcher: Watcher,
     /// What happens to one service wakes the upstreams of no other.
     publishers: Vec<Publisher>,
+    /// What other pushers and people say.
+    peers: Peers,
+    /// Looks after the servers that are kept without a record.
+    prober: Prober,
+    dead: mpsc::UnboundedReceiver<Endpoint>,
+    /// Whether other pushers know better at the moment.
+    deferring: watch::Sender<bool>,
+    /// When a decision changes without anything happening.
+    due: Option<Instant>,
+    clock: Clock,
     /// The reconcilers, and a sentinel for each target.
     tasks: JoinSet<()>,
     reports: mpsc::UnboundedReceiver<Report>,
@@ -83,31 +97,6 @@ struct Pusher {
     start: Start,
     told_ready: bool,
     told_status: String,
-}
-
-/// Decides what the upstream of one route should be, and tells the reconcilers that make it so.
-struct Publisher {
-    route: Arc<Route>,
-    pool: Pool,
-    desired: watch::Sender<Published>,
-}
-
-impl Publisher {
-    fn publish(&mut self, records: &Records, choices: &Choices) {
-        let Some(Decision { desired, split }) = self.pool.decide(records, choices) else {
-            return;
-        };
-        let (upstream, service) = (&self.route.upstream, &self.route.service);
-        match split {
-            Some(SplitNotice::Ignored) => warn!(
-                %upstream, %service,
-                "the split matches no instance that takes traffic; it is not followed until one does"
-            ),
-            Some(SplitNotice::Followed) => info!(%upstream, %service, "the split is followed now"),
-            None => {}
-        }
-        self.desired.send_replace(Some(Arc::new(desired)));
-    }
 }
 
 /// How far the start has come.
@@ -127,8 +116,10 @@ enum Event {
     Tenure,
     Unannounced,
     Report(Report),
-    Records(Update),
-    Choices(Update),
+    Update(Update),
+    Word(Word),
+    Dead(Endpoint),
+    Due,
     TaskEnded,
 }
 
@@ -137,13 +128,19 @@ impl Pusher {
         let nonce = Nonce::fresh();
         let key = settings.meta.pusher_key(&settings.id);
         let holder = lease::hold(cluster.clone(), key, nonce.clone(), settings.ttl);
+        let peers = Peers::new(&cluster, &settings, nonce.clone());
+        let (prober, dead) = Prober::new();
         let (report, reports) = mpsc::unbounded_channel();
         let mut pusher = Self {
             records: Records::new(settings.prefix.clone(), settings.services()),
-            record_watcher: Watcher::new(cluster.clone(), settings.range()),
-            choices: Choices::new(settings.meta.clone(), settings.services()),
-            choice_watcher: Watcher::new(cluster, settings.choice_range()),
+            watcher: Watcher::new(cluster, settings.range()),
             publishers: Vec::new(),
+            peers,
+            prober,
+            dead,
+            deferring: watch::channel(false).0,
+            due: None,
+            clock: Clock::new(),
             tasks: JoinSet::new(),
             reports,
             reckoning: Reckoning::new(settings.routes()),
@@ -151,6 +148,8 @@ impl Pusher {
                 services: BTreeMap::new(),
                 choices: BTreeMap::new(),
                 targets: BTreeMap::new(),
+                kept: BTreeMap::new(),
+                releases: BTreeMap::new(),
                 nonce,
                 since: now(),
             },
@@ -177,6 +176,7 @@ impl Pusher {
                     upstream: route.upstream.as_str().into(),
                     desired: self.subscribe(route),
                     restarts: restarts.clone(),
+                    deferring: self.deferring.subscribe(),
                     reports: report.clone(),
                     permits: permits.clone(),
                 };
@@ -192,14 +192,11 @@ impl Pusher {
     fn subscribe(&mut self, route: &Arc<Route>) -> watch::Receiver<Published> {
         let mut known = self.publishers.iter();
         if let Some(publisher) = known.find(|known| Arc::ptr_eq(&known.route, route)) {
-            return publisher.desired.subscribe();
+            return publisher.subscribe();
         }
-        let (desired, subscriber) = watch::channel(None);
-        self.publishers.push(Publisher {
-            route: route.clone(),
-            pool: route.pool(),
-            desired,
-        });
+        let publisher = Publisher::new(route.clone());
+        let subscriber = publisher.subscribe();
+        self.publishers.push(publisher);
         subscriber
     }
 
@@ -222,13 +219,15 @@ impl Pusher {
                     self.open();
                 }
                 Event::Report((number, standing)) => self.reckoning.update(number, standing),
-                Event::Records(update) => {
+                Event::Update(update) => {
                     let effect = self.records.update(&update);
                     self.take_in(&effect);
                 }
-                Event::Choices(update) => {
-                    let effect = self.choices.update(&update);
-                    self.take_in(&effect);
+                Event::Word(word) => self.heed(&word),
+                Event::Dead(endpoint) => self.decide(|publisher| publisher.dead(&endpoint)),
+                Event::Due => {
+                    let now = Instant::now();
+                    self.decide(|publisher| publisher.pass(now));
                 }
                 Event::TaskEnded => {
                     error!("a task ended that never should; please report this");
@@ -243,9 +242,11 @@ impl Pusher {
         let Self {
             tenure,
             reports,
-            record_watcher,
-            choice_watcher,
+            watcher,
             tasks,
+            peers,
+            dead,
+            due,
             ..
         } = self;
         let overdue = async {
@@ -254,13 +255,21 @@ impl Pusher {
                 Start::Unlisted | Start::Open => std::future::pending().await,
             }
         };
+        let due = async {
+            match *due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = stop.leave() => Event::Leave,
             changed = tenure.changed() => if changed.is_ok() { Event::Tenure } else { Event::TaskEnded },
             Some(report) = reports.recv() => Event::Report(report),
-            update = record_watcher.next() => Event::Records(update),
-            update = choice_watcher.next() => Event::Choices(update),
+            update = watcher.next() => Event::Update(update),
+            word = peers.next() => Event::Word(word),
+            Some(endpoint) = dead.recv() => Event::Dead(endpoint),
+            () = due => Event::Due,
             Some(_) = tasks.join_next() => Event::TaskEnded,
             () = overdue => Event::Unannounced,
         }
@@ -268,6 +277,7 @@ impl Pusher {
 
     fn note(&mut self, tenure: &Tenure) {
         if let Tenure::Held { .. } = tenure {
+            // What others keep is known by now: nothing is announced before.
             self.open();
             if !self.told_ready {
                 self.told_ready = true;
@@ -279,11 +289,11 @@ impl Pusher {
     fn take_in(&mut self, effect: &Effect) {
         log_quarantine(effect);
         match self.start {
-            Start::Unlisted if !(self.records.is_listed() && self.choices.is_listed()) => {}
+            Start::Unlisted if !(self.records.is_listed() && self.peers.is_listed()) => {}
             // Whoever routes must be known to those who wait for the routing: first the presence, then the servers.
             Start::Unlisted => self.start = Start::Announcing(Instant::now() + UNANNOUNCED),
             Start::Announcing(_) => {}
-            Start::Open => self.publish(|service| effect.services.contains(service)),
+            Start::Open => self.publish(effect),
         }
     }
 
@@ -291,24 +301,106 @@ impl Pusher {
     fn open(&mut self) {
         if let Start::Announcing(_) = self.start {
             self.start = Start::Open;
-            self.publish(|_| true);
+            self.publish(&Effect {
+                services: self.records.services().cloned().collect(),
+                ..Effect::default()
+            });
         }
     }
 
-    fn publish(&mut self, changed: impl Fn(&ServiceName) -> bool) {
-        let publishers = self.publishers.iter_mut();
-        for publisher in publishers.filter(|publisher| changed(publisher.pool.service())) {
-            publisher.publish(&self.records, &self.choices);
+    fn publish(&mut self, effect: &Effect) {
+        let Self {
+            publishers,
+            records,
+            peers,
+            ..
+        } = self;
+        let changed = |publisher: &&mut Publisher| effect.services.contains(publisher.service());
+        for publisher in publishers.iter_mut().filter(changed) {
+            publisher.follow(records, peers.choices(), effect);
+        }
+        self.look_after();
+    }
+
+    /// Every upstream decides something.
+    fn decide(&mut self, each: impl FnMut(&mut Publisher)) {
+        self.publishers.iter_mut().for_each(each);
+        self.look_after();
+    }
+
+    /// Sees to what is kept now, in the presence too.
+    fn look_after(&mut self) {
+        let publishers = self.publishers.iter();
+        self.due = publishers.filter_map(Publisher::due).min();
+        let suspects = self.publishers.iter().flat_map(Publisher::suspects);
+        self.prober
+            .watch(&suspects.cloned().collect::<BTreeSet<_>>());
+        self.presence.kept.clear();
+        for publisher in &self.publishers {
+            publisher.tell(&mut self.presence.kept, &self.clock);
+        }
+    }
+
+    /// Does what others say.
+    fn heed(&mut self, word: &Word) {
+        if let Some(orphans) = &word.kept {
+            let now = Instant::now();
+            for publisher in &mut self.publishers {
+                publisher.honour(self.peers.kept(), orphans, now);
+            }
+        }
+        if word.releases {
+            self.heed_releases();
+        }
+        self.take_in(&word.choices);
+        self.look_after();
+    }
+
+    /// Obeys each release once, and says so for as long as it stands.
+    fn heed_releases(&mut self) {
+        let mut obeyed = BTreeMap::new();
+        for (upstream, nonce) in self.peers.releases() {
+            let name = upstream.to_string();
+            let known = self.presence.releases.remove(&name);
+            let known = known.filter(|released| released.nonce == *nonce);
+            let released = known.unwrap_or_else(|| {
+                let publishers = self.publishers.iter_mut();
+                let named = publishers.filter(|publisher| publisher.route.upstream == *upstream);
+                let servers = named.map(Publisher::release);
+                Released {
+                    nonce: nonce.clone(),
+                    servers: servers.reduce(u64::saturating_add),
+                }
+            });
+            obeyed.insert(name, released);
+        }
+        self.presence.releases = obeyed;
+    }
+
+    /// Who has not heard etcd for as long as a presence lasts is not waited for any more, and may know of servers that others have
+    /// rightly removed or drained: while there are such others, it undoes nothing of what they do.
+    fn defer(&self) {
+        let unheard = matches!(*self.tenure.borrow(), Tenure::Pending { error: Some(_) });
+        let defer = unheard && self.peers.are_any();
+        let changed = self
+            .deferring
+            .send_if_modified(|deferring| std::mem::replace(deferring, defer) != defer);
+        if changed && defer {
+            info!(
+                "etcd is out of reach: other pushers know better; only restarts of nginx are repaired for now"
+            );
         }
     }
 
     /// Tells etcd and systemd what has changed.
     fn tell(&mut self) {
+        self.defer();
         let status = self.status();
         if status != self.told_status {
             notify::status(&status);
             self.told_status = status;
         }
+        // Once it is, all that others say has been read: it is not written over what a predecessor of this name has kept.
         if self.start == Start::Unlisted {
             return;
         }
@@ -320,6 +412,15 @@ impl Pusher {
     }
 
     fn status(&self) -> String {
+        let kept = self.presence.kept.iter();
+        let kept = kept.map(|(upstream, kept)| {
+            let servers = kept.floor + kept.guard;
+            format!("; {upstream} keeps {servers} servers against its records")
+        });
+        self.progress() + &kept.collect::<String>()
+    }
+
+    fn progress(&self) -> String {
         match (self.start, &*self.tenure.borrow()) {
             (Start::Unlisted, _) => "waiting for etcd to tell the records".to_owned(),
             (_, Tenure::Pending { error: Some(error) }) => {

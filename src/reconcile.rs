@@ -62,6 +62,8 @@ pub struct Links {
     pub desired: watch::Receiver<Published>,
     /// Changes when the target may have forgotten everything.
     pub restarts: watch::Receiver<u64>,
+    /// Whether others know better at the moment: then nothing is done just because time has passed.
+    pub deferring: watch::Receiver<bool>,
     /// Where it reports what has changed.
     pub reports: mpsc::UnboundedSender<Report>,
     /// How many upstreams of the target are converged at once.
@@ -109,14 +111,17 @@ impl<U: Upstream> Reconciler<U> {
     /// Waits until the upstream has to be looked at; `None` when nobody publishes any more.
     async fn wait(&mut self, next: Next) -> Option<()> {
         let Links {
-            desired, restarts, ..
+            desired,
+            restarts,
+            deferring,
+            ..
         } = &mut self.links;
         match next {
             Next::Change => changed(desired, &self.pace).await,
             Next::ChangeOr(at) => tokio::select! {
                 changed = changed(desired, &self.pace) => changed,
                 () = restarted(restarts) => Some(()),
-                () = sleep_until(at) => Some(()),
+                () = due(at, deferring) => Some(()),
             },
             // Changes wait as well: a target in trouble is not asked more often because much happens.
             Next::At(at) => {
@@ -195,6 +200,13 @@ async fn changed(desired: &mut watch::Receiver<Published>, pace: &Pace) -> Optio
             Err(_) => return Some(()),
         }
     }
+}
+
+/// Waits until this time, and on until nobody else knows better.
+async fn due(at: Instant, deferring: &mut watch::Receiver<bool>) {
+    sleep_until(at).await;
+    // Where nobody can say so any more, nobody knows better.
+    let _ = deferring.wait_for(|deferring| !deferring).await;
 }
 
 /// Waits until the target may have forgotten everything.

@@ -23,18 +23,22 @@ use crate::printable::printable;
 mod codec;
 mod hold;
 mod host;
+mod kept;
 mod key;
 mod name;
 mod presence;
+mod release;
 mod split;
 mod token;
 
 pub use hold::Hold;
 pub use host::{Address, AddressError, DnsName, Endpoint, Host};
+pub use kept::{Kept, KeptServer, MAX_KEPT, Released};
 pub use key::{MetaPrefix, Prefix, PrefixError};
 pub(crate) use name::check as check_name;
 pub use name::{InstanceId, InstanceName, MAX_NAME, NameError, PusherId, ServiceName};
 pub use presence::{Presence, TargetHealth};
+pub use release::Release;
 pub use split::{MAX_VERSIONS, Share, Split, SplitError};
 pub use token::{MAX_TOKEN, Nonce, TokenError, Version};
 

@@ -3,13 +3,15 @@
 //! - [`client`]: one connection at a time, rotating through the endpoints.
 //! - [`watch`]: list, then watch, for ever.
 //! - [`lease`]: one key that lives exactly as long as its owner wants it and its owner lives.
+//! - [`oneshot`]: one call, for commands that end.
 //! - [`pushers`]: whether every load balancer has applied a change.
 
 pub mod client;
 mod error;
 mod keepalive;
 pub mod lease;
-mod ownership;
+pub mod oneshot;
+pub(crate) mod ownership;
 pub mod pushers;
 pub mod watch;
 

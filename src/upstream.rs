@@ -14,11 +14,13 @@ use crate::plan::Plan;
 use crate::record::{NameError, check_name};
 
 pub mod access;
+pub mod conf_file;
 pub mod plus;
 mod sentinel;
 mod stepwise;
 pub mod upstream_conf;
 mod url;
+pub mod vulcand;
 mod web;
 
 #[cfg(test)]
@@ -169,16 +171,58 @@ pub enum Error {
     /// A server that is to finish cannot be kept from getting new requests.
     #[error("a draining server still gets requests: nginx refuses drain and down: {0}")]
     Undrainable(String),
+    /// etcd, where the target reads its servers, does not do what is asked.
+    #[error("{0}")]
+    Etcd(String),
     /// What was done does not show when it is read back.
-    #[error("nginx accepts \"{0}\", but does not show it when asked again")]
+    #[error("the target accepts \"{0}\", but does not show it when asked again")]
     Unsettled(String),
+    /// No nginx runs that would read its file.
+    #[error("nginx does not run: {0}; the file is as it should be")]
+    Stopped(String),
+    /// The file cannot be read or written.
+    #[error("{file} {reason}")]
+    File {
+        /// The file.
+        file: String,
+        /// What failed.
+        reason: String,
+    },
+    /// The template fails.
+    #[error("the template fails: {0}")]
+    Template(String),
+    /// nginx would not take the file. The former one is back in its place.
+    #[error("`{command}` refuses it: {reason}")]
+    Refused {
+        /// The command.
+        command: String,
+        /// What it says.
+        reason: String,
+    },
+    /// nginx cannot be told to read the file.
+    #[error("`{command}` fails: {reason}")]
+    Reload {
+        /// The command.
+        command: String,
+        /// What it says.
+        reason: String,
+    },
+    /// nginx was told to read the file, but goes on with the one before.
+    #[error("nginx goes on with the configuration it had, {} after `{command}`: its error log says why",
+        humantime::format_duration(*.after))]
+    NotTaken {
+        /// The command.
+        command: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
 }
 
 impl Error {
     /// Whether the target sends no requests anywhere, so that nobody need wait for it.
     #[must_use]
     pub fn is_not_routing(&self) -> bool {
-        matches!(self, Self::NotRunning)
+        matches!(self, Self::NotRunning | Self::Stopped(_))
     }
 }
 

@@ -14,13 +14,15 @@ have() {
     command -v "$1" >/dev/null 2>&1
 }
 
-# nginx with lua: OpenResty has it built in, Debian as a module.
-have_lua() {
+# Whether nginx has a module: built in (as OpenResty has lua), or as a file (as Debian has it).
+have_module() {
     local modules built
     built=$(nginx -V 2>&1) || return 1
     modules=$(grep -o -- '--modules-path=[^ ]*' <<<"$built" | cut -d= -f2)
-    grep -q ngx_lua <<<"$built" || [ -e "${modules:-/usr/lib/nginx/modules}/ngx_http_lua_module.so" ]
+    grep -qE -- "$1" <<<"$built" || [ -e "${modules:-/usr/lib/nginx/modules}/$2" ]
 }
+have_lua() { have_module ngx_lua ngx_http_lua_module.so; }
+have_stream() { have_module '--with-stream( |$)' ngx_stream_module.so; }
 
 packages=()
 reasons=()
@@ -40,7 +42,11 @@ have etcdctl || need 'etcdctl, to look into it' etcd-client
 have nginx || need 'nginx, which takes the requests' nginx
 have nginx && have_lua || need "nginx's lua module, whose upstreams change without a reload" libnginx-mod-http-lua
 if [ "${1:-}" != quickstart ]; then
+    have nginx && have_stream || need "nginx's stream module, for connections that are no requests" libnginx-mod-stream
     have openssl || need 'openssl, to make certificates for the tests' openssl
+    have systemd-analyze || need 'systemd-analyze, to check the units' systemd
+    have groff && have preconv || need 'groff, to render the manual' groff-base
+    have script || need 'script, to see what is shown on a terminal' bsdutils
     have dockerd || need 'docker, whose containers are announced' docker.io
     have iptables || need 'iptables, which docker looks for and podman uses' iptables
     have podman || need 'podman, the same by another daemon' podman

@@ -2261,6 +2261,60 @@ local function reset_statistics(name)
 end
 
 ---------------------------------------------------------------------------------------------------------------------
+-- The same for other modules, such as upstream_conf. Each function gives back nil and a fault { status, text, code } when
+-- it cannot do as it is told. Servers are as in the API, and must not be changed.
+---------------------------------------------------------------------------------------------------------------------
+
+-- The newest configuration of an upstream.
+local function find_config(name)
+    if not settings then
+        error("upstream_api: call setup{} in init_by_lua_block first", 0)
+    elseif not upstreams[name] then
+        return nil, fault(404, "UpstreamNotFound", "upstream not found")
+    end
+    local config = load_config(name)
+    if not config then
+        return nil, fault(500, "InternalError", "the shared dictionary has lost this upstream, see the error log")
+    end
+    return config
+end
+
+--- The servers of an upstream.
+function _M.servers(name)
+    local config, problem = find_config(name)
+    return config and config.records, problem
+end
+
+--- Adds a server with the parameters `given`; gives back its id.
+function _M.add(name, given)
+    local config, problem = find_config(name)
+    if not config then
+        return nil, problem
+    end
+    local shown
+    shown, problem = add_server(name, given)
+    return shown and shown.values.id, problem
+end
+
+--- Changes the parameters `given` of a server.
+function _M.patch(name, id, given)
+    local config, problem = find_config(name)
+    if not config then
+        return nil, problem
+    end
+    return patch_server(name, id, given)
+end
+
+--- Removes a server.
+function _M.remove(name, id)
+    local config, problem = find_config(name)
+    if not config then
+        return nil, problem
+    end
+    return remove_server(name, id)
+end
+
+---------------------------------------------------------------------------------------------------------------------
 -- The API's tree. A handler gets the call { version, name, id } and gives back a status and a value, or a fault.
 ---------------------------------------------------------------------------------------------------------------------
 
@@ -2428,10 +2482,9 @@ do
             return path_not_found()
         end
         call.name = parts[3]
-        if not upstreams[call.name] then
-            return nil, fault(404, "UpstreamNotFound", "upstream not found")
-        elseif not load_config(call.name) then
-            return nil, fault(500, "InternalError", "the shared dictionary has lost this upstream, see the error log")
+        local config, problem = find_config(call.name)
+        if not config then
+            return nil, problem
         elseif #parts < 5 then
             return parts[4] or "upstream"
         end

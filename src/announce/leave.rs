@@ -11,7 +11,7 @@ use crate::phase::{Phase, Wish};
 use crate::record::State;
 use crate::registry::client::CALL_TIMEOUT;
 use crate::registry::lease::{Intent, Tenure};
-use crate::registry::pushers::Applied;
+use crate::registry::pushers::{Applied, Revision};
 use crate::stop::Stop;
 
 /// How waiting for the pushers ended.
@@ -112,7 +112,9 @@ impl Agent {
             !matches!(applied, Applied::NotBy(_))
         };
         self.pushers.forget();
-        self.pushers.until(service, revision, enough).await;
+        self.pushers
+            .until(service, Revision::Records(revision), enough)
+            .await;
         match last {
             Applied::ByAll => Drained::Yes,
             _ => Drained::NoPusher,

@@ -1,6 +1,5 @@
 //! `sidekick announce`.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use regex_lite::Regex;
@@ -9,7 +8,8 @@ use reqwest::header::HeaderValue;
 use super::kept::Kept;
 use super::line::{Given, Line};
 use super::probes::{container_probe, header, own_checks, probe};
-use super::{Exit, Mistakes, etcd};
+use super::unit::Timing;
+use super::{Exit, Mistakes, etcd, record};
 use crate::announce::paired::{OnGone, Pairing, States, run_paired};
 use crate::announce::reload::{Hangups, Reading, Run};
 use crate::announce::{self, Outcome, Ready, Settings};
@@ -18,7 +18,7 @@ use crate::docker::derive::{self, Derived};
 use crate::docker::reach;
 use crate::phase::OnFailure;
 use crate::probe::{Authorities, HttpOptions, Pace, Probe};
-use crate::record::{Address, Endpoint, Format, Host, InstanceId, Protocol, Record};
+use crate::record::{Address, Endpoint, Format, InstanceId, Record};
 use crate::span;
 use crate::stop;
 use crate::unit::StopTimeout;
@@ -219,52 +219,8 @@ pub(super) struct Args {
         help_heading = "Record"
     )]
     ttl: String,
-    /// How the value is written: json, or plain (HOST:PORT).
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value = "json",
-        env = "SIDEKICK_FORMAT",
-        help_heading = "Record"
-    )]
-    format: String,
-    /// Share of the traffic, 0 to 65535; absent counts as 1.
-    #[arg(
-        long,
-        value_name = "N",
-        env = "SIDEKICK_WEIGHT",
-        help_heading = "Record"
-    )]
-    weight: Option<String>,
-    /// A free label; may be given several times, or as a list with commas.
-    #[arg(
-        long,
-        value_name = "TAG",
-        value_delimiter = ',',
-        env = "SIDEKICK_TAG",
-        help_heading = "Record"
-    )]
-    tag: Vec<String>,
-    /// A free pair; may be given several times, or as a list with commas.
-    #[arg(
-        long,
-        value_name = "NAME=VALUE",
-        value_delimiter = ',',
-        env = "SIDEKICK_META",
-        help_heading = "Record"
-    )]
-    meta: Vec<String>,
-    /// tcp or udp [default: that of the container's port, else tcp].
-    #[arg(
-        long,
-        value_name = "PROTOCOL",
-        env = "SIDEKICK_PROTOCOL",
-        help_heading = "Record"
-    )]
-    protocol: Option<String>,
-    /// Allows addresses that only this host can reach.
-    #[arg(long, env = "SIDEKICK_ALLOW_LOOPBACK", help_heading = "Record")]
-    allow_loopback: bool,
+    #[command(flatten)]
+    about: record::Args,
 
     /// When systemd is told that the service is up: announced (etcd has the record) or routed (every load
     /// balancer sends it traffic).
@@ -386,6 +342,38 @@ impl Args {
         })
     }
 
+    /// What its unit is probably called: the container's name, or the instance's.
+    pub(super) fn name(&self) -> Option<String> {
+        let instance = self.id.as_deref().and_then(|id| id.split_once('/'));
+        let instance = instance.map(|(_, instance)| instance);
+        self.container.as_deref().or(instance).map(str::to_owned)
+    }
+
+    /// Whether a container is looked for at Docker's own socket.
+    pub(super) fn asks_docker(&self) -> bool {
+        let socket = self.docker_host.as_deref();
+        socket.is_none_or(|socket| socket.contains("docker"))
+    }
+
+    /// `HOST:CONTAINER` of the port that a container must publish to be reached where it is announced.
+    pub(super) fn published(&self) -> Option<String> {
+        let address: Address = self.address.as_deref()?.parse().ok()?;
+        let port = address.endpoint.port.to_string();
+        let inside = self.container_port.as_deref().unwrap_or(&port);
+        Some(format!("{port}:{inside}"))
+    }
+
+    /// How long things take. What cannot be read counts as nothing: it is refused elsewhere.
+    pub(super) fn timing(&self) -> Timing {
+        let read = |text: &str| span::read(text).unwrap_or_default();
+        let or = |text: &Option<String>, default| text.as_deref().map_or(default, read);
+        let round = or(&self.interval, INTERVAL) + or(&self.timeout, TIMEOUT);
+        Timing {
+            slowest: round.max(read(&self.ttl) / 3),
+            leaving: read(&self.drain_timeout) + read(&self.linger),
+        }
+    }
+
     /// The settings of one run; `at` is the address that is announced already. With a container and nothing found yet
     /// there are none, but mistakes are noted.
     pub(super) fn settings(
@@ -403,14 +391,14 @@ impl Args {
         let pace = self.pace(mistakes, found);
         let rise = count(mistakes, "--rise", &self.rise);
         let fall = count(mistakes, "--fall", &self.fall);
-        let format = self.format(mistakes);
+        let format = self.about.format(mistakes);
         let on_failure = self.on_failure(mistakes);
         let ttl = etcd::ttl(mistakes, &self.ttl);
         let ready = self.ready(mistakes);
         let drain_timeout = mistakes.duration("--drain-timeout", &self.drain_timeout);
         let linger = mistakes.duration("--linger", &self.linger);
-        if format == Some(Format::Plain) {
-            self.refuse_what_plain_cannot_say(mistakes);
+        if format == Some(Format::Plain) && self.on_failure == "mark" {
+            record::refuse_in_plain(mistakes, "--on-failure mark");
         }
         let (prefix, meta) = prefixes?;
         Some(Settings {
@@ -452,35 +440,7 @@ impl Args {
 
     fn record(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<Record> {
         let base = self.base_record(mistakes, found);
-        let weight = match &self.weight {
-            Some(text) => match text.parse::<u16>() {
-                Ok(weight) => Some(weight),
-                Err(_) => {
-                    mistakes.add(format!(
-                        "--weight {text:?}: expected a number from 0 to 65535"
-                    ));
-                    None
-                }
-            },
-            None => None,
-        };
-        let protocol: Option<Protocol> =
-            (self.protocol.as_deref()).and_then(|text| mistakes.parse("--protocol", text));
-        let meta = self.meta(mistakes);
-        let mut record = base?;
-        let host = &record.endpoint.host;
-        if !self.allow_loopback
-            && let Some(why) = unreachable_from_elsewhere(host)
-        {
-            mistakes.add(format!(
-                "{host} is {why}: no other host reaches it; give an address that load balancers can use, or --allow-loopback"
-            ));
-        }
-        record.weight = weight;
-        record.tags.extend_from_slice(&self.tag);
-        record.meta.extend(meta);
-        record.protocol = protocol.unwrap_or(record.protocol);
-        Some(record)
+        self.about.complete(mistakes, base)
     }
 
     /// The record before the options that add to it.
@@ -492,23 +452,7 @@ impl Args {
         let address: Option<Address> = mistakes
             .required(place, self.address.as_deref())
             .and_then(|text| mistakes.parse(place, text));
-        address.map(|address| Record {
-            version: address.version,
-            ..Record::new(address.endpoint)
-        })
-    }
-
-    fn meta(&self, mistakes: &mut Mistakes) -> std::collections::BTreeMap<String, String> {
-        let mut meta = std::collections::BTreeMap::new();
-        for pair in &self.meta {
-            match pair.split_once('=') {
-                Some((name, value)) if !name.is_empty() => {
-                    meta.insert(name.to_owned(), value.to_owned());
-                }
-                _ => mistakes.add(format!("--meta {pair:?}: expected NAME=VALUE")),
-            }
-        }
-        meta
+        address.map(Record::from)
     }
 
     /// The given ones; else, with a container, those that it asks for; else what its daemon says of it.
@@ -607,10 +551,6 @@ impl Args {
         })
     }
 
-    fn format(&self, mistakes: &mut Mistakes) -> Option<Format> {
-        mistakes.parse("--format", &self.format)
-    }
-
     fn on_failure(&self, mistakes: &mut Mistakes) -> Option<OnFailure> {
         match self.on_failure.as_str() {
             "withdraw" => Some(OnFailure::Withdraw),
@@ -632,20 +572,6 @@ impl Args {
             }
         }
     }
-
-    fn refuse_what_plain_cannot_say(&self, mistakes: &mut Mistakes) {
-        let given = [
-            ("--weight", self.weight.is_some()),
-            ("--tag", !self.tag.is_empty()),
-            ("--meta", !self.meta.is_empty()),
-            ("--on-failure mark", self.on_failure == "mark"),
-        ];
-        for (flag, _) in given.iter().filter(|(_, given)| *given) {
-            mistakes.add(format!(
-                "{flag}: a plain record is HOST:PORT and cannot say it; use --format json"
-            ));
-        }
-    }
 }
 
 /// A small number.
@@ -664,28 +590,6 @@ fn exit_code(outcome: &Outcome) -> Exit {
     match outcome {
         Outcome::Left => Exit::Done,
         Outcome::Deposed { .. } => Exit::Deposed,
-    }
-}
-
-/// What is wrong with a host that load balancers on other hosts are to connect to.
-fn unreachable_from_elsewhere(host: &Host) -> Option<&'static str> {
-    let ip = match host {
-        Host::Ip(ip) => ip.to_canonical(),
-        Host::Dns(name) => {
-            let name = name.as_str();
-            let local = name == "localhost" || name.ends_with(".localhost");
-            return local.then_some("a loopback name");
-        }
-    };
-    let link_local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    match ip {
-        ip if ip.is_loopback() => Some("a loopback address"),
-        ip if ip.is_unspecified() => Some("the unspecified address"),
-        _ if link_local => Some("a link-local address"),
-        _ => None,
     }
 }
 

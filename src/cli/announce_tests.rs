@@ -1,4 +1,5 @@
 use clap::Parser;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -116,4 +117,54 @@ fn a_plain_record_refuses_what_it_cannot_say() {
         text.contains("--tag:") && text.contains("--on-failure mark:"),
         "{text}"
     );
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_values_are_taken_or_named_as_mistakes(
+        value in any::<String>(), near in "[0-9a-z:/.=, -]{0,30}",
+        flag in prop::sample::select(vec![
+            "--probe", "--interval", "--timeout", "--rise", "--fall", "--grace", "--expect-status", "--expect-body",
+            "--expect-header", "--probe-method", "--probe-header", "--on-failure", "--ttl", "--format", "--weight",
+            "--tag", "--meta", "--protocol", "--ready", "--drain-timeout", "--linger", "--prefix", "--meta-prefix",
+            "--endpoints", "--user", "--host", "--container-port", "--docker-host", "--on-gone", "--container",
+        ])
+    ) {
+        for value in [value, near] {
+            let flag = format!("{flag}={value}");
+            let line = ["announce", "website/nginx1", "10.0.0.5:8080", &flag];
+            // What is no command line is refused by the parser of command lines.
+            let Ok(line) = Line::try_parse_from(line) else { continue };
+            let mut mistakes = Mistakes::default();
+            let settings = line.args.settings(&mut mistakes, None, None);
+            let cluster = line.args.etcd.cluster(&mut mistakes);
+            let pairing = line.args.pairing(&mut mistakes);
+            match mistakes.none_or(settings.zip(cluster)) {
+                Ok((settings, _)) => {
+                    // Nothing that is accepted overflows later.
+                    let _ = (settings.bounds(), settings.drain_timeout + settings.linger);
+                    let _ = tokio::time::Instant::now() + settings.pace.interval + settings.pace.grace;
+                    prop_assert!(settings.record.encode(settings.format).len() < 400 + 6 * value.len());
+                }
+                Err(invalid) => {
+                    let shown = invalid.to_string();
+                    prop_assert!(!shown.is_empty() || pairing.is_some(), "{}", flag);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_probes_never_panic(text in any::<String>(), near in "((https?|tcp|grpc|exec|docker)://?)?[a-z0-9./:]{0,20}") {
+        let options = HttpOptions::default();
+        let own: Endpoint = "10.0.0.5:80".parse().unwrap();
+        for text in [text, near] {
+            let _ = header(&text);
+            for own in [None, Some(&own)] {
+                if let Ok(probe) = probe(&text, own, &options) {
+                    prop_assert!(!probe.to_string().is_empty());
+                }
+            }
+        }
+    }
 }

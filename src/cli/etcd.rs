@@ -6,6 +6,7 @@ use std::time::Duration;
 use etcd_client::{Certificate, Identity, TlsOptions};
 
 use super::Mistakes;
+use crate::hand::Place;
 use crate::record::{MetaPrefix, Prefix};
 use crate::registry::client::{Cluster, Settings};
 
@@ -27,13 +28,14 @@ pub(super) struct Args {
         env = "ETCDCTL_ENDPOINTS"
     )]
     endpoints: String,
-    /// Certificate authority that the members' certificates are checked with.
+    /// Certificate authority that the members' certificates are checked with [default: systemd's credential
+    /// etcd-cacert].
     #[arg(long, value_name = "FILE", env = "ETCDCTL_CACERT")]
     cacert: Option<String>,
-    /// Certificate to show to etcd.
+    /// Certificate to show to etcd [default: systemd's credential etcd-cert].
     #[arg(long, value_name = "FILE", env = "ETCDCTL_CERT")]
     cert: Option<String>,
-    /// Key of that certificate.
+    /// Key of that certificate [default: systemd's credential etcd-key].
     #[arg(long, value_name = "FILE", env = "ETCDCTL_KEY")]
     key: Option<String>,
     /// User, as NAME or NAME:PASSWORD.
@@ -44,7 +46,8 @@ pub(super) struct Args {
         hide_env_values = true
     )]
     user: Option<String>,
-    /// Password of the user. Other users of this host can see it in ps: prefer --password-file.
+    /// Password of the user. Other users of this host can see it in ps: prefer --password-file, or systemd's credential
+    /// etcd-password.
     #[arg(
         long,
         value_name = "PASSWORD",
@@ -73,7 +76,47 @@ pub(super) struct Args {
     meta_prefix: String,
 }
 
+/// Options of every command that does one thing in etcd and ends.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct OneShot {
+    #[command(flatten)]
+    etcd: Args,
+    /// How long an etcd that does not answer is tried again.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5s",
+        env = "ETCDCTL_COMMAND_TIMEOUT"
+    )]
+    command_timeout: String,
+}
+
+impl OneShot {
+    /// Where everything lies.
+    pub(super) fn place(&self, mistakes: &mut Mistakes) -> Option<Place> {
+        let patience = mistakes.duration("--command-timeout", &self.command_timeout);
+        self.etcd.place(mistakes, patience)
+    }
+}
+
 impl Args {
+    /// Where everything lies, for a command that bears with etcd for so long.
+    pub(super) fn place(
+        &self,
+        mistakes: &mut Mistakes,
+        patience: Option<Duration>,
+    ) -> Option<Place> {
+        let cluster = self.cluster(mistakes);
+        let (prefix, meta) = self.prefixes(mistakes)?;
+        Some(Place {
+            cluster: cluster?,
+            prefix,
+            meta,
+            patience: patience?,
+        })
+    }
+
     /// The cluster, not connected yet.
     pub(super) fn cluster(&self, mistakes: &mut Mistakes) -> Option<Cluster> {
         let endpoints = self.endpoints(mistakes);
@@ -84,6 +127,7 @@ impl Args {
             endpoints,
             user,
             tls,
+            shows_certificate: self.cert.is_some(),
         }))
     }
 
@@ -101,7 +145,14 @@ impl Args {
     }
 
     fn endpoints(&self, mistakes: &mut Mistakes) -> Vec<String> {
-        let wants_tls = self.cacert.is_some() || self.cert.is_some() || self.key.is_some();
+        let given = self.cacert.is_some() || self.cert.is_some() || self.key.is_some();
+        // A credential lies there for all, and is no reason to refuse an etcd without certificates.
+        let there = ["etcd-cacert", "etcd-cert", "etcd-key"];
+        let wants_tls = match there.into_iter().any(|name| credential(name).is_some()) {
+            _ if given => Tls::Needed,
+            true => Tls::Offered,
+            false => Tls::Unwanted,
+        };
         let texts: Vec<_> = self.endpoints.split(',').map(str::trim).collect();
         let mut endpoints = Vec::new();
         for text in texts.into_iter().filter(|text| !text.is_empty()) {
@@ -117,11 +168,8 @@ impl Args {
     }
 
     fn user(&self, mistakes: &mut Mistakes) -> Option<(String, String)> {
-        let from_file = self.password_file.as_ref().and_then(|file| {
-            let text = mistakes.check("--password-file", read(file))?;
-            let text = mistakes.check("--password-file", String::from_utf8(text))?;
-            Some(text.trim_end_matches(['\r', '\n']).to_owned())
-        });
+        let from_file = (self.password_file.as_ref())
+            .and_then(|file| mistakes.check("--password-file", read_password(file)));
         let Some(user) = &self.user else {
             if self.password.is_some() || self.password_file.is_some() {
                 mistakes.add("a password without --user");
@@ -141,9 +189,7 @@ impl Args {
             self.password_file.is_some(),
         ];
         match given.iter().filter(|given| **given).count() {
-            0 => mistakes.add(format!(
-                "--user {name}: the password is missing, give --password-file FILE"
-            )),
+            0 => return Some((name.to_owned(), credential_password(mistakes, name)?)),
             1 => {}
             _ => mistakes
                 .add("the password is given more than once (--user, --password, --password-file)"),
@@ -155,14 +201,18 @@ impl Args {
     fn tls(&self, mistakes: &mut Mistakes) -> Option<TlsOptions> {
         crate::tls::install_provider();
         let mut tls = TlsOptions::new();
-        tls = match &self.cacert {
+        let or_credential = |given: &Option<String>, name| given.clone().or(credential(name));
+        let cacert = or_credential(&self.cacert, "etcd-cacert");
+        let cert = or_credential(&self.cert, "etcd-cert");
+        let key = or_credential(&self.key, "etcd-key");
+        tls = match &cacert {
             Some(file) => {
                 let pem = mistakes.check("--cacert", read_pem(file))?;
                 tls.ca_certificate(Certificate::from_pem(pem))
             }
             None => tls.with_native_roots(),
         };
-        match (&self.cert, &self.key) {
+        match (&cert, &key) {
             (Some(cert), Some(key)) => {
                 let cert = mistakes.check("--cert", read_pem(cert));
                 let key = mistakes.check("--key", read_pem(key));
@@ -176,30 +226,49 @@ impl Args {
     }
 }
 
-/// Reads `--ttl`.
+/// Reads `--ttl` of what is renewed.
 pub(super) fn ttl(mistakes: &mut Mistakes, text: &str) -> Option<Duration> {
-    let ttl = mistakes.duration("--ttl", text)?;
+    let why = "there is no time for three heartbeats, and one lost packet would end the lease";
+    lease(mistakes, "--ttl", text, why)
+}
+
+/// Reads how long something lasts that nobody renews.
+pub(super) fn length(mistakes: &mut Mistakes, flag: &str, text: &str) -> Option<Duration> {
+    lease(mistakes, flag, text, "etcd grants no lease")
+}
+
+fn lease(mistakes: &mut Mistakes, flag: &str, text: &str, below: &str) -> Option<Duration> {
+    let ttl = mistakes.duration(flag, text)?;
     if ttl < MIN_TTL {
         let min = humantime::format_duration(MIN_TTL);
-        mistakes.add(format!(
-            "--ttl {text}: below {min} there is no time for three heartbeats, and one lost packet would end the lease"
-        ));
+        mistakes.add(format!("{flag} {text}: below {min} {below}"));
     }
     if ttl > MAX_TTL {
-        mistakes.add(format!("--ttl {text}: longer than etcd keeps a lease"));
+        mistakes.add(format!("{flag} {text}: longer than etcd keeps a lease"));
     }
     Some(ttl)
 }
 
+/// Whether certificates speak for `https://`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tls {
+    /// There are none.
+    Unwanted,
+    /// They are there, and used unless the endpoint says otherwise.
+    Offered,
+    /// They were given on purpose.
+    Needed,
+}
+
 /// `HOST:PORT`, with or without a scheme, as a URL.
-fn endpoint(text: &str, wants_tls: bool) -> Result<String, String> {
+fn endpoint(text: &str, tls: Tls) -> Result<String, String> {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
         Some((other, _)) => return Err(format!("{other}:// is not http:// or https://")),
-        None if wants_tls => ("https", text),
+        None if tls != Tls::Unwanted => ("https", text),
         None => ("http", text),
     };
-    if wants_tls && scheme == "http" {
+    if tls == Tls::Needed && scheme == "http" {
         return Err("certificates are given, but the member is http://".to_owned());
     }
     let place = rest.strip_suffix('/').unwrap_or(rest);
@@ -211,6 +280,31 @@ fn endpoint(text: &str, wants_tls: bool) -> Result<String, String> {
 
 fn read(file: &str) -> Result<Vec<u8>, String> {
     std::fs::read(Path::new(file)).map_err(|error| format!("{file}: {error}"))
+}
+
+/// The file of a credential that systemd passes to the unit (`LoadCredential=`), where there is one.
+fn credential(name: &str) -> Option<String> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    let file = Path::new(&folder).join(name);
+    let file = file.exists().then_some(file)?;
+    file.into_os_string().into_string().ok()
+}
+
+/// The password that systemd passes, for a user without any other.
+fn credential_password(mistakes: &mut Mistakes, user: &str) -> Option<String> {
+    let Some(file) = credential("etcd-password") else {
+        mistakes.add(format!(
+            "--user {user}: the password is missing, give --password-file FILE or the credential etcd-password"
+        ));
+        return None;
+    };
+    mistakes.check("the credential etcd-password", read_password(&file))
+}
+
+/// A password is a line.
+fn read_password(file: &str) -> Result<String, String> {
+    let text = String::from_utf8(read(file)?).map_err(|error| format!("{file}: {error}"))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// A file that holds PEM.

@@ -44,6 +44,14 @@ pub(super) fn usage(error: &clap::Error) -> Exit {
 
 /// Says why the command failed, and with which code.
 pub(super) fn failure(error: &anyhow::Error) -> Exit {
+    let io = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(io) {
+        // Whoever read the output has seen enough, as `head` does.
+        return Exit::Done;
+    }
     say(&format!("sidekick: {error:#}"));
     if error.is::<Invalid>() {
         say("Try 'sidekick --help', or 'sidekick COMMAND --help'.");

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::{Exit, Mistakes, etcd};
+use crate::desired::{Limits, MAX_HOLD};
 use crate::push::{self, Kind, Outcome, Route, RouteResult, Settings, Target};
 use crate::reconcile::Pacing;
 use crate::record::PusherId;
@@ -89,6 +90,34 @@ pub(super) struct Args {
     )]
     ttl: String,
 
+    /// How many servers an upstream keeps in rotation at least, whatever their records say; 0 for none.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        env = "SIDEKICK_MIN_SERVERS",
+        help_heading = "Nothing by accident"
+    )]
+    min_servers: String,
+    /// How much of an upstream may vanish without a goodbye within --hold: a share, or a number of servers.
+    #[arg(
+        long,
+        value_name = "N%|N",
+        default_value = "50%",
+        env = "SIDEKICK_MAX_REMOVAL",
+        help_heading = "Nothing by accident"
+    )]
+    max_removal: String,
+    /// How long those that vanish stay when they are more, unless they are dead; 0s to let them go.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1m",
+        env = "SIDEKICK_HOLD",
+        help_heading = "Nothing by accident"
+    )]
+    hold: String,
+
     #[command(flatten)]
     etcd: etcd::Args,
 }
@@ -154,6 +183,7 @@ impl Args {
             .collect();
         let timeout = mistakes.duration("--request-timeout", &self.request_timeout);
         let drain_timeout = mistakes.duration("--drain-timeout", &self.drain_timeout);
+        let limits = self.limits(mistakes);
         for (flag, given) in [("--nginx", urls.len()), ("--upstream", routes.len())] {
             if given == 0 {
                 mistakes.add(format!("{flag} is missing"));
@@ -162,12 +192,14 @@ impl Args {
         let urls: Vec<_> = urls.into_iter().collect::<Option<_>>()?;
         let routes: Vec<_> = routes.into_iter().collect::<Option<_>>()?;
         let (timeout, drain_timeout) = timeout.zip(drain_timeout)?;
+        let limits = limits?;
         if urls.is_empty() || routes.is_empty() {
             return None;
         }
         let routes = routes.into_iter().map(|route| {
             Arc::new(Route {
                 drain_timeout,
+                limits,
                 ..route
             })
         });
@@ -178,6 +210,27 @@ impl Args {
             mistakes.check("--upstream", Target::new(&name, kind, routes.clone()))
         });
         targets.collect()
+    }
+
+    fn limits(&self, mistakes: &mut Mistakes) -> Option<Limits> {
+        let min_servers = self.min_servers.parse().ok();
+        if min_servers.is_none() {
+            let shown = crate::printable::short(&self.min_servers);
+            mistakes.add(format!(
+                "--min-servers {shown:?}: expected a number of servers"
+            ));
+        }
+        let max_removal = mistakes.parse("--max-removal", &self.max_removal);
+        let hold = mistakes.duration("--hold", &self.hold);
+        if hold.is_some_and(|hold| hold > MAX_HOLD) {
+            let max = humantime::format_duration(MAX_HOLD);
+            mistakes.add(format!("--hold {}: longer than {max}", self.hold));
+        }
+        Some(Limits {
+            min_servers: min_servers?,
+            max_removal: max_removal?,
+            hold: hold?,
+        })
     }
 
     fn pacing(&self, mistakes: &mut Mistakes) -> Option<Pacing> {

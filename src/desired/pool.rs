@@ -14,9 +14,9 @@ pub struct Pool {
     splitting: Splitting,
 }
 
-/// What was decided.
+/// What an upstream should be, as far as records and people decide it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
+pub struct Wanted {
     /// What the upstream should be.
     pub desired: Desired,
     /// What became of the split, when that is news.
@@ -41,7 +41,7 @@ impl Pool {
     }
 
     /// What the upstream should be now; `None` before the first whole listings.
-    pub fn decide(&mut self, records: &Records, choices: &Choices) -> Option<Decision> {
+    pub fn decide(&mut self, records: &Records, choices: &Choices) -> Option<Wanted> {
         let known = records.service(&self.service)?;
         let choice = choices.service(&self.service)?;
         let mut chosen = choose(known, &self.selection, choice);
@@ -54,7 +54,7 @@ impl Pool {
             servers,
             origins,
         };
-        Some(Decision { desired, split })
+        Some(Wanted { desired, split })
     }
 }
 

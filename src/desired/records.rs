@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::record::{self, InstanceName, Prefix, Quarantined, Reason, Record, ServiceName};
+use crate::record::{self, InstanceName, Prefix, Quarantined, Reason, Record, ServiceName, State};
 use crate::registry::watch::{Change, Entry, Update};
 
 /// What a listing or a change did.
@@ -10,6 +10,8 @@ use crate::registry::watch::{Change, Entry, Update};
 pub struct Effect {
     /// The services to be published anew.
     pub services: BTreeSet<ServiceName>,
+    /// The instances whose records said that they take no traffic before they were deleted.
+    pub goodbyes: BTreeSet<(ServiceName, InstanceName)>,
     /// What was set aside and was not before, or for another reason.
     pub quarantined: Vec<Quarantined>,
     /// The keys, made printable, that were set aside and are readable or gone now.
@@ -184,7 +186,11 @@ impl Records {
             Place::Routed(service) => {
                 effect.services.insert(service.name.clone());
                 service.revision = revision;
-                service.records.remove(key);
+                if let Some((instance, record)) = service.records.remove(key)
+                    && (record.state != State::Up || record.effective_weight() == 0)
+                {
+                    effect.goodbyes.insert((service.name.clone(), instance));
+                }
                 release(&mut service.quarantined, key, effect);
             }
             Place::Elsewhere => {}
@@ -196,6 +202,11 @@ impl Records {
     #[must_use]
     pub fn is_listed(&self) -> bool {
         self.listed
+    }
+
+    /// The services that are routed.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        self.services.keys()
     }
 
     /// What is known of a service; `None` before the first whole listing, and for a service that is not routed.

@@ -4,19 +4,33 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::time::Instant;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::docker::daemon::Address;
 
 /// What a bad daemon does with an inspect request, after it has agreed on a version.
 enum Answer {
     /// These bytes, then the end.
-    Bytes(String),
+    Bytes(Vec<u8>),
     /// This beginning, then spaces without end.
     Endless(&'static str),
 }
 
-/// Asks a daemon that answers like this.
-async fn ask(answer: Answer) -> Error {
+/// A daemon that answers like this, for as long as it is kept.
+struct BadDaemon {
+    client: Client,
+    server: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for BadDaemon {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn daemon(answer: Answer) -> BadDaemon {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("d.sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -34,7 +48,7 @@ async fn ask(answer: Answer) -> Error {
             }
             match &answer {
                 Answer::Bytes(bytes) => {
-                    let _ = stream.write_all(bytes.as_bytes()).await;
+                    let _ = stream.write_all(bytes).await;
                 }
                 Answer::Endless(beginning) => {
                     let _ = stream.write_all(beginning.as_bytes()).await;
@@ -44,11 +58,18 @@ async fn ask(answer: Answer) -> Error {
             }
         }
     });
-    let client = Client::connect(Daemon::at(Address::Unix(path)))
-        .await
-        .unwrap();
-    let answer = client.inspect(&"web1".parse().unwrap()).await;
-    server.abort();
+    let client = Client::connect(Daemon::at(Address::Unix(path)));
+    BadDaemon {
+        client: client.await.unwrap(),
+        server,
+        _folder: folder,
+    }
+}
+
+/// Asks a daemon that answers like this.
+async fn ask(answer: Answer) -> Error {
+    let daemon = daemon(answer).await;
+    let answer = daemon.client.inspect(&"web1".parse().unwrap()).await;
     answer.unwrap_err()
 }
 
@@ -91,11 +112,11 @@ async fn what_is_no_answer_is_a_reason_and_no_more() {
             "503: busy",
         ),
     ] {
-        let error = ask(Answer::Bytes(bytes.clone())).await.to_string();
+        let error = ask(Answer::Bytes(bytes.clone().into())).await.to_string();
         assert!(error.contains(part), "{bytes:?}: {error}");
     }
     let missing = "HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n{}".to_owned();
-    let error = ask(Answer::Bytes(missing)).await;
+    let error = ask(Answer::Bytes(missing.into())).await;
     assert!(matches!(error, Error::NoSuchContainer { .. }), "{error:?}");
 }
 
@@ -107,4 +128,31 @@ async fn a_socket_that_is_not_there_or_not_ours_is_said_in_words() {
         error,
         "unix:///nonexistent/docker.sock: there is no such socket: is the daemon running?"
     );
+}
+
+/// The first thing that a daemon tells which speaks like this.
+async fn first_event(body: &[u8]) -> Option<Result<Event, Error>> {
+    let answer = [b"HTTP/1.1 200 OK\r\n\r\n", body].concat();
+    let daemon = daemon(Answer::Bytes(answer)).await;
+    let mut events = std::pin::pin!(daemon.client.events(&["web1"], None));
+    let first = timeout(CALL_TIMEOUT, events.next()).await;
+    first.expect("it neither tells nor ends")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_stream_of_anything_ends_in_an_event_or_a_short_reason(
+        bytes: Vec<u8>, lines in prop::collection::vec(crate::docker::fixtures::any_json(), 0..4)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        for body in [bytes, lines.into_bytes()] {
+            if let Some(Err(error)) = runtime.block_on(first_event(&body)) {
+                let shown = error.to_string();
+                prop_assert!(shown.len() < 500 && !shown.contains('\n'), "{}", shown);
+            }
+        }
+    }
 }

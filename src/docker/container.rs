@@ -191,7 +191,8 @@ impl Container {
         let name = answer.name.unwrap_or_default();
         let network_mode = answer.host_config.and_then(|host| host.network_mode);
         let settings = answer.network_settings.unwrap_or_default();
-        let id = answer.id.filter(|id| !id.is_empty());
+        let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = answer.id.filter(is_id);
         Ok(Self {
             id: id.ok_or(Incomplete("Id"))?.into(),
             name: name.trim_start_matches('/').to_owned(),

@@ -1,8 +1,15 @@
 //! Against answers of real daemons; `tests/fixtures/inspect/capture.sh` tells where they come from.
 
+use proptest::prelude::*;
+
 use super::*;
-use crate::docker::fixtures::{KINDS, read};
-use crate::record::Protocol;
+use tokio::time::Instant;
+
+use crate::docker::derive::{Wanted, derive};
+use crate::docker::fixtures::{self, KINDS, read};
+use crate::docker::host_address::{HostAddresses, Known};
+use crate::docker::life::Life;
+use crate::record::{Format, Prefix, Protocol, decode};
 
 fn port(text: &str) -> ContainerPort {
     text.parse().unwrap()
@@ -146,5 +153,52 @@ fn names_of_containers_cannot_lead_elsewhere() {
         "", "/", "a/b", "../x", "-a", "a b", "a?x=1", "a%2f", "ä", "a\n",
     ] {
         assert!(text.parse::<ContainerName>().is_err(), "{text:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn answers_of_any_shape_are_read_or_refused_and_nothing_in_them_panics_or_grows(answer in fixtures::mangled()) {
+        let bytes = answer.to_string();
+        let Ok(read) = serde_json::from_str::<ContainerInspectResponse>(&bytes) else { return Ok(()) };
+        let Ok(container) = Container::from_inspect(read) else { return Ok(()) };
+        prop_assert!(container.stop_timeout <= span::LONGEST);
+        prop_assert!(container.id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        if let Some(Health::Unhealthy { output }) = &container.health {
+            prop_assert!(output.len() < 150 && output.bytes().all(|byte| (0x20..=0x7e).contains(&byte)));
+        }
+        let _ = (container.short_id(), container.image_is_an_id(), container.status.to_string());
+        let wanted = Wanted::default();
+        let v4 = Known::DefaultRoute("10.0.0.5".parse().unwrap());
+        let host = HostAddresses { v4, v6: Known::Nothing };
+        match derive(&wanted, &container, &host) {
+            Ok(derived) => {
+                 // What is announced for it can be read by everybody.
+                let record = derived.record();
+                let key = Prefix::default().key(&derived.id);
+                let value = record.encode(Format::Json);
+                let (id, read) = decode(&Prefix::default(), key.as_bytes(), &value).unwrap();
+                prop_assert_eq!((id, read), (derived.id, record));
+                let checks = derived.checks.iter().map(ToString::to_string);
+                prop_assert!(checks.map(|shown| shown.len()).sum::<usize>() <= 6 * bytes.len() + 400);
+                for note in derived.notes.iter().chain(derived.reasons.iter().map(|reason| &reason.value)) {
+                    prop_assert!(note.len() < 600, "{}", note);
+                }
+            }
+            Err(problems) => for problem in problems {
+                let shown = problem.to_string();
+                prop_assert!(shown.len() < 2000 + bytes.len() && !shown.contains('\x1b'), "{}", shown);
+            },
+        }
+        let mut life = Life::new(Instant::now());
+        life.on_answer(Some(container.into()), Instant::now());
+        let _ = (life.state().to_string(), life.stopping_until());
+    }
+
+    #[test]
+    fn any_json_in_place_of_an_answer_never_panics(answer in fixtures::any_json()) {
+        if let Ok(read) = serde_json::from_value::<ContainerInspectResponse>(answer) {
+            let _ = Container::from_inspect(read);
+        }
     }
 }

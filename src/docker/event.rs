@@ -73,7 +73,11 @@ pub(super) fn read(message: EventMessage) -> Option<Event> {
     Some(Event {
         action,
         id: actor.id?,
-        at: message.time_nano.or_else(seconds).unwrap_or_default(),
+        at: message
+            .time_nano
+            .or_else(seconds)
+            .unwrap_or_default()
+            .max(0),
     })
 }
 
@@ -85,6 +89,8 @@ pub(super) fn since(at: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of(text: &str) -> Option<Event> {
@@ -131,5 +137,25 @@ mod tests {
         assert_eq!((nameless.action, nameless.at), (Action::Other, 0));
         let renamed = of(r#"{"Action":"rename","Actor":{"ID":"ab"}}"#).unwrap();
         assert_eq!(renamed.action, Action::Other);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_lines_are_events_or_nothing(
+            line: Vec<u8>, json in crate::docker::fixtures::any_json(), action in "[a-z_]{0,6}|die|died|kill", id: String,
+            attribute in "exitCode|containerExitCode|signal", value: String, time: Option<i64>, nano: Option<i64>
+        ) {
+            for text in [line, json.to_string().into_bytes()] {
+                let _ = serde_json::from_slice(&text).map(read);
+            }
+            let message = serde_json::json!({
+                "Action": action, "Actor": {"ID": id, "Attributes": {attribute: value}}, "time": time, "timeNano": nano,
+            });
+            let event = read(serde_json::from_value(message).unwrap()).unwrap();
+            prop_assert_eq!(event.id, id);
+            // It can be asked for what came behind it.
+            let since = since(event.at.saturating_add(1));
+            prop_assert!(since.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'), "{}", since);
+        }
     }
 }

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::docker::fixtures::read;
 
@@ -209,4 +211,71 @@ fn a_process_that_was_seen_to_end_is_believed_over_a_daemon_that_has_not_noticed
     // It is late news about the run before.
     life.on_process_end(&running(100).into());
     assert!(matches!(life.state(), State::Running(_)));
+}
+
+/// Something that a life may hear.
+#[derive(Debug, Clone)]
+enum Heard {
+    Event { action: Action, second: i64 },
+    Answer { status: Status, started: i64 },
+    Nothing,
+    ProcessEnd { started: i64 },
+    Failure,
+}
+
+fn heard() -> impl Strategy<Value = Heard> {
+    let code = any::<i64>();
+    let action = prop_oneof![
+        code.prop_map(|code| Action::Died { code }),
+        any::<Option<u8>>().prop_map(|number| Action::Signalled { number }),
+        Just(Action::Other),
+    ];
+    let status = prop_oneof![
+        Just(Status::Created),
+        Just(Status::Running),
+        Just(Status::Paused),
+        Just(Status::Stopping),
+        Just(Status::Removing),
+        Just(Status::Dead),
+        code.prop_map(|code| Status::Restarting { code }),
+        (code, any::<bool>()).prop_map(|(code, out_of_memory)| Status::Exited {
+            code,
+            out_of_memory
+        }),
+    ];
+    let started = 0i64..3;
+    prop_oneof![
+        (action, -1i64..5).prop_map(|(action, second)| Heard::Event { action, second }),
+        (status, started.clone()).prop_map(|(status, started)| Heard::Answer { status, started }),
+        Just(Heard::Nothing),
+        started.prop_map(|started| Heard::ProcessEnd { started }),
+        Just(Heard::Failure),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_heard_an_answer_has_the_last_word(before in prop::collection::vec(heard(), 0..20)) {
+        let mut life = Life::new(at(0));
+        for (second, heard) in (1..).zip(before) {
+            let now = at(second);
+            match heard {
+                Heard::Event { action, second } => life.on_event(&event(action, second), now),
+                Heard::Answer { status, started } => {
+                    let container = Container { status, ..running(started) };
+                    life.on_answer(Some(container.into()), now);
+                }
+                Heard::Nothing => life.on_answer(None, now),
+                Heard::ProcessEnd { started } => life.on_process_end(&running(started).into()),
+                Heard::Failure => life.on_failure("no answer", now),
+            }
+            let _ = (life.state().to_string(), life.stopping_until());
+        }
+        // A run that nobody has heard of before.
+        let new = Arc::new(running(10));
+        life.on_answer(Some(new.clone()), at(100));
+        prop_assert_eq!(life.state(), &State::Running(new));
+        life.on_answer(None, at(101));
+        prop_assert_eq!(life.state(), &State::Gone(Why::Removed));
+    }
 }

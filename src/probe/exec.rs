@@ -1,60 +1,26 @@
 //! Probes that are commands: exit code 0 passes.
 
 use std::fmt;
-use std::process::Stdio;
 use std::str::FromStr;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
-
-use crate::printable::printable;
-
-/// How much of the end of what a command says is kept for the reason, bytes.
-const MAX_SAID: usize = 400;
-/// How many lines of it.
-const MAX_LINES: usize = 3;
+use crate::command::CommandLine;
 
 /// A command and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExecProbe {
-    program: String,
-    arguments: Vec<String>,
-    /// As it was written.
-    text: String,
-}
+pub struct ExecProbe(CommandLine);
 
 impl FromStr for ExecProbe {
     type Err = String;
 
     /// Reads a command line as a shell splits it into words, quotes included; no shell runs it.
     fn from_str(text: &str) -> Result<Self, String> {
-        let words = shlex::split(text).ok_or("a quote is not closed")?;
-        let mut words = words.into_iter();
-        let program = words.next().ok_or("the command is missing")?;
-        Ok(Self {
-            program,
-            arguments: words.collect(),
-            text: text.to_owned(),
-        })
+        text.parse().map(Self)
     }
 }
 
 impl fmt::Display for ExecProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exec:{}", self.text)
-    }
-}
-
-/// Ends the command with all that it has started when the attempt is over, or given up.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // Fails only when nobody is left in it.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        write!(f, "exec:{}", self.0)
     }
 }
 
@@ -62,190 +28,6 @@ impl ExecProbe {
     /// Runs the command once; `Err` says why it does not pass. Whatever still runs when the future is dropped is
     /// killed.
     pub(super) async fn attempt(&self) -> Result<(), String> {
-        let spawned = Command::new(&self.program)
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn();
-        let mut child = spawned.map_err(|error| format!("{}: {error}", self.program))?;
-        let pid = child.id().and_then(|id| i32::try_from(id).ok());
-        let _group = Group(pid.and_then(Pid::from_raw));
-        let mut said = Tail::default();
-        let status = wait(&mut child, &mut said).await;
-        let status = status.map_err(|error| error.to_string())?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(match said.text() {
-            text if text.is_empty() => status.to_string(),
-            text => format!("{status}: {text}"),
-        })
-    }
-}
-
-/// Waits for the command itself: what it leaves running may keep its output open for ever.
-async fn wait(child: &mut Child, said: &mut Tail) -> std::io::Result<std::process::ExitStatus> {
-    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
-    let reading = async {
-        let mut buffers = ([0; 1024], [0; 1024]);
-        while out.is_some() || err.is_some() {
-            tokio::select! {
-                count = read(&mut out, &mut buffers.0) => said.take(&buffers.0[..count]),
-                count = read(&mut err, &mut buffers.1) => said.take(&buffers.1[..count]),
-            }
-        }
-        std::future::pending().await
-    };
-    tokio::select! {
-        // What is already in the pipes is read before the end is looked at.
-        biased;
-        never = reading => never,
-        status = child.wait() => status,
-    }
-}
-
-/// Reads some; a pipe that ends or fails is dropped. Without a pipe it waits for ever.
-async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> usize {
-    let Some(reader) = pipe else {
-        return std::future::pending().await;
-    };
-    let count = reader.read(buffer).await.unwrap_or(0);
-    if count == 0 {
-        *pipe = None;
-    }
-    count
-}
-
-/// The end of what a command says.
-#[derive(Default)]
-struct Tail(Vec<u8>);
-
-impl Tail {
-    fn take(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-        let surplus = self.0.len().saturating_sub(MAX_SAID);
-        self.0.drain(..surplus);
-    }
-
-    /// The last lines in one.
-    fn text(&self) -> String {
-        let text = String::from_utf8_lossy(&self.0);
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let mut lines: Vec<_> = lines.collect();
-        let last = lines.split_off(lines.len().saturating_sub(MAX_LINES));
-        printable(last.join("; "), 2 * MAX_SAID)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::time::{Instant, timeout};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    async fn run(command: &str) -> Result<(), String> {
-        command.parse::<ExecProbe>().unwrap().attempt().await
-    }
-
-    #[tokio::test]
-    async fn the_exit_code_decides_and_the_output_is_the_reason() {
-        assert_eq!(run("true").await, Ok(()));
-        let reason = run("sh -c 'echo no database; echo really >&2; exit 3'")
-            .await
-            .unwrap_err();
-        assert!(
-            reason.contains("exit status: 3") && reason.contains("no database"),
-            "{reason}"
-        );
-        let reason = run("/no/such/command").await.unwrap_err();
-        assert!(reason.contains("/no/such/command"), "{reason}");
-    }
-
-    #[test]
-    fn a_command_line_is_split_as_a_shell_does() {
-        let probe: ExecProbe = "sh -c 'a b' \"c d\"".parse().unwrap();
-        assert_eq!(probe.arguments, ["-c", "a b", "c d"]);
-        assert!("sh -c 'a".parse::<ExecProbe>().is_err());
-        assert!("  ".parse::<ExecProbe>().is_err());
-    }
-
-    #[tokio::test]
-    async fn what_it_leaves_running_neither_delays_the_verdict_nor_outlives_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let pid_file = folder.path().join("pid");
-        let command = format!("sh -c 'sleep 60 & echo $! > {}'", pid_file.display());
-        let started = Instant::now();
-        assert_eq!(run(&command).await, Ok(()));
-        assert!(started.elapsed() < Duration::from_secs(30));
-        until_dead(&pid_file).await;
-    }
-
-    #[tokio::test]
-    async fn a_command_that_hangs_is_killed_with_all_its_children() {
-        let folder = tempfile::tempdir().unwrap();
-        let pid_file = folder.path().join("pid");
-        let command = format!("sh -c 'sleep 60 & echo $! > {}; wait'", pid_file.display());
-        let probe: ExecProbe = command.parse().unwrap();
-        let mut attempt = Box::pin(probe.attempt());
-        while !std::fs::read_to_string(&pid_file).is_ok_and(|pid| pid.ends_with('\n')) {
-            let waited = timeout(Duration::from_millis(5), &mut attempt).await;
-            assert!(waited.is_err(), "it hangs, but ended with {waited:?}");
-        }
-        drop(attempt);
-        until_dead(&pid_file).await;
-    }
-
-    #[tokio::test]
-    async fn endless_output_takes_no_memory() {
-        let probe: ExecProbe = "sh -c 'yes | head -c 50000000; echo end; exit 1'"
-            .parse()
-            .unwrap();
-        let reason = probe.attempt().await.unwrap_err();
-        assert!(
-            reason.ends_with("end") && reason.len() < 2 * MAX_SAID,
-            "{reason}"
-        );
-    }
-
-    /// Waits until the process named in the file is dead: killed, if perhaps not yet reaped.
-    async fn until_dead(pid_file: &std::path::Path) {
-        let pid = std::fs::read_to_string(pid_file).unwrap();
-        let stat = format!("/proc/{}/stat", pid.trim());
-        let dead = async {
-            while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(Duration::from_secs(20), dead)
-            .await
-            .expect("the child of the command still lives");
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_command_lines_never_panic_and_are_shown_as_written(text in any::<String>()) {
-            if let Ok(probe) = text.parse::<ExecProbe>() {
-                prop_assert_eq!(probe.to_string(), format!("exec:{text}"));
-            }
-        }
-
-        #[test]
-        fn whatever_a_command_says_only_its_end_is_kept(said in prop::collection::vec(any::<Vec<u8>>(), 0..20)) {
-            let mut tail = Tail::default();
-            for bytes in &said {
-                tail.take(bytes);
-                prop_assert!(tail.0.len() <= MAX_SAID);
-            }
-            prop_assert!(said.concat().ends_with(&tail.0));
-            let text = tail.text();
-            prop_assert!(text.len() <= 2 * MAX_SAID + 3 && text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)));
-        }
+        self.0.run().await
     }
 }

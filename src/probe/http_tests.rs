@@ -4,6 +4,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::probe::{Probe, Verdict};
 
@@ -154,4 +156,51 @@ async fn an_endless_body_is_read_only_up_to_its_limit() {
         })
     };
     assert_eq!(probe(HttpOptions::default(), endless).await, Ok(()));
+}
+
+/// The verdict on a backend that answers with these bytes and then closes.
+fn verdict_on(answer: Vec<u8>, options: HttpOptions) -> Verdict {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/health", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(&answer).await;
+            let _ = stream.shutdown().await;
+        });
+        let http = HttpProbe::new(&url, options).unwrap();
+        let limit = Duration::from_secs(20);
+        Probe::Http(std::sync::Arc::new(http)).attempt(limit).await
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn whatever_a_backend_answers_the_verdict_is_short_and_says_no_more_than_it_is(
+        garbage: Vec<u8>, status in 0u16..1000, header in "[ -~]{0,40}", body: Vec<u8>
+    ) {
+        let expecting = || HttpOptions {
+            expect_body: Some(Regex::new("^ok$").unwrap()),
+            ..HttpOptions::default()
+        };
+        let head = format!("HTTP/1.1 {status:03} Word\r\n{header}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let answer = [head.as_bytes(), &body].concat();
+        for (answer, is_http) in [(garbage, false), (answer, true)] {
+            let verdict = verdict_on(answer, expecting());
+            let passes = is_http && (200..400).contains(&status) && body == b"ok";
+            prop_assert!(passes || verdict.is_err());
+            if let Err(failure) = verdict {
+                let shown = failure.to_string();
+                prop_assert!(shown.len() < 600 && !shown.contains('\x1b') && !shown.contains("within 20s"), "{}", shown);
+            }
+        }
+    }
 }

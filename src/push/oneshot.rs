@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::driver::Driver;
 use super::settings::{Route, Settings};
-use crate::desired::{Choices, Decision, Desired, Records};
+use crate::desired::{Choices, Desired, Records, Wanted};
 use crate::plan::Plan;
 use crate::registry::client::Cluster;
 use crate::registry::watch::{self, Update};
@@ -125,13 +125,13 @@ where
     let (revision, entries) = watch::list(cluster, &settings.range()).await?;
     let mut records = Records::new(settings.prefix.clone(), settings.services());
     super::log_quarantine(&records.update(&Update::Listed { revision, entries }));
-    let (revision, entries) = watch::list(cluster, &settings.choice_range()).await?;
+    let (revision, entries) = watch::list(cluster, &settings.meta_range()).await?;
     let mut choices = Choices::new(settings.meta.clone(), settings.services());
     super::log_quarantine(&choices.update(&Update::Listed { revision, entries }));
     let mut tasks = JoinSet::new();
     for (number, (target, route)) in settings.routes().enumerate() {
         // Every route's service was given to the records.
-        let Some(Decision { desired, .. }) = route.pool().decide(&records, &choices) else {
+        let Some(Wanted { desired, .. }) = route.pool().decide(&records, &choices) else {
             continue;
         };
         let (target_name, route) = (target.name().clone(), route.clone());

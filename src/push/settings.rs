@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::driver::Driver;
-use crate::desired::{Pool, Selection};
+use crate::desired::{Limits, Pool, Selection};
 use crate::reconcile::Pacing;
 use crate::record::{MetaPrefix, NameError, Prefix, PusherId, ServiceName};
 use crate::registry::watch::Range;
@@ -65,9 +65,9 @@ impl Settings {
         Range::Prefix(self.prefix.service_range(only).into_bytes())
     }
 
-    /// The keys to watch for what people have chosen. One range for all of it, presences included: what one watch tells is in order.
-    pub(super) fn choice_range(&self) -> Range {
-        Range::Prefix(format!("{}/", self.meta).into_bytes())
+    /// The keys to watch for what other pushers and people say: one range for all of it, as what one watch tells is in order.
+    pub(super) fn meta_range(&self) -> Range {
+        Range::Prefix(self.meta.range().into_bytes())
     }
 }
 
@@ -82,6 +82,8 @@ pub struct Route {
     pub service: ServiceName,
     /// Which of its records are taken, and what is made of them.
     pub selection: Selection,
+    /// How far it may follow them.
+    pub limits: Limits,
     /// How long a draining server may take to finish.
     pub drain_timeout: Duration,
 }
@@ -95,6 +97,7 @@ impl Route {
             layer: Layer::Http,
             service,
             selection: Selection::default(),
+            limits: Limits::default(),
             drain_timeout: DRAIN_TIMEOUT,
         }
     }

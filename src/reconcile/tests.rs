@@ -34,6 +34,7 @@ struct Stage {
     asked: mpsc::UnboundedReceiver<(Duration, i64)>,
     reports: mpsc::UnboundedReceiver<Report>,
     restarts: watch::Sender<u64>,
+    defer: watch::Sender<bool>,
     permits: Arc<Semaphore>,
     start: Instant,
 }
@@ -42,6 +43,7 @@ impl Stage {
     fn new(script: impl IntoIterator<Item = Result<Progress, Error>>) -> Self {
         let (publish, desired) = watch::channel(None);
         let (restarts, restarted) = watch::channel(0);
+        let (defer, deferring) = watch::channel(false);
         let (tell_asked, asked) = mpsc::unbounded_channel();
         let (tell_report, reports) = mpsc::unbounded_channel();
         let (permits, start) = (Arc::new(Semaphore::new(1)), Instant::now());
@@ -56,6 +58,7 @@ impl Stage {
             upstream: "website".into(),
             desired,
             restarts: restarted,
+            deferring,
             reports: tell_report,
             permits: permits.clone(),
         };
@@ -65,6 +68,7 @@ impl Stage {
             asked,
             reports,
             restarts,
+            defer,
             permits,
             start,
         }
@@ -145,6 +149,22 @@ async fn without_a_change_the_target_is_read_at_every_resync_and_nothing_is_repo
     assert_eq!(stage.asked().await, (60_005, 1));
     assert_eq!(stage.standing().await, confirmed(1));
     assert!(stage.reports.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_defers_to_others_repairs_only_what_a_restart_has_taken() {
+    let mut stage = Stage::new([]);
+    stage.publish(1);
+    stage.asked().await;
+    stage.defer.send_replace(true);
+    stage.pass(100_000).await;
+    assert!(stage.asked.try_recv().is_err());
+    stage.restarts.send_replace(1);
+    assert_eq!(stage.asked().await, (100_005, 1));
+    stage.pass(100_000).await;
+    assert!(stage.asked.try_recv().is_err());
+    stage.defer.send_replace(false);
+    assert_eq!(stage.asked().await, (200_005, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{Endpoint, Format, Host, InstanceId, Nonce, Protocol, Reason, Record, State};
@@ -143,6 +144,16 @@ pub(super) fn parse_bounded(value: &[u8]) -> Result<Map<String, Value>, Reason> 
         return Err(Reason::TooLarge(value.len()));
     }
     parse_object(value)
+}
+
+/// Takes out who wrote a value, and since when.
+pub(super) fn author(fields: &mut Map<String, Value>) -> Result<(Nonce, Timestamp), Reason> {
+    let nonce = fields.remove("nonce").ok_or(Reason::Missing("nonce"))?;
+    let since = fields.remove("since").ok_or(Reason::Missing("since"))?;
+    Ok((
+        parsed("nonce", "a nonce", &nonce)?,
+        parsed("since", "an RFC 3339 time", &since)?,
+    ))
 }
 
 /// Reads a JSON object. Where it names a field twice the last one counts, as with every common JSON reader.

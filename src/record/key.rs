@@ -149,6 +149,12 @@ impl InstanceName {
 }
 
 impl MetaPrefix {
+    /// What all of sidekick's own keys begin with.
+    #[must_use]
+    pub fn range(&self) -> String {
+        format!("{self}/")
+    }
+
     /// The key under which a pusher tells what it has applied.
     #[must_use]
     pub fn pusher_key(&self, id: &PusherId) -> String {
@@ -206,6 +212,25 @@ impl MetaPrefix {
         key.strip_prefix(&self.holds_range())?.parse().ok()
     }
 
+    /// The key of an upstream's release.
+    #[must_use]
+    pub fn release_key(&self, upstream: &str) -> String {
+        format!("{self}/releases/{upstream}")
+    }
+
+    /// What the keys of all releases begin with.
+    #[must_use]
+    pub fn releases_range(&self) -> String {
+        format!("{self}/releases/")
+    }
+
+    /// The upstream whose release lies under `key`, unchecked.
+    #[must_use]
+    pub fn released<'k>(&self, key: &'k [u8]) -> Option<&'k str> {
+        let key = std::str::from_utf8(key).ok()?;
+        key.strip_prefix(&self.releases_range())
+    }
+
     /// Whether neither of the two prefixes lies inside the other: readers of the records must see nothing but records.
     #[must_use]
     pub fn is_apart_from(&self, records: &Prefix) -> bool {
@@ -244,6 +269,9 @@ mod tests {
         assert_eq!(own.hold(b"/sidekick/holds/website/nginx1"), Some(id));
         assert_eq!(own.hold(b"/sidekick/holds/website"), None);
         assert_eq!(own.hold(b"/sidekick/splits/website/nginx1"), None);
+        assert_eq!(own.release_key("website"), "/sidekick/releases/website");
+        assert_eq!(own.released(b"/sidekick/releases/website"), Some("website"));
+        assert_eq!(own.released(b"/sidekick/holds/website"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::codec::{self, Object};
+use super::kept::{self, Kept, Released};
 use super::{Nonce, Reason, ServiceName};
 use crate::printable::short;
 
@@ -28,6 +29,10 @@ pub struct Presence {
     pub choices: BTreeMap<ServiceName, i64>,
     /// The targets by name.
     pub targets: BTreeMap<String, TargetHealth>,
+    /// What it keeps although the records no longer say so, by upstream (`stream/NAME` for those of `stream {}`).
+    pub kept: BTreeMap<String, Kept>,
+    /// What it has made of the releases that stand in etcd, by upstream.
+    pub releases: BTreeMap<String, Released>,
     /// Which process wrote it.
     pub nonce: Nonce,
     /// Since when this process is present.
@@ -48,6 +53,12 @@ impl Presence {
         let mut object = Object::new();
         object.object("services", &encode_revisions(&self.services));
         object.object("targets", &targets);
+        if !self.kept.is_empty() {
+            object.object("kept", &kept::encode_kept(&self.kept));
+        }
+        if !self.releases.is_empty() {
+            object.object("releases", &kept::encode_released(&self.releases));
+        }
         object.field("nonce", self.nonce.as_str());
         object.field("since", self.since.to_string());
         object.object("choices", &encode_revisions(&self.choices));
@@ -61,14 +72,15 @@ impl Presence {
     /// A [`Reason`] when it is no such JSON object.
     pub fn decode(value: &[u8]) -> Result<Self, Reason> {
         let mut fields = codec::parse_object(value)?;
-        let nonce = fields.remove("nonce").ok_or(Reason::Missing("nonce"))?;
-        let since = fields.remove("since").ok_or(Reason::Missing("since"))?;
+        let (nonce, since) = codec::author(&mut fields)?;
         Ok(Self {
             services: decode_revisions("services", fields.remove("services"))?,
             choices: decode_revisions("choices", fields.remove("choices"))?,
             targets: decode_targets(fields.remove("targets"))?,
-            nonce: codec::parsed("nonce", "a nonce", &nonce)?,
-            since: codec::parsed("since", "an RFC 3339 time", &since)?,
+            kept: kept::decode_kept(fields.get("kept")),
+            releases: kept::decode_released(fields.get("releases")),
+            nonce,
+            since,
         })
     }
 }
@@ -133,6 +145,8 @@ mod tests {
                 ("other".to_owned(), health(Some("no answer"))),
             ]
             .into(),
+            kept: BTreeMap::new(),
+            releases: BTreeMap::new(),
             nonce: "n1".parse().unwrap(),
             since: "2026-01-02T03:04:05Z".parse().unwrap(),
         }
@@ -148,6 +162,59 @@ mod tests {
         );
         assert_eq!(text, expected);
         assert_eq!(Presence::decode(text.as_bytes()).unwrap(), presence());
+    }
+
+    #[test]
+    fn what_is_kept_and_released_is_told_where_there_is_any() {
+        let until = Some("2026-01-02T03:05:05Z".parse().unwrap());
+        let server = |address: &str, until| super::super::KeptServer {
+            endpoint: address.parse().unwrap(),
+            weight: std::num::NonZeroU16::MIN,
+            instance: "i1".parse().unwrap(),
+            until,
+            rules: 7,
+        };
+        let kept = Kept {
+            floor: 1,
+            guard: 1,
+            until,
+            servers: vec![server("10.0.0.1:80", None), server("10.0.0.2:80", until)],
+        };
+        let released = Released {
+            nonce: "r1".parse().unwrap(),
+            servers: Some(2),
+        };
+        let presence = Presence {
+            kept: [("website".to_owned(), kept)].into(),
+            releases: [("shop".to_owned(), released)].into(),
+            ..presence()
+        };
+        let text = String::from_utf8(presence.encode()).unwrap();
+        let expected = concat!(
+            r#""kept":{"website":{"floor":1,"guard":1,"until":"2026-01-02T03:05:05Z","servers":["#,
+            r#"{"instance":"i1","rules":7,"server":"10.0.0.1:80","weight":1},"#,
+            r#"{"instance":"i1","rules":7,"server":"10.0.0.2:80","until":"2026-01-02T03:05:05Z","weight":1}]}},"#,
+            r#""releases":{"shop":{"nonce":"r1","servers":2}},"nonce""#,
+        );
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(Presence::decode(text.as_bytes()).unwrap(), presence);
+    }
+
+    #[test]
+    fn what_is_wrong_about_the_kept_is_left_out_and_harms_nothing_else() {
+        for kept in [
+            "1",
+            "{}",
+            r#"{"a":1}"#,
+            r#"{"a":{"servers":[1,{},{"server":"; }","weight":0,"instance":"a/b"}]}}"#,
+        ] {
+            let text = format!(
+                r#"{{"kept":{kept},"releases":{kept},"nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
+            );
+            let read = Presence::decode(text.as_bytes()).unwrap();
+            assert!(read.kept.values().all(|kept| kept.servers.is_empty()));
+            assert!(read.releases.is_empty());
+        }
     }
 
     #[test]

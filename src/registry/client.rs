@@ -32,6 +32,8 @@ pub struct Settings {
     pub user: Option<(String, String)>,
     /// Certificates, when any endpoint is `https`.
     pub tls: Option<TlsOptions>,
+    /// Whether a certificate is among them that is shown to etcd.
+    pub shows_certificate: bool,
 }
 
 impl std::fmt::Debug for Settings {
@@ -70,6 +72,8 @@ struct Current {
 pub struct Connection {
     client: Arc<Client>,
     endpoint: Arc<str>,
+    /// Whether it speaks TLS and shows no certificate.
+    anonymous: bool,
     /// Tells connections apart, so that a late complaint does not end a younger one.
     generation: u64,
 }
@@ -135,6 +139,7 @@ impl Connection {
         Error::Etcd {
             endpoint: self.endpoint.to_string(),
             error: Box::new(source),
+            anonymous: self.anonymous,
         }
     }
 
@@ -232,17 +237,20 @@ impl Cluster {
             .get(member)
             .map_or("(none given)", String::as_str)
             .into();
+        let anonymous = endpoint.starts_with("https://") && !settings.shows_certificate;
         let options = options(settings, &endpoint);
         let connecting = Box::pin(Client::connect([&*endpoint], Some(options)));
         match timeout(CONNECT_TIMEOUT + CALL_TIMEOUT, connecting).await {
             Ok(Ok(client)) => Ok(Connection {
                 client: Arc::new(client),
                 endpoint,
+                anonymous,
                 generation,
             }),
             Ok(Err(source)) => Err(Error::Etcd {
                 endpoint: endpoint.to_string(),
                 error: Box::new(source),
+                anonymous,
             }),
             Err(_) => Err(Error::Silent {
                 endpoint: endpoint.to_string(),

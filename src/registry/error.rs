@@ -6,12 +6,14 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// etcd, or the way to it, failed.
-    #[error("etcd at {endpoint}: {}", explain(error))]
+    #[error("etcd at {endpoint}: {}{}", explain(error), hint(error, *anonymous))]
     Etcd {
         /// Where the call went.
         endpoint: String,
         /// What came back. Not called a source, as its words are part of this error's own.
         error: Box<etcd_client::Error>,
+        /// Whether TLS was spoken and no certificate shown.
+        anonymous: bool,
     },
     /// No answer within the time that a call may take.
     #[error("etcd at {endpoint}: no answer within {}", humantime::format_duration(*after))]
@@ -93,6 +95,18 @@ fn explain(error: &etcd_client::Error) -> String {
         (Some(cause), _) => cause.to_string(),
         (None, "") => format!("{:?}", status.code()),
         (None, message) => message.trim_start_matches("etcdserver: ").to_owned(),
+    }
+}
+
+/// Who shows no certificate to a server that wants one learns no more than that the connection ended: TLS 1.3
+/// refuses it only after the handshake, and its word for that (a fatal alert) may come too late.
+fn hint(error: &etcd_client::Error, anonymous: bool) -> &'static str {
+    let text = explain(error).to_ascii_lowercase();
+    let ended = ["closed", "broken pipe", "reset", "fatal alert", "eof"];
+    if anonymous && ended.iter().any(|word| text.contains(word)) {
+        " (it may want to see a certificate: give --cert and --key)"
+    } else {
+        ""
     }
 }
 

@@ -12,7 +12,7 @@ use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp, TxnOpR
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
-use tracing::{debug, info, warn};
+use tracing::info;
 
 use super::Error;
 use super::client::{Cluster, Connection};
@@ -20,6 +20,8 @@ use super::keepalive::Keepalive;
 use super::ownership::{Claim, Move};
 use super::watch::{Change, Entry, Range, Update, Watcher};
 use crate::record::Nonce;
+
+mod report;
 
 /// What the owner wants to stand under the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -514,78 +516,10 @@ impl Tenant {
         sleep_until(until).await;
     }
 
-    /// The lease can no longer be vouched for: etcd was not heard for as long as it lasts.
-    fn expired(&mut self) -> Error {
-        let ttl = self.lease.map_or(self.ttl, |lease| lease.ttl);
-        self.lost("etcd was not heard for as long as the lease lasts");
-        Error::Silent {
-            endpoint: "every endpoint".to_owned(),
-            after: ttl,
-        }
-    }
-
-    fn lost(&mut self, why: &str) {
-        if self.lease.take().is_some() {
-            warn!(
-                "{why}: {} counts as gone; announcing again",
-                self.key_name()
-            );
-        }
-        self.report_pending(Some(why.into()));
-    }
-
     /// Whether the owner wants nothing and nothing can be left: then no further attempt is needed.
     fn has_nothing_to_take_away(&self) -> bool {
         let wants_nothing = matches!(*self.intents.borrow(), Intent::Absent { .. });
         let over = self.lease.is_none_or(|lease| lease.until <= Instant::now());
         wants_nothing && over
-    }
-
-    fn note_healing(&self, seen: Option<&Entry>, value: &Arc<[u8]>) {
-        if self.tenures.borrow().revision_of(value).is_some() {
-            let what = if seen.is_some() {
-                "overwritten"
-            } else {
-                "deleted"
-            };
-            warn!(
-                "{} was {what} by somebody else; announcing it again",
-                self.key_name()
-            );
-            self.report_pending(Some(what.into()));
-        }
-    }
-
-    fn note_failure(&mut self, error: &Error) {
-        if std::mem::replace(&mut self.failing, true) {
-            debug!(%error, "etcd still fails");
-        } else {
-            warn!(%error, "cannot keep {} in etcd; trying again until it works", self.key_name());
-        }
-        if !matches!(*self.tenures.borrow(), Tenure::Held { .. }) {
-            self.report_pending(Some(error.to_string().into()));
-        }
-    }
-
-    fn note_success(&mut self) {
-        if std::mem::take(&mut self.failing) {
-            info!("{} is kept in etcd again", self.key_name());
-        }
-    }
-
-    fn key_name(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.key)
-    }
-
-    fn report_pending(&self, error: Option<Arc<str>>) {
-        self.report(Tenure::Pending { error });
-    }
-
-    fn report(&self, tenure: Tenure) {
-        self.tenures.send_if_modified(|current| {
-            let changed = *current != tenure;
-            *current = tenure;
-            changed
-        });
     }
 }

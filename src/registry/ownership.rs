@@ -8,7 +8,7 @@ use crate::record::{Nonce, claimant};
 
 /// Who wrote a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Claimant {
+pub(crate) enum Claimant {
     /// A process that names itself in the value.
     Named(Nonce),
     /// A process known only by its lease, as a plain value has no room for a name.
@@ -18,7 +18,7 @@ enum Claimant {
 }
 
 impl Claimant {
-    fn of(entry: &Entry) -> Self {
+    pub(crate) fn of(entry: &Entry) -> Self {
         match (claimant(&entry.value), entry.lease) {
             (Some(nonce), _) => Self::Named(nonce),
             (None, 0) => Self::Stranger,

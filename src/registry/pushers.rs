@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Error;
 use super::client::Cluster;
-use super::watch::{Change, Entry, Range, Update, Watcher};
+use super::watch::{self, Change, Entry, Range, Update, Watcher};
 use crate::record::{MetaPrefix, Presence, PusherId, ServiceName};
 
 /// The live pushers, as their presences tell.
@@ -12,6 +13,15 @@ pub struct Pushers {
     presences: BTreeMap<PusherId, Presence>,
     /// The newest revision of etcd seen here.
     revision: i64,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revision {
+    /// A revision of the service's records.
+    Records(i64),
+    /// A revision of its split and holds.
+    Choices(i64),
 }
 
 /// How far the pushers are with one revision of one service.
@@ -31,15 +41,22 @@ impl Pushers {
     /// A presence that names a revision which etcd itself has not reached comes from before a restore, and counts as
     /// nothing applied.
     #[must_use]
-    pub fn applied(&self, service: &ServiceName, revision: i64) -> Applied {
+    pub fn applied(&self, service: &ServiceName, revision: Revision) -> Applied {
         let mut routed = false;
         let mut behind = Vec::new();
         for (id, presence) in &self.presences {
-            let Some(applied) = presence.services.get(service) else {
+            let Some(records) = presence.services.get(service) else {
                 continue;
             };
             routed = true;
-            if *applied < revision || *applied > self.revision {
+            let (applied, wanted) = match revision {
+                Revision::Records(wanted) => (*records, wanted),
+                Revision::Choices(wanted) => {
+                    let choices = presence.choices.get(service);
+                    (choices.copied().unwrap_or(0), wanted)
+                }
+            };
+            if applied < wanted || applied > self.revision {
                 behind.push(id.clone());
             }
         }
@@ -48,6 +65,20 @@ impl Pushers {
             (true, true) => Applied::ByAll,
             (true, false) => Applied::NotBy(behind),
         }
+    }
+
+    /// How many pushers route the service.
+    #[must_use]
+    pub fn routing(&self, service: &ServiceName) -> usize {
+        let presences = self.presences.values();
+        presences
+            .filter(|presence| presence.services.contains_key(service))
+            .count()
+    }
+
+    /// What each of them tells.
+    pub fn presences(&self) -> impl Iterator<Item = (&PusherId, &Presence)> {
+        self.presences.iter()
     }
 
     /// Takes in what the watch of the presences tells.
@@ -93,6 +124,16 @@ impl Pushers {
     }
 }
 
+/// Whether there is any pusher: one attempt at each member.
+///
+/// # Errors
+/// The last member's error.
+pub async fn any(cluster: &Cluster, meta: &MetaPrefix) -> Result<bool, Error> {
+    let range = Range::Prefix(meta.pushers_range().into_bytes());
+    let (_, entries) = watch::list(cluster, &range).await?;
+    Ok(!entries.is_empty())
+}
+
 /// Waits for pushers.
 #[derive(Debug)]
 pub struct Watch {
@@ -124,21 +165,42 @@ impl Watch {
         *self = Self::new(self.cluster.clone(), self.meta.clone());
     }
 
+    /// The pushers as far as etcd has told of them.
+    #[must_use]
+    pub fn known(&self) -> &Pushers {
+        &self.pushers
+    }
+
+    /// How far the pushers are with `revision` of `service`; `None` before etcd has told.
+    #[must_use]
+    pub fn applied(&self, service: &ServiceName, revision: Revision) -> Option<Applied> {
+        self.listed.then(|| self.pushers.applied(service, revision))
+    }
+
+    /// Waits for news of any pusher. Waits for ever while etcd cannot be heard. Cancel safe.
+    pub async fn changed(&mut self) {
+        let update = self.watcher.next().await;
+        self.listed |= matches!(update, Update::Listed { .. });
+        self.pushers.update(&self.meta, update);
+    }
+
     /// Waits until `enough` says yes about how far the pushers are with `revision` of `service`; `enough` is
     /// asked again after every change. Waits for ever while etcd cannot be heard. Cancel safe.
     pub async fn until(
         &mut self,
         service: &ServiceName,
-        revision: i64,
+        revision: Revision,
         mut enough: impl FnMut(&Applied) -> bool,
     ) {
-        loop {
-            if self.listed && enough(&self.pushers.applied(service, revision)) {
-                return;
-            }
-            let update = self.watcher.next().await;
-            self.listed |= matches!(update, Update::Listed { .. });
-            self.pushers.update(&self.meta, update);
+        self.until_so(|pushers| enough(&pushers.applied(service, revision)))
+            .await;
+    }
+
+    /// Waits until `enough` says yes about the pushers; it is asked again after every change. Waits for ever while etcd
+    /// cannot be heard. Cancel safe.
+    pub async fn until_so(&mut self, mut enough: impl FnMut(&Pushers) -> bool) {
+        while !(self.listed && enough(&self.pushers)) {
+            self.changed().await;
         }
     }
 }
@@ -156,6 +218,8 @@ mod tests {
             services,
             choices: BTreeMap::new(),
             targets: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            releases: BTreeMap::new(),
             nonce: "n".parse().unwrap(),
             since: jiff::Timestamp::UNIX_EPOCH,
         };
@@ -181,7 +245,10 @@ mod tests {
     #[test]
     fn a_service_that_nobody_routes_has_no_pusher() {
         let others = pushers(50, vec![presence("edge", &[("shop", 40)])]);
-        assert_eq!(others.applied(&web(), 10), Applied::NoPusher);
+        assert_eq!(
+            others.applied(&web(), Revision::Records(10)),
+            Applied::NoPusher
+        );
     }
 
     #[test]
@@ -191,15 +258,24 @@ mod tests {
         let not_yet = presence("c", &[("web", 0)]);
         let both = pushers(50, vec![ahead.clone(), behind, not_yet]);
         let named = vec!["b".parse().unwrap(), "c".parse().unwrap()];
-        assert_eq!(both.applied(&web(), 10), Applied::NotBy(named));
-        assert_eq!(pushers(50, vec![ahead]).applied(&web(), 12), Applied::ByAll);
+        assert_eq!(
+            both.applied(&web(), Revision::Records(10)),
+            Applied::NotBy(named)
+        );
+        assert_eq!(
+            pushers(50, vec![ahead]).applied(&web(), Revision::Records(12)),
+            Applied::ByAll
+        );
     }
 
     #[test]
     fn a_revision_from_before_a_restore_counts_for_nothing() {
         let restored = pushers(50, vec![presence("a", &[("web", 900)])]);
         let named = vec!["a".parse().unwrap()];
-        assert_eq!(restored.applied(&web(), 40), Applied::NotBy(named));
+        assert_eq!(
+            restored.applied(&web(), Revision::Records(40)),
+            Applied::NotBy(named)
+        );
     }
 
     #[test]
@@ -219,13 +295,16 @@ mod tests {
                 changes,
             },
         );
-        assert_eq!(ended.applied(&web(), 10), Applied::NoPusher);
+        assert_eq!(
+            ended.applied(&web(), Revision::Records(10)),
+            Applied::NoPusher
+        );
         let garbled = Entry {
             value: b"{".to_vec(),
             ..entry
         };
         assert_eq!(
-            pushers(50, vec![garbled]).applied(&web(), 10),
+            pushers(50, vec![garbled]).applied(&web(), Revision::Records(10)),
             Applied::NoPusher
         );
     }

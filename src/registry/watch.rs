@@ -183,6 +183,20 @@ pub async fn list(cluster: &Cluster, range: &Range) -> Result<(i64, Vec<Entry>),
     }
 }
 
+/// Lists a range once, over one connection.
+///
+/// # Errors
+///
+/// When the member does not answer.
+pub(crate) async fn list_over(
+    cluster: &Cluster,
+    connection: &Connection,
+    range: &Range,
+) -> Result<(i64, Vec<Entry>), Error> {
+    let mut source = Etcd::new(cluster.clone(), range.clone());
+    source.list_at(connection).await
+}
+
 /// The state machine behind [`Watcher`], over any source.
 #[derive(Debug)]
 struct Following<S: Source> {

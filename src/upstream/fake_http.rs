@@ -1,7 +1,7 @@
 //! The HTTP under the fake targets of the tests.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -18,6 +18,37 @@ pub(super) struct Asked {
     /// Path and query, byte by byte.
     pub(super) uri: String,
     pub(super) body: String,
+}
+
+/// A fake target on a port of its own, until it is dropped, with what it holds.
+pub(super) struct Fake<M> {
+    pub(super) address: SocketAddr,
+    model: Arc<Mutex<M>>,
+    _server: FakeHttp,
+}
+
+impl<M: Send + 'static> Fake<M> {
+    /// Answers each request with the model at hand, as [`FakeHttp::start`] says.
+    pub(super) async fn of<A>(
+        model: M,
+        answer: impl Fn(Arc<Mutex<M>>, Asked) -> A + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: Future<Output = Option<(u16, String)>> + Send + 'static,
+    {
+        let model = Arc::new(Mutex::new(model));
+        let answered = model.clone();
+        let server = FakeHttp::start(move |asked| answer(answered.clone(), asked)).await;
+        Self {
+            address: server.address,
+            model,
+            _server: server,
+        }
+    }
+
+    pub(super) fn model(&self) -> MutexGuard<'_, M> {
+        self.model.lock().unwrap()
+    }
 }
 
 /// A server on a port of its own, until it is dropped.

@@ -12,16 +12,19 @@ use tracing::info;
 
 use super::{ApiUrl, Error, Outcome, Progress, UpstreamName};
 use crate::desired::{Desired, Parameters};
-use crate::plan::{Activity, Cause, Change, Drains, Id, Peer, Plan, Setting, Step, plan};
+use crate::plan::{Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan};
 use crate::record::Endpoint;
 
 mod lacks;
 mod refusals;
 mod rounds;
+mod suspects;
 
 use lacks::Lacks;
 use refusals::Refusals;
 use rounds::Rounds;
+use suspects::Suspects;
+pub(super) use suspects::{About, Refusal};
 
 /// How long a convergence goes on before it asks whether something newer is desired.
 const TURN: Duration = Duration::from_millis(250);
@@ -91,45 +94,6 @@ pub(super) enum Verdict {
     Exists(String),
     /// The server is not there any more: to be read again.
     Stale,
-}
-
-/// Why something was refused.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// In words.
-    pub(super) reason: String,
-    /// What it is about.
-    pub(super) about: About,
-}
-
-/// What a refusal is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum About {
-    /// The server itself: its address, its weight.
-    Server,
-    /// The parameter of this name.
-    Parameter(&'static str),
-    /// The target does not say.
-    Unknown,
-}
-
-impl Refusal {
-    /// Takes out of `parameters` what it may be about. What makes a backup server is suspected last, and alone.
-    fn take_suspects(&self, parameters: &mut Parameters) -> Vec<Setting> {
-        let suspected = |setting: &Setting| match self.about {
-            About::Server => false,
-            About::Parameter(name) => setting.name() == name,
-            About::Unknown => true,
-        };
-        let mut suspects: Vec<Setting> = Setting::of(parameters).filter(suspected).collect();
-        if suspects.len() > 1 {
-            suspects.retain(|setting| *setting != Setting::Backup);
-        }
-        for setting in &suspects {
-            setting.leave_out(parameters);
-        }
-        suspects
-    }
 }
 
 /// Converges one upstream.
@@ -286,13 +250,14 @@ impl<G: Group> Stepwise<G> {
     async fn act(&mut self, steps: &[Step], until: Instant) -> Result<Acted, Error> {
         let mut acted = Acted::default();
         for (place, step) in steps.iter().enumerate() {
-            if place > 0 && Instant::now() >= until {
-                break;
-            }
+            // One refusal speaks for the rest, whether or not there is time.
             if let (Step::Add { .. }, Some((_, reason))) = (step, acted.full.first()) {
                 let reason = reason.clone();
                 acted.full.push((step.to_string(), reason));
                 continue;
+            }
+            if place > 0 && Instant::now() >= until {
+                break;
             }
             match self.take(step).await? {
                 Verdict::Done => {
@@ -339,6 +304,8 @@ impl<G: Group> Stepwise<G> {
                 }
                 self.group.remove(*id).await
             }
+            // An API has no file.
+            Step::Write { .. } => Ok(Verdict::Done),
         }
     }
 
@@ -346,60 +313,36 @@ impl<G: Group> Stepwise<G> {
     async fn add(&mut self, mut server: Addition<'_>) -> Result<Verdict, Error> {
         let was_backup = server.parameters.backup;
         self.lacks.leave_out(&mut server.parameters);
-        let mut suspects = Vec::new();
-        loop {
+        let mut suspects = Suspects::default();
+        let verdict = loop {
             if was_backup && !server.parameters.backup {
                 // Whether it may take traffic all the same is a matter of the others: to be planned anew.
-                self.note_lacks(suspects);
-                return Ok(Verdict::Stale);
+                break Verdict::Stale;
             }
-            match self.group.add(&server).await? {
-                Verdict::Refused(refusal) => {
-                    let taken = refusal.take_suspects(&mut server.parameters);
-                    if taken.is_empty() {
-                        return Ok(Verdict::Refused(refusal));
-                    }
-                    suspects.push((taken, refusal.reason));
-                }
-                verdict => {
-                    self.note_lacks(suspects);
-                    return Ok(verdict);
-                }
+            let verdict = self.group.add(&server).await?;
+            if let Some(verdict) = suspects.hear(verdict, &mut server.parameters) {
+                break verdict;
             }
-        }
+        };
+        self.lacks.note(suspects);
+        Ok(verdict)
     }
 
     /// Changes a server, if need be without the parameters that are refused.
     async fn change(&mut self, id: Id, mut change: Change) -> Result<Verdict, Error> {
         self.lacks.leave_out(&mut change.parameters);
-        let mut suspects = Vec::new();
-        loop {
+        let mut suspects = Suspects::default();
+        let verdict = loop {
             if change == Change::default() {
-                self.note_lacks(suspects);
-                return Ok(Verdict::Stale);
+                break Verdict::Stale;
             }
-            match self.group.change(id, &change).await? {
-                Verdict::Refused(refusal) => {
-                    let taken = refusal.take_suspects(&mut change.parameters);
-                    if taken.is_empty() {
-                        return Ok(Verdict::Refused(refusal));
-                    }
-                    suspects.push((taken, refusal.reason));
-                }
-                verdict => {
-                    self.note_lacks(suspects);
-                    return Ok(verdict);
-                }
+            let verdict = self.group.change(id, &change).await?;
+            if let Some(verdict) = suspects.hear(verdict, &mut change.parameters) {
+                break verdict;
             }
-        }
-    }
-
-    fn note_lacks(&mut self, suspects: Vec<(Vec<Setting>, String)>) {
-        for (settings, reason) in suspects {
-            for setting in settings {
-                self.lacks.add(setting, reason.clone());
-            }
-        }
+        };
+        self.lacks.note(suspects);
+        Ok(verdict)
     }
 
     /// A server that is there but not listed may be so because the list has grown in between; the second time it is

@@ -24,6 +24,7 @@ mod servers;
 mod setup;
 mod shipped;
 mod statistics;
+mod upstream_conf;
 
 use serde_json::Value;
 use support::{Answer, Nginx, PATIENCE, until};

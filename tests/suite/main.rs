@@ -15,13 +15,22 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
+mod by_hand;
+mod by_hand_shifted;
+mod by_hand_shown;
+mod conf_file;
 mod docker;
+mod faults;
 mod healing;
 mod hostile;
+mod keeping;
 mod leaving;
 mod leaving_matrix;
+mod nginx_faults;
 mod ownership;
 mod paired;
+mod parameters;
 mod probes;
 mod push;
 mod reload;
@@ -31,5 +40,8 @@ mod security;
 mod steady;
 mod story;
 mod systemd;
+mod units;
+mod upstream_conf;
 mod usage;
 mod versions;
+mod vulcand;

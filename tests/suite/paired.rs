@@ -47,6 +47,14 @@ fn address(record: &Value) -> SocketAddr {
         .unwrap_or_else(|error| panic!("{error}: {record}"))
 }
 
+/// A container runs before the server in it listens.
+async fn leads_somewhere(record: &Value) {
+    until(PATIENCE, format!("an answer of {record}"), async || {
+        request(address(record), "GET", "/", "").await
+    })
+    .await;
+}
+
 async fn ended(mut announcer: Sidekick) {
     let ended = announcer.end(PATIENCE).await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
@@ -66,8 +74,7 @@ async fn life(kind: Kind) {
         (&record["host"], &record["version"]),
         (&json!("127.0.0.1"), &json!("1.2"))
     );
-    let answer = request(address(&record), "GET", "/", "").await;
-    assert!(answer.is_ok(), "{record} leads nowhere: {answer:?}");
+    leads_somewhere(&record).await;
 
     let from = Instant::now();
     daemon.act("web1", "pause").await;
@@ -81,8 +88,7 @@ async fn life(kind: Kind) {
     daemon.act("web1", "start").await;
     // The next run may have another port.
     let record = announced(&etcd).await.json();
-    let answer = request(address(&record), "GET", "/", "").await;
-    assert!(answer.is_ok(), "{record} leads nowhere: {answer:?}");
+    leads_somewhere(&record).await;
     drop(announcer);
 
     let last = announce(&etcd, &daemon).start();

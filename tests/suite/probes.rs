@@ -93,7 +93,7 @@ async fn without_a_probe_the_record_is_kept_whatever_the_backend_does() {
 }
 
 /// Announced with a quick probe, and there.
-async fn announced(etcd: &Etcd, backend: &Backend, flags: &[&str]) -> Sidekick {
+pub(crate) async fn announced(etcd: &Etcd, backend: &Backend, flags: &[&str]) -> Sidekick {
     let announcer = Command::new("announce")
         .etcd(etcd)
         .args([

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use crate::probes;
 use crate::support::docker::{Daemon, Kind};
 use crate::support::{
     Backend, Command, Etcd, Kv, PATIENCE, Scene, Sidekick, Signal, folder, key, until,
@@ -32,6 +33,16 @@ impl EnvFile {
     fn flag(&self) -> [&str; 2] {
         ["--env-file", self.0.to_str().expect("UTF-8")]
     }
+}
+
+/// A backend that is announced with the weight 2, which stands in the file.
+async fn announced() -> (Scene, Backend, EnvFile, Sidekick) {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let file = EnvFile::new("SIDEKICK_WEIGHT=2\n");
+    let announcer = scene.announce(&backend).args(file.flag()).start();
+    announcer.ready().await;
+    (scene, backend, file, announcer)
 }
 
 /// How often systemd was told this.
@@ -69,11 +80,7 @@ fn record(
 
 #[tokio::test]
 async fn new_settings_are_written_in_place_without_a_gap() {
-    let scene = Scene::start().await;
-    let backend = Backend::start("b1").await;
-    let file = EnvFile::new("SIDEKICK_WEIGHT=2\n");
-    let announcer = scene.announce(&backend).args(file.flag()).start();
-    announcer.ready().await;
+    let (scene, backend, file, announcer) = announced().await;
     let before = record(&scene, &backend, |it| it["weight"] == 2).await;
 
     file.write("SIDEKICK_WEIGHT=7\nSIDEKICK_TAG=eu,canary\nSIDEKICK_META='rack=a 1'\n");
@@ -111,11 +118,7 @@ async fn new_settings_are_written_in_place_without_a_gap() {
 
 #[tokio::test]
 async fn a_reload_that_changes_nothing_writes_nothing() {
-    let scene = Scene::start().await;
-    let backend = Backend::start("b1").await;
-    let file = EnvFile::new("SIDEKICK_WEIGHT=2\n");
-    let announcer = scene.announce(&backend).args(file.flag()).start();
-    announcer.ready().await;
+    let (scene, _backend, file, announcer) = announced().await;
     let (revision, proposals) = (
         scene.etcd.revision().await,
         scene.etcd.proposals_committed().await,
@@ -131,11 +134,7 @@ async fn a_reload_that_changes_nothing_writes_nothing() {
 
 #[tokio::test]
 async fn wrong_settings_are_refused_whole_and_every_mistake_is_named() {
-    let scene = Scene::start().await;
-    let backend = Backend::start("b1").await;
-    let file = EnvFile::new("SIDEKICK_WEIGHT=2\n");
-    let announcer = scene.announce(&backend).args(file.flag()).start();
-    announcer.ready().await;
+    let (scene, backend, file, announcer) = announced().await;
     let before = record(&scene, &backend, |it| it["weight"] == 2).await;
     for (wrong, named) in [
         (
@@ -222,23 +221,7 @@ async fn a_changed_probe_takes_over_and_the_record_stays_until_its_verdict() {
     let scene = Scene::start().await;
     let backend = Backend::start("b1").await;
     let file = EnvFile::new("SIDEKICK_PROBE=/health\n");
-    let command = Command::new("announce").etcd(&scene.etcd).notify();
-    let announcer = command
-        .args([
-            &format!("website/{}", backend.name()),
-            &backend.address().to_string(),
-        ])
-        .args([
-            "--allow-loopback",
-            "--interval",
-            "200ms",
-            "--timeout",
-            "150ms",
-        ])
-        .args(["--rise", "1", "--fall", "2"])
-        .args(file.flag())
-        .start();
-    announcer.ready().await;
+    let announcer = probes::announced(&scene.etcd, &backend, &file.flag()).await;
     let before = scene.record(&backend).await;
     // Another probe that passes, none at all, and one again: nobody who reads the record notices.
     let tcp = format!(

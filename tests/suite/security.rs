@@ -32,7 +32,10 @@ async fn a_wrong_or_missing_certificate_is_told_and_retried() {
     let backend = Backend::start("b1").await;
     let only_ca = pki.flags().into_iter().take(2).collect();
     // Who shows none learns no more than that the connection was closed: TLS 1.3 refuses it after the handshake.
-    for (flags, why) in [(only_ca, ""), (foreign.flags().to_vec(), "certificate")] {
+    for (flags, why) in [
+        (only_ca, "give --cert and --key"),
+        (foreign.flags().to_vec(), "certificate"),
+    ] {
         let mut announcer = announce(&etcd.endpoint(), &backend).args(flags).start();
         let line = announcer.process().line(&etcd.address().to_string()).await;
         assert!(line.contains(why), "{line}");
@@ -141,6 +144,61 @@ async fn users_that_are_required_from_now_on_stop_nobody_who_has_a_password() {
         scene.record(&backend).await
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_password_may_come_as_a_systemd_credential() {
+    let mut etcd = Etcd::start().await;
+    etcd.require_users().await;
+    let folder = folder();
+    let list = || {
+        Command::new("list")
+            .etcd(&etcd)
+            .args(["--user", "root"])
+            .env(
+                "CREDENTIALS_DIRECTORY",
+                &folder.path().display().to_string(),
+            )
+    };
+    let ended = list().run().await;
+    assert_eq!(ended.code, Some(64), "{}", ended.output);
+    assert!(
+        ended.output.contains("credential etcd-password"),
+        "{}",
+        ended.output
+    );
+    fs::write(folder.path().join("etcd-password"), format!("{PASSWORD}\n")).unwrap();
+    let ended = list().run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    // What is given on purpose counts.
+    let ended = list().args(["--password", "wrong-horse"]).run().await;
+    assert_eq!(ended.code, Some(69), "{}", ended.output);
+}
+
+#[tokio::test]
+async fn certificates_may_come_as_systemd_credentials_and_bother_no_etcd_without() {
+    let pki = Arc::new(Pki::new());
+    let (secure, open) = tokio::join!(Etcd::start_with_tls(&pki), Etcd::start());
+    let folder = folder();
+    let (cert, key) = pki.pair("client");
+    for (file, name) in [
+        (pki.ca(), "etcd-cacert"),
+        (cert, "etcd-cert"),
+        (key, "etcd-key"),
+    ] {
+        fs::copy(file, folder.path().join(name)).unwrap();
+    }
+    let endpoints = [
+        secure.endpoint(),
+        secure.address().to_string(),
+        format!("http://{}", open.address()),
+    ];
+    for endpoint in endpoints {
+        let list = Command::new("list").endpoints(&endpoint);
+        let folder = folder.path().display().to_string();
+        let ended = list.env("CREDENTIALS_DIRECTORY", &folder).run().await;
+        assert_eq!(ended.code, Some(0), "{endpoint}: {}", ended.output);
+    }
 }
 
 /// A file with the password, as systemd's credentials give it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Backend, PATIENCE, Scene, TTL, until};
+use crate::support::{Backend, PATIENCE, Scene, Signal, TTL, until};
 
 /// Longer than the announcers of these tests take between two signs of progress.
 const WATCHDOG_USEC: &str = "20000000";
@@ -51,6 +51,33 @@ async fn without_a_watchdog_nothing_is_fed() {
     // The passing of time is the thing under test: probes and renewals happen, the watchdog hears nothing.
     tokio::time::sleep(Duration::from_secs(TTL)).await;
     assert_eq!(fed(&announcer.notifications()), 0);
+}
+
+#[tokio::test]
+async fn a_service_manager_that_cannot_be_told_harms_nothing() {
+    let scene = Scene::start().await;
+    for socket in [
+        "",
+        "relative",
+        "/nonexistent/notify",
+        "@nobody",
+        "vsock:x:y",
+    ] {
+        let backend = Backend::start("b1").await;
+        let mut announcer = scene
+            .announce(&backend)
+            .env("NOTIFY_SOCKET", socket)
+            .env("WATCHDOG_USEC", "soon")
+            .start();
+        until(PATIENCE, format!("a record, with {socket:?}"), async || {
+            scene.record(&backend).await
+        })
+        .await;
+        announcer.process().signal(Signal::HUP);
+        announcer.process().line("nothing has changed").await;
+        let ended = announcer.leave().await;
+        assert_eq!(ended.code, Some(0), "{socket:?}: {}", ended.output);
+    }
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ const WRONG_ANNOUNCE: [(&[&str], &str); 24] = [
 ];
 
 /// Settings of `push` that are wrong by themselves, and what the message must name.
-const WRONG_PUSH: [(&[&str], &str); 8] = [
+const WRONG_PUSH: [(&[&str], &str); 12] = [
     (&["--resync", "0s"], "--resync"),
     (&["--resync", "x"], "--resync"),
     (&["--debounce", "x"], "--debounce"),
@@ -48,6 +48,10 @@ const WRONG_PUSH: [(&[&str], &str); 8] = [
     (&["--upstream", "a="], "--upstream"),
     (&["--upstream", "website=other"], "--upstream"),
     (&["--id", "a/b"], "--id"),
+    (&["--min-servers", "some"], "--min-servers"),
+    (&["--max-removal", "101%"], "--max-removal"),
+    (&["--hold", "x"], "--hold"),
+    (&["--hold", "9000000000y"], "--hold"),
     (&["--prefix", ""], "--prefix"),
 ];
 
@@ -62,6 +66,91 @@ async fn every_single_mistake_of_announce_ends_in_64_and_is_named() {
 async fn every_single_mistake_of_push_ends_in_64_and_is_named() {
     for (wrong, named) in WRONG_PUSH {
         refuses("push", &PUSH, wrong, &[named]).await;
+    }
+}
+
+/// Command lines of what is done by hand that are wrong, and what the message must name.
+const WRONG_BY_HAND: [(&[&str], &[&str]); 18] = [
+    (&["register"], &["SERVICE/INSTANCE", "HOST:PORT"]),
+    (
+        &["register", "website", "10.0.0.5"],
+        &["SERVICE/INSTANCE", "HOST:PORT"],
+    ),
+    (&["register", "a/b", "127.0.0.1:80"], &["--allow-loopback"]),
+    (
+        &["register", "a/b", "10.0.0.5:80", "--ttl", "1s"],
+        &["--ttl"],
+    ),
+    (
+        &["register", "a/b", "10.0.0.5:80", "--weight", "x"],
+        &["--weight"],
+    ),
+    (
+        &[
+            "register",
+            "a/b",
+            "10.0.0.5:80",
+            "--format",
+            "plain",
+            "--tag",
+            "x",
+        ],
+        &["--tag", "plain"],
+    ),
+    (
+        &["register", "a/b", "10.0.0.5:80", "--command-timeout", "x"],
+        &["--command-timeout"],
+    ),
+    (&["deregister"], &["SERVICE/INSTANCE"]),
+    (
+        &["deregister", "a/b", "--drain-timeout", "x", "--linger", "y"],
+        &["--drain-timeout", "--linger"],
+    ),
+    (&["list", "a/b"], &["SERVICE"]),
+    (
+        &["list", "--output", "yaml"],
+        &["--output", "table, json or plain"],
+    ),
+    (&["watch", "a b", "--output", ""], &["SERVICE", "--output"]),
+    (&["wait"], &["SERVICE[/INSTANCE]", "--for"]),
+    (
+        &["wait", "a", "--for", "dinner"],
+        &["--for", "announced, routed or gone"],
+    ),
+    (
+        &["wait", "a", "--for", "gone", "--count", "2"],
+        &["--count"],
+    ),
+    (
+        &["wait", "a/b", "--for", "routed", "--count", "2"],
+        &["--count"],
+    ),
+    (
+        &["wait", "a/", "--for", "routed", "--timeout", "x"],
+        &["SERVICE[/INSTANCE]", "--timeout"],
+    ),
+    (
+        &["status", "--prefix", "x", "--output", "x"],
+        &["--prefix", "--output"],
+    ),
+];
+
+#[tokio::test]
+async fn every_mistake_of_what_is_done_by_hand_ends_in_64_and_is_named() {
+    for (arguments, named) in WRONG_BY_HAND {
+        refuses(arguments[0], &arguments[1..], &[], named).await;
+    }
+}
+
+#[tokio::test]
+async fn every_command_explains_itself_with_an_example() {
+    for command in commands().await {
+        let ended = Command::new(&command).args(["--help"]).run().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.output);
+        let example = format!("sidekick {command}");
+        let shown = ended.output.lines().filter(|line| line.contains(&example));
+        // Once in the usage, once in an example.
+        assert!(shown.count() >= 2, "{}", ended.output);
     }
 }
 
@@ -253,6 +342,22 @@ async fn help_is_no_mistake() {
     for flag in ["--help", "--version"] {
         assert_eq!(Command::new(flag).run().await.code, Some(0));
     }
+}
+
+/// The commands that the program says it has.
+pub(crate) async fn commands() -> Vec<String> {
+    let help = Command::new("--help").run().await.output;
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = listed.take_while(|line| !line.is_empty());
+    // Further lines of a description are indented more.
+    let names = listed.filter(|line| !line.starts_with("   "));
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    let names: Vec<_> = names
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect();
+    assert!(names.len() >= 14, "{help}");
+    names
 }
 
 /// The command line is refused, in a message that names all of these, without a word about panics.

@@ -226,7 +226,13 @@ impl Daemon {
         // connection of one. It picks the next one when asked again.
         for _ in 0..PORT_ATTEMPTS {
             let reply = self.call("POST", &path, Vec::new()).await;
-            if !reply.body.contains("address already in use") {
+            if action == "start" && reply.status == 304 {
+                // It was killed a moment ago, and its daemon takes it for running yet.
+                until(PATIENCE, "the daemon to see its end", async || {
+                    !self.runs(container).await
+                })
+                .await;
+            } else if !reply.body.contains("address already in use") {
                 assert!(matches!(reply.status, 200..=299 | 304), "{path}: {reply:?}");
                 return;
             }
@@ -299,7 +305,7 @@ impl Daemon {
         u32::try_from(pid.expect("it runs")).expect("a process id")
     }
 
-    /// True while a container has not ended.
+    /// Whether the daemon takes a container for running.
     pub(crate) async fn runs(&self, container: &str) -> bool {
         self.state(container).await["Running"] == true
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,6 +177,25 @@ impl Etcd {
         self.resume().await;
     }
 
+    /// Killed, saved as it stands on the disk, and started again.
+    pub(crate) async fn save(&mut self) {
+        self.kill();
+        copy(&self.data(), &self.saved());
+        self.resume().await;
+    }
+
+    /// Killed and started again as it was saved: revisions go back, and what was written since has never been.
+    pub(crate) async fn restore(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.data()).expect("our own folder");
+        copy(&self.saved(), &self.data());
+        self.resume().await;
+    }
+
+    fn saved(&self) -> PathBuf {
+        self.folder.path().join("saved")
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -270,6 +289,13 @@ impl Etcd {
         answer.expect("etcd takes a delete").deleted() > 0
     }
 
+    /// Deletes all keys that begin like this in one revision, with no goodbye.
+    pub(crate) async fn delete_all(&self, prefix: &str) {
+        let options = etcd_client::DeleteOptions::new().with_prefix();
+        let answer = self.client().await.delete(prefix, Some(options)).await;
+        answer.expect("etcd takes a delete");
+    }
+
     /// Ends a lease and its keys.
     pub(crate) async fn revoke(&self, lease: i64) {
         let answer = self.client().await.lease_revoke(lease).await;
@@ -327,6 +353,20 @@ impl Member {
             command.arg("--key-file").arg(key);
         }
         Process::start(format!("etcd {}", self.name), &mut command)
+    }
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("our own folder");
+    for entry in fs::read_dir(from).expect("our own folder") {
+        let entry = entry.expect("our own folder");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("our own file");
+        }
     }
 }
 

@@ -4,10 +4,12 @@
 //! process id when dropped. While a test fails, each process prints what it had said.
 
 mod backend;
+mod desired;
 pub(crate) mod docker;
 mod docker_api;
 mod docker_network;
 mod etcd;
+mod file_nginx;
 mod folder;
 pub(crate) mod hosts;
 mod http;
@@ -24,7 +26,9 @@ mod sidekick;
 mod until;
 
 pub(crate) use backend::Backend;
+pub(crate) use desired::{desired, server};
 pub(crate) use etcd::{Etcd, Kv, PASSWORD, TOKEN_TTL};
+pub(crate) use file_nginx::FileNginx;
 pub(crate) use folder::folder;
 pub(crate) use http::{Answer, request};
 pub(crate) use load::{Load, Report};

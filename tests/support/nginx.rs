@@ -368,11 +368,7 @@ error_log stderr notice;
 events {{ worker_connections 1024; }}
 http {{
     access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+    {scratch}
 
     lua_package_path "{modules}/?.lua;;";
     lua_shared_dict upstreams {dict};
@@ -398,6 +394,7 @@ http {{
 }}
 "#,
             user = user(),
+            scratch = scratch(folder),
             load_modules = load_modules(),
             folder = folder.display(),
             first = self.upstreams[0],
@@ -428,12 +425,20 @@ fn location(name: &str) -> String {
 }
 
 /// Workers must be able to write into our folder; nginx started by root would give them to `nobody`.
-fn user() -> &'static str {
+pub(super) fn user() -> &'static str {
     if rustix::process::geteuid().is_root() {
         "user root;"
     } else {
         ""
     }
+}
+
+/// Where nginx puts what it cannot keep in memory.
+pub(super) fn scratch(folder: &Path) -> String {
+    let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let folder = folder.display();
+    let lines = kinds.map(|kind| format!("{kind}_temp_path {folder}/{kind};"));
+    lines.join("\n    ")
 }
 
 /// Debian builds lua as modules, OpenResty builds it in.
@@ -453,7 +458,7 @@ fn load_modules() -> String {
         .collect()
 }
 
-fn launch(folder: &Path) -> Process {
+pub(super) fn launch(folder: &Path) -> Process {
     let mut command = Command::new("nginx");
     command
         .arg("-p")

@@ -1,14 +1,13 @@
 //! An upstream API for tests: small, and as unpleasant as wanted.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::upstream::fake_http::{Asked, FakeHttp};
+use crate::upstream::fake_http::{self, Asked};
 
 /// How a request is treated instead of being answered as usual.
 pub(super) enum Trick {
@@ -208,30 +207,17 @@ fn refusal(status: u16, code: &str) -> (u16, Value) {
     (status, serde_json::from_str(&fault(status, code)).unwrap())
 }
 
-/// A fake nginx on a port of its own, until it is dropped.
-pub(super) struct Fake {
-    pub(super) address: SocketAddr,
-    model: Arc<Mutex<Model>>,
-    _server: FakeHttp,
-}
+/// A fake nginx with an empty upstream.
+pub(super) type Fake = fake_http::Fake<Model>;
 
 impl Fake {
     pub(super) async fn start() -> Self {
-        let model = Arc::new(Mutex::new(Model {
-            versions: (1..=9).collect(),
+        let versions = (1..=9).collect();
+        let model = Model {
+            versions,
             ..Model::default()
-        }));
-        let answered = model.clone();
-        let server = FakeHttp::start(move |request| answer(answered.clone(), request)).await;
-        Self {
-            address: server.address,
-            model,
-            _server: server,
-        }
-    }
-
-    pub(super) fn model(&self) -> MutexGuard<'_, Model> {
-        self.model.lock().unwrap()
+        };
+        Self::of(model, answer).await
     }
 }
 

@@ -34,14 +34,20 @@ impl Stage {
     }
 
     /// Converges for as many turns as it takes.
-    async fn converge(&mut self, wanted: &[(&str, State, u16)]) -> Result<Progress, Error> {
+    async fn settle(&mut self, desired: &Desired) -> Result<Outcome, Error> {
         loop {
-            let outcome = self.plus.converge(&desired(wanted)).await?;
-            assert_eq!(outcome.refused, BTreeMap::new());
+            let outcome = self.plus.converge(desired).await?;
             if outcome.progress != Progress::Unfinished {
-                return Ok(outcome.progress);
+                return Ok(outcome);
             }
         }
+    }
+
+    /// As [`Stage::settle`], with nothing refused.
+    async fn converge(&mut self, wanted: &[(&str, State, u16)]) -> Result<Progress, Error> {
+        let outcome = self.settle(&desired(wanted)).await?;
+        assert_eq!(outcome.refused, BTreeMap::new());
+        Ok(outcome.progress)
     }
 
     fn trick(&self, request: &str, trick: Trick) {
@@ -209,13 +215,9 @@ async fn a_drain_holds_back_only_what_came_with_it_or_later() {
         revision,
         ..desired(wanted)
     };
-    stage.plus.converge(&at(5, &[A_UP, B_UP])).await.unwrap();
+    stage.settle(&at(5, &[A_UP, B_UP])).await.unwrap();
     stage.set_active(A, 1);
-    let outcome = stage
-        .plus
-        .converge(&at(8, &[A_DRAINS, B_UP]))
-        .await
-        .unwrap();
+    let outcome = stage.settle(&at(8, &[A_DRAINS, B_UP])).await.unwrap();
     assert_eq!(
         outcome.progress,
         Progress::Draining {
@@ -225,8 +227,7 @@ async fn a_drain_holds_back_only_what_came_with_it_or_later() {
     );
     stage.set_active(B, 1);
     let outcome = stage
-        .plus
-        .converge(&at(9, &[A_DRAINS, (B, State::Draining, 1)]))
+        .settle(&at(9, &[A_DRAINS, (B, State::Draining, 1)]))
         .await
         .unwrap();
     assert_eq!(
@@ -341,7 +342,7 @@ async fn one_server_that_is_refused_holds_nothing_back() {
         .model()
         .always("web.example:80", 400, "UpstreamConfNoResolver");
     let wanted = desired(&[A_UP, ("web.example:80", State::Up, 1), B_UP]);
-    let outcome = stage.plus.converge(&wanted).await.unwrap();
+    let outcome = stage.settle(&wanted).await.unwrap();
     assert_eq!(outcome.progress, Progress::Converged);
     let refused: Vec<_> = outcome.refused.into_iter().collect();
     let expected = (
@@ -351,13 +352,13 @@ async fn one_server_that_is_refused_holds_nothing_back() {
     assert_eq!(refused, [expected]);
     assert_eq!(stage.shown().len(), 2);
     stage.fake.model().changes();
-    stage.plus.converge(&wanted).await.unwrap();
+    stage.settle(&wanted).await.unwrap();
     assert_eq!(
         stage.fake.model().changes(),
         [""; 0],
         "not asked again so soon"
     );
-    let outcome = stage.plus.converge(&desired(&[A_UP, B_UP])).await.unwrap();
+    let outcome = stage.settle(&desired(&[A_UP, B_UP])).await.unwrap();
     assert_eq!(
         outcome.refused.len(),
         0,
@@ -374,7 +375,7 @@ async fn a_full_zone_keeps_what_fits_and_is_not_pestered() {
         .iter()
         .map(|address| (address.as_str(), State::Up, 1))
         .collect();
-    let outcome = stage.plus.converge(&desired(&wanted)).await.unwrap();
+    let outcome = stage.settle(&desired(&wanted)).await.unwrap();
     assert_eq!(stage.shown().len(), 2);
     assert_eq!(outcome.refused.len(), 4);
     assert_eq!(
@@ -382,7 +383,7 @@ async fn a_full_zone_keeps_what_fits_and_is_not_pestered() {
         3,
         "one refusal speaks for the rest"
     );
-    let outcome = stage.plus.converge(&desired(&wanted[1..])).await.unwrap();
+    let outcome = stage.settle(&desired(&wanted[1..])).await.unwrap();
     assert_eq!(
         stage.shown(),
         ["10.0.0.2:80 weight=1", "10.0.0.3:80 weight=1"],
@@ -494,7 +495,7 @@ async fn a_server_that_is_said_to_exist_is_looked_for_once_more() {
     stage.trick("POST", Trick::Answer(409, fault(409, "EntryExists")));
     assert!(converged(&stage.converge(&[A_UP]).await));
     stage.fake.model().always("10.0.0.2:80", 409, "EntryExists");
-    let outcome = stage.plus.converge(&desired(&[A_UP, B_UP])).await.unwrap();
+    let outcome = stage.settle(&desired(&[A_UP, B_UP])).await.unwrap();
     assert_eq!(outcome.refused.len(), 1);
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::refusals::RETRY;
+use super::suspects::Suspects;
 use crate::desired::{Parameters, Servers};
 use crate::plan::{Setting, without_backups};
 
@@ -23,9 +24,12 @@ struct Lack {
 }
 
 impl Lacks {
-    pub(super) fn add(&mut self, setting: Setting, reason: String) {
+    /// Takes note of what was found out.
+    pub(super) fn note(&mut self, suspects: Suspects) {
         let since = Instant::now();
-        self.0.insert(setting, Lack { reason, since });
+        for (setting, reason) in suspects.into_guilty() {
+            self.0.insert(setting, Lack { reason, since });
+        }
     }
 
     /// Forgets what was refused long ago: it is tried again.

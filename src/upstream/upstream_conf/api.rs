@@ -183,8 +183,8 @@ impl ConfApi {
     /// Which configuration it has, as the status module tells it.
     pub(super) async fn identity(&self) -> Result<serde_json::Value, Error> {
         match self.ask_status(&["load_timestamp"]).await {
-            Some(told) => told,
-            None => {
+            Some(Ok(told)) => Ok(told),
+            Some(Err(_)) | None => {
                 // Any answer means that it runs.
                 let request = self.web.request(Method::GET, self.url.bare());
                 self.web

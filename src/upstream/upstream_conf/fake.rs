@@ -1,11 +1,10 @@
 //! A server of the text API for tests, by the rules of its documentation and of clients that have met it.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use crate::upstream::fake_http::{Asked, FakeHttp};
+use crate::upstream::fake_http::{self, Asked};
 
 /// A server of the upstream.
 #[derive(Debug, Clone, Default)]
@@ -208,34 +207,20 @@ impl Model {
     }
 }
 
-/// A fake nginx on a port of its own, until it is dropped.
-pub(super) struct Fake {
-    pub(super) address: SocketAddr,
-    model: Arc<Mutex<Model>>,
-    _server: FakeHttp,
-}
+/// A fake nginx with an empty upstream.
+pub(super) type Fake = fake_http::Fake<Model>;
 
 impl Fake {
     pub(super) async fn start() -> Self {
-        let model = Arc::new(Mutex::new(Model::default()));
-        let answered = model.clone();
-        let server = FakeHttp::start(move |asked: Asked| {
-            let mut model = answered.lock().unwrap();
-            model.asked.push(asked.uri.clone());
-            let answer = model.answer(&asked.uri);
-            let is_look = asked.uri.ends_with("=website&verbose=");
-            let breaks = !is_look && std::mem::take(&mut model.breaks_after_change);
-            std::future::ready((!breaks).then_some(answer))
-        })
-        .await;
-        Self {
-            address: server.address,
-            model,
-            _server: server,
-        }
+        Self::of(Model::default(), answer).await
     }
+}
 
-    pub(super) fn model(&self) -> MutexGuard<'_, Model> {
-        self.model.lock().unwrap()
-    }
+async fn answer(model: Arc<Mutex<Model>>, asked: Asked) -> Option<(u16, String)> {
+    let mut model = model.lock().unwrap();
+    model.asked.push(asked.uri.clone());
+    let answer = model.answer(&asked.uri);
+    let is_look = asked.uri.ends_with("=website&verbose=");
+    let breaks = !is_look && std::mem::take(&mut model.breaks_after_change);
+    (!breaks).then_some(answer)
 }

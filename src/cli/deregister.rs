@@ -1,0 +1,101 @@
+//! `sidekick deregister`.
+
+use std::io::Write;
+
+use super::progress::Progress;
+use super::settled::{self, in_words};
+use super::{Exit, Mistakes, etcd, instance};
+use crate::hand::deregister::{Event, Outcome, Waiting, deregister};
+use crate::hand::settle::Settled;
+use crate::record::InstanceId;
+use crate::stop;
+
+/// Takes a record away in good order: it drains, every load balancer lets go, then it is deleted.
+///
+/// Exit code 0 also when there is no such record, so it can stand in ExecStop= and ExecStopPost=. A record that a
+/// running announcer keeps is left alone, with exit code 1. A signal ends the waiting, not the deletion.
+///
+/// Example: sidekick deregister website/nginx1 --drain-timeout 30s
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    /// Which instance of which service.
+    #[arg(value_name = "SERVICE/INSTANCE", env = "SIDEKICK_INSTANCE")]
+    id: Option<String>,
+    #[command(flatten)]
+    drain: settled::Args,
+    /// How much longer it waits then, for requests that are still under way.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "0s",
+        env = "SIDEKICK_LINGER"
+    )]
+    linger: String,
+
+    #[command(flatten)]
+    etcd: etcd::OneShot,
+}
+
+impl Args {
+    pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let id = instance(&mut mistakes, self.id.as_deref());
+        let drain_timeout = self.drain.parse(&mut mistakes);
+        let linger = mistakes.duration("--linger", &self.linger);
+        let place = self.etcd.place(&mut mistakes);
+        let waiting = drain_timeout.zip(linger);
+        let waiting = waiting.map(|(drain_timeout, linger)| Waiting {
+            drain_timeout,
+            linger,
+        });
+        let ((id, waiting), place) = mistakes.none_or(id.zip(waiting).zip(place))?;
+        let stop = stop::on_signals()?;
+        let mut progress = Progress::new();
+        let mut tell = |event: Event<'_>| progress.say(&event_in_words(&id, &event));
+        let outcome = deregister(&place, &id, waiting, stop, &mut tell).await;
+        drop(progress);
+        Ok(report(&id, &outcome?)?)
+    }
+}
+
+fn event_in_words(id: &InstanceId, event: &Event<'_>) -> String {
+    match event {
+        Event::Suspecting(name) => format!("{name} has {id}: looking whether it lives"),
+        Event::Draining => format!("draining {id}"),
+        Event::Waiting(progress) => format!("draining {id}: {}", in_words(progress)),
+        Event::Lingering => format!("draining {id}: lingering"),
+        Event::Unreadable(quarantined) => {
+            format!("{quarantined}: it cannot drain, and is deleted as it is")
+        }
+    }
+}
+
+fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
+    let mut out = std::io::stdout().lock();
+    match outcome {
+        Outcome::Absent => writeln!(out, "{id} is not registered: nothing to do")?,
+        Outcome::Gone(settled) => {
+            let how = match settled {
+                Settled::ByAll { pushers } => format!(", let go by {pushers} of {pushers} pushers"),
+                Settled::NoPusher => format!("; no live pusher routes {}", id.service),
+                Settled::NotBy(_) | Settled::Unknown | Settled::Hurried => {
+                    format!(", but {}", settled::unsettled(settled))
+                }
+            };
+            writeln!(out, "deregistered {id}{how}")?;
+        }
+        Outcome::Kept { by } => {
+            super::exit::say(&format!(
+                "sidekick: {by} keeps {id} and would write it back: stop that one (it deregisters by itself), or take the instance out for a while with sidekick hold {id}"
+            ));
+            return Ok(Exit::No);
+        }
+        Outcome::TakenOver => {
+            super::exit::say(&format!(
+                "sidekick: somebody else has written {id} meanwhile; it is left alone"
+            ));
+            return Ok(Exit::Deposed);
+        }
+    }
+    Ok(Exit::Done)
+}

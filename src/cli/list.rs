@@ -1,0 +1,80 @@
+//! `sidekick list`.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use super::output::{self, COLUMNS, Output};
+use super::table::table;
+use super::{Exit, Mistakes};
+use crate::hand::follow;
+use crate::hand::roster::{Line, Roster};
+use crate::nearest::suggestion;
+use crate::record::ServiceName;
+
+/// Shows the records, with holds, splits, and what cannot be read.
+///
+/// plain is one record a line: SERVICE/INSTANCE HOST:PORT[/VERSION] STATE.
+///
+/// Example: sidekick list website --output json
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    #[command(flatten)]
+    which: output::Which,
+}
+
+impl Args {
+    pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let which = self.which.parse(&mut mistakes);
+        let (only, output, place) = mistakes.none_or(which)?;
+        let roster = follow::read(&place, only.as_ref()).await?;
+        let lines: Vec<_> = roster.lines().collect();
+        if lines.is_empty() {
+            let others = match &only {
+                Some(_) => follow::read(&place, None).await?,
+                None => roster,
+            };
+            super::exit::say(&format!("sidekick: {}", nothing(only.as_ref(), &others)));
+            return Ok(Exit::Done);
+        }
+        std::io::stdout().write_all(show(&lines, output).as_bytes())?;
+        Ok(Exit::Done)
+    }
+}
+
+fn show(lines: &[Line], output: Output) -> String {
+    match output {
+        Output::Table => table(
+            &COLUMNS,
+            &lines.iter().map(output::cells).collect::<Vec<_>>(),
+        ),
+        Output::Json => {
+            let objects = lines.iter().map(output::object);
+            objects.fold(String::new(), |mut text, object| {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{}", serde_json::Value::Object(object));
+                text
+            })
+        }
+        Output::Plain => {
+            for line in lines {
+                if let Line::Unreadable(quarantined) = line {
+                    super::exit::say(&format!("sidekick: left out: {quarantined}"));
+                }
+            }
+            let words = lines.iter().filter_map(output::plain);
+            words.map(|words| words + "\n").collect()
+        }
+    }
+}
+
+/// Why nothing is shown.
+pub(super) fn nothing(only: Option<&ServiceName>, roster: &Roster) -> String {
+    match only {
+        None => "there are no records".to_owned(),
+        Some(only) => {
+            let meant = suggestion(only.as_str(), roster.services());
+            format!("there are no records of {only}{meant}")
+        }
+    }
+}

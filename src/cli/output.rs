@@ -1,0 +1,215 @@
+//! Records, holds and splits as people and programs read them.
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+
+use super::table::{Cell, Column, Tone, age};
+use super::{Mistakes, etcd, service};
+use crate::hand::Place;
+use crate::hand::roster::{Line, Standing};
+use crate::printable::{printable, short};
+use crate::record::{Format, Hold, Protocol, Record, ServiceName, Split, UnknownWord};
+
+/// How a command answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Columns, for people.
+    Table,
+    /// One object a line.
+    Json,
+    /// Few words a line, for scripts.
+    Plain,
+}
+
+/// The option of every command that shows something.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    /// How it is shown: table, json (one object a line) or plain (few words a line, for scripts).
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        env = "SIDEKICK_OUTPUT"
+    )]
+    output: String,
+}
+
+impl Args {
+    pub(super) fn parse(&self, mistakes: &mut Mistakes) -> Option<Output> {
+        mistakes.parse("--output", &self.output)
+    }
+}
+
+/// The arguments of commands that show records.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Which {
+    /// One service only.
+    #[arg(value_name = "SERVICE")]
+    service: Option<String>,
+    #[command(flatten)]
+    output: Args,
+
+    #[command(flatten)]
+    etcd: etcd::OneShot,
+}
+
+impl Which {
+    pub(super) fn parse(
+        &self,
+        mistakes: &mut Mistakes,
+    ) -> Option<(Option<ServiceName>, Output, Place)> {
+        let only = service(mistakes, self.service.as_deref());
+        let output = self.output.parse(mistakes);
+        let place = self.etcd.place(mistakes);
+        Some((only, output?, place?))
+    }
+}
+
+impl FromStr for Output {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        match text {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            "plain" => Ok(Self::Plain),
+            _ => Err(UnknownWord {
+                expected: "table, json or plain",
+            }),
+        }
+    }
+}
+
+/// The columns of records.
+pub(super) const COLUMNS: [Column; 6] = [
+    ("INSTANCE", 60),
+    ("ADDRESS", 70),
+    ("STATE", 10),
+    ("WEIGHT", 6),
+    ("SINCE", 6),
+    ("NOTE", 120),
+];
+
+/// A line as cells under [`COLUMNS`].
+pub(super) fn cells(line: &Line) -> Vec<Cell> {
+    match line {
+        Line::Record { id, record, hold } => {
+            let standing = line.standing().unwrap_or(Standing::Up);
+            let tone = match standing {
+                Standing::Up => Tone::Good,
+                Standing::Draining | Standing::Held => Tone::Notable,
+                Standing::Down => Tone::Bad,
+            };
+            let record = &record.value;
+            let udp = (record.protocol != Protocol::Tcp).then(|| record.protocol.to_string());
+            let notes: Vec<_> = hold.iter().map(hold_in_words).chain(udp).collect();
+            vec![
+                Cell::new(id.to_string()),
+                Cell::new(record.address().to_string()),
+                Cell::toned(standing.as_str(), tone),
+                Cell::new(record.effective_weight().to_string()),
+                Cell::new(record.since.map(age).unwrap_or_default()),
+                Cell::new(notes.join("; ")),
+            ]
+        }
+        Line::Split { service, split } => vec![
+            Cell::new(service.as_str()),
+            Cell::default(),
+            Cell::toned("split", Tone::Notable),
+            Cell::default(),
+            Cell::new(split.value.since.map(age).unwrap_or_default()),
+            Cell::new(split_in_words(&split.value)),
+        ],
+        Line::Unreadable(quarantined) => vec![
+            Cell::new(quarantined.key.as_str()),
+            Cell::default(),
+            Cell::toned("unreadable", Tone::Bad),
+            Cell::default(),
+            Cell::default(),
+            Cell::toned(quarantined.reason.to_string(), Tone::Bad),
+        ],
+    }
+}
+
+/// Why and until when.
+fn hold_in_words(hold: &Hold) -> String {
+    let mut words = short(&hold.reason);
+    if let Some(until) = hold.until {
+        words.push_str(&format!(", until {until}"));
+    }
+    if let Some(by) = &hold.by {
+        words.push_str(&format!(", by {}", printable(by, 60)));
+    }
+    words
+}
+
+/// `VERSION=WEIGHT …`
+pub(super) fn split_in_words(split: &Split) -> String {
+    let weights = split.weights().iter();
+    let weights = weights.map(|(version, weight)| format!("{version}={weight}"));
+    weights.collect::<Vec<_>>().join(" ")
+}
+
+/// A line in few words: `SERVICE/INSTANCE HOST:PORT[/VERSION] STATE`; `None` of what is no record.
+pub(super) fn plain(line: &Line) -> Option<String> {
+    let Line::Record { id, record, .. } = line else {
+        return None;
+    };
+    let standing = line.standing()?.as_str();
+    Some(format!("{id} {} {standing}", record.value.address()))
+}
+
+/// A line as an object. JSON escapes whatever would not be printable.
+pub(super) fn object(line: &Line) -> Map<String, Value> {
+    match line {
+        Line::Record { id, record, hold } => {
+            // A field of somebody else's must not pass for one of ours.
+            let known = Record {
+                extra: Map::new(),
+                ..record.value.clone()
+            };
+            let value = known.encode(Format::Json);
+            let mut fields: Map<_, _> = serde_json::from_slice(&value).unwrap_or_default();
+            if !record.value.extra.is_empty() {
+                fields.insert("extra".into(), record.value.extra.clone().into());
+            }
+            fields.insert("service".into(), id.service.as_str().into());
+            fields.insert("instance".into(), id.instance.as_str().into());
+            // What has its default is left out in etcd; readers of this should not need to know it.
+            let standing = line.standing().map(Standing::as_str);
+            fields.insert("state".into(), standing.into());
+            fields.insert("weight".into(), record.value.effective_weight().into());
+            if let Some(hold) = hold {
+                let value: Value = serde_json::from_slice(&hold.encode()).unwrap_or_default();
+                fields.insert("hold".into(), value);
+            }
+            fields.insert("revision".into(), record.revision.into());
+            fields.insert("leased".into(), (record.lease != 0).into());
+            fields
+        }
+        Line::Split { service, split } => {
+            let value: Value = serde_json::from_slice(&split.value.encode()).unwrap_or_default();
+            let mut fields = Map::new();
+            fields.insert("service".into(), service.as_str().into());
+            fields.insert("split".into(), value);
+            fields.insert("revision".into(), split.revision.into());
+            fields
+        }
+        Line::Unreadable(quarantined) => {
+            let service = quarantined.service.as_ref().map(|name| name.as_str());
+            let fields = json!({
+                "service": service,
+                "unreadable": quarantined.key,
+                "reason": quarantined.reason.to_string(),
+            });
+            match fields {
+                Value::Object(fields) => fields,
+                _ => Map::new(),
+            }
+        }
+    }
+}

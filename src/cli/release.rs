@@ -1,0 +1,156 @@
+//! `sidekick release`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{Exit, Mistakes, etcd};
+use crate::record::{MetaPrefix, Nonce, Presence, PusherId, Release};
+use crate::registry::client::Cluster;
+use crate::registry::lease::{self, Intent};
+use crate::registry::pushers::{self, Pushers};
+use crate::upstream::UpstreamName;
+
+/// How long a release stands for pushers that do not hear etcd at the moment.
+const STANDS: Duration = Duration::from_secs(60);
+
+/// Lets go of the servers that an upstream keeps although its records no longer say so.
+///
+/// Every live pusher follows the records of the upstream from now on, until it is back at --min-servers. 0: all that have the
+/// upstream have let go; 1: none has it, or not all in time; 69: etcd does not answer.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    /// The upstream, as nginx calls it.
+    #[arg(value_name = "UPSTREAM", env = "SIDEKICK_RELEASE")]
+    upstream: Option<String>,
+    /// How long the pushers are waited for.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10s",
+        env = "SIDEKICK_RELEASE_TIMEOUT"
+    )]
+    timeout: String,
+
+    #[command(flatten)]
+    etcd: etcd::Args,
+}
+
+struct Order {
+    upstream: UpstreamName,
+    meta: MetaPrefix,
+    deadline: Instant,
+}
+
+impl Args {
+    pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let order = self.order(&mut mistakes);
+        let cluster = self.etcd.cluster(&mut mistakes);
+        let (order, cluster) = mistakes.none_or(order.zip(cluster))?;
+        order.give(&cluster).await
+    }
+
+    fn order(&self, mistakes: &mut Mistakes) -> Option<Order> {
+        let upstream = mistakes.required("UPSTREAM", self.upstream.as_deref());
+        let upstream = upstream.and_then(|upstream| mistakes.parse("UPSTREAM", upstream));
+        let timeout = mistakes.duration("--timeout", &self.timeout);
+        let prefixes = self.etcd.prefixes(mistakes);
+        let deadline = Instant::now().checked_add(timeout?);
+        if deadline.is_none() {
+            mistakes.add(format!("--timeout {}: that is for ever", self.timeout));
+        }
+        let (_, meta) = prefixes?;
+        Some(Order {
+            upstream: upstream?,
+            meta,
+            deadline: deadline?,
+        })
+    }
+}
+
+impl Order {
+    async fn give(self, cluster: &Cluster) -> anyhow::Result<Exit> {
+        let nonce = Nonce::fresh();
+        // A first try, for the reason why etcd cannot be asked: what follows tries for ever.
+        pushers::any(cluster, &self.meta).await?;
+        let mut watch = pushers::Watch::new(cluster.clone(), self.meta.clone());
+        let count = async {
+            watch.until_so(|_| true).await;
+            watch.known().presences().count()
+        };
+        let Ok(live) = timeout_at(self.deadline, count).await else {
+            anyhow::bail!("etcd does not answer");
+        };
+        if live == 0 {
+            say("no pusher is running: nothing is kept")?;
+            return Ok(Exit::No);
+        }
+        let key = self.meta.release_key(self.upstream.as_str());
+        let holder = lease::hold(cluster.clone(), key, nonce.clone(), STANDS);
+        let release = Release {
+            nonce: nonce.clone(),
+            since: jiff::Timestamp::now(),
+        };
+        let value = release.encode();
+        holder.set(Intent::Present(value.clone().into()));
+        if !matches!(
+            timeout_at(self.deadline, holder.confirmed(&value)).await,
+            Ok(Some(_))
+        ) {
+            anyhow::bail!(
+                "etcd did not confirm the release of {} in time",
+                self.upstream
+            );
+        }
+        let all = |pushers: &Pushers| {
+            pushers
+                .presences()
+                .all(|(_, one)| self.answer(one, &nonce).is_some())
+        };
+        let in_time = timeout_at(self.deadline, watch.until_so(all)).await.is_ok();
+        // The key stays until its lease ends, for pushers that come back to etcd meanwhile.
+        drop(holder);
+        self.report(watch.known(), &nonce, in_time)
+    }
+
+    /// What a pusher has made of it: `None` when it has not heard yet, no number when it has no such upstream.
+    fn answer(&self, presence: &Presence, nonce: &Nonce) -> Option<Option<u64>> {
+        let released = presence.releases.get(self.upstream.as_str())?;
+        (released.nonce == *nonce).then_some(released.servers)
+    }
+
+    fn report(&self, pushers: &Pushers, nonce: &Nonce, in_time: bool) -> anyhow::Result<Exit> {
+        let upstream = &self.upstream;
+        let mut having = 0;
+        for (id, presence) in pushers.presences() {
+            match self.answer(presence, nonce) {
+                Some(Some(servers)) => {
+                    having += 1;
+                    say(&format!(
+                        "{id}: {upstream} follows its records; servers let go: {servers}"
+                    ))?;
+                }
+                Some(None) => {}
+                None => missing(id)?,
+            }
+        }
+        let all = pushers.presences().count();
+        say(&format!(
+            "{having} of {all} pushers have the upstream {upstream}"
+        ))?;
+        Ok(match (in_time, having) {
+            (true, 1..) => Exit::Done,
+            _ => Exit::No,
+        })
+    }
+}
+
+fn missing(id: &PusherId) -> std::io::Result<()> {
+    say(&format!("{id}: has not answered in time"))
+}
+
+fn say(line: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{line}")
+}

@@ -1,0 +1,80 @@
+//! What commands say that wait for the pushers.
+
+use std::time::Duration;
+
+use super::progress::Progress;
+use super::{Exit, Mistakes};
+use crate::hand::Place;
+use crate::hand::settle::{self, Settled, settle};
+use crate::record::ServiceName;
+use crate::registry::pushers::Revision;
+use crate::stop::Stop;
+
+/// The option of these commands.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    /// How long it waits at most until every load balancer has applied it.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10s",
+        env = "SIDEKICK_DRAIN_TIMEOUT"
+    )]
+    drain_timeout: String,
+}
+
+impl Args {
+    pub(super) fn parse(&self, mistakes: &mut Mistakes) -> Option<Duration> {
+        mistakes.duration("--drain-timeout", &self.drain_timeout)
+    }
+}
+
+/// `applied by 1 of 2 pushers, waiting for edge-2`
+pub(super) fn in_words(progress: &settle::Progress) -> String {
+    let settle::Progress {
+        applied,
+        of,
+        waiting_for,
+    } = progress;
+    let names: Vec<_> = waiting_for.iter().map(ToString::to_string).collect();
+    let names = names.join(", ");
+    format!("applied by {applied} of {of} pushers, waiting for {names}")
+}
+
+/// Why it is not known to be applied by all.
+pub(super) fn unsettled(settled: &Settled) -> String {
+    match settled {
+        Settled::NotBy(pushers) => {
+            let names: Vec<_> = pushers.iter().map(ToString::to_string).collect();
+            format!("not yet applied by {}", names.join(", "))
+        }
+        Settled::Unknown => "etcd did not tell which pushers there are".to_owned(),
+        Settled::Hurried => "the pushers were not waited for any longer".to_owned(),
+        Settled::ByAll { .. } | Settled::NoPusher => String::new(),
+    }
+}
+
+/// Waits for the pushers after `what`, a split or a hold, was written, and gives the end of the sentence about it.
+pub(super) async fn wait(
+    place: &Place,
+    service: &ServiceName,
+    revision: i64,
+    within: Duration,
+    stop: &mut Stop,
+    what: &str,
+) -> (Exit, String) {
+    let mut progress = Progress::new();
+    let mut tell = |now: &settle::Progress| progress.say(&format!("{what}: {}", in_words(now)));
+    let revision = Revision::Choices(revision);
+    let settled = settle(place, service, revision, within, stop, &mut tell).await;
+    drop(progress);
+    match &settled {
+        Settled::ByAll { pushers } => (
+            Exit::Done,
+            format!("applied by {pushers} of {pushers} pushers"),
+        ),
+        Settled::NoPusher => (Exit::Done, format!("no live pusher routes {service}")),
+        _ => (Exit::No, unsettled(&settled)),
+    }
+}

@@ -1,0 +1,182 @@
+//! `sidekick status`.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::output::{self, Output};
+use super::table::{Cell, Column, Tone, age, table};
+use super::{Exit, Mistakes, etcd};
+use crate::hand::status::{Lag, Pusher, status};
+use crate::printable::short;
+
+const TARGETS: [Column; 5] = [
+    ("PUSHER", 40),
+    ("UP", 6),
+    ("TARGET", 70),
+    ("STATE", 10),
+    ("LAST ERROR", 120),
+];
+
+const SERVICES: [Column; 5] = [
+    ("PUSHER", 40),
+    ("SERVICE", 60),
+    ("APPLIED", 20),
+    ("NEWEST", 20),
+    ("BEHIND", 30),
+];
+
+/// Shows every live pusher: its targets, what it has applied, how far it is behind, and its last error.
+///
+/// Revisions are etcd's. A pusher that is behind is said to be so since the oldest change whose time is known.
+///
+/// Example: sidekick status --output json
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    #[command(flatten)]
+    output: output::Args,
+
+    #[command(flatten)]
+    etcd: etcd::OneShot,
+}
+
+impl Args {
+    pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let output = self.output.parse(&mut mistakes);
+        let place = self.etcd.place(&mut mistakes);
+        let (output, place) = mistakes.none_or(output.zip(place))?;
+        let pushers = status(&place).await?;
+        if pushers.is_empty() {
+            super::exit::say("sidekick: there is no live pusher");
+            return Ok(Exit::Done);
+        }
+        let text = match output {
+            Output::Table => tables(&pushers),
+            Output::Json => lines(pushers.iter().map(|pusher| object(pusher).to_string())),
+            Output::Plain => lines(pushers.iter().flat_map(plain)),
+        };
+        std::io::stdout().write_all(text.as_bytes())?;
+        Ok(Exit::Done)
+    }
+}
+
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.map(|line| line + "\n").collect()
+}
+
+fn tables(pushers: &[Pusher]) -> String {
+    let targets: Vec<_> = pushers.iter().flat_map(target_rows).collect();
+    let services: Vec<_> = pushers.iter().flat_map(service_rows).collect();
+    let mut text = table(&TARGETS, &targets);
+    if !services.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&SERVICES, &services));
+    }
+    text
+}
+
+fn target_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
+    let name = || Cell::new(pusher.id.as_str());
+    let presence = match &pusher.presence {
+        Ok(presence) => presence,
+        Err(reason) => {
+            let state = Cell::toned("unreadable", Tone::Bad);
+            let reason = Cell::toned(reason.to_string(), Tone::Bad);
+            return vec![vec![
+                name(),
+                Cell::default(),
+                Cell::default(),
+                state,
+                reason,
+            ]];
+        }
+    };
+    let up = || Cell::new(age(presence.since));
+    let row = |(target, health): (&String, &crate::record::TargetHealth)| {
+        let (state, tone) = match (health.ok, &health.error) {
+            (true, _) => ("ok", Tone::Good),
+            (false, None) => ("starting", Tone::Notable),
+            (false, Some(_)) => ("failing", Tone::Bad),
+        };
+        let error = health.error.clone().unwrap_or_default();
+        vec![
+            name(),
+            up(),
+            Cell::new(target.as_str()),
+            Cell::toned(state, tone),
+            Cell::new(error),
+        ]
+    };
+    if presence.targets.is_empty() {
+        return vec![vec![name(), up(), Cell::new("none yet")]];
+    }
+    presence.targets.iter().map(row).collect()
+}
+
+fn service_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
+    let row = |(service, lag): (&crate::record::ServiceName, &Lag)| {
+        let tone = if lag.is_none() {
+            Tone::Good
+        } else {
+            Tone::Notable
+        };
+        vec![
+            Cell::new(pusher.id.as_str()),
+            Cell::new(service.as_str()),
+            Cell::new(lag.applied.to_string()),
+            Cell::new(lag.newest.to_string()),
+            Cell::toned(behind(lag), tone),
+        ]
+    };
+    pusher.lags.iter().map(row).collect()
+}
+
+fn behind(lag: &Lag) -> String {
+    if lag.is_none() {
+        return "no".to_owned();
+    }
+    let changes = match lag.changes {
+        0 => "nothing applied yet".to_owned(),
+        1 => "1 change".to_owned(),
+        several => format!("{several} changes"),
+    };
+    let since = lag.since.map(|since| format!(", {}", age(since)));
+    changes + &since.unwrap_or_default()
+}
+
+/// `PUSHER SERVICE APPLIED NEWEST`
+fn plain(pusher: &Pusher) -> Vec<String> {
+    let line = |(service, lag): (&crate::record::ServiceName, &Lag)| {
+        format!("{} {service} {} {}", pusher.id, lag.applied, lag.newest)
+    };
+    if let Err(reason) = &pusher.presence {
+        super::exit::say(&format!(
+            "sidekick: left out: {}: {reason}",
+            short(&pusher.id)
+        ));
+    }
+    pusher.lags.iter().map(line).collect()
+}
+
+/// All that stands in etcd, also what is not known here, with the lag added.
+fn object(pusher: &Pusher) -> Value {
+    let mut fields = pusher.raw.clone();
+    fields.insert("pusher".into(), pusher.id.as_str().into());
+    if let Err(reason) = &pusher.presence {
+        fields.insert("unreadable".into(), reason.to_string().into());
+    }
+    let lag = |(service, lag): (&crate::record::ServiceName, &Lag)| {
+        let since = lag.since.map(|since| since.to_string());
+        let lag = json!({
+            "applied": lag.applied,
+            "newest": lag.newest,
+            "changes": lag.changes,
+            "since": since,
+        });
+        (service.to_string(), lag)
+    };
+    let lags = pusher.lags.iter().map(lag);
+    fields.insert("lag".into(), Value::Object(lags.collect()));
+    Value::Object(fields)
+}

@@ -1,0 +1,183 @@
+//! Text in columns.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// How a cell stands out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// It does not.
+    #[default]
+    Plain,
+    /// All is well.
+    Good,
+    /// Worth a look.
+    Notable,
+    /// Something is wrong.
+    Bad,
+}
+
+impl Tone {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Good => "\x1b[32m",
+            Self::Notable => "\x1b[33m",
+            Self::Bad => "\x1b[31m",
+        }
+    }
+}
+
+/// One cell. Its text is printable ASCII, so that a byte is a column.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub(super) text: String,
+    pub(super) tone: Tone,
+}
+
+impl Cell {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self::toned(text, Tone::Plain)
+    }
+
+    pub(super) fn toned(text: impl Into<String>, tone: Tone) -> Self {
+        let text = text.into();
+        Self { text, tone }
+    }
+}
+
+/// A column: its heading, and how wide it may become.
+pub(super) type Column = (&'static str, usize);
+
+/// Rows under headings. The columns are as wide as what was in them so far.
+#[derive(Debug)]
+pub(super) struct Table {
+    columns: Vec<Column>,
+    widths: Vec<usize>,
+    coloured: bool,
+}
+
+impl Table {
+    /// A table that is coloured where that helps.
+    pub(super) fn new(columns: &[Column]) -> Self {
+        Self::with_colours(columns, colours())
+    }
+
+    fn with_colours(columns: &[Column], coloured: bool) -> Self {
+        Self {
+            columns: columns.to_vec(),
+            widths: columns.iter().map(|(name, _)| name.len()).collect(),
+            coloured,
+        }
+    }
+
+    /// Makes room for a row.
+    pub(super) fn fit(&mut self, row: &[Cell]) {
+        for ((width, (_, limit)), cell) in self.widths.iter_mut().zip(&self.columns).zip(row) {
+            *width = cell.text.len().min(*limit).max(*width);
+        }
+    }
+
+    /// The headings.
+    pub(super) fn heading(&self) -> String {
+        let cells = self.columns.iter().map(|(name, _)| Cell::new(*name));
+        self.line(&cells.collect::<Vec<_>>())
+    }
+
+    /// One row. What is too long is cut, and says so.
+    pub(super) fn line(&self, row: &[Cell]) -> String {
+        let mut line = String::new();
+        let mut pad = 0;
+        for (cell, width) in row.iter().zip(&self.widths) {
+            if cell.text.is_empty() {
+                pad += width + GAP.len();
+                continue;
+            }
+            let text = cut(&cell.text, *width);
+            let (on, off) = match (self.coloured, cell.tone) {
+                (true, tone) if tone != Tone::Plain => (tone.code(), "\x1b[0m"),
+                _ => ("", ""),
+            };
+            // Writing to a String cannot fail.
+            let _ = write!(line, "{:pad$}{on}{text}{off}", "");
+            pad = width - text.len() + GAP.len();
+        }
+        line
+    }
+}
+
+/// Headings and rows, as one text.
+pub(super) fn table(columns: &[Column], rows: &[Vec<Cell>]) -> String {
+    let mut table = Table::new(columns);
+    for row in rows {
+        table.fit(row);
+    }
+    let lines = rows.iter().map(|row| table.line(row));
+    let lines = std::iter::once(table.heading()).chain(lines);
+    lines.map(|line| line + "\n").collect()
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.len() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(3)).collect();
+    kept + "..."
+}
+
+/// Colours help on a terminal, and where nobody asked for none (<https://no-color.org>).
+fn colours() -> bool {
+    let says = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let dumb = says("TERM").is_some_and(|terminal| terminal == "dumb");
+    std::io::stdout().is_terminal() && says("NO_COLOR").is_none() && !dumb
+}
+
+/// How long ago something was, in one unit.
+pub(super) fn age(since: jiff::Timestamp) -> String {
+    let seconds = since.duration_until(jiff::Timestamp::now()).as_secs();
+    match seconds.max(0) {
+        seconds @ 0..120 => format!("{seconds}s"),
+        seconds @ 120..7_200 => format!("{}m", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 3] = [("NAME", 8), ("STATE", 8), ("NOTE", 6)];
+
+    fn row(cells: [&str; 3]) -> Vec<Cell> {
+        cells.into_iter().map(Cell::new).collect()
+    }
+
+    #[test]
+    fn columns_are_aligned_bounded_and_without_trailing_spaces() {
+        let rows = [
+            row(["a", "up", ""]),
+            row(["a-long-name", "", "a long note"]),
+        ];
+        let text = super::table(&COLUMNS, &rows);
+        assert_eq!(
+            text,
+            "NAME      STATE  NOTE\na         up\na-lon...         a l...\n"
+        );
+    }
+
+    #[test]
+    fn colours_do_not_count_as_columns() {
+        let mut table = Table::with_colours(&COLUMNS, true);
+        let cells = [
+            Cell::new("a"),
+            Cell::toned("up", Tone::Good),
+            Cell::new("x"),
+        ];
+        table.fit(&cells);
+        assert_eq!(table.line(&cells), "a     \x1b[32mup\x1b[0m     x");
+    }
+}

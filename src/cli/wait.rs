@@ -1,0 +1,110 @@
+//! `sidekick wait`.
+
+use super::announce::count;
+use super::progress::Progress;
+use super::{Exit, Mistakes, etcd};
+use crate::hand::wait::{Goal, Outcome, Wish, wait};
+use crate::record::InstanceName;
+
+/// Waits until instances are announced, routed by every load balancer, or gone.
+///
+/// Exit code 0 then, 1 when the time is over, 69 when etcd could not be heard in that time.
+///
+/// Example: sidekick wait website --for routed --count 3 --timeout 2m
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    /// The service, or one instance of it.
+    #[arg(value_name = "SERVICE[/INSTANCE]")]
+    target: Option<String>,
+    /// What is waited for: announced (etcd has a record that is up), routed (and every live pusher has applied it) or gone
+    /// (there is no record).
+    #[arg(long = "for", value_name = "WHAT", env = "SIDEKICK_WAIT_FOR")]
+    goal: Option<String>,
+    /// How many instances, at least [default: 1].
+    #[arg(long, value_name = "N", env = "SIDEKICK_COUNT")]
+    count: Option<String>,
+    /// How long at most.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        env = "SIDEKICK_WAIT_TIMEOUT"
+    )]
+    timeout: String,
+
+    #[command(flatten)]
+    etcd: etcd::Args,
+}
+
+impl Args {
+    pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let wish = self.wish(&mut mistakes);
+        let timeout = mistakes.duration("--timeout", &self.timeout);
+        let place = self.etcd.place(&mut mistakes, timeout);
+        let ((wish, timeout), place) = mistakes.none_or(wish.zip(timeout).zip(place))?;
+        let mut progress = Progress::new();
+        let mut tell = |missing: &str| progress.say(&format!("waiting: {missing}"));
+        let outcome = wait(&place, &wish, timeout, &mut tell).await;
+        drop(progress);
+        let after = humantime::format_duration(timeout);
+        match outcome {
+            Outcome::Reached => Ok(Exit::Done),
+            Outcome::TooLate { missing } => {
+                super::exit::say(&format!("sidekick: not within {after}: {missing}"));
+                Ok(Exit::No)
+            }
+            Outcome::Unheard => anyhow::bail!("etcd did not answer within {after}"),
+        }
+    }
+
+    fn wish(&self, mistakes: &mut Mistakes) -> Option<Wish> {
+        let place = "SERVICE[/INSTANCE]";
+        let target = mistakes.required(place, self.target.as_deref());
+        let (service, instance) =
+            match target.map(|text| text.split_once('/').unwrap_or((text, ""))) {
+                Some((service, instance)) => {
+                    let named = target.is_some_and(|text| text.contains('/'));
+                    let service = mistakes.parse(place, service);
+                    let instance = named.then(|| mistakes.parse::<InstanceName>(place, instance));
+                    (service, instance)
+                }
+                None => (None, None),
+            };
+        let goal = match mistakes.required("--for", self.goal.as_deref()) {
+            Some("announced") => Some(Goal::Announced),
+            Some("routed") => Some(Goal::Routed),
+            Some("gone") => Some(Goal::Gone),
+            Some(other) => {
+                mistakes.add(format!(
+                    "--for {other:?}: expected announced, routed or gone"
+                ));
+                None
+            }
+            None => None,
+        };
+        let number = self.count.as_deref().unwrap_or("1");
+        let number = count(mistakes, "--count", number);
+        if goal == Some(Goal::Gone) && self.count.is_some() {
+            mistakes.add(
+                "--count: gone means that none is left; --count goes with announced and routed",
+            );
+        }
+        if let (Some(instance), Some(2..)) = (&instance, number) {
+            let name = instance
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            mistakes.add(format!("--count: there is one instance {name} at most"));
+        }
+        Some(Wish {
+            service: service?,
+            instance: match instance {
+                Some(instance) => Some(instance?),
+                None => None,
+            },
+            goal: goal?,
+            count: usize::try_from(number?).unwrap_or(usize::MAX),
+        })
+    }
+}

@@ -1,0 +1,486 @@
+use std::num::NonZeroU16;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::desired::{Origins, Parameters, Servers};
+
+const HOLD: Duration = Duration::from_secs(60);
+
+fn at(number: u8) -> Endpoint {
+    format!("10.0.0.{number}:80").parse().unwrap()
+}
+
+fn instance(number: u8) -> InstanceName {
+    format!("i{number}").parse().unwrap()
+}
+
+fn up() -> Server {
+    Server {
+        weight: NonZeroU16::new(3).unwrap(),
+        state: State::Up,
+        parameters: Parameters::default(),
+    }
+}
+
+fn origin(number: u8) -> Arc<Origin> {
+    Arc::new(Origin {
+        instance: instance(number),
+        version: None,
+        tags: Vec::new(),
+        meta: BTreeMap::new(),
+    })
+}
+
+/// Records by number, and what is made of them.
+struct Story {
+    keeper: Keeper,
+    records: BTreeMap<u8, State>,
+    now: Instant,
+    said: Vec<Notice>,
+}
+
+impl Story {
+    fn new(limits: Limits) -> Self {
+        Self {
+            keeper: Keeper::new(limits),
+            records: BTreeMap::new(),
+            now: Instant::now(),
+            said: Vec::new(),
+        }
+    }
+
+    /// So many that are up from the start.
+    fn of(count: u8, limits: Limits) -> Self {
+        let mut story = Self::new(limits);
+        story.change(|records| records.extend((1..=count).map(|number| (number, State::Up))));
+        story
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut BTreeMap<u8, State>)) {
+        change(&mut self.records);
+        let records = self.records.clone();
+        let fate =
+            |name: &InstanceName| match records.keys().any(|number| instance(*number) == *name) {
+                true => Fate::Recorded,
+                false => Fate::Unknown,
+            };
+        let decision = self.keeper.follow(self.wanted(), fate, self.now);
+        self.said.extend(decision.notices);
+    }
+
+    fn tell(&mut self, number: u8, state: State) {
+        self.change(|records| records.extend([(number, state)]));
+    }
+
+    fn vanish(&mut self, numbers: &[u8]) {
+        self.change(|records| records.retain(|number, _| !numbers.contains(number)));
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        let said = self.keeper.pass(self.now).notices;
+        self.said.extend(said);
+    }
+
+    fn wanted(&self) -> Desired {
+        let servers = self.records.iter();
+        let servers: Servers = servers
+            .map(|(number, state)| {
+                (
+                    at(*number),
+                    Server {
+                        state: *state,
+                        ..up()
+                    },
+                )
+            })
+            .collect();
+        let origins: Origins = self
+            .records
+            .keys()
+            .map(|number| (at(*number), origin(*number)))
+            .collect();
+        Desired {
+            origins,
+            ..Desired::at(1, &servers)
+        }
+    }
+
+    /// The last parts of the addresses that take traffic.
+    fn serving(&self) -> Vec<u8> {
+        let outcome = self.keeper.outcome.as_ref().unwrap();
+        let number = |(endpoint, _): (&Endpoint, &Server)| {
+            let text = endpoint.to_string();
+            text.strip_prefix("10.0.0.")
+                .unwrap()
+                .strip_suffix(":80")
+                .unwrap()
+                .parse()
+                .unwrap()
+        };
+        ups(outcome).map(number).collect()
+    }
+
+    fn said(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.said)
+    }
+}
+
+fn limits(min_servers: usize) -> Limits {
+    Limits {
+        min_servers,
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn the_last_server_that_drains_stays_up_until_another_is() {
+    let mut story = Story::of(2, limits(1));
+    story.tell(1, State::Draining);
+    assert_eq!((story.serving(), story.said()), (vec![2], vec![]));
+    story.tell(2, State::Draining);
+    assert_eq!(story.serving(), [2]);
+    assert_eq!(story.said(), [Notice::FloorKeeps(vec![at(2)])]);
+    story.vanish(&[1, 2]);
+    assert_eq!(
+        (story.serving(), story.said()),
+        (vec![2], vec![]),
+        "said once"
+    );
+    story.tell(3, State::Up);
+    assert_eq!(
+        (story.serving(), story.said()),
+        (vec![3], vec![Notice::FloorEnds])
+    );
+}
+
+#[test]
+fn a_server_is_kept_as_it_was() {
+    let mut story = Story::of(1, limits(1));
+    story.tell(1, State::Draining);
+    let outcome = story.keeper.outcome.clone().unwrap();
+    assert_eq!(outcome.servers[&at(1)], up());
+    assert_eq!(outcome.origins[&at(1)], origin(1));
+    assert_eq!(outcome.revision, 1, "and the change counts as followed");
+}
+
+#[test]
+fn what_lives_longest_is_kept_of_those_that_leave_at_once() {
+    let kept = |states: [Option<State>; 3]| {
+        let mut story = Story::of(
+            3,
+            Limits {
+                max_removal: Share::Percent(100),
+                ..limits(1)
+            },
+        );
+        story.change(|records| {
+            for (number, state) in (1..).zip(states) {
+                match state {
+                    Some(state) => records.insert(number, state),
+                    None => records.remove(&number),
+                };
+            }
+        });
+        story.serving()
+    };
+    let (draining, down) = (Some(State::Draining), Some(State::Down));
+    assert_eq!(kept([down, None, draining]), [3]);
+    assert_eq!(kept([down, None, down]), [2]);
+    assert_eq!(kept([down, down, down]), [1]);
+}
+
+#[test]
+fn an_upstream_that_never_had_a_server_gets_none() {
+    let mut story = Story::new(limits(2));
+    story.tell(1, State::Down);
+    story.tell(2, State::Draining);
+    assert_eq!(story.serving(), Vec::<u8>::new());
+    story.tell(1, State::Up);
+    story.vanish(&[1]);
+    assert_eq!(story.serving(), [1], "not more than it had");
+}
+
+#[test]
+fn records_that_vanish_together_are_held_until_their_time_is_over() {
+    let mut story = Story::of(4, limits(0));
+    story.vanish(&[1, 2, 3]);
+    assert_eq!(story.serving(), [1, 2, 3, 4]);
+    let held = vec![at(1), at(2), at(3)];
+    assert_eq!(story.said(), [Notice::GuardKeeps(held.clone())]);
+    assert_eq!(story.keeper.due(), Some(story.now + HOLD));
+    story.wait(HOLD - Duration::from_millis(1));
+    assert_eq!((story.serving().len(), story.said()), (4, vec![]));
+    story.wait(Duration::from_millis(1));
+    assert_eq!(story.serving(), [4]);
+    assert_eq!(story.said(), [Notice::GuardLetsGo(held, Why::Over)]);
+    assert_eq!(story.keeper.due(), None);
+}
+
+#[test]
+fn half_of_them_may_vanish_and_the_next_may_not() {
+    let mut story = Story::of(4, limits(0));
+    story.vanish(&[1]);
+    story.wait(HOLD / 3);
+    story.vanish(&[2]);
+    assert_eq!(story.serving(), [3, 4]);
+    story.wait(HOLD / 3);
+    story.vanish(&[3]);
+    assert_eq!(story.serving(), [3, 4], "three of the four within the hold");
+    story.wait(HOLD);
+    assert_eq!(story.serving(), [4]);
+    story.tell(5, State::Up);
+    story.vanish(&[4]);
+    assert_eq!(story.serving(), [5], "another time begins");
+}
+
+#[test]
+fn the_dead_are_let_go_at_once_and_the_living_are_not() {
+    let mut story = Story::of(4, limits(0));
+    story.vanish(&[1, 2, 3]);
+    story.said();
+    let decision = story.keeper.dead(&at(2));
+    assert_eq!(
+        decision.notices,
+        [Notice::GuardLetsGo(vec![at(2)], Why::Dead)]
+    );
+    assert_eq!(story.serving(), [1, 3, 4]);
+}
+
+#[test]
+fn the_floor_prefers_the_living_to_the_dead_and_the_dead_to_nothing() {
+    let mut story = Story::of(2, limits(1));
+    story.vanish(&[1, 2]);
+    story.keeper.dead(&at(1));
+    assert_eq!(story.serving(), [2]);
+    story.keeper.dead(&at(2));
+    assert_eq!(story.serving(), [2]);
+    assert!(
+        story.keeper.kept().guard.is_empty(),
+        "nothing to probe any more"
+    );
+}
+
+#[test]
+fn a_swap_is_no_shrinking() {
+    let mut story = Story::of(3, limits(0));
+    story.change(|records| *records = [(4, State::Up), (5, State::Up), (6, State::Up)].into());
+    assert_eq!(story.serving(), [4, 5, 6], "in one listing");
+    let mut story = Story::of(3, limits(0));
+    story.vanish(&[1, 2, 3]);
+    story.tell(4, State::Up);
+    story.tell(5, State::Up);
+    assert_eq!(story.serving(), [1, 2, 3, 4, 5]);
+    story.said();
+    story.tell(6, State::Up);
+    assert_eq!(story.serving(), [4, 5, 6], "one after another");
+    let held = vec![at(1), at(2), at(3)];
+    assert_eq!(story.said(), [Notice::GuardLetsGo(held, Why::Swapped)]);
+}
+
+#[test]
+fn what_is_back_is_an_ordinary_server_and_the_others_are_held_on() {
+    let mut story = Story::of(4, limits(0));
+    story.vanish(&[1, 2, 3, 4]);
+    story.tell(1, State::Up);
+    story.tell(2, State::Up);
+    assert_eq!(story.serving(), [1, 2, 3, 4]);
+    story.tell(1, State::Draining);
+    assert_eq!(story.serving(), [2, 3, 4], "it says goodbye now");
+    story.tell(3, State::Up);
+    story.tell(4, State::Up);
+    assert!(story.keeper.kept().is_empty());
+}
+
+#[test]
+fn goodbyes_are_followed_at_once_however_many() {
+    let mut story = Story::of(4, limits(0));
+    for state in [State::Draining, State::Down] {
+        story.change(|records| records.extend([(1, state), (2, state), (3, state), (4, state)]));
+        assert_eq!(story.serving(), Vec::<u8>::new());
+    }
+    story.vanish(&[1, 2, 3, 4]);
+    assert_eq!((story.serving(), story.said()), (Vec::<u8>::new(), vec![]));
+}
+
+#[test]
+fn a_server_that_is_not_selected_any_more_has_not_vanished() {
+    let mut story = Story::of(4, limits(0));
+    let fate = |_: &InstanceName| Fate::Recorded;
+    let nothing = Desired::at(2, &Servers::new());
+    let decision = story.keeper.follow(nothing, fate, story.now);
+    assert!(decision.notices.is_empty());
+    assert_eq!(story.serving(), Vec::<u8>::new());
+}
+
+#[test]
+fn a_goodbye_counts_also_when_it_is_news_together_with_the_deletion() {
+    let mut story = Story::of(4, limits(0));
+    let fate = |_: &InstanceName| Fate::SaidGoodbye;
+    let nothing = Desired::at(2, &Servers::new());
+    let decision = story.keeper.follow(nothing, fate, story.now);
+    assert!(decision.notices.is_empty());
+    assert_eq!(story.serving(), Vec::<u8>::new());
+}
+
+#[test]
+fn a_release_lets_go_of_everything_until_the_floor_is_reached_again() {
+    let mut story = Story::of(3, limits(2));
+    story.vanish(&[1, 2, 3]);
+    story.said();
+    let notices = story.keeper.release().notices;
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert_eq!(story.serving(), Vec::<u8>::new());
+    story.tell(4, State::Up);
+    story.tell(4, State::Draining);
+    assert_eq!(story.serving(), Vec::<u8>::new(), "it holds");
+    story.change(|records| records.extend([(5, State::Up), (6, State::Up)]));
+    story.tell(5, State::Draining);
+    assert_eq!(story.serving(), [5, 6], "until the floor was reached");
+}
+
+#[test]
+fn a_pusher_that_comes_late_keeps_what_others_keep_and_as_long() {
+    let mut early = Story::of(3, limits(1));
+    early.vanish(&[1, 2, 3]);
+    let mut late = Story::new(limits(1));
+    let told = |keeper: &Keeper| -> BTreeMap<Endpoint, Foreign> {
+        let foreign = |server: &Server, origin: &Arc<Origin>, held_until| Foreign {
+            server: *server,
+            origin: origin.clone(),
+            held_until,
+        };
+        let Kept { floor, guard } = keeper.kept();
+        let guard = guard.iter();
+        let guard = guard.map(|(at, (server, origin, until))| {
+            (at.clone(), foreign(server, origin, Some(*until)))
+        });
+        let floor = floor.iter();
+        let floor = floor.map(|(at, (server, origin))| (at.clone(), foreign(server, origin, None)));
+        guard.chain(floor).collect()
+    };
+    late.keeper.honour(told(&early.keeper));
+    late.change(|_| {});
+    assert_eq!(late.serving(), [1, 2, 3]);
+    assert_eq!(late.said().len(), 1);
+    assert!(
+        late.keeper.kept().is_empty(),
+        "what is kept for others' sake is not told to them"
+    );
+    early.keeper.dead(&at(2));
+    late.keeper.honour(told(&early.keeper));
+    assert_eq!(late.serving(), [1, 3]);
+    // The other is gone: what it kept is kept on, and not longer.
+    let orphans = told(&early.keeper);
+    late.keeper.inherit(orphans, late.now);
+    late.keeper.honour(BTreeMap::new());
+    assert_eq!(late.serving(), [1, 3]);
+    late.wait(HOLD);
+    assert_eq!(late.serving().len(), 1, "the floor");
+    // Released here while the other still tells it: it stays away.
+    late.keeper.honour(told(&early.keeper));
+    late.keeper.release();
+    late.keeper.honour(told(&early.keeper));
+    assert_eq!(late.serving(), Vec::<u8>::new());
+}
+
+#[test]
+fn what_is_inherited_before_the_records_are_known_is_kept_where_they_do_not_say_otherwise() {
+    let mut story = Story::new(limits(0));
+    let orphan = |number: u8| {
+        let (server, origin) = (up(), origin(number));
+        let held_until = Some(story.now + HOLD / 2);
+        let orphan = Foreign {
+            server,
+            origin,
+            held_until,
+        };
+        (at(number), orphan)
+    };
+    let orphans = (1..=3).map(orphan).collect();
+    story.keeper.inherit(orphans, story.now);
+    story.change(|records| records.extend([(1, State::Up), (2, State::Down)]));
+    assert_eq!(story.serving(), [1, 3]);
+    assert_eq!(story.keeper.kept().guard.len(), 1);
+    story.wait(HOLD / 2);
+    assert_eq!(story.serving(), [1]);
+}
+
+#[derive(Debug, Clone)]
+enum Deed {
+    Tell(u8, State),
+    Vanish(Vec<u8>),
+    Dead(u8),
+    Wait(u64),
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let state =
+        prop_oneof![3 => Just(State::Up), 1 => Just(State::Draining), 1 => Just(State::Down)];
+    let deed = prop_oneof![
+        (1..9_u8, state).prop_map(|(number, state)| Deed::Tell(number, state)),
+        prop::collection::vec(1..9_u8, 1..6).prop_map(Deed::Vanish),
+        (1..9_u8).prop_map(Deed::Dead),
+        (0..40_u64).prop_map(Deed::Wait),
+    ];
+    prop::collection::vec(deed, 0..60)
+}
+
+fn act(story: &mut Story, deed: &Deed) {
+    match deed {
+        Deed::Tell(number, state) => story.tell(*number, *state),
+        Deed::Vanish(numbers) => story.vanish(numbers),
+        Deed::Dead(number) => drop(story.keeper.dead(&at(*number))),
+        Deed::Wait(seconds) => story.wait(Duration::from_secs(*seconds)),
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_upstream_falls_below_its_floor_and_none_gets_what_it_had_not(deeds in deeds(), floor in 0..4_usize) {
+        let mut story = Story::of(0, limits(floor));
+        for deed in &deeds {
+            let before: BTreeSet<_> = story.keeper.outcome.iter().flat_map(|outcome| ups(outcome)).map(|(endpoint, _)| endpoint.clone()).collect();
+            act(&mut story, deed);
+            let wanted = story.wanted();
+            let serving = story.serving();
+            prop_assert!(serving.len() >= floor.min(before.len()), "{:?}: {:?} of {:?}", deed, serving, before);
+            for number in serving {
+                prop_assert!(is_up(&wanted, &at(number)) || before.contains(&at(number)));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_longer_than_the_hold_beyond_the_floor(deeds in deeds(), floor in 0..4_usize) {
+        let mut story = Story::of(4, limits(floor));
+        for deed in &deeds {
+            act(&mut story, deed);
+        }
+        story.wait(HOLD);
+        let up = ups(&story.wanted()).count();
+        let serving = story.serving().len();
+        prop_assert!(serving <= up.max(floor), "{} serve, {} are up", serving, up);
+        prop_assert!(story.keeper.kept().guard.is_empty());
+    }
+
+    #[test]
+    fn where_nothing_vanishes_the_records_are_followed(deeds in deeds()) {
+        let mut story = Story::of(4, limits(0));
+        for deed in &deeds {
+            if let Deed::Vanish(numbers) = deed {
+                // With a goodbye.
+                let numbers = numbers.iter().filter(|number| story.records.contains_key(number));
+                let numbers: Vec<_> = numbers.copied().collect();
+                story.change(|records| records.extend(numbers.iter().map(|number| (*number, State::Down))));
+                story.vanish(&numbers);
+            } else {
+                act(&mut story, deed);
+            }
+            let wanted = story.wanted();
+            prop_assert_eq!(story.keeper.outcome.as_deref(), Some(&wanted));
+            prop_assert!(story.said().is_empty());
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Taking a record away in good order: draining, then gone.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Place;
+use super::keeper::Keeper;
+use super::settle::{Progress, Settled, settle};
+use crate::record::Format;
+use crate::record::{InstanceId, Nonce, Quarantined, Record, State, decode};
+use crate::registry::Error;
+use crate::registry::oneshot::{self, Lease, patiently};
+use crate::registry::pushers::Revision;
+use crate::registry::watch::Entry;
+use crate::stop::Stop;
+
+/// How long it is waited for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiting {
+    /// Until every pusher has let go, at most.
+    pub drain_timeout: Duration,
+    /// After that, for requests that are still under way.
+    pub linger: Duration,
+}
+
+/// What happens, as it does.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A process may keep the record; whether it lives is being found out.
+    Suspecting(&'a str),
+    /// The record says that it drains.
+    Draining,
+    /// Pushers are waited for.
+    Waiting(&'a Progress),
+    /// Nothing is left but to linger.
+    Lingering,
+    /// What lies there is no record that could say that it drains.
+    Unreadable(&'a Quarantined),
+}
+
+/// What became of the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was none.
+    Absent,
+    /// It is deleted.
+    Gone(Settled),
+    /// A living process keeps it, and would write it back.
+    Kept {
+        /// Who, in words.
+        by: String,
+    },
+    /// Somebody else wrote it meanwhile, and it was left alone.
+    TakenOver,
+}
+
+/// Says in the record that it drains, waits until every pusher that routes the service has let go, and deletes it. A
+/// request to stop ends the waiting, not the deletion.
+///
+/// # Errors
+///
+/// When etcd refuses, or cannot be reached.
+pub async fn deregister(
+    place: &Place,
+    id: &InstanceId,
+    waiting: Waiting,
+    mut stop: Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Outcome, Error> {
+    let key = place.prefix.key(id);
+    let nonce = Nonce::fresh();
+    let Some(entry) = look(place, &key).await? else {
+        return Ok(Outcome::Absent);
+    };
+    if let Some(keeper) = Keeper::of(&entry) {
+        tell(Event::Suspecting(&keeper.name));
+        if keeper.lives(place).await? {
+            return Ok(Outcome::Kept { by: keeper.name });
+        }
+    }
+    let draining = draining(place, &entry, &nonce);
+    if let Err(unreadable) = &draining {
+        tell(Event::Unreadable(unreadable));
+    }
+    let mut revision = entry.mod_revision;
+    let mut drained = None;
+    if let Ok(Some(value)) = draining {
+        match say(place, &key, value, revision).await? {
+            Some(said) => revision = said,
+            None => return taken_over(place, &key).await,
+        }
+        tell(Event::Draining);
+        drained = Some(let_go(place, id, revision, waiting, &mut stop, tell).await);
+    }
+    let Some(deleted) = delete(place, &key, revision).await? else {
+        return taken_over(place, &key).await;
+    };
+    Ok(Outcome::Gone(match drained {
+        Some(settled) => settled,
+        // What cannot say that it drains starts to by its deletion.
+        None => let_go(place, id, deleted, waiting, &mut stop, tell).await,
+    }))
+}
+
+/// Waits until every pusher has let go, and lingers.
+async fn let_go(
+    place: &Place,
+    id: &InstanceId,
+    revision: i64,
+    waiting: Waiting,
+    stop: &mut Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Settled {
+    let Waiting {
+        drain_timeout,
+        linger,
+    } = waiting;
+    let mut waits = |progress: &Progress| tell(Event::Waiting(progress));
+    let service = &id.service;
+    let settled = settle(
+        place,
+        service,
+        Revision::Records(revision),
+        drain_timeout,
+        stop,
+        &mut waits,
+    )
+    .await;
+    if !linger.is_zero() && !stop.is_asked() {
+        tell(Event::Lingering);
+        tokio::select! {
+            () = sleep(linger) => {}
+            () = stop.leave() => {}
+        }
+    }
+    settled
+}
+
+/// The value that says that the record drains; `None` when it has no room to say so.
+fn draining(place: &Place, entry: &Entry, nonce: &Nonce) -> Result<Option<Vec<u8>>, Quarantined> {
+    let (_, record) = decode(&place.prefix, &entry.key, &entry.value)?;
+    let has_room = entry.value.trim_ascii().starts_with(b"{");
+    Ok(has_room.then(|| {
+        let record = Record {
+            nonce: Some(nonce.clone()),
+            ..record.with_state(State::Draining)
+        };
+        record.encode(Format::Json)
+    }))
+}
+
+async fn look(place: &Place, key: &str) -> Result<Option<Entry>, Error> {
+    patiently(&place.cluster, place.patience, async |connection| {
+        oneshot::get(connection, key).await
+    })
+    .await
+}
+
+/// Writes `value` under the lease that the key has; gives the revision, or `None` when somebody else wrote it meanwhile.
+async fn say(place: &Place, key: &str, value: Vec<u8>, since: i64) -> Result<Option<i64>, Error> {
+    patiently(&place.cluster, place.patience, async |connection| {
+        let written = oneshot::put(connection, key, &value, Lease::Same, since).await?;
+        if written.is_some() {
+            return Ok(written);
+        }
+        // Perhaps by this very command, in an attempt whose answer was lost.
+        let seen = oneshot::get(connection, key).await?;
+        let own = seen.filter(|entry| entry.value == value);
+        Ok(own.map(|entry| entry.mod_revision))
+    })
+    .await
+}
+
+/// Deletes the key; gives the revision, or `None` when somebody else wrote it meanwhile or it is gone already.
+async fn delete(place: &Place, key: &str, since: i64) -> Result<Option<i64>, Error> {
+    patiently(&place.cluster, place.patience, async |connection| {
+        oneshot::delete(connection, key, since).await
+    })
+    .await
+}
+
+/// The key is not as it was: gone by itself, or somebody else's.
+async fn taken_over(place: &Place, key: &str) -> Result<Outcome, Error> {
+    Ok(match look(place, key).await? {
+        None => Outcome::Gone(Settled::NoPusher),
+        Some(_) => Outcome::TakenOver,
+    })
+}

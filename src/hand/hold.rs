@@ -1,0 +1,72 @@
+//! Taking an instance out of rotation for a while, and putting it back.
+
+use std::time::Duration;
+
+use super::Place;
+use crate::record::{Hold, InstanceId, MetaPrefix};
+use crate::registry::Error;
+use crate::registry::oneshot::{self, Lease, patiently};
+
+/// Writes the hold under a lease of its length, in place of an older one; gives the revision.
+///
+/// # Errors
+///
+/// When etcd refuses, or cannot be reached.
+pub async fn hold(
+    place: &Place,
+    id: &InstanceId,
+    hold: &Hold,
+    length: Duration,
+) -> Result<i64, Error> {
+    let (key, value) = (key(&place.meta, id), hold.encode());
+    patiently(&place.cluster, place.patience, async |connection| {
+        let lease = oneshot::grant(connection, length).await?;
+        loop {
+            let since = revision_of(connection, &key).await?;
+            let lease = Lease::Id(lease);
+            if let Some(revision) = oneshot::put(connection, &key, &value, lease, since).await? {
+                return Ok(revision);
+            }
+        }
+    })
+    .await
+}
+
+/// Ends the hold; gives the revision of that, or `None` when there was none.
+///
+/// # Errors
+///
+/// When etcd refuses, or cannot be reached.
+pub async fn release(place: &Place, id: &InstanceId) -> Result<Option<i64>, Error> {
+    delete(place, &key(&place.meta, id)).await
+}
+
+fn key(meta: &MetaPrefix, id: &InstanceId) -> String {
+    meta.hold_key(id)
+}
+
+/// Deletes a key of sidekick's own, whoever wrote it; gives the revision, or `None` when it was not there.
+pub(super) async fn delete(place: &Place, key: &str) -> Result<Option<i64>, Error> {
+    patiently(&place.cluster, place.patience, async |connection| {
+        loop {
+            let since = revision_of(connection, key).await?;
+            if since == 0 {
+                return Ok(None);
+            }
+            let deleted = oneshot::delete(connection, key, since).await?;
+            if deleted.is_some() {
+                return Ok(deleted);
+            }
+        }
+    })
+    .await
+}
+
+/// At which revision the key was written last; 0 when it is not there.
+pub(super) async fn revision_of(
+    connection: &crate::registry::client::Connection,
+    key: &str,
+) -> Result<i64, Error> {
+    let seen = oneshot::get(connection, key).await?;
+    Ok(seen.map_or(0, |entry| entry.mod_revision))
+}

@@ -1,0 +1,126 @@
+//! Whether a process keeps a record as it is, so that it would undo what is done to it.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::Place;
+use crate::registry::Error;
+use crate::registry::oneshot::{TimeLeft, is_by_hand, patiently, time_left};
+use crate::registry::ownership::Claimant;
+use crate::registry::watch::Entry;
+
+/// How long a lease is looked at, at most, to see whether somebody renews it. One that lasts so long that this is not enough
+/// is taken for a living one.
+const LOOK: Duration = Duration::from_secs(30);
+/// Between two looks. etcd tells whole seconds.
+const PAUSE: Duration = Duration::from_millis(250);
+/// etcd rounds what is left of a lease down, and a renewal takes a moment.
+const SLACK: Duration = Duration::from_millis(1_500);
+
+/// A process that may keep a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Keeper {
+    /// Who, in words.
+    pub(super) name: String,
+    lease: i64,
+}
+
+impl Keeper {
+    /// Nobody keeps what hangs on no lease, or on one that a command of this kind was granted.
+    pub(super) fn of(entry: &Entry) -> Option<Self> {
+        let lease = entry.lease;
+        if lease == 0 || is_by_hand(lease) {
+            return None;
+        }
+        let name = match Claimant::of(entry) {
+            Claimant::Named(nonce) => format!("an announcer (nonce {nonce})"),
+            _ => format!("a process that holds the lease {lease:x}"),
+        };
+        Some(Self { name, lease })
+    }
+
+    /// Whether it lives: its lease is renewed. One that was killed is known by the renewal that it misses.
+    pub(super) async fn lives(&self, place: &Place) -> Result<bool, Error> {
+        let ask = async || {
+            patiently(&place.cluster, place.patience, async |connection| {
+                time_left(connection, self.lease).await
+            })
+            .await
+        };
+        let deadline = Instant::now() + LOOK;
+        let mut former: Option<TimeLeft> = None;
+        loop {
+            let now = ask().await?;
+            match sign(former, now) {
+                Some(lives) => return Ok(lives),
+                // Not known to be dead: it is not to be disturbed.
+                None if Instant::now() >= deadline => return Ok(true),
+                None => former = now,
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// What two looks at a lease tell about who renews it, every third of its length: `None` is nothing yet.
+fn sign(former: Option<TimeLeft>, now: Option<TimeLeft>) -> Option<bool> {
+    let Some(now) = now else {
+        return Some(false);
+    };
+    if former.is_some_and(|former| now.left > former.left) {
+        return Some(true);
+    }
+    let overdue = now.left + SLACK < now.granted * 2 / 3;
+    overdue.then_some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(left: u64) -> Option<TimeLeft> {
+        Some(TimeLeft {
+            granted: Duration::from_secs(15),
+            left: Duration::from_secs(left),
+        })
+    }
+
+    #[test]
+    fn a_lease_that_is_renewed_has_somebody_who_lives() {
+        assert_eq!(sign(left(11), left(14)), Some(true));
+        assert_eq!(sign(left(1), left(14)), Some(true));
+    }
+
+    #[test]
+    fn a_lease_that_missed_its_renewal_or_is_gone_has_nobody() {
+        assert_eq!(sign(None, left(8)), Some(false));
+        assert_eq!(sign(left(9), left(8)), Some(false));
+        assert_eq!(sign(left(9), None), Some(false));
+    }
+
+    #[test]
+    fn nothing_is_known_of_a_lease_between_two_renewals() {
+        for seconds in 9..15 {
+            assert_eq!(sign(None, left(seconds)), None, "{seconds}");
+            assert_eq!(sign(left(seconds), left(seconds)), None, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn who_keeps_a_record_is_told_by_its_lease() {
+        let entry = |value: &str, lease| Entry {
+            key: b"/services/a/b".to_vec(),
+            value: value.as_bytes().to_vec(),
+            mod_revision: 1,
+            lease,
+        };
+        let json = r#"{"host":"a","port":1,"nonce":"n1"}"#;
+        assert_eq!(Keeper::of(&entry(json, 0)), None);
+        assert_eq!(Keeper::of(&entry(json, 0x51de_ca00_0000_0007)), None);
+        let named = Keeper::of(&entry(json, 7)).unwrap();
+        assert_eq!(named.name, "an announcer (nonce n1)");
+        let plain = Keeper::of(&entry("10.0.0.5:80", 0xabc)).unwrap();
+        assert!(plain.name.contains("lease abc"), "{}", plain.name);
+    }
+}

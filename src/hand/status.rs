@@ -1,0 +1,89 @@
+//! How the pushers do.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::Place;
+use super::follow;
+use super::roster::Roster;
+use crate::printable::printable;
+use crate::record::{Presence, Reason, ServiceName};
+use crate::registry::Error;
+use crate::registry::oneshot::list;
+use crate::registry::watch::{Entry, Range};
+
+/// One live pusher.
+#[derive(Debug)]
+pub struct Pusher {
+    /// Its name, printable.
+    pub id: String,
+    /// What it tells about itself, or why that cannot be read.
+    pub presence: Result<Presence, Reason>,
+    /// The same as it stands in etcd, with the fields that are not known here.
+    pub raw: Map<String, Value>,
+    /// How far it is behind, for each service that it routes.
+    pub lags: BTreeMap<ServiceName, Lag>,
+}
+
+/// How far a pusher is behind etcd with one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// What it has applied; 0 for nothing.
+    pub applied: i64,
+    /// What there is to apply.
+    pub newest: i64,
+    /// How many keys have changed since.
+    pub changes: usize,
+    /// When the first of these changes happened, where that can be known.
+    pub since: Option<Timestamp>,
+}
+
+impl Lag {
+    /// Whether everything is applied.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.applied >= self.newest && self.applied > 0
+    }
+}
+
+/// Reads how every live pusher does.
+///
+/// # Errors
+///
+/// When no member answers.
+pub async fn status(place: &Place) -> Result<Vec<Pusher>, Error> {
+    // The presences first: whatever they have not applied of what is read after them is behind by that moment only.
+    let range = Range::Prefix(place.meta.pushers_range().into_bytes());
+    let (revision, entries) = list(&place.cluster, place.patience, &range).await?;
+    let roster = follow::read(place, None).await?;
+    let pusher = |entry: &Entry| pusher(place, &roster, revision, entry);
+    Ok(entries.iter().map(pusher).collect())
+}
+
+fn pusher(place: &Place, roster: &Roster, revision: i64, entry: &Entry) -> Pusher {
+    let presence = Presence::decode(&entry.value);
+    let services = presence.iter().flat_map(|presence| &presence.services);
+    let lags = services.map(|(service, applied)| {
+        // A revision that etcd has not reached comes from before a restore, and counts as nothing.
+        let applied = if *applied > revision { 0 } else { *applied };
+        let (changes, since) = roster.since(service, applied);
+        let newest = roster.newest(service);
+        let lag = Lag {
+            applied,
+            newest,
+            changes,
+            since,
+        };
+        (service.clone(), lag)
+    });
+    let range = place.meta.pushers_range();
+    let name = entry.key.strip_prefix(range.as_bytes());
+    Pusher {
+        id: printable(name.unwrap_or(&entry.key), 253),
+        raw: serde_json::from_slice(&entry.value).unwrap_or_default(),
+        lags: lags.collect(),
+        presence,
+    }
+}

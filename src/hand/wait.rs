@@ -1,0 +1,135 @@
+//! Waiting until instances are announced, routed or gone. Watches, and never polls.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Place;
+use super::follow::Follow;
+use super::roster::{Roster, takes_traffic};
+use crate::record::{InstanceName, ServiceName, State};
+use crate::registry::pushers::{self, Applied, Revision};
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// So many instances are announced as up.
+    Announced,
+    /// So many take traffic, and every live pusher that routes the service has applied that.
+    Routed,
+    /// There is no record.
+    Gone,
+}
+
+/// Who is waited for, and for what.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Of which service.
+    pub service: ServiceName,
+    /// Which instance; any where none is named.
+    pub instance: Option<InstanceName>,
+    /// What for.
+    pub goal: Goal,
+    /// How many instances.
+    pub count: usize,
+}
+
+/// How the wait ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is as wished.
+    Reached,
+    /// The time was over.
+    TooLate {
+        /// What was still missing, in words.
+        missing: String,
+    },
+    /// The time was over, and etcd had not told anything.
+    Unheard,
+}
+
+/// Waits until it is as wished, `within` at most. `tell` hears what is missing, at every change.
+pub async fn wait(
+    place: &Place,
+    wish: &Wish,
+    within: Duration,
+    tell: &mut dyn FnMut(&str),
+) -> Outcome {
+    let mut follow = Follow::new(place, Some(&wish.service));
+    let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
+    let mut last = None;
+    let reached = async {
+        loop {
+            if let Some(roster) = follow.roster() {
+                let applied =
+                    |revision| pushers.applied(&wish.service, Revision::Records(revision));
+                match wish.missing(roster, applied) {
+                    None => return,
+                    Some(missing) => {
+                        if last.as_ref() != Some(&missing) {
+                            tell(&missing);
+                        }
+                        last = Some(missing);
+                    }
+                }
+            }
+            tokio::select! {
+                _ = follow.next() => {}
+                () = pushers.changed(), if wish.goal == Goal::Routed => {}
+            }
+        }
+    };
+    match (timeout(within, reached).await, last) {
+        (Ok(()), _) => Outcome::Reached,
+        (Err(_), Some(missing)) => Outcome::TooLate { missing },
+        (Err(_), None) => Outcome::Unheard,
+    }
+}
+
+impl Wish {
+    /// What is missing, in words; `None` when nothing is. `applied` says how far the pushers are with a revision,
+    /// once that is known.
+    fn missing(&self, roster: &Roster, applied: impl Fn(i64) -> Option<Applied>) -> Option<String> {
+        let mine = || {
+            roster.instances(&self.service).filter(|(id, _, _)| {
+                self.instance
+                    .as_ref()
+                    .is_none_or(|name| id.instance == *name)
+            })
+        };
+        match self.goal {
+            Goal::Gone => {
+                let left: Vec<_> = mine().map(|(id, _, _)| id.instance.to_string()).collect();
+                (!left.is_empty()).then(|| format!("still there: {}", left.join(", ")))
+            }
+            Goal::Announced => {
+                let up = mine().filter(|(_, record, _)| record.value.state == State::Up);
+                self.too_few("announced", up.count())
+            }
+            Goal::Routed => {
+                let live = mine().filter(|(_, record, hold)| takes_traffic(&record.value, *hold));
+                if let Some(missing) = self.too_few("announced and not held", live.count()) {
+                    return Some(missing);
+                }
+                match applied(roster.newest(&self.service))? {
+                    Applied::ByAll => None,
+                    Applied::NoPusher => Some(format!("no live pusher routes {}", self.service)),
+                    Applied::NotBy(pushers) => {
+                        let names: Vec<_> = pushers.iter().map(ToString::to_string).collect();
+                        Some(format!("not yet applied by {}", names.join(", ")))
+                    }
+                }
+            }
+        }
+    }
+
+    fn too_few(&self, what: &str, found: usize) -> Option<String> {
+        if found >= self.count {
+            return None;
+        }
+        Some(match &self.instance {
+            Some(instance) => format!("{}/{instance} is not {what}", self.service),
+            None => format!("{found} of {} of {} {what}", self.count, self.service),
+        })
+    }
+}

@@ -1,0 +1,36 @@
+//! The name that was probably meant.
+
+/// How alike two names must be for one to be taken for a slip of the other, from 0 to 1.
+const ALIKE: f64 = 0.8;
+
+/// The one of `known` that `name` is probably a slip of, if any is near enough.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |other: &&str| strsim::jaro_winkler(name, other);
+    let best = known
+        .into_iter()
+        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
+    (likeness(&best) >= ALIKE).then_some(best)
+}
+
+/// `; did you mean NAME?`, or nothing.
+pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let meant = nearest(name, known).map(|meant| format!("; did you mean {meant}?"));
+    meant.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_recognised_and_a_stranger_is_not() {
+        let known = ["website", "shop", "v0.1.0"];
+        assert_eq!(nearest("websit", known), Some("website"));
+        assert_eq!(nearest("wesbite", known), Some("website"));
+        assert_eq!(nearest("v0.1.1", known), Some("v0.1.0"));
+        assert_eq!(nearest("database", known), None);
+        assert_eq!(nearest("", known), None);
+        assert_eq!(nearest("website", []), None);
+        assert_eq!(suggestion("shopp", known), "; did you mean shop?");
+    }
+}

@@ -1,0 +1,210 @@
+//! What is said to this pusher: by the other ones, and by people.
+
+use std::collections::BTreeMap;
+
+use tracing::warn;
+
+use super::settings::Settings;
+use crate::desired::{Choices, Effect};
+use crate::record::{KeptServer, MetaPrefix, Nonce, Presence, PusherId, Release};
+use crate::registry::client::Cluster;
+use crate::registry::watch::{Change, Entry, Update, Watcher};
+use crate::upstream::UpstreamName;
+
+/// What has been said.
+#[derive(Debug, Default)]
+pub(super) struct Word {
+    /// Others keep other servers than before; these were kept by some that are gone.
+    pub(super) kept: Option<Vec<KeptServer>>,
+    /// Releases have come or gone.
+    pub(super) releases: bool,
+    /// Splits and holds have.
+    pub(super) choices: Effect,
+}
+
+impl Word {
+    fn matters(&self) -> bool {
+        self.kept.is_some() || self.releases || self.choices != Effect::default()
+    }
+}
+
+/// Hears what is said.
+#[derive(Debug)]
+pub(super) struct Peers {
+    watcher: Watcher,
+    said: Said,
+}
+
+/// All that is said at the moment. Pure.
+#[derive(Debug)]
+struct Said {
+    meta: MetaPrefix,
+    /// Which presence is the own one.
+    own: Nonce,
+    listed: bool,
+    /// Which process each of the others is, and what it keeps.
+    others: Others,
+    releases: BTreeMap<UpstreamName, Nonce>,
+    choices: Choices,
+}
+
+type Others = BTreeMap<PusherId, (Nonce, Vec<KeptServer>)>;
+
+impl Peers {
+    pub(super) fn new(cluster: &Cluster, settings: &Settings, own: Nonce) -> Self {
+        let range = settings.meta_range();
+        Self {
+            watcher: Watcher::new(cluster.clone(), range),
+            said: Said {
+                meta: settings.meta.clone(),
+                own,
+                listed: false,
+                others: Others::new(),
+                releases: BTreeMap::new(),
+                choices: Choices::new(settings.meta.clone(), settings.services()),
+            },
+        }
+    }
+
+    /// The next that matters. Cancel safe.
+    pub(super) async fn next(&mut self) -> Word {
+        loop {
+            let update = self.watcher.next().await;
+            let word = self.said.hear(&update);
+            if word.matters() {
+                return word;
+            }
+        }
+    }
+
+    /// Whether it is known what the others keep and what people have chosen.
+    pub(super) fn is_listed(&self) -> bool {
+        self.said.listed
+    }
+
+    /// Whether there are others, as far as is known.
+    pub(super) fn are_any(&self) -> bool {
+        !self.said.others.is_empty()
+    }
+
+    /// What the others keep.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &KeptServer> {
+        self.said.others.values().flat_map(|(_, kept)| kept)
+    }
+
+    /// What people have chosen.
+    pub(super) fn choices(&self) -> &Choices {
+        &self.said.choices
+    }
+
+    /// The releases that stand.
+    pub(super) fn releases(&self) -> &BTreeMap<UpstreamName, Nonce> {
+        &self.said.releases
+    }
+}
+
+impl Said {
+    fn hear(&mut self, update: &Update) -> Word {
+        Word {
+            kept: self.hear_presences(update),
+            releases: self.hear_releases(update),
+            choices: self.choices.update(update),
+        }
+    }
+
+    /// Says something when what is kept has changed, and when it is known for the first time.
+    fn hear_presences(&mut self, update: &Update) -> Option<Vec<KeptServer>> {
+        let before = self.others.clone();
+        let first = !std::mem::replace(&mut self.listed, true);
+        match update {
+            Update::Listed { entries, .. } => {
+                self.others.clear();
+                entries.iter().for_each(|entry| self.note(entry));
+            }
+            Update::Changed { changes, .. } => {
+                for change in changes {
+                    match change {
+                        Change::Put(entry) => self.note(entry),
+                        Change::Deleted { key, .. } => {
+                            let id = self.meta.pusher(key);
+                            id.map(|id| self.others.remove(&id));
+                        }
+                    }
+                }
+            }
+        }
+        let changed = first || !keeping(&before).eq(keeping(&self.others));
+        changed.then(|| self.orphans(&before))
+    }
+
+    fn note(&mut self, entry: &Entry) {
+        let Some(id) = self.meta.pusher(&entry.key) else {
+            return;
+        };
+        self.others.remove(&id);
+        // The announcers say it where a presence cannot be read.
+        let Ok(presence) = Presence::decode(&entry.value) else {
+            return;
+        };
+        if presence.nonce != self.own {
+            let kept = presence.kept.into_values();
+            let kept = kept.flat_map(|kept| kept.servers).collect();
+            self.others.insert(id, (presence.nonce, kept));
+        }
+    }
+
+    /// What was kept by processes that are gone, whoever else keeps it.
+    fn orphans(&self, before: &Others) -> Vec<KeptServer> {
+        let lives = |nonce: &Nonce| self.others.values().any(|(living, _)| living == nonce);
+        let gone = before.values().filter(|(nonce, _)| !lives(nonce));
+        gone.flat_map(|(_, kept)| kept).cloned().collect()
+    }
+
+    fn hear_releases(&mut self, update: &Update) -> bool {
+        let before = self.releases.clone();
+        match update {
+            Update::Listed { entries, .. } => {
+                self.releases.clear();
+                entries.iter().for_each(|entry| self.take(entry));
+            }
+            Update::Changed { changes, .. } => {
+                for change in changes {
+                    match change {
+                        Change::Put(entry) => self.take(entry),
+                        Change::Deleted { key, .. } => {
+                            let upstream = self.upstream(key);
+                            upstream.map(|upstream| self.releases.remove(&upstream));
+                        }
+                    }
+                }
+            }
+        }
+        before != self.releases
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        let Some(upstream) = self.upstream(&entry.key) else {
+            return;
+        };
+        match Release::decode(&entry.value) {
+            Ok(release) => {
+                self.releases.insert(upstream, release.nonce);
+            }
+            Err(reason) => warn!(%upstream, %reason, "ignoring a release: it cannot be read"),
+        }
+    }
+
+    fn upstream(&self, key: &[u8]) -> Option<UpstreamName> {
+        self.meta.released(key)?.parse().ok()
+    }
+}
+
+/// Those that keep anything.
+fn keeping(others: &Others) -> impl Iterator<Item = (&PusherId, &Vec<KeptServer>)> {
+    let kept = others.iter().map(|(id, (_, kept))| (id, kept));
+    kept.filter(|(_, kept)| !kept.is_empty())
+}
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+mod tests;

@@ -1,0 +1,70 @@
+//! Somebody's word that an upstream is to follow its records, whatever is kept.
+
+use jiff::Timestamp;
+
+use super::codec::{self, Object};
+use super::{Nonce, Reason};
+
+/// The value under a release's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Tells releases of one upstream apart: each is obeyed once.
+    pub nonce: Nonce,
+    /// When it was said.
+    pub since: Timestamp,
+}
+
+impl Release {
+    /// The value to write: compact JSON, one line.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut object = Object::new();
+        object.field("nonce", self.nonce.as_str());
+        object.field("since", self.since.to_string());
+        object.finish()
+    }
+
+    /// Reads a value. Unknown fields are ignored.
+    ///
+    /// # Errors
+    ///
+    /// A [`Reason`] when it is no such JSON object.
+    pub fn decode(value: &[u8]) -> Result<Self, Reason> {
+        let mut fields = codec::parse_object(value)?;
+        let (nonce, since) = codec::author(&mut fields)?;
+        Ok(Self { nonce, since })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_release_is_one_line_of_json() {
+        let release = Release {
+            nonce: "n1".parse().unwrap(),
+            since: "2026-01-02T03:04:05Z".parse().unwrap(),
+        };
+        let text = r#"{"nonce":"n1","since":"2026-01-02T03:04:05Z"}"#;
+        assert_eq!(release.encode(), text.as_bytes());
+        assert_eq!(Release::decode(text.as_bytes()), Ok(release));
+        for text in [
+            "",
+            "{}",
+            r#"{"nonce":"n"}"#,
+            r#"{"nonce":1,"since":"2026-01-02T03:04:05Z"}"#,
+        ] {
+            assert!(Release::decode(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = Release::decode(&bytes);
+        }
+    }
+}

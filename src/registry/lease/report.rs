@@ -1,0 +1,79 @@
+//! What a tenant tells: to its owner by [`Tenure`], to people by the log.
+
+use std::sync::Arc;
+
+use tracing::{debug, info, warn};
+
+use super::{Tenant, Tenure};
+use crate::registry::Error;
+use crate::registry::watch::Entry;
+
+impl Tenant {
+    /// The lease can no longer be vouched for: etcd was not heard for as long as it lasts.
+    pub(super) fn expired(&mut self) -> Error {
+        let ttl = self.lease.map_or(self.ttl, |lease| lease.ttl);
+        self.lost("etcd was not heard for as long as the lease lasts");
+        Error::Silent {
+            endpoint: "every endpoint".to_owned(),
+            after: ttl,
+        }
+    }
+
+    pub(super) fn lost(&mut self, why: &str) {
+        if self.lease.take().is_some() {
+            warn!(
+                "{why}: {} counts as gone; announcing again",
+                self.key_name()
+            );
+        }
+        self.report_pending(Some(why.into()));
+    }
+
+    pub(super) fn note_healing(&self, seen: Option<&Entry>, value: &Arc<[u8]>) {
+        if self.tenures.borrow().revision_of(value).is_some() {
+            let what = if seen.is_some() {
+                "overwritten"
+            } else {
+                "deleted"
+            };
+            warn!(
+                "{} was {what} by somebody else; announcing it again",
+                self.key_name()
+            );
+            self.report_pending(Some(what.into()));
+        }
+    }
+
+    pub(super) fn note_failure(&mut self, error: &Error) {
+        if std::mem::replace(&mut self.failing, true) {
+            debug!(%error, "etcd still fails");
+        } else {
+            warn!(%error, "cannot keep {} in etcd; trying again until it works", self.key_name());
+        }
+        if !matches!(*self.tenures.borrow(), Tenure::Held { .. }) {
+            self.report_pending(Some(error.to_string().into()));
+        }
+    }
+
+    pub(super) fn note_success(&mut self) {
+        if std::mem::take(&mut self.failing) {
+            info!("{} is kept in etcd again", self.key_name());
+        }
+    }
+
+    pub(super) fn key_name(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.key)
+    }
+
+    pub(super) fn report_pending(&self, error: Option<Arc<str>>) {
+        self.report(Tenure::Pending { error });
+    }
+
+    pub(super) fn report(&self, tenure: Tenure) {
+        self.tenures.send_if_modified(|current| {
+            let changed = *current != tenure;
+            *current = tenure;
+            changed
+        });
+    }
+}

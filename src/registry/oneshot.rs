@@ -1,0 +1,212 @@
+//! Single calls, for commands that do one thing and end. The agents have tasks of their own for what must last.
+
+use std::time::Duration;
+
+use etcd_client::{
+    Compare, CompareOp, DeleteOptions, LeaseGrantOptions, LeaseTimeToLiveOptions, PutOptions, Txn,
+    TxnOp,
+};
+use tokio::time::{Instant, sleep};
+
+use super::Error;
+use super::client::{Cluster, Connection};
+use super::watch::{Entry, Range, list_over};
+
+/// Which lease a written key hangs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// None: the key stays until somebody deletes it.
+    None,
+    /// This one.
+    Id(i64),
+    /// Whichever it hangs on already.
+    Same,
+}
+
+/// What etcd says of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeLeft {
+    /// How long it lasts from each renewal.
+    pub granted: Duration,
+    /// How much of that is left, in whole seconds.
+    pub left: Duration,
+}
+
+/// Tries until a member answers, or `patience` is over, or etcd itself says no. Every member is asked once at least;
+/// each attempt takes a few seconds at most. An election, or an etcd that is just starting, is waited for so.
+///
+/// # Errors
+///
+/// What the last attempt came to.
+pub async fn patiently<T>(
+    cluster: &Cluster,
+    patience: Duration,
+    mut attempt: impl AsyncFnMut(&Connection) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let deadline = Instant::now() + patience;
+    let mut pace = cluster.pace();
+    let mut members = cluster.members().max(1);
+    loop {
+        let error = match cluster.connection().await {
+            Ok(connection) => match attempt(&connection).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    cluster.failed(&connection, &error);
+                    error
+                }
+            },
+            Err(error) => error,
+        };
+        members = members.saturating_sub(1);
+        let pause = pace.after_failure();
+        let late = members == 0 && Instant::now() + pause >= deadline;
+        if late || !error.is_about_the_connection() {
+            return Err(error);
+        }
+        tracing::debug!(%error, "trying again");
+        sleep(pause).await;
+    }
+}
+
+/// The whole range, and the revision at which it looked so; tried as [`patiently`] does.
+///
+/// # Errors
+///
+/// As with [`patiently`].
+pub async fn list(
+    cluster: &Cluster,
+    patience: Duration,
+    range: &Range,
+) -> Result<(i64, Vec<Entry>), Error> {
+    patiently(cluster, patience, async |connection| {
+        list_over(cluster, connection, range).await
+    })
+    .await
+}
+
+/// What stands under `key`.
+pub(crate) async fn get(connection: &Connection, key: &str) -> Result<Option<Entry>, Error> {
+    let (mut client, key) = (connection.kv(), key.to_owned());
+    let answer = connection
+        .call(async move { client.get(key, None).await })
+        .await?;
+    Ok(answer.kvs().first().map(Entry::from_kv))
+}
+
+/// Writes `key` if it was last changed at revision `unless_changed_since` (0: if it does not exist). Gives the
+/// revision of the write, or `None` when it was changed meanwhile.
+pub(crate) async fn put(
+    connection: &Connection,
+    key: &str,
+    value: &[u8],
+    lease: Lease,
+    unless_changed_since: i64,
+) -> Result<Option<i64>, Error> {
+    let options = match lease {
+        Lease::None => PutOptions::new(),
+        Lease::Id(id) => PutOptions::new().with_lease(id),
+        Lease::Same => PutOptions::new().with_ignore_lease(),
+    };
+    let put = TxnOp::put(key, value, Some(options));
+    unless_changed(connection, key, put, unless_changed_since).await
+}
+
+/// Deletes `key`, under the same condition as [`put`].
+pub(crate) async fn delete(
+    connection: &Connection,
+    key: &str,
+    unless_changed_since: i64,
+) -> Result<Option<i64>, Error> {
+    let delete = TxnOp::delete(key, Some(DeleteOptions::new()));
+    unless_changed(connection, key, delete, unless_changed_since).await
+}
+
+async fn unless_changed(
+    connection: &Connection,
+    key: &str,
+    change: TxnOp,
+    since: i64,
+) -> Result<Option<i64>, Error> {
+    let unchanged = Compare::mod_revision(key, CompareOp::Equal, since);
+    let txn = Txn::new().when([unchanged]).and_then([change]);
+    let mut client = connection.kv();
+    let answer = connection
+        .call(async move { client.txn(txn).await })
+        .await?;
+    if !answer.succeeded() {
+        return Ok(None);
+    }
+    let header = answer.header();
+    let header = header.ok_or_else(|| connection.incomplete("a header"))?;
+    Ok(Some(header.revision()))
+}
+
+/// What the ids of leases begin with that nobody renews. etcd itself makes random ones.
+const BY_HAND: i64 = 0x51de_ca00_0000_0000;
+/// The bits of an id that tell so.
+const BY_HAND_MASK: i64 = 0x7fff_ff00_0000_0000;
+
+/// A new lease that nobody renews; `ttl` is rounded up to whole seconds.
+pub(crate) async fn grant(connection: &Connection, ttl: Duration) -> Result<i64, Error> {
+    let seconds = i64::try_from(whole_seconds(ttl)).unwrap_or(i64::MAX);
+    let options =
+        LeaseGrantOptions::new().with_id(BY_HAND | fastrand::i64(..) & !BY_HAND_MASK & i64::MAX);
+    let mut client = connection.leases();
+    let granted = connection
+        .call(async move { client.grant(seconds, Some(options)).await })
+        .await?;
+    Ok(granted.id())
+}
+
+/// Whether the lease was granted to a command that has ended since: no process keeps what hangs on it.
+pub(crate) fn is_by_hand(lease: i64) -> bool {
+    lease & BY_HAND_MASK == BY_HAND
+}
+
+/// Renews a lease once; `false` when etcd does not know it.
+pub(crate) async fn renew(connection: &Connection, lease: i64) -> Result<bool, Error> {
+    let mut client = connection.leases();
+    let renewed = connection
+        .call(async move { client.keep_alive(lease).await })
+        .await;
+    match renewed {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_lease_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is left of a lease; `None` when etcd does not know it.
+pub(crate) async fn time_left(
+    connection: &Connection,
+    lease: i64,
+) -> Result<Option<TimeLeft>, Error> {
+    let mut client = connection.leases();
+    let options = LeaseTimeToLiveOptions::new();
+    let answer = connection
+        .call(async move { client.time_to_live(lease, Some(options)).await })
+        .await?;
+    let seconds = |seconds: i64| u64::try_from(seconds).ok().map(Duration::from_secs);
+    let left = seconds(answer.ttl()).zip(seconds(answer.granted_ttl()));
+    Ok(left.map(|(left, granted)| TimeLeft { granted, left }))
+}
+
+/// The length of a lease as etcd counts it.
+pub(crate) fn whole_seconds(ttl: Duration) -> u64 {
+    ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_made_by_hand_are_told_from_those_of_etcd() {
+        for id in [BY_HAND, BY_HAND | 0xff_ffff_ffff, BY_HAND | 7] {
+            assert!(is_by_hand(id) && id > 0, "{id:x}");
+        }
+        for id in [0, 7, 0x694d_9f00_1234_5678, i64::MAX, i64::MIN] {
+            assert!(!is_by_hand(id), "{id:x}");
+        }
+    }
+}

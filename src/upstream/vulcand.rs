@@ -1,0 +1,275 @@
+//! The driver for vulcand, which reads its backends and their servers from etcd and applies what changes by its own watch.
+//!
+//! Every write is a transaction on what was seen before it. A server that drains is simply not there: vulcand knows nothing
+//! between yes and no.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use etcd_client::{Compare, CompareOp, Txn, TxnOp};
+use tokio::sync::{RwLock, watch};
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::{Error, Outcome, Progress, Upstream, UpstreamName};
+use crate::desired::Desired;
+use crate::plan::Plan;
+use crate::record::Prefix;
+use crate::registry;
+use crate::registry::client::Cluster;
+use crate::registry::watch::{Change, Entry, Range, Update, Watcher, list};
+
+mod keys;
+
+use keys::{Move, Place};
+
+/// Where vulcand reads where nothing else is said.
+pub const PREFIX: &str = "/vulcand";
+/// How many keys one transaction may touch: etcd takes 128 as shipped.
+const MAX_OPERATIONS: usize = 100;
+/// So many readings that do not show what was written, or that somebody else was faster than, end a convergence.
+const PATIENCE: usize = 4;
+/// How long a convergence goes on before it asks whether something newer is desired.
+const TURN: Duration = Duration::from_millis(250);
+/// How many of our own revisions are remembered.
+const OWN: usize = 256;
+
+/// How vulcand speaks to servers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// http.
+    #[default]
+    Http,
+    /// https.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a text is no scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected http or https")]
+pub struct SchemeError;
+
+impl FromStr for Scheme {
+    type Err = SchemeError;
+
+    fn from_str(text: &str) -> Result<Self, SchemeError> {
+        let known = [Self::Http, Self::Https];
+        let found = known.into_iter().find(|scheme| scheme.as_str() == text);
+        found.ok_or(SchemeError)
+    }
+}
+
+/// Where vulcand reads, and what it is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The etcd that vulcand reads.
+    pub cluster: Cluster,
+    /// Where in it: [`PREFIX`] as shipped.
+    pub prefix: Prefix,
+    /// How vulcand speaks to servers.
+    pub scheme: Scheme,
+}
+
+/// One vulcand, or all that read the same keys.
+#[derive(Debug)]
+pub struct Keys {
+    settings: Settings,
+    /// The newest revisions that were written from here.
+    own: Mutex<VecDeque<i64>>,
+    /// Shared by those who write, until the revision of that is known.
+    writing: RwLock<()>,
+    /// What the keys of the backends begin with that are looked after from here.
+    ranges: Mutex<Vec<String>>,
+}
+
+impl Keys {
+    /// The keys that `settings` tell. Asks nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            own: Mutex::new(VecDeque::new()),
+            writing: RwLock::new(()),
+            ranges: Mutex::new(Vec::new()),
+        }
+    }
+
+    fn wrote(&self, revision: i64) {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.truncate(OWN - 1);
+        own.push_front(revision);
+    }
+
+    /// Whether somebody else changed what is looked after here.
+    fn is_foreign(&self, change: &Change) -> bool {
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = match change {
+            Change::Put(entry) => &entry.key,
+            Change::Deleted { key, .. } => key,
+        };
+        let is_here = |range: &String| key.starts_with(range.as_bytes());
+        !own.contains(&change.revision()) && ranges.iter().any(is_here)
+    }
+
+    /// Writes all of `moves` when none of their keys was changed meanwhile; says whether it did.
+    async fn write(&self, moves: &[Move]) -> Result<bool, registry::Error> {
+        let unchanged = |step: &Move| {
+            let (key, seen) = (step.key.clone(), step.unless_changed_since);
+            Compare::mod_revision(key, CompareOp::Equal, seen)
+        };
+        let operation = |step: &Move| match &step.value {
+            Some(value) => TxnOp::put(step.key.clone(), value.clone(), None),
+            None => TxnOp::delete(step.key.clone(), None),
+        };
+        let txn = Txn::new()
+            .when(moves.iter().map(unchanged).collect::<Vec<_>>())
+            .and_then(moves.iter().map(operation).collect::<Vec<_>>());
+        let cluster = &self.settings.cluster;
+        let connection = cluster.connection().await?;
+        let mut client = connection.kv();
+        let _writing = self.writing.read().await;
+        let answer = connection.call(async move { client.txn(txn).await }).await;
+        let answer = answer.inspect_err(|error| cluster.failed(&connection, error))?;
+        if answer.succeeded() {
+            self.wrote(answer.header().map_or(0, |header| header.revision()));
+        }
+        Ok(answer.succeeded())
+    }
+}
+
+/// Counts up whenever somebody else changes a backend that is looked after here, and when etcd was out of sight or restored.
+/// Never ends.
+pub async fn watch_keys(keys: Arc<Keys>, changes: watch::Sender<u64>) {
+    let range = format!("{}/backends/", keys.settings.prefix);
+    let mut watcher = Watcher::new(
+        keys.settings.cluster.clone(),
+        Range::Prefix(range.into_bytes()),
+    );
+    let mut listed = false;
+    loop {
+        let foreign = match watcher.next().await {
+            Update::Listed { .. } => std::mem::replace(&mut listed, true),
+            Update::Changed { changes, .. } => {
+                // What we write ourselves is known by the answer, which may come later than the event.
+                drop(keys.writing.write().await);
+                changes.iter().any(|change| keys.is_foreign(change))
+            }
+        };
+        if foreign {
+            debug!(prefix = %keys.settings.prefix, "somebody else changed keys of vulcand");
+            changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+}
+
+/// One backend of vulcand.
+#[derive(Debug)]
+pub struct Vulcand {
+    keys: Arc<Keys>,
+    backend: UpstreamName,
+    place: Place,
+}
+
+impl Vulcand {
+    /// The backend called `backend`.
+    #[must_use]
+    pub fn new(keys: Arc<Keys>, backend: UpstreamName) -> Self {
+        let place = Place::new(&keys.settings.prefix, &backend);
+        let mut ranges = keys.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ranges.contains(&place.range) {
+            ranges.push(place.range.clone());
+        }
+        drop(ranges);
+        Self {
+            keys,
+            backend,
+            place,
+        }
+    }
+
+    async fn read(&self) -> Result<Vec<Entry>, Error> {
+        let range = Range::Prefix(self.place.range.clone().into_bytes());
+        let listed = list(&self.keys.settings.cluster, &range).await;
+        let (_, entries) = listed.map_err(|error| Error::Etcd(error.to_string()))?;
+        Ok(entries)
+    }
+
+    async fn moves(&self, desired: &Desired) -> Result<Vec<Move>, Error> {
+        let found = self.read().await?;
+        let scheme = self.keys.settings.scheme;
+        Ok(keys::moves(&self.place, scheme, desired, &found))
+    }
+
+    /// Makes the moves until all are made, somebody else was faster, or `until` has come.
+    async fn make(&self, moves: &[Move], until: Instant) -> Result<(), Error> {
+        for some in moves.chunks(MAX_OPERATIONS) {
+            let written = self.keys.write(some).await;
+            if !written.map_err(|error| Error::Etcd(error.to_string()))? {
+                return Ok(());
+            }
+            let (prefix, backend) = (&self.keys.settings.prefix, &self.backend);
+            for step in some.iter().flat_map(|step| &step.steps) {
+                info!(vulcand = %prefix, %backend, "{step}");
+            }
+            if Instant::now() >= until {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Upstream for Vulcand {
+    async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
+        let until = Instant::now() + TURN;
+        let mut fewest = usize::MAX;
+        let mut disappointments = 0;
+        let outcome = |progress| Outcome {
+            progress,
+            refused: keys::untold(desired),
+        };
+        loop {
+            let moves = self.moves(desired).await?;
+            let Some(first) = moves.first() else {
+                return Ok(outcome(Progress::Converged));
+            };
+            if moves.len() >= fewest {
+                disappointments += 1;
+                if disappointments == PATIENCE {
+                    let key = crate::printable::short(&first.key);
+                    return Err(Error::Unsettled(format!("write {key}")));
+                }
+            }
+            fewest = fewest.min(moves.len());
+            self.make(&moves, until).await?;
+            if moves.len() > MAX_OPERATIONS && Instant::now() >= until {
+                return Ok(outcome(Progress::Unfinished));
+            }
+        }
+    }
+
+    async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
+        self.moves(desired).await.map(keys::plan)
+    }
+}

@@ -1,0 +1,433 @@
+//! The keys of one backend: what should stand there, and what leads there. Pure.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+
+use serde_json::{Value, json};
+
+use super::Scheme;
+use crate::desired::{Desired, Parameters};
+use crate::plan::{Cause, Id, Plan, Setting, Step, without_backups};
+use crate::printable::short;
+use crate::record::{Endpoint, Prefix, State};
+use crate::registry::watch::Entry;
+use crate::upstream::UpstreamName;
+
+/// What vulcand is told of a backend that nobody has described.
+const BACKEND: &str = r#"{"Type":"http"}"#;
+
+/// Where the keys of one backend lie.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// What all of them begin with.
+    pub(super) range: String,
+    backend: String,
+    servers: String,
+}
+
+impl Place {
+    pub(super) fn new(prefix: &Prefix, backend: &UpstreamName) -> Self {
+        let range = format!("{prefix}/backends/{backend}/");
+        Self {
+            backend: format!("{range}backend"),
+            servers: format!("{range}servers/"),
+            range,
+        }
+    }
+}
+
+/// One key to be written or deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Move {
+    pub(super) key: Vec<u8>,
+    /// The revision of the key's last change that was seen, 0 for none: it is not touched when it was changed since.
+    pub(super) unless_changed_since: i64,
+    /// What is to stand there; `None` to delete it.
+    pub(super) value: Option<String>,
+    /// What that means, for people; nothing for the backend itself.
+    pub(super) steps: Vec<Step>,
+}
+
+/// The servers that should be there by id.
+type Wanted = BTreeMap<String, (Endpoint, String)>;
+
+/// What leads from what was `found` to what is `desired`: the backend first, then what is added or changed, then what goes.
+/// A server that is to get no requests is not there.
+pub(super) fn moves(
+    place: &Place,
+    scheme: Scheme,
+    desired: &Desired,
+    found: &[Entry],
+) -> Vec<Move> {
+    let wanted = wanted(scheme, desired);
+    let mut servers: BTreeMap<&[u8], &Entry> = BTreeMap::new();
+    let mut has_backend = false;
+    for entry in found {
+        has_backend |= entry.key == place.backend.as_bytes();
+        if let Some(id) = entry.key.strip_prefix(place.servers.as_bytes()) {
+            servers.insert(id, entry);
+        }
+    }
+    let mut moves = Vec::new();
+    if !has_backend && !wanted.is_empty() {
+        moves.push(Move {
+            key: place.backend.clone().into_bytes(),
+            unless_changed_since: 0,
+            value: Some(BACKEND.to_owned()),
+            steps: Vec::new(),
+        });
+    }
+    for (id, (endpoint, url)) in &wanted {
+        let found = servers.remove(id.as_bytes());
+        // vulcand forgets a backend's servers with the backend: they are to be told again.
+        if !has_backend || found.is_none_or(|entry| !is_kept(entry, url)) {
+            moves.push(put(place, id, endpoint, url, found));
+        }
+    }
+    let strangers = servers.into_values();
+    moves.extend(strangers.map(|entry| delete(entry, desired)));
+    moves
+}
+
+/// Whether the server stands there for good.
+fn is_kept(entry: &Entry, url: &str) -> bool {
+    entry.lease == 0 && self::url(entry).as_deref() == Some(url)
+}
+
+fn url(entry: &Entry) -> Option<String> {
+    let value: Value = serde_json::from_slice(&entry.value).ok()?;
+    value["URL"].as_str().map(str::to_owned)
+}
+
+fn put(place: &Place, id: &str, endpoint: &Endpoint, url: &str, found: Option<&Entry>) -> Move {
+    let mut steps = vec![Step::Add {
+        endpoint: endpoint.clone(),
+        weight: NonZeroU16::MIN,
+        down: false,
+        parameters: Parameters::default(),
+    }];
+    let other = found.filter(|entry| self::url(entry).as_deref() != Some(url));
+    steps.extend(other.map(|entry| removal(entry, Cause::Replaced)));
+    Move {
+        key: format!("{}{id}", place.servers).into_bytes(),
+        unless_changed_since: found.map_or(0, |entry| entry.mod_revision),
+        value: Some(json!({ "URL": url }).to_string()),
+        steps,
+    }
+}
+
+fn delete(entry: &Entry, desired: &Desired) -> Move {
+    let drains = url(entry).and_then(|url| {
+        let endpoint: Endpoint = url.split_once("://")?.1.parse().ok()?;
+        let server = desired.servers.get(&endpoint)?;
+        Some(server.state == State::Draining)
+    });
+    let cause = match drains {
+        Some(true) => Cause::Drained,
+        _ => Cause::NoRecord,
+    };
+    Move {
+        key: entry.key.clone(),
+        unless_changed_since: entry.mod_revision,
+        value: None,
+        steps: vec![removal(entry, cause)],
+    }
+}
+
+fn removal(entry: &Entry, cause: Cause) -> Step {
+    Step::Remove {
+        id: Id::try_from(entry.mod_revision).unwrap_or_default(),
+        server: short(url(entry).map_or_else(|| entry.key.clone(), String::into_bytes)),
+        endpoint: None,
+        cause,
+    }
+}
+
+/// The steps of all moves.
+pub(super) fn plan(moves: Vec<Move>) -> Plan {
+    Plan {
+        steps: moves.into_iter().flat_map(|step| step.steps).collect(),
+        waiting: Vec::new(),
+    }
+}
+
+fn wanted(scheme: Scheme, desired: &Desired) -> Wanted {
+    let servers = without_backups(&desired.servers);
+    let up = servers
+        .iter()
+        .filter(|(_, server)| server.state == State::Up);
+    let named: Vec<_> = up
+        .map(|(endpoint, _)| {
+            let instance = desired.origins.get(endpoint);
+            let name = instance.map_or_else(|| endpoint.to_string(), |o| o.instance.to_string());
+            (safe(&name), endpoint)
+        })
+        .collect();
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, _) in &named {
+        *times.entry(name.as_str()).or_default() += 1;
+    }
+    let mut wanted = Wanted::new();
+    for (name, endpoint) in &named {
+        let mut id = match times.get(name.as_str()) {
+            Some(1) => name.clone(),
+            // All of one name get an addition, so that the ids do not hang on who came first.
+            _ => format!("{name}-{}", safe(&endpoint.to_string())),
+        };
+        while wanted.contains_key(&id) {
+            id.push('_');
+        }
+        let url = format!("{}://{endpoint}", scheme.as_str());
+        wanted.insert(id, ((*endpoint).clone(), url));
+    }
+    wanted
+}
+
+/// The name with nothing in it that vulcand, a shell or a URL takes amiss.
+fn safe(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let plain = |c: char| if is_plain(c) { c } else { '_' };
+    name.chars().map(plain).collect()
+}
+
+/// What cannot be told to vulcand, and why.
+pub(super) fn untold(desired: &Desired) -> BTreeMap<String, String> {
+    let mut untold = BTreeMap::new();
+    let mut weights = desired.servers.values().map(|server| server.weight);
+    let first = weights.next();
+    if weights.any(|weight| Some(weight) != first) {
+        let reason = "vulcand has no weights: every server gets the same share";
+        untold.insert("set weights".to_owned(), reason.to_owned());
+    }
+    let parameters = desired.servers.values().map(|server| server.parameters);
+    for setting in parameters.flat_map(|parameters| Setting::of(&parameters)) {
+        let reason = match setting {
+            Setting::Backup => {
+                "vulcand has no backup servers: they are left out as long as another one is there"
+            }
+            _ => "vulcand has no such thing for a server",
+        };
+        untold.insert(format!("set {setting}"), reason.to_owned());
+    }
+    untold
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::desired::{Origin, Server, Servers};
+
+    fn place() -> Place {
+        Place::new(&"/vulcand".parse().unwrap(), &"website".parse().unwrap())
+    }
+
+    fn entry(key: &str, value: &str) -> Entry {
+        Entry {
+            key: format!("/vulcand/backends/website/{key}").into_bytes(),
+            value: value.into(),
+            mod_revision: 7,
+            lease: 0,
+        }
+    }
+
+    fn backend() -> Entry {
+        entry("backend", r#"{"Type":"http","Settings":{}}"#)
+    }
+
+    fn desired(wanted: &[(&str, &str, State)]) -> Desired {
+        let mut desired = Desired::at(1, &Servers::new());
+        for (instance, endpoint, state) in wanted {
+            let endpoint: Endpoint = endpoint.parse().unwrap();
+            let server = Server {
+                weight: NonZeroU16::MIN,
+                state: *state,
+                parameters: Parameters::default(),
+            };
+            let origin = Origin {
+                instance: instance.parse().unwrap(),
+                version: None,
+                tags: vec![],
+                meta: BTreeMap::new(),
+            };
+            desired.servers.insert(endpoint.clone(), server);
+            desired.origins.insert(endpoint, Arc::new(origin));
+        }
+        desired
+    }
+
+    fn shown(desired: &Desired, found: &[Entry]) -> Vec<String> {
+        let shown = |step: &Move| {
+            let key = String::from_utf8_lossy(&step.key).into_owned();
+            let key = key.strip_prefix("/vulcand/backends/website/").unwrap();
+            let value = step.value.as_deref().unwrap_or("-");
+            format!("{key} {value} @{}", step.unless_changed_since)
+        };
+        let moves = moves(&place(), Scheme::Http, desired, found);
+        moves.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn a_new_backend_comes_before_its_servers() {
+        let wanted = desired(&[
+            ("n1", "10.0.0.1:80", State::Up),
+            ("n2", "[::1]:81", State::Up),
+        ]);
+        assert_eq!(
+            shown(&wanted, &[]),
+            [
+                r#"backend {"Type":"http"} @0"#,
+                r#"servers/n1 {"URL":"http://10.0.0.1:80"} @0"#,
+                r#"servers/n2 {"URL":"http://[::1]:81"} @0"#,
+            ]
+        );
+        assert_eq!(
+            shown(&desired(&[]), &[]),
+            [""; 0],
+            "nobody asks for a backend without servers"
+        );
+    }
+
+    #[test]
+    fn what_is_equal_is_left_alone_however_it_is_written() {
+        let wanted = desired(&[("n1", "10.0.0.1:80", State::Up)]);
+        let server = entry(
+            "servers/n1",
+            r#"{ "Id": "n1", "URL": "http://10.0.0.1:80" }"#,
+        );
+        let other = entry("other", "x");
+        assert_eq!(shown(&wanted, &[backend(), other, server.clone()]), [""; 0]);
+        let leased = Entry { lease: 9, ..server };
+        assert_eq!(
+            shown(&wanted, &[backend(), leased]),
+            [r#"servers/n1 {"URL":"http://10.0.0.1:80"} @7"#],
+            "what hangs on a lease does not stay"
+        );
+    }
+
+    #[test]
+    fn a_backend_that_was_deleted_is_told_its_servers_again() {
+        let wanted = desired(&[("n1", "10.0.0.1:80", State::Up)]);
+        let server = entry("servers/n1", r#"{"URL":"http://10.0.0.1:80"}"#);
+        assert_eq!(
+            shown(&wanted, &[server]),
+            [
+                r#"backend {"Type":"http"} @0"#,
+                r#"servers/n1 {"URL":"http://10.0.0.1:80"} @7"#
+            ]
+        );
+    }
+
+    #[test]
+    fn strangers_nonsense_and_what_drains_or_is_down_go_last() {
+        let wanted = desired(&[
+            ("n1", "10.0.0.1:80", State::Up),
+            ("n2", "10.0.0.2:80", State::Draining),
+            ("n3", "10.0.0.3:80", State::Down),
+        ]);
+        let found = [
+            backend(),
+            entry("servers/a/b", "{}"),
+            entry("servers/n1", r#"{"URL":"http://10.9.9.9:80"}"#),
+            entry("servers/n2", r#"{"URL":"http://10.0.0.2:80"}"#),
+            entry("servers/n3", "\u{1b}"),
+        ];
+        assert_eq!(
+            shown(&wanted, &found),
+            [
+                r#"servers/n1 {"URL":"http://10.0.0.1:80"} @7"#,
+                "servers/a/b - @7",
+                "servers/n2 - @7",
+                "servers/n3 - @7",
+            ]
+        );
+        let plan = plan(moves(&place(), Scheme::Http, &wanted, &found));
+        let steps: Vec<_> = plan.steps.iter().map(Step::to_string).collect();
+        assert_eq!(
+            steps,
+            [
+                "add 10.0.0.1:80 weight=1",
+                "remove http://10.9.9.9:80 (another one has taken its place)",
+                "remove /vulcand/backends/website/servers/a/b (no record names it)",
+                "remove http://10.0.0.2:80 (drained)",
+                "remove /vulcand/backends/website/servers/n3 (no record names it)",
+            ]
+        );
+    }
+
+    #[test]
+    fn ids_are_plain_and_never_the_same() {
+        let up = State::Up;
+        let wanted = desired(&[
+            ("a:b", "10.0.0.1:80", up),
+            ("a@b", "10.0.0.2:80", up),
+            ("c", "10.0.0.3:80", up),
+            ("a_b-10.0.0.1_80", "10.0.0.4:80", up),
+        ]);
+        let ids: Vec<_> = super::wanted(Scheme::Https, &wanted).into_keys().collect();
+        assert_eq!(
+            ids,
+            [
+                "a_b-10.0.0.1_80",
+                "a_b-10.0.0.1_80_",
+                "a_b-10.0.0.2_80",
+                "c"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_vulcand_cannot_be_told_is_told_to_people() {
+        let mut wanted = desired(&[
+            ("n1", "10.0.0.1:80", State::Up),
+            ("n2", "10.0.0.2:80", State::Up),
+        ]);
+        assert_eq!(untold(&wanted).len(), 0);
+        let second = wanted.servers.last_entry().unwrap().into_mut();
+        second.weight = 5.try_into().unwrap();
+        second.parameters.backup = true;
+        let untold: Vec<_> = untold(&wanted).into_keys().collect();
+        assert_eq!(untold, ["set backup=true", "set weights"]);
+        assert_eq!(
+            super::wanted(Scheme::Http, &wanted).len(),
+            1,
+            "the backup is left out"
+        );
+    }
+
+    proptest! {
+        /// Whatever stands there, one round of moves leads to what is wanted, and another finds nothing to do.
+        #[test]
+        fn moves_carried_out_leave_nothing_to_do(
+            ups in proptest::collection::btree_map("[a-c@:]{1,2}", 1..250_u8, 0..5),
+            found in proptest::collection::btree_map("(backend|servers/[a-c_]{1,2}|x)", "[ -~]{0,9}|\\{\"URL\":\"http://10.0.0.[1-9]:80\"\\}", 0..6),
+        ) {
+            let names: Vec<_> = ups.iter().map(|(name, host)| (name.clone(), format!("10.0.0.{host}:80"))).collect();
+            let wanted: Vec<_> = names.iter().map(|(name, endpoint)| (name.as_str(), endpoint.as_str(), State::Up)).collect();
+            let desired = desired(&wanted);
+            let mut there: BTreeMap<Vec<u8>, Entry> = found
+                .iter()
+                .map(|(key, value)| entry(key, value))
+                .map(|entry| (entry.key.clone(), entry))
+                .collect();
+            for step in moves(&place(), Scheme::Http, &desired, &there.values().cloned().collect::<Vec<_>>()) {
+                let seen = there.get(&step.key).map_or(0, |entry| entry.mod_revision);
+                prop_assert_eq!(step.unless_changed_since, seen);
+                match step.value {
+                    Some(value) => {
+                        let entry = Entry { key: step.key.clone(), value: value.into_bytes(), mod_revision: 8, lease: 0 };
+                        there.insert(step.key, entry);
+                    }
+                    None => drop(there.remove(&step.key)),
+                }
+            }
+            let there: Vec<_> = there.into_values().collect();
+            prop_assert_eq!(moves(&place(), Scheme::Http, &desired, &there), vec![]);
+            let servers = there.iter().filter(|entry| entry.key.starts_with(b"/vulcand/backends/website/servers/"));
+            prop_assert_eq!(servers.count(), desired.servers.len());
+        }
+    }
+}

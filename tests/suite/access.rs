@@ -1,0 +1,195 @@
+//! How a driver gets in to a real nginx: logins and certificates, right, wrong and missing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sidekick::desired::Parameters;
+use sidekick::record::State;
+use sidekick::upstream::access::{Access, Login, Secret, Tls};
+use sidekick::upstream::plus::{Api, Plus, Settings};
+use sidekick::upstream::{Error, Layer, Outcome, Progress, Upstream};
+
+use crate::support::{self, Nginx, PATIENCE, Pki, desired, folder, free_port, server};
+
+const SERVE: &str = r#"content_by_lua_block { require("upstream_api").serve() }"#;
+
+/// An nginx that serves its API on another port as well, as `server` says.
+async fn nginx(server: &str) -> Nginx {
+    support::Settings::default()
+        .http(format!("server {{ {server} }}"))
+        .start()
+        .await
+}
+
+async fn converge(url: &str, access: Access) -> Result<Outcome, Error> {
+    let api = Api::new(Settings {
+        url: url.parse().unwrap(),
+        timeout: PATIENCE,
+        access,
+    });
+    let api = Arc::new(api.unwrap());
+    let website = "website".parse().unwrap();
+    let mut plus = Plus::new(api, Layer::Http, website, PATIENCE);
+    let server = server(State::Up, Parameters::default());
+    let servers = [("10.0.0.1:80".parse().unwrap(), server)].into();
+    plus.converge(&desired(servers, [].into())).await
+}
+
+fn secret(folder: &Path, text: &str) -> Secret {
+    let file = folder.join("secret");
+    std::fs::write(&file, format!("{text}\n")).unwrap();
+    Secret::from_file(&file).unwrap()
+}
+
+fn with_login(login: Login) -> Access {
+    Access {
+        login,
+        ..Access::default()
+    }
+}
+
+#[track_caller]
+fn assert_refused(result: Result<Outcome, Error>, expected: &str) {
+    let error = result.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(expected), "{expected}: {text}");
+    assert!(!text.contains("secret"), "{text}");
+    assert!(!error.is_not_routing());
+}
+
+#[tokio::test]
+async fn a_user_with_the_right_password_is_let_in_and_no_other() {
+    let folder = folder();
+    let users = folder.path().join("users");
+    std::fs::write(&users, "edge:{PLAIN}the-secret\n").unwrap();
+    let (port, users) = (free_port(), users.display());
+    let nginx = nginx(&format!(
+        r#"listen 127.0.0.1:{port};
+           location /api {{ auth_basic api; auth_basic_user_file {users}; {SERVE} }}"#
+    ))
+    .await;
+    let url = format!("http://127.0.0.1:{port}/api");
+    let basic = |user: &str, password: &str| {
+        with_login(Login::basic(user, secret(folder.path(), password)).unwrap())
+    };
+    let unauthorised = "GET /api: HTTP 401: the API does not let us in; is this the right login";
+    assert_refused(converge(&url, Access::default()).await, unauthorised);
+    assert_refused(
+        converge(&url, basic("edge", "a-wrong-secret")).await,
+        unauthorised,
+    );
+    assert_refused(
+        converge(&url, basic("other", "the-secret")).await,
+        unauthorised,
+    );
+    let in_url = format!("http://edge:wrong-secret@127.0.0.1:{port}/api");
+    assert_refused(converge(&in_url, Access::default()).await, unauthorised);
+    let outcome = converge(&url, basic("edge", "the-secret")).await.unwrap();
+    assert_eq!(outcome.progress, Progress::Converged);
+    nginx
+        .routed("website", vec!["10.0.0.1:80".to_owned()])
+        .await;
+}
+
+#[tokio::test]
+async fn a_token_is_shown_and_who_may_only_read_is_told_so() {
+    let folder = folder();
+    let port = free_port();
+    // Whoever comes without the token may look, as behind `limit_except GET`.
+    let nginx = nginx(&format!(
+        r#"listen 127.0.0.1:{port};
+           location /api {{
+               set $who "$request_method $http_authorization";
+               if ($who = "POST Bearer the.secret-token") {{ set $who "GET"; }}
+               if ($who !~ "^GET") {{ return 403; }}
+               {SERVE}
+           }}"#
+    ))
+    .await;
+    let url = format!("http://127.0.0.1:{port}/api");
+    let bearer = |token: &str| with_login(Login::bearer(secret(folder.path(), token)).unwrap());
+    let forbidden = "POST /api/9/http/upstreams/website/servers/: HTTP 403: the API does not let us in; see allow and deny";
+    assert_refused(converge(&url, Access::default()).await, forbidden);
+    assert_refused(
+        converge(&url, bearer("another.secret-token")).await,
+        forbidden,
+    );
+    let outcome = converge(&url, bearer("the.secret-token")).await.unwrap();
+    assert_eq!(outcome.progress, Progress::Converged);
+    nginx
+        .routed("website", vec!["10.0.0.1:80".to_owned()])
+        .await;
+}
+
+#[tokio::test]
+async fn certificates_are_checked_on_both_sides() {
+    let (pki, other) = (Pki::new(), Pki::new());
+    let (cert, key) = pki.pair("server");
+    let (ca, port) = (pki.ca(), free_port());
+    let nginx = nginx(&format!(
+        r#"listen 127.0.0.1:{port} ssl;
+           ssl_certificate {}; ssl_certificate_key {};
+           ssl_client_certificate {}; ssl_verify_client on;
+           location /api {{ {SERVE} }}"#,
+        cert.display(),
+        key.display(),
+        ca.display(),
+    ))
+    .await;
+    let url = format!("https://127.0.0.1:{port}/api");
+    let tls = |ca: &Path, shown: Option<&Pki>| {
+        let pair = shown.map(|pki| pki.pair("client"));
+        let (cert, key) = pair.unzip();
+        let tls = Tls::read(Some(ca), cert.as_deref(), key.as_deref()).unwrap();
+        Access {
+            tls,
+            ..Access::default()
+        }
+    };
+    let wanted = "is this the right client certificate for ssl_verify_client?";
+    assert_refused(converge(&url, tls(&ca, None)).await, wanted);
+    assert_refused(converge(&url, tls(&ca, Some(&other))).await, wanted);
+    let unknown = "the API cannot be reached: invalid peer certificate";
+    assert_refused(converge(&url, tls(&other.ca(), Some(&pki))).await, unknown);
+    assert_refused(converge(&url, Access::default()).await, unknown);
+    let outcome = converge(&url, tls(&ca, Some(&pki))).await.unwrap();
+    assert_eq!(outcome.progress, Progress::Converged);
+    nginx
+        .routed("website", vec!["10.0.0.1:80".to_owned()])
+        .await;
+
+    let (client, _) = pki.pair("client");
+    let (_, foreign) = other.pair("client");
+    let mismatched = Tls::read(None, Some(&client), Some(&foreign)).unwrap();
+    let settings = Settings {
+        url: url.parse().unwrap(),
+        timeout: PATIENCE,
+        access: Access {
+            tls: mismatched,
+            ..Access::default()
+        },
+    };
+    let error = Api::new(settings).unwrap_err().to_string();
+    assert!(error.starts_with("no https: "), "{error}");
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_before_anything_is_asked() {
+    let folder = folder();
+    let pki = Pki::new();
+    let new = |url: &str, access: Access| {
+        let settings = Settings {
+            url: url.parse().unwrap(),
+            timeout: PATIENCE,
+            access,
+        };
+        Api::new(settings).unwrap_err().to_string()
+    };
+    let login = Login::basic("edge", secret(folder.path(), "x")).unwrap();
+    let error = new("http://a:b@127.0.0.1/api", with_login(login));
+    assert_eq!(error, "the URL has a login, and another one is given");
+    let tls = Tls::read(Some(&pki.ca()), None, None).unwrap();
+    let login = Login::default();
+    let error = new("http://127.0.0.1/api", Access { login, tls });
+    assert_eq!(error, "certificates are given, but the URL is http://");
+}

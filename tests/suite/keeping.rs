@@ -1,0 +1,275 @@
+//! Nothing by accident: the floor, the guard, and how a person overrides both.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::support::{Backend, Command, Link, PATIENCE, Proxy, Scene, push, until};
+
+#[tokio::test]
+async fn the_last_backend_stays_in_rotation_while_it_leaves_and_nobody_waits_in_vain() {
+    let scene = Scene::start().await;
+    let (last, next) = (Backend::start("b1").await, Backend::start("b2").await);
+    let pusher = scene.pushing().await;
+    let mut announcer = scene
+        .announce(&last)
+        .args(["--drain-timeout", "10m"])
+        .start();
+    announcer.ready().await;
+    scene.routed(&[&last]).await;
+    let start = Instant::now();
+    assert_eq!(announcer.leave().await.code, Some(0));
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    pusher.process().line("sidekick release website").await;
+    assert_eq!(scene.nginx.who().await, Ok("b1".to_owned()));
+    kept(&scene, "edge", 1, 0).await;
+
+    let _next = scene.announced(&next).await;
+    scene.routed(&[&next]).await;
+    kept(&scene, "edge", 0, 0).await;
+    let said = pusher.process().output();
+    assert_eq!(said.matches("the last servers: kept").count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn without_a_floor_the_last_backend_goes_too() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let _pusher = scene.push().args(["--min-servers", "0"]).start();
+    let mut announcer = scene.announced(&backend).await;
+    scene.routed(&[&backend]).await;
+    assert_eq!(announcer.leave().await.code, Some(0));
+    scene.routed(&[]).await;
+}
+
+#[tokio::test]
+async fn of_records_that_vanish_together_only_the_dead_go_until_somebody_says_so() {
+    let scene = Scene::start().await;
+    let mut backends = put(&scene, 4).await;
+    let pusher = scene.pushing().await;
+    let [a, b, c, d] = &backends[..] else {
+        panic!("four backends")
+    };
+    scene.routed(&[a, b, c, d]).await;
+    scene.etcd.delete_all("/services/website/").await;
+    pusher.process().line("vanished at once").await;
+    kept(&scene, "edge", 0, 4).await;
+    scene.routed(&[a, b, c, d]).await;
+
+    backends[0].kill();
+    let [a, b, c, d] = &backends[..] else {
+        panic!("four backends")
+    };
+    scene.routed(&[b, c, d]).await;
+    kept(&scene, "edge", 0, 3).await;
+    announce_by_hand(&scene, b).await;
+    kept(&scene, "edge", 0, 2).await;
+    scene.routed(&[b, c, d]).await;
+
+    let ended = release(&scene, "website").run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert!(
+        ended.output.contains("servers let go: 2"),
+        "{}",
+        ended.output
+    );
+    scene.routed(&[b]).await;
+    kept(&scene, "edge", 0, 0).await;
+    announce_by_hand(&scene, a).await;
+    scene.routed(&[a, b]).await;
+}
+
+#[tokio::test]
+async fn what_vanished_goes_when_its_time_is_over() {
+    let scene = Scene::start().await;
+    let backends = put(&scene, 3).await;
+    let pusher = scene
+        .push()
+        .args(["--hold", "2s", "--max-removal", "1"])
+        .env("SIDEKICK_MIN_SERVERS", "0")
+        .start();
+    scene.routed(&backends.iter().collect::<Vec<_>>()).await;
+    scene.etcd.delete_all("/services/website/").await;
+    pusher.process().line("vanished at once").await;
+    scene.routed(&[]).await;
+    pusher.process().line("did not come back in time").await;
+}
+
+#[tokio::test]
+async fn pushers_that_came_late_keep_what_the_others_keep() {
+    let scene = Scene::start().await;
+    let backends = put(&scene, 3).await;
+    let all: Vec<_> = backends.iter().collect();
+    let mut early = twin(&scene, "early").start();
+    scene.routed(&all).await;
+    scene.etcd.delete_all("/services/website/").await;
+    kept(&scene, "early", 0, 3).await;
+    let before = scene.nginx.servers("website").await;
+
+    let late = twin(&scene, "late").start();
+    late.process()
+        .line("because another pusher keeps them")
+        .await;
+    unchanged(&scene, &before).await;
+    // Each of them keeps what the other kept when that one is gone, by leaving or by dying.
+    assert_eq!(early.leave().await.code, Some(0));
+    kept(&scene, "late", 0, 3).await;
+    unchanged(&scene, &before).await;
+    let mut late = late;
+    let again = twin(&scene, "early").start();
+    again
+        .process()
+        .line("because another pusher keeps them")
+        .await;
+    late.kill();
+    kept(&scene, "early", 0, 3).await;
+    unchanged(&scene, &before).await;
+    // And one alone what it kept under the same name before it was killed.
+    let mut again = again;
+    again.kill();
+    let _successor = twin(&scene, "early").start();
+    until(PATIENCE, "the successor's presence", async || {
+        let value = presence(&scene, "early").await?;
+        let count = value["kept"]["website"]["guard"] == 3;
+        (count && scene.etcd.list("/sidekick/pushers/").await.len() == 1).then_some(())
+    })
+    .await;
+    unchanged(&scene, &before).await;
+    let ended = release(&scene, "website").run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    scene.routed(&[]).await;
+}
+
+#[tokio::test]
+async fn a_pusher_that_cannot_hear_etcd_does_not_undo_what_another_does() {
+    let scene = Scene::start().await;
+    let backends = put(&scene, 3).await;
+    let all: Vec<_> = backends.iter().collect();
+    let _hearing = twin(&scene, "hearing").start();
+    let link = Proxy::to(scene.etcd.address()).await;
+    let deaf = push(&link.endpoint(), &scene.nginx)
+        .args(["--id", "deaf", "--ttl", "4s", "--resync", "1s"])
+        .start();
+    scene.routed(&all).await;
+    until(PATIENCE, "both pushers", async || {
+        scene.etcd.list("/sidekick/pushers/").await.len() == 2
+    })
+    .await;
+    link.set(Link::Down);
+    deaf.process().line("other pushers know better").await;
+    scene.etcd.delete(&crate::support::key(all[0])).await;
+    scene.routed(&all[1..]).await;
+    let before = scene.nginx.servers("website").await;
+    unchanged(&scene, &before).await;
+    // Once it hears again it agrees.
+    link.set(Link::Up);
+    until(PATIENCE, "both pushers", async || {
+        scene.etcd.list("/sidekick/pushers/").await.len() == 2
+    })
+    .await;
+    unchanged(&scene, &before).await;
+}
+
+#[tokio::test]
+async fn a_release_is_obeyed_by_every_pusher_or_says_by_whom_not() {
+    let mut scene = Scene::start().await;
+    let ended = release(&scene, "website").run().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert!(
+        ended.output.contains("no pusher is running"),
+        "{}",
+        ended.output
+    );
+    let backends = put(&scene, 2).await;
+    let _pushers = [twin(&scene, "one").start(), twin(&scene, "two").start()];
+    let all: Vec<_> = backends.iter().collect();
+    scene.routed(&all).await;
+    scene.etcd.delete_all("/services/website/").await;
+    kept(&scene, "one", 0, 2).await;
+    kept(&scene, "two", 0, 2).await;
+
+    let ended = release(&scene, "nosuch").run().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert!(ended.output.contains("0 of 2 pushers"), "{}", ended.output);
+    let ended = release(&scene, "website").run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    for id in ["one", "two"] {
+        let line = format!("{id}: website follows its records");
+        assert!(ended.output.contains(&line), "{}", ended.output);
+    }
+    scene.routed(&[]).await;
+    // No server was left for the floor either, and that holds until the upstream is back at it.
+    announce_by_hand(&scene, &backends[0]).await;
+    scene.routed(&all[..1]).await;
+    scene.etcd.delete_all("/services/website/").await;
+    kept(&scene, "one", 0, 1).await;
+
+    let wrong = release(&scene, "web site").run().await;
+    assert_eq!(wrong.code, Some(64), "{}", wrong.output);
+    scene.etcd.kill();
+    let ended = release(&scene, "website").run().await;
+    assert_eq!(ended.code, Some(69), "{}", ended.output);
+}
+
+/// Backends with records that nobody keeps, so that they stay away when they are deleted.
+async fn put(scene: &Scene, count: usize) -> Vec<Backend> {
+    let mut backends = Vec::new();
+    for number in 1..=count {
+        let backend = Backend::start(&format!("b{number}")).await;
+        announce_by_hand(scene, &backend).await;
+        backends.push(backend);
+    }
+    backends
+}
+
+async fn announce_by_hand(scene: &Scene, backend: &Backend) {
+    let value = backend.address().to_string();
+    scene.etcd.put(&crate::support::key(backend), value).await;
+}
+
+fn twin(scene: &Scene, id: &str) -> Command {
+    let resync = ["--resync", "1s"];
+    scene.push().args(["--id", id, "--ttl", "4s"]).args(resync)
+}
+
+fn release(scene: &Scene, upstream: &str) -> Command {
+    Command::new("release").etcd(&scene.etcd).args([upstream])
+}
+
+async fn presence(scene: &Scene, id: &str) -> Option<Value> {
+    let presence = scene.etcd.get(&format!("/sidekick/pushers/{id}")).await?;
+    Some(presence.json())
+}
+
+/// Waits until the presence of a pusher tells that so many are kept.
+async fn kept(scene: &Scene, id: &str, floor: u64, guard: u64) {
+    let what = format!("{id} to keep {floor} for the floor and {guard} by the guard");
+    until(PATIENCE, what, async || {
+        let value = presence(scene, id).await.ok_or(Value::Null)?;
+        let kept = &value["kept"]["website"];
+        let count = |name: &str| kept[name].as_u64().unwrap_or_default();
+        match (count("floor"), count("guard")) == (floor, guard) {
+            true => Ok(()),
+            false => Err(value),
+        }
+    })
+    .await;
+}
+
+/// Looks for several resyncs whether anybody touches a server: ids are given anew when one is removed and added.
+async fn unchanged(scene: &Scene, before: &[crate::support::Server]) {
+    let ids = |servers: &[crate::support::Server]| -> Vec<(u64, bool)> {
+        servers
+            .iter()
+            .map(|server| (server.id, server.drain))
+            .collect()
+    };
+    let end = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < end {
+        let now = scene.nginx.servers("website").await;
+        assert_eq!(ids(&now), ids(before));
+        // There is no condition for what must not happen.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,26 @@
+//! What a driver is told, where no record stands behind it.
+
+use std::num::NonZeroU16;
+
+use sidekick::desired::{Desired, Origins, Parameters, Server, Servers};
+use sidekick::record::State;
+
+/// The upstream `website` with these servers.
+pub(crate) fn desired(servers: Servers, origins: Origins) -> Desired {
+    Desired {
+        service: "website".parse().expect("a name"),
+        revision: 1,
+        choices: 0,
+        servers,
+        origins,
+    }
+}
+
+/// A server of weight 1.
+pub(crate) fn server(state: State, parameters: Parameters) -> Server {
+    Server {
+        weight: NonZeroU16::MIN,
+        state,
+        parameters,
+    }
+}
