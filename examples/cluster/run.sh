@@ -91,13 +91,14 @@ done
 
 # ---- what stands on the hosts ----
 
-# boot HOST: a container with systemd as its first process.
+# boot HOST: a container with systemd as its first process. Its mounts are shared as on every machine, for systemd's credentials.
 boot() {
     docker run --detach --name "$1" --hostname "$1" --network hosts --ip "${address[$1]}" --env container=docker \
         --cgroupns host --cap-add SYS_ADMIN --cap-add SYS_PTRACE --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
         --tmpfs /run --tmpfs /run/lock --tmpfs /tmp --volume /sys/fs/cgroup:/sys/fs/cgroup:rw \
         --volume "$target/debug/sidekick:/usr/local/bin/sidekick:ro" \
-        --volume "$target/debug/examples/backend:/usr/local/bin/backend:ro" host /sbin/init >/dev/null
+        --volume "$target/debug/examples/backend:/usr/local/bin/backend:ro" \
+        host sh -c 'mount --make-rshared / && exec /sbin/init' >/dev/null
 }
 
 # The shipped units, where etcd is, and a member of it.

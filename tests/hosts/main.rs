@@ -18,6 +18,7 @@ mod support;
 
 mod cluster;
 mod crashes;
+mod hooks;
 mod order;
 mod stage;
 mod units;

@@ -143,6 +143,38 @@ async fn a_hardened_sidekick_runs_commands_as_probes_and_is_nobody() {
 }
 
 #[tokio::test]
+async fn the_password_of_etcd_reaches_the_units_as_a_credential_and_shows_nowhere() {
+    const PASSWORD: &str = "correct-horse";
+    let Some(stage) = Stage::start().await else {
+        return;
+    };
+    let host = &stage.host;
+    host.exec(&format!(
+        "etcdctl user add root:{PASSWORD} && etcdctl user grant-role root root && etcdctl auth enable"
+    ))
+    .await;
+    host.write("/etc/sidekick/sidekick.env", "ETCDCTL_USER=root\n");
+    host.write("/etc/credstore/etcd-password", PASSWORD);
+    host.exec("chmod 600 /etc/credstore/etcd-password && systemctl restart sidekick-push")
+        .await;
+    install_backend(host, "nginx1", 8001, "Restart=always").await;
+    host.exec("systemctl start nginx1").await;
+    let unit = sidekick("nginx1");
+    host.until_active(&unit).await;
+    stage.routed(&[8001]).await;
+    for unit in [&unit, "sidekick-push.service"] {
+        let pid = host.property(unit, "MainPID").await;
+        let seen = host
+            .exec(&format!("cat /proc/{pid}/cmdline /proc/{pid}/environ"))
+            .await;
+        assert!(seen.contains("ETCDCTL_USER=root"), "{seen}");
+        assert!(!seen.contains(PASSWORD), "{seen}");
+        let journal = host.journal(unit).await;
+        assert!(!journal.contains(PASSWORD), "{journal}");
+    }
+}
+
+#[tokio::test]
 async fn a_hardened_sidekick_follows_a_container_through_dockers_socket() {
     let Some(site) = Site::start().await else {
         return;

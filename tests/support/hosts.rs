@@ -20,6 +20,9 @@ use super::{PATIENCE, backend, sidekick, until};
 /// What the image is called.
 const IMAGE: &str = "host";
 
+/// What one mounts, all see, as on every machine: without it no unit sees its credentials.
+const INIT: &str = "mount --make-rshared / && exec /sbin/init";
+
 /// Between two looks into a host: each of them is a process.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -331,7 +334,7 @@ fn settings(name: &str, site: &Site, address: Ipv4Addr, binds: &[String]) -> Val
     all.extend_from_slice(binds);
     let network = site.network();
     json!({
-        "Image": IMAGE, "Hostname": name, "Cmd": ["/sbin/init"], "Env": ["container=docker"],
+        "Image": IMAGE, "Hostname": name, "Cmd": ["sh", "-c", INIT], "Env": ["container=docker"],
         "HostConfig": {
             "NetworkMode": network,
             // systemd makes its groups below its own, wherever that is.
