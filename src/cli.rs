@@ -136,3 +136,8 @@ fn instance(mistakes: &mut Mistakes, text: Option<&str>) -> Option<InstanceId> {
 fn service(mistakes: &mut Mistakes, text: Option<&str>) -> Option<ServiceName> {
     mistakes.parse("SERVICE", text?)
 }
+
+/// The help of a flag that cannot leave its default to clap, because it must be known whether it was given.
+fn with_default(help: &str, default: impl std::fmt::Display) -> String {
+    format!("{help} [default: {default}]")
+}

@@ -273,3 +273,26 @@ proptest! {
         prop_assert_eq!(aside(&told), aside(&fresh));
     }
 }
+
+#[test]
+fn nothing_is_desired_of_a_service_that_is_routed_later_before_the_next_listing() {
+    let mut records = records(&["website"]);
+    list(&mut records, 7, &[ONE]);
+    let services = |names: &[&str]| names.iter().map(|service| name(service)).collect();
+    assert!(records.route(&services(&["website", "shop"])));
+    assert_eq!(desired(&records, "shop"), None);
+    assert_eq!(
+        shown(&records, "website"),
+        (7, vec!["10.0.0.1:80 up 1".to_owned()]),
+        "what was known of others stands"
+    );
+    let shop = ("/services/shop/one", "10.0.0.3:80");
+    list(&mut records, 9, &[ONE, shop]);
+    assert_eq!(
+        shown(&records, "shop"),
+        (9, vec!["10.0.0.3:80 up 1".to_owned()])
+    );
+    assert!(!records.route(&services(&["shop"])));
+    assert_eq!(desired(&records, "website"), None);
+    assert_eq!(shown(&records, "shop").0, 9);
+}

@@ -1,33 +1,35 @@
 //! The companion: keeps the upstreams of every nginx equal to the records.
 //!
-//! The watches of the records and of what people have chosen feed the desired state, a reconciler per upstream makes it so, and what all targets have
-//! confirmed is told in the pusher's presence, for the announcers to wait for. Nothing is done before the
+//! The watches of the records and of what people have chosen feed the desired state, a reconciler per upstream makes it so,
+//! and what all targets have confirmed is told in the pusher's presence, for the announcers to wait for. Nothing is done before the
 //! first whole listing, and nothing is undone on the way out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::desired::{Effect, Records};
 use crate::notify;
-use crate::reconcile::{self, Links, Published, Report};
-use crate::record::{Endpoint, Nonce, Presence, Released};
+use crate::reconcile::Report;
+use crate::record::{Endpoint, KeptServer, Nonce, Presence, Released};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
 use crate::registry::watch::{Update, Watcher};
 use crate::stop::Stop;
 
+pub mod config;
 mod driver;
 mod oneshot;
 mod peers;
 mod prober;
 mod publisher;
 mod reckoning;
+mod roster;
 mod settings;
 
 pub use oneshot::{Difference, RouteResult, compare, once};
@@ -35,8 +37,9 @@ use peers::{Peers, Word};
 use prober::Prober;
 use publisher::{Clock, Publisher};
 use reckoning::Reckoning;
+use roster::Roster;
 pub use settings::{
-    DRAIN_TIMEOUT, Kind, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL, Target, TargetError,
+    DRAIN_TIMEOUT, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL, Target, TargetError,
 };
 
 /// How many upstreams of one target are converged at once.
@@ -63,32 +66,52 @@ pub enum Outcome {
     Broken,
 }
 
+/// Where a new configuration comes from.
+#[derive(Debug)]
+pub struct Reload {
+    /// What is read.
+    pub file: config::File,
+    /// When: see [`hangups`].
+    pub hangups: Signal,
+}
+
+/// From now on SIGHUP does not end this process, but is heard here.
+///
+/// # Errors
+/// When the signal cannot be taken over from the system.
+pub fn hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
 /// Pushes until asked to stop or deposed. Never gives up on etcd or a target.
-pub async fn run(settings: Settings, cluster: Cluster, stop: Stop) -> Outcome {
-    for (target, route) in settings.routes() {
-        let (nginx, upstream, service) = (target.name(), &route.upstream, &route.service);
-        info!(%nginx, %upstream, %service, "pushing");
-    }
-    Pusher::new(settings, cluster).run(stop).await
+pub async fn run(
+    settings: Settings,
+    cluster: Cluster,
+    reload: Option<Reload>,
+    stop: Stop,
+) -> Outcome {
+    Pusher::new(settings, cluster, reload).run(stop).await
 }
 
 struct Pusher {
+    settings: Settings,
+    cluster: Cluster,
+    reload: Option<Reload>,
+    /// What is wrong with the configuration that was read last and is not in force.
+    refused: Option<String>,
     records: Records,
+    /// Whether etcd has told the records.
+    listed: bool,
     watcher: Watcher,
-    /// What happens to one service wakes the upstreams of no other.
-    publishers: Vec<Publisher>,
+    roster: Roster,
     /// What other pushers and people say.
     peers: Peers,
     /// Looks after the servers that are kept without a record.
     prober: Prober,
     dead: mpsc::UnboundedReceiver<Endpoint>,
-    /// Whether other pushers know better at the moment.
-    deferring: watch::Sender<bool>,
     /// When a decision changes without anything happening.
     due: Option<Instant>,
     clock: Clock,
-    /// The reconcilers, and a sentinel for each target.
-    tasks: JoinSet<()>,
     reports: mpsc::UnboundedReceiver<Report>,
     reckoning: Reckoning,
     presence: Presence,
@@ -117,6 +140,7 @@ enum Event {
     Unannounced,
     Report(Report),
     Update(Update),
+    Reload,
     Word(Word),
     Dead(Endpoint),
     Due,
@@ -124,7 +148,7 @@ enum Event {
 }
 
 impl Pusher {
-    fn new(settings: Settings, cluster: Cluster) -> Self {
+    fn new(settings: Settings, cluster: Cluster, reload: Option<Reload>) -> Self {
         let nonce = Nonce::fresh();
         let key = settings.meta.pusher_key(&settings.id);
         let holder = lease::hold(cluster.clone(), key, nonce.clone(), settings.ttl);
@@ -133,17 +157,16 @@ impl Pusher {
         let (report, reports) = mpsc::unbounded_channel();
         let mut pusher = Self {
             records: Records::new(settings.prefix.clone(), settings.services()),
-            watcher: Watcher::new(cluster, settings.range()),
-            publishers: Vec::new(),
+            listed: false,
+            watcher: Watcher::new(cluster.clone(), settings.range()),
+            roster: Roster::new(report, cluster.clone()),
             peers,
             prober,
             dead,
-            deferring: watch::channel(false).0,
             due: None,
             clock: Clock::new(),
-            tasks: JoinSet::new(),
             reports,
-            reckoning: Reckoning::new(settings.routes()),
+            reckoning: Reckoning::default(),
             presence: Presence {
                 services: BTreeMap::new(),
                 choices: BTreeMap::new(),
@@ -158,46 +181,13 @@ impl Pusher {
             start: Start::Unlisted,
             told_ready: false,
             told_status: String::new(),
+            refused: None,
+            settings,
+            cluster,
+            reload,
         };
-        pusher.start_tasks(&settings, &report);
+        pusher.roster.apply(&pusher.settings, &mut pusher.reckoning);
         pusher
-    }
-
-    fn start_tasks(&mut self, settings: &Settings, report: &mpsc::UnboundedSender<Report>) {
-        let mut number = 0;
-        for target in &settings.targets {
-            let permits = Arc::new(Semaphore::new(CONCURRENCY));
-            let (restart, restarts) = watch::channel(0);
-            self.tasks.spawn(target.clone().watch(LOOK, restart));
-            for route in target.routes() {
-                let links = Links {
-                    number,
-                    target: target.name().clone(),
-                    upstream: route.upstream.as_str().into(),
-                    desired: self.subscribe(route),
-                    restarts: restarts.clone(),
-                    deferring: self.deferring.subscribe(),
-                    reports: report.clone(),
-                    permits: permits.clone(),
-                };
-                let driver = target.driver(route);
-                self.tasks
-                    .spawn(reconcile::run(driver, links, settings.pacing));
-                number += 1;
-            }
-        }
-    }
-
-    /// What the upstream of a route should be. A route that several targets take is decided once, for all.
-    fn subscribe(&mut self, route: &Arc<Route>) -> watch::Receiver<Published> {
-        let mut known = self.publishers.iter();
-        if let Some(publisher) = known.find(|known| Arc::ptr_eq(&known.route, route)) {
-            return publisher.subscribe();
-        }
-        let publisher = Publisher::new(route.clone());
-        let subscriber = publisher.subscribe();
-        self.publishers.push(publisher);
-        subscriber
     }
 
     async fn run(mut self, mut stop: Stop) -> Outcome {
@@ -220,8 +210,15 @@ impl Pusher {
                 }
                 Event::Report((number, standing)) => self.reckoning.update(number, standing),
                 Event::Update(update) => {
+                    self.listed = true;
                     let effect = self.records.update(&update);
                     self.take_in(&effect);
+                }
+                Event::Reload => {
+                    notify::reloading();
+                    self.reload();
+                    self.tell();
+                    notify::reloaded();
                 }
                 Event::Word(word) => self.heed(&word),
                 Event::Dead(endpoint) => self.decide(|publisher| publisher.dead(&endpoint)),
@@ -243,12 +240,22 @@ impl Pusher {
             tenure,
             reports,
             watcher,
-            tasks,
+            roster,
+            reload,
             peers,
             dead,
             due,
             ..
         } = self;
+        let hangup = async {
+            let heard = match reload {
+                Some(reload) => reload.hangups.recv().await,
+                None => None,
+            };
+            if heard.is_none() {
+                std::future::pending().await
+            }
+        };
         let overdue = async {
             match self.start {
                 Start::Announcing(until) => sleep_until(until).await,
@@ -266,11 +273,12 @@ impl Pusher {
             () = stop.leave() => Event::Leave,
             changed = tenure.changed() => if changed.is_ok() { Event::Tenure } else { Event::TaskEnded },
             Some(report) = reports.recv() => Event::Report(report),
+            () = hangup => Event::Reload,
             update = watcher.next() => Event::Update(update),
             word = peers.next() => Event::Word(word),
             Some(endpoint) = dead.recv() => Event::Dead(endpoint),
             () = due => Event::Due,
-            Some(_) = tasks.join_next() => Event::TaskEnded,
+            () = roster.broken() => Event::TaskEnded,
             () = overdue => Event::Unannounced,
         }
     }
@@ -289,7 +297,7 @@ impl Pusher {
     fn take_in(&mut self, effect: &Effect) {
         log_quarantine(effect);
         match self.start {
-            Start::Unlisted if !(self.records.is_listed() && self.peers.is_listed()) => {}
+            Start::Unlisted if !(self.listed && self.peers.is_listed()) => {}
             // Whoever routes must be known to those who wait for the routing: first the presence, then the servers.
             Start::Unlisted => self.start = Start::Announcing(Instant::now() + UNANNOUNCED),
             Start::Announcing(_) => {}
@@ -309,34 +317,26 @@ impl Pusher {
     }
 
     fn publish(&mut self, effect: &Effect) {
-        let Self {
-            publishers,
-            records,
-            peers,
-            ..
-        } = self;
-        let changed = |publisher: &&mut Publisher| effect.services.contains(publisher.service());
-        for publisher in publishers.iter_mut().filter(changed) {
-            publisher.follow(records, peers.choices(), effect);
-        }
+        self.roster
+            .publish(&self.records, self.peers.choices(), effect);
         self.look_after();
     }
 
     /// Every upstream decides something.
     fn decide(&mut self, each: impl FnMut(&mut Publisher)) {
-        self.publishers.iter_mut().for_each(each);
+        self.roster.publishers_mut().for_each(each);
         self.look_after();
     }
 
     /// Sees to what is kept now, in the presence too.
     fn look_after(&mut self) {
-        let publishers = self.publishers.iter();
-        self.due = publishers.filter_map(Publisher::due).min();
-        let suspects = self.publishers.iter().flat_map(Publisher::suspects);
+        let publishers = || self.roster.publishers();
+        self.due = publishers().filter_map(Publisher::due).min();
+        let suspects = publishers().flat_map(Publisher::suspects);
         self.prober
             .watch(&suspects.cloned().collect::<BTreeSet<_>>());
         self.presence.kept.clear();
-        for publisher in &self.publishers {
+        for publisher in publishers() {
             publisher.tell(&mut self.presence.kept, &self.clock);
         }
     }
@@ -344,16 +344,21 @@ impl Pusher {
     /// Does what others say.
     fn heed(&mut self, word: &Word) {
         if let Some(orphans) = &word.kept {
-            let now = Instant::now();
-            for publisher in &mut self.publishers {
-                publisher.honour(self.peers.kept(), orphans, now);
-            }
+            self.heed_others(orphans);
         }
         if word.releases {
             self.heed_releases();
         }
         self.take_in(&word.choices);
         self.look_after();
+    }
+
+    /// Keeps what others keep, and what was kept by some that are gone.
+    fn heed_others(&mut self, orphans: &[KeptServer]) {
+        let now = Instant::now();
+        for publisher in self.roster.publishers_mut() {
+            publisher.honour(self.peers.kept(), orphans, now);
+        }
     }
 
     /// Obeys each release once, and says so for as long as it stands.
@@ -364,7 +369,7 @@ impl Pusher {
             let known = self.presence.releases.remove(&name);
             let known = known.filter(|released| released.nonce == *nonce);
             let released = known.unwrap_or_else(|| {
-                let publishers = self.publishers.iter_mut();
+                let publishers = self.roster.publishers_mut();
                 let named = publishers.filter(|publisher| publisher.route.upstream == *upstream);
                 let servers = named.map(Publisher::release);
                 Released {
@@ -382,13 +387,56 @@ impl Pusher {
     fn defer(&self) {
         let unheard = matches!(*self.tenure.borrow(), Tenure::Pending { error: Some(_) });
         let defer = unheard && self.peers.are_any();
-        let changed = self
-            .deferring
-            .send_if_modified(|deferring| std::mem::replace(deferring, defer) != defer);
-        if changed && defer {
+        if self.roster.defer(defer) && defer {
             info!(
                 "etcd is out of reach: other pushers know better; only restarts of nginx are repaired for now"
             );
+        }
+    }
+
+    /// Reads the configuration again: whole or not at all.
+    fn reload(&mut self) {
+        let Some(reload) = &self.reload else { return };
+        let read = reload.file.read();
+        let file = reload.file.path.display();
+        match read {
+            Err(invalid) => {
+                for line in invalid.lines() {
+                    error!("{line}");
+                }
+                error!(%file, "the new configuration is wrong; nothing of it is used, the old one stands");
+                let more = match invalid.mistakes.len() {
+                    0 | 1 => String::new(),
+                    several => format!(" (and {} more)", several - 1),
+                };
+                self.refused = invalid.lines().next().map(|line| line + &more);
+            }
+            Ok(settings) => {
+                info!(%file, "the configuration was read again");
+                self.refused = None;
+                self.adopt(settings);
+            }
+        }
+    }
+
+    /// Does from now on what these settings say, but for what a running pusher cannot change.
+    fn adopt(&mut self, settings: Settings) {
+        let settings = self.settings.succeeded_by(settings, |what| {
+            warn!("a new {what} counts only from the next start on; the old one stands");
+        });
+        let range = settings.range();
+        let widened = self.records.route(&settings.services());
+        if widened || range != self.settings.range() {
+            // Its listing tells of the new services, and of what happened to the old ones meanwhile.
+            self.watcher = Watcher::new(self.cluster.clone(), range);
+        }
+        self.peers.route(&settings);
+        self.settings = settings;
+        self.roster.apply(&self.settings, &mut self.reckoning);
+        if self.start == Start::Open {
+            self.roster.publish_new(&self.records, self.peers.choices());
+            self.heed_others(&[]);
+            self.look_after();
         }
     }
 
@@ -417,7 +465,11 @@ impl Pusher {
             let servers = kept.floor + kept.guard;
             format!("; {upstream} keeps {servers} servers against its records")
         });
-        self.progress() + &kept.collect::<String>()
+        let refused = self
+            .refused
+            .as_ref()
+            .map(|refused| format!("the new configuration is wrong and not used: {refused}; "));
+        refused.unwrap_or_default() + &self.progress() + &kept.collect::<String>()
     }
 
     fn progress(&self) -> String {
@@ -433,7 +485,7 @@ impl Pusher {
     /// The servers stay as they are; the presence goes, so that nobody waits for this pusher.
     async fn leave(mut self, mut stop: Stop) -> Outcome {
         info!("leaving; the servers stay as they are");
-        self.tasks.shutdown().await;
+        self.roster.shutdown().await;
         tokio::select! {
             () = self.holder.release(None, WITHDRAWAL) => {}
             () = stop.hurry() => {}

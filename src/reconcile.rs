@@ -68,11 +68,14 @@ pub struct Links {
     pub reports: mpsc::UnboundedSender<Report>,
     /// How many upstreams of the target are converged at once.
     pub permits: Arc<Semaphore>,
+    /// How fast changes are followed; what changes here counts from the next look on.
+    pub pacing: watch::Receiver<Pacing>,
 }
 
 /// Runs until nobody publishes any more. May be aborted at any time.
-pub async fn run<U: Upstream>(upstream: U, links: Links, pacing: Pacing) {
+pub async fn run<U: Upstream>(upstream: U, links: Links) {
     let health = Health::new(links.target.clone(), links.upstream.clone());
+    let pacing = *links.pacing.borrow();
     let reconciler = Reconciler {
         upstream,
         links,
@@ -135,6 +138,7 @@ impl<U: Upstream> Reconciler<U> {
     }
 
     async fn look(&mut self, desired: &Desired) -> Next {
+        self.pace.set(*self.links.pacing.borrow());
         if self.standing.confirmed > desired.revision {
             // etcd was restored: what was confirmed is a revision of another history.
             self.standing.confirmed = 0;

@@ -5,6 +5,7 @@
 //! - [`lease`]: one key that lives exactly as long as its owner wants it and its owner lives.
 //! - [`oneshot`]: one call, for commands that end.
 //! - [`pushers`]: whether every load balancer has applied a change.
+//! - [`ttl`]: for how long a lease can be granted.
 
 pub mod client;
 mod error;
@@ -13,6 +14,7 @@ pub mod lease;
 pub mod oneshot;
 pub(crate) mod ownership;
 pub mod pushers;
+pub mod ttl;
 pub mod watch;
 
 pub use error::Error;

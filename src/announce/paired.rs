@@ -90,11 +90,12 @@ pub async fn run_paired(
             states: follower.states(),
         };
         // Of a run that is known there are settings, or mistakes.
+        let place = Place::of(&pairing, &run.container);
         let made = origin(Reading::Last, Some(&run));
         match made.and_then(|settings| settings.ok_or_else(Vec::new)) {
             Ok(settings) => {
                 served = true;
-                let session = end_with_run(&run.container, follower.states(), stop.clone());
+                let session = end_with_run(place, follower.states(), stop.clone());
                 let at = settings.record.endpoint.clone();
                 let reread = || -> Rereading<'_> {
                     let reading = Reading::Again { at: Some(&at) };
@@ -119,7 +120,7 @@ pub async fn run_paired(
                     mistakes.join("; ")
                 );
                 tokio::select! {
-                    other = other_run(&run.container, &mut states, &mut stop) => {
+                    other = other_place(&place, &mut states, &mut stop) => {
                         if !other {
                             return Ok(Outcome::Left);
                         }
@@ -212,46 +213,59 @@ async fn next_run(
     }
 }
 
-/// Waits until the container is in another state than this run; `false` when asked to stop.
-async fn other_run(run: &Container, states: &mut States, stop: &mut Stop) -> bool {
-    let other = states.wait_for(|state| !is_run(state, run));
+/// A run of a container, and what its address comes from.
+struct Place {
+    run: Arc<Container>,
+    /// The network that was asked for.
+    network: Option<String>,
+}
+
+impl Place {
+    fn of(pairing: &Pairing, run: &Arc<Container>) -> Self {
+        let network = pairing.wanted.reach.network.clone();
+        let run = run.clone();
+        Self { run, network }
+    }
+
+    /// Whether this run can still be reached there.
+    fn stands(&self, state: &State) -> bool {
+        let State::Running(now) = state else {
+            return false;
+        };
+        let own = |container: &Container| {
+            let network = self.network.as_ref()?;
+            container.networks.get(network).cloned()
+        };
+        now.same_run(&self.run) && now.published == self.run.published && own(now) == own(&self.run)
+    }
+}
+
+/// Waits until the container is in another state or place; `false` when asked to stop.
+async fn other_place(place: &Place, states: &mut States, stop: &mut Stop) -> bool {
+    let other = states.wait_for(|state| !place.stands(state));
     tokio::select! {
         () = stop.leave() => false,
         other = other => other.is_ok(),
     }
 }
 
-fn is_run(state: &State, run: &Container) -> bool {
-    match state {
-        State::Running(container) => {
-            container.same_run(run) && container.published == run.published
-        }
-        _ => false,
-    }
-}
-
 /// What asks the agent of one run to stop: whatever asks the whole to, and the end of the run.
-fn end_with_run(run: &Arc<Container>, mut states: States, mut stop: Stop) -> Stop {
+fn end_with_run(place: Place, mut states: States, mut stop: Stop) -> Stop {
     let (stopper, session) = stop::channel();
-    let run = run.clone();
     tokio::spawn(async move {
         let ends = async {
             // A daemon that is silent says nothing about the container: the probe decides meanwhile.
             let ended =
-                |state: &State| !matches!(state, State::Unknown { .. }) && !is_run(state, &run);
-            let name = &run.name;
+                |state: &State| !matches!(state, State::Unknown { .. }) && !place.stands(state);
+            let name = &place.run.name;
             match states.wait_for(ended).await.as_deref() {
                 Ok(state) => info!("container {name} {state}"),
                 Err(_) => return,
             }
             stopper.stop();
-            let dead = |state: &State| match state {
-                State::Gone(_) => true,
-                State::Running(now) => !now.same_run(&run),
-                _ => false,
-            };
-            if states.wait_for(dead).await.is_ok() {
-                // Nothing is left that could finish a request: no waiting.
+            // Nothing is left that could finish a request, or it serves again: no waiting.
+            let over = |state: &State| matches!(state, State::Gone(_) | State::Running(_));
+            if states.wait_for(over).await.is_ok() {
                 stopper.stop();
             }
         };

@@ -5,15 +5,11 @@ use std::time::Duration;
 
 use etcd_client::{Certificate, Identity, TlsOptions};
 
-use super::Mistakes;
+use super::{Mistakes, with_default};
 use crate::hand::Place;
 use crate::record::{MetaPrefix, Prefix};
 use crate::registry::client::{Cluster, Settings};
-
-/// etcd grants no shorter lease with its usual settings.
-const MIN_TTL: Duration = Duration::from_secs(2);
-/// etcd accepts no longer one.
-const MAX_TTL: Duration = Duration::from_secs(9_000_000_000);
+use crate::registry::ttl::{check_length, check_ttl};
 
 /// Options of every command that talks to etcd.
 #[derive(Debug, clap::Args)]
@@ -58,22 +54,20 @@ pub(super) struct Args {
     /// File that holds the password.
     #[arg(long, value_name = "FILE", env = "SIDEKICK_PASSWORD_FILE")]
     password_file: Option<String>,
-    /// Where records lie in etcd.
     #[arg(
         long,
         value_name = "KEY",
-        default_value = "/services",
-        env = "SIDEKICK_PREFIX"
+        env = "SIDEKICK_PREFIX",
+        help = with_default("Where records lie in etcd", Prefix::default())
     )]
-    prefix: String,
-    /// Where sidekick keeps its own keys.
+    prefix: Option<String>,
     #[arg(
         long,
         value_name = "KEY",
-        default_value = "/sidekick",
-        env = "SIDEKICK_META_PREFIX"
+        env = "SIDEKICK_META_PREFIX",
+        help = with_default("Where sidekick keeps its own keys", MetaPrefix::default())
     )]
-    meta_prefix: String,
+    meta_prefix: Option<String>,
 }
 
 /// Options of every command that does one thing in etcd and ends.
@@ -133,15 +127,27 @@ impl Args {
 
     /// Where records and sidekick's own keys lie.
     pub(super) fn prefixes(&self, mistakes: &mut Mistakes) -> Option<(Prefix, MetaPrefix)> {
-        let prefix: Option<Prefix> = mistakes.parse("--prefix", &self.prefix);
-        let meta: Option<MetaPrefix> = mistakes.parse("--meta-prefix", &self.meta_prefix);
-        let (prefix, meta) = (prefix?, meta?);
+        let (prefix, meta) = self.given_prefixes(mistakes);
+        let (prefix, meta) = (prefix.unwrap_or_default(), meta.unwrap_or_default());
         if !meta.is_apart_from(&prefix) {
             mistakes.add(format!(
                 "--meta-prefix {meta} and --prefix {prefix}: neither may lie inside the other"
             ));
         }
         Some((prefix, meta))
+    }
+
+    /// The same, where they are given; what is wrong is noted and counts as not given.
+    pub(super) fn given_prefixes(
+        &self,
+        mistakes: &mut Mistakes,
+    ) -> (Option<Prefix>, Option<MetaPrefix>) {
+        let prefix = self.prefix.as_ref();
+        let meta = self.meta_prefix.as_ref();
+        (
+            prefix.and_then(|text| mistakes.parse("--prefix", text)),
+            meta.and_then(|text| mistakes.parse("--meta-prefix", text)),
+        )
     }
 
     fn endpoints(&self, mistakes: &mut Mistakes) -> Vec<String> {
@@ -228,24 +234,15 @@ impl Args {
 
 /// Reads `--ttl` of what is renewed.
 pub(super) fn ttl(mistakes: &mut Mistakes, text: &str) -> Option<Duration> {
-    let why = "there is no time for three heartbeats, and one lost packet would end the lease";
-    lease(mistakes, "--ttl", text, why)
+    let ttl = mistakes.duration("--ttl", text)?;
+    mistakes.check(&format!("--ttl {text}"), check_ttl(ttl));
+    Some(ttl)
 }
 
 /// Reads how long something lasts that nobody renews.
 pub(super) fn length(mistakes: &mut Mistakes, flag: &str, text: &str) -> Option<Duration> {
-    lease(mistakes, flag, text, "etcd grants no lease")
-}
-
-fn lease(mistakes: &mut Mistakes, flag: &str, text: &str, below: &str) -> Option<Duration> {
     let ttl = mistakes.duration(flag, text)?;
-    if ttl < MIN_TTL {
-        let min = humantime::format_duration(MIN_TTL);
-        mistakes.add(format!("{flag} {text}: below {min} {below}"));
-    }
-    if ttl > MAX_TTL {
-        mistakes.add(format!("{flag} {text}: longer than etcd keeps a lease"));
-    }
+    mistakes.check(&format!("{flag} {text}"), check_length(ttl));
     Some(ttl)
 }
 

@@ -58,8 +58,9 @@ fn every_argument_has_one_environment_variable_and_shares_it_with_none() {
 }
 
 /// Options that are spelled alike and mean different things: a variable that is set for the one must not be taken for the other.
-const HOMONYMS: [&str; 3] = [
+const HOMONYMS: [&str; 4] = [
     "SIDEKICK_REGISTER_TTL",
+    "SIDEKICK_RELEASE_TIMEOUT",
     "SIDEKICK_WAIT_TIMEOUT",
     "SIDEKICK_HOLD_FOR",
 ];

@@ -15,7 +15,8 @@ use crate::registry::watch::{Change, Update};
 pub struct Choices {
     meta: MetaPrefix,
     listed: bool,
-    services: BTreeMap<ServiceName, Choice>,
+    /// `None` before a listing that was to tell of them.
+    services: BTreeMap<ServiceName, Option<Choice>>,
     /// The keys whose values cannot be read.
     unreadable: BTreeMap<String, Reason>,
 }
@@ -45,7 +46,7 @@ impl Choices {
         Self {
             meta,
             listed: false,
-            services: services.map(|name| (name, Choice::default())).collect(),
+            services: services.map(|name| (name, None)).collect(),
             unreadable: BTreeMap::new(),
         }
     }
@@ -59,7 +60,17 @@ impl Choices {
     /// What is chosen for a service; `None` before the first whole listing, and for a service that is not routed.
     #[must_use]
     pub fn service(&self, name: &ServiceName) -> Option<&Choice> {
-        self.services.get(name).filter(|_| self.listed)
+        self.services.get(name)?.as_ref()
+    }
+
+    /// From now on these services are routed. Whether some are new, so that a listing is needed.
+    pub fn route(&mut self, services: &BTreeSet<ServiceName>) -> bool {
+        self.services.retain(|name, _| services.contains(name));
+        let known = self.services.len();
+        for name in services {
+            self.services.entry(name.clone()).or_default();
+        }
+        self.services.len() > known
     }
 
     /// Takes in what the watch of everything below the meta prefix tells. What is neither split nor hold is passed over.
@@ -88,9 +99,12 @@ impl Choices {
         self.listed = true;
         let mut splits = BTreeMap::new();
         for (name, choice) in &mut self.services {
-            let former = std::mem::take(choice);
-            choice.revision = revision;
-            splits.extend(former.split.map(|split| (name.clone(), split)));
+            let former = choice.replace(Choice {
+                revision,
+                ..Choice::default()
+            });
+            let split = former.and_then(|former| former.split);
+            splits.extend(split.map(|split| (name.clone(), split)));
         }
         splits
     }
@@ -105,7 +119,7 @@ impl Choices {
             let Some(Subject::Split(service)) = self.subject(key) else {
                 continue;
             };
-            if let Some(choice) = self.services.get_mut(&service) {
+            if let Some(Some(choice)) = self.services.get_mut(&service) {
                 choice.split = choice.split.take().or_else(|| former.remove(&service));
             }
         }
@@ -126,7 +140,7 @@ impl Choices {
         Some(Subject::Hold(id.service, id.instance))
     }
 
-    /// The choice that a key is about, standing at `revision` now; `None` for services that are not routed.
+    /// The choice that a key is about, standing at `revision` now; `None` for services that are not routed or not listed yet.
     fn choice(
         &mut self,
         key: &[u8],
@@ -135,7 +149,8 @@ impl Choices {
     ) -> Option<(Subject, &mut Choice)> {
         let subject = self.subject(key)?;
         let (Subject::Split(service) | Subject::Hold(service, _)) = &subject;
-        let choice = self.services.get_mut(service)?;
+        // What changes before a listing is in the listing.
+        let choice = self.services.get_mut(service)?.as_mut()?;
         choice.revision = revision;
         effect.services.insert(service.clone());
         Some((subject, choice))

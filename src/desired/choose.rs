@@ -1,5 +1,7 @@
 //! Which records of its service an upstream takes, and what it makes of them.
 
+use std::num::NonZeroU16;
+
 use super::{Choice, Known, Parameters, Server};
 use crate::record::{InstanceName, Protocol, Record, Share, Split, State, Version};
 
@@ -22,7 +24,7 @@ pub struct Selection {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Terms {
     /// Its share of the traffic where its record says none.
-    pub weight: Option<u16>,
+    pub weight: Option<NonZeroU16>,
     /// What else.
     pub parameters: Parameters,
 }
@@ -49,7 +51,10 @@ impl Selection {
     fn server(&self, record: &Record) -> Server {
         let rule = self.rules.iter().find(|rule| has_all(record, &rule.tags));
         let terms = rule.map_or(self.terms, |rule| rule.terms);
-        let weight = record.weight.or(terms.weight).unwrap_or(1);
+        let weight = record
+            .weight
+            .or(terms.weight.map(NonZeroU16::get))
+            .unwrap_or(1);
         Server::of(weight, record.state, terms.parameters)
     }
 }

@@ -98,7 +98,7 @@ fn the_first_rule_whose_tags_a_record_has_says_what_its_server_is_told() {
     let rule = |tag: &str, weight: u16, max_fails| Rule {
         tags: vec![tag.to_owned()],
         terms: Terms {
-            weight: Some(weight),
+            weight: NonZeroU16::new(weight),
             parameters: Parameters {
                 max_fails,
                 ..Parameters::default()
@@ -107,7 +107,7 @@ fn the_first_rule_whose_tags_a_record_has_says_what_its_server_is_told() {
     };
     let mut stage = Stage::new(Selection {
         terms: Terms {
-            weight: Some(2),
+            weight: NonZeroU16::new(2),
             ..Terms::default()
         },
         rules: vec![rule("big", 8, Some(7)), rule("blue", 3, None)],

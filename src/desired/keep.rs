@@ -105,7 +105,7 @@ struct Left {
 }
 
 /// Decides what one upstream keeps.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Keeper {
     limits: Limits,
     /// What the records say.
@@ -142,6 +142,18 @@ impl Keeper {
             honoured: BTreeSet::new(),
             disowned: BTreeSet::new(),
             kept: Kept::default(),
+        }
+    }
+
+    /// One with other limits that keeps what this one keeps and knows what it knows.
+    #[must_use]
+    pub fn succeeded_by(&self, limits: Limits) -> Self {
+        let Self { limits, .. } = Self::new(limits);
+        Self {
+            limits,
+            // Whoever is told by the new one was told nothing yet.
+            outcome: None,
+            ..self.clone()
         }
     }
 

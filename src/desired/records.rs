@@ -22,7 +22,6 @@ pub struct Effect {
 #[derive(Debug)]
 pub struct Records {
     prefix: Prefix,
-    listed: bool,
     services: BTreeMap<ServiceName, Service>,
     /// What belongs to no service at all.
     strays: BTreeMap<Box<[u8]>, Quarantined>,
@@ -31,6 +30,8 @@ pub struct Records {
 #[derive(Debug)]
 struct Service {
     name: ServiceName,
+    /// Whether a whole listing has told of it.
+    listed: bool,
     revision: i64,
     records: BTreeMap<Box<[u8]>, (InstanceName, Record)>,
     quarantined: BTreeMap<Box<[u8]>, Quarantined>,
@@ -40,6 +41,7 @@ impl Service {
     fn new(name: ServiceName) -> Self {
         Self {
             name,
+            listed: false,
             revision: 0,
             records: BTreeMap::new(),
             quarantined: BTreeMap::new(),
@@ -84,12 +86,23 @@ impl Records {
         let services = services.into_iter();
         Self {
             prefix,
-            listed: false,
             services: services
                 .map(|name| (name.clone(), Service::new(name)))
                 .collect(),
             strays: BTreeMap::new(),
         }
+    }
+
+    /// From now on these services are routed. What is known of others is forgotten; of new ones nothing is known before the
+    /// next whole listing. Says whether there are new ones.
+    pub fn route(&mut self, services: &BTreeSet<ServiceName>) -> bool {
+        self.services.retain(|name, _| services.contains(name));
+        let known = self.services.len();
+        for name in services {
+            let new = || Service::new(name.clone());
+            self.services.entry(name.clone()).or_insert_with(new);
+        }
+        self.services.len() > known
     }
 
     /// Takes in what the watch of the records tells.
@@ -105,8 +118,8 @@ impl Records {
     /// higher revision again.
     fn list(&mut self, revision: i64, entries: &[Entry]) -> Effect {
         let mut former = self.take_quarantined();
-        self.listed = true;
         for service in self.services.values_mut() {
+            service.listed = true;
             service.revision = revision;
             service.records.clear();
         }
@@ -198,12 +211,6 @@ impl Records {
         }
     }
 
-    /// Whether there was a whole listing.
-    #[must_use]
-    pub fn is_listed(&self) -> bool {
-        self.listed
-    }
-
     /// The services that are routed.
     pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
         self.services.keys()
@@ -213,7 +220,7 @@ impl Records {
     #[must_use]
     pub fn service(&self, name: &ServiceName) -> Option<Known<'_>> {
         let service = self.services.get(name)?;
-        self.listed.then_some(Known(service))
+        service.listed.then_some(Known(service))
     }
 
     /// What was set aside.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
@@ -9,7 +10,7 @@ use std::{fmt, io};
 use bollard::Docker;
 use bollard::errors::Error as Cause;
 use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder, InspectContainerOptions};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -136,25 +137,48 @@ impl Client {
         Ok(image.and_then(|image| image.repo_tags).unwrap_or_default())
     }
 
-    /// Tells what happens to containers that are called like one of `names`, by name or id, from now on, or from `since`
-    /// (nanoseconds since 1970 by the daemon's clock) on. The stream asks the daemon when it is first polled.
+    /// Tells what happens to containers that are called like one of `names`, by name or id, and to the networks of all,
+    /// from now on, or from `since` (nanoseconds since 1970 by the daemon's clock) on. The stream asks the daemon when
+    /// it is first polled.
     pub(super) fn events(
         &self,
         names: &[&str],
         since: Option<i64>,
     ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
+        let of_containers = [
+            ("type", vec!["container"]),
+            ("container", names.to_vec()),
+            ("event", event::ACTIONS.to_vec()),
+        ];
+        // By themselves: asked for a container, a daemon tells nothing of networks.
+        let of_networks = [
+            ("type", vec!["network"]),
+            ("event", event::NETWORK_ACTIONS.to_vec()),
+        ];
+        let of_containers = self.told(&of_containers, since);
+        let of_networks = self.told(&of_networks, since);
+        // When one of them is over, so is the whole.
+        stream::select(or_end(of_containers), or_end(of_networks))
+            .take_while(|event| ready(event.is_some()))
+            .filter_map(ready)
+    }
+
+    fn told(
+        &self,
+        filters: &[(&str, Vec<&str>)],
+        since: Option<i64>,
+    ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
         let daemon = self.daemon.clone();
-        let messages = self.docker.events(Some(wanted(names, since)));
+        let messages = self.docker.events(Some(wanted(filters, since)));
         messages.filter_map(move |message| {
-            let event = match message {
+            ready(match message {
                 Ok(message) => event::read(message).map(Ok),
                 Err(cause) => Some(Err(failed(&daemon, &cause))),
-            };
-            std::future::ready(event)
+            })
         })
     }
 
-    /// Waits until the daemon has begun to tell events: nothing is missed from here on. Cancel safe.
+    /// Waits until the daemon has begun to tell events of one sort: none of these is missed from here on. Cancel safe.
     pub(super) async fn listening(&self) {
         self.listening.notified().await;
     }
@@ -183,13 +207,13 @@ fn docker(daemon: &Daemon, listening: &Arc<Notify>) -> Result<Docker, Cause> {
     )
 }
 
-fn wanted(names: &[&str], since: Option<i64>) -> EventsOptions {
-    let filters: HashMap<&str, Vec<&str>> = [
-        ("type", vec!["container"]),
-        ("container", names.to_vec()),
-        ("event", event::ACTIONS.to_vec()),
-    ]
-    .into();
+/// What a stream tells, and at its end nothing.
+fn or_end<T>(stream: impl Stream<Item = T>) -> impl Stream<Item = Option<T>> {
+    stream.map(Some).chain(stream::iter([None]))
+}
+
+fn wanted(filters: &[(&str, Vec<&str>)], since: Option<i64>) -> EventsOptions {
+    let filters: HashMap<&str, Vec<&str>> = filters.iter().cloned().collect();
     let options = EventsOptionsBuilder::default().filters(&filters);
     let options = match since {
         Some(at) => options.since(&event::since(at)),

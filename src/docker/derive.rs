@@ -385,5 +385,8 @@ fn versions(container: &Container) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
+#[path = "registrator_tests.rs"]
+mod registrator_tests;
+#[cfg(test)]
 #[path = "derive_tests.rs"]
 mod tests;

@@ -14,7 +14,7 @@ fn host() -> HostAddresses {
     }
 }
 
-fn of(wanted: &Wanted, container: &Container) -> Result<Derived, String> {
+pub(super) fn of(wanted: &Wanted, container: &Container) -> Result<Derived, String> {
     derive(wanted, container, &host()).map_err(|problems| {
         let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
         problems.join("; ")
@@ -29,7 +29,7 @@ fn refusal(wanted: &Wanted, container: &Container) -> String {
     of(wanted, container).unwrap_err()
 }
 
-fn on_port(port: &str) -> Wanted {
+pub(super) fn on_port(port: &str) -> Wanted {
     let mut wanted = Wanted::default();
     wanted.reach.container_port = Some(port.parse().unwrap());
     wanted

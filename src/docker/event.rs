@@ -1,6 +1,6 @@
 //! What a daemon tells of containers while it happens. Pure.
 
-use bollard::models::EventMessage;
+use bollard::models::{EventMessage, EventMessageTypeEnum};
 
 use super::signal;
 
@@ -24,6 +24,9 @@ pub(super) const ACTIONS: [&str; 15] = [
     "create",
 ];
 
+/// What happens to networks and concerns a container: it has other addresses or published ports from then on.
+pub(super) const NETWORK_ACTIONS: [&str; 2] = ["connect", "disconnect"];
+
 /// An event of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
@@ -31,6 +34,8 @@ pub(super) struct Event {
     pub(super) action: Action,
     /// To which container, by its whole id.
     pub(super) id: String,
+    /// What that is called now; for an event of a network, what the network is called.
+    pub(super) name: Option<String>,
     /// When, in nanoseconds since 1970 by the daemon's clock.
     pub(super) at: i64,
 }
@@ -57,6 +62,13 @@ pub(super) fn read(message: EventMessage) -> Option<Event> {
     let actor = message.actor?;
     let attributes = actor.attributes.unwrap_or_default();
     let attribute = |name: &str| attributes.get(name).map(String::as_str);
+    let id = match message.typ {
+        // Docker tells it of the network and names the container; Podman tells it of the container.
+        Some(EventMessageTypeEnum::NETWORK) => {
+            attribute("container").map_or(actor.id, |id| Some(id.to_owned()))
+        }
+        _ => actor.id,
+    };
     let action = match message.action?.as_str() {
         "die" | "died" => {
             let code = attribute("exitCode").or_else(|| attribute("containerExitCode"));
@@ -72,13 +84,24 @@ pub(super) fn read(message: EventMessage) -> Option<Event> {
     let seconds = || message.time?.checked_mul(1_000_000_000);
     Some(Event {
         action,
-        id: actor.id?,
+        id: id?,
+        name: attribute("name").map(str::to_owned),
         at: message
             .time_nano
             .or_else(seconds)
             .unwrap_or_default()
             .max(0),
     })
+}
+
+impl Event {
+    /// Whether it may concern the container of this id or, if nothing else is known of it, of this name or beginning of an
+    /// id. Daemons compare beginnings of names too, and tell of all networks.
+    pub(super) fn concerns(&self, id: Option<&str>, name: &str) -> bool {
+        id == Some(&*self.id)
+            || self.id.starts_with(name)
+            || self.name.as_ref().is_none_or(|own| own == name)
+    }
 }
 
 /// The notation in which a daemon is asked for events from a time on.
@@ -101,11 +124,12 @@ mod tests {
     fn dockers_and_podmans_words_are_read_alike() {
         let docker = r#"{"status":"die","id":"ab","Type":"container","Action":"die","Actor":{"ID":"ab",
             "Attributes":{"exitCode":"137","name":"web1"}},"scope":"local","time":17,"timeNano":17000000005}"#;
-        let podman = r#"{"Type":"container","Action":"died","Actor":{"ID":"ab","Attributes":{"containerExitCode":"137"}},
+        let podman = r#"{"Type":"container","Action":"died","Actor":{"ID":"ab","Attributes":{"containerExitCode":"137","name":"web1"}},
             "scope":"local","time":17,"timeNano":17000000005}"#;
         let expected = Event {
             action: Action::Died { code: 137 },
             id: "ab".to_owned(),
+            name: Some("web1".to_owned()),
             at: 17_000_000_005,
         };
         assert_eq!(of(docker).unwrap(), expected);
@@ -126,6 +150,33 @@ mod tests {
         assert_eq!(event(r#"{"signal":"SIGHUP"}"#).action, signalled(Some(1)));
         assert_eq!(event("{}").action, signalled(None));
         assert_eq!(event("{}").at, 1_000_000_000);
+    }
+
+    #[test]
+    fn an_event_of_a_network_is_about_the_container_that_it_names() {
+        let docker = r#"{"Type":"network","Action":"connect","Actor":{"ID":"net","Attributes":{"container":"ab",
+            "name":"bridge","type":"bridge"}},"timeNano":5}"#;
+        let event = of(docker).unwrap();
+        assert_eq!((&*event.id, event.action), ("ab", Action::Other));
+        let podman = r#"{"Type":"network","Action":"connect","Actor":{"ID":"ab","Attributes":{"name":"web1"}}}"#;
+        assert_eq!(of(podman).unwrap().id, "ab");
+    }
+
+    #[test]
+    fn events_of_other_containers_concern_nobody() {
+        let event = |id: &str, name: Option<&str>| Event {
+            action: Action::Other,
+            id: id.to_owned(),
+            name: name.map(str::to_owned),
+            at: 1,
+        };
+        let concerns = |event: Event| event.concerns(Some("abc"), "web1");
+        assert!(concerns(event("abc", Some("renamed"))));
+        assert!(concerns(event("def", Some("web1"))));
+        assert!(concerns(event("def", None)));
+        assert!(!concerns(event("def", Some("web10"))));
+        assert!(!concerns(event("abcd", Some("bridge"))));
+        assert!(event("abc", Some("web1")).concerns(None, "ab"));
     }
 
     #[test]

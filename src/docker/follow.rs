@@ -20,7 +20,8 @@ use super::daemon::Daemon;
 use super::event::Event;
 use super::life::Life;
 use super::process;
-use crate::backoff::Backoff;
+use crate::backoff::{self, Backoff};
+use crate::printable::short;
 
 pub use super::life::{State, Why};
 
@@ -29,6 +30,10 @@ pub const PERIOD: Duration = Duration::from_secs(30);
 
 /// A stream of events that lasted this long was sound: when it ends, the next is opened soon.
 const SOUND: Duration = Duration::from_secs(5);
+
+/// The longest pause between two attempts to reach the daemon. Shorter than that for etcd: it is on this machine as a
+/// rule, and while it cannot be heard a paused or restarted container is not noticed.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Which container, where.
 #[derive(Debug, Clone)]
@@ -127,7 +132,7 @@ type Question = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 impl Task {
     async fn run(mut self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(backoff::MIN, MAX_PAUSE);
         loop {
             let started = Instant::now();
             match self.session().await {
@@ -194,8 +199,12 @@ impl Task {
             };
             match next {
                 Next::Event(event) => {
-                    debug!("{event:?}");
                     self.newest_event = self.newest_event.max(Some(event.at));
+                    let id = self.life.held().map(|held| &*held.id);
+                    if !event.concerns(id, self.settings.container.as_str()) {
+                        continue;
+                    }
+                    debug!("{event:?}");
                     self.life.on_event(&event, Instant::now());
                     self.publish();
                     // What was asked before the event does not know of it.
@@ -314,8 +323,14 @@ impl Task {
             changed
         };
         if self.states.send_if_modified(changed) {
-            let short_id = self.life.held().map_or("no id", |held| held.short_id());
-            info!("container {} ({short_id}) {state}", self.settings.container);
+            let name = self.settings.container.as_str();
+            let held = self.life.held();
+            let short_id = held.map_or("no id", |held| held.short_id());
+            let renamed = held.filter(|held| held.name != name && !held.id.starts_with(name));
+            let now = renamed.map_or(String::new(), |held| {
+                format!(", called {} now", short(&held.name))
+            });
+            info!("container {name} ({short_id}{now}) {state}");
         }
     }
 }

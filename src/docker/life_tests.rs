@@ -34,6 +34,7 @@ fn event(action: Action, second: i64) -> Event {
     Event {
         action,
         id: running(100).id.into(),
+        name: None,
         at: second * 1_000_000_000,
     }
 }

@@ -2,25 +2,37 @@
 
 use crate::desired::Desired;
 use crate::plan::Plan;
+use crate::upstream::conf_file::ConfFile;
 use crate::upstream::plus::Plus;
+use crate::upstream::upstream_conf::UpstreamConf;
+use crate::upstream::vulcand::Vulcand;
 use crate::upstream::{Error, Outcome, Upstream};
 
 /// One upstream of a target of any kind.
 #[derive(Debug)]
 pub(super) enum Driver {
     Plus(Plus),
+    UpstreamConf(UpstreamConf),
+    ConfFile(ConfFile),
+    Vulcand(Vulcand),
 }
 
 impl Upstream for Driver {
     async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
         match self {
             Self::Plus(plus) => plus.converge(desired).await,
+            Self::UpstreamConf(conf) => conf.converge(desired).await,
+            Self::ConfFile(file) => file.converge(desired).await,
+            Self::Vulcand(vulcand) => vulcand.converge(desired).await,
         }
     }
 
     async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
         match self {
             Self::Plus(plus) => plus.compare(desired).await,
+            Self::UpstreamConf(conf) => conf.compare(desired).await,
+            Self::ConfFile(file) => file.compare(desired).await,
+            Self::Vulcand(vulcand) => vulcand.compare(desired).await,
         }
     }
 }

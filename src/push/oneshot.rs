@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep};
 use super::driver::Driver;
 use super::settings::{Route, Settings};
 use crate::desired::{Choices, Desired, Records, Wanted};
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
+use crate::record::Endpoint;
 use crate::registry::client::Cluster;
 use crate::registry::watch::{self, Update};
 use crate::registry::{self};
@@ -37,6 +38,18 @@ pub struct RouteResult<T> {
 pub struct Difference(Plan);
 
 impl Difference {
+    /// What has to be done.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.0.steps
+    }
+
+    /// The servers whose requests have to be waited for, and how many run there where that is known.
+    #[must_use]
+    pub fn waiting(&self) -> &[(Endpoint, Option<u64>)] {
+        &self.0.waiting
+    }
+
     /// Whether the upstream is equal to the records.
     #[must_use]
     pub fn is_none(&self) -> bool {
@@ -134,8 +147,11 @@ where
         let Some(Wanted { desired, .. }) = route.pool().decide(&records, &choices) else {
             continue;
         };
+        let Some(driver) = target.driver(route, cluster) else {
+            continue;
+        };
         let (target_name, route) = (target.name().clone(), route.clone());
-        let work = work(target.driver(&route), desired, route.clone());
+        let work = work(driver, desired, route.clone());
         tasks.spawn(async move {
             let result = work.await;
             (

@@ -31,6 +31,7 @@ impl Word {
 /// Hears what is said.
 #[derive(Debug)]
 pub(super) struct Peers {
+    cluster: Cluster,
     watcher: Watcher,
     said: Said,
 }
@@ -54,6 +55,7 @@ impl Peers {
     pub(super) fn new(cluster: &Cluster, settings: &Settings, own: Nonce) -> Self {
         let range = settings.meta_range();
         Self {
+            cluster: cluster.clone(),
             watcher: Watcher::new(cluster.clone(), range),
             said: Said {
                 meta: settings.meta.clone(),
@@ -90,6 +92,14 @@ impl Peers {
     /// What the others keep.
     pub(super) fn kept(&self) -> impl Iterator<Item = &KeptServer> {
         self.said.others.values().flat_map(|(_, kept)| kept)
+    }
+
+    /// From now on other services may be routed.
+    pub(super) fn route(&mut self, settings: &Settings) {
+        if self.said.choices.route(&settings.services()) {
+            // Its listing tells of the new ones.
+            self.watcher = Watcher::new(self.cluster.clone(), settings.meta_range());
+        }
     }
 
     /// What people have chosen.

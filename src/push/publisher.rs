@@ -21,6 +21,7 @@ use crate::upstream::Layer;
 const NAMED: usize = 5;
 
 /// Decides what the upstream of one route should be, and tells the reconcilers.
+#[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) route: Arc<Route>,
     pool: Pool,
@@ -31,10 +32,12 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(route: Arc<Route>) -> Self {
+    /// Knows nothing yet, but for what a `former` one of the same upstream keeps.
+    pub(super) fn new(route: Arc<Route>, former: Option<&Self>) -> Self {
+        let keeper = former.map(|former| former.keeper.succeeded_by(route.limits));
         Self {
             pool: route.pool(),
-            keeper: Keeper::new(route.limits),
+            keeper: keeper.unwrap_or_else(|| Keeper::new(route.limits)),
             desired: watch::channel(None).0,
             rules: rules(&route),
             route,

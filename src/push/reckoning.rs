@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use super::settings::{Route, Target};
 use crate::printable::printable;
@@ -13,9 +12,9 @@ use crate::upstream::UpstreamName;
 /// The longest error that goes into the presence, in bytes.
 const MAX_ERROR: usize = 200;
 
-/// Where every upstream stands.
-#[derive(Debug)]
-pub(super) struct Reckoning(Vec<Row>);
+/// Where every upstream stands, by the number of its reconciler.
+#[derive(Debug, Default)]
+pub(super) struct Reckoning(BTreeMap<usize, Row>);
 
 #[derive(Debug)]
 struct Row {
@@ -26,20 +25,25 @@ struct Row {
 }
 
 impl Reckoning {
-    /// Nothing is known of these routes yet.
-    pub(super) fn new<'a>(routes: impl Iterator<Item = (&'a Target, &'a Arc<Route>)>) -> Self {
-        let row = |(target, route): (&Target, &Arc<Route>)| Row {
+    /// One more upstream, of which nothing is known yet.
+    pub(super) fn add(&mut self, number: usize, target: &Target, route: &Route) {
+        let row = Row {
             target: target.name().to_string(),
             upstream: route.upstream.clone(),
             service: route.service.clone(),
             standing: Standing::default(),
         };
-        Self(routes.map(row).collect())
+        self.0.insert(number, row);
+    }
+
+    /// The upstream with this number is no concern any more.
+    pub(super) fn remove(&mut self, number: usize) {
+        self.0.remove(&number);
     }
 
     /// Takes note of where the upstream with this number stands.
     pub(super) fn update(&mut self, number: usize, standing: Standing) {
-        if let Some(row) = self.0.get_mut(number) {
+        if let Some(row) = self.0.get_mut(&number) {
             row.standing = standing;
         }
     }
@@ -57,7 +61,7 @@ impl Reckoning {
 
     fn lowest(&self, confirmed: impl Fn(&Standing) -> i64) -> BTreeMap<ServiceName, i64> {
         let mut services = BTreeMap::new();
-        for row in self.0.iter().filter(|row| row.standing.routing) {
+        for row in self.0.values().filter(|row| row.standing.routing) {
             let confirmed = confirmed(&row.standing);
             let lowest = services.entry(row.service.clone()).or_insert(confirmed);
             *lowest = confirmed.min(*lowest);
@@ -68,7 +72,7 @@ impl Reckoning {
     /// How each target does: well when all its upstreams do.
     pub(super) fn targets(&self) -> BTreeMap<String, TargetHealth> {
         let mut targets = BTreeMap::<_, TargetHealth>::new();
-        for row in &self.0 {
+        for row in self.0.values() {
             let well = row.is_well();
             let health = targets.entry(row.target.clone()).or_insert(TargetHealth {
                 ok: true,
@@ -99,11 +103,11 @@ impl fmt::Display for Reckoning {
     /// One line for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.0.len();
-        let well = self.0.iter().filter(|row| row.is_well()).count();
+        let well = self.0.values().filter(|row| row.is_well()).count();
         write!(f, "{well} of {all} upstreams equal to the records")?;
         let mut troubled = self
             .0
-            .iter()
+            .values()
             .filter_map(|row| Some((row, row.standing.trouble.as_ref()?)));
         match troubled.next() {
             Some((row, trouble)) => write!(f, "; {} at {}: {trouble}", row.upstream, row.target),
@@ -123,7 +127,7 @@ mod tests {
             service: service.parse().unwrap(),
             standing: Standing::default(),
         };
-        Reckoning(rows.iter().map(row).collect())
+        Reckoning(rows.iter().map(row).enumerate().collect())
     }
 
     fn confirmed(confirmed: i64) -> Standing {

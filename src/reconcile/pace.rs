@@ -111,6 +111,11 @@ impl Pace {
         }
     }
 
+    /// From now on at this pace.
+    pub(super) fn set(&mut self, pacing: Pacing) {
+        self.pacing = pacing;
+    }
+
     /// Something else is desired: what begins to drain now is looked at soon again.
     pub(super) fn restart(&mut self) {
         self.poll = FIRST_POLL;

@@ -61,8 +61,9 @@ impl Stage {
             deferring,
             reports: tell_report,
             permits: permits.clone(),
+            pacing: watch::Sender::new(Pacing::default()).subscribe(),
         };
-        tokio::spawn(run(upstream, links, Pacing::default()));
+        tokio::spawn(run(upstream, links));
         Self {
             publish,
             asked,

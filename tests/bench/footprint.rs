@@ -12,12 +12,19 @@ use std::time::Duration;
 
 #[allow(
     dead_code,
+    reason = "the benchmarks share it, and none needs all of it"
+)]
+#[path = "figures.rs"]
+mod figures;
+#[allow(
+    dead_code,
     unused_imports,
     reason = "the tests share it, and neither needs all of it"
 )]
 #[path = "../support/mod.rs"]
 mod support;
 
+use figures::{KIB, MIB, row};
 use support::{Backend, Command, Scene, Sidekick, proc};
 
 /// Announcers side by side, so that what they share counts once.
@@ -28,9 +35,6 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 /// From the last announcement to the first look: connections settle, one-time work ends.
 const SETTLE: Duration = Duration::from_secs(5);
-
-const KIB: f64 = 1024.0;
-const MIB: f64 = 1024.0 * 1024.0;
 
 /// The largest of each figure among the announcers.
 #[derive(Debug, Default)]
@@ -148,12 +152,4 @@ impl Footprint {
 
 fn pid(agent: &Sidekick) -> u32 {
     agent.process().pid()
-}
-
-/// Prints a figure with its limit, and tells whether it keeps it.
-fn row(what: &str, found: f64, limit: f64, unit: &str) -> bool {
-    let ok = found <= limit;
-    let word = if ok { "met" } else { "MISSED" };
-    println!("  {what:<34} {found:6.2} {unit:<4} limit {limit:4.1} {unit:<4} {word}");
-    ok
 }

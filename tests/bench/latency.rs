@@ -16,16 +16,19 @@ use tokio::time::Instant;
 
 #[allow(
     dead_code,
+    reason = "the benchmarks share it, and none needs all of it"
+)]
+#[path = "figures.rs"]
+mod figures;
+#[allow(
+    dead_code,
     unused_imports,
     reason = "the tests share it, and neither needs all of it"
 )]
 #[path = "../support/mod.rs"]
 mod support;
 
-#[path = "figures.rs"]
-mod figures;
-
-use figures::{print, quantile};
+use figures::{print, quantile, verdict};
 use support::{Backend, PATIENCE, Scene, until};
 
 /// Additions, and as many removals.
@@ -201,14 +204,4 @@ impl Scene {
         })
         .await;
     }
-}
-
-fn verdict(what: &str, found: Duration, limit: Duration) -> bool {
-    let ok = found <= limit;
-    let word = if ok { "met" } else { "MISSED" };
-    println!(
-        "{word}: {what} {:.1} ms, limit {limit:?}",
-        found.as_secs_f64() * 1e3
-    );
-    ok
 }

@@ -1,6 +1,13 @@
 #!/usr/bin/env bash
-# Measures the shipped build: how soon nginx follows etcd, what idle agents cost, and how a pusher grows with the records. On a fresh Debian with Rust it
-# first installs what is missing. Fails when a limit is missed; run it on an idle machine.
+# Measures the shipped build. On a fresh Debian with Rust it first installs what is missing. Fails when a limit is
+# missed; run it on an idle machine. All of it takes half an hour; name what you want:
+#
+#   latency    how soon nginx follows etcd
+#   footprint  what idle agents cost
+#   events     how soon etcd and nginx follow what happens to a container (needs root)
+#   scale      how a pusher grows with the number of records
+#   fleet      what a hundred announcers cost beside a hundred containers (needs root)
+#   soak       whether an announcer grows while its container is restarted 500 times (needs root)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -26,7 +33,8 @@ echo
 
 # The benchmarks themselves need no release build: what is timed runs in other processes.
 failed=0
-for bench in latency footprint scale; do
+[ $# -gt 0 ] || set -- latency footprint scale events fleet soak
+for bench in "$@"; do
     SIDEKICK_TEST_BINARY=$shipped cargo bench --locked --profile dev --quiet --bench "$bench" || failed=1
     echo
 done

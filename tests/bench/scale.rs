@@ -24,6 +24,10 @@ use tokio::time::{Instant, interval, timeout};
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(
+    dead_code,
+    reason = "the benchmarks share it, and none needs all of it"
+)]
 #[path = "figures.rs"]
 mod figures;
 

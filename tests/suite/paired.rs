@@ -1,12 +1,10 @@
 //! Announcers of real containers.
 
-use std::net::SocketAddr;
-
-use serde_json::{Value, json};
-use tokio::time::Instant;
+use serde_json::json;
 
 use crate::support::docker::{Daemon, Kind};
-use crate::support::{Command, Etcd, Kv, PATIENCE, Sidekick, request, until};
+use crate::support::stage::{NAME, Stage, up_at};
+use crate::support::{Command, Etcd, PATIENCE, until};
 
 const KEY: &str = "/services/web/web1";
 
@@ -22,94 +20,100 @@ fn announce(etcd: &Etcd, daemon: &Daemon) -> Command {
         .notify()
 }
 
-async fn announced(etcd: &Etcd) -> Kv {
-    until(PATIENCE, "the container to be announced", async || {
-        etcd.get(KEY).await
-    })
-    .await
-}
-
-/// Waits until the record is gone, and prints how long that took since `from`.
-async fn withdrawn(etcd: &Etcd, kind: Kind, what: &str, from: Instant) {
-    until(PATIENCE, format!("{what} to be withdrawn"), async || {
-        etcd.get(KEY).await.is_none()
-    })
-    .await;
-    let after = from.elapsed().as_secs_f64() * 1000.0;
-    eprintln!("{kind:?}: {what}: withdrawn from etcd after {after:.1} ms");
-}
-
-fn address(record: &Value) -> SocketAddr {
-    let (host, port) = (&record["host"], &record["port"]);
-    let address = format!("{}:{port}", host.as_str().unwrap_or_default());
-    address
-        .parse()
-        .unwrap_or_else(|error| panic!("{error}: {record}"))
-}
-
-/// A container runs before the server in it listens.
-async fn leads_somewhere(record: &Value) {
-    until(PATIENCE, format!("an answer of {record}"), async || {
-        request(address(record), "GET", "/", "").await
-    })
-    .await;
-}
-
-async fn ended(mut announcer: Sidekick) {
+#[tokio::test]
+async fn an_announcer_ends_with_its_container_where_nothing_else_is_said() {
+    let Some(daemon) = Daemon::start(Kind::Docker).await else {
+        return;
+    };
+    let etcd = Etcd::start().await;
+    daemon.container("web1").await;
+    let mut announcer = announce(&etcd, &daemon).start();
+    announcer.ready().await;
+    // busybox as the first process does not heed SIGTERM: nothing but the announcer withdraws it before it is killed.
+    let stopped = daemon.act("web1", "stop?t=5");
+    let withdrawn = async {
+        until(PATIENCE, "it to be withdrawn", async || {
+            etcd.get(KEY).await.is_none()
+        })
+        .await;
+        assert_ne!(daemon.serves("web1").await, None, "it is not killed yet");
+    };
+    tokio::join!(stopped, withdrawn);
     let ended = announcer.end(PATIENCE).await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
 }
 
-async fn life(kind: Kind) {
+#[tokio::test]
+async fn a_container_that_is_unpaused_while_its_record_drains_is_announced_again() {
+    let Some(stage) = Stage::start_with(Kind::Docker, &["--linger", "1h"]).await else {
+        return;
+    };
+    stage.create().await;
+    let at = stage.right("start").await;
+    stage.daemon.act(NAME, "pause").await;
+    until(PATIENCE, "the record to drain", async || {
+        let record = stage.record().await;
+        record.is_some_and(|record| up_at(&record.value).is_none())
+    })
+    .await;
+    stage.daemon.act(NAME, "unpause").await;
+    stage.follows(at, "an early unpause").await;
+}
+
+/// The address in a network goes and comes with the network, which is noticed long before the next look by chance.
+async fn networks(kind: Kind) {
     let Some(daemon) = Daemon::start(kind).await else {
         return;
     };
     let etcd = Etcd::start().await;
-    // The container comes later than its announcer, as it may with units that start together.
-    let announcer = announce(&etcd, &daemon).args(["--on-gone", "wait"]).start();
-    announcer.process().line("waiting for it").await;
     daemon.container("web1").await;
-    let record = announced(&etcd).await.json();
-    assert_eq!(
-        (&record["host"], &record["version"]),
-        (&json!("127.0.0.1"), &json!("1.2"))
-    );
-    leads_somewhere(&record).await;
-
-    let from = Instant::now();
-    daemon.act("web1", "pause").await;
-    withdrawn(&etcd, kind, "a paused container", from).await;
-    daemon.act("web1", "unpause").await;
-    announced(&etcd).await;
-
-    let from = Instant::now();
-    daemon.crash("web1").await;
-    withdrawn(&etcd, kind, "a crashed container", from).await;
-    daemon.act("web1", "start").await;
-    // The next run may have another port.
-    let record = announced(&etcd).await.json();
-    leads_somewhere(&record).await;
-    drop(announcer);
-
-    let last = announce(&etcd, &daemon).start();
-    last.ready().await;
-    let from = Instant::now();
-    // busybox as PID 1 does not heed SIGTERM: nothing but the announcer withdraws it before it is killed.
-    let (_, ()) = tokio::join!(
-        daemon.act("web1", "stop?t=3"),
-        withdrawn(&etcd, kind, "a stopped container", from)
-    );
-    ended(last).await;
+    for taker in ["web2", "web3"] {
+        daemon.container(taker).await;
+    }
+    let network = daemon.second_network().await;
+    daemon.network_act(&network, "connect", "web1").await;
+    let announcer = announce(&etcd, &daemon).args(["--network", &network]);
+    let announcer = announcer.start();
+    announcer.ready().await;
+    for taker in ["web2", "web3"] {
+        let address = async || {
+            let networks = &daemon.inspect("web1").await["NetworkSettings"]["Networks"];
+            networks[&network]["IPAddress"].clone()
+        };
+        let own = address().await;
+        assert!(
+            own.as_str().is_some_and(|own| own.starts_with("10.")),
+            "{own}"
+        );
+        until(PATIENCE, format!("{own} to be announced"), async || {
+            let record = etcd.get(KEY).await.map(|record| record.json());
+            let host = record.as_ref().map(|record| &record["host"]);
+            if host == Some(&own) {
+                Ok(())
+            } else {
+                Err(record)
+            }
+        })
+        .await;
+        daemon.network_act(&network, "disconnect", "web1").await;
+        until(PATIENCE, "it to be withdrawn", async || {
+            etcd.get(KEY).await.is_none()
+        })
+        .await;
+        // Somebody else takes the address meanwhile.
+        daemon.network_act(&network, "connect", taker).await;
+        daemon.network_act(&network, "connect", "web1").await;
+    }
 }
 
 #[tokio::test]
-async fn a_container_of_docker_is_announced_exactly_while_it_runs() {
-    life(Kind::Docker).await;
+async fn a_network_that_a_running_container_of_docker_is_connected_to_is_noticed() {
+    networks(Kind::Docker).await;
 }
 
 #[tokio::test]
-async fn a_container_of_podman_is_announced_exactly_while_it_runs() {
-    life(Kind::Podman).await;
+async fn a_network_that_a_running_container_of_podman_is_connected_to_is_noticed() {
+    networks(Kind::Podman).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{Backend, Scene, TTL, proc};
+use crate::support::docker::Kind;
+use crate::support::{Backend, PATIENCE, Scene, Stage, TTL, proc, until};
 
 #[tokio::test]
 async fn an_idle_announcer_writes_nothing_and_has_one_thread() {
@@ -37,4 +38,45 @@ async fn an_idle_pusher_writes_nothing_and_has_one_thread() {
 
     assert_eq!(scene.etcd.revision().await, revision);
     assert_eq!(proc::threads(pusher.process().pid()), 1);
+}
+
+#[tokio::test]
+async fn a_container_that_comes_and_goes_leaves_no_open_file_and_no_thread_behind() {
+    let Some(stage) = Stage::start(Kind::Docker).await else {
+        return;
+    };
+    stage.create().await;
+    stage.right("start").await;
+    let pid = stage.announcer.process().pid();
+    let mut files = None;
+    for run in 1..=15 {
+        stage.flap(run).await;
+        assert!(stage.right("a restart").await.is_some());
+        if run == 3 {
+            files = Some(settled(pid).await);
+        }
+    }
+    // More of them may be open for the moment in which the container is looked at.
+    until(PATIENCE, "as many open files as before", async || {
+        let now = proc::files(pid);
+        if Some(now) <= files {
+            Ok(())
+        } else {
+            Err((files, now))
+        }
+    })
+    .await;
+    assert_eq!(proc::threads(pid), 1);
+}
+
+/// How many files a process has open when nothing is under way.
+async fn settled(pid: u32) -> usize {
+    let mut counts = [0; 10];
+    until(PATIENCE, "its open files to stay", async || {
+        counts.rotate_left(1);
+        counts[9] = proc::files(pid);
+        counts.iter().all(|count| *count == counts[0])
+    })
+    .await;
+    counts[0]
 }

@@ -4,8 +4,10 @@
 //! its API. Needs root.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,6 +18,9 @@ use super::{PATIENCE, Process, Signal, proc, send, until};
 
 /// The image that is there; `httpd`, `sh` and `sleep` are in it.
 pub(crate) const IMAGE: &str = "shop/web:1.2";
+
+/// What runs in a container where nothing else is said. As the first process it does not heed SIGTERM.
+const SERVER: [&str; 4] = ["httpd", "-f", "-p", "80"];
 
 /// How often a container is started on another port.
 const PORT_ATTEMPTS: usize = 30;
@@ -165,6 +170,20 @@ impl Daemon {
         assert_eq!(reply.status, 200, "{reply:?}");
     }
 
+    /// Makes a network beside that of the containers, and gives its name.
+    pub(crate) async fn second_network(&self) -> String {
+        let second = self.network.second();
+        self.create_network(&second).await;
+        second.name().to_owned()
+    }
+
+    /// `connect`s a running container to a network, or `disconnect`s it.
+    pub(crate) async fn network_act(&self, network: &str, action: &str, container: &str) {
+        let path = format!("/networks/{network}/{action}");
+        let reply = self.post(&path, &json!({"Container": container})).await;
+        assert_eq!(reply.status, 200, "{path}: {reply:?}");
+    }
+
     /// Where it listens.
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("d.sock")
@@ -173,23 +192,25 @@ impl Daemon {
     /// Creates and starts a container that serves HTTP on port 80, which is published on a random port of the loopback
     /// address, and gives its id.
     pub(crate) async fn container(&self, name: &str) -> String {
-        self.container_of(name, &["httpd", "-f", "-p", "80"], json!({}))
-            .await
+        self.container_with(name, &SERVER, json!({})).await
     }
 
     /// The same with another command and further settings of the host's side.
     pub(crate) async fn container_of(&self, name: &str, command: &[&str], host: Value) -> String {
-        let mut settings = self.settings(command);
-        for (key, value) in host.as_object().expect("an object") {
-            settings["HostConfig"][key] = value.clone();
-        }
-        self.create(name, &settings).await
+        self.container_with(name, command, json!({"HostConfig": host}))
+            .await
     }
 
     /// As [`container`](Self::container), with labels.
     pub(crate) async fn labelled(&self, name: &str, labels: Value) -> String {
-        let mut settings = self.settings(&["httpd", "-f", "-p", "80"]);
-        settings["Labels"] = labels;
+        self.container_with(name, &SERVER, json!({"Labels": labels}))
+            .await
+    }
+
+    /// The same with another command and further settings, in the words of the API.
+    pub(crate) async fn container_with(&self, name: &str, command: &[&str], more: Value) -> String {
+        let mut settings = self.settings(command);
+        merge(&mut settings, more);
         self.create(name, &settings).await
     }
 
@@ -253,6 +274,25 @@ impl Daemon {
         let _ = call(&self.socket(), "DELETE", &path, b"");
     }
 
+    /// When the daemon last told this event of a container, since `since`.
+    pub(crate) async fn told(
+        &self,
+        container: &str,
+        event: &str,
+        since: SystemTime,
+    ) -> Option<SystemTime> {
+        let seconds = |time: SystemTime| {
+            let time = time.duration_since(UNIX_EPOCH).expect("a clock that goes");
+            format!("{}.{:09}", time.as_secs(), time.subsec_nanos())
+        };
+        let filters = json!({"container": [container], "event": [event]});
+        let (since, until) = (seconds(since), seconds(SystemTime::now()));
+        let path = format!("/events?since={since}&until={until}&filters={filters}");
+        let told = self.call("GET", &path, Vec::new()).await.body;
+        let last: Value = serde_json::from_str(told.lines().last()?).expect("an event");
+        Some(UNIX_EPOCH + Duration::from_nanos(last["timeNano"].as_u64()?))
+    }
+
     async fn post(&self, path: &str, body: &Value) -> Reply {
         self.call("POST", path, body.to_string().into_bytes()).await
     }
@@ -301,18 +341,34 @@ impl Daemon {
 
     /// The id of a container's first process.
     pub(crate) async fn pid(&self, container: &str) -> u32 {
-        let pid = self.state(container).await["Pid"].as_u64();
+        let pid = self.inspect(container).await["State"]["Pid"].as_u64();
         u32::try_from(pid.expect("it runs")).expect("a process id")
     }
 
     /// Whether the daemon takes a container for running.
     pub(crate) async fn runs(&self, container: &str) -> bool {
-        self.state(container).await["Running"] == true
+        self.inspect(container).await["State"]["Running"] == true
     }
 
-    async fn state(&self, container: &str) -> Value {
+    /// What the daemon says of a container; null when there is none.
+    pub(crate) async fn inspect(&self, container: &str) -> Value {
         let path = format!("/containers/{container}/json");
-        self.call("GET", &path, Vec::new()).await.json()["State"].take()
+        let reply = self.call("GET", &path, Vec::new()).await;
+        if reply.status == 200 {
+            reply.json()
+        } else {
+            Value::Null
+        }
+    }
+
+    /// Where the host passes connections on to port 80 of a container, while it runs and is not paused.
+    pub(crate) async fn serves(&self, container: &str) -> Option<SocketAddr> {
+        let container = self.inspect(container).await;
+        let state = &container["State"];
+        let serves = state["Running"] == true && state["Paused"] != true;
+        let place = &container["NetworkSettings"]["Ports"]["80/tcp"][0];
+        let port = place["HostPort"].as_str().filter(|_| serves)?.parse();
+        Some(SocketAddr::from(([127, 0, 0, 1], port.expect("a port"))))
     }
 }
 
@@ -329,6 +385,7 @@ impl Drop for Daemon {
             self.discard(container["Id"].as_str().unwrap_or_default());
         }
         self.remove_network(&self.network);
+        self.remove_network(&self.network.second());
         if let Some(process) = &mut self.process {
             let _ = send(process.pid(), Signal::TERM);
             // A second is long for a daemon without containers; what is left is killed below.
@@ -336,7 +393,7 @@ impl Drop for Daemon {
                 if process.exited().is_some() {
                     break;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(10)); // a drop cannot await
+                std::thread::sleep(Duration::from_millis(10)); // a drop cannot await
             }
         }
         self.process = None;
@@ -366,6 +423,18 @@ fn unmount_all_in(folder: &Path) {
     let ours: Vec<_> = places.filter(|place| place.starts_with(&folder)).collect();
     for place in ours.iter().rev() {
         let _ = Command::new("umount").args(["--lazy", place]).status();
+    }
+}
+
+/// Puts what `more` says into `settings`, over what stands there.
+fn merge(settings: &mut Value, more: Value) {
+    match (settings, more) {
+        (Value::Object(settings), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(settings.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (settings, more) => *settings = more,
     }
 }
 

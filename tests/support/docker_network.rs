@@ -25,6 +25,14 @@ impl Network {
         }
     }
 
+    /// One beside it, with a name of its own.
+    pub(super) fn second(&self) -> Self {
+        Self {
+            name: format!("{}b", self.name),
+            subnet: free_subnet(),
+        }
+    }
+
     /// What it is called.
     pub(crate) fn name(&self) -> &str {
         &self.name

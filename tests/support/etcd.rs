@@ -130,6 +130,11 @@ impl Etcd {
         .await
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// For `--endpoints`.
     pub(crate) fn endpoint(&self) -> String {
         match self.member.pki {

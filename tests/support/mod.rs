@@ -23,6 +23,7 @@ mod process;
 mod proxy;
 mod scene;
 mod sidekick;
+pub(crate) mod stage;
 mod until;
 
 pub(crate) use backend::Backend;
@@ -40,6 +41,7 @@ pub(crate) use proxy::{Link, Proxy};
 pub(crate) use rustix::process::Signal;
 pub(crate) use scene::{Scene, TTL, announce, key, push};
 pub(crate) use sidekick::{Command, Sidekick};
+pub(crate) use stage::Stage;
 pub(crate) use until::until;
 
 use std::time::Duration;

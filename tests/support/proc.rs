@@ -55,6 +55,11 @@ pub(crate) fn threads(pid: u32) -> usize {
     tasks(pid).len()
 }
 
+/// How many files it has open.
+pub(crate) fn files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
 /// CPU time used so far, of all threads, to the nanosecond.
 pub(crate) fn cpu_time(pid: u32) -> Duration {
     let nanoseconds = tasks(pid).into_iter().filter_map(|task| {

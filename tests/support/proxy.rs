@@ -1,11 +1,11 @@
-//! A TCP link that can be slow, silent, cut or gone.
+//! A link that can be slow, silent, cut or gone: by TCP on the clients' side, to a TCP or a Unix socket.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -22,6 +22,25 @@ pub(crate) enum Link {
     Down,
 }
 
+/// Where a link leads.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl From<PathBuf> for Target {
+    fn from(path: PathBuf) -> Self {
+        Self::Unix(path)
+    }
+}
+
 /// A link between clients and one server, on the runtime of the test.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -32,7 +51,8 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Leads from a free port to `server`.
-    pub(crate) async fn to(server: SocketAddr) -> Self {
+    pub(crate) async fn to(server: impl Into<Target>) -> Self {
+        let server = server.into();
         let address = SocketAddr::from(([127, 0, 0, 1], super::ports::free_port()));
         let listener = TcpListener::bind(address).await.expect("a free port");
         let (link, link_rx) = watch::channel(Link::Up);
@@ -81,7 +101,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn run(first: TcpListener, server: SocketAddr, mut link: watch::Receiver<Link>) {
+async fn run(first: TcpListener, server: Target, mut link: watch::Receiver<Link>) {
     let address = first.local_addr().expect("it is bound");
     let mut listener = Some(first);
     loop {
@@ -94,7 +114,7 @@ async fn run(first: TcpListener, server: SocketAddr, mut link: watch::Receiver<L
                     biased;
                     _ = link.wait_for(|link| *link == Link::Down) => break,
                     Ok((client, _)) = listener.accept() => {
-                        connections.spawn(carry(client, server, carried));
+                        connections.spawn(carry(client, server.clone(), carried));
                     }
                 }
             }
@@ -108,25 +128,42 @@ async fn run(first: TcpListener, server: SocketAddr, mut link: watch::Receiver<L
 }
 
 /// Carries one connection until one end closes it.
-async fn carry(client: TcpStream, server: SocketAddr, mut link: watch::Receiver<Link>) {
+async fn carry(client: TcpStream, server: Target, mut link: watch::Receiver<Link>) {
     if link.wait_for(|link| *link != Link::Silent).await.is_err() {
         return;
     }
-    let Ok(server) = TcpStream::connect(server).await else {
-        return;
-    };
-    for stream in [&client, &server] {
-        let _ = stream.set_nodelay(true);
+    let _ = client.set_nodelay(true);
+    match server {
+        Target::Tcp(address) => {
+            let Ok(server) = TcpStream::connect(address).await else {
+                return;
+            };
+            let _ = server.set_nodelay(true);
+            join(client, server, link).await;
+        }
+        Target::Unix(path) => {
+            let Ok(server) = UnixStream::connect(path).await else {
+                return;
+            };
+            join(client, server, link).await;
+        }
     }
+}
+
+async fn join(client: TcpStream, server: impl AsyncRead + AsyncWrite, link: watch::Receiver<Link>) {
     let (client_rx, client_tx) = client.into_split();
-    let (server_rx, server_tx) = server.into_split();
+    let (server_rx, server_tx) = split(server);
     tokio::select! {
         () = copy(client_rx, server_tx, link.clone()) => {}
         () = copy(server_rx, client_tx, link) => {}
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut link: watch::Receiver<Link>) {
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut link: watch::Receiver<Link>,
+) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let state = *link.borrow_and_update();

@@ -8,7 +8,7 @@ use super::Share;
 use crate::record::Endpoint;
 
 /// The time in which vanishing is counted: from the first record that vanishes on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Window {
     until: Instant,
     /// How many servers took traffic when it began.

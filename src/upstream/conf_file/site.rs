@@ -34,6 +34,8 @@ pub(super) struct Actor {
     pub(super) settings: Arc<Settings>,
     asked: mpsc::UnboundedReceiver<Asked>,
     pub(super) members: BTreeMap<UpstreamName, Member>,
+    /// Blocks that were found in the file and are not looked after any more: nginx may still refer to them.
+    others: Blocks,
     pub(super) disk: Disk,
     pub(super) budget: Budget,
     /// How often nginx was reloaded.
@@ -84,6 +86,7 @@ impl Actor {
             disk: Disk::new(&settings.file),
             budget: Budget::new(settings.min_reload_interval),
             settings,
+            others: Blocks::new(),
             asked,
             members: tellers.into_iter().map(member).collect(),
             reloads: 0,
@@ -116,12 +119,12 @@ impl Actor {
         // What cannot be read now is told by the first round.
         if let Ok(Some(content)) = self.disk.read().await {
             for (name, block) in split(&content.text) {
-                let member = name
-                    .parse()
-                    .ok()
-                    .and_then(|name: UpstreamName| self.members.get_mut(&name));
-                if let Some(member) = member {
-                    member.adopt(block);
+                let Ok(name) = name.parse::<UpstreamName>() else {
+                    continue;
+                };
+                match self.members.get_mut(&name) {
+                    Some(member) => member.adopt(block),
+                    None => drop(self.others.insert(name, block)),
                 }
             }
         }
@@ -247,7 +250,9 @@ impl Actor {
 
     pub(super) fn compose(&self, blocks: &Blocks) -> String {
         let proof = self.settings.proof.map(Proof::address);
-        compose(blocks, self.settings.layer, proof)
+        let mut all = self.others.clone();
+        all.extend(blocks.clone());
+        compose(&all, self.settings.layer, proof)
     }
 
     /// Whether the running nginx has the file as it was found.

@@ -1,0 +1,207 @@
+//! A configuration file, together with what beats it: what this process is to do.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Config, How, Invalid, Mistake, UpstreamSettings};
+use crate::desired::keep::Share;
+use crate::desired::{Limits, Selection};
+use crate::push::settings::{Route, Settings, TTL, Target, TargetError};
+use crate::reconcile::Pacing;
+use crate::record::{MetaPrefix, Prefix, PusherId};
+
+/// The largest configuration that is read, in bytes: many thousands of upstreams.
+const MAX_FILE: u64 = 8 << 20;
+
+/// What was said elsewhere: by flags. It beats the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// The name of this pusher.
+    pub id: Option<PusherId>,
+    /// What it is called where neither says so: the host's name.
+    pub host: Option<PusherId>,
+    /// Where records lie.
+    pub prefix: Option<Prefix>,
+    /// Where sidekick's own keys lie.
+    pub meta_prefix: Option<MetaPrefix>,
+    /// How long a change waits for others to follow.
+    pub debounce: Option<Duration>,
+    /// After how long an upstream is read without a change.
+    pub resync: Option<Duration>,
+    /// How long the presence outlives a killed pusher.
+    pub ttl: Option<Duration>,
+    /// How long an API may take to answer: of all targets.
+    pub request_timeout: Option<Duration>,
+    /// How long a draining server may take to finish: of all upstreams.
+    pub drain_timeout: Option<Duration>,
+    /// How many servers are left at least: in all upstreams.
+    pub min_servers: Option<usize>,
+    /// How much may vanish without a goodbye before it is held: of all upstreams.
+    pub max_removal: Option<Share>,
+    /// How long it is held: in all upstreams.
+    pub hold: Option<Duration>,
+}
+
+/// A configuration file, together with what beats it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// The file.
+    pub path: PathBuf,
+    /// What beats it.
+    pub overrides: Overrides,
+    /// Where the secrets of this unit lie (`CREDENTIALS_DIRECTORY`), if there are any.
+    pub credentials: Option<PathBuf>,
+}
+
+impl File {
+    /// Reads the file, and all files that it names.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn read(&self) -> Result<Settings, Invalid> {
+        let invalid = |mistakes| Invalid {
+            file: self.path.clone(),
+            mistakes,
+        };
+        let text = read_text(&self.path).map_err(|mistake| invalid(vec![mistake]))?;
+        let (config, mut mistakes) = super::read(&text, self.credentials.as_deref());
+        let settings = self.overrides.settings(&config);
+        mistakes.extend(settings.as_ref().err().cloned().unwrap_or_default());
+        mistakes.sort();
+        match settings {
+            Ok(settings) if mistakes.is_empty() => Ok(settings),
+            _ => Err(invalid(mistakes)),
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, Mistake> {
+    let whole = |text: String| Mistake { place: None, text };
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(path);
+    let read = opened.and_then(|opened| opened.take(MAX_FILE + 1).read_to_end(&mut bytes));
+    match read {
+        Err(error) => Err(whole(format!("cannot be read: {error}"))),
+        Ok(_) if bytes.len() as u64 > MAX_FILE => Err(whole(format!(
+            "cannot be read: it is larger than {MAX_FILE} bytes"
+        ))),
+        Ok(_) => String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            let known = String::from_utf8_lossy(&error.as_bytes()[..at]).into_owned();
+            Mistake {
+                place: Some(super::Place::of(&known, at)),
+                text: "this is not UTF-8".to_owned(),
+            }
+        }),
+    }
+}
+
+impl Overrides {
+    /// What is to be done when `config` is what is said otherwise. Reads the files that are named there.
+    ///
+    /// # Errors
+    ///
+    /// Everything that cannot be.
+    pub fn settings(&self, config: &Config) -> Result<Settings, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let mut wrong = |text: String| mistakes.push(Mistake { place: None, text });
+        let id = self.id.as_ref().or(config.id.as_ref());
+        let id = id.or(self.host.as_ref()).cloned();
+        if id.is_none() {
+            wrong("--id is missing, and this host's name cannot stand for it".to_owned());
+        }
+        let prefix = self.prefix.as_ref().or(config.prefix.as_ref());
+        let prefix = prefix.cloned().unwrap_or_default();
+        let meta = self.meta_prefix.as_ref().or(config.meta_prefix.as_ref());
+        let meta = meta.cloned().unwrap_or_default();
+        if !meta.is_apart_from(&prefix) {
+            wrong(format!(
+                "--meta-prefix {meta} and --prefix {prefix}: neither may lie inside the other"
+            ));
+        }
+        let pacing = self.pacing(config);
+        let pacing = pacing.inspect_err(|error| wrong(error.to_string())).ok();
+        let targets = self.targets(config, &mut mistakes);
+        match id.zip(pacing) {
+            Some((id, pacing)) if mistakes.is_empty() => Ok(Settings {
+                id,
+                prefix,
+                meta,
+                targets,
+                pacing,
+                ttl: self.ttl.or(config.ttl).unwrap_or(TTL),
+            }),
+            _ => Err(mistakes),
+        }
+    }
+
+    fn pacing(&self, config: &Config) -> Result<Pacing, crate::reconcile::PacingError> {
+        let usual = Pacing::default();
+        let debounce = self.debounce.or(config.debounce);
+        let resync = self.resync.or(config.resync);
+        usual
+            .with_debounce(debounce.unwrap_or(usual.debounce()))?
+            .with_resync(resync.unwrap_or(usual.resync()))
+    }
+
+    /// The targets, but for those with which something is wrong.
+    fn targets(&self, config: &Config, mistakes: &mut Vec<Mistake>) -> Vec<Target> {
+        // Made once for all targets, so that they share what is decided about it.
+        let routes = config.upstreams.iter().map(|upstream| {
+            let route = Arc::new(self.route(upstream));
+            (upstream, route)
+        });
+        let routes: Vec<_> = routes.collect();
+        let mut targets = Vec::new();
+        for target in &config.targets {
+            let here = routes
+                .iter()
+                .filter(|(upstream, _)| upstream.targets.contains(&target.name));
+            let here: Vec<_> = here.map(|(_, route)| route.clone()).collect();
+            match Target::new(&target.name, self.how(&target.how), here) {
+                Ok(target) => targets.push(target),
+                // Said where it is read, or all that was to go there is wrong.
+                Err(TargetError::NoRoute(_)) => {}
+                Err(error) => mistakes.push(Mistake {
+                    place: Some(target.place),
+                    text: format!("\"{}\": {error}", target.name),
+                }),
+            }
+        }
+        targets
+    }
+
+    fn how(&self, how: &How) -> How {
+        let mut how = how.clone();
+        if let (How::Plus(api) | How::UpstreamConf { api, .. }, Some(timeout)) =
+            (&mut how, self.request_timeout)
+        {
+            api.timeout = timeout;
+        }
+        how
+    }
+
+    fn route(&self, upstream: &UpstreamSettings) -> Route {
+        Route {
+            upstream: upstream.name.clone(),
+            layer: upstream.layer,
+            service: upstream.service.clone(),
+            selection: Selection {
+                protocol: upstream.protocol,
+                versions: upstream.versions.clone(),
+                tags: upstream.tags.clone(),
+                terms: upstream.server,
+                rules: upstream.rules.clone(),
+            },
+            limits: Limits {
+                min_servers: self.min_servers.unwrap_or(upstream.limits.min_servers),
+                max_removal: self.max_removal.unwrap_or(upstream.limits.max_removal),
+                hold: self.hold.unwrap_or(upstream.limits.hold),
+            },
+            drain_timeout: self.drain_timeout.unwrap_or(upstream.drain_timeout),
+        }
+    }
+}
