@@ -381,6 +381,8 @@ impl Agent {
             info!("{} is routed by every pusher", self.settings.id);
         }
         self.readiness = Readiness::Told;
+        // Until leaving nobody listens, and etcd need not tell.
+        self.pushers.forget();
         notify::ready();
     }
 

@@ -47,9 +47,10 @@ if [ "${1:-}" != quickstart ]; then
     have systemd-analyze || need 'systemd-analyze, to check the units' systemd
     have groff && have preconv || need 'groff, to render the manual' groff-base
     have script || need 'script, to see what is shown on a terminal' bsdutils
-    have dockerd || need 'docker, whose containers are announced' docker.io
+    have dockerd && have docker || need 'docker, whose containers are announced' docker.io
     have iptables || need 'iptables, which docker looks for and podman uses' iptables
     have podman || need 'podman, the same by another daemon' podman
+    have debootstrap || need 'debootstrap, to make hosts with a systemd of their own' debootstrap
     [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || need 'a static busybox, the one program in the containers' busybox-static
 fi
 have curl || need 'curl, to ask nginx and the backends' curl ca-certificates
@@ -67,6 +68,10 @@ if [ ${#packages[@]} -gt 0 ]; then
     fi
     apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
     "${apt[@]}" update || fail 'apt-get cannot read the package lists: is there a network, and is /etc/apt right?'
+    # From Debian 13 on, docker's command is not in the package of its daemon.
+    if [[ " ${packages[*]} " == *' docker.io '* ]] && apt-cache show docker-cli >/dev/null 2>&1; then
+        packages+=(docker-cli)
+    fi
     "${apt[@]}" install --no-install-recommends -y "${packages[@]}" </dev/null ||
         fail "apt-get cannot install ${packages[*]}: its own message is above"
 fi

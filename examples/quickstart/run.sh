@@ -11,121 +11,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 readonly TTL=5 # seconds until the record of a killed announcer expires
 readonly PATIENCE=30 # seconds that anything here may take
 readonly CLIENTS=8 # requests at a time
+readonly BACKEND=nginx # nginx1 to nginx3
 
-if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
-    bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
-else
-    bold='' dim='' green='' red='' plain=''
-fi
+source examples/story.sh
 
-chapter() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
-say() { printf '  %s\n' "$*"; }
-good() { printf '  %s✓%s %s\n' "$green" "$plain" "$*"; }
-
-# The command as the reader would type it.
-command_line() { printf '  %s$ %s%s\n' "$dim" "$*" "$plain"; }
-continued() { printf '  %s    %s%s\n' "$dim" "$*" "$plain"; }
-
-folder=''
-pids=()
-declare -A running # names by process id, of those that must not end by themselves
-
-# Our own standard error, also while a command's is sent elsewhere.
-exec 9>&2
-
-# Ends what we started, by process id: at the end, on errors and on Ctrl-C.
-clean_up() {
-    local status=$?
-    trap - EXIT ERR INT TERM
+# Ends what we started, by process id.
+end_everything() {
     # etcd and nginx were started first and go last: nobody is to wait for them in vain.
     end "${pids[@]:2}"
     end "${pids[@]:0:2}"
-    if [ "$status" -eq 0 ] || [ "$status" -ge 128 ]; then
-        [ -z "$folder" ] || rm -rf "$folder"
-    fi
-    exit "$status"
 }
-
-# end PID...: asks all of them at once, and kills those that still run after three seconds.
-end() {
-    local pid tries
-    [ $# -gt 0 ] || return 0
-    kill "$@" 2>/dev/null || true
-    for ((tries = 0; tries < 60; tries++)); do
-        kill -0 "$@" 2>/dev/null || break
-        sleep 0.05 # until all have ended; there is nothing else to ask
-    done
-    for pid in "$@"; do
-        kill -9 "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    done
-}
-
-fail() {
-    printf '\n%sFailed:%s %s\n' "$red" "$plain" "$*" >&9
-    if [ -n "$folder" ]; then
-        printf 'What everybody said is left in %s\n' "$folder/*.log, $folder/nginx/error.log" >&9
-    fi
-    exit 1
-}
-
-# A part of a command says nothing: the command itself fails next.
-unexpected() {
-    [ "$BASHPID" = "$$" ] || exit 1
-    fail "«$1» in line $2 of $0"
-}
-
-interrupted() {
-    printf '\nInterrupted: everything that was started is ended and removed.\n' >&9
-    exit 130
-}
-
-trap clean_up EXIT
-trap 'unexpected "$BASH_COMMAND" "$LINENO"' ERR
-trap interrupted INT TERM
-
-# start NAME COMMAND...: runs in the background, its words in NAME.log, its process id in $started.
-start() {
-    local name=$1
-    shift
-    : >"$folder/$name.log"
-    "$@" >>"$folder/$name.log" 2>&1 9>&- &
-    started=$!
-    pids+=("$started")
-    running[$started]=$name
-}
-
-# dismiss PID...: these are about to be ended.
-dismiss() {
-    local pid
-    for pid in "$@"; do
-        unset "running[$pid]"
-    done
-}
-
-all_run() {
-    local pid
-    for pid in "${!running[@]}"; do
-        kill -0 "$pid" 2>/dev/null ||
-            fail "${running[$pid]} has ended. Its last words: $(tail -n 1 "$folder/${running[$pid]}.log")"
-    done
-}
-
-# until_true WHAT COMMAND...: looks until the command succeeds.
-until_true() {
-    local what=$1 deadline=$((SECONDS + PATIENCE))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        all_run
-        ((SECONDS < deadline)) || fail "waited $PATIENCE s in vain for $what"
-        sleep 0.02 # between two looks at the condition
-    done
-}
-
-not() { ! "$@"; }
-
-# Seconds since $1, with one digit.
-since() { awk -v from="$1" -v to="$EPOCHREALTIME" 'BEGIN { printf "%.1f", to - from }'; }
 
 free_ports=()
 # take_port: a port that nobody listens on, in $port.
@@ -148,30 +43,6 @@ record() { etcdctl get --print-value-only "/services/website/$1"; }
 has_record() { [ -n "$(record "$1")" ]; }
 has_pusher() { etcdctl get --prefix --keys-only /sidekick/pushers/ | grep -q .; }
 generation() { curl -sS "$api/9/nginx" | grep -o '"generation":[0-9]*' | cut -d: -f2; }
-
-answers() { wc -l <"$folder/requests.log"; }
-
-# count FROM [HOW MANY]: what the requests behind the first FROM got.
-count() {
-    awk -v from="$1" -v to="$(($1 + ${2:-100000000}))" '
-        NR <= from || NR > to { next }
-        $1 == 200 { answered[$2]++; next }
-        { failed++ }
-        END {
-            for (i = 1; i <= 3; i++) printf "nginx%d %4d   ", i, answered["nginx" i]
-            printf "failed %d", failed
-        }' "$folder/requests.log"
-}
-failed() { count "$1" | sed 's/.*failed //'; }
-
-# traffic: what the next 200 requests get.
-traffic() {
-    local from
-    from=$(answers)
-    until_true '200 more answers' enough $((from + 200))
-    say "the next 200 requests:   $(count "$from" 200)"
-}
-enough() { [ "$(answers)" -ge "$1" ]; }
 
 # ---- preparations ----
 
@@ -268,9 +139,7 @@ done
 good "all three routed $(since "$began") s after the first announcer was started"
 command_line 'etcdctl get --prefix /services/website/'
 etcdctl get --prefix /services/website/ | sed 's/^/  /'
-say "From here on $CLIENTS clients never stop sending POST requests, which nginx does not repeat."
-start requests stdbuf -oL curl -sZ --no-progress-meter --parallel-immediate --parallel-max "$CLIENTS" -d order=1 \
-    -o /dev/null -w '%{http_code} %header{x-backend}\n' "http://127.0.0.1:$traffic_port/?[1-100000000]"
+ask "127.0.0.1:$traffic_port"
 traffic
 
 chapter '4. nginx2 fails its health check, leaves the rotation and comes back'

@@ -111,6 +111,7 @@ impl Agent {
             }
             !matches!(applied, Applied::NotBy(_))
         };
+        self.pushers.forget();
         self.pushers
             .until(service, Revision::Records(revision), enough)
             .await;

@@ -137,6 +137,7 @@ pub async fn any(cluster: &Cluster, meta: &MetaPrefix) -> Result<bool, Error> {
 /// Waits for pushers.
 #[derive(Debug)]
 pub struct Watch {
+    cluster: Cluster,
     watcher: Watcher,
     meta: MetaPrefix,
     pushers: Pushers,
@@ -150,11 +151,18 @@ impl Watch {
     pub fn new(cluster: Cluster, meta: MetaPrefix) -> Self {
         let range = Range::Prefix(meta.pushers_range().into_bytes());
         Self {
-            watcher: Watcher::new(cluster, range),
+            watcher: Watcher::new(cluster.clone(), range),
+            cluster,
             meta,
             pushers: Pushers::default(),
             listed: false,
         }
+    }
+
+    /// Forgets what it has heard, which ages while nobody waits: a pusher that was restarted meanwhile would be found gone
+    /// before it is found back.
+    pub fn forget(&mut self) {
+        *self = Self::new(self.cluster.clone(), self.meta.clone());
     }
 
     /// The pushers as far as etcd has told of them.

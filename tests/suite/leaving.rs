@@ -13,6 +13,23 @@ const NEVER: [&str; 2] = ["--drain-timeout", "10m"];
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 #[tokio::test]
+async fn a_pusher_that_was_restarted_since_the_start_is_waited_for() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let mut pusher = scene.pushing().await;
+    let mut announcer = announced(scene.announce(&backend).args(["--ready", "routed"])).await;
+    pusher.leave().await;
+    let _next = scene.pushing().await;
+    scene.applied().await;
+    let ended = announcer.leave().await;
+    assert!(
+        ended.output.contains("is drained everywhere"),
+        "{}",
+        ended.output
+    );
+}
+
+#[tokio::test]
 async fn a_pusher_of_another_service_is_not_waited_for() {
     let scene = Scene::start().await;
     let backend = Backend::start("b1").await;

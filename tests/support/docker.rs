@@ -4,17 +4,16 @@
 //! its API. Needs root.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::docker_api::{Reply, call, upload};
+use super::docker_network::Network;
 use super::{PATIENCE, Process, Signal, proc, send, until};
 
 /// The image that is there; `httpd`, `sh` and `sleep` are in it.
@@ -42,16 +41,9 @@ pub(crate) enum Kind {
 pub(crate) struct Daemon {
     kind: Kind,
     process: Option<Process>,
-    network: String,
-    subnet: u8,
+    /// The one for its containers.
+    network: Network,
     folder: TempDir,
-}
-
-/// An answer of the API.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) body: String,
 }
 
 impl Daemon {
@@ -69,15 +61,12 @@ impl Daemon {
             eprintln!("not tested: only root can run a container daemon");
             return None;
         }
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
         // Docker names its sockets by the folder, and a path of a socket has 107 bytes at most.
         let folder = tempfile::Builder::new().prefix("sk").tempdir_in("/tmp");
         Some(Self {
             kind,
             process: None,
-            network: format!("sk{}x{count}", process::id()),
-            subnet: free_subnet(),
+            network: Network::planned(),
             folder: folder.expect("a temporary folder"),
         })
     }
@@ -145,33 +134,47 @@ impl Daemon {
 
     /// The image and the network.
     pub(crate) async fn furnish(&self) {
-        let image = image(self.folder.path());
-        let reply = self
-            .call("POST", "/images/create?fromSrc=-&repo=shop/web:1.2", image)
-            .await;
-        assert_eq!(reply.status, 200, "{reply:?}");
-        self.create_network(&self.network, self.subnet).await;
+        self.import_busybox().await;
+        self.create_network(&self.network).await;
     }
 
-    async fn create_network(&self, name: &str, subnet: u8) {
-        let network = json!({
-            "Name": name, "Driver": "bridge",
-            "IPAM": {"Config": [{"Subnet": format!("10.231.{subnet}.0/24")}]},
-            "Options": {"com.docker.network.bridge.name": name},
-        });
-        let reply = self.post("/networks/create", &network).await;
+    /// The image [`IMAGE`].
+    pub(crate) async fn import_busybox(&self) {
+        let image = image(self.folder.path());
+        let path = format!("/images/create?fromSrc=-&repo={IMAGE}");
+        let reply = self.call("POST", &path, image).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+
+    /// Makes a network.
+    pub(crate) async fn create_network(&self, network: &Network) {
+        let reply = self.post("/networks/create", &network.settings()).await;
         assert_eq!(reply.status, 201, "{reply:?}");
+    }
+
+    /// Removes a network, with its bridge; for a drop, which cannot await.
+    pub(crate) fn remove_network(&self, network: &Network) {
+        let path = format!("/networks/{}", network.name());
+        let _ = call(&self.socket(), "DELETE", &path, b"");
+        // The daemon has done it, unless it was gone itself.
+        network.remove_bridge();
+    }
+
+    /// Makes an image of a tar archive, which may be large.
+    pub(crate) async fn import(&self, image: &str, archive: &Path) {
+        let path = format!("/images/create?fromSrc=-&repo={image}");
+        let (socket, archive) = (self.socket(), archive.to_owned());
+        let sent = move || upload(&socket, &path, &archive);
+        let reply = tokio::task::spawn_blocking(sent).await.expect("no panic");
+        let reply = reply.unwrap_or_else(|error| panic!("the daemon: {error}"));
+        assert_eq!(reply.status, 200, "{reply:?}");
     }
 
     /// Makes a network beside that of the containers, and gives its name.
     pub(crate) async fn second_network(&self) -> String {
-        let name = self.second_name();
-        self.create_network(&name, free_subnet()).await;
-        name
-    }
-
-    fn second_name(&self) -> String {
-        format!("{}b", self.network)
+        let second = self.network.second();
+        self.create_network(&second).await;
+        second.name().to_owned()
     }
 
     /// `connect`s a running container to a network, or `disconnect`s it.
@@ -213,20 +216,21 @@ impl Daemon {
 
     /// The network that it made for its containers.
     pub(crate) fn network(&self) -> &str {
-        &self.network
+        self.network.name()
     }
 
     fn settings(&self, command: &[&str]) -> Value {
         json!({
             "Image": IMAGE, "Cmd": command, "ExposedPorts": {"80/tcp": {}},
             "HostConfig": {
-                "NetworkMode": self.network,
+                "NetworkMode": self.network(),
                 "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
             },
         })
     }
 
-    async fn create(&self, name: &str, settings: &Value) -> String {
+    /// Creates and starts a container of these settings, as the API has them, and gives its id.
+    pub(crate) async fn create(&self, name: &str, settings: &Value) -> String {
         let reply = self
             .post(&format!("/containers/create?name={name}"), settings)
             .await;
@@ -257,18 +261,17 @@ impl Daemon {
         panic!("{path}: no free port in {PORT_ATTEMPTS} attempts");
     }
 
-    /// Whether the daemon takes it for running.
-    async fn runs(&self, container: &str) -> bool {
-        let path = format!("/containers/{container}/json");
-        let state = self.call("GET", &path, Vec::new()).await.json();
-        state["State"]["Running"] == true
-    }
-
     /// Removes a container, running or not.
     pub(crate) async fn remove(&self, container: &str) {
         let path = format!("/containers/{container}?force=true");
         let reply = self.call("DELETE", &path, Vec::new()).await;
         assert!(matches!(reply.status, 200..=299), "{path}: {reply:?}");
+    }
+
+    /// Removes a container if it is there; for a drop, which cannot await.
+    pub(crate) fn discard(&self, container: &str) {
+        let path = format!("/containers/{container}?force=true");
+        let _ = call(&self.socket(), "DELETE", &path, b"");
     }
 
     /// When the daemon last told this event of a container, since `since`.
@@ -342,6 +345,11 @@ impl Daemon {
         u32::try_from(pid.expect("it runs")).expect("a process id")
     }
 
+    /// Whether the daemon takes a container for running.
+    pub(crate) async fn runs(&self, container: &str) -> bool {
+        self.inspect(container).await["State"]["Running"] == true
+    }
+
     /// What the daemon says of a container; null when there is none.
     pub(crate) async fn inspect(&self, container: &str) -> Value {
         let path = format!("/containers/{container}/json");
@@ -374,18 +382,10 @@ impl Drop for Daemon {
         let all = call(&socket, "GET", "/containers/json?all=true", b"");
         let all = all.map(|reply| reply.json()).unwrap_or_default();
         for container in all.as_array().into_iter().flatten() {
-            let id = container["Id"].as_str().unwrap_or_default();
-            let _ = call(
-                &socket,
-                "DELETE",
-                &format!("/containers/{id}?force=true"),
-                b"",
-            );
+            self.discard(container["Id"].as_str().unwrap_or_default());
         }
-        let networks = [self.network.clone(), self.second_name()];
-        for network in &networks {
-            let _ = call(&socket, "DELETE", &format!("/networks/{network}"), b"");
-        }
+        self.remove_network(&self.network);
+        self.remove_network(&self.network.second());
         if let Some(process) = &mut self.process {
             let _ = send(process.pid(), Signal::TERM);
             // A second is long for a daemon without containers; what is left is killed below.
@@ -397,13 +397,6 @@ impl Drop for Daemon {
             }
         }
         self.process = None;
-        for bridge in &networks {
-            // The daemon has removed it, unless it was gone itself.
-            let _ = Command::new("ip")
-                .args(["link", "delete", bridge])
-                .stderr(process::Stdio::null())
-                .status();
-        }
         end_all_of(self.folder.path());
         unmount_all_in(self.folder.path());
     }
@@ -430,37 +423,6 @@ fn unmount_all_in(folder: &Path) {
     let ours: Vec<_> = places.filter(|place| place.starts_with(&folder)).collect();
     for place in ours.iter().rev() {
         let _ = Command::new("umount").args(["--lazy", place]).status();
-    }
-}
-
-/// One call of a daemon's API; HTTP/1.0, so that an answer ends where the connection does.
-fn call(socket: &Path, method: &str, path: &str, body: &[u8]) -> std::io::Result<Reply> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let head = format!(
-        "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
-    Ok(Reply {
-        status: status.unwrap_or_default(),
-        body: body.to_owned(),
-    })
-}
-
-impl Reply {
-    /// The body as JSON; null when it is none.
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_default()
     }
 }
 
@@ -494,22 +456,4 @@ fn image(folder: &Path) -> Vec<u8> {
         .args(["-c", "."])
         .output();
     tar.expect("tar").stdout
-}
-
-/// The third byte of a subnet `10.231.X.0/24` to which no route of this machine leads, and that this process has
-/// not taken.
-fn free_subnet() -> u8 {
-    static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
-    let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
-    for _ in 0..250 {
-        let step = LOOKED_AT.fetch_add(1, Ordering::Relaxed);
-        // Test processes that start at once begin far apart.
-        let number = (process::id().wrapping_mul(37).wrapping_add(step)) % 250;
-        let number = u8::try_from(number).expect("below 250");
-        // The kernel writes addresses with the last byte first.
-        if !routes.contains(&format!("\t00{number:02X}E70A\t")) {
-            return number;
-        }
-    }
-    panic!("no free subnet in 10.231.0.0/16");
 }

@@ -6,9 +6,12 @@
 mod backend;
 mod desired;
 pub(crate) mod docker;
+mod docker_api;
+mod docker_network;
 mod etcd;
 mod file_nginx;
 mod folder;
+pub(crate) mod hosts;
 mod http;
 mod load;
 mod nginx;
