@@ -349,7 +349,12 @@ impl Pusher {
         if word.releases {
             self.heed_releases();
         }
-        self.take_in(&word.choices);
+        // A choice is not combined with records of which it is not known whether they still hold: their listing publishes both.
+        if self.watcher.is_current() {
+            self.take_in(&word.choices);
+        } else {
+            log_quarantine(&word.choices);
+        }
         self.look_after();
     }
 
@@ -386,7 +391,9 @@ impl Pusher {
     /// rightly removed or drained: while there are such others, it undoes nothing of what they do.
     fn defer(&self) {
         let unheard = matches!(*self.tenure.borrow(), Tenure::Pending { error: Some(_) });
-        let defer = unheard && self.peers.are_any();
+        // What is known is still of the time before until the records are listed anew.
+        let behind = self.roster.is_deferring() && !self.watcher.is_current();
+        let defer = (unheard || behind) && self.peers.are_any();
         if self.roster.defer(defer) && defer {
             info!(
                 "etcd is out of reach: other pushers know better; only restarts of nginx are repaired for now"

@@ -213,6 +213,11 @@ impl Roster {
         self.publishers.iter_mut()
     }
 
+    /// Whether other pushers know better at the moment.
+    pub(super) fn is_deferring(&self) -> bool {
+        *self.deferring.borrow()
+    }
+
     /// Says whether other pushers know better at the moment; whether that is news.
     pub(super) fn defer(&self, defer: bool) -> bool {
         self.deferring

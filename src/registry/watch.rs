@@ -160,6 +160,12 @@ impl Watcher {
         }
     }
 
+    /// Whether what was told last still holds, as far as is known: changes flow, or there was a listing just now.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        matches!(self.inner.state, State::Listed(_) | State::Watching(_))
+    }
+
     /// The next listing or changes. Never fails and never ends: it retries for ever.
     ///
     /// Cancel safe: nothing that was not returned is lost.

@@ -113,11 +113,11 @@ async fn main() -> ExitCode {
 }
 
 async fn rows() -> Option<Vec<Row>> {
-    let mut rows = life(Kind::Docker).await?;
+    let mut rows = Box::pin(life(Kind::Docker)).await?;
     rows.extend(restarted_daemon().await?);
     rows.extend(absent_daemon().await?);
     rows.extend(cut_off().await?);
-    let podman = life(Kind::Podman).await?;
+    let podman = Box::pin(life(Kind::Podman)).await?;
     println!(
         "Podman, for comparison; it tells no signal, and of other events a quarter of a second late:"
     );

@@ -169,7 +169,10 @@ async fn a_target_that_moves_is_filled_at_its_new_place_and_left_as_it_is_at_the
     let backend = Backend::start("a").await;
     let config = Config::new();
     config.routes("", &[("edge", &old, &["website"])]);
-    let pusher = config.push(&etcd).args(["--min-servers", "0"]).start();
+    let pusher = config
+        .push(&etcd)
+        .args(["--min-servers", "0", "--hold", "0s"])
+        .start();
     put(&etcd, "website", &backend).await;
     old.routed("website", addresses(&[&backend])).await;
     pusher.ready().await;
