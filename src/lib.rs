@@ -14,10 +14,11 @@
 //! **[`push`]**, beside each nginx:
 //!
 //! ```text
-//! etcd ─► registry::watch ─► desired ─► reconcile ─► upstream::plus ─► nginx
+//! etcd ─► registry::watch ─► desired ─► reconcile ─► upstream::{plus, upstream_conf, conf_file, vulcand}
 //! ```
 //!
-//! - [`desired`] folds records into what every upstream should be, [`plan`] says what leads there.
+//! - [`desired`] decides what every upstream should be: records, splits and holds, and what is kept when they vanish.
+//!   [`plan`] says what leads there. [`push::config`] reads what goes where.
 //! - [`reconcile`] keeps one upstream of one nginx so, through a driver in [`upstream`].
 //!
 //! What people and hooks do by hand is in [`hand`]; [`unit_file`] fills the units in.

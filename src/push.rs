@@ -31,6 +31,7 @@ mod publisher;
 mod reckoning;
 mod roster;
 mod settings;
+mod target;
 
 pub use oneshot::{Difference, RouteResult, compare, once};
 use peers::{Peers, Word};
@@ -38,12 +39,9 @@ use prober::Prober;
 use publisher::{Clock, Publisher};
 use reckoning::Reckoning;
 use roster::Roster;
-pub use settings::{
-    DRAIN_TIMEOUT, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL, Target, TargetError,
-};
+pub use settings::{DRAIN_TIMEOUT, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL};
+pub use target::{Target, TargetError};
 
-/// How many upstreams of one target are converged at once.
-const CONCURRENCY: usize = 8;
 /// Between two looks at whether nginx was restarted. One small request costs it nothing; until it is noticed, clients of an
 /// upstream that has lost its servers get errors.
 const LOOK: Duration = Duration::from_secs(1);

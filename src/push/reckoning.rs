@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::settings::{Route, Target};
+use super::settings::Route;
+use super::target::Target;
 use crate::printable::printable;
 use crate::reconcile::Standing;
 use crate::record::{ServiceName, TargetHealth};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Config, How, Invalid, Mistake, UpstreamSettings};
 use crate::desired::keep::Share;
 use crate::desired::{Limits, Selection};
-use crate::push::settings::{Route, Settings, TTL, Target, TargetError};
+use crate::push::{Route, Settings, TTL, Target, TargetError};
 use crate::reconcile::Pacing;
 use crate::record::{MetaPrefix, Prefix, PusherId};
 
