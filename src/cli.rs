@@ -73,10 +73,10 @@ enum Command {
     Status(Box<status::Args>),
     Hold(Box<hold::Args>),
     Split(Box<split::Args>),
+    Release(Box<release::Args>),
     Unit(Box<unit::Args>),
     Completions(manual::Completions),
     Man(manual::Man),
-    Release(Box<release::Args>),
 }
 
 /// Parses the command line, runs the command, and gives the exit code.
