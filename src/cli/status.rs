@@ -23,7 +23,7 @@ const KEPT: [Column; 5] = [
     ("PUSHER", 40),
     ("UPSTREAM", 60),
     ("KEPT", 10),
-    ("WHY", 40),
+    ("WHY", 80),
     ("UNTIL IT ENDS BY ITSELF", 60),
 ];
 

@@ -108,8 +108,31 @@ pub struct Roster {
     splits: BTreeMap<ServiceName, Found<Split>>,
     /// By key.
     unreadable: BTreeMap<Vec<u8>, Quarantined>,
-    /// The newest deletion of each service that was seen.
-    deleted: BTreeMap<ServiceName, i64>,
+    /// The newest deletions of each service that were seen.
+    deleted: BTreeMap<ServiceName, Revisions>,
+}
+
+/// Revisions of what concerns a service; 0 for none. They are told by different watches, so one says nothing of the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Revisions {
+    /// Of its records.
+    pub records: i64,
+    /// Of its split and holds.
+    pub choices: i64,
+}
+
+impl Revisions {
+    fn of(&mut self, kind: Kind) -> &mut i64 {
+        match kind {
+            Kind::Records => &mut self.records,
+            Kind::Holds | Kind::Splits => &mut self.choices,
+        }
+    }
+
+    fn note(&mut self, kind: Kind, revision: i64) {
+        let known = self.of(kind);
+        *known = revision.max(*known);
+    }
 }
 
 impl Roster {
@@ -135,7 +158,11 @@ impl Roster {
             Update::Listed { revision, entries } => {
                 touched.extend(self.keys());
                 self.clear(kind);
-                self.deleted.retain(|_, deleted| *deleted <= *revision);
+                // A later one is of a history that was undone by a restore.
+                for deleted in self.deleted.values_mut() {
+                    let known = deleted.of(kind);
+                    *known = if *known > *revision { 0 } else { *known };
+                }
                 for entry in entries {
                     self.put(kind, entry);
                     self.touch(kind, &entry.key, &mut touched);
@@ -251,7 +278,10 @@ impl Roster {
     fn delete(&mut self, kind: Kind, key: &[u8], revision: i64) {
         self.unreadable.remove(key);
         if let Some(service) = self.forget(kind, key) {
-            self.deleted.insert(service, revision);
+            self.deleted
+                .entry(service)
+                .or_default()
+                .note(kind, revision);
         }
     }
 
@@ -335,20 +365,26 @@ impl Roster {
         self.splits.get(service).map(|split| &split.value)
     }
 
-    /// The newest revision at which anything changed that tells who takes the traffic of a service, as far as it shows; 0
-    /// where nothing ever was.
+    /// The newest revisions at which anything changed that tells who takes the traffic of a service, as far as it shows.
     #[must_use]
-    pub fn newest(&self, service: &ServiceName) -> i64 {
-        let deleted = self.deleted.get(service).copied();
-        let revisions = self.revisions(service).map(|(revision, _)| revision);
-        revisions.chain(deleted).max().unwrap_or(0)
+    pub fn newest(&self, service: &ServiceName) -> Revisions {
+        let mut newest = self.deleted.get(service).copied().unwrap_or_default();
+        for (kind, revision, _) in self.revisions(service) {
+            newest.note(kind, revision);
+        }
+        newest
     }
 
-    /// How many of these changes are newer than `revision`, and when the first of those happened whose time is known.
+    /// How many of these changes are newer than what is `applied`, and when the first of those happened whose time is known.
     #[must_use]
-    pub fn since(&self, service: &ServiceName, revision: i64) -> (usize, Option<jiff::Timestamp>) {
-        let newer = self.revisions(service).filter(|(at, _)| *at > revision);
-        newer.fold((0, None), |(count, first), (_, time)| {
+    pub fn since(
+        &self,
+        service: &ServiceName,
+        mut applied: Revisions,
+    ) -> (usize, Option<jiff::Timestamp>) {
+        let newer = self.revisions(service);
+        let newer = newer.filter(|(kind, at, _)| at > applied.of(*kind));
+        newer.fold((0, None), |(count, first), (_, _, time)| {
             let first = first.into_iter().chain(time).min();
             (count + 1, first)
         })
@@ -359,15 +395,16 @@ impl Roster {
     fn revisions(
         &self,
         service: &ServiceName,
-    ) -> impl Iterator<Item = (i64, Option<jiff::Timestamp>)> {
+    ) -> impl Iterator<Item = (Kind, i64, Option<jiff::Timestamp>)> {
         let records = self.instances(service).map(|(_, record, _)| {
             let up = record.value.state == State::Up;
-            (record.revision, record.value.since.filter(|_| up))
+            let since = record.value.since.filter(|_| up);
+            (Kind::Records, record.revision, since)
         });
         let holds = self.holds.iter().filter(|(id, _)| id.service == *service);
-        let holds = holds.map(|(_, hold)| (hold.revision, None));
+        let holds = holds.map(|(_, hold)| (Kind::Holds, hold.revision, None));
         let split = self.splits.get(service);
-        let split = split.map(|split| (split.revision, split.value.since));
+        let split = split.map(|split| (Kind::Splits, split.revision, split.value.since));
         records.chain(holds).chain(split)
     }
 

@@ -35,6 +35,14 @@ const A: &str = "/services/web/a";
 const A_HELD: &str = "/sidekick/holds/web/a";
 const UP: &str = r#"{"host":"10.0.0.5","port":80,"version":"v1"}"#;
 
+fn revisions(records: i64, choices: i64) -> Revisions {
+    Revisions { records, choices }
+}
+
+fn records(records: i64) -> Revisions {
+    revisions(records, 0)
+}
+
 fn standing(roster: &Roster) -> Option<&'static str> {
     let line = roster.line(A.as_bytes())?;
     line.standing().map(Standing::as_str)
@@ -49,11 +57,11 @@ fn a_hold_shows_on_the_line_of_its_record_until_it_ends() {
     assert!(touched.contains(A.as_bytes()), "{touched:?}");
     assert_eq!(standing(&roster), Some("held"));
     let web = "web".parse().unwrap();
-    assert_eq!(roster.newest(&web), 6);
+    assert_eq!(roster.newest(&web), revisions(5, 6));
     let touched = roster.update(Kind::Holds, &deleted(A_HELD, 9));
     assert!(touched.contains(A.as_bytes()), "{touched:?}");
     assert_eq!(standing(&roster), Some("up"));
-    assert_eq!(roster.newest(&web), 9);
+    assert_eq!(roster.newest(&web), revisions(5, 9));
 }
 
 #[test]
@@ -124,8 +132,15 @@ fn the_changes_behind_a_revision_are_counted_and_dated_where_they_can_be() {
     let draining = since("01").replace('}', r#","state":"draining"}"#);
     roster.update(Kind::Records, &put("/services/web/c", &draining, 9));
     let web = "web".parse().unwrap();
-    assert_eq!(roster.since(&web, 9), (0, None));
-    assert_eq!(roster.since(&web, 8), (1, None));
+    assert_eq!(roster.since(&web, records(9)), (0, None));
+    assert_eq!(roster.since(&web, records(8)), (1, None));
     let first = "2026-01-02T03:04:09Z".parse().unwrap();
-    assert_eq!(roster.since(&web, 5), (2, Some(first)));
+    assert_eq!(roster.since(&web, records(5)), (2, Some(first)));
+    roster.update(Kind::Holds, &put(A_HELD, r#"{"reason":"x"}"#, 12));
+    assert_eq!(
+        roster.since(&web, records(9)),
+        (1, None),
+        "a hold is no record"
+    );
+    assert_eq!(roster.since(&web, revisions(9, 12)), (0, None));
 }

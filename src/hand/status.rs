@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Place;
 use super::follow;
-use super::roster::Roster;
+use super::roster::{Revisions, Roster};
 use crate::printable::printable;
 use crate::record::{Presence, Reason, ServiceName};
 use crate::registry::Error;
@@ -30,11 +30,11 @@ pub struct Pusher {
 /// How far a pusher is behind etcd with one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lag {
-    /// What it has applied; 0 for nothing.
+    /// Which revision of the records it has applied; 0 for none.
     pub applied: i64,
     /// What there is to apply.
     pub newest: i64,
-    /// How many keys have changed since.
+    /// How many records, splits and holds have changed since.
     pub changes: usize,
     /// When the first of these changes happened, where that can be known.
     pub since: Option<Timestamp>,
@@ -44,7 +44,7 @@ impl Lag {
     /// Whether everything is applied.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self.applied >= self.newest && self.applied > 0
+        self.applied >= self.newest && self.applied > 0 && self.changes == 0
     }
 }
 
@@ -67,9 +67,16 @@ fn pusher(place: &Place, roster: &Roster, revision: i64, entry: &Entry) -> Pushe
     let services = presence.iter().flat_map(|presence| &presence.services);
     let lags = services.map(|(service, applied)| {
         // A revision that etcd has not reached comes from before a restore, and counts as nothing.
-        let applied = if *applied > revision { 0 } else { *applied };
-        let (changes, since) = roster.since(service, applied);
-        let newest = roster.newest(service);
+        let reached = |applied: i64| if applied > revision { 0 } else { applied };
+        let choices = presence.as_ref().ok();
+        let choices = choices.and_then(|presence| presence.choices.get(service).copied());
+        let revisions = Revisions {
+            records: reached(*applied),
+            choices: reached(choices.unwrap_or(0)),
+        };
+        let (changes, since) = roster.since(service, revisions);
+        let newest = roster.newest(service).records;
+        let applied = revisions.records;
         let lag = Lag {
             applied,
             newest,

@@ -61,8 +61,7 @@ pub async fn wait(
     let reached = async {
         loop {
             if let Some(roster) = follow.roster() {
-                let applied =
-                    |revision| pushers.applied(&wish.service, Revision::Records(revision));
+                let applied = |revision| pushers.applied(&wish.service, revision);
                 match wish.missing(roster, applied) {
                     None => return,
                     Some(missing) => {
@@ -89,7 +88,11 @@ pub async fn wait(
 impl Wish {
     /// What is missing, in words; `None` when nothing is. `applied` says how far the pushers are with a revision,
     /// once that is known.
-    fn missing(&self, roster: &Roster, applied: impl Fn(i64) -> Option<Applied>) -> Option<String> {
+    fn missing(
+        &self,
+        roster: &Roster,
+        applied: impl Fn(Revision) -> Option<Applied>,
+    ) -> Option<String> {
         let mine = || {
             roster.instances(&self.service).filter(|(id, _, _)| {
                 self.instance
@@ -111,14 +114,22 @@ impl Wish {
                 if let Some(missing) = self.too_few("announced and not held", live.count()) {
                     return Some(missing);
                 }
-                match applied(roster.newest(&self.service))? {
-                    Applied::ByAll => None,
-                    Applied::NoPusher => Some(format!("no live pusher routes {}", self.service)),
-                    Applied::NotBy(pushers) => {
-                        let names: Vec<_> = pushers.iter().map(ToString::to_string).collect();
-                        Some(format!("not yet applied by {}", names.join(", ")))
-                    }
-                }
+                let newest = roster.newest(&self.service);
+                let records = applied(Revision::Records(newest.records))?;
+                let choices = applied(Revision::Choices(newest.choices))?;
+                self.unapplied(&records)
+                    .or_else(|| self.unapplied(&choices))
+            }
+        }
+    }
+
+    fn unapplied(&self, applied: &Applied) -> Option<String> {
+        match applied {
+            Applied::ByAll => None,
+            Applied::NoPusher => Some(format!("no live pusher routes {}", self.service)),
+            Applied::NotBy(pushers) => {
+                let names: Vec<_> = pushers.iter().map(ToString::to_string).collect();
+                Some(format!("not yet applied by {}", names.join(", ")))
             }
         }
     }

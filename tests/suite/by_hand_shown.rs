@@ -363,11 +363,39 @@ async fn the_status_of_a_pusher_tells_its_targets_and_that_it_is_up_to_date() {
 }
 
 #[tokio::test]
+async fn a_hold_that_every_pusher_follows_is_neither_waited_for_nor_behind() {
+    let scene = Scene::start().await;
+    let backends = [Backend::start("b1").await, Backend::start("b2").await];
+    let _announcers = [
+        scene.announced(&backends[0]).await,
+        scene.announced(&backends[1]).await,
+    ];
+    let _pusher = scene.pushing().await;
+    let run = async |name: &str, arguments: &[&str]| {
+        let ended = Command::new(name).etcd(&scene.etcd).args(arguments);
+        let ended = ended.run().await;
+        assert_eq!(ended.code, Some(0), "{name}: {}", ended.output);
+        ended.output
+    };
+    run("wait", &["website", "--for", "routed", "--count", "2"]).await;
+    let hold = ["website/b1", "--for", "10m", "--reason", "x"];
+    let said = run("hold", &hold).await;
+    assert!(said.contains("applied by 1 of 1 pushers"), "{said}");
+    run("wait", &["website", "--for", "routed"]).await;
+    let status = run("status", &[]).await;
+    let up_to_date = |line: &str| line.starts_with("edge") && line.ends_with("no");
+    assert!(status.lines().any(up_to_date), "{status}");
+    run("hold", &["website/b1", "--release"]).await;
+    run("wait", &["website", "--for", "routed", "--count", "2"]).await;
+    run("split", &["website", "--clear"]).await;
+}
+
+#[tokio::test]
 async fn the_status_tells_errors_lags_and_fields_of_later_versions() {
     let etcd = Etcd::start().await;
     let first = etcd.put("/services/website/a", UP).await;
     let presence = format!(
-        r#"{{"services":{{"website":{first}}},"targets":{{"edge":{{"ok":false,"error":"website: no \u001b[2J answer","later":1}}}},"nonce":"n","since":"2026-01-02T03:04:05Z","later":[1]}}"#
+        r#"{{"services":{{"website":{first}}},"targets":{{"edge":{{"ok":false,"error":"website: no \u001b[2J answer","later":1}}}},"nonce":"n","since":"2026-01-02T03:04:05Z","later":[1],"kept":{{"website":{{"floor":1,"guard":3}}}}}}"#
     );
     etcd.put("/sidekick/pushers/one", presence).await;
     etcd.put("/sidekick/pushers/two", "{").await;
@@ -384,6 +412,11 @@ async fn the_status_tells_errors_lags_and_fields_of_later_versions() {
     };
     assert!(line("failing").contains("no \\x1b[2J answer"), "{text}");
     assert!(line("two").contains("unreadable"), "{text}");
+    assert!(
+        line("the last that").contains("3 too many vanished at once"),
+        "{text}"
+    );
+    assert!(line("sidekick release").contains("lets them go"), "{text}");
     assert!(line("website  ").contains("2 changes, 6"), "{text}");
     let json = status(&etcd, &["-o", "json"]).await;
     let lines: Vec<Value> = json
