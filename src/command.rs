@@ -89,10 +89,14 @@ impl CommandLine {
         if status.success() {
             return Ok(());
         }
-        Err(match said.text() {
-            text if text.is_empty() => status.to_string(),
-            text => format!("{status}: {text}"),
-        })
+        Err(said.reason(&status))
+    }
+
+    /// Program and arguments.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let program = std::iter::once(&self.program);
+        program.chain(&self.arguments).cloned().collect()
     }
 }
 
@@ -130,18 +134,26 @@ async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> u
 }
 
 /// The end of what a command says.
-#[derive(Default)]
-struct Tail(Vec<u8>);
+#[derive(Debug, Default)]
+pub(crate) struct Tail(Vec<u8>);
 
 impl Tail {
-    fn take(&mut self, bytes: &[u8]) {
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
         let surplus = self.0.len().saturating_sub(MAX_SAID);
         self.0.drain(..surplus);
     }
 
+    /// How the command ended, and what it said last.
+    pub(crate) fn reason(&self, ended: &impl fmt::Display) -> String {
+        match self.text() {
+            text if text.is_empty() => ended.to_string(),
+            text => format!("{ended}: {text}"),
+        }
+    }
+
     /// The last lines in one.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.0);
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let mut lines: Vec<_> = lines.collect();

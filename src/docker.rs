@@ -10,6 +10,7 @@ pub mod conventions;
 pub mod daemon;
 pub mod derive;
 mod event;
+pub(crate) mod exec;
 #[cfg(test)]
 mod fixtures;
 pub mod follow;

@@ -6,6 +6,7 @@
 mod exec;
 mod grpc;
 mod http;
+mod inside;
 mod status;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::record::Endpoint;
 pub use exec::ExecProbe;
 pub use grpc::GrpcProbe;
 pub use http::{Authorities, HttpOptions, HttpProbe};
+pub use inside::InsideProbe;
 pub use status::{StatusRange, StatusRangeError};
 
 /// What is asked. Equal probes ask the same and take the same for an answer.
@@ -36,6 +38,8 @@ pub enum Probe {
     Grpc(GrpcProbe),
     /// A command that must exit with 0.
     Exec(ExecProbe),
+    /// A command inside the container that must exit with 0.
+    Inside(InsideProbe),
     /// What the daemon says of the container: its HEALTHCHECK, or that it runs.
     Container(ContainerProbe),
 }
@@ -87,6 +91,7 @@ impl fmt::Display for Probe {
             Self::Tcp(endpoint) => write!(f, "tcp://{endpoint}"),
             Self::Grpc(grpc) => grpc.fmt(f),
             Self::Exec(exec) => exec.fmt(f),
+            Self::Inside(inside) => inside.fmt(f),
             Self::Container(_) => f.write_str("docker:"),
         }
     }
@@ -104,6 +109,7 @@ impl Probe {
                 Self::Tcp(endpoint) => connect(endpoint).await,
                 Self::Grpc(grpc) => Box::pin(grpc.attempt()).await,
                 Self::Exec(exec) => exec.attempt().await,
+                Self::Inside(inside) => inside.attempt().await,
                 Self::Container(ContainerProbe {
                     states,
                     needs_healthcheck,

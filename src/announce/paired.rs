@@ -88,6 +88,7 @@ pub async fn run_paired(
         let run = Run {
             container,
             states: follower.states(),
+            daemon: pairing.daemon.clone(),
         };
         // Of a run that is known there are settings, or mistakes.
         let place = Place::of(&pairing, &run.container);
@@ -165,7 +166,7 @@ async fn reread(
         .map_err(|error| vec![format!("container {}: {error}", run.container.name)])?;
     let run = Run {
         container,
-        states: run.states.clone(),
+        ..run.clone()
     };
     origin(reading, Some(&run))?.ok_or_else(Vec::new)
 }

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::paired::States;
 use super::{Agent, Settings};
-use crate::docker::Container;
+use crate::docker::{Container, Daemon};
 use crate::notify;
 use crate::phase::Phase;
 use crate::record::Endpoint;
@@ -76,6 +76,8 @@ pub struct Run {
     pub container: Arc<Container>,
     /// Its states, for probes.
     pub states: States,
+    /// Who knows it, for probes too.
+    pub daemon: Daemon,
 }
 
 /// Everything that is wrong with settings, each in words.
@@ -160,7 +162,10 @@ impl Settings {
         mine.weight = other.weight;
         mine.tags = other.tags;
         mine.meta = other.meta;
-        self.probes = new.probes;
+        // Equal ones stay: they know which of their commands still runs.
+        if self.probes != new.probes {
+            self.probes = new.probes;
+        }
         self.pace = new.pace;
         self.rise = new.rise;
         self.fall = new.fall;

@@ -10,7 +10,7 @@ use super::line::{Given, Line};
 use super::probes::{container_probe, header, own_checks, probe};
 use super::unit::Timing;
 use super::{Exit, Mistakes, etcd, record};
-use crate::announce::paired::{OnGone, Pairing, States, run_paired};
+use crate::announce::paired::{OnGone, Pairing, run_paired};
 use crate::announce::reload::{Hangups, Reading, Run};
 use crate::announce::{self, Outcome, Ready, Settings};
 use crate::docker::Daemon;
@@ -258,7 +258,7 @@ pub(super) struct Args {
 /// What is known of the container.
 pub(super) struct Found<'a> {
     pub(super) derived: &'a Derived,
-    pub(super) states: States,
+    pub(super) run: &'a Run,
 }
 
 impl Args {

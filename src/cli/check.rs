@@ -10,10 +10,11 @@ use super::announce::{self, Found};
 use super::{Exit, Mistakes};
 use crate::announce::Settings;
 use crate::announce::paired::Pairing;
-use crate::docker::Client;
+use crate::announce::reload::Run;
 use crate::docker::derive::{Derived, derive};
 use crate::docker::follow::State;
 use crate::docker::host_address::HostAddresses;
+use crate::docker::{Client, Container};
 use crate::probe;
 
 /// Shows what announce would do with the same arguments, and probes the backend. Writes nothing.
@@ -44,11 +45,17 @@ impl Args {
         // What does not hang on the container is looked at before anybody is asked.
         self.announce.settings(&mut mistakes, None, None);
         let count = mistakes.none_or(count)?;
-        let (derived, state) = self.look(pairing).await?;
-        let (_sender, states) = watch::channel(state);
+        let daemon = pairing.daemon.clone();
+        let (derived, container) = self.look(pairing).await?;
+        let (_sender, states) = watch::channel(State::Running(container.clone()));
+        let run = Run {
+            container,
+            states,
+            daemon,
+        };
         let found = Found {
             derived: &derived,
-            states,
+            run: &run,
         };
         let mut mistakes = Mistakes::default();
         let settings = self.announce.settings(&mut mistakes, Some(&found), None);
@@ -57,7 +64,7 @@ impl Args {
     }
 
     /// What the container is now.
-    async fn look(&self, pairing: Pairing) -> anyhow::Result<(Derived, State)> {
+    async fn look(&self, pairing: Pairing) -> anyhow::Result<(Derived, Arc<Container>)> {
         let client = Client::connect(pairing.daemon).await?;
         let container = Arc::new(client.inspect(&pairing.container).await?);
         let derived = derive(&pairing.wanted, &container, &HostAddresses::find());
@@ -67,7 +74,7 @@ impl Args {
                 mistakes.add(format!("container {}: {problem}", pairing.container));
             }
         });
-        Ok((mistakes.none_or(derived.ok())?, State::Running(container)))
+        Ok((mistakes.none_or(derived.ok())?, container))
     }
 }
 

@@ -103,8 +103,10 @@ impl Kept {
                         for note in &derived.notes {
                             tracing::warn!("{note}");
                         }
-                        let (derived, states) = (&derived, run.states.clone());
-                        let found = Found { derived, states };
+                        let found = Found {
+                            derived: &derived,
+                            run,
+                        };
                         args.settings(&mut mistakes, Some(&found), at)
                     }
                     Err(problems) => {

@@ -7,13 +7,14 @@ use reqwest::header::HeaderName;
 use super::Mistakes;
 use super::announce::Found;
 use crate::docker::conventions::Check;
-use crate::probe::{ContainerProbe, HttpOptions, HttpProbe, Probe};
+use crate::printable::short;
+use crate::probe::{ContainerProbe, HttpOptions, HttpProbe, InsideProbe, Probe};
 use crate::record::Endpoint;
 
 /// The probe `docker:`.
 pub(super) fn container_probe(found: &Found<'_>, needs_healthcheck: bool) -> Probe {
     Probe::Container(ContainerProbe {
-        states: found.states.clone(),
+        states: found.run.states.clone(),
         needs_healthcheck,
     })
 }
@@ -29,14 +30,20 @@ pub(super) fn own_checks(
         return Some(vec![container_probe(found, false)]);
     }
     let checks = found.derived.checks.iter().map(|check| {
-        let probe = own_check(check, own, options);
+        let probe = own_check(check, own, found, options);
+        let check = short(check.to_string());
         mistakes.check(&format!("the container's check ({check})"), probe)
     });
     let checks: Vec<_> = checks.collect();
     checks.into_iter().collect()
 }
 
-fn own_check(check: &Check, own: &Endpoint, options: &HttpOptions) -> Result<Probe, String> {
+fn own_check(
+    check: &Check,
+    own: &Endpoint,
+    found: &Found<'_>,
+    options: &HttpOptions,
+) -> Result<Probe, String> {
     match check {
         Check::Http { path, tls, method } => {
             let mut options = options.clone();
@@ -52,11 +59,11 @@ fn own_check(check: &Check, own: &Endpoint, options: &HttpOptions) -> Result<Pro
         Check::Grpc { tls: true } => {
             Err("gRPC by TLS is not probed; give --probe yourself".to_owned())
         }
-        Check::Inside { .. } => Err(
-            "a command inside the container is not run from outside; make it the image's HEALTHCHECK \
-             and give --probe docker:"
-                .to_owned(),
-        ),
+        Check::Inside { command } => {
+            let container = found.run.container.id.parse();
+            let container = container.map_err(|error| format!("the container's id: {error}"))?;
+            InsideProbe::new(found.run.daemon.clone(), container, command).map(Probe::Inside)
+        }
     }
 }
 

@@ -8,9 +8,13 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use bollard::Docker;
+use bollard::container::LogOutput;
 use bollard::errors::Error as Cause;
+use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
+use bollard::models::ExecInspectResponse;
 use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder, InspectContainerOptions};
 use futures_util::{Stream, StreamExt as _, stream};
+use hyper::body::Bytes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -123,6 +127,64 @@ impl Client {
             container.image_names = self.image_names(&container.image_id).await?;
         }
         Ok(container)
+    }
+
+    /// Prepares a command inside a running container, and gives the id by which it is known then.
+    pub(super) async fn create_exec(
+        &self,
+        container: &ContainerName,
+        words: &[String],
+    ) -> Result<String, Error> {
+        let options = CreateExecOptions {
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            cmd: Some(words.to_vec()),
+            ..CreateExecOptions::default()
+        };
+        let asked = self.docker.create_exec(container.as_str(), options);
+        let id = within(&self.daemon, asked).await?.id;
+        // It becomes part of the next questions' path.
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            let daemon = self.daemon.clone();
+            let reason = "its answer cannot be read: it gives the command no id".to_owned();
+            return Err(Error::Failed { daemon, reason });
+        }
+        Ok(id)
+    }
+
+    /// Starts what was prepared. The stream has what it says, and must be read to its end: a daemon may end the command,
+    /// or forget how it ended, when nobody listens any more.
+    pub(super) async fn start_exec(
+        &self,
+        id: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, Error>> + Send + Unpin + use<>, Error> {
+        let asked = self.docker.start_exec(id, None::<StartExecOptions>);
+        let (output, input) = match within(&self.daemon, asked).await? {
+            StartExecResults::Attached { output, input } => (Some(output), Some(input)),
+            StartExecResults::Detached => (None, None),
+        };
+        let daemon = self.daemon.clone();
+        let output = stream::iter(output).flatten();
+        Ok(output.map(move |said| {
+            // Both halves keep the connection open.
+            let _ = &input;
+            said.map(LogOutput::into_bytes)
+                .map_err(|cause| failed(&daemon, &cause))
+        }))
+    }
+
+    /// How a command that was started is; `None` when nothing is known of it any more.
+    pub(super) async fn inspect_exec(
+        &self,
+        id: &str,
+    ) -> Result<Option<ExecInspectResponse>, Error> {
+        let asked = async {
+            match self.docker.inspect_exec(id).await {
+                Err(cause) if is_not_found(&cause) => Ok(None),
+                answer => answer.map(Some),
+            }
+        };
+        within(&self.daemon, asked).await
     }
 
     /// The names of an image, none when nobody calls it anything any more.

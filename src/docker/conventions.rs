@@ -78,7 +78,7 @@ pub enum Check {
     /// A command that ends with 0. It comes from the image or from whoever started the container: it is meant to run
     /// **inside** the container, and must never be run on the host.
     Inside {
-        /// For a shell. Foreign text.
+        /// Words as a shell splits them; no shell runs it. Foreign text.
         command: String,
     },
 }
@@ -356,8 +356,13 @@ mod tests {
             [Check::Tcp, Check::Grpc { tls: false }]
         );
         assert_eq!(checks(&[("SERVICE_CHECK_TCP", "false")]), []);
-        let inside = checks(&[("SERVICE_CHECK_CMD", "true")]);
-        assert!(matches!(&inside[..], [Check::Inside { command }] if command == "true"));
+        let inside = checks(&[
+            ("SERVICE_CHECK_CMD", "false"),
+            ("SERVICE_80_CHECK_CMD", "sh -c 'true'"),
+            ("SERVICE_443_CHECK_CMD", "false"),
+        ]);
+        let command = "sh -c 'true'".to_owned();
+        assert_eq!(inside, [Check::Inside { command }]);
     }
 
     #[test]

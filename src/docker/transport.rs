@@ -1,4 +1,5 @@
-//! How requests reach the daemon: one connection each, with a bound on what an answer may cost.
+//! How requests reach the daemon: one connection each, with a bound on what an answer may cost. An answer may turn the
+//! connection into a plain stream.
 
 use std::io;
 use std::pin::Pin;
@@ -32,7 +33,7 @@ pub(super) async fn send(
         request.headers_mut().insert(HOST, host);
     }
     let (mut sender, connection) = http1::handshake(TokioIo::new(Bounded::new(stream))).await?;
-    tokio::spawn(connection);
+    tokio::spawn(connection.with_upgrades());
     Ok(sender.send_request(request).await?)
 }
 

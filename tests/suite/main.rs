@@ -26,6 +26,7 @@ mod events;
 mod faults;
 mod healing;
 mod hostile;
+mod inside;
 mod keeping;
 mod leaving;
 mod leaving_matrix;

@@ -1,0 +1,171 @@
+//! Probes that are commands inside a container: exit code 0 passes.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::command::CommandLine;
+use crate::docker::container::ContainerName;
+use crate::docker::daemon::Daemon;
+use crate::docker::exec;
+use crate::printable::short;
+
+/// Words that mean something between commands to a shell, and nothing to a command.
+const OPERATORS: [&str; 8] = ["|", "||", "&", "&&", ";", "<", ">", ">>"];
+
+/// A command and the container in which it runs. Clones run one command among them.
+#[derive(Debug, Clone)]
+pub struct InsideProbe(Arc<Inside>);
+
+#[derive(Debug)]
+struct Inside {
+    daemon: Daemon,
+    container: ContainerName,
+    command: CommandLine,
+    /// The newest command. It cannot be ended from here, so none is started as long as it may run.
+    newest: Mutex<Option<Running>>,
+}
+
+/// A command that was started.
+#[derive(Debug)]
+struct Running {
+    since: Instant,
+    /// `None` until it has ended.
+    end: watch::Receiver<Option<Result<(), String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl PartialEq for InsideProbe {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.container == other.0.container && self.0.command == other.0.command
+    }
+}
+
+impl fmt::Display for InsideProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let command = short(self.0.command.to_string());
+        write!(f, "in the container: {command}")
+    }
+}
+
+impl InsideProbe {
+    /// Reads a command line as a shell splits it into words; no shell runs it.
+    ///
+    /// # Errors
+    /// In words, what is wrong with it.
+    pub fn new(daemon: Daemon, container: ContainerName, command: &str) -> Result<Self, String> {
+        let command: CommandLine = command.parse()?;
+        let words = command.words();
+        if let Some(word) = words.iter().find(|word| OPERATORS.contains(&word.as_str())) {
+            return Err(format!(
+                "no shell runs it, which {word} needs: write sh -c '...'"
+            ));
+        }
+        Ok(Self(Arc::new(Inside {
+            daemon,
+            container,
+            command,
+            newest: Mutex::default(),
+        })))
+    }
+
+    /// Runs the command once; `Err` says why it does not pass. It runs on when the future is dropped, and until it has ended
+    /// all further attempts fail.
+    pub(super) async fn attempt(&self) -> Result<(), String> {
+        let mut end = self.start()?;
+        let end = end.wait_for(Option::is_some).await;
+        let end = end.ok().and_then(|end| end.clone());
+        end.unwrap_or_else(|| Err("it was given up".to_owned()))
+    }
+
+    fn start(&self) -> Result<watch::Receiver<Option<Result<(), String>>>, String> {
+        let mut newest = self.0.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = newest.as_ref().filter(|running| running.runs()) {
+            let age = Duration::from_secs(running.since.elapsed().as_secs());
+            let age = humantime::format_duration(age);
+            return Err(format!(
+                "as far as the daemon tells, the command started {age} ago still runs"
+            ));
+        }
+        let (sender, end) = watch::channel(None);
+        let (daemon, container) = (self.0.daemon.clone(), self.0.container.clone());
+        let words = self.0.command.words();
+        let task = tokio::spawn(async move {
+            let ended = exec::run(daemon, &container, &words).await;
+            sender.send_replace(Some(ended));
+        });
+        *newest = Some(Running {
+            since: Instant::now(),
+            end: end.clone(),
+            task,
+        });
+        Ok(end)
+    }
+}
+
+impl Running {
+    fn runs(&self) -> bool {
+        self.end.borrow().is_none() && !self.task.is_finished()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::docker::daemon::Address;
+
+    fn probe(command: &str) -> Result<InsideProbe, String> {
+        InsideProbe::new(Daemon::local(), "web1".parse().unwrap(), command)
+    }
+
+    #[test]
+    fn what_needs_a_shell_is_refused_unless_a_shell_is_named() {
+        for command in [
+            "true && false",
+            "wget x | grep y",
+            "x > /dev/null",
+            "sh -c 'a",
+            " ",
+        ] {
+            assert!(probe(command).is_err(), "{command}");
+        }
+        let shell = probe("sh -c 'true && false'").unwrap();
+        assert_eq!(shell.0.command.words(), ["sh", "-c", "true && false"]);
+        assert_eq!(shell.to_string(), "in the container: sh -c 'true && false'");
+    }
+
+    #[test]
+    fn probes_are_equal_that_run_the_same_in_the_same_container() {
+        assert_eq!(probe("true").unwrap(), probe("true").unwrap());
+        assert_ne!(probe("true").unwrap(), probe("true x").unwrap());
+    }
+
+    #[tokio::test]
+    async fn while_one_command_may_run_no_further_one_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("d.sock");
+        // It accepts, and never answers.
+        let silent = tokio::net::UnixListener::bind(&socket).unwrap();
+        let daemon = Daemon::at(Address::Unix(socket));
+        let probe = InsideProbe::new(daemon, "web1".parse().unwrap(), "true").unwrap();
+        let first = timeout(Duration::from_millis(100), probe.attempt()).await;
+        assert!(first.is_err(), "{first:?}");
+        let _connection = silent.accept().await.unwrap();
+        let again = probe.clone().attempt().await.unwrap_err();
+        assert!(again.contains("still runs"), "{again}");
+        let another = timeout(Duration::from_millis(100), silent.accept()).await;
+        assert!(another.is_err(), "a second command was asked for");
+    }
+}
