@@ -50,14 +50,22 @@ use crate::record::{InstanceId, ServiceName};
     max_term_width = 100
 )]
 struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+struct Global {
     /// File of environment variables (NAME=VALUE lines, as systemd's EnvironmentFile=) that stand for flags. A flag beats the
     /// file, and the file beats the environment. announce reads it again on SIGHUP.
     #[arg(long, global = true, value_name = "FILE", env = "SIDEKICK_ENV_FILE")]
     env_file: Option<String>,
     #[command(flatten)]
     log: log::Args,
-    #[command(subcommand)]
-    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
@@ -97,7 +105,7 @@ pub fn main() -> ExitCode {
 
 fn run(line: Line, parsed: Parsed) -> anyhow::Result<Exit> {
     let mut mistakes = Mistakes::default();
-    parsed.cli.log.init(&mut mistakes);
+    parsed.cli.global.log.init(&mut mistakes);
     for note in &parsed.notes {
         tracing::warn!("{note}");
     }

@@ -7,10 +7,12 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::builder::Resettable;
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
+use clap::{
+    Arg, ArgAction, ArgMatches, Args as _, Command, CommandFactory as _, FromArgMatches as _,
+};
 
 use super::env_file::{self, Assignment};
-use super::{Cli, Mistakes};
+use super::{Cli, Global, Mistakes, announce, push};
 
 /// What our own names begin with.
 const OWN: &str = "SIDEKICK_";
@@ -53,10 +55,10 @@ impl Line {
 
     /// Reads the file, where one is named, and puts everything together.
     pub(super) fn parse(&self) -> Result<Parsed, Error> {
-        let command = Cli::command();
         let (matches, notes) = match self.env_file()? {
-            None => (command.try_get_matches_from(&self.0)?, Vec::new()),
+            None => (self.command().try_get_matches_from(&self.0)?, Vec::new()),
             Some(path) => {
+                let command = Cli::command();
                 let found = env_file::read(Path::new(&path)).map_err(all_wrong)?;
                 let notes = meaningless(&command, &path, &found);
                 let filled = fill(command, &found).map_err(all_wrong)?;
@@ -73,8 +75,25 @@ impl Line {
 
     /// Which file is named.
     fn env_file(&self) -> Result<Option<String>, clap::Error> {
-        let matches = Cli::command().try_get_matches_from(&self.0)?;
-        Ok(Cli::from_arg_matches(&matches)?.env_file)
+        let matches = self.command().try_get_matches_from(&self.0)?;
+        Ok(Cli::from_arg_matches(&matches)?.global.env_file)
+    }
+
+    /// What understands this line. An agent is understood without the other commands: what they take of the heap for a moment
+    /// would stay with a process that runs for years.
+    fn command(&self) -> Command {
+        let agent = match self.0.get(1).and_then(|word| word.to_str()) {
+            Some("announce") => announce::Args::augment_args(Command::new("announce")),
+            Some("push") => push::Args::augment_args(Command::new("push")),
+            _ => return Cli::command(),
+        };
+        let program = Command::new("sidekick")
+            .version(env!("CARGO_PKG_VERSION"))
+            .propagate_version(true)
+            .max_term_width(100)
+            .subcommand_required(true);
+        // First its own options: their order in the help is that of being said.
+        Global::augment_args(program).subcommand(agent)
     }
 }
 

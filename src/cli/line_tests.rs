@@ -175,3 +175,17 @@ fn arguments_that_differ_are_found() {
     assert_eq!(one.differing(&two, &ids), ["endpoints", "log_level"]);
     assert_eq!(one.differing(&one, &ids), Vec::<&str>::new());
 }
+
+#[test]
+fn an_agent_is_understood_in_the_same_way_without_the_other_commands() {
+    for name in ["announce", "push"] {
+        let line = Line(["sidekick", name].map(OsString::from).to_vec());
+        let help = |mut whole: Command| {
+            whole.build();
+            let agent = whole.find_subcommand_mut(name).unwrap();
+            agent.render_long_help().to_string()
+        };
+        assert_eq!(line.command().get_subcommands().count(), 1);
+        assert_eq!(help(line.command()), help(Cli::command()));
+    }
+}
