@@ -314,13 +314,19 @@ impl Etcd {
         answer.expect("etcd compacts");
     }
 
-    /// How many raft proposals this server has seen committed.
+    /// How many raft proposals this server has seen committed, those that it made by itself when it started included:
+    /// it answers clients only once its own name is written, and decides on the cluster's version at about that time.
     pub(crate) async fn proposals_committed(&self) -> u64 {
-        const NAME: &str = "etcd_server_proposals_committed_total ";
-        let answer = request(self.member.metrics, "GET", "/metrics", "").await;
-        let answer = answer.expect("etcd tells its metrics");
-        let line = answer.body.lines().find_map(|line| line.strip_prefix(NAME));
-        let value: f64 = line.expect("it counts them").parse().expect("a number");
+        self.revision().await;
+        let value = until(PATIENCE, "etcd to have started", async || {
+            let answer = request(self.member.metrics, "GET", "/metrics", "").await?;
+            let metric = |name| answer.body.lines().find_map(|line| line.strip_prefix(name));
+            metric("etcd_cluster_version{").ok_or("it has no version yet")?;
+            let count = metric("etcd_server_proposals_committed_total ").ok_or("no count")?;
+            Ok::<_, String>(count.to_owned())
+        })
+        .await;
+        let value: f64 = value.parse().expect("a number");
         // A counter: whole, and far below where a float leaves numbers out.
         value as u64
     }
