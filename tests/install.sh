@@ -55,15 +55,21 @@ if [ "${1:-}" != quickstart ]; then
 fi
 have curl || need 'curl, to ask nginx and the backends' curl ca-certificates
 
-if [ ${#packages[@]} -gt 0 ]; then
+# Of Rust, rustup's own folder counts too, which is not on the PATH of a shell that was open before.
+PATH=$PATH:$HOME/.cargo/bin
+have_rust() { cargo --version >/dev/null 2>&1; }
+have_rust || reasons+=('Rust, to build sidekick: rustup, where Debian has it (13 and later)')
+
+if [ ${#reasons[@]} -gt 0 ]; then
     echo 'Missing here:'
     printf '  - %s\n' "${reasons[@]}"
-    echo "Installing the packages: ${packages[*]}"
+    [ ${#packages[@]} -eq 0 ] || echo "Installing the packages: ${packages[*]}"
     echo '(Debian may start nginx, etcd and docker as services when it installs them. None of these is used here.)'
-    have apt-get || fail "there is no apt-get on this machine: install these, or what they are called here: ${packages[*]}"
+    have apt-get ||
+        fail "there is no apt-get on this machine: install what is missing, which Debian calls ${packages[*]:-rustup}"
     as_root=()
     if [ "$(id -u)" -ne 0 ]; then
-        have sudo || fail "only root can install packages and there is no sudo. As root: apt-get install ${packages[*]}"
+        have sudo || fail "only root can install packages and there is no sudo. As root: apt-get install ${packages[*]:-rustup}"
         as_root=(sudo)
     fi
     apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
@@ -72,8 +78,17 @@ if [ ${#packages[@]} -gt 0 ]; then
     if [[ " ${packages[*]} " == *' docker.io '* ]] && apt-cache show docker-cli >/dev/null 2>&1; then
         packages+=(docker-cli)
     fi
-    "${apt[@]}" install --no-install-recommends -y "${packages[@]}" </dev/null ||
-        fail "apt-get cannot install ${packages[*]}: its own message is above"
+    if ! have_rust && ! have rustup && apt-cache show rustup >/dev/null 2>&1; then
+        packages+=(rustup)
+    fi
+    if [ ${#packages[@]} -gt 0 ]; then
+        "${apt[@]}" install --no-install-recommends -y "${packages[@]}" </dev/null ||
+            fail "apt-get cannot install ${packages[*]}: its own message is above"
+    fi
 fi
 
-have cargo || [ -x "$HOME/.cargo/bin/cargo" ] || fail 'Rust is missing: get it from https://rustup.rs'
+if ! have_rust && have rustup; then
+    echo 'Installing Rust for this user, by rustup'
+    rustup --quiet default stable || fail 'rustup cannot install Rust: its own message is above'
+fi
+have_rust || fail 'Rust is missing: get it from https://rustup.rs'
