@@ -1,5 +1,7 @@
 # What the stories of the examples share: telling, starting and ending processes, waiting, and counting requests. Sourced.
 #
+# The stories on one machine have more in common, which is in services.sh.
+#
 # A story sets PATIENCE (seconds that anything may take), CLIENTS (requests at a time) and BACKEND (what its three backends
 # are called before their number), and has a function end_everything.
 
@@ -61,7 +63,7 @@ fail() {
 # A part of a command says nothing: the command itself fails next.
 unexpected() {
     [ "$BASHPID" = "$$" ] || exit 1
-    fail "«$1» in line $2 of $0"
+    fail "«$1» in line $2 of $3"
 }
 
 interrupted() {
@@ -70,8 +72,21 @@ interrupted() {
 }
 
 trap clean_up EXIT
-trap 'unexpected "$BASH_COMMAND" "$LINENO"' ERR
+trap 'unexpected "$BASH_COMMAND" "$LINENO" "${BASH_SOURCE[0]}"' ERR
 trap interrupted INT TERM
+
+# prepare [ARGUMENT]: installs what is missing (the argument is for tests/install.sh) and builds; the programs are in
+# $programs then.
+prepare() {
+    tests/install.sh "$@"
+    PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
+    echo 'Building sidekick and the example backend; the first time takes a few minutes.'
+    cargo build --locked --bin sidekick --example backend
+    programs=$(realpath "${CARGO_TARGET_DIR:-target}")/debug
+    PATH=$programs:$programs/examples:$PATH
+    # Nothing that is set for real work may reach what we start.
+    unset "${!DOCKER_@}" "${!CONTAINER_@}" "${!ETCD_@}" "${!ETCDCTL_@}" "${!SIDEKICK_@}"
+}
 
 # start NAME COMMAND...: runs in the background, its words in NAME.log, its process id in $started.
 start() {

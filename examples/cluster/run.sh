@@ -65,12 +65,7 @@ none_lost() {
 # ---- preparations ----
 
 [ "$(id -u)" -eq 0 ] || fail 'only root can run containers with a systemd: try sudo'
-tests/install.sh
-PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
-echo 'Building sidekick and the example backend; the first time takes a few minutes.'
-cargo build --locked --bin sidekick --example backend
-target=$(realpath "${CARGO_TARGET_DIR:-target}")
-unset "${!DOCKER_@}"
+prepare
 image=$(tests/hosts/image.sh)
 
 # Names of sockets are short.
@@ -103,8 +98,8 @@ boot() {
     docker run --detach --name "$1" --hostname "$1" --network hosts --ip "${address[$1]}" --env container=docker \
         --cgroupns host --cap-add SYS_ADMIN --cap-add SYS_PTRACE --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
         --tmpfs /run --tmpfs /run/lock --tmpfs /tmp --volume /sys/fs/cgroup:/sys/fs/cgroup:rw \
-        --volume "$target/debug/sidekick:/usr/local/bin/sidekick:ro" \
-        --volume "$target/debug/examples/backend:/usr/local/bin/backend:ro" \
+        --volume "$programs/sidekick:/usr/local/bin/sidekick:ro" \
+        --volume "$programs/examples/backend:/usr/local/bin/backend:ro" \
         host sh -c 'mount --make-rshared / && exec /sbin/init' >/dev/null
 }
 
