@@ -110,10 +110,10 @@ start_pusher() {
     until_true 'the pusher to be present in etcd' has_pusher
 }
 
-# set_health NAME STATUS: what the backend answers from now on when it is asked for its health.
+# set_health NAME WHAT: how the backend answers from now on when it is asked for its health: status=500, delay=5s.
 set_health() {
-    command_line "curl -X PUT 'http://127.0.0.1:${backend_port[$1]}/health?status=$2'"
-    curl -sS -X PUT "http://127.0.0.1:${backend_port[$1]}/health?status=$2" | sed "s/^/  $1: /"
+    command_line "curl -X PUT 'http://127.0.0.1:${backend_port[$1]}/health?$2'"
+    curl -sS -X PUT "http://127.0.0.1:${backend_port[$1]}/health?$2" | sed "s/^/  $1: /"
 }
 
 # ---- what is asked again and again ----

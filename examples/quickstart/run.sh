@@ -77,12 +77,12 @@ traffic
 chapter '4. nginx2 fails its health check, leaves the rotation and comes back'
 from=$(answers)
 began=$EPOCHREALTIME
-set_health nginx2 500
+set_health nginx2 status=500
 until_true 'nginx2 to leave the rotation' not routed nginx2
 good "out of the rotation after $(since "$began") s (three failed probes, 500 ms apart); requests lost: $(failed "$from")"
 traffic
 began=$EPOCHREALTIME
-set_health nginx2 200
+set_health nginx2 status=200
 until_true 'nginx2 to be back' routed nginx2
 good "back after $(since "$began") s (two good probes)"
 traffic
