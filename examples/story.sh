@@ -1,7 +1,9 @@
 # What the stories of the examples share: telling, starting and ending processes, waiting, and counting requests. Sourced.
 #
-# A story sets PATIENCE (seconds that anything may take), CLIENTS (requests at a time) and BACKEND (what its three backends
-# are called before their number), and has a function end_everything.
+# The stories on one machine have more in common, which is in services.sh, and those with containers, in docker.sh.
+#
+# A story sets PATIENCE (seconds that anything may take), CLIENTS (requests at a time), BACKEND (what its backends are called
+# before their number) and BACKENDS (how many, 3 where it does not say), and has a function end_everything.
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
@@ -61,7 +63,7 @@ fail() {
 # A part of a command says nothing: the command itself fails next.
 unexpected() {
     [ "$BASHPID" = "$$" ] || exit 1
-    fail "«$1» in line $2 of $0"
+    fail "«$1» in line $2 of $3"
 }
 
 interrupted() {
@@ -70,8 +72,21 @@ interrupted() {
 }
 
 trap clean_up EXIT
-trap 'unexpected "$BASH_COMMAND" "$LINENO"' ERR
+trap 'unexpected "$BASH_COMMAND" "$LINENO" "${BASH_SOURCE[0]}"' ERR
 trap interrupted INT TERM
+
+# prepare [ARGUMENT]: installs what is missing (the argument is for tests/install.sh) and builds; the programs are in
+# $programs then.
+prepare() {
+    tests/install.sh "$@"
+    PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
+    echo 'Building sidekick and the example backend; the first time takes a few minutes.'
+    cargo build --locked --bin sidekick --example backend
+    programs=$(realpath "${CARGO_TARGET_DIR:-target}")/debug
+    PATH=$programs:$programs/examples:$PATH
+    # Nothing that is set for real work may reach what we start.
+    unset "${!DOCKER_@}" "${!CONTAINER_@}" "${!ETCD_@}" "${!ETCDCTL_@}" "${!SIDEKICK_@}"
+}
 
 # start NAME COMMAND...: runs in the background, its words in NAME.log, its process id in $started.
 start() {
@@ -127,12 +142,12 @@ ask() {
 
 # count FROM [HOW MANY]: what the requests behind the first FROM got.
 count() {
-    awk -v name="$BACKEND" -v from="$1" -v to="$(($1 + ${2:-100000000}))" '
+    awk -v name="$BACKEND" -v many="${BACKENDS:-3}" -v from="$1" -v to="$(($1 + ${2:-100000000}))" '
         NR <= from || NR > to { next }
         $1 == 200 { answered[$2]++; next }
         { failed++ }
         END {
-            for (i = 1; i <= 3; i++) printf "%s%d %4d   ", name, i, answered[name i]
+            for (i = 1; i <= many; i++) printf "%s%d %4d   ", name, i, answered[name i]
             printf "failed %d", failed
         }' "$folder/requests.log"
 }

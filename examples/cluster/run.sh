@@ -15,21 +15,13 @@ readonly CLIENTS=8 # requests at a time
 readonly BACKEND=web # web1 to web3
 
 source examples/story.sh
-
-daemon='' # its process id
+source examples/docker.sh
 
 # Ends what we started: the containers by their names in our own daemon, the rest by process id.
 end_everything() {
-    if [ -n "$daemon" ]; then
-        docker rm --force h1 h2 h3 >/dev/null 2>&1 || true
-        docker network rm hosts >/dev/null 2>&1 || true
-    fi
-    end "${pids[@]:1}"
-    # It takes its time, and must not be killed: its own children would stay.
-    if [ -n "$daemon" ]; then
-        kill "$daemon" 2>/dev/null || true
-        wait "$daemon" 2>/dev/null || true
-    fi
+    remove hosts h1 h2 h3
+    end "${pids[@]}"
+    end_dockerd
 }
 
 # in_host HOST LINE: a line of the shell in that host.
@@ -48,7 +40,6 @@ put() { docker exec -i "$1" sh -c "mkdir -p '${2%/*}' && cat >'$2'"; }
 
 is_up() { in_host "$1" 'systemctl is-system-running | grep -qE "running|degraded"'; }
 is_off() { [ "$(docker inspect --format '{{.State.Running}}' "$1")" = false ]; }
-answers_calls() { docker version; }
 etcd_answers() { in_host "$1" 'etcdctl endpoint health'; }
 servers() { in_host h1 'curl -sS http://127.0.0.1:8080/api/9/http/upstreams/website/servers'; }
 routed() { servers | grep -qF "\"${address[$1]}:8001\""; }
@@ -65,29 +56,13 @@ none_lost() {
 # ---- preparations ----
 
 [ "$(id -u)" -eq 0 ] || fail 'only root can run containers with a systemd: try sudo'
-tests/install.sh
-PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
-echo 'Building sidekick and the example backend; the first time takes a few minutes.'
-cargo build --locked --bin sidekick --example backend
-target=$(realpath "${CARGO_TARGET_DIR:-target}")
-unset "${!DOCKER_@}"
+prepare
 image=$(tests/hosts/image.sh)
 
-# Names of sockets are short.
-folder=$(mktemp -d /tmp/skXXXXXX)
-export DOCKER_HOST=unix://$folder/d.sock
-# Not to be interrupted with us: it is ended last.
-start dockerd setsid dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" --host "$DOCKER_HOST" \
-    --bridge none --iptables=false --ip6tables=false --ip-masq=false --ip-forward=false --storage-driver overlay2
-daemon=$started
-until_true 'dockerd to answer' answers_calls
+make_docker_folder
+start_dockerd
 docker import "$image" host >/dev/null
-
-# A network that no route of this machine leads to.
-for ((subnet = RANDOM % 250; ; subnet = (subnet + 1) % 250)); do
-    grep -q "$(printf '\t00%02XE80A\t' "$subnet")" /proc/net/route || break
-done
-docker network create --subnet "10.232.$subnet.0/24" --opt "com.docker.network.bridge.name=sk$$" hosts >/dev/null
+make_network hosts
 declare -A address
 members='' endpoints=''
 for number in 1 2 3; do
@@ -103,8 +78,8 @@ boot() {
     docker run --detach --name "$1" --hostname "$1" --network hosts --ip "${address[$1]}" --env container=docker \
         --cgroupns host --cap-add SYS_ADMIN --cap-add SYS_PTRACE --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
         --tmpfs /run --tmpfs /run/lock --tmpfs /tmp --volume /sys/fs/cgroup:/sys/fs/cgroup:rw \
-        --volume "$target/debug/sidekick:/usr/local/bin/sidekick:ro" \
-        --volume "$target/debug/examples/backend:/usr/local/bin/backend:ro" \
+        --volume "$programs/sidekick:/usr/local/bin/sidekick:ro" \
+        --volume "$programs/examples/backend:/usr/local/bin/backend:ro" \
         host sh -c 'mount --make-rshared / && exec /sbin/init' >/dev/null
 }
 

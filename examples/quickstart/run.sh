@@ -14,67 +14,11 @@ readonly CLIENTS=8 # requests at a time
 readonly BACKEND=nginx # nginx1 to nginx3
 
 source examples/story.sh
+source examples/services.sh
 
-# Ends what we started, by process id.
-end_everything() {
-    # etcd and nginx were started first and go last: nobody is to wait for them in vain.
-    end "${pids[@]:2}"
-    end "${pids[@]:0:2}"
-}
+declare -A announcer # process ids, by the name of the backend
 
-free_ports=()
-# take_port: a port that nobody listens on, in $port.
-take_port() {
-    # Below the ports that the kernel gives to outgoing connections.
-    while :; do
-        port=$((20000 + RANDOM % 10000))
-        [[ " ${free_ports[*]} " == *" $port "* ]] && continue
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
-        free_ports+=("$port")
-        return
-    done
-}
-
-# ---- what is asked again and again ----
-
-servers() { curl -sS "$api/9/http/upstreams/website/servers"; }
-routed() { servers | grep -qF "\"127.0.0.1:${backend_port[$1]}\""; }
-record() { etcdctl get --print-value-only "/services/website/$1"; }
-has_record() { [ -n "$(record "$1")" ]; }
-has_pusher() { etcdctl get --prefix --keys-only /sidekick/pushers/ | grep -q .; }
 generation() { curl -sS "$api/9/nginx" | grep -o '"generation":[0-9]*' | cut -d: -f2; }
-
-# ---- preparations ----
-
-tests/install.sh quickstart
-PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
-echo 'Building sidekick and the example backend; the first time takes a few minutes.'
-cargo build --locked --bin sidekick --example backend
-target=$(realpath "${CARGO_TARGET_DIR:-target}")
-PATH=$target/debug:$target/debug/examples:$PATH
-# Nothing that is set for real work may reach what we start.
-unset "${!ETCD_@}" "${!ETCDCTL_@}" "${!SIDEKICK_@}"
-
-folder=$(mktemp -d "${TMPDIR:-/tmp}/sidekick-quickstart.XXXXXX")
-take_port && etcd_port=$port
-take_port && peer_port=$port
-take_port && traffic_port=$port
-take_port && api_port=$port
-declare -A backend_port backend announcer
-for name in nginx1 nginx2 nginx3; do
-    take_port && backend_port[$name]=$port
-done
-api=http://127.0.0.1:$api_port/api
-
-
-# The example for everybody, with free ports in place of its own.
-configure_nginx() {
-    cp -r examples/nginx-lua "$folder/nginx"
-    sed -i -e "s/listen 8000;/listen 127.0.0.1:$traffic_port;/" -e "s/listen 127.0.0.1:8080;/listen 127.0.0.1:$api_port;/" \
-        "$folder/nginx/nginx.conf"
-    # OpenResty has built in what Debian loads.
-    [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || sed -i '/^load_module/d' "$folder/nginx/nginx.conf"
-}
 
 # run_announcer NAME: the announcer of one backend, as its unit would start it.
 run_announcer() {
@@ -91,27 +35,17 @@ run_announcer() {
     announcer[$name]=$started
 }
 
+prepare quickstart
+make_folder quickstart
+
 # ---- the story ----
 
 chapter '1. etcd, nginx and three backends'
-start etcd etcd --data-dir "$folder/etcd" \
-    --listen-client-urls "http://127.0.0.1:$etcd_port" --advertise-client-urls "http://127.0.0.1:$etcd_port" \
-    --listen-peer-urls "http://127.0.0.1:$peer_port" --initial-advertise-peer-urls "http://127.0.0.1:$peer_port" \
-    --initial-cluster "default=http://127.0.0.1:$peer_port"
-configure_nginx
-start nginx nginx -p "$folder/nginx" -c nginx.conf -e stderr -g 'daemon off;'
+start_etcd
+start_nginx
 for name in nginx1 nginx2 nginx3; do
-    start "$name" backend --listen "127.0.0.1:${backend_port[$name]}" --name "$name" --version v1 --delay 50ms
-    backend[$name]=$started
+    start_backend "$name"
 done
-export ETCDCTL_API=3 ETCDCTL_ENDPOINTS=127.0.0.1:$etcd_port
-until_true 'etcd to answer' etcdctl endpoint health
-until_true "nginx's API to answer" servers
-for name in nginx1 nginx2 nginx3; do
-    until_true "$name to answer" curl -sf "http://127.0.0.1:${backend_port[$name]}/health"
-done
-# Somebody else may have taken a port meanwhile and have answered instead.
-all_run
 say "etcd     127.0.0.1:$etcd_port"
 say "nginx    http://127.0.0.1:$traffic_port/, its API at $api"
 for name in nginx1 nginx2 nginx3; do
@@ -123,9 +57,7 @@ generation_before=$(generation)
 
 chapter '2. The pusher beside nginx: keeps the upstream equal to the records in etcd'
 command_line "export ETCDCTL_ENDPOINTS=$ETCDCTL_ENDPOINTS"
-command_line "sidekick push --nginx $api --upstream website &"
-start push sidekick push --nginx "$api" --upstream website
-until_true 'the pusher to be present in etcd' has_pusher
+start_pusher
 good 'present in etcd: announcers can ask it how far it is'
 
 chapter '3. An announcer beside each backend: keeps its record while it passes its probe'
@@ -144,15 +76,13 @@ traffic
 
 chapter '4. nginx2 fails its health check, leaves the rotation and comes back'
 from=$(answers)
-command_line "curl -X PUT 'http://127.0.0.1:${backend_port[nginx2]}/health?status=500'"
 began=$EPOCHREALTIME
-curl -sS -X PUT "http://127.0.0.1:${backend_port[nginx2]}/health?status=500" | sed 's/^/  nginx2: /'
+set_health nginx2 status=500
 until_true 'nginx2 to leave the rotation' not routed nginx2
 good "out of the rotation after $(since "$began") s (three failed probes, 500 ms apart); requests lost: $(failed "$from")"
 traffic
-command_line "curl -X PUT 'http://127.0.0.1:${backend_port[nginx2]}/health?status=200'"
 began=$EPOCHREALTIME
-curl -sS -X PUT "http://127.0.0.1:${backend_port[nginx2]}/health?status=200" | sed 's/^/  nginx2: /'
+set_health nginx2 status=200
 until_true 'nginx2 to be back' routed nginx2
 good "back after $(since "$began") s (two good probes)"
 traffic

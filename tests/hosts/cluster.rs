@@ -1,13 +1,13 @@
 //! Three hosts: a member of etcd, a backend and its sidekick as units on each, and one nginx with its pusher.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use crate::stage::{
     RESTART, TRAFFIC, configure_nginx, install, install_backend, servers, sidekick,
 };
+use crate::support::examples::tells_what_the_readme_says;
 use crate::support::hosts::{Host, Site};
-use crate::support::{Load, PATIENCE, Process, Report, until};
+use crate::support::{Load, PATIENCE, Report, until};
 
 /// Of every backend.
 const PORT: u16 = 8001;
@@ -167,24 +167,10 @@ async fn all_answer(cluster: &Cluster, load: &Load) {
 }
 
 #[tokio::test]
-async fn the_story_of_the_cluster_ends_well_and_tells_what_was_lost() {
+async fn the_story_of_the_cluster_prints_what_the_readme_shows() {
     // The same daemon of this machine, and the same image: where hosts cannot run, neither can the story.
     let Some(_site) = Site::start().await else {
         return;
     };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cluster/run.sh");
-    let mut process = Process::start("the story", &mut Command::new(script));
-    let ended = process.end(PATIENCE * 12).await;
-    assert_eq!(ended.code, Some(0), "{}", ended.output);
-    for told in [
-        "✓ etcd answers on all three",
-        "✓ all three routed after ",
-        "$ docker kill h3",
-        "✓ and nginx has forgotten it after ",
-        "✓ two members of etcd and two backends go on: requests lost since: 0",
-        "✓ requests lost by its coming back: 0",
-        "✓ requests lost by shutting down h2: 0",
-    ] {
-        assert!(ended.output.contains(told), "{told}\n{}", ended.output);
-    }
+    tells_what_the_readme_says("cluster").await;
 }

@@ -23,6 +23,7 @@ mod conf_file;
 mod config;
 mod docker;
 mod events;
+mod examples;
 mod faults;
 mod healing;
 mod hostile;

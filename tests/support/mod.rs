@@ -9,6 +9,7 @@ pub(crate) mod docker;
 mod docker_api;
 mod docker_network;
 mod etcd;
+pub(crate) mod examples;
 mod file_nginx;
 mod folder;
 pub(crate) mod hosts;
