@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// What the client says of a renewal that etcd answered with no time left. With the same kind of error, but other words, it
+/// tells that the stream of renewals was cut, which says nothing of the lease.
+pub(super) const LEASE_NOT_FOUND: &str = "lease not found";
+
 /// What can go wrong between sidekick and etcd.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -56,7 +60,7 @@ impl Error {
     pub(crate) fn is_lease_not_found(&self) -> bool {
         match self {
             Self::Etcd { error, .. } => match &**error {
-                etcd_client::Error::LeaseKeepAliveError(_) => true,
+                etcd_client::Error::LeaseKeepAliveError(reason) => reason == LEASE_NOT_FOUND,
                 etcd_client::Error::GRpcStatus(status) => {
                     status.message().contains("requested lease not found")
                 }
@@ -118,9 +122,32 @@ fn is_verdict_on_the_request(error: &etcd_client::Error) -> bool {
         etcd_client::Error::GRpcStatus(status) => {
             matches!(status.code() as i32, 3 | 5 | 6 | 7 | 9 | 11 | 16)
         }
-        etcd_client::Error::LeaseKeepAliveError(_)
-        | etcd_client::Error::InvalidArgs(_)
-        | etcd_client::Error::InvalidUri(_) => true,
+        etcd_client::Error::LeaseKeepAliveError(reason) => reason == LEASE_NOT_FOUND,
+        etcd_client::Error::InvalidArgs(_) | etcd_client::Error::InvalidUri(_) => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn renewal_failed(reason: &str) -> Error {
+        Error::Etcd {
+            endpoint: "http://10.0.0.1:2379".to_owned(),
+            error: Box::new(etcd_client::Error::LeaseKeepAliveError(reason.to_owned())),
+            anonymous: false,
+        }
+    }
+
+    #[test]
+    fn a_cut_stream_of_renewals_says_nothing_of_the_lease() {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        drop(receiver);
+        let cut = sender.try_send(()).unwrap_err().to_string();
+        let cut = renewal_failed(&cut);
+        assert!(!cut.is_lease_not_found() && cut.is_about_the_connection());
+        let gone = renewal_failed(LEASE_NOT_FOUND);
+        assert!(gone.is_lease_not_found() && !gone.is_about_the_connection());
     }
 }
