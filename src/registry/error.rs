@@ -56,6 +56,25 @@ impl Error {
         }
     }
 
+    /// Whether whoever asks the same etcd for something else fares no better: it cannot be reached, or the user or the password
+    /// is wrong.
+    pub(crate) fn concerns_every_range(&self) -> bool {
+        match self {
+            Self::Etcd { error, .. } => match &**error {
+                // The codes by the numbers that gRPC fixes: invalid argument, as etcd calls a wrong password, unauthenticated.
+                etcd_client::Error::GRpcStatus(status)
+                    if matches!(status.code() as i32, 3 | 16) =>
+                {
+                    true
+                }
+                _ => self.is_about_the_connection(),
+            },
+            Self::Silent { .. } | Self::WatchEnded { .. } | Self::Incomplete { .. } => {
+                self.is_about_the_connection()
+            }
+        }
+    }
+
     /// Whether etcd says that the lease does not exist (any more).
     pub(crate) fn is_lease_not_found(&self) -> bool {
         match self {
@@ -102,10 +121,13 @@ fn explain(error: &etcd_client::Error) -> String {
     }
 }
 
-/// Who shows no certificate to a server that wants one learns no more than that the connection ended: TLS 1.3
+/// What may help, where etcd's own words do not say it. Who shows no certificate to a server that wants one learns no more than that the connection ended: TLS 1.3
 /// refuses it only after the handshake, and its word for that (a fatal alert) may come too late.
 fn hint(error: &etcd_client::Error, anonymous: bool) -> &'static str {
     let text = explain(error).to_ascii_lowercase();
+    if text == "user name is empty" {
+        return " (it wants a user: give --user)";
+    }
     let ended = ["closed", "broken pipe", "reset", "fatal alert", "eof"];
     if anonymous && ended.iter().any(|word| text.contains(word)) {
         " (it may want to see a certificate: give --cert and --key)"
