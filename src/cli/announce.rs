@@ -537,7 +537,11 @@ impl Args {
         if timeout.is_zero() {
             mistakes.add("--timeout 0s: no backend answers in no time");
         }
-        if timeout >= interval {
+        let given = [&self.interval, &self.timeout];
+        // What the container says of these is not known before it is found.
+        let known =
+            self.container.is_none() || found.is_some() || given.iter().all(|it| it.is_some());
+        if known && timeout >= interval {
             mistakes.add(format!(
                 "--timeout {} must be below --interval {}, or one attempt runs into the next",
                 humantime::format_duration(timeout),

@@ -10,18 +10,42 @@ struct Line {
 }
 
 fn mistakes(line: &[&str]) -> String {
+    let (settings, mistakes) = read(line);
+    let result = mistakes.none_or(settings);
+    result.err().map(|e| e.to_string()).unwrap_or_default()
+}
+
+/// The same of a container that is not found yet: there are no settings, with or without mistakes.
+fn mistakes_in(line: &[&str]) -> String {
+    let (_, mistakes) = read(line);
+    let result = mistakes.none_or(Some(()));
+    result.err().map(|e| e.to_string()).unwrap_or_default()
+}
+
+fn read(line: &[&str]) -> (Option<Settings>, Mistakes) {
     let line = std::iter::once("announce").chain(line.iter().copied());
     let args = Line::try_parse_from(line).unwrap().args;
     let mut mistakes = Mistakes::default();
     let settings = args.settings(&mut mistakes, None, None);
-    let result = mistakes.none_or(settings);
-    result.err().map(|e| e.to_string()).unwrap_or_default()
+    (settings, mistakes)
 }
 
 #[test]
 fn a_good_command_line_has_no_mistakes() {
     let line = ["website/nginx1", "10.0.0.5:8080/v1", "--probe", "/health"];
     assert_eq!(mistakes(&line), "");
+}
+
+#[test]
+fn a_timeout_is_held_against_the_interval_of_a_container_only_when_that_is_known() {
+    let line = |more: &[&'static str]| mistakes_in(&[&["--container", "nginx1"], more].concat());
+    assert_eq!(line(&["--timeout", "3s"]), "");
+    assert_eq!(line(&["--interval", "500ms"]), "");
+    let both = line(&["--timeout", "3s", "--interval", "2s"]);
+    assert!(
+        both.contains("--timeout 3s must be below --interval 2s"),
+        "{both}"
+    );
 }
 
 #[test]

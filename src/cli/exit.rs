@@ -33,13 +33,13 @@ impl From<Exit> for ExitCode {
 
 /// Help and version go to standard output and are no failure; the rest is wrong usage.
 pub(super) fn usage(error: &clap::Error) -> Exit {
-    // Nobody is left to hear about a closed terminal.
-    let _ = error.print();
+    let printed = error.print();
     if error.use_stderr() {
-        Exit::Usage
-    } else {
-        Exit::Done
+        // Nobody is left to hear about a closed terminal.
+        return Exit::Usage;
     }
+    let printed = printed.and_then(|()| std::io::stdout().flush());
+    printed.map_or_else(|error| failure(&error.into()), |()| Exit::Done)
 }
 
 /// Says why the command failed, and with which code.

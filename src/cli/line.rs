@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::builder::Resettable;
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::{
     Arg, ArgAction, ArgMatches, Args as _, Command, CommandFactory as _, FromArgMatches as _,
 };
@@ -55,16 +55,20 @@ impl Line {
 
     /// Reads the file, where one is named, and puts everything together.
     pub(super) fn parse(&self) -> Result<Parsed, Error> {
-        let (matches, notes) = match self.env_file()? {
-            None => (self.command().try_get_matches_from(&self.0)?, Vec::new()),
+        let (command, notes) = match self.env_file()? {
+            None => (self.command(), Vec::new()),
             Some(path) => {
-                let command = Cli::command();
+                let command = self.command();
                 let found = env_file::read(Path::new(&path)).map_err(all_wrong)?;
                 let notes = meaningless(&command, &path, &found);
-                let filled = fill(command, &found).map_err(all_wrong)?;
-                (filled.try_get_matches_from(&self.0)?, notes)
+                let named = |wrong: Vec<String>| {
+                    let wrong = wrong.into_iter().map(|text| format!("{path}: {text}"));
+                    all_wrong(wrong.collect())
+                };
+                (fill(command, &found).map_err(named)?, notes)
             }
         };
+        let matches = as_etcdctl_does(command).try_get_matches_from(&self.0)?;
         let cli = Cli::from_arg_matches(&matches)?;
         Ok(Parsed {
             cli,
@@ -75,7 +79,8 @@ impl Line {
 
     /// Which file is named.
     fn env_file(&self) -> Result<Option<String>, clap::Error> {
-        let matches = self.command().try_get_matches_from(&self.0)?;
+        let command = as_etcdctl_does(self.command());
+        let matches = command.try_get_matches_from(&self.0)?;
         Ok(Cli::from_arg_matches(&matches)?.global.env_file)
     }
 
@@ -123,10 +128,41 @@ fn variable(arg: &Arg) -> Option<&str> {
     arg.get_env().and_then(std::ffi::OsStr::to_str)
 }
 
-/// Puts what the file assigns in the place of the environment: below the command line, above the defaults.
+/// Changes every argument, of the program and of its commands.
+fn each_arg(command: Command, mut change: impl FnMut(Arg) -> Arg) -> Command {
+    let command = command.mut_args(&mut change);
+    command.mut_subcommands(|subcommand| subcommand.mut_args(&mut change))
+}
+
+/// An empty variable counts as none, and a switch is turned by 1 and 0 as by true and false: so etcdctl reads its variables,
+/// and so people and compose files write them.
+fn as_etcdctl_does(command: Command) -> Command {
+    each_arg(command, |arg| {
+        let set = variable(&arg).and_then(std::env::var_os);
+        let arg = match set {
+            Some(value) if value.is_empty() => arg.env(Resettable::Reset),
+            _ => arg,
+        };
+        match arg.get_action() {
+            ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+            _ => arg,
+        }
+    })
+}
+
+/// Whether a switch understands the word.
+fn is_boolish(word: &str) -> bool {
+    let words = [
+        "y", "yes", "t", "true", "on", "1", "n", "no", "f", "false", "off", "0",
+    ];
+    words.iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// Puts what the file assigns in the place of the environment: below the command line, above the defaults. What it leaves
+/// empty counts as not given.
 fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> {
     let mut mistakes = Vec::new();
-    let mut fill_one = |arg: Arg| {
+    let fill_one = |arg: Arg| {
         // As in systemd, the last assignment counts.
         let mut assigned = found.iter().rev();
         let assigned = assigned.find(|found| variable(&arg) == Some(&*found.name));
@@ -134,8 +170,11 @@ fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> 
         else {
             return arg;
         };
+        if value.is_empty() {
+            return arg.env(Resettable::Reset);
+        }
         let expected = match arg.get_action() {
-            ArgAction::SetTrue if !matches!(&**value, "true" | "false") => Some("true or false"),
+            ArgAction::SetTrue if !is_boolish(value) => Some("true or false"),
             ArgAction::Count if value.parse::<u8>().is_err() => Some("a number from 0 to 255"),
             _ => None,
         };
@@ -145,8 +184,7 @@ fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> 
         }
         arg.env(Resettable::Reset).default_value(value.clone())
     };
-    let command = command.mut_args(&mut fill_one);
-    let command = command.mut_subcommands(|subcommand| subcommand.mut_args(&mut fill_one));
+    let command = each_arg(command, fill_one);
     mistakes.dedup();
     if mistakes.is_empty() {
         Ok(command)
@@ -155,13 +193,17 @@ fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> 
     }
 }
 
+/// Whether the name stands for an argument of the program, or of one of its commands.
+fn knows(command: &Command, name: &str) -> bool {
+    let own = command.get_arguments();
+    let mut all = own.chain(command.get_subcommands().flat_map(Command::get_arguments));
+    all.any(|arg| variable(arg) == Some(name))
+}
+
 /// Names that look like ours and stand for no argument of any command. Others may well be for somebody else.
 fn meaningless(command: &Command, path: &str, found: &[Assignment]) -> Vec<String> {
-    let known = |name: &str| {
-        let own = command.get_arguments();
-        let all = own.chain(command.get_subcommands().flat_map(Command::get_arguments));
-        all.into_iter().any(|arg| variable(arg) == Some(name))
-    };
+    // The other commands are looked at only for a name that this one does not have.
+    let known = |name: &str| knows(command, name) || knows(&Cli::command(), name);
     let mut notes = Vec::new();
     for Assignment { name, line, .. } in found {
         if name == ENV_FILE {

@@ -82,6 +82,31 @@ fn an_option_means_the_same_variable_in_every_command() {
 }
 
 #[test]
+fn a_variable_that_turns_a_switch_in_one_command_is_no_word_in_another() {
+    let mut kinds = BTreeMap::new();
+    for subcommand in Cli::command().get_subcommands() {
+        for arg in subcommand.get_arguments() {
+            if let Some(name) = variable(arg) {
+                let switch = matches!(arg.get_action(), ArgAction::SetTrue);
+                let first = kinds.entry(name.to_owned()).or_insert(switch);
+                assert_eq!(*first, switch, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_line_of_the_file_gives_nothing_and_a_switch_knows_1_and_0() {
+    let text = "SIDEKICK_WEIGHT=\nETCDCTL_ENDPOINTS=\nSIDEKICK_VERBOSE=\nSIDEKICK_ALLOW_LOOPBACK=1\n\
+                SIDEKICK_PROBE_INSECURE=0";
+    let parsed = with_file(&ANNOUNCE, &file(text)).unwrap();
+    assert_eq!(values(&parsed, "weight"), Vec::<String>::new());
+    assert_eq!(values(&parsed, "endpoints"), ["127.0.0.1:2379"]);
+    let (_, announce) = parsed.given.0.subcommand().unwrap();
+    assert!(announce.get_flag("allow_loopback") && !announce.get_flag("probe_insecure"));
+}
+
+#[test]
 fn the_file_stands_for_flags_and_arguments() {
     let text = "SIDEKICK_WEIGHT=5\nSIDEKICK_TAG=eu,canary\nETCDCTL_ENDPOINTS='a:1,b:2'\n\
                 SIDEKICK_ALLOW_LOOPBACK=true\nSIDEKICK_VERBOSE=2\nPATH=/nowhere\nSIDEKICK_NGINX=x";

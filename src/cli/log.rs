@@ -1,7 +1,5 @@
 //! How the program tells what it does.
 
-use std::io::IsTerminal;
-
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
@@ -9,6 +7,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Mistakes;
+use super::table::colours;
 
 /// Options that every command has.
 #[derive(Debug, clap::Args)]
@@ -53,6 +52,8 @@ impl Args {
         let builder = fmt()
             .with_max_level(level)
             .with_writer(std::io::stderr)
+            // Where nobody reads the log any more, a word about that gets through no better, and a try at it would end the agent.
+            .log_internal_errors(false)
             .with_target(level > LevelFilter::INFO);
         match self.log_format.as_str() {
             "json" => builder.json().finish().with(targets).init(),
@@ -62,7 +63,7 @@ impl Args {
                 }
                 // The journal has a clock of its own.
                 let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
-                let builder = builder.with_ansi(std::io::stderr().is_terminal());
+                let builder = builder.with_ansi(colours(&std::io::stderr()));
                 if in_journal {
                     builder.without_time().finish().with(targets).init();
                 } else {

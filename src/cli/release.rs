@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::progress::Progress;
 use super::{Exit, Mistakes, etcd};
 use crate::record::{MetaPrefix, Nonce, Presence, PusherId, Release};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Intent};
+use crate::registry::oneshot::list;
 use crate::registry::pushers::{self, Pushers};
+use crate::registry::watch::Range;
 use crate::upstream::UpstreamName;
 
 /// How long a release stands for pushers that do not hear etcd at the moment.
@@ -25,7 +28,7 @@ const STANDS: Duration = Duration::from_secs(60);
 #[group(skip)]
 pub(super) struct Args {
     /// The upstream, as nginx calls it.
-    #[arg(value_name = "UPSTREAM", env = "SIDEKICK_RELEASE")]
+    #[arg(value_name = "UPSTREAM", env = "SIDEKICK_RELEASE_UPSTREAM")]
     upstream: Option<String>,
     /// How long the pushers are waited for.
     #[arg(
@@ -75,8 +78,10 @@ impl Args {
 impl Order {
     async fn give(self, cluster: &Cluster) -> anyhow::Result<Exit> {
         let nonce = Nonce::fresh();
-        // A first try, for the reason why etcd cannot be asked: what follows tries for ever.
-        pushers::any(cluster, &self.meta).await?;
+        // First of all, for the reason why etcd cannot be asked: what follows tries for ever.
+        let pushers = Range::Prefix(self.meta.pushers_range().into_bytes());
+        let patience = self.deadline.saturating_duration_since(Instant::now());
+        list(cluster, patience, &pushers).await?;
         let mut watch = pushers::Watch::new(cluster.clone(), self.meta.clone());
         let count = async {
             watch.until_so(|_| true).await;
@@ -106,12 +111,22 @@ impl Order {
                 self.upstream
             );
         }
+        let mut progress = Progress::new();
         let all = |pushers: &Pushers| {
-            pushers
-                .presences()
-                .all(|(_, one)| self.answer(one, &nonce).is_some())
+            let waits = |(_, one): &(_, &Presence)| self.answer(one, &nonce).is_none();
+            let missing = pushers.presences().filter(waits);
+            let missing: Vec<_> = missing.map(|(id, _)| id.to_string()).collect();
+            if !missing.is_empty() {
+                progress.say(&format!(
+                    "releasing {}: waiting for {}",
+                    self.upstream,
+                    missing.join(", ")
+                ));
+            }
+            missing.is_empty()
         };
         let in_time = timeout_at(self.deadline, watch.until_so(all)).await.is_ok();
+        drop(progress);
         // The key stays until its lease ends, for pushers that come back to etcd meanwhile.
         drop(holder);
         self.report(watch.known(), &nonce, in_time)

@@ -63,7 +63,7 @@ pub(super) struct Table {
 impl Table {
     /// A table that is coloured where that helps.
     pub(super) fn new(columns: &[Column]) -> Self {
-        Self::with_colours(columns, colours())
+        Self::with_colours(columns, colours(&std::io::stdout()))
     }
 
     fn with_colours(columns: &[Column], coloured: bool) -> Self {
@@ -129,10 +129,10 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 /// Colours help on a terminal, and where nobody asked for none (<https://no-color.org>).
-fn colours() -> bool {
+pub(super) fn colours(stream: &impl IsTerminal) -> bool {
     let says = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let dumb = says("TERM").is_some_and(|terminal| terminal == "dumb");
-    std::io::stdout().is_terminal() && says("NO_COLOR").is_none() && !dumb
+    stream.is_terminal() && says("NO_COLOR").is_none() && !dumb
 }
 
 /// How long ago something was, in one unit.

@@ -54,7 +54,7 @@ impl Args {
                 super::exit::say(&format!("sidekick: not within {after}: {missing}"));
                 Ok(Exit::No)
             }
-            Outcome::Unheard => anyhow::bail!("etcd did not answer within {after}"),
+            Outcome::Unheard => anyhow::bail!("etcd did not tell how it stands within {after}"),
         }
     }
 

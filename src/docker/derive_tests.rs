@@ -397,6 +397,8 @@ fn where_nobody_can_reach_it_that_is_said() {
             unpublished.contains(&format!("--network: net1-{kind} (10.231.")),
             "{unpublished}"
         );
+        let chosen = self::refusal(&on_port("80"), &read(kind, "nothing-published"));
+        assert_eq!(chosen, unpublished);
         let none = self::refusal(&on_port("81"), &read(kind, "published"));
         assert!(
             none.contains("does not publish port 81") && none.contains("80/tcp"),

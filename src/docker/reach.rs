@@ -219,15 +219,7 @@ fn published(
         ports.iter().map(shown).collect::<Vec<_>>()
     };
     let (port, because) = match (wanted.container_port, &ports[..]) {
-        (Some(choice), _) => {
-            let chosen = ports.iter().find(|port| choice.matches(**port));
-            let port = chosen.ok_or_else(|| Unreachable::NotThatPort {
-                choice: choice.to_string(),
-                ports: shown(),
-            });
-            (port, "chosen by --container-port")
-        }
-        (None, []) => {
+        (_, []) => {
             return Err(match container.status {
                 Status::Running | Status::Paused | Status::Stopping => {
                     let networks = networks(container);
@@ -235,6 +227,14 @@ fn published(
                 }
                 status => Unreachable::NotRunning(status),
             });
+        }
+        (Some(choice), _) => {
+            let chosen = ports.iter().find(|port| choice.matches(**port));
+            let port = chosen.ok_or_else(|| Unreachable::NotThatPort {
+                choice: choice.to_string(),
+                ports: shown(),
+            });
+            (port, "chosen by --container-port")
         }
         (None, [port]) => (Ok(port), "the only one"),
         (None, _) => return Err(Unreachable::WhichPort(shown())),

@@ -122,15 +122,15 @@ impl Wanted {
 
     /// Whether the entry, which says `known`, is written and says the same as the record that is wanted.
     fn says(&self, entry: &Entry, known: &Record) -> bool {
-        let written = match self.format {
-            Format::Json => entry.value.trim_ascii().starts_with(b"{"),
-            Format::Plain => entry.value == self.record.encode(Format::Plain),
-        };
+        if self.format == Format::Plain {
+            // It has no room for anything else, a version included.
+            return entry.value == self.record.encode(Format::Plain);
+        }
         let mut known = known.clone();
         known.nonce.clone_from(&self.record.nonce);
         known.since = self.record.since;
         known.extra.clear();
-        written && known == self.record
+        entry.value.trim_ascii().starts_with(b"{") && known == self.record
     }
 
     /// Renews the lease that the record hangs on; `false` when it is of another length, or gone.
@@ -204,6 +204,8 @@ mod tests {
         assert_eq!(step(&leased, V1, BY_HAND), Step::Renew(BY_HAND));
         let plain = wanted("10.0.0.5:80", Format::Plain, None);
         assert_eq!(step(&plain, "10.0.0.5:80", 0), Step::Keep);
+        let without_room = wanted("10.0.0.5:80/v1", Format::Plain, None);
+        assert_eq!(step(&without_room, "10.0.0.5:80", 0), Step::Keep);
     }
 
     #[test]

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Place;
 use super::follow::Follow;
 use super::roster::{Roster, takes_traffic};
 use crate::record::{InstanceName, ServiceName, State};
 use crate::registry::pushers::{self, Applied, Revision};
+
+/// etcd is given so long to tell how it stands now, however short the wait is to be.
+const FIRST_WORD: Duration = Duration::from_secs(2);
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +51,8 @@ pub enum Outcome {
     Unheard,
 }
 
-/// Waits until it is as wished, `within` at most. `tell` hears what is missing, at every change.
+/// Waits until it is as wished, `within` at most. `tell` hears what is missing, at every change. However short the time,
+/// it is looked once.
 pub async fn wait(
     place: &Place,
     wish: &Wish,
@@ -56,43 +60,50 @@ pub async fn wait(
     tell: &mut dyn FnMut(&str),
 ) -> Outcome {
     let mut follow = Follow::new(place, Some(&wish.service));
-    let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
-    let mut last = None;
+    // The records are told by the same etcd: its loss is no news a second time.
+    let mut pushers = pushers::Watch::quiet(place.cluster.clone(), place.meta.clone());
+    let routed = wish.goal == Goal::Routed;
+    let deadline = Instant::now() + within;
+    let heard = async {
+        while follow.roster().is_none() {
+            follow.next().await;
+        }
+        while routed && !pushers.has_heard() {
+            pushers.changed().await;
+        }
+    };
+    if timeout(within.max(FIRST_WORD), heard).await.is_err() {
+        return Outcome::Unheard;
+    }
+    let mut last = String::new();
     let reached = async {
         loop {
             if let Some(roster) = follow.roster() {
-                let applied = |revision| pushers.applied(&wish.service, revision);
+                let applied = |revision| pushers.known().applied(&wish.service, revision);
                 match wish.missing(roster, applied) {
                     None => return,
+                    Some(missing) if missing == last => {}
                     Some(missing) => {
-                        if last.as_ref() != Some(&missing) {
-                            tell(&missing);
-                        }
-                        last = Some(missing);
+                        tell(&missing);
+                        last = missing;
                     }
                 }
             }
             tokio::select! {
                 _ = follow.next() => {}
-                () = pushers.changed(), if wish.goal == Goal::Routed => {}
+                () = pushers.changed(), if routed => {}
             }
         }
     };
-    match (timeout(within, reached).await, last) {
-        (Ok(()), _) => Outcome::Reached,
-        (Err(_), Some(missing)) => Outcome::TooLate { missing },
-        (Err(_), None) => Outcome::Unheard,
+    match timeout_at(deadline, reached).await {
+        Ok(()) => Outcome::Reached,
+        Err(_) => Outcome::TooLate { missing: last },
     }
 }
 
 impl Wish {
-    /// What is missing, in words; `None` when nothing is. `applied` says how far the pushers are with a revision,
-    /// once that is known.
-    fn missing(
-        &self,
-        roster: &Roster,
-        applied: impl Fn(Revision) -> Option<Applied>,
-    ) -> Option<String> {
+    /// What is missing, in words; `None` when nothing is. `applied` says how far the pushers are with a revision.
+    fn missing(&self, roster: &Roster, applied: impl Fn(Revision) -> Applied) -> Option<String> {
         let mine = || {
             roster.instances(&self.service).filter(|(id, _, _)| {
                 self.instance
@@ -115,8 +126,8 @@ impl Wish {
                     return Some(missing);
                 }
                 let newest = roster.newest(&self.service);
-                let records = applied(Revision::Records(newest.records))?;
-                let choices = applied(Revision::Choices(newest.choices))?;
+                let records = applied(Revision::Records(newest.records));
+                let choices = applied(Revision::Choices(newest.choices));
                 self.unapplied(&records)
                     .or_else(|| self.unapplied(&choices))
             }

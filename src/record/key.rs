@@ -120,8 +120,10 @@ impl Prefix {
         &self,
         key: &[u8],
     ) -> (Option<ServiceName>, Result<InstanceId, Reason>) {
-        let rest = self.strip(key).and_then(|rest| rest.split_once('/'));
-        let Some((service, instance)) = rest else {
+        // Where not all of the key is text, its service may still be.
+        let key = String::from_utf8_lossy(key);
+        let rest = self.strip(key.as_bytes());
+        let Some((service, instance)) = rest.and_then(|rest| rest.split_once('/')) else {
             return (None, Err(Reason::Key(self.to_string())));
         };
         let service: ServiceName = match service.parse() {
@@ -325,6 +327,7 @@ mod tests {
             &b"/services/website/"[..],
             b"/services/website/a/b",
             b"/services/website/..",
+            b"/services/website/a\xff",
         ] {
             let (service, id) = parse(key);
             assert_eq!(service.unwrap().as_str(), "website");

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Error;
 use super::client::{CALL_TIMEOUT, Connection};
+use super::error::LEASE_NOT_FOUND;
 
 /// An open stream of renewals.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl Keepalive {
             _ => Err(self
                 .connection
                 .error(etcd_client::Error::LeaseKeepAliveError(
-                    "lease not found".to_owned(),
+                    LEASE_NOT_FOUND.to_owned(),
                 ))),
         }
     }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Error;
 use super::client::Cluster;
-use super::watch::{self, Change, Entry, Range, Update, Watcher};
+use super::watch::{Change, Entry, Range, Update, Watcher};
 use crate::record::{MetaPrefix, Presence, PusherId, ServiceName};
 
 /// The live pushers, as their presences tell.
@@ -124,16 +123,6 @@ impl Pushers {
     }
 }
 
-/// Whether there is any pusher: one attempt at each member.
-///
-/// # Errors
-/// The last member's error.
-pub async fn any(cluster: &Cluster, meta: &MetaPrefix) -> Result<bool, Error> {
-    let range = Range::Prefix(meta.pushers_range().into_bytes());
-    let (_, entries) = watch::list(cluster, &range).await?;
-    Ok(!entries.is_empty())
-}
-
 /// Waits for pushers.
 #[derive(Debug)]
 pub struct Watch {
@@ -159,6 +148,16 @@ impl Watch {
         }
     }
 
+    /// The same, for who hears of etcd's loss from another watcher already: see [`Watcher::quiet`].
+    #[must_use]
+    pub fn quiet(cluster: Cluster, meta: MetaPrefix) -> Self {
+        let watch = Self::new(cluster, meta);
+        Self {
+            watcher: watch.watcher.quiet(),
+            ..watch
+        }
+    }
+
     /// Forgets what it has heard, which ages while nobody waits: a pusher that was restarted meanwhile would be found gone
     /// before it is found back.
     pub fn forget(&mut self) {
@@ -169,6 +168,12 @@ impl Watch {
     #[must_use]
     pub fn known(&self) -> &Pushers {
         &self.pushers
+    }
+
+    /// Whether etcd has told of them at all.
+    #[must_use]
+    pub fn has_heard(&self) -> bool {
+        self.listed
     }
 
     /// How far the pushers are with `revision` of `service`; `None` before etcd has told.

@@ -160,6 +160,14 @@ impl Watcher {
         }
     }
 
+    /// Leaves it to another watcher of the same etcd to say that it cannot be reached, or lets nobody in; what is wrong with
+    /// this range alone is still said.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.inner.quiet = true;
+        self
+    }
+
     /// Whether what was told last still holds, as far as is known: changes flow, or there was a listing just now.
     #[must_use]
     pub fn is_current(&self) -> bool {
@@ -210,6 +218,8 @@ struct Following<S: Source> {
     state: State<S::Stream>,
     /// Whether the last attempt failed, so that a failure is logged once and its end too.
     failing: bool,
+    /// Whether somebody else says so when etcd cannot be reached.
+    quiet: bool,
 }
 
 #[derive(Debug)]
@@ -230,6 +240,7 @@ impl<S: Source> Following<S> {
             source,
             state: State::Empty,
             failing: false,
+            quiet: false,
         }
     }
 
@@ -277,7 +288,8 @@ impl<S: Source> Following<S> {
     }
 
     fn fail(&mut self, error: &Error) {
-        if std::mem::replace(&mut self.failing, true) {
+        let told_elsewhere = self.quiet && error.concerns_every_range();
+        if told_elsewhere || std::mem::replace(&mut self.failing, true) {
             debug!(%error, "still not following etcd");
         } else {
             warn!(%error, "lost sight of etcd; trying again until it answers");

@@ -277,7 +277,7 @@ async fn an_etcd_that_is_away_for_a_moment_is_waited_for() {
 #[tokio::test]
 async fn an_etcd_that_cannot_be_reached_is_told_by_every_command_in_bounded_time() {
     let endpoint = format!("127.0.0.1:{}", free_port());
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &["register", "website/nginx1", "10.0.0.5:80"],
         &["deregister", "website/nginx1"],
         &["list"],
@@ -288,6 +288,7 @@ async fn an_etcd_that_cannot_be_reached_is_told_by_every_command_in_bounded_time
         &["hold", "website/nginx1", "--release"],
         &["split", "website", "v1=1"],
         &["split", "website", "--clear"],
+        &["release", "website", "--timeout", "1s"],
     ];
     for arguments in commands {
         let command = Command::new(arguments[0])

@@ -148,6 +148,15 @@ async fn colours_are_for_terminals_where_nobody_asked_for_none() {
         assert_eq!(ended.code, Some(0), "{}", ended.output);
         let shown = ended.output.contains("\u{1b}[32mup");
         assert_eq!(shown, coloured, "{}", ended.output);
+        // A log is written on a terminal too.
+        let nowhere = "wait website --for gone --timeout 1s --endpoints 127.0.0.1:1";
+        let ended = on_terminal(&etcd, nowhere, no_color).await;
+        let log = ended
+            .output
+            .lines()
+            .find(|line| line.contains("lost sight"));
+        let log = log.unwrap_or_else(|| panic!("{}", ended.output));
+        assert_eq!(log.contains("\u{1b}[33m"), coloured, "{log:?}");
     }
 }
 
@@ -174,9 +183,10 @@ async fn what_is_waited_for_is_redrawn_in_place_on_a_terminal_only() {
 /// Runs a command line of sidekick on a terminal of its own.
 async fn on_terminal(etcd: &Etcd, line: &str, no_color: &str) -> crate::support::Ended {
     let program = env!("CARGO_BIN_EXE_sidekick");
-    let line = format!("{program} {line} --endpoints {}", etcd.endpoint());
+    let line = format!("{program} {line}");
     let mut command = process::Command::new("script");
     command.args(["-q", "-e", "-c", &line, "/dev/null"]);
+    command.env("ETCDCTL_ENDPOINTS", etcd.endpoint());
     command.env("NO_COLOR", no_color).env("TERM", "xterm");
     Process::start("script", &mut command).end(PATIENCE).await
 }
@@ -318,6 +328,25 @@ async fn a_wait_for_routing_ends_when_the_load_balancer_has_the_server() {
 }
 
 #[tokio::test]
+async fn a_wait_without_time_looks_once_and_takes_no_silence_for_routing() {
+    let etcd = Etcd::start().await;
+    etcd.put("/services/website/a", UP).await;
+    let now = async |goal| waits(&etcd, &["website", "--timeout", "0s", "--for", goal]).await;
+    assert_eq!(now("announced").await.code, Some(0));
+    assert_eq!(now("gone").await.code, Some(1));
+    // In which order etcd answers is by chance: the answer must not be.
+    for _ in 0..20 {
+        let routed = now("routed").await;
+        assert_eq!(routed.code, Some(1), "{}", routed.output);
+        assert!(
+            routed.output.contains("no live pusher routes website"),
+            "{}",
+            routed.output
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_wait_rides_through_an_outage_and_names_one_that_lasts() {
     let mut etcd = Etcd::start().await;
     etcd.kill();
@@ -325,8 +354,14 @@ async fn a_wait_rides_through_an_outage_and_names_one_that_lasts() {
         .etcd(&etcd)
         .args(["website", "--for", "announced"])
         .start();
-    let short = waits(&etcd, &["website", "--for", "gone", "--timeout", "1s"]).await;
+    let short = waits(&etcd, &["website", "--for", "routed", "--timeout", "1s"]).await;
     assert_eq!(short.code, Some(69), "{}", short.output);
+    assert_eq!(
+        short.output.matches("lost sight of etcd").count(),
+        1,
+        "{}",
+        short.output
+    );
     etcd.resume().await;
     etcd.put("/services/website/a", UP).await;
     assert_eq!(wait.end(PATIENCE).await.code, Some(0));

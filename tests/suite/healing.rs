@@ -138,6 +138,20 @@ async fn a_record_outlasts_a_restart_of_etcd() {
 }
 
 #[tokio::test]
+async fn a_restart_of_etcd_within_the_lease_costs_no_write_and_no_other_lease() {
+    let mut scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    // Longer than any restart takes here.
+    let announcer = scene.announce(&backend).env("SIDEKICK_TTL", "18s").start();
+    announcer.ready().await;
+    let before = scene.record(&backend).await.expect("it is announced");
+    scene.etcd.restart().await;
+    announcer.process().line("is kept in etcd again").await;
+    assert_eq!(scene.record(&backend).await, Some(before));
+    assert!(!announcer.process().output().contains("no longer knows"));
+}
+
+#[tokio::test]
 async fn an_outage_of_etcd_longer_than_the_lease_is_survived() {
     let mut scene = Scene::start().await;
     let backend = Backend::start("b1").await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::docker::Kind;
-use crate::support::{Backend, PATIENCE, Scene, Stage, TTL, proc, until};
+use crate::support::{Backend, Etcd, PATIENCE, Scene, Signal, Stage, TTL, proc, send, until};
 
 #[tokio::test]
 async fn an_idle_announcer_writes_nothing_and_has_one_thread() {
@@ -21,6 +21,31 @@ async fn an_idle_announcer_writes_nothing_and_has_one_thread() {
     assert_eq!(scene.etcd.revision().await, revision);
     assert_eq!(scene.etcd.proposals_committed().await, proposals);
     assert_eq!(proc::threads(announcer.process().pid()), 1);
+}
+
+#[tokio::test]
+async fn an_announcer_goes_on_when_nobody_reads_its_log_any_more() {
+    let etcd = Etcd::start().await;
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut announcer = tokio::process::Command::new(env!("CARGO_BIN_EXE_sidekick"))
+        .args(["announce", "website/b1", "10.0.0.5:80", "--endpoints"])
+        .arg(etcd.endpoint())
+        .stdout(writer.try_clone().expect("a pipe"))
+        .stderr(writer)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    until(PATIENCE, "the record", async || {
+        etcd.get("/services/website/b1").await
+    })
+    .await;
+    send(announcer.id().expect("it runs"), Signal::TERM).expect("it runs");
+    let ended = until(PATIENCE, "it to leave", async || {
+        announcer.try_wait().expect("it is ours")
+    })
+    .await;
+    assert_eq!(ended.code(), Some(0));
 }
 
 #[tokio::test]

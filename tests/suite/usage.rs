@@ -319,6 +319,30 @@ async fn a_wrong_environment_variable_is_named() {
 }
 
 #[tokio::test]
+async fn an_empty_variable_counts_as_none_and_a_switch_knows_1_and_0() {
+    let check = || {
+        let check = Command::new("check").args(&ANNOUNCE[..2]);
+        [
+            "ETCDCTL_USER",
+            "ETCDCTL_CACERT",
+            "SIDEKICK_PREFIX",
+            "SIDEKICK_VERBOSE",
+        ]
+        .into_iter()
+        .fold(check, |check, name| check.env(name, ""))
+    };
+    let ended = check().env("SIDEKICK_ALLOW_LOOPBACK", "1").run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let ended = check().env("SIDEKICK_ALLOW_LOOPBACK", "0").run().await;
+    assert_eq!(ended.code, USAGE, "{}", ended.output);
+    assert!(
+        ended.output.contains("loopback address"),
+        "{}",
+        ended.output
+    );
+}
+
+#[tokio::test]
 async fn a_refused_command_line_touches_nothing() {
     let etcd = Etcd::start().await;
     let before = etcd.proposals_committed().await;
@@ -342,6 +366,16 @@ async fn help_is_no_mistake() {
     for flag in ["--help", "--version"] {
         assert_eq!(Command::new(flag).run().await.code, Some(0));
     }
+}
+
+#[test]
+fn help_that_does_not_get_through_is_a_failure() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let status = std::process::Command::new(env!("CARGO_BIN_EXE_sidekick"))
+        .args(["announce", "--help"])
+        .stdout(full.expect("every Linux has it"))
+        .status();
+    assert_eq!(status.expect("it runs").code(), Some(69));
 }
 
 /// The commands that the program says it has.
