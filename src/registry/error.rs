@@ -56,7 +56,7 @@ impl Error {
     pub(crate) fn is_lease_not_found(&self) -> bool {
         match self {
             Self::Etcd { error, .. } => match &**error {
-                etcd_client::Error::LeaseKeepAliveError(_) => true,
+                etcd_client::Error::LeaseKeepAliveError(text) => is_lease_gone(text),
                 etcd_client::Error::GRpcStatus(status) => {
                     status.message().contains("requested lease not found")
                 }
@@ -110,6 +110,11 @@ fn hint(error: &etcd_client::Error, anonymous: bool) -> &'static str {
     }
 }
 
+/// Whether a renewal failed because of the lease. The same error stands for a connection that is gone ("channel closed").
+fn is_lease_gone(text: &str) -> bool {
+    text.contains("not found")
+}
+
 /// Whether etcd itself judged the request, so that every member would say the same.
 fn is_verdict_on_the_request(error: &etcd_client::Error) -> bool {
     match error {
@@ -118,9 +123,26 @@ fn is_verdict_on_the_request(error: &etcd_client::Error) -> bool {
         etcd_client::Error::GRpcStatus(status) => {
             matches!(status.code() as i32, 3 | 5 | 6 | 7 | 9 | 11 | 16)
         }
-        etcd_client::Error::LeaseKeepAliveError(_)
-        | etcd_client::Error::InvalidArgs(_)
-        | etcd_client::Error::InvalidUri(_) => true,
+        etcd_client::Error::LeaseKeepAliveError(text) => is_lease_gone(text),
+        etcd_client::Error::InvalidArgs(_) | etcd_client::Error::InvalidUri(_) => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_that_cannot_be_sent_says_nothing_about_the_lease() {
+        let error = |text: &str| Error::Etcd {
+            endpoint: "http://127.0.0.1:2379".to_owned(),
+            error: Box::new(etcd_client::Error::LeaseKeepAliveError(text.to_owned())),
+            anonymous: false,
+        };
+        let gone = error("lease not found");
+        assert!(gone.is_lease_not_found() && !gone.is_about_the_connection());
+        let closed = error("channel closed");
+        assert!(!closed.is_lease_not_found() && closed.is_about_the_connection());
     }
 }

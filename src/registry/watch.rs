@@ -137,6 +137,12 @@ pub(crate) trait Source {
 
     /// Hears that the range is being followed.
     fn succeeded(&mut self);
+
+    /// Hears that it is followed no more; whether nobody else has said so of the same etcd.
+    fn lost(&self) -> bool;
+
+    /// Takes that back; whether it was the last to do so.
+    fn regained(&self) -> bool;
 }
 
 /// An open watch.
@@ -270,19 +276,28 @@ impl<S: Source> Following<S> {
         let stream = self.source.watch(from).await?;
         self.state = State::Watching(stream);
         self.source.succeeded();
-        if std::mem::take(&mut self.failing) {
+        // Several watches of one etcd say it once.
+        if std::mem::take(&mut self.failing) && self.source.regained() {
             info!("etcd answers again");
         }
         Ok(())
     }
 
     fn fail(&mut self, error: &Error) {
-        if std::mem::replace(&mut self.failing, true) {
+        if std::mem::replace(&mut self.failing, true) || !self.source.lost() {
             debug!(%error, "still not following etcd");
         } else {
             warn!(%error, "lost sight of etcd; trying again until it answers");
         }
         self.state = State::Failed(Instant::now() + self.source.pause());
+    }
+}
+
+impl<S: Source> Drop for Following<S> {
+    fn drop(&mut self) {
+        if self.failing {
+            self.source.regained();
+        }
     }
 }
 
@@ -395,6 +410,14 @@ impl Source for Etcd {
 
     fn succeeded(&mut self) {
         self.pace.reset();
+    }
+
+    fn lost(&self) -> bool {
+        self.cluster.lose_sight()
+    }
+
+    fn regained(&self) -> bool {
+        self.cluster.regain_sight()
     }
 }
 
