@@ -129,6 +129,13 @@ impl Desired {
     pub fn revisions(&self) -> (i64, i64) {
         (self.revision, self.choices)
     }
+
+    /// How many servers take traffic.
+    #[must_use]
+    pub fn serving(&self) -> usize {
+        let servers = self.servers.values();
+        servers.filter(|server| server.state == State::Up).count()
+    }
 }
 
 #[cfg(test)]

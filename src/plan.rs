@@ -106,6 +106,18 @@ impl Peer {
         self.drain || self.down
     }
 
+    /// It as one that takes traffic, when it does and can be one of ours.
+    fn serving(&self) -> Option<Serving> {
+        let serves = !self.child && !self.is_quiesced();
+        let endpoint = self.endpoint().filter(|_| serves)?;
+        let weight = u16::try_from(self.weight).unwrap_or(u16::MAX);
+        Some(Serving {
+            endpoint,
+            weight: NonZeroU16::new(weight).unwrap_or(NonZeroU16::MIN),
+            backup: self.backup,
+        })
+    }
+
     /// What must be set for it to be as `server` says.
     fn change_to(&self, server: Server) -> Change {
         let down = server.state == State::Down;
@@ -273,6 +285,19 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The servers that are draining, with the requests that run on them where that is known.
     pub waiting: Vec<(Endpoint, Option<u64>)>,
+    /// The servers that take traffic and would take none any more.
+    pub leaving: Vec<Serving>,
+}
+
+/// A server that takes traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serving {
+    /// Its address.
+    pub endpoint: Endpoint,
+    /// Its share of the traffic.
+    pub weight: NonZeroU16,
+    /// Whether it is used only when no other server is left.
+    pub backup: bool,
 }
 
 /// Compares what an upstream is with what it should be.
@@ -306,7 +331,16 @@ pub fn plan(desired: &Servers, actual: &[Peer], activity: &Activity, drains: &Dr
             }
         }
     }
-    sorted.into_plan()
+    let stays = |serving: &Serving| {
+        let server = desired.get(&serving.endpoint);
+        server.is_some_and(|server| server.state == State::Up)
+    };
+    let leaving = actual.iter().filter_map(Peer::serving);
+    let leaving = leaving.filter(|serving| !stays(serving)).collect();
+    Plan {
+        leaving,
+        ..sorted.into_plan()
+    }
 }
 
 /// The steps by kind.
@@ -402,6 +436,7 @@ impl Sorted {
         Plan {
             steps: steps.into_iter().flatten().collect(),
             waiting: self.waiting,
+            leaving: Vec::new(),
         }
     }
 }

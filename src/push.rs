@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::desired::{Effect, Records};
 use crate::notify;
-use crate::reconcile::Report;
+use crate::reconcile::{Found, Report};
 use crate::record::{Endpoint, KeptServer, Nonce, Presence, Released};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
@@ -111,6 +111,7 @@ struct Pusher {
     due: Option<Instant>,
     clock: Clock,
     reports: mpsc::UnboundedReceiver<Report>,
+    finds: mpsc::UnboundedReceiver<Found>,
     reckoning: Reckoning,
     presence: Presence,
     holder: Holder,
@@ -137,6 +138,7 @@ enum Event {
     Tenure,
     Unannounced,
     Report(Report),
+    Found(Found),
     Update(Update),
     Reload,
     Word(Word),
@@ -153,17 +155,19 @@ impl Pusher {
         let peers = Peers::new(&cluster, &settings, nonce.clone());
         let (prober, dead) = Prober::new();
         let (report, reports) = mpsc::unbounded_channel();
+        let (find, finds) = mpsc::unbounded_channel();
         let mut pusher = Self {
             records: Records::new(settings.prefix.clone(), settings.services()),
             listed: false,
             watcher: Watcher::new(cluster.clone(), settings.range()),
-            roster: Roster::new(report, cluster.clone()),
+            roster: Roster::new(report, find, cluster.clone()),
             peers,
             prober,
             dead,
             due: None,
             clock: Clock::new(),
             reports,
+            finds,
             reckoning: Reckoning::default(),
             presence: Presence {
                 services: BTreeMap::new(),
@@ -207,6 +211,10 @@ impl Pusher {
                     self.open();
                 }
                 Event::Report((number, standing)) => self.reckoning.update(number, standing),
+                Event::Found(found) => {
+                    self.roster.find(found, Instant::now());
+                    self.look_after();
+                }
                 Event::Update(update) => {
                     self.listed = true;
                     let effect = self.records.update(&update);
@@ -237,6 +245,7 @@ impl Pusher {
         let Self {
             tenure,
             reports,
+            finds,
             watcher,
             roster,
             reload,
@@ -271,6 +280,7 @@ impl Pusher {
             () = stop.leave() => Event::Leave,
             changed = tenure.changed() => if changed.is_ok() { Event::Tenure } else { Event::TaskEnded },
             Some(report) = reports.recv() => Event::Report(report),
+            Some(found) = finds.recv() => Event::Found(found),
             () = hangup => Event::Reload,
             update = watcher.next() => Event::Update(update),
             word = peers.next() => Event::Word(word),

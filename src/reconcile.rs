@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::desired::Desired;
+use crate::plan::Serving;
 use crate::upstream::{Error, Outcome, Progress, Upstream};
 
 mod health;
@@ -49,6 +50,17 @@ impl Default for Standing {
 /// A reconciler's report: which one, and where it stands now.
 pub type Report = (usize, Standing);
 
+/// What took traffic in the target when it was looked at for the first time, and would take none any more.
+#[derive(Debug)]
+pub struct Found {
+    /// Which reconciler.
+    pub number: usize,
+    /// The servers. Untrusted.
+    pub servers: Vec<Serving>,
+    /// To be dropped when what is desired has taken them into account: nothing is done before.
+    pub heard: oneshot::Sender<()>,
+}
+
 /// What a reconciler needs besides its upstream.
 #[derive(Debug)]
 pub struct Links {
@@ -66,6 +78,10 @@ pub struct Links {
     pub deferring: watch::Receiver<bool>,
     /// Where it reports what has changed.
     pub reports: mpsc::UnboundedSender<Report>,
+    /// Where it tells what it finds when it first looks, where what is desired has fewer servers than `floor`.
+    pub finds: mpsc::UnboundedSender<Found>,
+    /// How many servers are to take traffic at least.
+    pub floor: usize,
     /// How many upstreams of the target are converged at once.
     pub permits: Arc<Semaphore>,
     /// How fast changes are followed; what changes here counts from the next look on.
@@ -84,6 +100,7 @@ pub async fn run<U: Upstream>(upstream: U, links: Links) {
         standing: Standing::default(),
         reported: Standing::default(),
         looked_for: (0, 0),
+        is_first: true,
     };
     reconciler.run().await;
 }
@@ -97,6 +114,8 @@ struct Reconciler<U> {
     reported: Standing,
     /// The revisions of the last look.
     looked_for: (i64, i64),
+    /// Whether the target was not looked at yet.
+    is_first: bool,
 }
 
 impl<U: Upstream> Reconciler<U> {
@@ -105,9 +124,49 @@ impl<U: Upstream> Reconciler<U> {
         while self.wait(next).await.is_some() {
             let published = self.links.desired.borrow_and_update().clone();
             next = match published {
-                Some(desired) => self.look(&desired).await,
+                Some(desired) if self.is_first && desired.serving() < self.links.floor => {
+                    self.find(&desired).await
+                }
+                Some(desired) => {
+                    self.is_first = false;
+                    self.look(&desired).await
+                }
                 None => Next::Change,
             };
+        }
+    }
+
+    /// Tells what takes traffic in the target, and waits until that was taken into account: records that are missing from the
+    /// beginning may have vanished just as well while nobody looked.
+    async fn find(&mut self, desired: &Desired) -> Next {
+        let compared = {
+            let _permit = self.links.permits.acquire().await;
+            self.upstream.compare(desired).await
+        };
+        let now = Instant::now();
+        match compared {
+            Ok(plan) => {
+                self.is_first = false;
+                if !plan.leaving.is_empty() {
+                    let (heard, hears) = oneshot::channel();
+                    let (number, servers) = (self.links.number, plan.leaving);
+                    let found = Found {
+                        number,
+                        servers,
+                        heard,
+                    };
+                    // Nobody listens only when the whole is about to end.
+                    let _ = self.links.finds.send(found);
+                    let _ = hears.await;
+                }
+                Next::At(now)
+            }
+            Err(error) => {
+                let failed = Err(error);
+                self.health.observe(&failed, desired, now);
+                self.report(desired, &failed);
+                self.pace.after(&failed, now)
+            }
         }
     }
 

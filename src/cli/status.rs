@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::output::{self, Output};
 use super::table::{Cell, Column, Tone, age, table};
 use super::{Exit, Mistakes, etcd};
-use crate::hand::status::{Lag, Pusher, status};
+use crate::hand::status::{Lag, Pusher, Status, status};
 use crate::printable::short;
-use crate::record::Kept;
+use crate::record::{Kept, Quarantined};
 
 const TARGETS: [Column; 5] = [
     ("PUSHER", 40),
@@ -27,6 +27,10 @@ const KEPT: [Column; 5] = [
     ("UNTIL IT ENDS BY ITSELF", 60),
 ];
 
+const RELEASE: &str = "`sidekick release UPSTREAM` lets them go at once.\n";
+
+const QUARANTINED: [Column; 2] = [("SET ASIDE", 100), ("REASON", 120)];
+
 const SERVICES: [Column; 5] = [
     ("PUSHER", 40),
     ("SERVICE", 60),
@@ -35,7 +39,7 @@ const SERVICES: [Column; 5] = [
     ("BEHIND", 30),
 ];
 
-/// Shows every live pusher: its targets, what it has applied, how far it is behind, and its last error.
+/// Shows every live pusher: its targets, what it has applied, how far it is behind, its last error, and what cannot be read.
 ///
 /// Revisions are etcd's. A pusher that is behind is said to be so since the oldest change whose time is known.
 ///
@@ -55,15 +59,24 @@ impl Args {
         let output = self.output.parse(&mut mistakes);
         let place = self.etcd.place(&mut mistakes);
         let (output, place) = mistakes.none_or(output.zip(place))?;
-        let pushers = status(&place).await?;
+        let status = status(&place).await?;
+        let (pushers, quarantined) = (&status.pushers, &status.quarantined);
         if pushers.is_empty() {
             super::exit::say("sidekick: there is no live pusher");
-            return Ok(Exit::Done);
         }
         let text = match output {
-            Output::Table => tables(&pushers),
-            Output::Json => lines(pushers.iter().map(|pusher| object(pusher).to_string())),
-            Output::Plain => lines(pushers.iter().flat_map(plain)),
+            Output::Table => tables(&status),
+            Output::Json => lines(
+                pushers
+                    .iter()
+                    .map(|pusher| object(pusher, quarantined).to_string()),
+            ),
+            Output::Plain => {
+                for quarantined in quarantined {
+                    super::exit::say(&format!("sidekick: left out: {quarantined}"));
+                }
+                lines(pushers.iter().flat_map(plain))
+            }
         };
         std::io::stdout().write_all(text.as_bytes())?;
         Ok(Exit::Done)
@@ -74,21 +87,30 @@ fn lines(lines: impl Iterator<Item = String>) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
-fn tables(pushers: &[Pusher]) -> String {
-    let targets: Vec<_> = pushers.iter().flat_map(target_rows).collect();
-    let services: Vec<_> = pushers.iter().flat_map(service_rows).collect();
-    let mut text = table(&TARGETS, &targets);
-    if !services.is_empty() {
-        text.push('\n');
-        text.push_str(&table(&SERVICES, &services));
-    }
-    let kept: Vec<_> = pushers.iter().flat_map(kept_rows).collect();
-    if !kept.is_empty() {
-        text.push('\n');
-        text.push_str(&table(&KEPT, &kept));
-        text.push_str("`sidekick release UPSTREAM` lets them go at once.\n");
-    }
-    text
+fn tables(status: &Status) -> String {
+    let pushers = || status.pushers.iter();
+    let parts = [
+        (&TARGETS[..], pushers().flat_map(target_rows).collect(), ""),
+        (&SERVICES, pushers().flat_map(service_rows).collect(), ""),
+        (&KEPT, pushers().flat_map(kept_rows).collect(), RELEASE),
+        (
+            &QUARANTINED,
+            status.quarantined.iter().map(quarantined_row).collect(),
+            "",
+        ),
+    ];
+    let shown = parts
+        .into_iter()
+        .filter(|(_, rows, _): &(_, Vec<_>, _)| !rows.is_empty());
+    let shown = shown.map(|(columns, rows, note)| table(columns, &rows) + note);
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+fn quarantined_row(quarantined: &Quarantined) -> Vec<Cell> {
+    vec![
+        Cell::new(quarantined.key.as_str()),
+        Cell::toned(quarantined.reason.to_string(), Tone::Bad),
+    ]
 }
 
 fn target_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
@@ -201,8 +223,8 @@ fn plain(pusher: &Pusher) -> Vec<String> {
     pusher.lags.iter().map(line).collect()
 }
 
-/// All that stands in etcd, also what is not known here, with the lag added.
-fn object(pusher: &Pusher) -> Value {
+/// All that stands in etcd, also what is not known here, with the lag added, and what it sets aside.
+fn object(pusher: &Pusher, quarantined: &[Quarantined]) -> Value {
     let mut fields = pusher.raw.clone();
     fields.insert("pusher".into(), pusher.id.as_str().into());
     if let Err(reason) = &pusher.presence {
@@ -220,5 +242,14 @@ fn object(pusher: &Pusher) -> Value {
     };
     let lags = pusher.lags.iter().map(lag);
     fields.insert("lag".into(), Value::Object(lags.collect()));
+    let aside = quarantined
+        .iter()
+        .filter(|quarantined| pusher.sets_aside(quarantined));
+    let aside = aside.map(|quarantined| {
+        let service = quarantined.service.as_ref().map(|name| name.as_str());
+        let reason = quarantined.reason.to_string();
+        json!({"key": quarantined.key, "service": service, "reason": reason})
+    });
+    fields.insert("quarantined".into(), Value::Array(aside.collect()));
     Value::Object(fields)
 }

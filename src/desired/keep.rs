@@ -265,6 +265,49 @@ impl Keeper {
         self.decide(Why::Told)
     }
 
+    /// These take traffic in a target although the records, which have just been told for the first time, do not say so.
+    ///
+    /// Where the records alone would leave fewer servers than the floor, that is taken for their leaving: records that are not there may
+    /// have vanished while nobody looked.
+    pub fn find(
+        &mut self,
+        found: BTreeMap<Endpoint, (Server, Arc<Origin>)>,
+        now: Instant,
+    ) -> Decision {
+        let Some(wanted) = self.wanted.clone() else {
+            return Decision::default();
+        };
+        let up = ups(&wanted).count();
+        if up >= self.limits.min_servers || self.released {
+            return Decision::default();
+        }
+        self.turn += 1;
+        let mut vanished = Vec::new();
+        for (endpoint, (server, origin)) in found {
+            let known = is_up(&wanted, &endpoint) || self.left.contains_key(&endpoint);
+            if known || self.disowned.contains(&endpoint) {
+                continue;
+            }
+            let stands = wanted.servers.get(&endpoint);
+            let reason = stands.map_or(Reason::Vanished, |server| reason_of(server.state));
+            if reason == Reason::Vanished {
+                vanished.push(endpoint.clone());
+            }
+            let left = Left {
+                server,
+                origin,
+                reason,
+                at: now,
+                turn: self.turn,
+                held_until: None,
+            };
+            self.left.insert(endpoint, left);
+        }
+        self.count(&wanted, &wanted, &vanished, up + vanished.len(), now);
+        self.guard();
+        self.decide(Why::Told)
+    }
+
     /// What has left before: is it back, and what does its record say now?
     fn update_left(&mut self, wanted: &Desired, fate: &impl Fn(&InstanceName) -> Fate) {
         self.left.retain(|endpoint, _| !is_up(wanted, endpoint));

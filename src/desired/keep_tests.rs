@@ -484,3 +484,52 @@ proptest! {
         }
     }
 }
+
+/// What serves after so many servers were found at the start.
+fn find(story: &mut Story, count: u8) -> Vec<u8> {
+    let found = (1..=count).map(|number| (at(number), (up(), origin(number))));
+    let notices = story.keeper.find(found.collect(), story.now).notices;
+    story.said.extend(notices);
+    story.serving()
+}
+
+#[test]
+fn servers_found_at_the_start_are_held_where_the_records_are_below_the_floor() {
+    let mut story = Story::of(0, limits(1));
+    assert_eq!(find(&mut story, 4), [1, 2, 3, 4]);
+    assert_eq!(
+        story.said(),
+        [Notice::GuardKeeps([1, 2, 3, 4].map(at).to_vec())]
+    );
+    story.tell(2, State::Up);
+    assert_eq!(story.serving(), [1, 2, 3, 4]);
+    story.wait(HOLD);
+    assert_eq!(story.serving(), [2]);
+}
+
+#[test]
+fn the_last_server_found_at_the_start_stays_until_it_is_released() {
+    let mut story = Story::of(0, limits(1));
+    assert_eq!(find(&mut story, 2), [1, 2]);
+    story.wait(HOLD);
+    assert_eq!(story.serving().len(), 1);
+    story.keeper.release();
+    assert_eq!(story.serving(), [0; 0]);
+    assert_eq!(find(&mut story, 2), [0; 0], "a release holds");
+}
+
+#[test]
+fn servers_found_at_the_start_are_strangers_where_the_records_are_enough() {
+    let mut story = Story::of(1, limits(1));
+    assert_eq!(find(&mut story, 4), [1]);
+    let mut story = Story::of(0, limits(0));
+    assert_eq!(find(&mut story, 4), [0; 0]);
+}
+
+#[test]
+fn the_last_server_found_at_the_start_stays_though_its_record_drains() {
+    let mut story = Story::new(limits(1));
+    story.tell(1, State::Draining);
+    assert_eq!(find(&mut story, 1), [1]);
+    assert_eq!(story.said(), [Notice::FloorKeeps(vec![at(1)])]);
+}

@@ -47,14 +47,7 @@ impl Follow {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(place: &Place, only: Option<&ServiceName>) -> Self {
-        let watcher = |kind| {
-            let watcher = Watcher::new(place.cluster.clone(), range(place, kind, only));
-            match kind {
-                Kind::Records => watcher,
-                // One of them is enough to say that etcd is lost.
-                Kind::Holds | Kind::Splits => watcher.quiet(),
-            }
-        };
+        let watcher = |kind| Watcher::new(place.cluster.clone(), range(place, kind, only));
         Self {
             watchers: KINDS.map(watcher),
             listed: [false; 3],

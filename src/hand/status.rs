@@ -7,12 +7,21 @@ use serde_json::{Map, Value};
 
 use super::Place;
 use super::follow;
-use super::roster::{Revisions, Roster};
+use super::roster::{Line, Revisions, Roster};
 use crate::printable::printable;
-use crate::record::{Presence, Reason, ServiceName};
+use crate::record::{Presence, Quarantined, Reason, ServiceName};
 use crate::registry::Error;
 use crate::registry::oneshot::list;
 use crate::registry::watch::{Entry, Range};
+
+/// How it all stands.
+#[derive(Debug)]
+pub struct Status {
+    /// The live pushers, by name.
+    pub pushers: Vec<Pusher>,
+    /// The records, splits and holds that cannot be read, by key.
+    pub quarantined: Vec<Quarantined>,
+}
 
 /// One live pusher.
 #[derive(Debug)]
@@ -25,6 +34,15 @@ pub struct Pusher {
     pub raw: Map<String, Value>,
     /// How far it is behind, for each service that it routes.
     pub lags: BTreeMap<ServiceName, Lag>,
+}
+
+impl Pusher {
+    /// Whether this would be its concern, could it be read.
+    #[must_use]
+    pub fn sets_aside(&self, quarantined: &Quarantined) -> bool {
+        let service = quarantined.service.as_ref();
+        service.is_none_or(|service| self.lags.contains_key(service))
+    }
 }
 
 /// How far a pusher is behind etcd with one service.
@@ -48,18 +66,25 @@ impl Lag {
     }
 }
 
-/// Reads how every live pusher does.
+/// Reads how every live pusher does, and what none can read.
 ///
 /// # Errors
 ///
 /// When no member answers.
-pub async fn status(place: &Place) -> Result<Vec<Pusher>, Error> {
+pub async fn status(place: &Place) -> Result<Status, Error> {
     // The presences first: whatever they have not applied of what is read after them is behind by that moment only.
     let range = Range::Prefix(place.meta.pushers_range().into_bytes());
     let (revision, entries) = list(&place.cluster, place.patience, &range).await?;
     let roster = follow::read(place, None).await?;
     let pusher = |entry: &Entry| pusher(place, &roster, revision, entry);
-    Ok(entries.iter().map(pusher).collect())
+    let quarantined = roster.lines().filter_map(|line| match line {
+        Line::Unreadable(quarantined) => Some(quarantined),
+        Line::Record { .. } | Line::Split { .. } => None,
+    });
+    Ok(Status {
+        pushers: entries.iter().map(pusher).collect(),
+        quarantined: quarantined.collect(),
+    })
 }
 
 fn pusher(place: &Place, roster: &Roster, revision: i64, entry: &Entry) -> Pusher {

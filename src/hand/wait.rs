@@ -60,8 +60,7 @@ pub async fn wait(
     tell: &mut dyn FnMut(&str),
 ) -> Outcome {
     let mut follow = Follow::new(place, Some(&wish.service));
-    // The records are told by the same etcd: its loss is no news a second time.
-    let mut pushers = pushers::Watch::quiet(place.cluster.clone(), place.meta.clone());
+    let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
     let routed = wish.goal == Goal::Routed;
     let deadline = Instant::now() + within;
     let heard = async {

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::settings::Route;
 use crate::desired::keep::{Decision, Fate, Foreign, Keeper, Notice, Why};
 use crate::desired::{Choices, Effect, Origin, Pool, Records, Server, SplitNotice};
+use crate::plan::Serving;
 use crate::reconcile::Published;
 use crate::record::{Endpoint, InstanceName, Kept, KeptServer, Protocol, ServiceName, State};
 use crate::upstream::Layer;
@@ -124,6 +125,35 @@ impl Publisher {
             self.settle(decision);
         }
         let decision = self.keeper.honour(foreign);
+        self.settle(decision);
+    }
+
+    /// These take traffic in a target of which nothing was known before.
+    pub(super) fn find(&mut self, servers: &[Serving], now: Instant) {
+        let parameters = self.route.selection.terms.parameters;
+        // One of the other kind cannot stay as it is.
+        let alike = servers
+            .iter()
+            .filter(|server| server.backup == parameters.backup);
+        let found = alike.filter_map(|found| {
+            let server = Server {
+                weight: found.weight,
+                state: State::Up,
+                parameters,
+            };
+            let instance = found.endpoint.to_string().parse().ok()?;
+            let origin = Arc::new(Origin::named(instance));
+            Some((found.endpoint.clone(), (server, origin)))
+        });
+        let decision = self.keeper.find(found.collect(), now);
+        if decision.desired.is_some() {
+            let Route {
+                upstream, limits, ..
+            } = &*self.route;
+            let min_servers = limits.min_servers;
+            warn!(%upstream, min_servers, "nginx sends traffic to servers that no record names, and the records name too few: \
+                they are treated as if their records had vanished just now");
+        }
         self.settle(decision);
     }
 

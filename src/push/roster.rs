@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 use tracing::info;
 
 use super::LOOK;
@@ -15,7 +16,7 @@ use super::reckoning::Reckoning;
 use super::settings::{Route, Settings};
 use super::target::Target;
 use crate::desired::{Choices, Effect, Records};
-use crate::reconcile::{self, Links, Pacing, Published, Report};
+use crate::reconcile::{self, Found, Links, Pacing, Published, Report};
 use crate::registry::client::Cluster;
 
 /// All that runs.
@@ -29,6 +30,7 @@ pub(super) struct Roster {
     /// Whether other pushers know better at the moment.
     deferring: watch::Sender<bool>,
     reports: mpsc::UnboundedSender<Report>,
+    finds: mpsc::UnboundedSender<Found>,
     /// For targets that lie in etcd.
     cluster: Cluster,
     /// Never given twice: what a stopped reconciler still has to say is nobody else's.
@@ -56,7 +58,11 @@ struct Row {
 
 impl Roster {
     /// Nothing runs yet; everything will report here.
-    pub(super) fn new(reports: mpsc::UnboundedSender<Report>, cluster: Cluster) -> Self {
+    pub(super) fn new(
+        reports: mpsc::UnboundedSender<Report>,
+        finds: mpsc::UnboundedSender<Found>,
+        cluster: Cluster,
+    ) -> Self {
         Self {
             tasks: JoinSet::new(),
             targets: Vec::new(),
@@ -64,6 +70,7 @@ impl Roster {
             pacing: watch::Sender::new(Pacing::default()),
             deferring: watch::Sender::new(false),
             reports,
+            finds,
             cluster,
             next_number: 0,
         }
@@ -149,6 +156,8 @@ impl Roster {
             desired,
             restarts: running.restarts.clone(),
             reports: self.reports.clone(),
+            finds: self.finds.clone(),
+            floor: route.limits.min_servers,
             permits: running.permits.clone(),
             pacing: self.pacing.subscribe(),
             deferring: self.deferring.subscribe(),
@@ -212,6 +221,18 @@ impl Roster {
     /// The same, to be told something.
     pub(super) fn publishers_mut(&mut self) -> impl Iterator<Item = &mut Publisher> {
         self.publishers.iter_mut()
+    }
+
+    /// Takes into account what a reconciler has found in its target.
+    pub(super) fn find(&mut self, found: Found, now: Instant) {
+        let mut rows = self.targets.iter().flat_map(|running| &running.rows);
+        let Some(row) = rows.find(|row| row.number == found.number) else {
+            return;
+        };
+        let mut publishers = self.publishers.iter_mut();
+        if let Some(publisher) = publishers.find(|publisher| publisher.route == row.route) {
+            publisher.find(&found.servers, now);
+        }
     }
 
     /// Whether other pushers know better at the moment.
@@ -309,8 +330,9 @@ mod tests {
     impl Stage {
         fn new() -> Self {
             let (report, reports) = mpsc::unbounded_channel();
+            let (find, _) = mpsc::unbounded_channel();
             Self {
-                roster: Roster::new(report, Cluster::new(client::Settings::default())),
+                roster: Roster::new(report, find, Cluster::new(client::Settings::default())),
                 reckoning: Reckoning::default(),
                 _reports: reports,
             }

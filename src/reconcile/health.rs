@@ -119,7 +119,8 @@ impl Health {
         let Self {
             target, upstream, ..
         } = self;
-        if progress == Progress::Converged && !self.settled {
+        let equal = progress == Progress::Converged && self.refused.is_empty();
+        if equal && !self.settled {
             self.settled = true;
             let wanted = desired.servers.values();
             let servers = wanted
@@ -171,5 +172,14 @@ mod tests {
             Some("refused: add a:1: no room")
         );
         assert_eq!(after(refusing(&[])), None);
+    }
+
+    #[test]
+    fn what_is_refused_is_not_equal() {
+        let mut health = Health::new("edge".into(), "website".into());
+        health.observe(&refusing(&["add a:1"]), &desired(), Instant::now());
+        assert!(!health.settled);
+        health.observe(&refusing(&[]), &desired(), Instant::now());
+        assert!(health.settled);
     }
 }

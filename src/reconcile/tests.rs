@@ -5,6 +5,7 @@ use super::*;
 
 /// An upstream that does what its script says, and tells when it was asked for which revision.
 struct Scripted {
+    leaving: Vec<Serving>,
     script: VecDeque<Result<Progress, Error>>,
     asked: mpsc::UnboundedSender<(Duration, i64)>,
     start: Instant,
@@ -25,13 +26,17 @@ impl Upstream for Scripted {
     }
 
     async fn compare(&mut self, _: &Desired) -> Result<crate::plan::Plan, Error> {
-        Ok(crate::plan::Plan::default())
+        Ok(crate::plan::Plan {
+            leaving: self.leaving.clone(),
+            ..crate::plan::Plan::default()
+        })
     }
 }
 
 struct Stage {
     publish: watch::Sender<Published>,
     asked: mpsc::UnboundedReceiver<(Duration, i64)>,
+    found: mpsc::UnboundedReceiver<Found>,
     reports: mpsc::UnboundedReceiver<Report>,
     restarts: watch::Sender<u64>,
     defer: watch::Sender<bool>,
@@ -41,13 +46,24 @@ struct Stage {
 
 impl Stage {
     fn new(script: impl IntoIterator<Item = Result<Progress, Error>>) -> Self {
+        Self::with_floor(0, script)
+    }
+
+    fn with_floor(floor: usize, script: impl IntoIterator<Item = Result<Progress, Error>>) -> Self {
+        let (tell_found, found) = mpsc::unbounded_channel();
         let (publish, desired) = watch::channel(None);
         let (restarts, restarted) = watch::channel(0);
         let (defer, deferring) = watch::channel(false);
         let (tell_asked, asked) = mpsc::unbounded_channel();
         let (tell_report, reports) = mpsc::unbounded_channel();
         let (permits, start) = (Arc::new(Semaphore::new(1)), Instant::now());
+        let leaving = Serving {
+            endpoint: "10.0.0.1:80".parse().unwrap(),
+            weight: std::num::NonZeroU16::MIN,
+            backup: false,
+        };
         let upstream = Scripted {
+            leaving: vec![leaving],
             script: script.into_iter().collect(),
             asked: tell_asked,
             start,
@@ -60,6 +76,8 @@ impl Stage {
             restarts: restarted,
             deferring,
             reports: tell_report,
+            finds: tell_found,
+            floor,
             permits: permits.clone(),
             pacing: watch::Sender::new(Pacing::default()).subscribe(),
         };
@@ -67,6 +85,7 @@ impl Stage {
         Self {
             publish,
             asked,
+            found,
             reports,
             restarts,
             defer,
@@ -327,4 +346,20 @@ async fn it_ends_when_nobody_publishes_any_more() {
         assert!(stage.reports.recv().await.is_some());
         assert_eq!(stage.reports.recv().await, None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_traffic_at_first_is_told_and_taken_into_account_before_anything_is_done() {
+    let mut stage = Stage::with_floor(1, []);
+    stage.publish(4);
+    let found = stage.found.recv().await.unwrap();
+    assert_eq!((found.number, found.servers.len()), (7, 1));
+    stage.publish(5);
+    stage.pass(1_000).await;
+    assert!(stage.asked.is_empty(), "it waits to be heard");
+    drop(found.heard);
+    assert_eq!(stage.asked().await, (1_005, 5));
+    stage.publish(6);
+    assert_eq!(stage.asked().await.1, 6);
+    assert!(stage.found.is_empty(), "only the first time");
 }

@@ -88,6 +88,12 @@ prefix!(
 );
 
 impl Prefix {
+    /// Whether neither of the two prefixes lies inside the other.
+    #[must_use]
+    pub fn is_apart_from(&self, other: &Self) -> bool {
+        are_apart(self, other)
+    }
+
     /// The key of one record.
     #[must_use]
     pub fn key(&self, id: &InstanceId) -> String {
@@ -235,10 +241,15 @@ impl MetaPrefix {
 
     /// Whether neither of the two prefixes lies inside the other: readers of the records must see nothing but records.
     #[must_use]
-    pub fn is_apart_from(&self, records: &Prefix) -> bool {
-        let (own, records) = (format!("{self}/"), format!("{records}/"));
-        !own.starts_with(&records) && !records.starts_with(&own)
+    pub fn is_apart_from(&self, other: &Prefix) -> bool {
+        are_apart(self, other)
     }
+}
+
+/// Whether neither of two prefixes lies inside the other.
+fn are_apart(one: &impl fmt::Display, other: &impl fmt::Display) -> bool {
+    let (one, other) = (format!("{one}/"), format!("{other}/"));
+    !one.starts_with(&other) && !other.starts_with(&one)
 }
 
 #[cfg(test)]

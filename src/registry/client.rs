@@ -3,6 +3,7 @@
 //! etcd-client spreads calls over all endpoints and does not fail over, so each client here is
 //! given a single endpoint, and [`Cluster::failed`] moves on to the next.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ struct Shared {
     current: Mutex<Current>,
     /// Held while connecting, so that clones do not open a connection each.
     connecting: tokio::sync::Mutex<()>,
+    /// How many watches have lost sight of etcd.
+    blind: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -168,7 +171,18 @@ impl Cluster {
                 ..Current::default()
             }),
             connecting: tokio::sync::Mutex::new(()),
+            blind: AtomicUsize::new(0),
         }))
+    }
+
+    /// One more watch has lost sight of etcd; whether it is the first.
+    pub(super) fn lose_sight(&self) -> bool {
+        self.0.blind.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// One of them has it in sight again, or looks no more; whether it was the last.
+    pub(super) fn regain_sight(&self) -> bool {
+        self.0.blind.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
     /// The connection in use, or a new one.

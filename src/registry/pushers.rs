@@ -148,16 +148,6 @@ impl Watch {
         }
     }
 
-    /// The same, for who hears of etcd's loss from another watcher already: see [`Watcher::quiet`].
-    #[must_use]
-    pub fn quiet(cluster: Cluster, meta: MetaPrefix) -> Self {
-        let watch = Self::new(cluster, meta);
-        Self {
-            watcher: watch.watcher.quiet(),
-            ..watch
-        }
-    }
-
     /// Forgets what it has heard, which ages while nobody waits: a pusher that was restarted meanwhile would be found gone
     /// before it is found back.
     pub fn forget(&mut self) {

@@ -137,6 +137,12 @@ pub(crate) trait Source {
 
     /// Hears that the range is being followed.
     fn succeeded(&mut self);
+
+    /// Hears that it is followed no more; whether nobody else has said so of the same etcd.
+    fn lost(&self) -> bool;
+
+    /// Takes that back; whether it was the last to do so.
+    fn regained(&self) -> bool;
 }
 
 /// An open watch.
@@ -158,14 +164,6 @@ impl Watcher {
         Self {
             inner: Following::new(Etcd::new(cluster, range)),
         }
-    }
-
-    /// Leaves it to another watcher of the same etcd to say that it cannot be reached, or lets nobody in; what is wrong with
-    /// this range alone is still said.
-    #[must_use]
-    pub fn quiet(mut self) -> Self {
-        self.inner.quiet = true;
-        self
     }
 
     /// Whether what was told last still holds, as far as is known: changes flow, or there was a listing just now.
@@ -218,8 +216,8 @@ struct Following<S: Source> {
     state: State<S::Stream>,
     /// Whether the last attempt failed, so that a failure is logged once and its end too.
     failing: bool,
-    /// Whether somebody else says so when etcd cannot be reached.
-    quiet: bool,
+    /// Whether it counts among the watches that have lost all of etcd.
+    blind: bool,
 }
 
 #[derive(Debug)]
@@ -240,7 +238,7 @@ impl<S: Source> Following<S> {
             source,
             state: State::Empty,
             failing: false,
-            quiet: false,
+            blind: false,
         }
     }
 
@@ -281,20 +279,36 @@ impl<S: Source> Following<S> {
         let stream = self.source.watch(from).await?;
         self.state = State::Watching(stream);
         self.source.succeeded();
-        if std::mem::take(&mut self.failing) {
+        if std::mem::take(&mut self.failing) && self.sees_again() {
             info!("etcd answers again");
         }
         Ok(())
     }
 
+    /// Whether this is worth a word: that all of etcd is lost, several watches of it say once.
+    fn is_news(&mut self, error: &Error) -> bool {
+        self.blind = error.concerns_every_range();
+        !self.blind || self.source.lost()
+    }
+
+    /// Takes back that etcd was lost; whether nobody else misses it.
+    fn sees_again(&mut self) -> bool {
+        !std::mem::take(&mut self.blind) || self.source.regained()
+    }
+
     fn fail(&mut self, error: &Error) {
-        let told_elsewhere = self.quiet && error.concerns_every_range();
-        if told_elsewhere || std::mem::replace(&mut self.failing, true) {
+        if std::mem::replace(&mut self.failing, true) || !self.is_news(error) {
             debug!(%error, "still not following etcd");
         } else {
             warn!(%error, "lost sight of etcd; trying again until it answers");
         }
         self.state = State::Failed(Instant::now() + self.source.pause());
+    }
+}
+
+impl<S: Source> Drop for Following<S> {
+    fn drop(&mut self) {
+        self.sees_again();
     }
 }
 
@@ -407,6 +421,14 @@ impl Source for Etcd {
 
     fn succeeded(&mut self) {
         self.pace.reset();
+    }
+
+    fn lost(&self) -> bool {
+        self.cluster.lose_sight()
+    }
+
+    fn regained(&self) -> bool {
+        self.cluster.regain_sight()
     }
 }
 

@@ -68,6 +68,14 @@ impl Source for Script {
     }
 
     fn succeeded(&mut self) {}
+
+    fn lost(&self) -> bool {
+        true
+    }
+
+    fn regained(&self) -> bool {
+        true
+    }
 }
 
 impl Events for Script {

@@ -159,8 +159,12 @@ impl<G: Group> Stepwise<G> {
 
     /// As [`Upstream::compare`](super::Upstream::compare).
     pub(super) async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
-        let (plan, _) = self.plan(desired).await?;
-        Ok(plan)
+        let planned = match self.plan(desired).await {
+            // The target may have been exchanged for another one.
+            Err(Error::NotTheApi { .. }) if self.group.start_anew() => self.plan(desired).await,
+            planned => planned,
+        };
+        planned.map(|(plan, _)| plan)
     }
 
     /// Reads and plans. Asks for running requests only where the plan hangs on them.

@@ -463,6 +463,7 @@ async fn the_status_tells_errors_lags_and_fields_of_later_versions() {
     assert_eq!(lines[0]["lag"]["website"]["changes"], 2);
     assert_eq!(lines[0]["lag"]["website"]["applied"], first);
     assert!(lines[1]["unreadable"].is_string(), "{json}");
+    assert_eq!(lines[0]["quarantined"], serde_json::json!([]));
     assert_eq!(
         status(&etcd, &["-o", "plain"])
             .await
@@ -471,4 +472,37 @@ async fn the_status_tells_errors_lags_and_fields_of_later_versions() {
             .count(),
         1
     );
+}
+
+#[tokio::test]
+async fn the_status_tells_what_is_set_aside_and_why() {
+    let etcd = Etcd::start().await;
+    let presence = |service: &str| {
+        format!(
+            r#"{{"services":{{"{service}":1}},"targets":{{}},"nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
+        )
+    };
+    etcd.put("/sidekick/pushers/one", presence("website")).await;
+    etcd.put("/sidekick/pushers/two", presence("shop")).await;
+    etcd.put("/services/website/a", "no record").await;
+    etcd.put("/services/website/b", UP).await;
+    let text = status(&etcd, &[]).await;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("/services/website/a"));
+    assert!(
+        line.is_some_and(|line| line.contains("neither a JSON object nor HOST:PORT")),
+        "{text}"
+    );
+    assert!(!text.contains("/services/website/b"), "{text}");
+    let json = status(&etcd, &["-o", "json"]).await;
+    let lines: Vec<Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines[0]["quarantined"][0]["key"], "/services/website/a");
+    assert_eq!(lines[0]["quarantined"][0]["service"], "website");
+    assert_eq!(lines[1]["quarantined"], serde_json::json!([]), "{json}");
+    let plain = status(&etcd, &["-o", "plain"]).await;
+    assert!(plain.contains("left out: /services/website/a"), "{plain}");
 }

@@ -125,6 +125,11 @@ fn pusher(link: &Proxy, scene: &Scene, id: &str) -> Command {
 async fn etcd_restarted() {
     let mut stage = Stage::set().await;
     stage.scene.etcd.restart().await;
+    stage.pusher.process().line("etcd answers again").await;
+    let said = stage.pusher.process().output();
+    let lost = said.matches("lost sight of etcd").count();
+    assert_eq!(lost, 1, "several watches say it once: {said}");
+    assert!(!said.contains("no longer knows the lease"), "{said}");
     stage.whole().await;
 }
 

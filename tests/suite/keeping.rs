@@ -81,6 +81,25 @@ async fn of_records_that_vanish_together_only_the_dead_go_until_somebody_says_so
 }
 
 #[tokio::test]
+async fn a_pusher_that_starts_with_an_empty_etcd_does_not_empty_nginx() {
+    let scene = Scene::start().await;
+    let backends = put(&scene, 3).await;
+    let all: Vec<_> = backends.iter().collect();
+    let mut pusher = scene.pushing().await;
+    scene.routed(&all).await;
+    assert_eq!(pusher.leave().await.code, Some(0));
+    scene.etcd.delete_all("/services/website/").await;
+    let before = scene.nginx.servers("website").await;
+    let pusher = scene.pushing().await;
+    pusher.process().line("that no record names").await;
+    kept(&scene, "edge", 0, 3).await;
+    unchanged(&scene, &before).await;
+    let ended = release(&scene, "website").run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    scene.routed(&[]).await;
+}
+
+#[tokio::test]
 async fn what_vanished_goes_when_its_time_is_over() {
     let scene = Scene::start().await;
     let backends = put(&scene, 3).await;

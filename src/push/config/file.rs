@@ -122,6 +122,8 @@ impl Overrides {
                 "--meta-prefix {meta} and --prefix {prefix}: neither may lie inside the other"
             ));
         }
+        mistakes.extend(misplaced(config, &prefix, &meta));
+        let mut wrong = |text: String| mistakes.push(Mistake { place: None, text });
         let pacing = self.pacing(config);
         let pacing = pacing.inspect_err(|error| wrong(error.to_string())).ok();
         let targets = self.targets(config, &mut mistakes);
@@ -204,4 +206,31 @@ impl Overrides {
             drain_timeout: self.drain_timeout.unwrap_or(upstream.drain_timeout),
         }
     }
+}
+
+/// What vulcand reads must be apart from what sidekick reads: servers are no records, and records no servers.
+fn misplaced<'a>(
+    config: &'a Config,
+    records: &'a Prefix,
+    meta: &'a MetaPrefix,
+) -> impl Iterator<Item = Mistake> + 'a {
+    config.targets.iter().filter_map(move |target| {
+        let How::Vulcand { prefix, .. } = &target.how else {
+            return None;
+        };
+        let (what, other) = if !prefix.is_apart_from(records) {
+            ("the records", records.to_string())
+        } else if !meta.is_apart_from(prefix) {
+            ("sidekick's own keys", meta.to_string())
+        } else {
+            return None;
+        };
+        let name = &target.name;
+        Some(Mistake {
+            place: Some(target.place),
+            text: format!(
+                "\"{name}\": vulcand's keys under {prefix} and {what} under {other}: neither may lie inside the other"
+            ),
+        })
+    })
 }

@@ -150,6 +150,7 @@ impl Names {
         }
         let known = self.0.keys().map(|known| &**known);
         let hint = match nearest(name, known.clone()) {
+            None if self.0.is_empty() => "there is none yet".to_owned(),
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
         };

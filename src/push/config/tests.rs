@@ -980,3 +980,33 @@ const PIECES: &[&str] = &[
     "\r",
     "\\u",
 ];
+
+#[test]
+fn vulcands_keys_lie_apart_from_records_and_from_sidekicks_own() {
+    let text = |prefix: &str| {
+        format!("[[vulcand]]\nname = \"v\"\nprefix = \"{prefix}\"\n[[upstream]]\nname = \"x\"\n")
+    };
+    let overrides = Overrides {
+        id: "edge".parse().ok(),
+        ..Overrides::default()
+    };
+    for (prefix, other) in [
+        ("/services", "/services"),
+        ("/services/v", "/services"),
+        ("/sidekick/v", "/sidekick"),
+    ] {
+        let mistakes = overrides.settings(&right(&text(prefix))).unwrap_err();
+        assert_eq!(mistakes.len(), 1);
+        assert_eq!(mistakes[0].place, Some(Place { line: 1, column: 1 }));
+        let said = &mistakes[0].text;
+        assert!(said.contains(prefix) && said.contains(other), "{said}");
+    }
+    assert!(overrides.settings(&right(&text("/services2"))).is_ok());
+    // What counts is what a flag says.
+    let elsewhere = Overrides {
+        prefix: "/v/records".parse().ok(),
+        ..overrides
+    };
+    assert!(elsewhere.settings(&right(&text("/services"))).is_ok());
+    assert!(elsewhere.settings(&right(&text("/v"))).is_err());
+}

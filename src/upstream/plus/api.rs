@@ -313,18 +313,25 @@ fn error(
         // A version or a path that is not (any more) there; nginx's own 404 comes without a code.
         (404, ..) => Error::NotTheApi {
             request,
-            reason: format!("HTTP 404 {}", fault.text),
+            reason: format!("HTTP 404 {}", fault.text).trim_end().to_owned(),
         },
         _ => answer(request, status, fault),
     }
 }
 
 fn answer(request: String, status: u16, fault: &Fault) -> Error {
-    let said = [fault.code.as_str(), fault.text.as_str()];
+    let number = status.to_string();
+    // nginx's own pages begin with the status, which is told already.
+    let text = fault.text.strip_prefix(&number).unwrap_or(&fault.text);
+    let said = [fault.code.as_str(), text.trim_start()];
     let said: Vec<_> = said.into_iter().filter(|part| !part.is_empty()).collect();
+    let text = match said.is_empty() {
+        true => "without a word".to_owned(),
+        false => said.join(": "),
+    };
     Error::Answer {
         request,
         status,
-        text: said.join(": "),
+        text,
     }
 }

@@ -551,7 +551,7 @@ async fn what_is_wrong_is_said_in_words_that_help() {
         (
             "POST",
             Trick::Answer(413, "<html>413 Request Entity Too Large</html>".to_owned()),
-            "HTTP 413 413 Request Entity",
+            "HTTP 413 Request Entity",
         ),
         (
             "POST",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Scheme;
 use crate::desired::{Desired, Parameters};
-use crate::plan::{Cause, Id, Plan, Setting, Step, without_backups};
+use crate::plan::{Cause, Id, Plan, Serving, Setting, Step, without_backups};
 use crate::printable::short;
 use crate::record::{Endpoint, Prefix, State};
 use crate::registry::watch::Entry;
@@ -145,8 +145,18 @@ fn removal(entry: &Entry, cause: Cause) -> Step {
 
 /// The steps of all moves.
 pub(super) fn plan(moves: Vec<Move>) -> Plan {
+    let steps: Vec<_> = moves.into_iter().flat_map(|step| step.steps).collect();
+    let leaving = steps.iter().filter_map(|step| match step {
+        Step::Remove { endpoint, .. } => Some(Serving {
+            endpoint: endpoint.clone()?,
+            weight: NonZeroU16::MIN,
+            backup: false,
+        }),
+        _ => None,
+    });
     Plan {
-        steps: moves.into_iter().flat_map(|step| step.steps).collect(),
+        leaving: leaving.collect(),
+        steps,
         waiting: Vec::new(),
     }
 }
