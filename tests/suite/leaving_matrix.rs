@@ -19,7 +19,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 const ANSWERS: Duration = Duration::from_secs(6);
 
 /// What a busy machine may take for all else.
-const SLACK: Duration = Duration::from_secs(10);
+const SLACK: Duration = PATIENCE;
 
 /// A lease that ends while somebody waits for it.
 const SHORT: Duration = Duration::from_secs(4);
