@@ -126,7 +126,7 @@ async fn a_frozen_announcer_whose_backend_died_meanwhile_finds_that_out() {
     backend.kill();
     announcer.process().signal(Signal::CONT);
     // It may remember the last good probe until it has found that out.
-    announcer.process().line("probe failed").await;
+    announcer.process().line("failed 2 times in a row").await;
     expired(&scene, &backend).await;
     // There is no condition for what must not happen.
     tokio::time::sleep(Duration::from_secs(1)).await;

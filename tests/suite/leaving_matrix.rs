@@ -358,8 +358,9 @@ async fn a_container_that_is_stopped_is_drained_first_and_the_announcer_ends() {
             !is_routed(&scene).await,
             "it is routed after it was drained"
         );
+        daemon.crash("web1").await;
     };
-    tokio::join!(daemon.act("web1", "stop?t=5"), stopped);
+    tokio::join!(daemon.act("web1", "stop?t=3600"), stopped);
     let ended = announcer.end(ANSWERS + SLACK).await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     withdrawn(&scene).await;
