@@ -89,7 +89,8 @@ async fn member(site: &Arc<Site>, number: u8) -> Host {
     );
     host.write(
         "/etc/sidekick/sidekick.env",
-        format!("ETCDCTL_ENDPOINTS={}\n", clients.join(",")),
+        // What a killed host has announced is to end while the test waits.
+        format!("ETCDCTL_ENDPOINTS={}\nSIDEKICK_TTL=4s\n", clients.join(",")),
     );
     install_backend(&host, &backend(&host), PORT, RESTART).await;
     host

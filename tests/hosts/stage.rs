@@ -8,10 +8,10 @@ use crate::support::{Load, PATIENCE, until};
 /// nginx's traffic.
 pub(crate) const TRAFFIC: u16 = 8000;
 
-/// The pace of every sidekick here: quick, and not so quick that a busy machine looks like an outage.
+/// The pace of every sidekick here: quick, and patient enough that a busy machine does not look like an outage.
 const PACE: &str = "\
 [Service]
-Environment=SIDEKICK_INTERVAL=300ms SIDEKICK_TIMEOUT=250ms SIDEKICK_RISE=1 SIDEKICK_TTL=4s
+Environment=SIDEKICK_INTERVAL=300ms SIDEKICK_TIMEOUT=250ms SIDEKICK_RISE=1 SIDEKICK_FALL=10 SIDEKICK_TTL=30s
 ";
 
 /// A backend that is not a container: the address is in the backend's file.

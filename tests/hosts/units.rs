@@ -114,7 +114,11 @@ async fn a_hardened_sidekick_runs_commands_as_probes_and_is_nobody() {
     let url = format!("http://{}/health", host.at(8001));
     host.write(
         "/etc/sidekick/sidekick.env",
-        format!("SIDEKICK_PROBE=exec:/usr/bin/curl -fsS {url}\n"),
+        // A busy machine takes its time to start a program.
+        format!(
+            "SIDEKICK_PROBE=exec:/usr/bin/curl -fsS {url}\n\
+             SIDEKICK_INTERVAL=5s\nSIDEKICK_TIMEOUT=4900ms\nSIDEKICK_FALL=1\n"
+        ),
     );
     host.exec("sed -i /PROBE/d /etc/sidekick/nginx1.env && systemctl start nginx1")
         .await;

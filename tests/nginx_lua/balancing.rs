@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Backend, Nginx, PATIENCE, Settings, free_port, until};
+use crate::support::{Backend, Nginx, PATIENCE, Settings, Signal, free_port, request, until};
 use crate::{add, add_address, patch, peer, peer_becomes, remove, send};
 
 /// Who answers how many of so many requests, each over a connection of its own.
@@ -162,12 +161,22 @@ async fn a_backup_server_serves_only_while_no_other_can() {
 
 #[tokio::test]
 async fn max_conns_is_never_exceeded_and_the_rest_goes_elsewhere() {
-    let slow = Backend::start_slow("limited", Duration::from_millis(300)).await;
+    let slow = Backend::start("limited").await;
     let other = Backend::start("other").await;
     let nginx = Settings::default().workers(4).start().await;
     let limited = add(&nginx, &server(slow.address(), r#","max_conns":3"#)).await;
     let id = add_address(&nginx, other.address()).await;
-    let answers = join_all((0..40).map(|_| nginx.who())).await;
+    // Frozen, so that none of its requests ends before all are sent.
+    slow.process().signal(Signal::STOP);
+    let others = async {
+        until(PATIENCE, "the rest to be answered", async || {
+            let count = other.count().await;
+            if count == 37 { Ok(()) } else { Err(count) }
+        })
+        .await;
+        slow.process().signal(Signal::CONT);
+    };
+    let (answers, ()) = tokio::join!(join_all((0..40).map(|_| nginx.who())), others);
     let to_limited = answers
         .iter()
         .filter(|who| **who == Ok("limited".to_owned()))
@@ -181,12 +190,21 @@ async fn max_conns_is_never_exceeded_and_the_rest_goes_elsewhere() {
     peer_becomes(&nginx, limited, json!({"active": 0})).await;
 
     patch(&nginx, id, r#"{"down":true}"#).await;
-    let answers = join_all((0..10).map(|_| nginx.who())).await;
-    let refused = answers
-        .iter()
-        .filter(|who| **who == Err("status 502".to_owned()))
-        .count();
-    assert_eq!(refused, 7, "{answers:?}");
+    slow.process().signal(Signal::STOP);
+    let ask = |_| tokio::spawn(request(nginx.traffic(), "GET", "/", ""));
+    let asked: Vec<_> = (0..10).map(ask).collect();
+    until(PATIENCE, "seven to be refused", async || {
+        let over = asked.iter().filter(|asked| asked.is_finished()).count();
+        if over == 7 { Ok(()) } else { Err(over) }
+    })
+    .await;
+    slow.process().signal(Signal::CONT);
+    let mut statuses = Vec::new();
+    for answer in join_all(asked).await {
+        statuses.push(answer.unwrap().unwrap().status);
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [[200; 3].as_slice(), &[502; 7]].concat());
 }
 
 #[tokio::test]

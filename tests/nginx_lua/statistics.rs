@@ -97,12 +97,21 @@ async fn the_times_are_those_of_the_server() {
     let nginx = Nginx::start().await;
     let id = add_address(&nginx, slow.address()).await;
     assert_eq!(peer(&nginx, id).await.get("header_time"), None);
-    send(&nginx, 3).await;
+    let mut longest = 0;
+    for _ in 0..3 {
+        let start = std::time::Instant::now();
+        send(&nginx, 1).await;
+        longest = longest.max(start.elapsed().as_millis());
+    }
     peer_becomes(&nginx, id, json!({"requests": 3})).await;
     let shown = peer(&nginx, id).await;
     for time in ["header_time", "response_time"] {
-        let milliseconds = shown[time].as_u64().unwrap();
-        assert!((195..1000).contains(&milliseconds), "{shown}");
+        let milliseconds = u128::from(shown[time].as_u64().unwrap());
+        // nginx does not look at the clock for every request.
+        assert!(
+            (195..=longest + 50).contains(&milliseconds),
+            "{longest}: {shown}"
+        );
     }
 }
 

@@ -80,13 +80,13 @@ async fn registering_the_same_again_writes_nothing_and_anything_else_does() {
 #[tokio::test]
 async fn a_registration_with_a_time_ends_by_itself_unless_it_is_renewed() {
     let etcd = Etcd::start().await;
-    let for_a_while = |etcd: &Etcd| register(etcd, "10.0.0.5:8080").args(["--ttl", "4s"]);
-    done(&for_a_while(&etcd).run().await, "for 4s");
+    let for_a_while = |etcd: &Etcd| register(etcd, "10.0.0.5:8080").args(["--ttl", "8s"]);
+    done(&for_a_while(&etcd).run().await, "for 8s");
     let first = record(&etcd).await;
     assert_ne!(first.lease, 0);
     let start = Instant::now();
     // Renewed for longer than it would have lasted, without a single write.
-    while start.elapsed() < Duration::from_secs(6) {
+    while start.elapsed() < Duration::from_secs(10) {
         done(&for_a_while(&etcd).run().await, "renewed");
         // The pace of somebody's timer.
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -184,7 +184,9 @@ async fn what_is_not_there_is_deregistered_already() {
 async fn a_record_that_a_living_announcer_keeps_is_left_alone() {
     let scene = Scene::start().await;
     let backend = Backend::start("nginx1").await;
-    let mut announcer = scene.announced(&backend).await;
+    // It lives as long as its renewals, one in three seconds, are less than three seconds late.
+    let mut announcer = scene.announce(&backend).args(["--ttl", "9s"]).start();
+    announcer.ready().await;
     let before = record(&scene.etcd).await;
     let ended = deregister(&scene.etcd).run().await;
     assert_eq!(ended.code, Some(1), "{}", ended.output);

@@ -45,11 +45,11 @@ fn says(ended: &Ended, code: i32, parts: &[&str]) {
 async fn a_hold_says_why_and_until_when_and_ends_by_itself() {
     let etcd = Etcd::start().await;
     three(&etcd).await;
-    let hold = ["hold", "website/a", "--for", "3s", "--reason", "disk full"];
+    let hold = ["hold", "website/a", "--for", "8s", "--reason", "disk full"];
     says(
         &run(&etcd, &hold).await,
         0,
-        &["held for 3s", "until 20", "no live pusher"],
+        &["held for 8s", "until 20", "no live pusher"],
     );
     let kv = written(&etcd, HOLD).await;
     assert_ne!(kv.lease, 0);

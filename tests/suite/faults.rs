@@ -24,10 +24,22 @@ struct Stage {
     /// Between the pusher and etcd.
     pushing: Proxy,
     load: Load,
+    /// Of every record.
+    ttl: &'static str,
 }
 
 impl Stage {
+    /// Records outlast whatever a busy machine does.
     async fn set() -> Self {
+        Self::set_for("60s").await
+    }
+
+    /// Records whose announcers are gone, or cannot be heard, end soon.
+    async fn set_briefly() -> Self {
+        Self::set_for("4s").await
+    }
+
+    async fn set_for(ttl: &'static str) -> Self {
         let scene = Scene::start().await;
         let announcing = Proxy::to(scene.etcd.address()).await;
         let pushing = Proxy::to(scene.etcd.address()).await;
@@ -40,6 +52,7 @@ impl Stage {
             announcing,
             pusher,
             pushing,
+            ttl,
         };
         for number in 1..=4 {
             let backend = Backend::start(&format!("b{number}")).await;
@@ -54,7 +67,7 @@ impl Stage {
     }
 
     fn announce(&self, backend: &Backend) -> Command {
-        announce(&self.announcing.endpoint(), backend)
+        announce(&self.announcing.endpoint(), backend).args(["--ttl", self.ttl])
     }
 
     async fn routed(&self) {
@@ -160,7 +173,7 @@ async fn etcd_compacted_while_the_pusher_could_not_hear_it() {
 
 #[tokio::test]
 async fn etcd_restored_from_a_snapshot() {
-    let mut stage = Stage::set().await;
+    let mut stage = Stage::set_briefly().await;
     stage.scene.etcd.save().await;
     let saved = stage.scene.etcd.revision().await;
     // Since then one has left, one has come, and all have been written anew.
@@ -188,7 +201,7 @@ async fn etcd_restored_from_a_snapshot() {
 
 #[tokio::test]
 async fn a_partition_longer_than_the_ttl_of_every_record() {
-    let stage = Stage::set().await;
+    let stage = Stage::set_briefly().await;
     for link in [&stage.announcing, &stage.pushing] {
         link.set(Link::Down);
     }
@@ -204,7 +217,7 @@ async fn a_partition_longer_than_the_ttl_of_every_record() {
 
 #[tokio::test]
 async fn half_of_all_announcers_gone_at_once() {
-    let mut stage = Stage::set().await;
+    let mut stage = Stage::set_briefly().await;
     for announcer in &mut stage.announcers[..2] {
         announcer.kill();
     }
@@ -218,7 +231,7 @@ async fn half_of_all_announcers_gone_at_once() {
 
 #[tokio::test]
 async fn all_announcers_gone_at_once_and_back_later() {
-    let mut stage = Stage::set().await;
+    let mut stage = Stage::set_briefly().await;
     for announcer in &mut stage.announcers {
         announcer.kill();
     }

@@ -1,5 +1,7 @@
 //! Records that nobody should write, beside records that must not suffer from them.
 
+use etcd_client::{Txn, TxnOp};
+
 use crate::support::{Backend, PATIENCE, Scene, until};
 
 /// Values that are no record, by the name of their instance.
@@ -186,15 +188,17 @@ async fn a_hostile_presence_of_a_pusher_holds_no_announcer_back_for_ever() {
 async fn thousands_of_foreign_keys_do_not_delay_a_record() {
     let scene = Scene::start().await;
     let backend = Backend::start("b1").await;
-    for number in 0..500 {
-        scene
-            .etcd
-            .put(&format!("/services/other{number}/x"), "{")
-            .await;
-        scene
-            .etcd
-            .put(&format!("/services/website/x{number}"), "{")
-            .await;
+    let mut client = scene.etcd.client().await;
+    for tens in 0..50 {
+        let numbers = 10 * tens..10 * (tens + 1);
+        let puts = numbers.flat_map(|number| {
+            [
+                TxnOp::put(format!("/services/other{number}/x"), "{", None),
+                TxnOp::put(format!("/services/website/x{number}"), "{", None),
+            ]
+        });
+        let puts = Txn::new().and_then(puts.collect::<Vec<_>>());
+        client.txn(puts).await.expect("etcd takes puts");
     }
     let _pusher = scene.pushing().await;
     let _announcer = scene.announced(&backend).await;

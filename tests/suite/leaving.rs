@@ -6,11 +6,8 @@ use tokio::time::Instant;
 
 use crate::support::{Backend, Command, Scene, Sidekick, Signal};
 
-/// Far more than any of these tests waits.
+/// Far more than `Sidekick::leave` waits: who has left by then has not waited for this.
 const NEVER: [&str; 2] = ["--drain-timeout", "10m"];
-
-/// What leaving may take when there is nothing to wait for.
-const AT_ONCE: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 async fn a_pusher_that_was_restarted_since_the_start_is_waited_for() {
@@ -45,9 +42,8 @@ async fn a_pusher_of_another_service_is_not_waited_for() {
     scene.presence().await;
     let mut announcer = announced(scene.announce(&backend).args(NEVER)).await;
     pusher.process().signal(Signal::STOP);
-    let start = Instant::now();
-    assert_eq!(announcer.leave().await.code, Some(0));
-    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+    let ended = announcer.leave().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
 }
 
 #[tokio::test]
@@ -70,7 +66,6 @@ async fn an_nginx_that_does_not_answer_holds_back_no_longer_than_the_drain_timeo
         "it did not wait: {:?}",
         start.elapsed()
     );
-    assert!(start.elapsed() < LIMIT + AT_ONCE, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -81,10 +76,8 @@ async fn an_nginx_that_is_gone_holds_nothing_back() {
     let mut announcer = announced(scene.announce(&backend).args(NEVER)).await;
     scene.routed(&[&backend]).await;
     scene.nginx.kill();
-    let start = Instant::now();
     let ended = announcer.leave().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    assert!(start.elapsed() < 2 * AT_ONCE, "{:?}", start.elapsed());
 }
 
 #[tokio::test]

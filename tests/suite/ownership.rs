@@ -1,9 +1,5 @@
 //! Several announcers of one instance: the newest owns the record, and the others know.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
-
 use crate::support::{Backend, Kv, PATIENCE, Scene, Sidekick, Signal, key, until};
 
 /// What the exit code of a deposed announcer is.
@@ -71,13 +67,8 @@ async fn a_restart_after_a_crash_does_not_wait_for_its_own_ghost() {
     let mut crashed = scene.announce(&backend).args(["--ttl", "10m"]).start();
     crashed.ready().await;
     crashed.kill();
-    let start = Instant::now();
+    // `announced` waits for far less than the ghost's lease.
     let mut again = scene.announced(&backend).await;
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        start.elapsed()
-    );
     assert_eq!(again.leave().await.code, Some(0));
     assert_eq!(scene.record(&backend).await, None);
 }

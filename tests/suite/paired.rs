@@ -30,13 +30,14 @@ async fn an_announcer_ends_with_its_container_where_nothing_else_is_said() {
     let mut announcer = announce(&etcd, &daemon).start();
     announcer.ready().await;
     // busybox as the first process does not heed SIGTERM: nothing but the announcer withdraws it before it is killed.
-    let stopped = daemon.act("web1", "stop?t=5");
+    let stopped = daemon.act("web1", "stop?t=3600");
     let withdrawn = async {
         until(PATIENCE, "it to be withdrawn", async || {
             etcd.get(KEY).await.is_none()
         })
         .await;
         assert_ne!(daemon.serves("web1").await, None, "it is not killed yet");
+        daemon.crash("web1").await;
     };
     tokio::join!(stopped, withdrawn);
     let ended = announcer.end(PATIENCE).await;

@@ -25,7 +25,8 @@ async fn a_killed_pusher_leaves_the_servers_and_its_successor_goes_on() {
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
     let mut pusher = scene.pushing().await;
     let _first = scene.announced(&a).await;
-    let mut second = scene.announced(&b).await;
+    let mut second = scene.announce_briefly(&b).start();
+    second.ready().await;
     scene.routed(&[&a, &b]).await;
     pusher.kill();
     second.kill();
@@ -403,7 +404,8 @@ async fn a_frozen_pusher_catches_up() {
     let scene = Scene::start().await;
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
     let pusher = scene.pushing().await;
-    let mut first = scene.announced(&a).await;
+    let mut first = scene.announce_briefly(&a).start();
+    first.ready().await;
     scene.routed(&[&a]).await;
     pusher.process().signal(Signal::STOP);
     first.kill();

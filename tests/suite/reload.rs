@@ -221,7 +221,12 @@ async fn a_changed_probe_takes_over_and_the_record_stays_until_its_verdict() {
     let scene = Scene::start().await;
     let backend = Backend::start("b1").await;
     let file = EnvFile::new("SIDEKICK_PROBE=/health\n");
-    let announcer = probes::announced(&scene.etcd, &backend, &file.flag()).await;
+    let announcer = probes::announced(
+        &scene.etcd,
+        &backend,
+        &[&file.flag()[..], &["--fall", "15"]].concat(),
+    )
+    .await;
     let before = scene.record(&backend).await;
     // Another probe that passes, none at all, and one again: nobody who reads the record notices.
     let tcp = format!(

@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use crate::support::docker::Kind;
-use crate::support::{Backend, Etcd, PATIENCE, Scene, Signal, Stage, TTL, proc, send, until};
+use crate::support::{Backend, Etcd, PATIENCE, Scene, Signal, Stage, proc, send, until};
 
 #[tokio::test]
 async fn an_idle_announcer_writes_nothing_and_has_one_thread() {
     let scene = Scene::start().await;
     let backend = Backend::start("b1").await;
-    let announcer = scene.announced(&backend).await;
+    let announcer = scene.announce(&backend).args(["--ttl", "6s"]).start();
+    announcer.ready().await;
     let record = scene.record(&backend).await;
     let revision = scene.etcd.revision().await;
     let proposals = scene.etcd.proposals_committed().await;
 
-    // The passing of time is the thing under test: three leases long, or the record would be gone.
-    tokio::time::sleep(Duration::from_secs(3 * TTL)).await;
+    // The passing of time is the thing under test: two leases long, or the record would be gone.
+    tokio::time::sleep(Duration::from_secs(2 * 6)).await;
 
     assert_eq!(scene.record(&backend).await, record);
     assert_eq!(scene.etcd.revision().await, revision);

@@ -12,7 +12,7 @@ async fn the_watchdog_is_fed_while_the_backend_is_probed_and_the_lease_renewed()
     let scene = Scene::start().await;
     let backend = Backend::start("b1").await;
     let announcer = scene
-        .announce(&backend)
+        .announce_briefly(&backend)
         .env("WATCHDOG_USEC", WATCHDOG_USEC)
         .start();
     announcer.ready().await;
@@ -47,7 +47,8 @@ async fn a_watchdog_shorter_than_the_probe_and_the_lease_allow_is_named_at_the_s
 async fn without_a_watchdog_nothing_is_fed() {
     let scene = Scene::start().await;
     let backend = Backend::start("b1").await;
-    let announcer = scene.announced(&backend).await;
+    let announcer = scene.announce_briefly(&backend).start();
+    announcer.ready().await;
     // The passing of time is the thing under test: probes and renewals happen, the watchdog hears nothing.
     tokio::time::sleep(Duration::from_secs(TTL)).await;
     assert_eq!(fed(&announcer.notifications()), 0);

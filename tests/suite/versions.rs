@@ -133,10 +133,10 @@ async fn a_held_instance_is_out_until_the_hold_ends_by_itself() {
     let _pusher = scene.pushing().await;
     weighed(&scene.nginx, &["1=1", "2=1", "3=1"]).await;
     let hold = json!({"reason": "disk"}).to_string();
-    scene
-        .etcd
-        .put_for("/sidekick/holds/website/b", &hold, 2)
-        .await;
+    let key = "/sidekick/holds/website/b";
+    let lease = scene.etcd.put_for(key, &hold, 600).await;
     weighed(&scene.nginx, &["1=1", "3=1"]).await;
+    // As etcd itself does when its time is over, but not before it was seen.
+    scene.etcd.revoke(lease).await;
     weighed(&scene.nginx, &["1=1", "2=1", "3=1"]).await;
 }

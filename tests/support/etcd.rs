@@ -16,7 +16,7 @@ use super::{PATIENCE, Pki, Process, Signal, ports, request, until};
 const ATTEMPTS: usize = 5;
 
 /// How long one call of a test may take; long enough for an election.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One etcd server.
 #[derive(Debug)]

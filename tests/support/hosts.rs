@@ -23,8 +23,11 @@ const IMAGE: &str = "host";
 /// What one mounts, all see, as on every machine: without it no unit sees its credentials.
 const INIT: &str = "mount --make-rshared / && exec /sbin/init";
 
-/// Between two looks into a host: each of them is a process.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks into a host: each of them is several processes, which a machine that boots many hosts feels.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long it may take to boot, or to shut down, with as many other hosts as there are tests at a time.
+const BOOT: Duration = Duration::from_secs(180);
 
 /// How much of a host's journal is printed when a test fails.
 const JOURNAL_LINES: &str = "150";
@@ -223,9 +226,19 @@ impl Host {
         what: impl Into<String>,
         line: impl Into<String>,
     ) -> impl Future<Output = String> {
+        self.within(PATIENCE, what, line)
+    }
+
+    #[track_caller]
+    fn within(
+        &self,
+        limit: Duration,
+        what: impl Into<String>,
+        line: impl Into<String>,
+    ) -> impl Future<Output = String> {
         let what = format!("{} on {}", what.into(), self.name);
         let line = line.into();
-        until(PATIENCE, what, async move || {
+        until(limit, what, async move || {
             let ran = self.run(&line).await;
             if ran.code == Some(0) {
                 return Ok(ran.stdout);
@@ -274,7 +287,7 @@ impl Host {
         daemon
             .act(&self.container, "kill?signal=SIGRTMIN%2B3")
             .await;
-        until(PATIENCE * 3, "the host to be off", async || {
+        until(BOOT, "the host to be off", async || {
             !daemon.runs(&self.container).await
         })
         .await;
@@ -290,8 +303,8 @@ impl Host {
     /// Some unit may have failed: what matters is asked by who needs it.
     #[track_caller]
     fn booted(&self) -> impl Future<Output = ()> {
-        let line = "systemctl is-system-running | grep -E 'running|degraded'";
-        let up = self.until("systemd to be up", line);
+        let line = "systemctl is-system-running --wait | grep -E 'running|degraded'";
+        let up = self.within(BOOT, "systemd to be up", line);
         async move {
             up.await;
         }

@@ -172,12 +172,18 @@ impl Nginx {
     async fn becomes_ready(&mut self) -> Result<(), String> {
         let process = &mut self.process;
         let (traffic, api) = (self.traffic, self.api);
+        let workers = self.settings.workers;
         until(PATIENCE, "nginx to be ready", async || {
             if process.exited().is_some() {
                 return Ok(Err(process.output()));
             }
             if ![traffic, api].iter().all(|a| process.owns_port(a.port())) {
                 return Err("it does not listen".to_owned());
+            }
+            // The first of them answers while others are still to be started.
+            let started = proc::children(process.pid()).len();
+            if started != workers {
+                return Err(format!("{started} of {workers} workers"));
             }
             let answer = request(api, "GET", "/api", "").await?;
             if answer.status == 200 {

@@ -171,6 +171,8 @@ pub(crate) fn announce(scene: &Scene, docker_host: &str, container: &str) -> Com
         .args(["--container", container, "--docker-host", docker_host])
         .args(["--on-gone", "wait", "--allow-loopback"])
         .args(["--interval", "200ms", "--timeout", "190ms", "--rise", "1"])
+        // A busy machine is no dead backend.
+        .args(["--fall", "15", "--ttl", "60s"])
 }
 
 /// Where a record that takes traffic leads.

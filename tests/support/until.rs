@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two looks at a condition.
+/// Between the first looks at a condition.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// Between later ones: many tests that look all the time would keep each other from what they wait for.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a condition may give back: how it ends the wait, or what it saw instead.
 pub(crate) trait Outcome {
@@ -60,6 +63,7 @@ where
     async move {
         let deadline = Instant::now() + limit;
         let mut seen = "nothing: the first look did not come to an end".to_owned();
+        let mut pause = PAUSE;
         loop {
             match tokio::time::timeout_at(deadline, condition()).await {
                 Ok(outcome) => match outcome.into_outcome() {
@@ -75,7 +79,8 @@ where
                 "{caller}: waited {limit:?} in vain for {what}; seen last: {seen}"
             );
             // This is the one place that waits for conditions.
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 5 / 4);
         }
     }
 }
