@@ -25,6 +25,9 @@ macro_rules! told_here {
 
 told_here! {
     the_quickstart_prints_what_the_readme_shows: "quickstart",
+    the_confd_story_prints_what_the_readme_shows: "confd",
+    the_nginx_plus_story_prints_what_the_readme_shows: "nginx-plus",
+    the_vulcand_story_prints_what_the_readme_shows: "vulcand",
 }
 
 #[test]
