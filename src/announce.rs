@@ -18,7 +18,7 @@ use crate::gate::{Gate, Health};
 use crate::notify::{self, Watchdog};
 use crate::phase::{OnFailure, Phase, Wish};
 use crate::probe::{self, Probe, Prober, Verdict};
-use crate::record::{Format, InstanceId, MetaPrefix, Nonce, Prefix, PusherId, Record, State};
+use crate::record::{Format, InstanceId, MetaPrefix, Nonce, Prefix, Record, State};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
 use crate::registry::pushers::{self, Applied, Revision};
@@ -154,8 +154,6 @@ struct Agent {
     /// The reason of the newest failure, for people.
     reason: Option<String>,
     pushers: pushers::Watch,
-    /// The pushers that leaving still waits for.
-    waiting_for: Vec<PusherId>,
     readiness: Readiness,
     /// Why settings that were read again are not in force.
     refused: Option<String>,
@@ -202,7 +200,6 @@ impl Agent {
             phase: Phase::Starting,
             reason: None,
             pushers: pushers::Watch::new(cluster, settings.meta.clone()),
-            waiting_for: Vec::new(),
             readiness: Readiness::Unconfirmed,
             refused: None,
             told_status: String::new(),

@@ -506,7 +506,7 @@ impl Pusher {
         info!("leaving; the servers stay as they are");
         self.roster.shutdown().await;
         tokio::select! {
-            () = self.holder.release(None, WITHDRAWAL) => {}
+            _ = self.holder.release(None, WITHDRAWAL) => {}
             () = stop.hurry() => {}
         }
         Outcome::Left

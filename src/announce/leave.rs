@@ -8,10 +8,10 @@ use tracing::{info, warn};
 use super::{Agent, Outcome, Settings, deposed};
 use crate::notify;
 use crate::phase::{Phase, Wish};
-use crate::record::State;
+use crate::record::{PusherId, State};
 use crate::registry::client::CALL_TIMEOUT;
 use crate::registry::lease::{Intent, Tenure};
-use crate::registry::pushers::{Applied, Revision};
+use crate::registry::pushers::{self, Applied, Revision};
 use crate::stop::Stop;
 
 /// How waiting for the pushers ended.
@@ -22,6 +22,8 @@ enum Drained {
     NoPusher,
     /// A newer announcer took the record meanwhile.
     Deposed,
+    /// etcd has not said when the record was gone.
+    Unknown,
 }
 
 impl Agent {
@@ -43,9 +45,19 @@ impl Agent {
             notify::status("draining");
             or_hurry(&mut stop, self.drain_and_linger()).await;
         }
-        self.holder.release(Some(goodbye), CALL_TIMEOUT).await;
+        let deleted = self.holder.release(Some(goodbye), CALL_TIMEOUT).await;
         if let Tenure::Deposed { by } = &*self.tenure.borrow() {
             return deposed(&self.settings, by.clone());
+        }
+        if announced && !can_drain {
+            // A plain record cannot say that it drains: its deletion is what starts the draining.
+            notify::status("draining");
+            let (settings, pushers) = (&self.settings, &mut self.pushers);
+            let drained = async |waiting_for: &mut Vec<PusherId>| match deleted {
+                Some(revision) => drained(settings, pushers, revision, waiting_for).await,
+                None => Drained::Unknown,
+            };
+            or_hurry(&mut stop, linger_after(settings, drained)).await;
         }
         let fate = if announced {
             "is gone"
@@ -53,10 +65,6 @@ impl Agent {
             "was not announced"
         };
         info!("left: {} {fate}", self.settings.id);
-        if announced && !can_drain {
-            // A plain record cannot say that it drains: its deletion is what starts the draining.
-            or_hurry(&mut stop, sleep(self.settings.linger)).await;
-        }
         Outcome::Left
     }
 
@@ -67,68 +75,83 @@ impl Agent {
     }
 
     async fn drain_and_linger(&mut self) {
-        let limit = self.settings.drain_timeout;
-        let started = Instant::now();
-        let waited = timeout_at(started + limit, self.until_drained()).await;
-        let id = &self.settings.id;
-        match waited {
-            Ok(Drained::Deposed) => return,
-            Ok(Drained::Yes) => {
-                info!(
-                    "{id} is drained everywhere after {}",
-                    rounded(started.elapsed())
-                );
-            }
-            Ok(Drained::NoPusher) => info!("no pusher routes {}: nothing to wait for", id.service),
-            Err(_) if limit.is_zero() => {}
-            Err(_) => warn!(
-                "{id} is not drained after {}: {}",
-                rounded(limit),
-                self.hindrance()
-            ),
-        }
-        sleep(self.settings.linger).await;
-    }
-
-    async fn until_drained(&mut self) -> Drained {
         let value = self.value(State::Draining);
-        self.holder.set(Intent::Present(value.clone()));
-        let Some(revision) = self.holder.confirmed(&value).await else {
-            return Drained::Deposed;
+        let (settings, holder, pushers) = (&self.settings, &self.holder, &mut self.pushers);
+        let drained = async |waiting_for: &mut Vec<PusherId>| {
+            holder.set(Intent::Present(value.clone()));
+            let Some(revision) = holder.confirmed(&value).await else {
+                return Drained::Deposed;
+            };
+            info!("{} is draining (etcd revision {revision})", settings.id);
+            drained(settings, pushers, revision, waiting_for).await
         };
-        let service = &self.settings.id.service;
-        info!(
-            "{} is draining (etcd revision {revision})",
-            self.settings.id
-        );
-        self.waiting_for.clear();
-        let mut last = Applied::NoPusher;
-        let waiting_for = &mut self.waiting_for;
-        let enough = |applied: &Applied| {
-            last = applied.clone();
-            if let Applied::NotBy(pushers) = applied {
-                waiting_for.clone_from(pushers);
-            }
-            !matches!(applied, Applied::NotBy(_))
-        };
-        self.pushers.forget();
-        self.pushers
-            .until(service, Revision::Records(revision), enough)
-            .await;
-        match last {
-            Applied::ByAll => Drained::Yes,
-            _ => Drained::NoPusher,
-        }
+        linger_after(settings, drained).await;
     }
+}
 
-    /// What draining waited for in vain.
-    fn hindrance(&self) -> String {
-        if self.waiting_for.is_empty() {
-            return "etcd did not confirm it".to_owned();
+/// Waits until `drained` comes to an end, for as long as draining may take, and lingers.
+async fn linger_after(
+    settings: &Settings,
+    drained: impl AsyncFnOnce(&mut Vec<PusherId>) -> Drained,
+) {
+    let limit = settings.drain_timeout;
+    let started = Instant::now();
+    let mut waiting_for = Vec::new();
+    let waited = timeout_at(started + limit, drained(&mut waiting_for)).await;
+    let id = &settings.id;
+    match waited {
+        Ok(Drained::Deposed) => return,
+        Ok(Drained::Yes) => {
+            info!(
+                "{id} is drained everywhere after {}",
+                rounded(started.elapsed())
+            );
         }
-        let names: Vec<_> = self.waiting_for.iter().map(ToString::to_string).collect();
-        format!("not yet applied by {}", names.join(", "))
+        Ok(Drained::NoPusher) => info!("no pusher routes {}: nothing to wait for", id.service),
+        Ok(Drained::Unknown) => {}
+        Err(_) if limit.is_zero() => {}
+        Err(_) => warn!(
+            "{id} is not drained after {}: {}",
+            rounded(limit),
+            hindrance(&waiting_for)
+        ),
     }
+    sleep(settings.linger).await;
+}
+
+/// Waits until every pusher has applied `revision`, from which on the record takes no traffic.
+async fn drained(
+    settings: &Settings,
+    pushers: &mut pushers::Watch,
+    revision: i64,
+    waiting_for: &mut Vec<PusherId>,
+) -> Drained {
+    let mut last = Applied::NoPusher;
+    let enough = |applied: &Applied| {
+        last = applied.clone();
+        if let Applied::NotBy(pushers) = applied {
+            waiting_for.clone_from(pushers);
+        }
+        !matches!(applied, Applied::NotBy(_))
+    };
+    pushers.forget();
+    let service = &settings.id.service;
+    pushers
+        .until(service, Revision::Records(revision), enough)
+        .await;
+    match last {
+        Applied::ByAll => Drained::Yes,
+        _ => Drained::NoPusher,
+    }
+}
+
+/// What draining waited for in vain.
+fn hindrance(waiting_for: &[PusherId]) -> String {
+    if waiting_for.is_empty() {
+        return "etcd did not confirm it".to_owned();
+    }
+    let names: Vec<_> = waiting_for.iter().map(ToString::to_string).collect();
+    format!("not yet applied by {}", names.join(", "))
 }
 
 /// Waits for `steps`, or until asked to hurry.

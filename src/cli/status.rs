@@ -16,7 +16,7 @@ const TARGETS: [Column; 5] = [
     ("UP", 6),
     ("TARGET", 70),
     ("STATE", 10),
-    ("LAST ERROR", 120),
+    ("LAST ERROR", 240),
 ];
 
 const KEPT: [Column; 5] = [

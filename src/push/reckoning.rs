@@ -10,9 +10,6 @@ use crate::reconcile::Standing;
 use crate::record::{ServiceName, TargetHealth};
 use crate::upstream::UpstreamName;
 
-/// The longest error that goes into the presence, in bytes.
-const MAX_ERROR: usize = 200;
-
 /// Where every upstream stands, by the number of its reconciler.
 #[derive(Debug, Default)]
 pub(super) struct Reckoning(BTreeMap<usize, Row>);
@@ -88,7 +85,7 @@ impl Reckoning {
             health.error = health
                 .error
                 .take()
-                .or(trouble.map(|text| printable(text, MAX_ERROR)));
+                .or(trouble.map(|text| printable(text, TargetHealth::MAX_ERROR)));
         }
         targets
     }

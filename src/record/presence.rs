@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::codec::{self, Object};
 use super::kept::{self, Kept, Released};
 use super::{Nonce, Reason, ServiceName};
-use crate::printable::short;
+use crate::printable::{printable, short};
 
 /// How one target of a pusher does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +17,11 @@ pub struct TargetHealth {
     pub ok: bool,
     /// Why not, when it is not.
     pub error: Option<String>,
+}
+
+impl TargetHealth {
+    /// The longest error that is told, in bytes. One that was cut has three dots more.
+    pub const MAX_ERROR: usize = 240;
 }
 
 /// The value under a pusher's key: what it has applied, and how its targets do.
@@ -112,7 +117,8 @@ fn decode_targets(value: Option<Value>) -> Result<BTreeMap<String, TargetHealth>
     let fields = object("targets", value)?;
     let health = |(name, value): (String, Value)| {
         let ok = value.get("ok").and_then(Value::as_bool).unwrap_or(false);
-        let error = value.get("error").and_then(Value::as_str).map(short);
+        let error = value.get("error").and_then(Value::as_str);
+        let error = error.map(|text| printable(text, TargetHealth::MAX_ERROR + "...".len()));
         (short(name), TargetHealth { ok, error })
     };
     Ok(fields.into_iter().map(health).collect())

@@ -79,7 +79,7 @@ pub struct Holder {
     intent: watch::Sender<Intent>,
     tenure: watch::Receiver<Tenure>,
     pulse: watch::Receiver<()>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Option<i64>>,
 }
 
 /// Starts the task that keeps `key` as intended; at first nothing is intended.
@@ -103,6 +103,7 @@ pub fn hold(cluster: Cluster, key: String, nonce: Nonce, ttl: Duration) -> Holde
         claim: Claim::new(nonce),
         lease: None,
         seen: Seen::Unknown,
+        deleted: None,
         failing: false,
     };
     Holder {
@@ -146,13 +147,17 @@ impl Holder {
 
     /// Takes the key away and ends the task, waiting `within` at most. Whatever is still in etcd then
     /// goes with the lease. `goodbye` is written before the deletion, where it does not stand already.
-    pub async fn release(mut self, goodbye: Option<Arc<[u8]>>, within: Duration) {
+    ///
+    /// Gives the revision of the last deletion; `None` where nothing was ever deleted, or etcd has not told.
+    pub async fn release(mut self, goodbye: Option<Arc<[u8]>>, within: Duration) -> Option<i64> {
         self.set(Intent::Absent { goodbye });
         drop(self.intent);
-        if timeout(within, &mut self.task).await.is_err() {
+        let Ok(ended) = timeout(within, &mut self.task).await else {
             self.task.abort();
             info!("etcd does not answer; what is left there goes when its lease ends");
-        }
+            return None;
+        };
+        ended.ok().flatten()
     }
 }
 
@@ -196,21 +201,26 @@ struct Tenant {
     claim: Claim,
     lease: Option<Lease>,
     seen: Seen,
+    /// The revision at which the key was last taken away from here.
+    deleted: Option<i64>,
     failing: bool,
 }
 
 impl Tenant {
-    async fn run(mut self) {
+    async fn run(mut self) -> Option<i64> {
         loop {
             let wanted = matches!(*self.intents.borrow_and_update(), Intent::Present(_));
             if wanted {
                 match self.pursue().await {
                     Ended::Absent => self.report(Tenure::Absent),
-                    Ended::Abandoned => return,
-                    Ended::Deposed(by) => return self.report(Tenure::Deposed { by: by.into() }),
+                    Ended::Abandoned => return None,
+                    Ended::Deposed(by) => {
+                        self.report(Tenure::Deposed { by: by.into() });
+                        return None;
+                    }
                 }
             } else if self.intents.changed().await.is_err() {
-                return;
+                return self.deleted;
             }
         }
     }
@@ -409,7 +419,9 @@ impl Tenant {
             .await;
         match revoked {
             Err(error) if !error.is_lease_not_found() => Err(error),
-            _ => {
+            revoked => {
+                let header = revoked.ok().and_then(|mut answer| answer.take_header());
+                self.deleted = header.map(|header| header.revision());
                 self.lease = None;
                 self.seen = Seen::Unknown;
                 Ok(())

@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 /// A folder with a `push.toml`.
-struct Config {
+pub(super) struct Config {
     folder: TempDir,
 }
 
@@ -19,16 +19,16 @@ struct Config {
 type Target<'a> = (&'a str, &'a Nginx, &'a [&'a str]);
 
 impl Config {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: folder() }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("push.toml")
     }
 
     /// Replaces the file as a configuration management would.
-    fn write(&self, text: &str) {
+    pub(super) fn write(&self, text: &str) {
         let new = self.folder.path().join("push.toml.new");
         fs::write(&new, text).expect("our own folder");
         fs::rename(&new, self.path()).expect("our own folder");
@@ -54,7 +54,7 @@ impl Config {
     }
 
     /// `sidekick push` with this file, not started yet.
-    fn push(&self, etcd: &Etcd) -> Command {
+    pub(super) fn push(&self, etcd: &Etcd) -> Command {
         Command::new("push")
             .etcd(etcd)
             .args(["--config", &shown(&self.path())])
@@ -68,7 +68,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// Sends SIGHUP and waits until that has been answered as systemd wants it.
-async fn reload(pusher: &Sidekick) {
+pub(super) async fn reload(pusher: &Sidekick) {
     let answered = || {
         let said = pusher.notifications();
         let reloading = said.iter().rposition(|line| line == "RELOADING=1")?;
@@ -91,7 +91,7 @@ async fn put(etcd: &Etcd, service: &str, backend: &Backend) {
     etcd.put(&key, backend.address().to_string()).await;
 }
 
-fn addresses(backends: &[&Backend]) -> Vec<String> {
+pub(super) fn addresses(backends: &[&Backend]) -> Vec<String> {
     let addresses = backends.iter().map(|backend| backend.address().to_string());
     addresses.collect()
 }

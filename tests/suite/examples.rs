@@ -27,6 +27,9 @@ told_here! {
     a_backend_that_fails_prints_what_the_readme_shows: "failing-health",
     the_hello_prints_what_the_readme_shows: "hello",
     the_quickstart_prints_what_the_readme_shows: "quickstart",
+    the_confd_story_prints_what_the_readme_shows: "confd",
+    the_nginx_plus_story_prints_what_the_readme_shows: "nginx-plus",
+    the_vulcand_story_prints_what_the_readme_shows: "vulcand",
 }
 
 #[test]

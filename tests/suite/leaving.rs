@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{Backend, Command, Scene, Sidekick, Signal};
+use crate::support::{Backend, Command, Scene, Sidekick, Signal, key};
 
 /// Far more than `Sidekick::leave` waits: who has left by then has not waited for this.
 const NEVER: [&str; 2] = ["--drain-timeout", "10m"];
@@ -87,6 +87,46 @@ async fn the_service_manager_is_told_that_it_stops() {
     let mut announcer = announced(scene.announce(&backend)).await;
     assert_eq!(announcer.leave().await.code, Some(0));
     announcer.notified("STOPPING=1").await;
+}
+
+#[tokio::test]
+async fn a_plain_record_is_deleted_first_and_nginx_has_let_go_when_the_announcer_ends() {
+    let scene = Scene::start().await;
+    let (steady, backend) = tokio::join!(Backend::start("b0"), Backend::start("b1"));
+    let pusher = scene.pushing().await;
+    let value = steady.address().to_string();
+    scene.etcd.put(&key(&steady), value.clone()).await;
+    let plain = [
+        "--format",
+        "plain",
+        "--drain-timeout",
+        "3s",
+        "--linger",
+        "10ms",
+    ];
+    let mut announcer = announced(scene.announce(&backend).args(plain)).await;
+    scene.routed(&[&steady, &backend]).await;
+    let ended = announcer.leave().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert_eq!(scene.nginx.addresses("website").await, [value]);
+    assert!(
+        ended.output.contains("is drained everywhere"),
+        "{}",
+        ended.output
+    );
+
+    let mut announcer = announced(scene.announce(&backend).args(plain)).await;
+    scene.routed(&[&steady, &backend]).await;
+    pusher.process().signal(Signal::STOP);
+    let ended = announcer.leave().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let said = "is not drained after 3s: not yet applied by edge";
+    assert!(ended.output.contains(said), "{}", ended.output);
+    assert_eq!(
+        scene.record(&backend).await,
+        None,
+        "it is gone all the same"
+    );
 }
 
 async fn announced(command: Command) -> Sidekick {

@@ -21,6 +21,7 @@ mod by_hand_shifted;
 mod by_hand_shown;
 mod conf_file;
 mod config;
+mod config_kinds;
 mod docker;
 mod events;
 mod examples;

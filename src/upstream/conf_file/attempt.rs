@@ -352,11 +352,47 @@ impl Actor {
     async fn command(&self, command: &CommandLine) -> Result<(), String> {
         let limit = self.settings.timeout;
         match timeout(limit, command.run()).await {
-            Ok(done) => done,
+            Ok(done) => done.map_err(|reason| without_stamps(&reason)),
             Err(_) => Err(format!(
                 "not done within {}",
                 humantime::format_duration(limit)
             )),
+        }
+    }
+}
+
+/// Without the time and the process that nginx names before each line: both say nothing here, and take the room of what does.
+fn without_stamps(reason: &str) -> String {
+    let shape = |word: &str| -> String {
+        let one = |c: char| if c.is_ascii_digit() { '0' } else { c };
+        word.chars().map(one).collect()
+    };
+    let is_process = |word: &str| {
+        let numbers = word.strip_suffix(':').and_then(|word| word.split_once('#'));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        numbers.is_some_and(|(process, thread)| is_number(process) && is_number(thread))
+    };
+    let is_stamp =
+        |word: &&str| matches!(shape(word).as_str(), "0000/00/00" | "00:00:00") || is_process(word);
+    let words: Vec<_> = reason.split(' ').filter(|word| !is_stamp(word)).collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nginx_says_is_told_without_time_and_process() {
+        let said = "exit status: 1: 2026/11/21 14:59:52 [emerg] 22480#22480: unknown directive \"x\" in /etc/nginx/a.conf:1; \
+                    nginx: configuration file /etc/nginx/nginx.conf test failed";
+        assert_eq!(
+            without_stamps(said),
+            "exit status: 1: [emerg] unknown directive \"x\" in /etc/nginx/a.conf:1; nginx: configuration file \
+             /etc/nginx/nginx.conf test failed"
+        );
+        for other in ["", "a  b", "1#: #1: 10:20 2026/1/1", "exit status: 1"] {
+            assert_eq!(without_stamps(other), other);
         }
     }
 }
