@@ -2,6 +2,7 @@
 # Sourced, after story.sh.
 
 declare -A backend backend_port # process id and port of each, by name
+declare -A announcer # the process id, by the name of the backend
 foundation=0 # how many processes were started first and go last: nobody is to wait for them in vain
 
 # Ends what we started, by process id.
@@ -108,6 +109,13 @@ start_pusher() {
     command_line "sidekick push --nginx $api --upstream website &"
     start push sidekick push --nginx "$api" --upstream website
     until_true 'the pusher to be present in etcd' has_pusher
+}
+
+# left_well NAME: its announcer has ended or is about to, of its own accord and as it should.
+left_well() {
+    local status=0
+    wait "${announcer[$1]}" || status=$?
+    [ "$status" -eq 0 ] || fail "the announcer of $1 left with exit code $status instead of 0"
 }
 
 # set_health NAME WHAT: how the backend answers from now on when it is asked for its health: status=500, delay=5s.

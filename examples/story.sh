@@ -153,6 +153,14 @@ count() {
 }
 failed() { count "$1" | sed 's/.*failed //'; }
 
+# none_lost WHEN: of the requests behind the first $from.
+none_lost() {
+    local lost
+    lost=$(failed "$from")
+    [ "$lost" -eq 0 ] || fail "$lost requests were lost $1"
+    good "requests lost $1: 0"
+}
+
 # traffic: what the next 200 requests get.
 traffic() {
     local from

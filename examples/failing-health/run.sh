@@ -38,14 +38,6 @@ reason() {
     say "$1's announcer: $(grep -F "$2" "$folder/announce-$1.log" | tail -n 1 | sed 's/^[^ ]* *//')"
 }
 
-# none_lost WHEN: since $from.
-none_lost() {
-    local lost
-    lost=$(failed "$from")
-    [ "$lost" -eq 0 ] || fail "$lost requests were lost $1"
-    good "requests lost $1: 0"
-}
-
 list() {
     command_line 'sidekick list website'
     sidekick list website | sed 's/^/  /'

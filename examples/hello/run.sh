@@ -19,8 +19,6 @@ source examples/story.sh
 source examples/services.sh
 source examples/docker.sh
 
-declare -A announcer # process ids, by the name of the container
-
 # Ends what we started: the containers by their names in our own daemon, the rest by process id.
 end_everything() {
     remove hello nginx1 nginx2
@@ -73,13 +71,6 @@ announce_container() {
     start "announce-$1" "${what[@]}" --interval 500ms --timeout 400ms
     announcer[$1]=$started
     until_true "$1 to be routed" routed "$1"
-}
-
-# left_well NAME: its announcer has ended, of its own accord.
-left_well() {
-    local status=0
-    wait "${announcer[$1]}" || status=$?
-    [ "$status" -eq 0 ] || fail "the announcer of $1 left with exit code $status instead of 0"
 }
 
 # ---- preparations ----
@@ -157,9 +148,7 @@ wait "$stop"
 good "stopped after $(since "$began") s"
 left_well nginx1
 traffic
-lost=$(failed "$from")
-[ "$lost" -eq 0 ] || fail "$lost requests were lost while nginx1 was stopped"
-good 'requests lost by stopping nginx1: 0'
+none_lost 'by stopping nginx1'
 
 chapter '4. A new version of it'
 docker rm nginx1 >/dev/null
@@ -169,9 +158,7 @@ announce_container nginx1
 record nginx1 | sed 's/^/  /'
 [[ $(record nginx1) == *"\"version\":\"$NEW\""* ]] || fail "its record does not tell the version $NEW"
 traffic
-lost=$(failed "$from")
-[ "$lost" -eq 0 ] || fail "$lost requests were lost while nginx1 was started"
-good "requests lost by starting $NEW: 0"
+none_lost "by starting $NEW"
 
 chapter '5. A crash of nginx2'
 from=$(answers)
@@ -187,8 +174,7 @@ traffic
 say "requests lost: $(failed "$from"), of those that went to nginx2 when it was killed"
 from=$(answers)
 until_true '200 more answers' enough $((from + 200))
-lost=$(failed "$from")
-[ "$lost" -eq 0 ] || fail "$lost requests were lost after nginx had let go"
+none_lost 'since'
 command_line 'sidekick list website'
 sidekick list website | sed 's/^/  /'
 
