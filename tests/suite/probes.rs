@@ -37,7 +37,7 @@ async fn a_backend_that_is_gone_is_noticed_within_the_bound_by_tcp() {
     backend.set_health(500).await;
     let key = key(&backend);
     let gone = async |gone| match gone {
-        true => drop(backend.kill()),
+        true => backend.kill(),
         false => backend.resume().await,
     };
     withdrawn_in_time(&etcd, &key, gone).await;

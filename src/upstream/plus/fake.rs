@@ -150,7 +150,7 @@ impl Model {
 
     fn get(&self, id: &str) -> (u16, Value) {
         let mut servers = self.servers.iter();
-        match servers.find(|server| server["id"].to_string() == id) {
+        match servers.find(|server| server["id"].as_u64() == id.parse().ok()) {
             Some(server) => (200, server.clone()),
             None => refusal(404, "UpstreamServerNotFound"),
         }
