@@ -4,14 +4,13 @@
 //! Unlike the environment the file can change under a running process, so all of it can be read again.
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use clap::builder::Resettable;
 use clap::{
     Arg, ArgAction, ArgMatches, Args as _, Command, CommandFactory as _, FromArgMatches as _,
 };
 
-use super::env_file::{self, Assignment};
+use super::env_file::{self, Assignment, Found};
 use super::{Cli, Global, Mistakes, announce, push};
 
 /// What our own names begin with.
@@ -57,11 +56,14 @@ impl Line {
     pub(super) fn parse(&self) -> Result<Parsed, Error> {
         let (matches, notes) = match self.env_file()? {
             None => (self.command().try_get_matches_from(&self.0)?, Vec::new()),
-            Some(path) => {
-                let command = Cli::command();
-                let found = env_file::read(Path::new(&path)).map_err(all_wrong)?;
-                let notes = meaningless(&command, &path, &found);
-                let filled = fill(command, &found).map_err(all_wrong)?;
+            Some(files) => {
+                let Found {
+                    assignments,
+                    mut notes,
+                } = env_file::read(&files).map_err(all_wrong)?;
+                let command = self.command();
+                notes.extend(meaningless(&command, &assignments));
+                let filled = fill(command, &assignments).map_err(all_wrong)?;
                 (filled.try_get_matches_from(&self.0)?, notes)
             }
         };
@@ -73,7 +75,7 @@ impl Line {
         })
     }
 
-    /// Which file is named.
+    /// Which files are named.
     fn env_file(&self) -> Result<Option<String>, clap::Error> {
         let matches = self.command().try_get_matches_from(&self.0)?;
         Ok(Cli::from_arg_matches(&matches)?.global.env_file)
@@ -130,17 +132,22 @@ fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> 
         // As in systemd, the last assignment counts.
         let mut assigned = found.iter().rev();
         let assigned = assigned.find(|found| variable(&arg) == Some(&*found.name));
-        let Some(Assignment { name, value, line }) = assigned.filter(|it| it.name != ENV_FILE)
-        else {
+        let Some(assignment) = assigned.filter(|it| it.name != ENV_FILE) else {
             return arg;
         };
+        let Assignment {
+            name,
+            value,
+            line,
+            file,
+        } = assignment;
         let expected = match arg.get_action() {
             ArgAction::SetTrue if !matches!(&**value, "true" | "false") => Some("true or false"),
             ArgAction::Count if value.parse::<u8>().is_err() => Some("a number from 0 to 255"),
             _ => None,
         };
         if let Some(expected) = expected {
-            mistakes.push(format!("line {line}: {name}: expected {expected}"));
+            mistakes.push(format!("{file}: line {line}: {name}: expected {expected}"));
             return arg;
         }
         arg.env(Resettable::Reset).default_value(value.clone())
@@ -156,25 +163,35 @@ fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> 
 }
 
 /// Names that look like ours and stand for no argument of any command. Others may well be for somebody else.
-fn meaningless(command: &Command, path: &str, found: &[Assignment]) -> Vec<String> {
-    let known = |name: &str| {
-        let own = command.get_arguments();
-        let all = own.chain(command.get_subcommands().flat_map(Command::get_arguments));
-        all.into_iter().any(|arg| variable(arg) == Some(name))
-    };
+fn meaningless(command: &Command, found: &[Assignment]) -> Vec<String> {
+    // All of the commands, which take half a megabyte, only where a name is not of this one.
+    let mut all = None;
     let mut notes = Vec::new();
-    for Assignment { name, line, .. } in found {
+    for Assignment {
+        name, line, file, ..
+    } in found
+    {
         if name == ENV_FILE {
             notes.push(format!(
-                "{path}: line {line}: {name} is ignored: a file does not name another"
+                "{file}: line {line}: {name} is ignored: a file does not name another"
             ));
-        } else if name.starts_with(OWN) && !known(name) {
+        } else if name.starts_with(OWN)
+            && !knows(command, name)
+            && !knows(all.get_or_insert_with(Cli::command), name)
+        {
             notes.push(format!(
-                "{path}: line {line}: {name} stands for no option; ignored"
+                "{file}: line {line}: {name} stands for no option; ignored"
             ));
         }
     }
     notes
+}
+
+/// Whether the name stands for an argument of the program or of one of these commands.
+fn knows(command: &Command, name: &str) -> bool {
+    let own = command.get_arguments();
+    let mut all = own.chain(command.get_subcommands().flat_map(Command::get_arguments));
+    all.any(|arg| variable(arg) == Some(name))
 }
 
 #[cfg(test)]
