@@ -27,6 +27,7 @@ mod faults;
 mod healing;
 mod hostile;
 mod inside;
+mod install;
 mod keeping;
 mod leaving;
 mod leaving_matrix;
