@@ -61,8 +61,15 @@ struct Cli {
 #[group(skip)]
 struct Global {
     /// File of environment variables (NAME=VALUE lines, as systemd's EnvironmentFile=) that stand for flags. A flag beats the
-    /// file, and the file beats the environment. announce reads it again on SIGHUP.
-    #[arg(long, global = true, value_name = "FILE", env = "SIDEKICK_ENV_FILE")]
+    /// file, and the file beats the environment. Of several files, with colons between them, the last one counts; one behind
+    /// a - need not be there. announce reads them again on SIGHUP.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE[:FILE...]",
+        env = "SIDEKICK_ENV_FILE",
+        allow_hyphen_values = true
+    )]
     env_file: Option<String>,
     #[command(flatten)]
     log: log::Args,

@@ -9,6 +9,7 @@ use crate::printable::short;
 
 const SERVICE: &str = include_str!("../units/sidekick@.service");
 const FLEET: &str = include_str!("../units/sidekick-fleet@.service");
+const PODMAN: &str = include_str!("../units/podman.conf");
 const BACKEND: &str = include_str!("../units/quadlet/backend.container");
 const BACKEND_SIDEKICK: &str = include_str!("../units/quadlet/backend-sidekick.container");
 
@@ -79,18 +80,26 @@ pub struct Settings {
     pub slowest: Duration,
     /// How long leaving takes at most.
     pub leaving: Duration,
-    /// Whether Docker's socket is needed.
-    pub docker: bool,
+    /// Whose socket is needed.
+    pub socket: Socket,
+}
+
+/// What a sidekick that pairs with a container asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Socket {
+    /// None, or one that needs no particular rights.
+    Any,
+    /// Docker's, by its group.
+    Docker,
+    /// That of root's Podman.
+    Podman,
 }
 
 /// The unit of a sidekick; for a cluster that fleet schedules, or for this host.
 #[must_use]
 pub fn service(settings: &Settings, fleet: bool) -> String {
     let template = if fleet { FLEET } else { SERVICE };
-    // The first lines tell how to install the template.
-    let body = template
-        .split_once("\n\n")
-        .map_or(template, |(_, body)| body);
+    let body = without_head(template);
     let command = format!("{PROGRAM} announce {}", join(&settings.arguments));
     let filled = fill(body, |line| match line.split_once('=') {
         Some(("ExecStart", _)) => Some(format!("ExecStart={command}")),
@@ -101,10 +110,22 @@ pub fn service(settings: &Settings, fleet: bool) -> String {
         Some(("TimeoutStopSec", shipped)) => {
             Some(at_least("TimeoutStopSec", shipped, settings.leaving))
         }
-        Some(("SupplementaryGroups", _)) if !settings.docker => None,
+        Some(("SupplementaryGroups", _)) if settings.socket != Socket::Docker => None,
         _ => Some(line.replace("%i", &settings.backend.0)),
     });
-    format!("# {}-sidekick.service\n\n{filled}", settings.backend)
+    let mut text = format!("# {}-sidekick.service\n\n{filled}", settings.backend);
+    if settings.socket == Socket::Podman {
+        text.push('\n');
+        text.push_str(without_head(PODMAN));
+    }
+    text
+}
+
+/// A template without its first lines, which tell how to install it.
+fn without_head(template: &str) -> &str {
+    template
+        .split_once("\n\n")
+        .map_or(template, |(_, body)| body)
 }
 
 /// A backend and its sidekick as containers of Podman's Quadlet: the names of the files, and what is in them.

@@ -8,7 +8,7 @@ fn settings(arguments: &[&str]) -> Settings {
         arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
         slowest: Duration::from_secs(5),
         leaving: Duration::from_secs(16),
-        docker: false,
+        socket: Socket::Any,
     }
 }
 
@@ -39,6 +39,7 @@ fn a_unit_is_the_shipped_one_with_what_differs_filled_in() {
             &"BindsTo=nginx1.service",
             &"After=nginx1.service",
             &"EnvironmentFile=-/etc/sidekick/nginx1.env",
+            &"Environment=SIDEKICK_ENV_FILE=-/etc/sidekick/sidekick.env:-/etc/sidekick/nginx1.env",
             &"ExecStart=/usr/local/bin/sidekick announce website/nginx1 10.0.0.5:8080 --probe \"/health?a=100%%\"",
             &"WantedBy=nginx1.service",
         ]
@@ -55,10 +56,27 @@ fn a_unit_is_the_shipped_one_with_what_differs_filled_in() {
 #[test]
 fn a_container_of_docker_needs_its_group() {
     let with_docker = Settings {
-        docker: true,
+        socket: Socket::Docker,
         ..settings(&["--container", "nginx1"])
     };
     assert!(service(&with_docker, false).contains("\nSupplementaryGroups=docker\n"));
+}
+
+#[test]
+fn a_container_of_podman_needs_what_its_drop_in_says() {
+    let with_podman = Settings {
+        socket: Socket::Podman,
+        ..settings(&["--container", "nginx1"])
+    };
+    let text = service(&with_podman, false);
+    let [first, .., last] = directives(PODMAN)[..] else {
+        panic!("{PODMAN}");
+    };
+    let said = directives(&text);
+    assert_eq!((first, said.last()), ("[Unit]", Some(&last)));
+    assert!(!said.contains(&"SupplementaryGroups=docker"), "{text}");
+    let last_word = said.iter().rfind(|line| line.starts_with("DynamicUser="));
+    assert_eq!(last_word, Some(&"DynamicUser=no"));
 }
 
 #[test]
@@ -91,7 +109,7 @@ fn the_two_shipped_services_say_the_same_but_for_where_they_run() {
 
 #[test]
 fn every_directive_of_a_sidekick_has_a_reason_above_it_or_stands_in_a_group_that_has() {
-    for template in [SERVICE, FLEET, BACKEND_SIDEKICK] {
+    for template in [SERVICE, FLEET, PODMAN, BACKEND_SIDEKICK] {
         let mut explained = false;
         for line in template.lines().filter(|line| !line.starts_with('[')) {
             match line {

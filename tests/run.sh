@@ -8,6 +8,9 @@ tests/install.sh
 # Debian keeps nginx in sbin, rustup puts cargo into the home folder.
 PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
 
+# Before the tests rather than beside them: what goes into the image. Most of it is built once.
+tests/static.sh --bin sidekick >/dev/null
+
 # Most tests wait for a lease or a probe rather than for a core.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 4))}
 exec cargo test --locked "$@"

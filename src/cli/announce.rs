@@ -22,6 +22,7 @@ use crate::record::{Address, Endpoint, Format, InstanceId, Record};
 use crate::span;
 use crate::stop;
 use crate::unit::StopTimeout;
+use crate::unit_file::Socket;
 
 /// Between two rounds where nothing else is said.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -349,10 +350,14 @@ impl Args {
         self.container.as_deref().or(instance).map(str::to_owned)
     }
 
-    /// Whether a container is looked for at Docker's own socket.
-    pub(super) fn asks_docker(&self) -> bool {
-        let socket = self.docker_host.as_deref();
-        socket.is_none_or(|socket| socket.contains("docker"))
+    /// Where a container is looked for.
+    pub(super) fn socket(&self) -> Socket {
+        match self.docker_host.as_deref() {
+            None => Socket::Docker,
+            Some(host) if host.contains("docker") => Socket::Docker,
+            Some(host) if host.ends_with("/run/podman/podman.sock") => Socket::Podman,
+            Some(_) => Socket::Any,
+        }
     }
 
     /// `HOST:CONTAINER` of the port that a container must publish to be reached where it is announced.

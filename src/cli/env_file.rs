@@ -4,8 +4,9 @@
 //! stand in double quotes (in which `\"`, `\\`, `\$` and `` \` `` are escapes) or in single ones (without escapes).
 //! Where systemd passes over what it cannot read, it is a mistake here: a setting that is silently not there is found at night.
 
-use std::io::Read as _;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::printable::short;
 
@@ -19,41 +20,74 @@ pub(super) struct Assignment {
     pub(super) value: String,
     /// The line on which it begins, from 1.
     pub(super) line: usize,
+    /// The file in which it stands.
+    pub(super) file: Rc<str>,
 }
 
-/// The assignments of a file, in their order.
+/// What some files say together.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// In their order: of two with the same name the last counts.
+    pub(super) assignments: Vec<Assignment>,
+    /// Files that were passed over although they are there, and why.
+    pub(super) notes: Vec<String>,
+}
+
+/// Reads the files that are named, `FILE[:FILE...]`. One behind a `-` need not be there, as with `EnvironmentFile=-`.
 ///
 /// # Errors
-/// Every mistake, in words that name the file and the line.
-pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, Vec<String>> {
-    let place = path.display();
-    let text = content(path).map_err(|error| vec![format!("--env-file {place}: {error}")])?;
-    let named = |mistakes: Vec<String>| {
-        let mistakes = mistakes.into_iter();
-        mistakes.map(|text| format!("{place}: {text}")).collect()
-    };
-    parse(&text).map_err(named)
+/// Every mistake in all of them, in words that name the file and the line.
+pub(super) fn read(files: &str) -> Result<Found, Vec<String>> {
+    let mut found = Found::default();
+    let mut mistakes = Vec::new();
+    for file in files.split(':') {
+        let (path, optional) = file
+            .strip_prefix('-')
+            .map_or((file, false), |path| (path, true));
+        match content(Path::new(path)) {
+            Ok(text) => match parse(&text, path) {
+                Ok(more) => found.assignments.extend(more),
+                Err(more) => {
+                    mistakes.extend(more.iter().map(|text| format!("{path}: {text}")));
+                }
+            },
+            Err(error) if optional && error.kind() == ErrorKind::NotFound => {}
+            // systemd has read it as root, before this process became somebody else.
+            Err(error) if optional && error.kind() == ErrorKind::PermissionDenied => found.notes.push(format!(
+                "{path}: {error}: what it says now is not known here, only what systemd has passed on from it at the start"
+            )),
+            Err(error) => mistakes.push(format!("--env-file {path}: {error}")),
+        }
+    }
+    if mistakes.is_empty() {
+        Ok(found)
+    } else {
+        Err(mistakes)
+    }
 }
 
-fn content(path: &Path) -> Result<String, String> {
-    let in_words = |error: std::io::Error| error.to_string();
+fn content(path: &Path) -> io::Result<String> {
     // It is read again and again: what can be read only once, or never ends, is no such file.
-    if !std::fs::metadata(path).map_err(in_words)?.is_file() {
-        return Err("not a file".to_owned());
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a file"));
     }
-    let file = std::fs::File::open(path).map_err(in_words)?;
+    let file = std::fs::File::open(path)?;
     let mut bytes = Vec::new();
     let mut bounded = file.take(MAX_FILE + 1);
-    bounded.read_to_end(&mut bytes).map_err(in_words)?;
+    bounded.read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(format!("longer than {} KiB", MAX_FILE >> 10));
+        let longer = format!("longer than {} KiB", MAX_FILE >> 10);
+        return Err(io::Error::other(longer));
     }
-    String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())
+    String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))
 }
 
-/// The assignments of a text, or every mistake with its line.
-fn parse(text: &str) -> Result<Vec<Assignment>, Vec<String>> {
-    let mut parser = Parser::default();
+/// The assignments of a file's text, or every mistake with its line.
+fn parse(text: &str, file: &str) -> Result<Vec<Assignment>, Vec<String>> {
+    let mut parser = Parser {
+        file: file.into(),
+        ..Parser::default()
+    };
     for character in text.chars() {
         parser.take(character);
         parser.line += usize::from(character == '\n');
@@ -80,6 +114,7 @@ enum Place {
 
 #[derive(Debug, Default)]
 struct Parser {
+    file: Rc<str>,
     place: Place,
     /// Lines before this one.
     line: usize,
@@ -196,6 +231,7 @@ impl Parser {
                 name: name.to_owned(),
                 value,
                 line: self.began + 1,
+                file: Rc::clone(&self.file),
             });
         }
         Place::BeforeName
@@ -220,7 +256,7 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
-        let found = parse(text).unwrap_or_else(|mistakes| panic!("{text:?}: {mistakes:?}"));
+        let found = parse(text, "").unwrap_or_else(|mistakes| panic!("{text:?}: {mistakes:?}"));
         let found = found.into_iter();
         found.map(|found| (found.name, found.value)).collect()
     }
@@ -263,12 +299,12 @@ mod tests {
         let text = "\n# A=1\n ; A=2 \\\nB=3\n\n\t\nC=4";
         let owned = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(pairs(text), [owned("B", "3"), owned("C", "4")]);
-        assert_eq!(parse(text).unwrap()[0].line, 4);
+        assert_eq!(parse(text, "").unwrap()[0].line, 4);
     }
 
     #[test]
     fn every_mistake_is_named_with_its_line() {
-        let mistakes = parse("A=1\nexport B=2\nno value\n=x\n9=x\nC='open\n").unwrap_err();
+        let mistakes = parse("A=1\nexport B=2\nno value\n=x\n9=x\nC='open\n", "").unwrap_err();
         let expected = [
             "line 2: \"export B\" is no name of an environment variable",
             "line 3: \"no value\": expected NAME=VALUE",
@@ -282,23 +318,52 @@ mod tests {
     #[test]
     fn what_is_no_file_or_too_long_is_refused() {
         let folder = tempfile::tempdir().unwrap();
+        let read = |path: &Path| read(path.to_str().unwrap());
         let refused = |path: &Path| read(path).unwrap_err().join("\n");
         assert!(refused(folder.path()).contains("not a file"));
         assert!(refused(Path::new("/dev/zero")).contains("not a file"));
         assert!(refused(&folder.path().join("none")).contains("No such file"));
         let path = folder.path().join("file");
         std::fs::write(&path, vec![b'\n'; 1 << 20]).unwrap();
-        assert_eq!(read(&path), Ok(Vec::new()));
+        assert_eq!(read(&path).unwrap().assignments, []);
         std::fs::write(&path, vec![b'\n'; (1 << 20) + 1]).unwrap();
         assert!(refused(&path).contains("longer than 1024 KiB"));
         std::fs::write(&path, b"A=\xff").unwrap();
         assert!(refused(&path).contains("not UTF-8"));
     }
 
+    #[test]
+    fn of_several_files_the_last_counts_and_one_behind_a_dash_need_not_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name).display().to_string();
+        let (one, two, none) = (place("one"), place("two"), place("none"));
+        std::fs::write(&one, "A=1\nB=1\n").unwrap();
+        std::fs::write(&two, "\nA=2\n").unwrap();
+        let found = read(&format!("-{one}:-{none}:{two}")).unwrap();
+        let said: Vec<_> = found.assignments.iter().collect();
+        let said = said
+            .iter()
+            .map(|it| (&*it.name, &*it.value, it.line, &*it.file));
+        let expected = [
+            ("A", "1", 1, &*one),
+            ("B", "1", 2, &one),
+            ("A", "2", 2, &two),
+        ];
+        assert_eq!(said.collect::<Vec<_>>(), expected);
+        assert_eq!(found.notes, Vec::<String>::new());
+
+        std::fs::write(&two, "A\n").unwrap();
+        let mistakes = read(&format!("{none}:-{two}")).unwrap_err();
+        assert!(mistakes[0].contains("No such file"), "{mistakes:?}");
+        assert!(mistakes[1].contains("two: line 1:"), "{mistakes:?}");
+        // What stands in its place is no file that is missing.
+        assert!(read(&format!("-{}", folder.path().display())).is_err());
+    }
+
     proptest! {
         #[test]
         fn arbitrary_text_never_panics_and_grows_nothing(text in any::<String>()) {
-            if let Ok(found) = parse(&text) {
+            if let Ok(found) = parse(&text, "") {
                 let length: usize = found.iter().map(|found| found.name.len() + found.value.len()).sum();
                 prop_assert!(length <= text.len());
             }
@@ -306,7 +371,7 @@ mod tests {
 
         #[test]
         fn texts_of_the_syntax_never_panic(text in r#"[A-Z=\\"'#; \n\r\tab]{0,40}"#) {
-            for found in parse(&text).into_iter().flatten() {
+            for found in parse(&text, "").into_iter().flatten() {
                 prop_assert!(is_name(&found.name));
                 prop_assert!(found.line <= 1 + text.matches('\n').count());
             }

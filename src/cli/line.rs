@@ -4,14 +4,13 @@
 //! Unlike the environment the file can change under a running process, so all of it can be read again.
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use clap::builder::{BoolishValueParser, Resettable};
 use clap::{
     Arg, ArgAction, ArgMatches, Args as _, Command, CommandFactory as _, FromArgMatches as _,
 };
 
-use super::env_file::{self, Assignment};
+use super::env_file::{self, Assignment, Found};
 use super::{Cli, Global, Mistakes, announce, push};
 
 /// What our own names begin with.
@@ -57,15 +56,14 @@ impl Line {
     pub(super) fn parse(&self) -> Result<Parsed, Error> {
         let (command, notes) = match self.env_file()? {
             None => (self.command(), Vec::new()),
-            Some(path) => {
+            Some(files) => {
+                let Found {
+                    assignments,
+                    mut notes,
+                } = env_file::read(&files).map_err(all_wrong)?;
                 let command = self.command();
-                let found = env_file::read(Path::new(&path)).map_err(all_wrong)?;
-                let notes = meaningless(&command, &path, &found);
-                let named = |wrong: Vec<String>| {
-                    let wrong = wrong.into_iter().map(|text| format!("{path}: {text}"));
-                    all_wrong(wrong.collect())
-                };
-                (fill(command, &found).map_err(named)?, notes)
+                notes.extend(meaningless(&command, &assignments));
+                (fill(command, &assignments).map_err(all_wrong)?, notes)
             }
         };
         let matches = as_etcdctl_does(command).try_get_matches_from(&self.0)?;
@@ -77,7 +75,7 @@ impl Line {
         })
     }
 
-    /// Which file is named.
+    /// Which files are named.
     fn env_file(&self) -> Result<Option<String>, clap::Error> {
         let command = as_etcdctl_does(self.command());
         let matches = command.try_get_matches_from(&self.0)?;
@@ -166,10 +164,15 @@ fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> 
         // As in systemd, the last assignment counts.
         let mut assigned = found.iter().rev();
         let assigned = assigned.find(|found| variable(&arg) == Some(&*found.name));
-        let Some(Assignment { name, value, line }) = assigned.filter(|it| it.name != ENV_FILE)
-        else {
+        let Some(assignment) = assigned.filter(|it| it.name != ENV_FILE) else {
             return arg;
         };
+        let Assignment {
+            name,
+            value,
+            line,
+            file,
+        } = assignment;
         if value.is_empty() {
             return arg.env(Resettable::Reset);
         }
@@ -179,7 +182,7 @@ fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> 
             _ => None,
         };
         if let Some(expected) = expected {
-            mistakes.push(format!("line {line}: {name}: expected {expected}"));
+            mistakes.push(format!("{file}: line {line}: {name}: expected {expected}"));
             return arg;
         }
         arg.env(Resettable::Reset).default_value(value.clone())
@@ -201,18 +204,24 @@ fn knows(command: &Command, name: &str) -> bool {
 }
 
 /// Names that look like ours and stand for no argument of any command. Others may well be for somebody else.
-fn meaningless(command: &Command, path: &str, found: &[Assignment]) -> Vec<String> {
-    // The other commands are looked at only for a name that this one does not have.
-    let known = |name: &str| knows(command, name) || knows(&Cli::command(), name);
+fn meaningless(command: &Command, found: &[Assignment]) -> Vec<String> {
+    // All of the commands, which take half a megabyte, only where a name is not of this one.
+    let mut all = None;
     let mut notes = Vec::new();
-    for Assignment { name, line, .. } in found {
+    for Assignment {
+        name, line, file, ..
+    } in found
+    {
         if name == ENV_FILE {
             notes.push(format!(
-                "{path}: line {line}: {name} is ignored: a file does not name another"
+                "{file}: line {line}: {name} is ignored: a file does not name another"
             ));
-        } else if name.starts_with(OWN) && !known(name) {
+        } else if name.starts_with(OWN)
+            && !knows(command, name)
+            && !knows(all.get_or_insert_with(Cli::command), name)
+        {
             notes.push(format!(
-                "{path}: line {line}: {name} stands for no option; ignored"
+                "{file}: line {line}: {name} stands for no option; ignored"
             ));
         }
     }

@@ -161,6 +161,7 @@ fn the_file_beats_the_environment() {
         name: "PATH".to_owned(),
         value: "5".to_owned(),
         line: 1,
+        file: "".into(),
     };
     assert_eq!(command(&[assignment]), "5");
 }

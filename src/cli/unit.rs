@@ -8,7 +8,7 @@ use clap::{ArgMatches, CommandFactory};
 
 use super::{Cli, Exit, Mistakes, announce};
 use crate::registry::client::CALL_TIMEOUT;
-use crate::unit_file::{Settings, quadlet, service};
+use crate::unit_file::{Settings, Socket, quadlet, service};
 
 /// Prints the systemd unit that runs announce with the same arguments.
 ///
@@ -98,7 +98,11 @@ impl Args {
             arguments,
             slowest: timing.slowest,
             leaving: timing.leaving + 2 * CALL_TIMEOUT,
-            docker: paired && self.announce.asks_docker(),
+            socket: if paired {
+                self.announce.socket()
+            } else {
+                Socket::Any
+            },
         })
     }
 

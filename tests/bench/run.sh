@@ -14,15 +14,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 tests/install.sh
 PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
 
-# With --target, the flags are not for build scripts, which must stay able to load libraries.
-host=$(rustc -vV | sed -n 's/^host: //p')
-echo "Building what is shipped, for $host"
-export RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static'
-cargo build --locked --release --target "$host" --bin sidekick
+echo 'Building what is shipped'
+folder=$(tests/static.sh --release --bin sidekick)
 # By itself: built together, the program would get the features that only tests and examples need.
-cargo build --locked --release --target "$host" --example backend
-unset RUSTFLAGS
-shipped=$(realpath "${CARGO_TARGET_DIR:-target}/$host/release/sidekick")
+tests/static.sh --release --example backend >/dev/null
+shipped=$folder/release/sidekick
 
 echo
 echo "Machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores," \

@@ -12,7 +12,7 @@ readonly PACKAGES=(
     systemd systemd-sysv dbus         # what is tested against
     etcd-server etcd-client           # as units
     nginx-light libnginx-mod-http-lua # the same
-    podman                            # its generator makes units of Quadlet's files
+    podman nftables                   # runs Quadlet's units, with ports that are published
     curl procps
 )
 # What nobody reads or starts in there.

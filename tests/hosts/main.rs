@@ -19,6 +19,8 @@ mod support;
 mod cluster;
 mod crashes;
 mod hooks;
+mod image;
 mod order;
+mod podman;
 mod stage;
 mod units;

@@ -29,6 +29,7 @@ mod faults;
 mod healing;
 mod hostile;
 mod inside;
+mod install;
 mod keeping;
 mod leaving;
 mod leaving_matrix;

@@ -97,6 +97,27 @@ async fn a_printed_unit_is_accepted_by_systemd_whatever_the_arguments_hold() {
 }
 
 #[tokio::test]
+async fn a_printed_unit_for_podman_has_what_its_socket_needs_and_is_hardened_too() {
+    let folder = folder();
+    install(
+        folder.path(),
+        "nginx1.service",
+        "[Service]\nExecStart=/bin/true\n",
+    );
+    let socket = ["--docker-host", "unix:///run/podman/podman.sock"];
+    let command = Command::new("unit").args(["--container", "nginx1"]);
+    let ended = command.args(socket).run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    for line in ["\nDynamicUser=no\n", "\nWants=podman.socket\n"] {
+        assert!(ended.output.contains(line), "{}", ended.output);
+    }
+    assert!(!ended.output.contains("=docker\n"), "{}", ended.output);
+    let unit = install(folder.path(), "nginx1-sidekick.service", &ended.output);
+    accepted(&unit).await;
+    hardened(&unit).await;
+}
+
+#[tokio::test]
 async fn a_printed_unit_holds_what_was_given_and_nothing_of_the_environment() {
     let ended = Command::new("unit")
         .args([

@@ -163,11 +163,31 @@ impl Daemon {
     /// Makes an image of a tar archive, which may be large.
     pub(crate) async fn import(&self, image: &str, archive: &Path) {
         let path = format!("/images/create?fromSrc=-&repo={image}");
-        let (socket, archive) = (self.socket(), archive.to_owned());
-        let sent = move || upload(&socket, &path, &archive);
-        let reply = tokio::task::spawn_blocking(sent).await.expect("no panic");
-        let reply = reply.unwrap_or_else(|error| panic!("the daemon: {error}"));
+        let reply = self.upload(path, archive).await;
         assert_eq!(reply.status, 200, "{reply:?}");
+    }
+
+    /// POSTs a file, which may be large.
+    async fn upload(&self, path: String, file: &Path) -> Reply {
+        let (socket, file) = (self.socket(), file.to_owned());
+        let sent = move || upload(&socket, &path, &file);
+        let reply = tokio::task::spawn_blocking(sent).await.expect("no panic");
+        reply.unwrap_or_else(|error| panic!("the daemon: {error}"))
+    }
+
+    /// Makes an image of what is in a tar archive, by the `Containerfile` at this path in it.
+    pub(crate) async fn build(
+        &self,
+        image: &str,
+        containerfile: &str,
+        archive: &Path,
+        args: &Value,
+    ) {
+        let path = format!("/build?t={image}&dockerfile={containerfile}&buildargs={args}");
+        let reply = self.upload(path, archive).await;
+        // It says 200 before it knows.
+        let built = reply.status == 200 && reply.body.contains("Successfully built");
+        assert!(built, "{reply:?}");
     }
 
     /// Makes a network beside that of the containers, and gives its name.
@@ -427,7 +447,7 @@ fn unmount_all_in(folder: &Path) {
 }
 
 /// Puts what `more` says into `settings`, over what stands there.
-fn merge(settings: &mut Value, more: Value) {
+pub(super) fn merge(settings: &mut Value, more: Value) {
     match (settings, more) {
         (Value::Object(settings), Value::Object(more)) => {
             for (key, value) in more {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::docker::{Daemon, Kind};
+use super::docker::{Daemon, Kind, merge};
 use super::docker_network::Network;
 use super::{PATIENCE, backend, sidekick, until};
 
@@ -22,6 +22,9 @@ const IMAGE: &str = "host";
 
 /// What one mounts, all see, as on every machine: without it no unit sees its credentials.
 const INIT: &str = "mount --make-rshared / && exec /sbin/init";
+
+/// For its namespaces; and for those of users where ProtectProc= hides processes.
+const CAPABILITIES: [&str; 2] = ["SYS_ADMIN", "SYS_PTRACE"];
 
 /// Between two looks into a host: each of them is several processes, which a machine that boots many hosts feels.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -109,15 +112,27 @@ async fn shared_daemon() -> Option<Arc<Daemon>> {
 
 /// The root file system of a host.
 fn archive() -> PathBuf {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hosts/image.sh");
+    made_by("tests/hosts/image.sh", &[])
+}
+
+/// sidekick as it is shipped, without the debugging: a static program. Long before the tests `tests/run.sh` has built it.
+pub(crate) async fn static_program() -> PathBuf {
+    let build = || made_by("tests/static.sh", &["--bin", "sidekick"]);
+    let folder = tokio::task::spawn_blocking(build).await.expect("no panic");
+    folder.join("debug/sidekick")
+}
+
+/// Runs a script of this repository that makes something in cargo's folder, and gives the path that it prints.
+fn made_by(script: &str, arguments: &[&str]) -> PathBuf {
     let program = sidekick::program();
     let target = program.ancestors().nth(2).expect("target/debug/sidekick");
-    let output = Command::new(script)
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
+        .args(arguments)
         .env("CARGO_TARGET_DIR", target)
         .stderr(Stdio::inherit())
         .output();
     let output = output.expect("bash is installed");
-    assert!(output.status.success(), "no image for the hosts, see above");
+    assert!(output.status.success(), "{script} has failed, see above");
     let path = String::from_utf8(output.stdout).expect("a path");
     PathBuf::from(path.trim_end())
 }
@@ -135,9 +150,42 @@ impl Host {
         number: u8,
         binds: &[String],
     ) -> Self {
+        Self::created(site, name, number, binds, json!({})).await
+    }
+
+    /// The same, able to run containers of its own by Podman.
+    pub(crate) async fn start_with_podman(
+        site: &Arc<Site>,
+        name: &str,
+        number: u8,
+        binds: &[String],
+    ) -> Self {
+        let more = json!({
+            // Images lie on a file system of this machine: overlays cannot be stacked as they like.
+            "Volumes": {"/var/lib/containers": {}},
+            "HostConfig": {
+                // For their bridge and what it publishes, and for the devices that a group of theirs may be allowed.
+                "CapAdd": [CAPABILITIES[0], CAPABILITIES[1], "NET_ADMIN"],
+                "DeviceCgroupRules": ["a *:* rwm"],
+            },
+        });
+        let host = Self::created(site, name, number, binds, more).await;
+        // Forwarding is switched on in the host's own network. Only now, lest systemd set what is this machine's.
+        host.exec("mount -o remount,bind,rw /proc/sys").await;
+        host
+    }
+
+    async fn created(
+        site: &Arc<Site>,
+        name: &str,
+        number: u8,
+        binds: &[String],
+        more: Value,
+    ) -> Self {
         let container = format!("{}-{name}", site.network.name());
         let address = site.address(number);
-        let settings = settings(name, site, address, binds);
+        let mut settings = settings(name, site, address, binds);
+        merge(&mut settings, more);
         site.daemon.create(&container, &settings).await;
         let host = Self {
             pid: site.daemon.pid(&container).await,
@@ -163,6 +211,11 @@ impl Host {
     /// What it is called.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it is called on its network.
+    pub(crate) fn container(&self) -> &str {
+        &self.container
     }
 
     /// Writes a file, and the folders above it.
@@ -270,6 +323,12 @@ impl Host {
         self.exec(&line).await.trim().to_owned()
     }
 
+    /// When the main process of a unit ended last, in microseconds.
+    pub(crate) async fn exited(&self, unit: &str) -> u64 {
+        let time = self.property(unit, "ExecMainExitTimestampMonotonic").await;
+        time.parse().expect("a number")
+    }
+
     /// What a unit and systemd about it have said.
     pub(crate) async fn journal(&self, unit: &str) -> String {
         let line = format!("journalctl --no-pager --output cat --unit '{unit}'");
@@ -352,8 +411,7 @@ fn settings(name: &str, site: &Site, address: Ipv4Addr, binds: &[String]) -> Val
             "NetworkMode": network,
             // systemd makes its groups below its own, wherever that is.
             "CgroupnsMode": "host",
-            // For its namespaces; and for those of users where ProtectProc= hides processes.
-            "CapAdd": ["SYS_ADMIN", "SYS_PTRACE"],
+            "CapAdd": CAPABILITIES,
             "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined"],
             "Tmpfs": {"/run": "", "/run/lock": "", "/tmp": ""},
             "Binds": all,
