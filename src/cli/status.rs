@@ -2,14 +2,14 @@
 
 use std::io::Write;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::output::{self, Output};
 use super::table::{Cell, Column, Tone, age, table};
 use super::{Exit, Mistakes, etcd};
-use crate::hand::status::{Lag, Pusher, status};
-use crate::printable::short;
-use crate::record::Kept;
+use crate::hand::roster::Line;
+use crate::hand::status::{Lag, Pusher, Status, status};
+use crate::record::{Kept, Quarantined};
 
 const TARGETS: [Column; 5] = [
     ("PUSHER", 40),
@@ -35,9 +35,12 @@ const SERVICES: [Column; 5] = [
     ("BEHIND", 30),
 ];
 
+const UNREADABLE: [Column; 2] = [("UNREADABLE", 60), ("WHY", 120)];
+
 /// Shows every live pusher: its targets, what it has applied, how far it is behind, and its last error.
 ///
-/// Revisions are etcd's. A pusher that is behind is said to be so since the oldest change whose time is known.
+/// Revisions are etcd's. A pusher that is behind is said to be so since the oldest change whose time is known. Records, holds
+/// and splits that cannot be read, which no pusher follows, are shown with the reason.
 ///
 /// Example: sidekick status --output json
 #[derive(Debug, clap::Args)]
@@ -55,15 +58,32 @@ impl Args {
         let output = self.output.parse(&mut mistakes);
         let place = self.etcd.place(&mut mistakes);
         let (output, place) = mistakes.none_or(output.zip(place))?;
-        let pushers = status(&place).await?;
+        let status = status(&place).await?;
+        let Status {
+            pushers,
+            unreadable,
+        } = &status;
         if pushers.is_empty() {
             super::exit::say("sidekick: there is no live pusher");
-            return Ok(Exit::Done);
         }
         let text = match output {
-            Output::Table => tables(&pushers),
-            Output::Json => lines(pushers.iter().map(|pusher| object(pusher).to_string())),
-            Output::Plain => lines(pushers.iter().flat_map(plain)),
+            Output::Table => tables(pushers, unreadable),
+            Output::Json => {
+                let pushers = pushers.iter().map(object);
+                let unreadable = unreadable.iter().cloned().map(Line::Unreadable);
+                let unreadable = unreadable.map(|line| output::object(&line));
+                lines(
+                    pushers
+                        .chain(unreadable)
+                        .map(|it| Value::Object(it).to_string()),
+                )
+            }
+            Output::Plain => {
+                for quarantined in unreadable {
+                    super::exit::say(&format!("sidekick: left out: {quarantined}"));
+                }
+                lines(pushers.iter().flat_map(plain))
+            }
         };
         std::io::stdout().write_all(text.as_bytes())?;
         Ok(Exit::Done)
@@ -74,21 +94,36 @@ fn lines(lines: impl Iterator<Item = String>) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
-fn tables(pushers: &[Pusher]) -> String {
-    let targets: Vec<_> = pushers.iter().flat_map(target_rows).collect();
-    let services: Vec<_> = pushers.iter().flat_map(service_rows).collect();
-    let mut text = table(&TARGETS, &targets);
-    if !services.is_empty() {
-        text.push('\n');
-        text.push_str(&table(&SERVICES, &services));
-    }
-    let kept: Vec<_> = pushers.iter().flat_map(kept_rows).collect();
-    if !kept.is_empty() {
-        text.push('\n');
-        text.push_str(&table(&KEPT, &kept));
-        text.push_str("`sidekick release UPSTREAM` lets them go at once.\n");
-    }
-    text
+/// Those that have rows, an empty line between two.
+fn tables(pushers: &[Pusher], unreadable: &[Quarantined]) -> String {
+    let mut tables = Vec::new();
+    let mut add = |columns: &[Column], rows: Vec<Vec<Cell>>, hint: &str| {
+        if !rows.is_empty() {
+            tables.push(table(columns, &rows) + hint);
+        }
+    };
+    add(&TARGETS, pushers.iter().flat_map(target_rows).collect(), "");
+    add(
+        &SERVICES,
+        pushers.iter().flat_map(service_rows).collect(),
+        "",
+    );
+    let release = "`sidekick release UPSTREAM` lets them go at once.\n";
+    add(&KEPT, pushers.iter().flat_map(kept_rows).collect(), release);
+    add(
+        &UNREADABLE,
+        unreadable.iter().map(unreadable_row).collect(),
+        "",
+    );
+    tables.join("\n")
+}
+
+fn unreadable_row(quarantined: &Quarantined) -> Vec<Cell> {
+    let reason = quarantined.reason.to_string();
+    vec![
+        Cell::new(quarantined.key.as_str()),
+        Cell::toned(reason, Tone::Bad),
+    ]
 }
 
 fn target_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
@@ -193,16 +228,13 @@ fn plain(pusher: &Pusher) -> Vec<String> {
         format!("{} {service} {} {}", pusher.id, lag.applied, lag.newest)
     };
     if let Err(reason) = &pusher.presence {
-        super::exit::say(&format!(
-            "sidekick: left out: {}: {reason}",
-            short(&pusher.id)
-        ));
+        super::exit::say(&format!("sidekick: left out: {}: {reason}", pusher.id));
     }
     pusher.lags.iter().map(line).collect()
 }
 
 /// All that stands in etcd, also what is not known here, with the lag added.
-fn object(pusher: &Pusher) -> Value {
+fn object(pusher: &Pusher) -> Map<String, Value> {
     let mut fields = pusher.raw.clone();
     fields.insert("pusher".into(), pusher.id.as_str().into());
     if let Err(reason) = &pusher.presence {
@@ -220,5 +252,5 @@ fn object(pusher: &Pusher) -> Value {
     };
     let lags = pusher.lags.iter().map(lag);
     fields.insert("lag".into(), Value::Object(lags.collect()));
-    Value::Object(fields)
+    fields
 }

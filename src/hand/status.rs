@@ -7,12 +7,21 @@ use serde_json::{Map, Value};
 
 use super::Place;
 use super::follow;
-use super::roster::{Revisions, Roster};
+use super::roster::{Line, Revisions, Roster};
 use crate::printable::printable;
-use crate::record::{Presence, Reason, ServiceName};
+use crate::record::{Presence, Quarantined, Reason, ServiceName};
 use crate::registry::Error;
 use crate::registry::oneshot::list;
 use crate::registry::watch::{Entry, Range};
+
+/// Everything that is to be known at a glance.
+#[derive(Debug)]
+pub struct Status {
+    /// Every live pusher.
+    pub pushers: Vec<Pusher>,
+    /// What none of them follows, as it cannot be read.
+    pub unreadable: Vec<Quarantined>,
+}
 
 /// One live pusher.
 #[derive(Debug)]
@@ -48,18 +57,25 @@ impl Lag {
     }
 }
 
-/// Reads how every live pusher does.
+/// Reads how every live pusher does, and what was set aside.
 ///
 /// # Errors
 ///
 /// When no member answers.
-pub async fn status(place: &Place) -> Result<Vec<Pusher>, Error> {
+pub async fn status(place: &Place) -> Result<Status, Error> {
     // The presences first: whatever they have not applied of what is read after them is behind by that moment only.
     let range = Range::Prefix(place.meta.pushers_range().into_bytes());
     let (revision, entries) = list(&place.cluster, place.patience, &range).await?;
     let roster = follow::read(place, None).await?;
     let pusher = |entry: &Entry| pusher(place, &roster, revision, entry);
-    Ok(entries.iter().map(pusher).collect())
+    let unreadable = roster.lines().filter_map(|line| match line {
+        Line::Unreadable(quarantined) => Some(quarantined),
+        _ => None,
+    });
+    Ok(Status {
+        pushers: entries.iter().map(pusher).collect(),
+        unreadable: unreadable.collect(),
+    })
 }
 
 fn pusher(place: &Place, roster: &Roster, revision: i64, entry: &Entry) -> Pusher {
