@@ -517,7 +517,7 @@ impl Args {
             }
         }
         if let Some(file) = &self.probe_cacert {
-            let authorities = etcd::read_pem(file).and_then(|pem| {
+            let authorities = etcd::read_pem(file, etcd::CERTIFICATE).and_then(|pem| {
                 Authorities::from_pem(pem).map_err(|error| format!("{file}: {error}"))
             });
             let authorities = mistakes.check("--probe-cacert", authorities);
@@ -547,10 +547,20 @@ impl Args {
         let known =
             self.container.is_none() || found.is_some() || given.iter().all(|it| it.is_some());
         if known && timeout >= interval {
+            let sources = [
+                ("--interval", &self.interval, asked_interval),
+                ("--timeout", &self.timeout, asked_timeout),
+            ];
+            let unsaid = sources.into_iter().filter(|(_, given, _)| given.is_none());
+            let unsaid = unsaid.map(|(flag, _, asked)| match asked {
+                Some(_) => format!("; {flag} is what the container asks for"),
+                None => format!("; {flag} is the default"),
+            });
             mistakes.add(format!(
-                "--timeout {} must be below --interval {}, or one attempt runs into the next",
+                "--timeout {} must be below --interval {}, or one attempt runs into the next{}",
                 humantime::format_duration(timeout),
                 humantime::format_duration(interval),
+                unsaid.collect::<String>(),
             ));
         }
         Some(Pace {

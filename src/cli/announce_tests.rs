@@ -49,6 +49,16 @@ fn a_timeout_is_held_against_the_interval_of_a_container_only_when_that_is_known
 }
 
 #[test]
+fn a_contradiction_with_what_was_not_given_says_so() {
+    let line = ["website/nginx1", "10.0.0.5:8080", "--interval", "500ms"];
+    let said = mistakes(&line);
+    assert!(
+        said.ends_with("one attempt runs into the next; --timeout is the default"),
+        "{said}"
+    );
+}
+
+#[test]
 fn all_mistakes_are_reported_at_once() {
     let text = mistakes(&[
         "website",

@@ -206,27 +206,35 @@ impl Args {
 
     fn tls(&self, mistakes: &mut Mistakes) -> Option<TlsOptions> {
         crate::tls::install_provider();
-        let mut tls = TlsOptions::new();
         let or_credential = |given: &Option<String>, name| given.clone().or(credential(name));
         let cacert = or_credential(&self.cacert, "etcd-cacert");
         let cert = or_credential(&self.cert, "etcd-cert");
         let key = or_credential(&self.key, "etcd-key");
-        tls = match &cacert {
-            Some(file) => {
-                let pem = mistakes.check("--cacert", read_pem(file))?;
-                tls.ca_certificate(Certificate::from_pem(pem))
-            }
-            None => tls.with_native_roots(),
-        };
-        match (&cert, &key) {
+        // All are looked at, also behind one that is wrong.
+        let cacert = cacert.map(|file| mistakes.check("--cacert", read_pem(&file, CERTIFICATE)));
+        let identity = match (&cert, &key) {
             (Some(cert), Some(key)) => {
-                let cert = mistakes.check("--cert", read_pem(cert));
-                let key = mistakes.check("--key", read_pem(key));
-                tls = tls.identity(Identity::from_pem(cert?, key?));
+                let cert = mistakes.check("--cert", read_pem(cert, CERTIFICATE));
+                let key = mistakes.check("--key", read_pem(key, PRIVATE_KEY));
+                Some(cert.zip(key))
             }
-            (None, None) => {}
-            (Some(_), None) => mistakes.add("--cert needs --key"),
-            (None, Some(_)) => mistakes.add("--key needs --cert"),
+            (None, None) => None,
+            (Some(_), None) => {
+                mistakes.add("--cert needs --key");
+                None
+            }
+            (None, Some(_)) => {
+                mistakes.add("--key needs --cert");
+                None
+            }
+        };
+        let mut tls = match cacert {
+            Some(pem) => TlsOptions::new().ca_certificate(Certificate::from_pem(pem?)),
+            None => TlsOptions::new().with_native_roots(),
+        };
+        if let Some(identity) = identity {
+            let (cert, key) = identity?;
+            tls = tls.identity(Identity::from_pem(cert, key));
         }
         Some(tls)
     }
@@ -304,13 +312,20 @@ fn read_password(file: &str) -> Result<String, String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// A file that holds PEM.
-pub(super) fn read_pem(file: &str) -> Result<Vec<u8>, String> {
+/// What a PEM file is to hold, as its first line calls it.
+pub(super) const CERTIFICATE: &str = "CERTIFICATE";
+const PRIVATE_KEY: &str = "PRIVATE KEY";
+
+/// A file that holds PEM, of this kind among others.
+pub(super) fn read_pem(file: &str, kind: &str) -> Result<Vec<u8>, String> {
     let bytes = read(file)?;
-    let marker = b"-----BEGIN ";
-    if bytes.windows(marker.len()).any(|window| window == marker) {
+    let text = String::from_utf8_lossy(&bytes);
+    let mut begins = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("-----BEGIN "));
+    if begins.any(|label| label.trim_end_matches('-').ends_with(kind)) {
         Ok(bytes)
     } else {
-        Err(format!("{file}: not a PEM file"))
+        Err(format!("{file}: holds no {kind} in PEM"))
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::output::{self, Output};
 use super::table::{Cell, Column, Tone, age, table};
 use super::{Exit, Mistakes, etcd};
+use crate::hand::roster::Line;
 use crate::hand::status::{Lag, Pusher, Status, status};
 use crate::printable::short;
 use crate::record::{Kept, Quarantined};
@@ -66,11 +67,18 @@ impl Args {
         }
         let text = match output {
             Output::Table => tables(&status),
-            Output::Json => lines(
-                pushers
-                    .iter()
-                    .map(|pusher| object(pusher, quarantined).to_string()),
-            ),
+            Output::Json => {
+                let pushers_own =
+                    |it: &&Quarantined| pushers.iter().any(|pusher| pusher.sets_aside(it));
+                let nobodys = quarantined.iter().filter(|it| !pushers_own(it));
+                let nobodys = nobodys.map(|it| output::object(&Line::Unreadable(it.clone())));
+                let pushers = pushers.iter().map(|pusher| object(pusher, quarantined));
+                lines(
+                    pushers
+                        .chain(nobodys.map(Value::Object))
+                        .map(|it| it.to_string()),
+                )
+            }
             Output::Plain => {
                 for quarantined in quarantined {
                     super::exit::say(&format!("sidekick: left out: {quarantined}"));

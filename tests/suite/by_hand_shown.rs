@@ -426,6 +426,31 @@ async fn a_hold_that_every_pusher_follows_is_neither_waited_for_nor_behind() {
 }
 
 #[tokio::test]
+async fn the_status_tells_what_is_set_aside_and_why_also_without_a_pusher() {
+    let etcd = Etcd::start().await;
+    etcd.put("/services/website/a", UP).await;
+    let wrong = r#"{"host":"10.0.0.6;","port":80}"#;
+    etcd.put("/services/website/b\u{1b}[31m", wrong).await;
+    etcd.put("/services/website/c", wrong).await;
+    let table = status(&etcd, &[]).await;
+    let row = table.lines().find(|line| line.contains("/website/c"));
+    let row = row.unwrap_or_else(|| panic!("{table}"));
+    assert!(
+        row.contains("neither an IP address nor a DNS name"),
+        "{table}"
+    );
+    assert!(table.contains(r"/website/b\x1b[31m"), "{table}");
+    assert!(!table.contains("website/a"), "{table}");
+    let json = status(&etcd, &["-o", "json"]).await;
+    let objects = json.lines().filter(|line| line.starts_with('{'));
+    assert_eq!(objects.count(), 2, "{json}");
+    assert!(
+        json.contains(r#""unreadable":"/services/website/c""#),
+        "{json}"
+    );
+}
+
+#[tokio::test]
 async fn the_status_tells_errors_lags_and_fields_of_later_versions() {
     let etcd = Etcd::start().await;
     let first = etcd.put("/services/website/a", UP).await;

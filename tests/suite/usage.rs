@@ -343,6 +343,34 @@ async fn an_empty_variable_counts_as_none_and_a_switch_knows_1_and_0() {
 }
 
 #[tokio::test]
+async fn files_that_are_mixed_up_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, label: &str| {
+        let path = folder.path().join(name);
+        let text = format!("-----BEGIN {label}-----\nAA==\n-----END {label}-----\n");
+        std::fs::write(&path, text).expect("our own folder");
+        path.display().to_string()
+    };
+    let cert = file("cert.pem", "CERTIFICATE");
+    let key = file("key.pem", "EC PRIVATE KEY");
+    let ended = Command::new("list")
+        .args(["--endpoints", "https://127.0.0.1:1", "--cacert", &key])
+        .args(["--cert", &key, "--key", &cert])
+        .run()
+        .await;
+    assert_eq!(ended.code, USAGE, "{}", ended.output);
+    for said in [
+        "--cacert: ",
+        "--cert: ",
+        "key.pem: holds no CERTIFICATE",
+        "--key: ",
+        "cert.pem: holds no PRIVATE KEY",
+    ] {
+        assert!(ended.output.contains(said), "{}", ended.output);
+    }
+}
+
+#[tokio::test]
 async fn a_refused_command_line_touches_nothing() {
     let etcd = Etcd::start().await;
     let before = etcd.proposals_committed().await;
