@@ -10,6 +10,7 @@ use super::stepwise::{Addition, Group, Running, Stepwise, Verdict, set_down};
 use super::{ApiUrl, Error, Layer, Outcome, Upstream, UpstreamName};
 use crate::desired::Desired;
 use crate::plan::{Change, Id, Peer, Plan};
+use crate::printable::short;
 
 mod api;
 mod wire;
@@ -121,7 +122,15 @@ impl Group for PlusGroup {
         }
     }
 
-    async fn remove(&self, id: Id) -> Result<Verdict, Error> {
+    async fn remove(&self, id: Id, server: &str) -> Result<Verdict, Error> {
+        // nginx may have been reloaded since the list was read, and call another one so: a wrong change is repaired by the
+        // next look, but a wrong removal costs requests.
+        match self.api.server(self.name(), id).await {
+            Ok(peer) if short(&peer.server) != server => return Ok(Verdict::Stale),
+            // An API that does not tell single servers may remove them all the same.
+            Ok(_) | Err(Error::NotTheApi { .. } | Error::Answer { .. }) => {}
+            Err(error) => return Err(error),
+        }
         self.api.remove(self.name(), id).await
     }
 }

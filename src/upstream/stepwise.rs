@@ -59,8 +59,8 @@ pub(super) trait Group {
     /// Stops new requests to a server: somebody waits for exactly that, so it may not be skipped.
     fn drain(&self, id: Id) -> impl Future<Output = Result<Verdict, Error>> + Send;
 
-    /// Removes a server.
-    fn remove(&self, id: Id) -> impl Future<Output = Result<Verdict, Error>> + Send;
+    /// Removes a server: the one that was listed with this id and, printable, this address.
+    fn remove(&self, id: Id, server: &str) -> impl Future<Output = Result<Verdict, Error>> + Send;
 }
 
 /// A server to be added.
@@ -299,14 +299,14 @@ impl<G: Group> Stepwise<G> {
             Step::Drain { id, .. } => self.group.drain(*id).await,
             Step::Remove {
                 id,
+                server,
                 endpoint,
                 cause,
-                ..
             } => {
                 if let (Cause::TimedOut, Some(endpoint)) = (cause, endpoint) {
                     self.drains.cut(endpoint);
                 }
-                self.group.remove(*id).await
+                self.group.remove(*id, server).await
             }
             // An API has no file.
             Step::Write { .. } => Ok(Verdict::Done),

@@ -102,7 +102,7 @@ impl ConfGroup {
             query = query.flag("backup");
         }
         match self.api.change(query).await? {
-            (Verdict::Done, _) => self.remove(peer.id).await,
+            (Verdict::Done, _) => self.remove(peer.id, &peer.server).await,
             (verdict, _) => Ok(verdict),
         }
     }
@@ -178,7 +178,7 @@ impl Group for ConfGroup {
         }
     }
 
-    async fn remove(&self, id: Id) -> Result<Verdict, Error> {
+    async fn remove(&self, id: Id, _: &str) -> Result<Verdict, Error> {
         let query = Query::removing(self.layer, &self.upstream).with("id", id);
         let (verdict, _) = self.api.change(query).await?;
         Ok(verdict)

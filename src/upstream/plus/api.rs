@@ -82,6 +82,16 @@ impl Api {
         Ok(objects.into_iter().map(Peer::from).collect())
     }
 
+    /// One server of an upstream.
+    pub(super) async fn server(&self, upstream: Name<'_>, id: Id) -> Result<Peer, Error> {
+        let id = id.to_string();
+        let request = self
+            .request(Method::GET, upstream, &["servers", &id])
+            .await?;
+        let object: ServerObject = self.read(request).await?;
+        Ok(object.into())
+    }
+
     /// The state of an upstream.
     pub(super) async fn status(&self, upstream: Name<'_>) -> Result<StatusObject, Error> {
         let request = self.request(Method::GET, upstream, &[""]).await?;

@@ -131,6 +131,7 @@ impl Model {
             }
             ("GET", [_, _, _, _]) => (200, self.status()),
             ("GET", [_, _, _, _, "servers"]) => (200, json!(self.servers)),
+            ("GET", [_, _, _, _, "servers", id]) => self.get(id),
             ("POST", [_, _, _, _, "servers"]) => self.post(body),
             ("PATCH", [_, _, _, _, "servers", id]) => self.patch(id, body),
             ("DELETE", [_, _, _, _, "servers", id]) => self.delete(id),
@@ -145,6 +146,15 @@ impl Model {
         };
         let peer = |server: &Value| json!({"id": server["id"], "server": server["server"], "active": active(server)});
         json!({"peers": self.servers.iter().map(peer).collect::<Vec<_>>(), "zombies": self.zombies})
+    }
+
+    fn get(&self, id: &str) -> (u16, Value) {
+        let id = id.parse().ok();
+        let mut servers = self.servers.iter();
+        match servers.find(|server| server["id"].as_u64() == id) {
+            Some(server) => (200, server.clone()),
+            None => refusal(404, "UpstreamServerNotFound"),
+        }
     }
 
     fn post(&mut self, body: &Value) -> (u16, Value) {

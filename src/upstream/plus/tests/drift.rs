@@ -158,3 +158,16 @@ async fn an_api_that_says_no_to_everything_costs_one_request_a_look() {
         "what can only be read is not asked for every server"
     );
 }
+
+#[tokio::test]
+async fn a_server_that_has_another_id_since_the_list_was_read_is_not_removed_for_it() {
+    let mut stage = Stage::new(&[A, B]).await;
+    let stale = r#"[{"id":1,"server":"10.0.0.1:80"},{"id":0,"server":"10.0.0.2:80"}]"#;
+    let list = "GET /api/9/http/upstreams/website/servers/$";
+    stage.trick(list, Trick::Answer(200, stale.to_owned()));
+    stage.settle(&desired(&[A_UP])).await.unwrap();
+    assert_eq!(
+        stage.fake.model().changes(),
+        ["DELETE /api/9/http/upstreams/website/servers/1"]
+    );
+}
