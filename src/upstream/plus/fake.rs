@@ -149,8 +149,9 @@ impl Model {
     }
 
     fn get(&self, id: &str) -> (u16, Value) {
+        let id = id.parse().ok();
         let mut servers = self.servers.iter();
-        match servers.find(|server| server["id"].as_u64() == id.parse().ok()) {
+        match servers.find(|server| server["id"].as_u64() == id) {
             Some(server) => (200, server.clone()),
             None => refusal(404, "UpstreamServerNotFound"),
         }
