@@ -2,6 +2,7 @@
 # Sourced, after story.sh.
 
 declare -A backend backend_port # process id and port of each, by name
+declare -A announcer # the process id, by the name of the backend
 foundation=0 # how many processes were started first and go last: nobody is to wait for them in vain
 
 # Ends what we started, by process id.
@@ -110,10 +111,17 @@ start_pusher() {
     until_true 'the pusher to be present in etcd' has_pusher
 }
 
-# set_health NAME STATUS: what the backend answers from now on when it is asked for its health.
+# left_well NAME: its announcer has ended or is about to, of its own accord and as it should.
+left_well() {
+    local status=0
+    wait "${announcer[$1]}" || status=$?
+    [ "$status" -eq 0 ] || fail "the announcer of $1 left with exit code $status instead of 0"
+}
+
+# set_health NAME WHAT: how the backend answers from now on when it is asked for its health: status=500, delay=5s.
 set_health() {
-    command_line "curl -X PUT 'http://127.0.0.1:${backend_port[$1]}/health?status=$2'"
-    curl -sS -X PUT "http://127.0.0.1:${backend_port[$1]}/health?status=$2" | sed "s/^/  $1: /"
+    command_line "curl -X PUT 'http://127.0.0.1:${backend_port[$1]}/health?$2'"
+    curl -sS -X PUT "http://127.0.0.1:${backend_port[$1]}/health?$2" | sed "s/^/  $1: /"
 }
 
 # ---- what is asked again and again ----

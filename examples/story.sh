@@ -1,9 +1,9 @@
 # What the stories of the examples share: telling, starting and ending processes, waiting, and counting requests. Sourced.
 #
-# The stories on one machine have more in common, which is in services.sh.
+# The stories on one machine have more in common, which is in services.sh, and those with containers, in docker.sh.
 #
-# A story sets PATIENCE (seconds that anything may take), CLIENTS (requests at a time) and BACKEND (what its three backends
-# are called before their number), and has a function end_everything.
+# A story sets PATIENCE (seconds that anything may take), CLIENTS (requests at a time), BACKEND (what its backends are called
+# before their number) and BACKENDS (how many, 3 where it does not say), and has a function end_everything.
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
@@ -142,16 +142,24 @@ ask() {
 
 # count FROM [HOW MANY]: what the requests behind the first FROM got.
 count() {
-    awk -v name="$BACKEND" -v from="$1" -v to="$(($1 + ${2:-100000000}))" '
+    awk -v name="$BACKEND" -v many="${BACKENDS:-3}" -v from="$1" -v to="$(($1 + ${2:-100000000}))" '
         NR <= from || NR > to { next }
         $1 == 200 { answered[$2]++; next }
         { failed++ }
         END {
-            for (i = 1; i <= 3; i++) printf "%s%d %4d   ", name, i, answered[name i]
+            for (i = 1; i <= many; i++) printf "%s%d %4d   ", name, i, answered[name i]
             printf "failed %d", failed
         }' "$folder/requests.log"
 }
 failed() { count "$1" | sed 's/.*failed //'; }
+
+# none_lost WHEN: of the requests behind the first $from.
+none_lost() {
+    local lost
+    lost=$(failed "$from")
+    [ "$lost" -eq 0 ] || fail "$lost requests were lost $1"
+    good "requests lost $1: 0"
+}
 
 # traffic: what the next 200 requests get.
 traffic() {

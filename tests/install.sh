@@ -2,7 +2,7 @@
 # Installs the Debian packages that are missing for building, testing and showing sidekick, after saying which and what
 # for. Does nothing, and needs no network, where all of them are there.
 #
-# With the argument `quickstart`, only what the quickstart needs.
+# With the argument `quickstart`, only what the quickstart needs; with `containers`, what stories with containers do.
 set -euo pipefail
 
 fail() {
@@ -42,16 +42,18 @@ have etcdctl || need 'etcdctl, to look into it' etcd-client
 have nginx || need 'nginx, which takes the requests' nginx
 have nginx && have_lua || need "nginx's lua module, whose upstreams change without a reload" libnginx-mod-http-lua
 if [ "${1:-}" != quickstart ]; then
+    have dockerd && have docker || need 'docker, whose containers are announced' docker.io
+    have iptables || need 'iptables, which docker looks for and podman uses' iptables
+    [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || need 'a static busybox, the one program in the containers' busybox-static
+fi
+if [ $# -eq 0 ]; then
     have nginx && have_stream || need "nginx's stream module, for connections that are no requests" libnginx-mod-stream
     have openssl || need 'openssl, to make certificates for the tests' openssl
     have systemd-analyze || need 'systemd-analyze, to check the units' systemd
     have groff && have preconv || need 'groff, to render the manual' groff-base
     have script || need 'script, to see what is shown on a terminal' bsdutils
-    have dockerd && have docker || need 'docker, whose containers are announced' docker.io
-    have iptables || need 'iptables, which docker looks for and podman uses' iptables
     have podman || need 'podman, the same by another daemon' podman
     have debootstrap || need 'debootstrap, to make hosts with a systemd of their own' debootstrap
-    [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || need 'a static busybox, the one program in the containers' busybox-static
 fi
 have curl || need 'curl, to ask nginx and the backends' curl ca-certificates
 

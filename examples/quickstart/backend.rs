@@ -6,6 +6,7 @@
 //!
 //! GET /health              200 "ok", or what it was told
 //! PUT /health?status=500   from now on /health answers 500
+//! PUT /health?delay=5s     from now on /health takes 5 s to answer
 //! GET /count               how many requests to other paths it has answered so far
 //! any other path, method   after the delay: its name, and its version when it has one; the name also as X-Backend
 //! ```
@@ -62,6 +63,8 @@ struct Backend {
     answer: String,
     delay: Duration,
     health: AtomicU16,
+    /// In milliseconds.
+    health_delay: AtomicU64,
     answered: AtomicU64,
 }
 
@@ -132,6 +135,7 @@ impl Backend {
             answer,
             delay: args.delay,
             health: AtomicU16::new(StatusCode::OK.as_u16()),
+            health_delay: AtomicU64::new(0),
             answered: AtomicU64::new(0),
         })
     }
@@ -141,7 +145,7 @@ impl Backend {
         let uri = request.uri().clone();
         discard(request.into_body()).await;
         match (method, uri.path()) {
-            (Method::GET | Method::HEAD, "/health") => self.health(),
+            (Method::GET | Method::HEAD, "/health") => self.health().await,
             (Method::PUT, "/health") => self.set_health(uri.query().unwrap_or_default()),
             (_, "/health") => text(StatusCode::METHOD_NOT_ALLOWED, "GET or PUT /health\n"),
             (_, "/count") => text(
@@ -161,7 +165,11 @@ impl Backend {
         }
     }
 
-    fn health(&self) -> Response<Full<Bytes>> {
+    async fn health(&self) -> Response<Full<Bytes>> {
+        let delay = Duration::from_millis(self.health_delay.load(Ordering::Relaxed));
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let status = StatusCode::from_u16(self.health.load(Ordering::Relaxed));
         match status {
             Ok(StatusCode::OK) => text(StatusCode::OK, "ok\n"),
@@ -171,22 +179,34 @@ impl Backend {
     }
 
     fn set_health(&self, query: &str) -> Response<Full<Bytes>> {
-        let status = query
-            .strip_prefix("status=")
-            .and_then(|digits| digits.parse().ok());
-        match status {
-            Some(status @ 200..=599) => {
-                self.health.store(status, Ordering::Relaxed);
-                text(
-                    StatusCode::OK,
-                    format!("/health answers {status} from now on\n"),
-                )
-            }
-            _ => text(
+        let told = match query.split_once('=') {
+            Some(("status", digits)) => self.set_status(digits),
+            Some(("delay", time)) => self.set_delay(time),
+            _ => None,
+        };
+        match told {
+            Some(told) => text(StatusCode::OK, format!("/health {told} from now on\n")),
+            None => text(
                 StatusCode::BAD_REQUEST,
-                "PUT /health?status=CODE with a CODE from 200 to 599\n",
+                "PUT /health?status=CODE with a CODE from 200 to 599, or ?delay=TIME as in 5s\n",
             ),
         }
+    }
+
+    fn set_status(&self, digits: &str) -> Option<String> {
+        let status = digits
+            .parse()
+            .ok()
+            .filter(|status| (200..=599).contains(status))?;
+        self.health.store(status, Ordering::Relaxed);
+        Some(format!("answers {status}"))
+    }
+
+    fn set_delay(&self, time: &str) -> Option<String> {
+        let delay = humantime::parse_duration(time).ok()?;
+        let milliseconds = delay.as_millis().try_into().ok()?;
+        self.health_delay.store(milliseconds, Ordering::Relaxed);
+        Some(format!("takes {}", humantime::format_duration(delay)))
     }
 }
 
