@@ -121,7 +121,6 @@ traffic_for v0.1.0 200 200
 
 chapter 'In sum'
 say "$(answers) requests: $(count 0)"
-lost=$(failed 0)
-[ "$lost" -eq 0 ] || fail "$lost requests were lost"
-good 'requests lost by the canary, the switch and the way back: 0'
+from=0
+none_lost 'by the canary, the switch and the way back'
 say 'Everything is ended and removed now. Yours to copy: examples/vulcand/push.toml.'
