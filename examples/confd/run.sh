@@ -17,8 +17,6 @@ source examples/services.sh
 
 readonly RECORDS=/test/website/ # what lies below
 
-declare -A announcer # process ids, by the name of the backend
-
 values() { etcdctl get --prefix --print-value-only "$RECORDS"; }
 has_values() { [ "$(values | wc -l)" -eq "$1" ]; }
 # as_confd: what confd's {{range getvs "/website/*"}} server {{.}}; {{end}} makes of the records.
@@ -27,14 +25,6 @@ as_confd() { values | sed 's/.*/    server &;/'; }
 answered() { tail -n "+$(($2 + 1))" "$folder/requests.log" | grep -qx "200 $1"; }
 # said WORDS: in the pusher's log.
 said() { grep -qF "$1" "$folder/push.log"; }
-
-# none_lost WHAT: since $from.
-none_lost() {
-    local lost
-    lost=$(failed "$from")
-    [ "$lost" -eq 0 ] || fail "$lost requests were lost $1"
-    good "requests lost $1: 0"
-}
 
 # A small nginx without modules, which includes conf.d as Debian's does.
 configure_nginx() {
@@ -123,7 +113,7 @@ command_line "kill ${announcer[web2]}   # the announcer, as systemctl stop does 
 began=$EPOCHREALTIME
 dismiss "${announcer[web2]}" "${backend[web2]}"
 kill "${announcer[web2]}"
-wait "${announcer[web2]}" || fail 'the announcer of web2 did not leave in good order'
+left_well web2
 good "it has left after $(since "$began") s: nginx has the file without it, and --linger 1s is over"
 command_line "kill ${backend[web2]}   # the backend"
 kill "${backend[web2]}"
