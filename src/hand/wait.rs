@@ -115,8 +115,14 @@ impl Wish {
                     return Some(missing);
                 }
                 let newest = roster.newest(&self.service);
-                let records = applied(Revision::Records(newest.records))?;
-                let choices = applied(Revision::Choices(newest.choices))?;
+                let records = applied(Revision::Records(newest.records));
+                let choices = applied(Revision::Choices(newest.choices));
+                let (Some(records), Some(choices)) = (records, choices) else {
+                    return Some(format!(
+                        "etcd has not told yet which pushers route {}",
+                        self.service
+                    ));
+                };
                 self.unapplied(&records)
                     .or_else(|| self.unapplied(&choices))
             }
@@ -142,5 +148,44 @@ impl Wish {
             Some(instance) => format!("{}/{instance} is not {what}", self.service),
             None => format!("{found} of {} of {} {what}", self.count, self.service),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hand::roster::Kind;
+    use crate::record::{MetaPrefix, Prefix};
+    use crate::registry::client::Cluster;
+    use crate::registry::watch::{Change, Entry, Update};
+
+    #[test]
+    fn nothing_is_routed_before_etcd_has_told_which_pushers_there_are() {
+        let place = Place {
+            cluster: Cluster::new(Default::default()),
+            prefix: Prefix::default(),
+            meta: MetaPrefix::default(),
+            patience: Duration::ZERO,
+        };
+        let mut roster = Roster::new(&place, None);
+        let record = Entry {
+            key: b"/services/web/a".to_vec(),
+            value: b"10.0.0.5:80".to_vec(),
+            mod_revision: 5,
+            lease: 0,
+        };
+        let changes = vec![Change::Put(record)];
+        let revision = 5;
+        roster.update(Kind::Records, &Update::Changed { revision, changes });
+        let wish = Wish {
+            service: "web".parse().unwrap(),
+            instance: None,
+            goal: Goal::Routed,
+            count: 1,
+        };
+        assert!(wish.missing(&roster, |_| None).is_some());
+        let nobody = wish.missing(&roster, |_| Some(Applied::NoPusher));
+        assert_eq!(nobody.as_deref(), Some("no live pusher routes web"));
+        assert_eq!(wish.missing(&roster, |_| Some(Applied::ByAll)), None);
     }
 }
