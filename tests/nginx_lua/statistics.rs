@@ -99,7 +99,7 @@ async fn the_times_are_those_of_the_server() {
     assert_eq!(peer(&nginx, id).await.get("header_time"), None);
     let mut longest = 0;
     for _ in 0..3 {
-        let start = std::time::Instant::now();
+        let start = tokio::time::Instant::now();
         send(&nginx, 1).await;
         longest = longest.max(start.elapsed().as_millis());
     }
