@@ -131,7 +131,10 @@ impl Stage {
 }
 
 fn pusher(link: &Proxy, scene: &Scene, id: &str) -> Command {
-    push(&link.endpoint(), &scene.nginx).args(["--id", id, "--ttl", "4s", "--resync", "1s"])
+    push(&link.endpoint(), &scene.nginx)
+        .args(["--id", id, "--ttl", "4s", "--resync", "1s"])
+        // For longer than the test takes.
+        .args(["--hold", "1h"])
 }
 
 #[tokio::test]

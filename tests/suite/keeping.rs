@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::support::{Backend, Command, Link, PATIENCE, Proxy, Scene, push, until};
+use crate::support::{Backend, Command, Kv, Link, PATIENCE, Proxy, Scene, push, until};
+
+/// What is kept, is kept for longer than the test takes.
+const FOR_LONG: [&str; 2] = ["--hold", "1h"];
 
 #[tokio::test]
 async fn the_last_backend_stays_in_rotation_while_it_leaves_and_nobody_waits_in_vain() {
@@ -47,7 +50,8 @@ async fn without_a_floor_the_last_backend_goes_too() {
 async fn of_records_that_vanish_together_only_the_dead_go_until_somebody_says_so() {
     let scene = Scene::start().await;
     let mut backends = put(&scene, 4).await;
-    let pusher = scene.pushing().await;
+    let pusher = scene.push().args(FOR_LONG).start();
+    scene.presence().await;
     let [a, b, c, d] = &backends[..] else {
         panic!("four backends")
     };
@@ -171,10 +175,7 @@ async fn a_pusher_that_cannot_hear_etcd_does_not_undo_what_another_does() {
         .args(["--id", "deaf", "--ttl", "4s", "--resync", "1s"])
         .start();
     scene.routed(&all).await;
-    until(PATIENCE, "both pushers", async || {
-        scene.etcd.list("/sidekick/pushers/").await.len() == 2
-    })
-    .await;
+    applied_by_both(&scene).await;
     link.set(Link::Down);
     deaf.process().line("other pushers know better").await;
     scene.etcd.delete(&crate::support::key(all[0])).await;
@@ -204,6 +205,7 @@ async fn a_release_is_obeyed_by_every_pusher_or_says_by_whom_not() {
     let _pushers = [twin(&scene, "one").start(), twin(&scene, "two").start()];
     let all: Vec<_> = backends.iter().collect();
     scene.routed(&all).await;
+    applied_by_both(&scene).await;
     scene.etcd.delete_all("/services/website/").await;
     kept(&scene, "one", 0, 2).await;
     kept(&scene, "two", 0, 2).await;
@@ -249,7 +251,24 @@ async fn announce_by_hand(scene: &Scene, backend: &Backend) {
 
 fn twin(scene: &Scene, id: &str) -> Command {
     let resync = ["--resync", "1s"];
-    scene.push().args(["--id", id, "--ttl", "4s"]).args(resync)
+    let twin = scene.push().args(["--id", id, "--ttl", "4s"]).args(resync);
+    twin.args(FOR_LONG)
+}
+
+/// Waits until two pushers know every record.
+async fn applied_by_both(scene: &Scene) {
+    let records = scene.etcd.list("/services/website/").await;
+    let newest = records.iter().map(|record| record.mod_revision).max();
+    until(PATIENCE, "both pushers", async || {
+        let pushers = scene.etcd.list("/sidekick/pushers/").await;
+        let applied = |pusher: &Kv| pusher.json()["services"]["website"].as_i64() >= newest;
+        if pushers.len() == 2 && pushers.iter().all(applied) {
+            Ok(())
+        } else {
+            Err(pushers)
+        }
+    })
+    .await;
 }
 
 fn release(scene: &Scene, upstream: &str) -> Command {

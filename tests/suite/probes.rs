@@ -36,9 +36,12 @@ async fn a_backend_that_is_gone_is_noticed_within_the_bound_by_tcp() {
     // Its HTTP answers are of no interest to this probe.
     backend.set_health(500).await;
     let key = key(&backend);
-    let gone = async |gone| match gone {
-        true => backend.kill(),
-        false => backend.resume().await,
+    let gone = async |gone| {
+        if gone {
+            backend.kill();
+        } else {
+            backend.resume().await;
+        }
     };
     withdrawn_in_time(&etcd, &key, gone).await;
 }

@@ -148,8 +148,16 @@ impl Daemon {
 
     /// Makes a network.
     pub(crate) async fn create_network(&self, network: &Network) {
-        let reply = self.post("/networks/create", &network.settings()).await;
-        assert_eq!(reply.status, 201, "{reply:?}");
+        until(PATIENCE, "the network to be made", async || {
+            let reply = self.post("/networks/create", &network.settings()).await;
+            // Podman looks at all interfaces of the machine, and another test removes its own meanwhile.
+            if reply.body.contains("no such network interface") {
+                return Err(reply);
+            }
+            assert_eq!(reply.status, 201, "{reply:?}");
+            Ok(())
+        })
+        .await;
     }
 
     /// Removes a network, with its bridge; for a drop, which cannot await.
