@@ -104,7 +104,7 @@ pub(super) struct Args {
         help_heading = "Probe"
     )]
     probe: Vec<String>,
-    /// Between two rounds, ±10 % (Kubernetes: periodSeconds) [default: what the container says, else 2s].
+    /// Between two rounds, up to a tenth less (Kubernetes: periodSeconds) [default: what the container says, else 2s].
     #[arg(
         long,
         value_name = "TIME",
