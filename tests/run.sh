@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test: units, properties, and whole processes against real etcd and nginx. On a fresh Debian with Rust it
+# Runs every test: units, properties, and whole processes against real etcd and nginx. On a fresh Debian it
 # first installs what is missing. Arguments go to `cargo test`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

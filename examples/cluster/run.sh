@@ -4,7 +4,7 @@
 # again and comes back by itself; one is shut down without a lost request.
 #
 # Containers run in a docker daemon of the story's own, in a temporary folder; all is ended at the end, also on Ctrl-C. Needs
-# root. On a fresh Debian with Rust it first installs what is missing, and says so; the first run makes an image of Debian.
+# root. On a fresh Debian it first installs what is missing, and says so; the first run makes an image of Debian.
 set -Eeuo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -3,7 +3,7 @@
 # only marked as down. It leaves the rotation each time, comes back, and no request is lost.
 #
 # Everything listens on free ports of 127.0.0.1, lives in a temporary folder and is ended at the end, also on Ctrl-C.
-# On a fresh Debian with Rust it first installs what is missing, and says so.
+# On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

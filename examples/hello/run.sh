@@ -3,7 +3,7 @@
 # First as people had it, a loop that announces whatever happens; then with sidekick, through a stop, a new version and a crash.
 #
 # Containers run in a docker daemon of the story's own, in a temporary folder, everything else on free ports of 127.0.0.1; all
-# is ended at the end, also on Ctrl-C. Needs root. On a fresh Debian with Rust it first installs what is missing, and says so.
+# is ended at the end, also on Ctrl-C. Needs root. On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the shipped build. On a fresh Debian with Rust it first installs what is missing. Fails when a limit is
+# Measures the shipped build. On a fresh Debian it first installs what is missing. Fails when a limit is
 # missed; run it on an idle machine. All of it takes half an hour; name what you want:
 #
 #   latency    how soon nginx follows etcd
