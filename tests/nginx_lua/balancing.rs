@@ -5,9 +5,10 @@ use std::net::TcpListener;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tempfile::TempDir;
 
-use crate::support::{Backend, Nginx, PATIENCE, Settings, Signal, free_port, request, until};
+use crate::support::{
+    Backend, Nginx, PATIENCE, Settings, Signal, folder, free_port, request, until,
+};
 use crate::{add, add_address, patch, peer, peer_becomes, remove, send};
 
 /// Who answers how many of so many requests, each over a connection of its own.
@@ -224,7 +225,7 @@ async fn connections_to_backends_are_kept_and_used_again() {
 
 #[tokio::test]
 async fn servers_may_be_ipv6_and_unix_sockets() {
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let socket = folder.path().join("app.sock").display().to_string();
     // A machine may have IPv6 turned off; then nginx could not listen there either.
     let v6 = TcpListener::bind("[::1]:0").is_ok().then(free_port);

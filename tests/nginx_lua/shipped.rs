@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::{Backend, PATIENCE, Process, free_port, request, until};
+use crate::support::{Backend, PATIENCE, Process, folder, free_port, request, until};
 
 /// Debian's `nobody`.
 const NOBODY: u32 = 65_534;
@@ -16,7 +16,7 @@ const NOBODY: u32 = 65_534;
 /// The folder as its comment says to copy it, with free ports in the place of 8000 and 8080.
 fn copied(traffic: u16, api: u16) -> TempDir {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nginx-lua");
-    let to = TempDir::new().unwrap();
+    let to = folder();
     fs::copy(
         from.join("upstream_api.lua"),
         to.path().join("upstream_api.lua"),

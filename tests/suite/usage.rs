@@ -1,6 +1,6 @@
 //! What a wrong command line meets: exit code 64 and every mistake named, before anything is touched.
 
-use crate::support::{Command, Etcd};
+use crate::support::{Command, Etcd, folder};
 
 /// Wrong usage or configuration.
 const USAGE: Option<i32> = Some(64);
@@ -344,7 +344,7 @@ async fn an_empty_variable_counts_as_none_and_a_switch_knows_1_and_0() {
 
 #[tokio::test]
 async fn files_that_are_mixed_up_are_named() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let file = |name: &str, label: &str| {
         let path = folder.path().join(name);
         let text = format!("-----BEGIN {label}-----\nAA==\n-----END {label}-----\n");

@@ -125,7 +125,16 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // The workers of an nginx outlive it when it is killed. One that has ended already has given its id back.
+        let children = match self.exited() {
+            None => proc::children(self.pid()),
+            Some(_) => Vec::new(),
+        };
         let status = self.kill();
+        for child in children {
+            // It may have left together with its parent.
+            let _ = send(child, Signal::KILL);
+        }
         if thread::panicking() {
             let lines = self.lines();
             let from = lines.len().saturating_sub(LINES_SHOWN);
