@@ -137,14 +137,27 @@ fn pusher(link: &Proxy, scene: &Scene, id: &str) -> Command {
         .args(["--hold", "1h"])
 }
 
+/// What a pusher says when it hears etcd after it had lost it.
+const AGAIN: &str = "etcd answers again";
+
 #[tokio::test]
 async fn etcd_restarted() {
     let mut stage = Stage::set().await;
+    let heard = |stage: &Stage| stage.pusher.process().output().matches(AGAIN).count();
+    // On a machine that stands still etcd may have been lost before.
+    let before = heard(&stage);
     stage.scene.etcd.restart().await;
-    stage.pusher.process().line("etcd answers again").await;
+    until(PATIENCE, "etcd to be heard again", async || {
+        heard(&stage) > before
+    })
+    .await;
     let said = stage.pusher.process().output();
-    let lost = said.matches("lost sight of etcd").count();
-    assert_eq!(lost, 1, "several watches say it once: {said}");
+    let mut lost = 0;
+    for line in said.lines() {
+        lost += usize::from(line.contains("lost sight of etcd"));
+        lost -= usize::from(line.contains(AGAIN));
+        assert!(lost <= 1, "several watches say it once: {said}");
+    }
     assert!(!said.contains("no longer knows the lease"), "{said}");
     stage.whole().await;
 }
