@@ -121,8 +121,9 @@ fn explain(error: &etcd_client::Error) -> String {
     }
 }
 
-/// What may help, where etcd's own words do not say it. Who shows no certificate to a server that wants one learns no more than that the connection ended: TLS 1.3
-/// refuses it only after the handshake, and its word for that (a fatal alert) may come too late.
+/// What may help, where etcd's own words do not say it. Who shows no certificate to a server that wants one learns no more
+/// than that the connection ended: TLS 1.3 refuses it only after the handshake, and its word for that (a fatal alert) may
+/// come too late.
 fn hint(error: &etcd_client::Error, anonymous: bool) -> &'static str {
     let text = explain(error).to_ascii_lowercase();
     if text == "user name is empty" {
