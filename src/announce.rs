@@ -153,6 +153,8 @@ struct Agent {
     phase: Phase,
     /// The reason of the newest failure, for people.
     reason: Option<String>,
+    /// Failures of a backend that has never been up.
+    unproved: u32,
     pushers: pushers::Watch,
     readiness: Readiness,
     /// Why settings that were read again are not in force.
@@ -199,6 +201,7 @@ impl Agent {
             gate: Gate::new(settings.rise, settings.fall),
             phase: Phase::Starting,
             reason: None,
+            unproved: 0,
             pushers: pushers::Watch::new(cluster, settings.meta.clone()),
             readiness: Readiness::Unconfirmed,
             refused: None,
@@ -302,11 +305,30 @@ impl Agent {
                     self.settings.id
                 );
             }
-            (None, Some(reason)) => tracing::debug!("probe failed: {reason}"),
+            (None, Some(reason)) => {
+                tracing::debug!("probe failed: {reason}");
+                self.note_unproved();
+            }
             _ => {}
         }
         if let Some(health) = changed {
             self.enter(self.phase.after(health));
+        }
+    }
+
+    /// Says once that a backend does not come up at all: it has no other failure to be told.
+    fn note_unproved(&mut self) {
+        if self.phase != Phase::Starting {
+            return;
+        }
+        self.unproved = self.unproved.saturating_add(1);
+        if self.unproved == self.settings.fall {
+            warn!(
+                "{} has failed {} times since the start and is announced as soon as it passes: {}",
+                self.settings.id,
+                self.unproved,
+                self.reason.as_deref().unwrap_or_default()
+            );
         }
     }
 

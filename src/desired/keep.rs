@@ -267,8 +267,8 @@ impl Keeper {
 
     /// These take traffic in a target although the records, which have just been told for the first time, do not say so.
     ///
-    /// Where the records alone would leave fewer servers than the floor, that is taken for their leaving: records that are not there may
-    /// have vanished while nobody looked.
+    /// Where the records alone would leave fewer servers than the floor, that is taken for their leaving: records that are
+    /// not there may have vanished while nobody looked.
     pub fn find(
         &mut self,
         found: BTreeMap<Endpoint, (Server, Arc<Origin>)>,
