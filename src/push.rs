@@ -171,10 +171,10 @@ impl Pusher {
             reckoning: Reckoning::default(),
             presence: Presence {
                 services: BTreeMap::new(),
-                choices: BTreeMap::new(),
                 targets: BTreeMap::new(),
                 kept: BTreeMap::new(),
                 releases: BTreeMap::new(),
+                prefix: Some(settings.prefix.clone()),
                 nonce,
                 since: now(),
             },
@@ -472,7 +472,6 @@ impl Pusher {
             return;
         }
         self.presence.services = self.reckoning.services();
-        self.presence.choices = self.reckoning.choices();
         self.presence.targets = self.reckoning.targets();
         self.holder
             .set(Intent::Present(self.presence.encode().into()));

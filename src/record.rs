@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 
 use crate::printable::printable;
 
+mod balancer;
 mod codec;
 mod hold;
 mod host;
@@ -31,13 +32,16 @@ mod release;
 mod split;
 mod token;
 
+pub use balancer::Balancer;
 pub use hold::Hold;
 pub use host::{Address, AddressError, DnsName, Endpoint, Host};
 pub use kept::{Kept, KeptServer, MAX_KEPT, Released};
 pub use key::{MetaPrefix, Prefix, PrefixError};
 pub(crate) use name::check as check_name;
 pub use name::{InstanceId, InstanceName, MAX_NAME, NameError, PusherId, ServiceName};
-pub use presence::{Presence, TargetHealth};
+pub use presence::{
+    MAX_LISTED, Presence, Protected, Reasons, Routes, ServiceStatus, TargetStatus, UpstreamStatus,
+};
 pub use release::Release;
 pub use split::{MAX_VERSIONS, Share, Split, SplitError};
 pub use token::{MAX_TOKEN, Nonce, TokenError, Version};

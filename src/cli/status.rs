@@ -138,13 +138,13 @@ fn target_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
         }
     };
     let up = || Cell::new(age(presence.since));
-    let row = |(target, health): (&String, &crate::record::TargetHealth)| {
-        let (state, tone) = match (health.ok, &health.error) {
+    let row = |(target, health): (&String, &crate::record::TargetStatus)| {
+        let (state, tone) = match (health.ok, health.errors.is_empty()) {
             (true, _) => ("ok", Tone::Good),
-            (false, None) => ("starting", Tone::Notable),
-            (false, Some(_)) => ("failing", Tone::Bad),
+            (false, true) => ("starting", Tone::Notable),
+            (false, false) => ("failing", Tone::Bad),
         };
-        let error = health.error.clone().unwrap_or_default();
+        let error = health.errors.join("; ");
         vec![
             name(),
             up(),

@@ -90,14 +90,12 @@ pub async fn status(place: &Place) -> Result<Status, Error> {
 fn pusher(place: &Place, roster: &Roster, revision: i64, entry: &Entry) -> Pusher {
     let presence = Presence::decode(&entry.value);
     let services = presence.iter().flat_map(|presence| &presence.services);
-    let lags = services.map(|(service, applied)| {
+    let lags = services.map(|(service, status)| {
         // A revision that etcd has not reached comes from before a restore, and counts as nothing.
         let reached = |applied: i64| if applied > revision { 0 } else { applied };
-        let choices = presence.as_ref().ok();
-        let choices = choices.and_then(|presence| presence.choices.get(service).copied());
         let revisions = Revisions {
-            records: reached(*applied),
-            choices: reached(choices.unwrap_or(0)),
+            records: reached(status.applied),
+            choices: reached(status.overrides),
         };
         let (changes, since) = roster.since(service, revisions);
         let newest = roster.newest(service).records;

@@ -30,8 +30,8 @@ fn presence(id: &str, nonce: &str, kept: &[&str]) -> Entry {
         ..Kept::default()
     };
     let presence = Presence {
+        prefix: None,
         services: BTreeMap::new(),
-        choices: BTreeMap::new(),
         targets: BTreeMap::new(),
         kept: [("website".to_owned(), kept)].into(),
         releases: BTreeMap::new(),

@@ -7,7 +7,7 @@ use super::settings::Route;
 use super::target::Target;
 use crate::printable::printable;
 use crate::reconcile::Standing;
-use crate::record::{ServiceName, TargetHealth};
+use crate::record::{ServiceName, ServiceStatus, TargetStatus};
 use crate::upstream::UpstreamName;
 
 /// Where every upstream stands, by the number of its reconciler.
@@ -48,33 +48,31 @@ impl Reckoning {
 
     /// The revision that everybody who routes a service has confirmed. A target that does not route is left out; a service
     /// that no target routes is not named.
-    pub(super) fn services(&self) -> BTreeMap<ServiceName, i64> {
-        self.lowest(|standing| standing.confirmed)
-    }
-
-    /// The same of the services' splits and holds.
-    pub(super) fn choices(&self) -> BTreeMap<ServiceName, i64> {
-        self.lowest(|standing| standing.choices)
-    }
-
-    fn lowest(&self, confirmed: impl Fn(&Standing) -> i64) -> BTreeMap<ServiceName, i64> {
+    pub(super) fn services(&self) -> BTreeMap<ServiceName, ServiceStatus> {
         let mut services = BTreeMap::new();
         for row in self.0.values().filter(|row| row.standing.routing) {
-            let confirmed = confirmed(&row.standing);
-            let lowest = services.entry(row.service.clone()).or_insert(confirmed);
-            *lowest = confirmed.min(*lowest);
+            let (applied, overrides) = (row.standing.confirmed, row.standing.choices);
+            let status = services
+                .entry(row.service.clone())
+                .or_insert(ServiceStatus {
+                    applied,
+                    overrides,
+                    ..ServiceStatus::default()
+                });
+            status.applied = applied.min(status.applied);
+            status.overrides = overrides.min(status.overrides);
         }
         services
     }
 
     /// How each target does: well when all its upstreams do.
-    pub(super) fn targets(&self) -> BTreeMap<String, TargetHealth> {
-        let mut targets = BTreeMap::<_, TargetHealth>::new();
+    pub(super) fn targets(&self) -> BTreeMap<String, TargetStatus> {
+        let mut targets = BTreeMap::<_, TargetStatus>::new();
         for row in self.0.values() {
             let well = row.is_well();
-            let health = targets.entry(row.target.clone()).or_insert(TargetHealth {
+            let health = targets.entry(row.target.clone()).or_insert(TargetStatus {
                 ok: true,
-                error: None,
+                ..TargetStatus::default()
             });
             health.ok &= well;
             let trouble = row
@@ -82,10 +80,8 @@ impl Reckoning {
                 .trouble
                 .as_ref()
                 .map(|text| format!("{}: {text}", row.upstream));
-            health.error = health
-                .error
-                .take()
-                .or(trouble.map(|text| printable(text, TargetHealth::MAX_ERROR)));
+            let trouble = trouble.map(|text| printable(text, TargetStatus::MAX_ERROR));
+            health.errors.extend(trouble);
         }
         targets
     }
@@ -147,7 +143,7 @@ mod tests {
     fn services(reckoning: &Reckoning) -> Vec<(String, i64)> {
         let services = reckoning.services().into_iter();
         services
-            .map(|(name, revision)| (name.to_string(), revision))
+            .map(|(name, status)| (name.to_string(), status.applied))
             .collect()
     }
 
@@ -206,13 +202,14 @@ mod tests {
         reckoning.update(2, refusing());
         assert_eq!(
             health(&reckoning, "a"),
-            TargetHealth {
+            TargetStatus {
                 ok: true,
-                error: None
+                ..TargetStatus::default()
             }
         );
-        let error = Some("website: connection refused".to_owned());
-        assert_eq!(health(&reckoning, "b"), TargetHealth { ok: false, error });
+        let refused = health(&reckoning, "b");
+        assert!(!refused.ok);
+        assert_eq!(refused.errors, ["website: connection refused"]);
         assert_eq!(
             reckoning.to_string(),
             "2 of 3 upstreams equal to the records; website at b: connection refused"

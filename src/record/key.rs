@@ -182,6 +182,25 @@ impl MetaPrefix {
         key.strip_prefix(&self.pushers_range())?.parse().ok()
     }
 
+    /// The key under which a pusher tells which load balancers it feeds, for as long as they may go on routing without it.
+    #[must_use]
+    pub fn balancer_key(&self, id: &PusherId) -> String {
+        format!("{self}/balancers/{id}")
+    }
+
+    /// What the keys of all balancers begin with.
+    #[must_use]
+    pub fn balancers_range(&self) -> String {
+        format!("{self}/balancers/")
+    }
+
+    /// The pusher whose balancers lie under `key`.
+    #[must_use]
+    pub fn balancer(&self, key: &[u8]) -> Option<PusherId> {
+        let key = std::str::from_utf8(key).ok()?;
+        key.strip_prefix(&self.balancers_range())?.parse().ok()
+    }
+
     /// The key of a service's split.
     #[must_use]
     pub fn split_key(&self, service: &ServiceName) -> String {

@@ -44,16 +44,13 @@ impl Pushers {
         let mut routed = false;
         let mut behind = Vec::new();
         for (id, presence) in &self.presences {
-            let Some(records) = presence.services.get(service) else {
+            let Some(status) = presence.services.get(service) else {
                 continue;
             };
             routed = true;
             let (applied, wanted) = match revision {
-                Revision::Records(wanted) => (*records, wanted),
-                Revision::Choices(wanted) => {
-                    let choices = presence.choices.get(service);
-                    (choices.copied().unwrap_or(0), wanted)
-                }
+                Revision::Records(wanted) => (status.applied, wanted),
+                Revision::Choices(wanted) => (status.overrides, wanted),
             };
             if applied < wanted || applied > self.revision {
                 behind.push(id.clone());
@@ -203,15 +200,20 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::ServiceStatus;
 
     fn presence(id: &str, services: &[(&str, i64)]) -> Entry {
-        let services: BTreeMap<ServiceName, i64> = services
+        let status = |applied| ServiceStatus {
+            applied,
+            ..ServiceStatus::default()
+        };
+        let services = services
             .iter()
-            .map(|(name, revision)| (name.parse().unwrap(), *revision))
+            .map(|(name, revision)| (name.parse().unwrap(), status(*revision)))
             .collect();
         let value = Presence {
             services,
-            choices: BTreeMap::new(),
+            prefix: None,
             targets: BTreeMap::new(),
             kept: BTreeMap::new(),
             releases: BTreeMap::new(),

@@ -246,9 +246,9 @@ impl Told {
             let presence: serde_json::Value =
                 serde_json::from_slice(kv.value()).expect("a presence is JSON");
             let services = presence["services"].as_object().into_iter().flatten();
-            for (name, revision) in services {
-                self.services
-                    .insert(name.clone(), revision.as_i64().unwrap_or(0));
+            for (name, status) in services {
+                let applied = status["applied"].as_i64().unwrap_or(0);
+                self.services.insert(name.clone(), applied);
             }
         }
     }

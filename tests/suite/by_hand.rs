@@ -37,7 +37,7 @@ async fn record(etcd: &Etcd) -> Kv {
 /// A pusher that routes `website` and has applied `revision`, for as long as the test wants.
 async fn presence(etcd: &Etcd, revision: i64) {
     let value = format!(
-        r#"{{"services":{{"website":{revision}}},"targets":{{}},"nonce":"n","since":"2026-01-02T03:04:05Z","later":[1]}}"#
+        r#"{{"services":{{"website":{{"applied":{revision}}}}},"targets":{{}},"nonce":"n","since":"2026-01-02T03:04:05Z","later":[1]}}"#
     );
     etcd.put("/sidekick/pushers/edge", value).await;
 }

@@ -16,7 +16,7 @@ async fn three(etcd: &Etcd) {
 /// A pusher that routes `website` and has applied `revision`.
 async fn presence(etcd: &Etcd, name: &str, revision: i64) {
     let value = format!(
-        r#"{{"services":{{"website":1}},"targets":{{}},"nonce":"n","since":"2026-01-02T03:04:05Z","choices":{{"website":{revision}}}}}"#
+        r#"{{"services":{{"website":{{"applied":1,"overrides":{revision}}}}},"targets":{{}},"nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
     );
     etcd.put(&format!("/sidekick/pushers/{name}"), value).await;
 }

@@ -455,7 +455,7 @@ async fn the_status_tells_errors_lags_and_fields_of_later_versions() {
     let etcd = Etcd::start().await;
     let first = etcd.put("/services/website/a", UP).await;
     let presence = format!(
-        r#"{{"services":{{"website":{first}}},"targets":{{"edge":{{"ok":false,"error":"website: no \u001b[2J answer","later":1}}}},"nonce":"n","since":"2026-01-02T03:04:05Z","later":[1],"kept":{{"website":{{"floor":1,"guard":3}}}}}}"#
+        r#"{{"services":{{"website":{{"applied":{first}}}}},"targets":{{"edge":{{"ok":false,"errors":["website: no \u001b[2J answer"],"later":1}}}},"nonce":"n","since":"2026-01-02T03:04:05Z","later":[1],"kept":{{"website":{{"floor":1,"guard":3}}}}}}"#
     );
     etcd.put("/sidekick/pushers/one", presence).await;
     etcd.put("/sidekick/pushers/two", "{").await;
@@ -504,7 +504,7 @@ async fn the_status_tells_what_is_set_aside_and_why() {
     let etcd = Etcd::start().await;
     let presence = |service: &str| {
         format!(
-            r#"{{"services":{{"{service}":1}},"targets":{{}},"nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
+            r#"{{"services":{{"{service}":{{"applied":1}}}},"targets":{{}},"nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
         )
     };
     etcd.put("/sidekick/pushers/one", presence("website")).await;

@@ -261,7 +261,8 @@ async fn applied_by_both(scene: &Scene) {
     let newest = records.iter().map(|record| record.mod_revision).max();
     until(PATIENCE, "both pushers", async || {
         let pushers = scene.etcd.list("/sidekick/pushers/").await;
-        let applied = |pusher: &Kv| pusher.json()["services"]["website"].as_i64() >= newest;
+        let applied =
+            |pusher: &Kv| pusher.json()["services"]["website"]["applied"].as_i64() >= newest;
         if pushers.len() == 2 && pushers.iter().all(applied) {
             Ok(())
         } else {

@@ -75,7 +75,7 @@ impl Scene {
             let presence = presence.ok_or("no presence")?.json();
             let targets = presence["targets"].as_object().cloned();
             let target = targets.into_iter().flatten().next().ok_or("no target")?.1;
-            let told = target["error"].as_str();
+            let told = target["errors"][0].as_str();
             let as_said = match error {
                 Some(error) => told.is_some_and(|told| told.contains(error)),
                 None => target["ok"] == true && told.is_none(),

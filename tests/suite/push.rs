@@ -330,7 +330,7 @@ async fn presence_tells_what_is_applied_and_how_the_target_does() {
     assert_ne!(presence.lease, 0);
     let value = presence.json();
     assert!(
-        value["services"]["website"].as_i64() >= Some(record.mod_revision),
+        value["services"]["website"]["applied"].as_i64() >= Some(record.mod_revision),
         "{value}"
     );
     assert!(
@@ -343,7 +343,7 @@ async fn presence_tells_what_is_applied_and_how_the_target_does() {
         let value = scene.presence().await.json();
         let bad = targets(&value)
             .iter()
-            .any(|target| target["error"].is_string());
+            .any(|target| target["errors"][0].is_string());
         if bad { Ok(()) } else { Err(value) }
     })
     .await;

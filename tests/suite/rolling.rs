@@ -145,7 +145,7 @@ fn announce_version(scene: &Scene, backend: &Backend, version: &str) -> Command 
 async fn followed(scene: &Scene, revision: i64) {
     until(PATIENCE, "the split to be followed", async || {
         let presence = scene.presence().await.json();
-        let told = presence["choices"]["website"].as_i64();
+        let told = presence["services"]["website"]["overrides"].as_i64();
         if told >= Some(revision) {
             Ok(())
         } else {

@@ -63,7 +63,8 @@ async fn a_split_moves_every_nginx_and_survives_the_pusher() {
     }
     until(PATIENCE, "both pushers to say so", async || {
         let presences = scene.etcd.list("/sidekick/pushers/").await;
-        let applied = |kv: &crate::support::Kv| kv.json()["choices"]["website"].as_i64();
+        let applied =
+            |kv: &crate::support::Kv| kv.json()["services"]["website"]["overrides"].as_i64();
         presences.len() == 2 && presences.iter().all(|kv| applied(kv) >= Some(revision))
     })
     .await;

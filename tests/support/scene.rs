@@ -66,7 +66,7 @@ impl Scene {
             format!("revision {newest:?} to be applied"),
             async || {
                 let presence = self.presence().await.json();
-                let applied = presence["services"]["website"].as_i64();
+                let applied = presence["services"]["website"]["applied"].as_i64();
                 if applied >= newest {
                     Ok(())
                 } else {
