@@ -41,17 +41,29 @@ pub struct ServiceStatus {
 pub enum Routes<'a> {
     /// It is not listed as anything else.
     Yes,
-    /// It is not, for this reason.
+    /// A target refuses it or cannot have it, for this reason.
     No(&'a str),
+    /// It takes no traffic by somebody's decision, a hold or a split, and does once that ends.
+    Withheld(&'a str),
     /// Not all could be listed, and this one is not.
     Unknown,
 }
 
 impl ServiceStatus {
+    /// What the reason of a held instance in [`not_routed`](Self::not_routed) begins with.
+    pub const HELD: &'static str = "held: ";
+    /// What the reason of an instance without any weight there begins with, as under a split that leaves it out.
+    pub const WEIGHTLESS: &'static str = "weightless: ";
+
     /// Whether `instance` is routed, once its revision is applied.
     #[must_use]
     pub fn routes(&self, instance: &InstanceName) -> Routes<'_> {
+        let withheld = |reason: &str| {
+            let mut marks = [Self::HELD, Self::WEIGHTLESS].into_iter();
+            marks.any(|mark| reason.starts_with(mark))
+        };
         match self.not_routed.listed.get(instance) {
+            Some(reason) if withheld(reason) => Routes::Withheld(reason),
             Some(reason) => Routes::No(reason),
             None if self.not_routed.more > 0 => Routes::Unknown,
             None => Routes::Yes,
@@ -514,6 +526,23 @@ mod tests {
         assert_eq!(ServiceStatus::decode(&read).unwrap(), status);
         let none = ServiceStatus::default();
         assert_eq!(none.routes(&"other".parse().unwrap()), Routes::Yes);
+    }
+
+    #[test]
+    fn who_is_held_or_weightless_is_told_from_who_is_refused() {
+        let reason = |name: &str, why: &str| (name.parse().unwrap(), why.to_owned());
+        let status = ServiceStatus {
+            not_routed: Reasons::of([
+                reason("held", "held: maintenance"),
+                reason("split", "weightless: the split gives v1 nothing"),
+                reason("refused", "edge: no resolver"),
+            ]),
+            ..ServiceStatus::default()
+        };
+        let routes = |name: &str| status.routes(&name.parse().unwrap());
+        assert_eq!(routes("held"), Routes::Withheld("held: maintenance"));
+        assert!(matches!(routes("split"), Routes::Withheld(_)));
+        assert_eq!(routes("refused"), Routes::No("edge: no resolver"));
     }
 
     proptest! {
