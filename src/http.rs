@@ -3,9 +3,9 @@
 use std::error::Error as StdError;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Response};
+use reqwest::{Client, ClientBuilder, Response, Url};
 
-use crate::printable::short;
+use crate::explain::{Heard, Options, Peer, explain};
 
 /// A client that does what it is told and nothing more: no redirects, no proxy from the environment.
 ///
@@ -23,13 +23,32 @@ pub(crate) fn client(tls: bool) -> ClientBuilder {
     }
 }
 
-/// The innermost cause of an error, which says what happened; the outer ones only say that something did.
+/// What is wrong with certificates or keys, or with a client that could not be made, in words.
 pub(crate) fn cause(error: &reqwest::Error) -> String {
-    let innermost = causes(error).last();
-    innermost.map_or_else(
-        || short(error.to_string()),
-        |cause| short(cause.to_string()),
-    )
+    let peer = Peer {
+        place: "the server",
+        tls: true,
+        heard: Heard::Earlier,
+        options: Options::default(),
+    };
+    let cause: &(dyn StdError + 'static) = error.source().unwrap_or(error);
+    explain(cause, peer)
+}
+
+/// `HOST:PORT` of a URL.
+pub(crate) fn place(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default();
+    port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// What went wrong with a request, in words. reqwest's own words are not among them, as they quote the URL.
+pub(crate) fn failure(error: &reqwest::Error, peer: Peer<'_>) -> String {
+    match error.source() {
+        Some(cause) => explain(cause, peer),
+        None if error.is_timeout() => format!("no answer from {} in time", peer.place),
+        None => format!("the request to {} failed", peer.place),
+    }
 }
 
 /// Whether nobody listens where the request went.

@@ -33,6 +33,7 @@ pub mod cli;
 pub mod command;
 pub mod desired;
 pub mod docker;
+pub mod explain;
 pub mod gate;
 pub mod hand;
 mod http;

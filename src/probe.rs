@@ -19,6 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::announce::paired::{States, verdict};
+use crate::explain::{Peer, explain};
 use crate::record::Endpoint;
 
 pub use exec::ExecProbe;
@@ -131,7 +132,9 @@ impl Probe {
 async fn connect(endpoint: &Endpoint) -> Result<(), String> {
     let host = endpoint.host.to_string();
     let connected = TcpStream::connect((host.as_str(), endpoint.port.get())).await;
-    connected.map(drop).map_err(|error| error.to_string())
+    connected
+        .map(drop)
+        .map_err(|error| explain(&error, Peer::plain(&endpoint.to_string())))
 }
 
 /// One round: all probes at once; it passes when all pass.

@@ -1,7 +1,6 @@
 //! Asks a daemon. Every call ends within [`CALL_TIMEOUT`], whatever the daemon does.
 
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use super::container::{Container, ContainerName, Incomplete};
 use super::daemon::Daemon;
 use super::event::{self, Event};
 use super::transport;
+use crate::explain::{Peer, explain};
 use crate::printable::printable;
 
 /// How long one call may take, the whole answer included.
@@ -309,7 +309,7 @@ fn is_not_found(cause: &Cause) -> bool {
 
 fn failed(daemon: &Daemon, cause: &Cause) -> Error {
     let reason = match cause {
-        Cause::IOError { err } => explain(err),
+        Cause::IOError { err } => explain_io(daemon, err),
         Cause::RequestTimeoutError => {
             let daemon = daemon.clone();
             return Error::Silent { daemon };
@@ -319,7 +319,7 @@ fn failed(daemon: &Daemon, cause: &Cause) -> Error {
             message,
         } => format!("it answers {status_code}: {message}"),
         Cause::JsonDataError { message, .. } => format!("its answer cannot be read: {message}"),
-        other => chain(other),
+        other => explain(other, Peer::plain(&daemon.to_string())),
     };
     Error::Failed {
         daemon: daemon.clone(),
@@ -328,25 +328,15 @@ fn failed(daemon: &Daemon, cause: &Cause) -> Error {
 }
 
 /// What went wrong and what to do about it.
-fn explain(error: &io::Error) -> String {
+fn explain_io(daemon: &Daemon, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such socket: is the daemon running?".to_owned(),
         io::ErrorKind::PermissionDenied => {
-            format!("{error}: run as root, or as a member of the group that owns the socket")
+            "permission denied: run as root, or as a member of the group that owns the socket"
+                .to_owned()
         }
-        _ => error.to_string(),
+        _ => explain(error, Peer::plain(&daemon.to_string())),
     }
-}
-
-/// An error with its causes: the outermost alone often says only that something failed.
-fn chain(error: &Cause) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

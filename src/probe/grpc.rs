@@ -1,11 +1,13 @@
 //! gRPC probes: the health service that gRPC itself defines (`grpc.health.v1`).
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::str::FromStr;
 
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Request, transport};
 
+use crate::explain::{Peer, explain};
 use crate::printable::short;
 use crate::record::Endpoint;
 
@@ -60,11 +62,13 @@ impl GrpcProbe {
     /// One call over a connection of its own; `Err` says why it does not pass.
     pub(super) async fn attempt(&self) -> Result<(), String> {
         let url = format!("http://{}", self.endpoint);
-        let endpoint = transport::Endpoint::from_shared(url).map_err(|error| innermost(&error))?;
+        let place = self.endpoint.to_string();
+        let failure = |error: &(dyn StdError + 'static)| explain(error, Peer::plain(&place));
+        let endpoint = transport::Endpoint::from_shared(url).map_err(|error| failure(&error))?;
         let channel = endpoint.connect().await;
-        let channel = channel.map_err(|error| innermost(&error))?;
+        let channel = channel.map_err(|error| failure(&error))?;
         let mut client = tonic::client::Grpc::new(channel);
-        client.ready().await.map_err(|error| innermost(&error))?;
+        client.ready().await.map_err(|error| failure(&error))?;
         let request = Request::new(CheckRequest {
             service: self.service.clone(),
         });
@@ -73,6 +77,8 @@ impl GrpcProbe {
         let answer = client.unary(request, path, codec).await;
         match answer {
             Ok(answer) => judge(answer.into_inner().status),
+            // Not the server's word: the connection failed.
+            Err(status) if status.source().is_some() => Err(failure(&status)),
             Err(status) => Err(match status.message() {
                 "" => format!("gRPC status {:?}", status.code()),
                 message => format!("gRPC status {:?}: {}", status.code(), short(message)),
@@ -89,12 +95,6 @@ fn judge(status: i32) -> Result<(), String> {
         3 => Err("health status SERVICE_UNKNOWN".to_owned()),
         other => Err(format!("health status {other}")),
     }
-}
-
-fn innermost(error: &transport::Error) -> String {
-    let first: &dyn std::error::Error = error;
-    let causes = std::iter::successors(Some(first), |cause| cause.source());
-    short(causes.last().unwrap_or(first).to_string())
 }
 
 #[cfg(test)]

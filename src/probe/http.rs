@@ -7,10 +7,18 @@ use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Certificate, Client, Method, Request, Response, Url};
 
 use super::StatusRange;
+use crate::explain::{Heard, Options, Peer};
 use crate::printable::short;
 
 /// How much of a body is read, bytes: enough for any health page, and no more from an endless one.
 const MAX_BODY: usize = 64 << 10;
+
+/// What helps where TLS fails.
+const OPTIONS: Options = Options {
+    authority: Some("--probe-cacert"),
+    name: Some("--probe-tls-name"),
+    certificate: None,
+};
 
 /// How to ask over HTTP, and what the answer must be like.
 #[derive(Debug, Clone)]
@@ -122,9 +130,19 @@ impl HttpProbe {
         let mut request = Request::new(self.options.method.clone(), self.url.clone());
         request.headers_mut().clone_from(&self.options.headers);
         let sent = self.client.execute(request).await;
-        let answer = sent.map_err(|error| crate::http::cause(&error))?;
+        let answer = sent.map_err(|error| self.failure(&error, Heard::Nothing))?;
         self.check_head(&answer)?;
         self.check_body(answer).await
+    }
+
+    fn failure(&self, error: &reqwest::Error, heard: Heard) -> String {
+        let peer = Peer {
+            place: &crate::http::place(&self.url),
+            tls: self.url.scheme() == "https",
+            heard,
+            options: OPTIONS,
+        };
+        crate::http::failure(error, peer)
     }
 
     fn check_head(&self, answer: &Response) -> Result<(), String> {
@@ -166,7 +184,7 @@ impl HttpProbe {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    let cause = crate::http::cause(&error);
+                    let cause = self.failure(&error, Heard::Part);
                     return Err(format!("HTTP {status}, then {cause}"));
                 }
             }

@@ -208,6 +208,11 @@ impl Tls {
     fn is_none(&self) -> bool {
         self.authorities.is_none() && self.identity.is_none()
     }
+
+    /// Whether the target gets to see a certificate.
+    pub(super) fn shows_certificate(&self) -> bool {
+        self.identity.is_some()
+    }
 }
 
 fn authorities(file: &Path) -> Result<Vec<Certificate>, AccessError> {

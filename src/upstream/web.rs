@@ -6,6 +6,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, Url};
 
 use super::access::{Access, AccessError, Login};
 use super::{ApiUrl, Error};
+use crate::explain::{Heard, Options, Peer};
 use crate::http;
 use crate::printable::short;
 
@@ -20,6 +21,10 @@ pub(super) struct Web {
     client: Client,
     login: Login,
     timeout: Duration,
+    /// `HOST:PORT` of the target.
+    place: String,
+    tls: bool,
+    shows_certificate: bool,
 }
 
 /// A request that has not been sent, and what to call it.
@@ -35,6 +40,7 @@ impl Web {
         timeout: Duration,
         access: Access,
     ) -> Result<Self, AccessError> {
+        let shows_certificate = access.tls.shows_certificate();
         let client = access.client(url.is_https())?.timeout(timeout).build();
         if url.has_login() && !access.login.is_none() {
             return Err(AccessError::TwoLogins);
@@ -43,6 +49,9 @@ impl Web {
             client: client.map_err(|error| AccessError::Tls(http::cause(&error)))?,
             login: access.login,
             timeout,
+            place: http::place(&url.bare()),
+            tls: url.is_https(),
+            shows_certificate,
         })
     }
 
@@ -56,7 +65,7 @@ impl Web {
 
     pub(super) async fn send(&self, request: Request) -> Result<Response, Error> {
         let sent = request.builder.send().await;
-        sent.map_err(|error| self.error(&error))
+        sent.map_err(|error| self.error(&error, Heard::Earlier))
     }
 
     /// The body of an answer, of at most `limit` bytes.
@@ -67,7 +76,7 @@ impl Web {
         limit: usize,
     ) -> Result<Vec<u8>, Error> {
         let read = http::read(response, limit).await;
-        let body = read.map_err(|error| self.error(&error))?;
+        let body = read.map_err(|error| self.error(&error, Heard::Part))?;
         body.ok_or_else(|| Error::TooLarge {
             request: label.to_owned(),
             limit,
@@ -82,15 +91,29 @@ impl Web {
         }
     }
 
-    fn error(&self, error: &reqwest::Error) -> Error {
+    fn error(&self, error: &reqwest::Error, heard: Heard) -> Error {
+        let reason = |heard| {
+            let peer = Peer {
+                place: &self.place,
+                tls: self.tls,
+                heard,
+                options: Options {
+                    authority: Some("`cacert`"),
+                    name: None,
+                    certificate: (!self.shows_certificate).then_some("`cert` and `key`"),
+                },
+            };
+            http::failure(error, peer)
+        };
         if http::is_refused(error) {
             Error::NotRunning
         } else if error.is_timeout() {
             Error::Silent(self.timeout)
         } else if error.is_connect() {
-            Error::Unreachable(http::cause(error))
+            // Nothing but the handshake was tried.
+            Error::Unreachable(reason(Heard::Nothing))
         } else {
-            Error::Broken(http::cause(error))
+            Error::Broken(reason(heard))
         }
     }
 }
