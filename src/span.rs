@@ -12,6 +12,32 @@ pub fn read(text: &str) -> Option<Duration> {
     (span <= LONGEST).then_some(span)
 }
 
+/// As people write a span, and can type it again: `500ms`, `15s`, `1m 30s`. One that nobody would type, as a third of five
+/// seconds, is rounded: `1.7 s`.
+#[must_use]
+pub fn show(span: Duration) -> String {
+    if span.subsec_nanos().is_multiple_of(1_000_000) {
+        humantime::format_duration(span).to_string()
+    } else {
+        about(span)
+    }
+}
+
+/// As people say how long something took: `35ms`, `1.7 s`, `12s`, `2m 5s`.
+#[must_use]
+pub fn about(span: Duration) -> String {
+    let millis = (span.as_nanos() + 500_000) / 1_000_000;
+    let tenths = (millis + 50) / 100;
+    match millis {
+        0..1_000 => format!("{millis}ms"),
+        1_000..9_950 if tenths % 10 != 0 => format!("{}.{} s", tenths / 10, tenths % 10),
+        _ => {
+            let seconds = u64::try_from((millis + 500) / 1_000).unwrap_or(u64::MAX);
+            humantime::format_duration(Duration::from_secs(seconds)).to_string()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -38,6 +64,29 @@ mod tests {
     }
 
     #[test]
+    fn spans_are_shown_as_they_are_typed_and_rounded_where_nobody_would_type_them() {
+        let third = Duration::from_secs(5) / 3;
+        for (span, shown) in [
+            (Duration::from_millis(200), "200ms"),
+            (Duration::from_secs(90), "1m 30s"),
+            (third, "1.7 s"),
+            (third * 10, "17s"),
+            (Duration::from_micros(1), "0ms"),
+        ] {
+            assert_eq!(show(span), shown);
+        }
+        for (millis, said) in [
+            (999, "999ms"),
+            (1_234, "1.2 s"),
+            (2_030, "2s"),
+            (9_960, "10s"),
+            (125_400, "2m 5s"),
+        ] {
+            assert_eq!(about(Duration::from_millis(millis)), said);
+        }
+    }
+
+    #[test]
     fn the_longest_span_can_be_reckoned_with() {
         let _ = Instant::now() + LONGEST + LONGEST;
         let _ = LONGEST * 1_000 + LONGEST;
@@ -57,7 +106,8 @@ mod tests {
         #[test]
         fn what_is_shown_is_read_back(millis in 0u64..1_000_000_000_000) {
             let span = Duration::from_millis(millis);
-            prop_assert_eq!(read(&humantime::format_duration(span).to_string()), Some(span));
+            prop_assert_eq!(read(&show(span)), Some(span));
+            prop_assert!(!about(span).is_empty());
         }
     }
 }

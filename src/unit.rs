@@ -42,7 +42,7 @@ pub struct TooShort {
 
 impl fmt::Display for TooShort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = humantime::format_duration;
+        let shown = crate::span::show;
         // etcd is given time for its answers, too.
         let leaving = self.drain_timeout.saturating_add(self.linger);
         let enough = leaving.saturating_add(2 * CALL_TIMEOUT);

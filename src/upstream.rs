@@ -94,7 +94,7 @@ pub enum Error {
     #[error("the connection to the API broke: {0}")]
     Broken(String),
     /// No whole answer in time. What was asked may have been done.
-    #[error("no whole answer from the API within {}", humantime::format_duration(*.0))]
+    #[error("no whole answer from the API within {} (--request-timeout)", crate::span::show(*.0))]
     Silent(Duration),
     /// The answer is larger than anything that this API says.
     #[error("{request}: the answer is larger than {limit} bytes")]
@@ -209,7 +209,7 @@ pub enum Error {
     },
     /// nginx was told to read the file, but goes on with the one before.
     #[error("nginx goes on with the configuration it had, {} after `{command}`: its error log says why",
-        humantime::format_duration(*.after))]
+        crate::span::show(*.after))]
     NotTaken {
         /// The command.
         command: String,

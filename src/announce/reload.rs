@@ -178,7 +178,7 @@ impl Settings {
     /// What may not change and differs.
     fn fixed_differences(&self, new: &Self) -> Vec<String> {
         let (record, other) = (&self.record, &new.record);
-        let ttl = humantime::format_duration(new.ttl);
+        let ttl = crate::span::show(new.ttl);
         let differences = [
             (self.id != new.id, format!("SERVICE/INSTANCE {}", new.id)),
             (

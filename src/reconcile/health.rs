@@ -92,7 +92,7 @@ impl Health {
         } = self;
         if let Some(failure) = self.failure.take() {
             let after = whole_millis(now.duration_since(failure.since));
-            info!(nginx = %target, %upstream, after = %humantime::format_duration(after), "works again");
+            info!(nginx = %target, %upstream, after = %crate::span::about(after), "works again");
         }
     }
 

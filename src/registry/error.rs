@@ -20,7 +20,7 @@ pub enum Error {
         anonymous: bool,
     },
     /// No answer within the time that a call may take.
-    #[error("etcd at {endpoint}: no answer within {}", humantime::format_duration(*after))]
+    #[error("etcd at {endpoint}: no answer within {}", crate::span::show(*after))]
     Silent {
         /// Where the call went.
         endpoint: String,
