@@ -15,13 +15,14 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::gate::{Gate, Health};
-use crate::notify::{self, Watchdog};
+use crate::notify::{self, Waiting, Watchdog};
 use crate::phase::{OnFailure, Phase, Wish};
 use crate::probe::{self, Probe, Prober, Verdict};
 use crate::record::{Format, InstanceId, MetaPrefix, Nonce, Prefix, Record, State};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
 use crate::registry::pushers::{self, Applied, Revision};
+use crate::span;
 use crate::stop::Stop;
 use reload::{Hangups, Mistakes, Origin, Reading, Reload, Rereading};
 
@@ -102,11 +103,11 @@ impl Settings {
     /// The bounds that these settings promise, in words.
     #[must_use]
     pub fn bounds(&self) -> String {
-        let ttl = humantime::format_duration(self.ttl);
+        let ttl = span::show(self.ttl);
         let killed = format!("the record outlives a killed announcer by at most {ttl}");
         match self.detection_bound() {
             Some(bound) => {
-                let bound = humantime::format_duration(bound);
+                let bound = span::show(bound);
                 format!("a dead backend is noticed within {bound}; {killed}")
             }
             None => format!("no probe: the record says nothing about the backend; {killed}"),
@@ -162,6 +163,8 @@ struct Agent {
     /// What systemd was told last.
     told_status: String,
     watchdog: Option<Watchdog>,
+    /// While etcd is waited for at the start.
+    waiting: Option<Waiting>,
     pulse: watch::Receiver<()>,
 }
 
@@ -207,6 +210,7 @@ impl Agent {
             refused: None,
             told_status: String::new(),
             watchdog: Watchdog::of_unit(),
+            waiting: None,
             settings,
         }
     }
@@ -220,6 +224,7 @@ impl Agent {
         self.start_probing(false);
         self.check_watchdog();
         loop {
+            self.note_waiting();
             match self.next_event(&mut stop, &mut reload).await {
                 Event::Leave => return self.leave(stop).await,
                 Event::Pulse => {
@@ -277,6 +282,15 @@ impl Agent {
         }
     }
 
+    /// That etcd does not answer is no reason to end the start.
+    fn note_waiting(&mut self) {
+        let pending = matches!(*self.tenure.borrow(), Tenure::Pending { .. });
+        let waits = pending && self.readiness != Readiness::Told;
+        if waits != self.waiting.is_some() {
+            self.waiting = waits.then(Waiting::to_be_up);
+        }
+    }
+
     /// A watchdog that wants feeding more often than the agent does anything would kill a healthy agent.
     fn check_watchdog(&self) {
         let heartbeat = self.settings.ttl / 3;
@@ -286,8 +300,8 @@ impl Agent {
         {
             warn!(
                 "WatchdogSec={} is too short for this probe and TTL: make it {} or more, or systemd kills a healthy agent",
-                humantime::format_duration(watchdog.limit()),
-                humantime::format_duration(2 * slowest),
+                span::show(watchdog.limit()),
+                span::show(2 * slowest),
             );
         }
     }

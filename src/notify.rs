@@ -4,6 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::task::JoinHandle;
+
+/// How often systemd hears of a process that waits.
+const BEAT: Duration = Duration::from_secs(10);
 
 /// Whether this process has ever said that it is up: only then does systemd wait for the end of a reload, and a READY=1
 /// at the end of an earlier one would be untrue.
@@ -43,6 +47,58 @@ pub fn stopping() {
 pub fn extend_timeout(time: Duration) {
     let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
     send(&[NotifyState::ExtendTimeoutUsec(micros)]);
+}
+
+/// Tells systemd, as long as it lives, that the process waits for somebody else on purpose, and goes on.
+///
+/// Its task runs on the runtime's own thread: a process that hangs tells nothing.
+#[derive(Debug)]
+pub struct Waiting(JoinHandle<()>);
+
+impl Waiting {
+    /// For something that may take any time, with nothing else to do: neither the watchdog nor the timeout of the start ends the
+    /// unit meanwhile.
+    #[must_use]
+    pub fn idly() -> Self {
+        Self::start(true, true)
+    }
+
+    /// For something without which the service is not up, while its parts work and feed the watchdog themselves: the timeout of
+    /// the start does not end the unit meanwhile.
+    #[must_use]
+    pub fn to_be_up() -> Self {
+        Self::start(false, true)
+    }
+
+    /// For a time with an end, on the way out: the watchdog does not end the unit meanwhile.
+    #[must_use]
+    pub fn to_leave() -> Self {
+        Self::start(true, false)
+    }
+
+    fn start(feeds: bool, starts: bool) -> Self {
+        let watchdog = Watchdog::of_unit().filter(|_| feeds);
+        let period = watchdog.as_ref().map_or(BEAT, |it| it.limit() / 3);
+        let period = period.clamp(Duration::from_millis(10), BEAT);
+        Self(tokio::spawn(async move {
+            loop {
+                if watchdog.is_some() {
+                    send(&[NotifyState::Watchdog]);
+                }
+                // Once it is up there is no start that could end, and another time would be made longer.
+                if starts && !UP.load(Ordering::Relaxed) {
+                    extend_timeout(3 * BEAT);
+                }
+                tokio::time::sleep(period).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// One line for `systemctl status`.

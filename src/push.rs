@@ -193,7 +193,13 @@ impl Pusher {
     }
 
     async fn run(mut self, mut stop: Stop) -> Outcome {
+        // Until etcd has answered, and that is told at once.
+        let mut waiting = Some(notify::Waiting::to_be_up());
+        self.tell();
         loop {
+            if self.told_ready {
+                drop(waiting.take());
+            }
             match self.next_event(&mut stop).await {
                 Event::Leave => return self.leave(stop).await,
                 Event::Tenure => {

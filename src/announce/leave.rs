@@ -1,17 +1,16 @@
 //! Leaving in good order: draining, then gone.
 
-use std::time::Duration;
-
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use super::{Agent, Outcome, Settings, deposed};
-use crate::notify;
+use crate::notify::{self, Waiting};
 use crate::phase::{Phase, Wish};
 use crate::record::{PusherId, State};
 use crate::registry::client::CALL_TIMEOUT;
 use crate::registry::lease::{Intent, Tenure};
 use crate::registry::pushers::{self, Applied, Revision};
+use crate::span;
 use crate::stop::Stop;
 
 /// How waiting for the pushers ended.
@@ -36,6 +35,8 @@ impl Agent {
             ..
         } = self.settings;
         notify::extend_timeout(drain_timeout + linger + 2 * CALL_TIMEOUT);
+        self.waiting = None;
+        let _waiting = Waiting::to_leave();
         let announced = self.is_announced();
         let goodbye = self.value(State::Draining);
         let can_drain = goodbye != self.value(State::Up);
@@ -104,7 +105,7 @@ async fn linger_after(
         Ok(Drained::Yes) => {
             info!(
                 "{id} is drained everywhere after {}",
-                rounded(started.elapsed())
+                span::about(started.elapsed())
             );
         }
         Ok(Drained::NoPusher) => info!("no pusher routes {}: nothing to wait for", id.service),
@@ -112,7 +113,7 @@ async fn linger_after(
         Err(_) if limit.is_zero() => {}
         Err(_) => warn!(
             "{id} is not drained after {}: {}",
-            rounded(limit),
+            span::about(limit),
             hindrance(&waiting_for)
         ),
     }
@@ -161,9 +162,4 @@ async fn or_hurry(stop: &mut Stop, steps: impl Future<Output = ()>) {
         () = stop.hurry() => warn!("asked again to stop: not waiting any longer"),
         () = steps => {}
     }
-}
-
-fn rounded(time: Duration) -> humantime::FormattedDuration {
-    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    humantime::format_duration(Duration::from_millis(millis))
 }

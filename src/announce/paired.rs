@@ -82,9 +82,11 @@ pub async fn run_paired(
             OnGone::Wait
         };
         let next = next_run(&pairing, on_gone, &mut states, &mut stop);
+        let waiting = notify::Waiting::idly();
         let Some(container) = hearing(hangups, origin, next).await else {
             return Ok(Outcome::Left);
         };
+        drop(waiting);
         let run = Run {
             container,
             states: follower.states(),
@@ -120,6 +122,7 @@ pub async fn run_paired(
                     pairing.container,
                     mistakes.join("; ")
                 );
+                let _waiting = notify::Waiting::idly();
                 tokio::select! {
                     other = other_place(&place, &mut states, &mut stop) => {
                         if !other {

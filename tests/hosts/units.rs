@@ -235,3 +235,77 @@ async fn a_hardened_sidekick_follows_a_container_through_dockers_socket() {
     assert_eq!(host.state(&unit).await, "inactive");
     daemon.remove(&container).await;
 }
+
+/// Neither the watchdog nor the timeouts of these units give a phase more than this, in seconds.
+const LIMIT: u64 = 2;
+
+#[tokio::test]
+async fn systemd_ends_no_agent_that_waits_for_somebody_else_or_that_drains() {
+    let Some(site) = Site::start().await else {
+        return;
+    };
+    let host = Host::start(&site, "h1", 1).await;
+    crate::stage::install(&host);
+    host.exec("systemctl stop etcd").await;
+    let brief =
+        format!("[Service]\nWatchdogSec={LIMIT}\nTimeoutStartSec={LIMIT}\nTimeoutStopSec=1min\n");
+    for unit in ["sidekick@.service", "sidekick-push.service"] {
+        host.write(&format!("/etc/systemd/system/{unit}.d/brief.conf"), &brief);
+    }
+    // An announcer without a probe, and one of a container whose daemon does not run.
+    let announcers = [
+        (
+            "a",
+            "SIDEKICK_INSTANCE=website/a\nSIDEKICK_ADDRESS=10.0.0.5:80\nSIDEKICK_LINGER=5s\nSIDEKICK_TTL=3s\n",
+        ),
+        (
+            "b",
+            "SIDEKICK_CONTAINER=b\nDOCKER_HOST=unix:///nonexistent.sock\nSIDEKICK_ON_GONE=wait\n",
+        ),
+    ];
+    for (name, env) in announcers {
+        host.write(&format!("/etc/sidekick/{name}.env"), env);
+        let backend = format!("/etc/systemd/system/{name}.service");
+        host.write(&backend, "[Service]\nExecStart=/bin/sleep infinity\n");
+    }
+    let units = [
+        ("sidekick@a.service", "waiting for etcd"),
+        ("sidekick@b.service", "waiting for container b"),
+        ("sidekick-push.service", "waiting for etcd"),
+    ];
+    let names = units.map(|(unit, _)| unit).join(" ");
+    host.exec(&format!(
+        "systemctl daemon-reload && systemctl start a b && systemctl start --no-block {names}"
+    ))
+    .await;
+    let untouched = async |when: &str, state: &str| {
+        for (unit, _) in units {
+            assert_eq!(
+                host.property(unit, "NRestarts").await,
+                "0",
+                "{unit}, {when}"
+            );
+        }
+        let unit = units[0].0;
+        assert_eq!(host.state(unit).await, state, "{unit}, {when}");
+    };
+    for (unit, status) in units {
+        let line =
+            format!("systemctl show --value --property StatusText '{unit}' | grep '{status}'");
+        host.until(format!("the status of {unit}"), line).await;
+    }
+    // The passing of time is the thing under test: several times the limits.
+    tokio::time::sleep(std::time::Duration::from_secs(4 * LIMIT)).await;
+    untouched("waiting", "activating").await;
+    host.exec("systemctl start etcd").await;
+    host.until_active("sidekick@a").await;
+    host.until_active("sidekick-push").await;
+    host.exec("systemctl stop sidekick@a").await;
+    untouched("drained", "inactive").await;
+    let journal = host.journal("sidekick@a").await.to_lowercase();
+    assert!(
+        journal.contains("is gone") && !journal.contains("watchdog timeout"),
+        "{journal}"
+    );
+    assert_eq!(host.property("sidekick@a", "Result").await, "success");
+}

@@ -131,3 +131,82 @@ fn fed(notifications: &[String]) -> usize {
         .filter(|line| *line == "WATCHDOG=1")
         .count()
 }
+
+/// Shorter than any of the phases below lasts.
+const BRIEF_WATCHDOG_USEC: &str = "600000";
+
+#[tokio::test]
+async fn an_announcer_that_waits_for_its_container_is_neither_killed_nor_ended() {
+    let etcd = crate::support::Etcd::start().await;
+    let announcer = crate::support::Command::new("announce")
+        .etcd(&etcd)
+        .args(["--container", "web1", "--on-gone", "wait", "--probe", "/"])
+        .args(["--docker-host", "unix:///nonexistent/docker.sock"])
+        .env("WATCHDOG_USEC", BRIEF_WATCHDOG_USEC)
+        .notify()
+        .start();
+    until(PATIENCE, "signs of life", async || {
+        let said = announcer.notifications();
+        let waits = |line: &String| line.starts_with("STATUS=waiting for container web1");
+        if fed(&said) > 3 && extended(&said) > 3 && said.iter().any(waits) {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_announcer_that_drains_feeds_the_watchdog() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let mut announcer = scene
+        .announce(&backend)
+        .args(["--linger", "3s"])
+        .env("WATCHDOG_USEC", BRIEF_WATCHDOG_USEC)
+        .start();
+    announcer.ready().await;
+    announcer.leave().await;
+    let said = announcer.notifications();
+    let stopping = said.iter().position(|line| line == "STOPPING=1");
+    let left = &said[stopping.expect("it says that it stops")..];
+    assert!(fed(left) > 3, "{said:?}");
+}
+
+#[tokio::test]
+async fn who_waits_for_etcd_asks_for_time_and_says_so() {
+    let nowhere = format!("http://127.0.0.1:{}", crate::support::free_port());
+    let announce = ["website/b1", "10.0.0.5:8080"];
+    let push = ["--nginx", "http://127.0.0.1:1/api", "--upstream", "website"];
+    for (command, args) in [("announce", &announce[..]), ("push", &push)] {
+        let agent = crate::support::Command::new(command)
+            .endpoints(&nowhere)
+            .args(args)
+            .notify()
+            .start();
+        until(
+            PATIENCE,
+            format!("signs of life of {command}"),
+            async || {
+                let said = agent.notifications();
+                let waits = |line: &String| {
+                    line.starts_with("STATUS=") && line.contains("waiting for etcd")
+                };
+                if extended(&said) > 0 && said.iter().any(waits) {
+                    Ok(())
+                } else {
+                    Err(said)
+                }
+            },
+        )
+        .await;
+        assert!(!agent.notifications().contains(&"READY=1".to_owned()));
+    }
+}
+
+/// How often more time for the start was asked for.
+fn extended(notifications: &[String]) -> usize {
+    let asked = |line: &&String| line.starts_with("EXTEND_TIMEOUT_USEC=");
+    notifications.iter().filter(asked).count()
+}
