@@ -17,6 +17,7 @@ mod log;
 mod manual;
 mod mistakes;
 mod output;
+mod pace;
 mod probes;
 mod progress;
 mod push;

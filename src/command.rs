@@ -9,14 +9,15 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
 use crate::printable::printable;
+use crate::secret;
 
 /// How much of the end of what a command says is kept for the reason, bytes.
 const MAX_SAID: usize = 400;
 /// How many lines of it.
 const MAX_LINES: usize = 3;
 
-/// A command and its arguments.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A command and its arguments, which may hold a secret: `Debug` shows the program alone.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CommandLine {
     program: String,
     arguments: Vec<String>,
@@ -37,6 +38,12 @@ impl FromStr for CommandLine {
             arguments: words.collect(),
             text: text.to_owned(),
         })
+    }
+}
+
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.program())
     }
 }
 
@@ -90,6 +97,12 @@ impl CommandLine {
             return Ok(());
         }
         Err(said.reason(&status))
+    }
+
+    /// What of it may be shown where the arguments may hold a secret.
+    #[must_use]
+    pub fn program(&self) -> String {
+        secret::command(&self.text)
     }
 
     /// Program and arguments.

@@ -47,6 +47,7 @@ pub mod push;
 pub mod reconcile;
 pub mod record;
 pub mod registry;
+pub mod secret;
 pub mod span;
 pub mod stop;
 pub mod tls;

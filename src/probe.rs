@@ -8,6 +8,7 @@ mod grpc;
 mod http;
 mod inside;
 mod status;
+mod tls_name;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,12 +22,14 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::announce::paired::{States, verdict};
 use crate::explain::{Peer, explain};
 use crate::record::Endpoint;
+use crate::span;
 
 pub use exec::ExecProbe;
 pub use grpc::GrpcProbe;
 pub use http::{Authorities, HttpOptions, HttpProbe};
 pub use inside::InsideProbe;
 pub use status::{StatusRange, StatusRangeError};
+pub use tls_name::{TlsName, TlsNameError};
 
 /// What is asked. Equal probes ask the same and take the same for an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,8 +122,8 @@ impl Probe {
         };
         let answer = timeout_at(Instant::now() + limit, asked).await;
         let answer = answer.unwrap_or_else(|_| {
-            let limit = humantime::format_duration(limit);
-            Err(format!("no whole answer within {limit}"))
+            let limit = span::show(limit);
+            Err(format!("no whole answer within {limit} (--timeout)"))
         });
         answer.map_err(|reason| Failure {
             probe: self.to_string(),

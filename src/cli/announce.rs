@@ -7,6 +7,7 @@ use reqwest::header::HeaderValue;
 
 use super::kept::Kept;
 use super::line::{Given, Line};
+use super::pace::Said;
 use super::probes::{container_probe, header, own_checks, probe};
 use super::unit::Timing;
 use super::{Exit, Mistakes, etcd, record};
@@ -19,15 +20,11 @@ use crate::docker::reach;
 use crate::phase::OnFailure;
 use crate::probe::{Authorities, HttpOptions, Pace, Probe};
 use crate::record::{Address, Endpoint, Format, InstanceId, Record};
+use crate::secret::{self, Secret};
 use crate::span;
 use crate::stop;
 use crate::unit::StopTimeout;
 use crate::unit_file::Socket;
-
-/// Between two rounds where nothing else is said.
-const INTERVAL: Duration = Duration::from_secs(2);
-/// For one attempt where nothing else is said.
-const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Announces one backend for as long as it works.
 ///
@@ -101,10 +98,12 @@ pub(super) struct Args {
         long,
         value_name = "PROBE",
         env = "SIDEKICK_PROBE",
+        hide_env_values = true,
         help_heading = "Probe"
     )]
-    probe: Vec<String>,
-    /// Between two rounds, up to a tenth less (Kubernetes: periodSeconds) [default: what the container says, else 2s].
+    probe: Vec<Secret>,
+    /// Between two rounds, up to a tenth less (Kubernetes: periodSeconds) [default: what the container says, else 2s, or
+    /// the timeout where that is longer].
     #[arg(
         long,
         value_name = "TIME",
@@ -112,7 +111,8 @@ pub(super) struct Args {
         help_heading = "Probe"
     )]
     interval: Option<String>,
-    /// For one attempt; below the interval (timeoutSeconds) [default: what the container says, else 1s].
+    /// For one attempt; no longer than the interval (timeoutSeconds) [default: what the container says, else 1s, or the
+    /// interval where that is shorter].
     #[arg(
         long,
         value_name = "TIME",
@@ -187,9 +187,10 @@ pub(super) struct Args {
         long,
         value_name = "NAME: VALUE",
         env = "SIDEKICK_PROBE_HEADER",
+        hide_env_values = true,
         help_heading = "Probe"
     )]
-    probe_header: Vec<String>,
+    probe_header: Vec<Secret>,
     /// Certificate authority that https:// probes accept in place of the system's.
     #[arg(
         long,
@@ -198,6 +199,14 @@ pub(super) struct Args {
         help_heading = "Probe"
     )]
     probe_cacert: Option<String>,
+    /// Name that https:// probes ask for (SNI) and that the certificate must be for; the URL's host when absent.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SIDEKICK_PROBE_TLS_NAME",
+        help_heading = "Probe"
+    )]
+    probe_tls_name: Option<String>,
     /// Accepts any certificate from https:// probes.
     #[arg(long, env = "SIDEKICK_PROBE_INSECURE", help_heading = "Probe")]
     probe_insecure: bool,
@@ -371,10 +380,13 @@ impl Args {
     /// How long things take. What cannot be read counts as nothing: it is refused elsewhere.
     pub(super) fn timing(&self) -> Timing {
         let read = |text: &str| span::read(text).unwrap_or_default();
-        let or = |text: &Option<String>, default| text.as_deref().map_or(default, read);
-        let round = or(&self.interval, INTERVAL) + or(&self.timeout, TIMEOUT);
+        let flags = Said {
+            interval: self.interval.as_deref().and_then(span::read),
+            timeout: self.timeout.as_deref().and_then(span::read),
+        };
+        let (interval, timeout) = flags.before(Said::default());
         Timing {
-            slowest: round.max(read(&self.ttl) / 3),
+            slowest: (interval + timeout).max(read(&self.ttl) / 3),
             leaving: read(&self.drain_timeout) + read(&self.linger),
         }
     }
@@ -472,13 +484,14 @@ impl Args {
             return own_checks(mistakes, own, found, &options);
         }
         let probes = self.probe.iter().map(|text| {
-            let probe = match (text.as_str(), found) {
+            let text = text.reveal();
+            let probe = match (text, found) {
                 ("docker:", Some(found)) => Ok(container_probe(found, true)),
                 // What it would look at is not found yet.
                 ("docker:", None) if self.container.is_some() => return None,
                 _ => probe(text, own, &options),
             };
-            mistakes.check(&format!("--probe {text:?}"), probe)
+            mistakes.check(&format!("--probe {:?}", secret::probe(text)), probe)
         });
         // All are looked at, also behind one that is wrong.
         let probes: Vec<_> = probes.collect();
@@ -508,13 +521,19 @@ impl Args {
             options.expect_headers.extend(expected);
         }
         for text in &self.probe_header {
+            let text = text.reveal();
             let sent = header(text).and_then(|(name, value)| {
                 let value = value.parse::<HeaderValue>();
                 Ok((name, value.map_err(|error| error.to_string())?))
             });
-            if let Some((name, value)) = mistakes.check(&format!("--probe-header {text:?}"), sent) {
+            let place = format!("--probe-header {:?}", secret::header(text));
+            if let Some((name, mut value)) = mistakes.check(&place, sent) {
+                value.set_sensitive(true);
                 options.headers.append(name, value);
             }
+        }
+        if let Some(name) = &self.probe_tls_name {
+            options.tls_name = mistakes.parse("--probe-tls-name", name);
         }
         if let Some(file) = &self.probe_cacert {
             let authorities = etcd::read_pem(file, etcd::CERTIFICATE).and_then(|pem| {
@@ -526,47 +545,47 @@ impl Args {
         options
     }
 
+    /// What flags say beats what the container asks for, and the rest fits it.
     fn pace(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<Pace> {
-        let asked = found.map(|found| (found.derived.interval, found.derived.timeout));
-        let (asked_interval, asked_timeout) = asked.unwrap_or_default();
-        let interval = match &self.interval {
-            Some(text) => mistakes.duration("--interval", text),
-            None => Some(asked_interval.unwrap_or(INTERVAL)),
+        let mut time = |flag, text: &Option<String>| {
+            let time = text.as_ref().map(|text| mistakes.duration(flag, text));
+            if time == Some(Some(Duration::ZERO)) {
+                mistakes.add(format!("{flag} 0s: expected more than no time at all"));
+            }
+            time
         };
-        let timeout = match &self.timeout {
-            Some(text) => mistakes.duration("--timeout", text),
-            None => Some(asked_timeout.unwrap_or(TIMEOUT)),
-        };
+        let interval = time("--interval", &self.interval);
+        let timeout = time("--timeout", &self.timeout);
         let grace = mistakes.duration("--grace", &self.grace);
-        let (interval, timeout, grace) = (interval?, timeout?, grace?);
-        if timeout.is_zero() {
-            mistakes.add("--timeout 0s: no backend answers in no time");
-        }
-        let given = [&self.interval, &self.timeout];
-        // What the container says of these is not known before it is found.
-        let known =
-            self.container.is_none() || found.is_some() || given.iter().all(|it| it.is_some());
-        if known && timeout >= interval {
-            let sources = [
-                ("--interval", &self.interval, asked_interval),
-                ("--timeout", &self.timeout, asked_timeout),
-            ];
-            let unsaid = sources.into_iter().filter(|(_, given, _)| given.is_none());
-            let unsaid = unsaid.map(|(flag, _, asked)| match asked {
-                Some(_) => format!("; {flag} is what the container asks for"),
-                None => format!("; {flag} is the default"),
-            });
+        let flags = Said {
+            interval: interval.flatten(),
+            timeout: timeout.flatten(),
+        };
+        let container = found.map_or_else(Said::default, |found| Said {
+            interval: found.derived.interval,
+            timeout: found.derived.timeout,
+        });
+        if let Some((timeout, interval)) = flags.contradiction() {
             mistakes.add(format!(
-                "--timeout {} must be below --interval {}, or one attempt runs into the next{}",
-                humantime::format_duration(timeout),
-                humantime::format_duration(interval),
-                unsaid.collect::<String>(),
+                "--timeout {timeout} must not be longer than --interval {interval}, or one attempt runs into the next"
             ));
         }
+        if flags == Said::default()
+            && let Some((timeout, interval)) = container.contradiction()
+        {
+            mistakes.add(format!(
+                "the container's SERVICE_CHECK_TIMEOUT {timeout} is longer than its SERVICE_CHECK_INTERVAL {interval}: one attempt would run into the next; --timeout or --interval beat them"
+            ));
+        }
+        // Given, but no time.
+        if interval == Some(None) || timeout == Some(None) {
+            return None;
+        }
+        let (interval, timeout) = flags.before(container);
         Some(Pace {
             interval,
             timeout,
-            grace,
+            grace: grace?,
         })
     }
 

@@ -37,25 +37,89 @@ fn a_good_command_line_has_no_mistakes() {
 }
 
 #[test]
-fn a_timeout_is_held_against_the_interval_of_a_container_only_when_that_is_known() {
+fn a_timeout_and_an_interval_that_were_both_given_must_fit() {
     let line = |more: &[&'static str]| mistakes_in(&[&["--container", "nginx1"], more].concat());
-    assert_eq!(line(&["--timeout", "3s"]), "");
-    assert_eq!(line(&["--interval", "500ms"]), "");
     let both = line(&["--timeout", "3s", "--interval", "2s"]);
     assert!(
-        both.contains("--timeout 3s must be below --interval 2s"),
+        both.contains("--timeout 3s must not be longer than --interval 2s"),
         "{both}"
+    );
+    let none = line(&["--timeout", "0s", "--interval", "0s"]);
+    assert!(
+        none.contains("--timeout 0s:") && none.contains("--interval 0s:"),
+        "{none}"
     );
 }
 
 #[test]
-fn a_contradiction_with_what_was_not_given_says_so() {
-    let line = ["website/nginx1", "10.0.0.5:8080", "--interval", "500ms"];
-    let said = mistakes(&line);
+fn a_timeout_or_an_interval_alone_is_taken_as_it_is() {
+    let pace = |more: &[&'static str]| {
+        let line = [&["website/nginx1", "10.0.0.5:8080"], more].concat();
+        let (settings, mistakes) = read(&line);
+        let pace = mistakes.none_or(settings).unwrap().pace;
+        (pace.interval, pace.timeout)
+    };
+    let ms = Duration::from_millis;
+    assert_eq!(pace(&["--interval", "200ms"]), (ms(200), ms(200)));
+    assert_eq!(pace(&["--timeout", "10s"]), (ms(10_000), ms(10_000)));
+    assert_eq!(pace(&["--timeout", "1500ms"]), (ms(2_000), ms(1_500)));
+}
+
+#[test]
+fn no_mistake_repeats_a_secret() {
+    let text = mistakes(&[
+        "website/nginx1",
+        "10.0.0.5:8080",
+        "--probe",
+        "https://u:hunter2@host:bad",
+        "--probe",
+        "ftp://h/?token=hunter2",
+        "--probe",
+        "tcp://u:hunter2@h:1",
+        "--probe",
+        "exec:curl 'hunter2",
+        "--probe-header",
+        "Authorization hunter2",
+        "--probe-header",
+        "Authorization: hunter2\n",
+        "--probe-tls-name",
+        "10.0.0.5",
+    ]);
+    assert!(text.starts_with("7 mistakes:"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn no_settings_show_a_secret() {
+    let line = [
+        "website/nginx1",
+        "10.0.0.5:8080",
+        "--probe",
+        "https://u:hunter2@host/?token=hunter2",
+        "--probe",
+        "exec:curl hunter2",
+        "--probe-header",
+        "Authorization: hunter2",
+        "--endpoints",
+        "http://u:hunter2@10.0.0.1:2379",
+        "--user",
+        "u:hunter2",
+        "--password",
+        "hunter2",
+    ];
+    let args = Line::try_parse_from(std::iter::once("announce").chain(line)).unwrap();
+    let mut mistakes = Mistakes::default();
+    let settings = args.args.settings(&mut mistakes, None, None).unwrap();
+    args.args.etcd.cluster(&mut mistakes);
+    let probes: Vec<_> = settings.probes.iter().map(ToString::to_string).collect();
+    assert_eq!(probes, ["https://host/?...", "exec:curl ..."]);
+    let told = mistakes.none_or(None::<()>).unwrap_err().to_string();
     assert!(
-        said.ends_with("one attempt runs into the next; --timeout is the default"),
-        "{said}"
+        told.contains("--endpoints \"http://10.0.0.1:2379\": a login"),
+        "{told}"
     );
+    let shown = format!("{settings:?} {:?} {told}", args.args);
+    assert!(!shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
@@ -92,7 +156,7 @@ fn all_mistakes_are_reported_at_once() {
         "SERVICE/INSTANCE",
         "loopback",
         "--probe",
-        "--timeout 3s must be below",
+        "--timeout 3s must not be longer",
         "--rise",
         "--ttl 1s",
         "--weight",
@@ -159,7 +223,7 @@ proptest! {
         value in any::<String>(), near in "[0-9a-z:/.=, -]{0,30}",
         flag in prop::sample::select(vec![
             "--probe", "--interval", "--timeout", "--rise", "--fall", "--grace", "--expect-status", "--expect-body",
-            "--expect-header", "--probe-method", "--probe-header", "--on-failure", "--ttl", "--format", "--weight",
+            "--expect-header", "--probe-method", "--probe-header", "--probe-tls-name", "--on-failure", "--ttl", "--format", "--weight",
             "--tag", "--meta", "--protocol", "--ready", "--drain-timeout", "--linger", "--prefix", "--meta-prefix",
             "--endpoints", "--user", "--host", "--container-port", "--docker-host", "--on-gone", "--container",
         ])

@@ -8,8 +8,6 @@ use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::printable::short;
-
 /// The largest file that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -183,7 +181,10 @@ impl Parser {
             Place::Name => drop(self.line_without_value()),
             Place::BeforeValue | Place::Value | Place::ValueEscape => drop(self.assigned()),
             Place::SingleQuoted | Place::DoubleQuoted | Place::DoubleQuotedEscape => {
-                let name = short(self.name.trim_end());
+                let name = match self.name.trim_end() {
+                    name if is_name(name) => name,
+                    _ => "a value",
+                };
                 self.mistake(format!("the quote of {name} is not closed"));
             }
         }
@@ -209,8 +210,8 @@ impl Parser {
     }
 
     fn line_without_value(&mut self) -> Place {
-        let name = short(self.name.trim_end());
-        self.mistake(format!("{name:?}: expected NAME=VALUE"));
+        // It may be a line of a secret.
+        self.mistake("expected NAME=VALUE".to_owned());
         self.name.clear();
         Place::BeforeName
     }
@@ -222,8 +223,13 @@ impl Parser {
         let value = std::mem::take(&mut self.value);
         let name = name.trim_end();
         if !is_name(name) {
-            let name = short(name);
-            self.mistake(format!("{name:?} is no name of an environment variable"));
+            // A secret may well end with an =.
+            let export = match name.strip_prefix("export ") {
+                Some(name) if is_name(name.trim_start()) => ": `export` does not belong there",
+                _ => "",
+            };
+            let what = "what stands before the = is no name of an environment variable";
+            self.mistake(format!("{what}{export}"));
         } else if value.contains('\0') {
             self.mistake(format!("the value of {name} has a NUL in it"));
         } else {
@@ -306,10 +312,10 @@ mod tests {
     fn every_mistake_is_named_with_its_line() {
         let mistakes = parse("A=1\nexport B=2\nno value\n=x\n9=x\nC='open\n", "").unwrap_err();
         let expected = [
-            "line 2: \"export B\" is no name of an environment variable",
-            "line 3: \"no value\": expected NAME=VALUE",
-            "line 4: \"=x\": expected NAME=VALUE",
-            "line 5: \"9\" is no name of an environment variable",
+            "line 2: what stands before the = is no name of an environment variable: `export` does not belong there",
+            "line 3: expected NAME=VALUE",
+            "line 4: expected NAME=VALUE",
+            "line 5: what stands before the = is no name of an environment variable",
             "line 6: the quote of C is not closed",
         ];
         assert_eq!(mistakes, expected);

@@ -10,6 +10,7 @@ use crate::hand::Place;
 use crate::record::{MetaPrefix, Prefix};
 use crate::registry::client::{Cluster, Settings};
 use crate::registry::ttl::{check_length, check_ttl};
+use crate::secret::{self, Secret};
 
 /// Options of every command that talks to etcd.
 #[derive(Debug, clap::Args)]
@@ -21,9 +22,10 @@ pub(super) struct Args {
         long,
         value_name = "URLS",
         default_value = "127.0.0.1:2379",
-        env = "ETCDCTL_ENDPOINTS"
+        env = "ETCDCTL_ENDPOINTS",
+        hide_env_values = true
     )]
-    endpoints: String,
+    endpoints: Secret,
     /// Certificate authority that the members' certificates are checked with [default: systemd's credential
     /// etcd-cacert].
     #[arg(long, value_name = "FILE", env = "ETCDCTL_CACERT")]
@@ -41,7 +43,7 @@ pub(super) struct Args {
         env = "ETCDCTL_USER",
         hide_env_values = true
     )]
-    user: Option<String>,
+    user: Option<Secret>,
     /// Password of the user. Other users of this host can see it in ps: prefer --password-file, or systemd's credential
     /// etcd-password.
     #[arg(
@@ -50,7 +52,7 @@ pub(super) struct Args {
         env = "ETCDCTL_PASSWORD",
         hide_env_values = true
     )]
-    password: Option<String>,
+    password: Option<Secret>,
     /// File that holds the password.
     #[arg(long, value_name = "FILE", env = "SIDEKICK_PASSWORD_FILE")]
     password_file: Option<String>,
@@ -159,15 +161,19 @@ impl Args {
             true => Tls::Offered,
             false => Tls::Unwanted,
         };
-        let texts: Vec<_> = self.endpoints.split(',').map(str::trim).collect();
+        let given = self.endpoints.reveal();
+        let texts: Vec<_> = given.split(',').map(str::trim).collect();
         let mut endpoints = Vec::new();
         for text in texts.into_iter().filter(|text| !text.is_empty()) {
             match endpoint(text, wants_tls) {
                 Ok(endpoint) => endpoints.push(endpoint),
-                Err(why) => mistakes.add(format!("--endpoints {text:?}: {why}")),
+                Err(why) => {
+                    let text = secret::url(text);
+                    mistakes.add(format!("--endpoints {text:?}: {why}"));
+                }
             }
         }
-        if endpoints.is_empty() && self.endpoints.trim_matches([',', ' ']).is_empty() {
+        if endpoints.is_empty() && given.trim_matches([',', ' ']).is_empty() {
             mistakes.add("--endpoints names no member");
         }
         endpoints
@@ -182,9 +188,9 @@ impl Args {
             }
             return None;
         };
-        let (name, inline) = match user.split_once(':') {
+        let (name, inline) = match user.reveal().split_once(':') {
             Some((name, password)) => (name, Some(password.to_owned())),
-            None => (user.as_str(), None),
+            None => (user.reveal(), None),
         };
         if name.is_empty() {
             mistakes.add("--user: the name is empty");
@@ -200,7 +206,9 @@ impl Args {
             _ => mistakes
                 .add("the password is given more than once (--user, --password, --password-file)"),
         }
-        let password = inline.or_else(|| self.password.clone()).or(from_file)?;
+        let given = self.password.as_ref();
+        let given = given.map(|password| password.reveal().to_owned());
+        let password = inline.or(given).or(from_file)?;
         Some((name.to_owned(), password))
     }
 
@@ -275,6 +283,9 @@ fn endpoint(text: &str, tls: Tls) -> Result<String, String> {
     };
     if tls == Tls::Needed && scheme == "http" {
         return Err("certificates are given, but the member is http://".to_owned());
+    }
+    if rest.contains('@') {
+        return Err("a login does not belong into it: give --user and --password-file".to_owned());
     }
     let place = rest.strip_suffix('/').unwrap_or(rest);
     match place.parse::<crate::record::Endpoint>() {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::secret::Secret;
+
 /// What is wrong so far.
 #[derive(Debug, Default)]
 pub(super) struct Mistakes(Vec<String>);
@@ -37,6 +39,18 @@ impl Mistakes {
         let parsed = text.parse();
         parsed
             .inspect_err(|error| self.add(format!("{place} {shown:?}: {error}")))
+            .ok()
+    }
+
+    /// The text of a URL, parsed; or a note that shows neither a login nor a query in it.
+    pub(super) fn parse_url<T>(&mut self, place: &str, text: &Secret) -> Option<T>
+    where
+        T: std::str::FromStr,
+        T::Err: fmt::Display,
+    {
+        let parsed = text.reveal().parse();
+        parsed
+            .inspect_err(|error| self.add(format!("{place}: {error}")))
             .ok()
     }
 

@@ -93,6 +93,9 @@ pub(super) fn probe(
     }
     match text.split_once("://") {
         Some(("http" | "https", _)) => http(text, options),
+        Some(("grpc" | "tcp", place)) if place.contains('@') => {
+            Err("a login does not belong there".to_owned())
+        }
         Some(("grpc", place)) => place.parse().map(Probe::Grpc),
         Some(("tcp", place)) => {
             let place = place.parse().map_err(|error| format!("{error}"))?;

@@ -14,6 +14,7 @@ use crate::push::{
 };
 use crate::reconcile::Pacing;
 use crate::record::PusherId;
+use crate::secret::Secret;
 use crate::stop;
 use crate::upstream::ApiUrl;
 
@@ -29,9 +30,10 @@ pub(super) struct Args {
         long,
         value_name = "URL",
         env = "SIDEKICK_NGINX",
+        hide_env_values = true,
         value_delimiter = ','
     )]
-    nginx: Vec<String>,
+    nginx: Vec<Secret>,
     /// Which upstream takes which service; the same name where no service is given. May be given several times.
     #[arg(
         long,
@@ -244,8 +246,12 @@ impl Args {
     }
 
     fn settings_of(&self, file: &File, mistakes: &mut Mistakes) -> Option<Settings> {
-        for (flag, given) in [("--nginx", &self.nginx), ("--upstream", &self.upstream)] {
-            if !given.is_empty() {
+        let given = [
+            ("--nginx", !self.nginx.is_empty()),
+            ("--upstream", !self.upstream.is_empty()),
+        ];
+        for (flag, given) in given {
+            if given {
                 mistakes.add(format!(
                     "{flag} and --config: the file says what goes where; give one of them"
                 ));
@@ -265,7 +271,10 @@ impl Args {
         overrides: &Overrides,
         mistakes: &mut Mistakes,
     ) -> Option<Settings> {
-        let urls = self.nginx.iter().map(|url| mistakes.parse("--nginx", url));
+        let urls = self
+            .nginx
+            .iter()
+            .map(|url| mistakes.parse_url("--nginx", url));
         let urls: Vec<Option<ApiUrl>> = urls.collect();
         let routes = self.upstream.iter();
         let routes: Vec<Option<Route>> = routes

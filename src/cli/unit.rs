@@ -8,6 +8,7 @@ use clap::{ArgMatches, CommandFactory};
 
 use super::{Cli, Exit, Mistakes, announce};
 use crate::registry::client::CALL_TIMEOUT;
+use crate::secret;
 use crate::unit_file::{Settings, Socket, quadlet, service};
 
 /// Prints the systemd unit that runs announce with the same arguments.
@@ -136,6 +137,18 @@ impl Args {
                 let flag = if inline { former } else { argument };
                 mistakes.add(format!(
                     "{flag}: everybody could read the password in the unit; put it into /etc/credstore/etcd-password"
+                ));
+            }
+            let credential = match former {
+                "--probe" => secret::has_login(argument),
+                "--probe-header" => secret::is_credential(argument),
+                _ => false,
+            };
+            if credential {
+                let variable = former.trim_start_matches('-').replace('-', "_");
+                mistakes.add(format!(
+                    "{former}: everybody could read the login in the unit; put SIDEKICK_{}=... into a file that --env-file names",
+                    variable.to_uppercase()
                 ));
             }
             former = argument;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::container::Container;
 use super::port::ContainerPort;
 use crate::printable::short;
+use crate::secret;
 use crate::span;
 
 /// What all of them begin with.
@@ -89,12 +90,12 @@ impl fmt::Display for Check {
             Self::Http { path, tls, method } => {
                 let scheme = if *tls { "https" } else { "http" };
                 let method = method.as_deref().unwrap_or("GET");
-                write!(f, "{scheme} {method} {path}")
+                write!(f, "{scheme} {method} {}", secret::url(path))
             }
             Self::Tcp => f.write_str("tcp"),
             Self::Grpc { tls: false } => f.write_str("grpc"),
             Self::Grpc { tls: true } => f.write_str("grpc by tls"),
-            Self::Inside { command } => write!(f, "in the container: {command}"),
+            Self::Inside { command } => write!(f, "in the container: {}", secret::command(command)),
         }
     }
 }

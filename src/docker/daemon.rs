@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::printable::short;
+use crate::secret;
 
 /// Where Docker listens unless told otherwise.
 const DOCKER: &str = "/var/run/docker.sock";
@@ -24,6 +25,9 @@ pub enum AddressError {
     /// Nothing behind the scheme.
     #[error("\"{0}\" names no absolute path")]
     Path(String),
+    /// A login, which cannot be used and is not shown.
+    #[error("a login does not belong into it: tcp://HOST:PORT")]
+    Login,
     /// No host and port behind the scheme.
     #[error("\"{0}\" names no HOST:PORT")]
     HostPort(String),
@@ -47,6 +51,9 @@ impl FromStr for Address {
             .or_else(|| text.strip_prefix("http://"))
         {
             let address = address.trim_end_matches('/');
+            if address.contains('@') {
+                return Err(AddressError::Login);
+            }
             let port = address.rsplit_once(':').map(|(_, port)| port.parse());
             return match port {
                 Some(Ok(1..=u16::MAX)) => Ok(Self::Tcp(address.to_owned())),
@@ -55,7 +62,7 @@ impl FromStr for Address {
         }
         let path = text.strip_prefix("unix://").unwrap_or(text);
         if path.contains("://") {
-            Err(AddressError::Scheme(short(text)))
+            Err(AddressError::Scheme(secret::url(text)))
         } else if path.starts_with('/') && path.len() > 1 {
             Ok(Self::Unix(path.into()))
         } else {
@@ -198,6 +205,7 @@ mod tests {
             "tcp://host",
             "tcp://host:0",
             "tcp://host:x",
+            "tcp://me:secret@host:2375",
             "ssh://me@host",
             "https://host:2376",
             "fd://",

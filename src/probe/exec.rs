@@ -20,7 +20,7 @@ impl FromStr for ExecProbe {
 
 impl fmt::Display for ExecProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exec:{}", self.0)
+        write!(f, "exec:{}", self.0.program())
     }
 }
 

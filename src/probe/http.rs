@@ -1,17 +1,22 @@
 //! HTTP and HTTPS probes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use regex_lite::Regex;
-use reqwest::header::{HeaderMap, HeaderName};
-use reqwest::{Certificate, Client, Method, Request, Response, Url};
+use reqwest::header::{HOST, HeaderMap, HeaderName};
+use reqwest::{Certificate, Client, Method, Response, StatusCode, Url};
 
 use super::StatusRange;
+use super::tls_name::{Elsewhere, TlsName};
 use crate::explain::{Heard, Options, Peer};
 use crate::printable::short;
+use crate::secret;
 
 /// How much of a body is read, bytes: enough for any health page, and no more from an endless one.
 const MAX_BODY: usize = 64 << 10;
+/// How much of a refusal is read, bytes.
+const MAX_HINT: usize = 4 << 10;
 
 /// What helps where TLS fails.
 const OPTIONS: Options = Options {
@@ -35,6 +40,8 @@ pub struct HttpOptions {
     pub expect_headers: Vec<(HeaderName, Regex)>,
     /// Accepts any certificate.
     pub insecure: bool,
+    /// Asked for by TLS, and what the certificate must be for; the URL's host when absent.
+    pub tls_name: Option<TlsName>,
     /// The only authorities whose certificates are accepted; the system's when there are none.
     pub authorities: Authorities,
 }
@@ -71,6 +78,7 @@ impl PartialEq for HttpOptions {
             && self.expect_status == other.expect_status
             && expected(self) == expected(other)
             && self.insecure == other.insecure
+            && self.tls_name == other.tls_name
             && self.authorities.pem == other.authorities.pem
     }
 }
@@ -85,16 +93,19 @@ impl Default for HttpOptions {
             expect_body: None,
             expect_headers: Vec::new(),
             insecure: false,
+            tls_name: None,
             authorities: Authorities::default(),
         }
     }
 }
 
-/// A request and what its answer must be like.
-#[derive(Debug)]
+/// A request and what its answer must be like. Shown without a login and a query.
 pub struct HttpProbe {
     client: Client,
+    /// As it was given.
     url: Url,
+    /// What TLS and the client get to see: the name in place of the host, where one was given.
+    target: Url,
     options: HttpOptions,
 }
 
@@ -118,21 +129,46 @@ impl HttpProbe {
             return Err("the URL has no host".to_owned());
         }
         let client = client(&url, &options).map_err(|error| crate::http::cause(&error))?;
+        let mut target = url.clone();
+        if let (Some(name), "https") = (&options.tls_name, url.scheme()) {
+            let set = target.set_host(Some(name.as_str()));
+            set.map_err(|error| format!("--probe-tls-name: {error}"))?;
+        }
         Ok(Self {
             client,
             url,
+            target,
             options,
         })
     }
 
     /// One request; `Err` says why its answer is not as expected.
     pub(super) async fn attempt(&self) -> Result<(), String> {
-        let mut request = Request::new(self.options.method.clone(), self.url.clone());
-        request.headers_mut().clone_from(&self.options.headers);
-        let sent = self.client.execute(request).await;
+        let (method, url) = (self.options.method.clone(), self.target.clone());
+        // A login in the URL becomes basic auth here.
+        let mut request = self.client.request(method, url);
+        if self.target != self.url {
+            let port = self.url.port().map(|port| format!(":{port}"));
+            let host = self.url.host_str().unwrap_or_default();
+            request = request.header(HOST, format!("{host}{}", port.unwrap_or_default()));
+        }
+        let sent = request.headers(self.options.headers.clone()).send().await;
         let answer = sent.map_err(|error| self.failure(&error, Heard::Nothing))?;
-        self.check_head(&answer)?;
-        self.check_body(answer).await
+        match self.check_head(&answer) {
+            Ok(()) => self.check_body(answer).await,
+            Err(_) if self.wants_tls(&answer) && names_https(answer).await => {
+                let place = crate::http::place(&self.url);
+                Err(format!(
+                    "{place} speaks TLS: the probe is to begin with https://"
+                ))
+            }
+            Err(reason) => Err(reason),
+        }
+    }
+
+    /// Whether the answer may be that of nginx or of a Go program to plain HTTP on its port for TLS.
+    fn wants_tls(&self, answer: &Response) -> bool {
+        self.url.scheme() == "http" && answer.status() == StatusCode::BAD_REQUEST
     }
 
     fn failure(&self, error: &reqwest::Error, heard: Heard) -> String {
@@ -203,8 +239,22 @@ impl HttpProbe {
 
 impl fmt::Display for HttpProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.url.fmt(f)
+        f.write_str(&secret::of_url(&self.url))
     }
+}
+
+impl fmt::Debug for HttpProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Whether its first words say that it is an answer to plain HTTP where TLS is spoken.
+async fn names_https(answer: Response) -> bool {
+    let body = crate::http::read(answer, MAX_HINT).await;
+    let body = body.ok().flatten().unwrap_or_default();
+    let text = String::from_utf8_lossy(&body);
+    text.contains("HTTPS port") || text.contains("HTTPS server")
 }
 
 fn client(url: &Url, options: &HttpOptions) -> Result<Client, reqwest::Error> {
@@ -217,6 +267,14 @@ fn client(url: &Url, options: &HttpOptions) -> Result<Client, reqwest::Error> {
     }
     if options.insecure {
         builder = builder.tls_danger_accept_invalid_certs(true);
+    }
+    if options.tls_name.is_some() && url.scheme() == "https" {
+        let host = url.host_str().unwrap_or_default();
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        builder = builder.dns_resolver(Arc::new(Elsewhere(host)));
     }
     builder.build()
 }

@@ -1,7 +1,6 @@
 //! How to get in: logins and certificates for the APIs of targets. No secret shows in a log or on a command line.
 
 use std::env;
-use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 use reqwest::{Certificate, ClientBuilder, Identity, RequestBuilder};
 
 use crate::http;
+pub use crate::secret::Secret;
 
 /// The largest file that is taken for a secret or a certificate, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -57,10 +57,6 @@ pub enum AccessError {
     Tls(String),
 }
 
-/// A password or a token. Never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
 impl Secret {
     /// The content of a file, without the line break at its end.
     ///
@@ -102,15 +98,9 @@ impl Secret {
         } else if text.chars().any(char::is_control) {
             "it has a line break or another control character"
         } else {
-            return Ok(Self(text.to_owned()));
+            return Ok(text.into());
         };
         Err(AccessError::Secret { place, reason })
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(...)")
     }
 }
 
@@ -149,7 +139,7 @@ impl Login {
     ///
     /// When the token has characters that no token has.
     pub fn bearer(token: Secret) -> Result<Self, AccessError> {
-        if token.0.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if token.reveal().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(Self(Kind::Bearer(token)));
         }
         Err(AccessError::Secret {
@@ -167,8 +157,8 @@ impl Login {
     pub(super) fn sign(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.0 {
             Kind::Nobody => request,
-            Kind::Basic { user, password } => request.basic_auth(user, Some(&password.0)),
-            Kind::Bearer(token) => request.bearer_auth(&token.0),
+            Kind::Basic { user, password } => request.basic_auth(user, Some(password.reveal())),
+            Kind::Bearer(token) => request.bearer_auth(token.reveal()),
         }
     }
 }
@@ -299,7 +289,7 @@ mod tests {
     #[test]
     fn a_secret_is_one_line_of_text_and_never_shown() {
         let found = secret("correct horse\r\n").unwrap();
-        assert_eq!(found.0, "correct horse");
+        assert_eq!(found.reveal(), "correct horse");
         let login = Login::basic("edge", found.clone()).unwrap();
         let tls = Tls::default();
         let access = Access { login, tls };

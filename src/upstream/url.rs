@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
-use crate::printable::short;
+use crate::secret;
 
 /// Why a text is no API URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +24,7 @@ impl FromStr for ApiUrl {
 
     fn from_str(text: &str) -> Result<Self, ApiUrlError> {
         let error = |reason: &str| ApiUrlError {
-            // A login does not belong on a screen.
-            text: short(text.rsplit_once('@').map_or(text, |(_, rest)| rest)),
+            text: secret::url(text),
             reason: reason.to_owned(),
         };
         if !text.starts_with("http://") && !text.starts_with("https://") {

@@ -85,8 +85,8 @@ async fn decides(kind: Kind) {
     };
     checked.script("test \"$1\" = 'one word' || exit 9; echo no database >&2; exit 3");
     let says = [
-        "check    in the container: sh /check 'one word' (label SERVICE_CHECK_CMD)",
-        "probe    down: in the container: sh /check 'one word': exit code 3: no database",
+        "check    in the container: sh ... (label SERVICE_CHECK_CMD)",
+        "probe    down: in the container: sh ...: exit code 3: no database",
     ];
     checked.check_ends(1, &says).await;
     // More than any buffer on the way takes.

@@ -46,6 +46,7 @@ mod security;
 mod steady;
 mod story;
 mod systemd;
+mod tls;
 mod units;
 mod upstream_conf;
 mod usage;

@@ -23,16 +23,21 @@ impl Pki {
             NEW_KEY,
         );
         for name in ["server", "client"] {
-            let request = format!(
-                "req -subj /CN={name} -addext subjectAltName=IP:127.0.0.1 -keyout {name}.key -out {name}.csr"
-            );
-            pki.openssl(&request, NEW_KEY);
-            let sign = format!(
-                "x509 -req -days 2 -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem"
-            );
-            pki.openssl(&sign, "-copy_extensions copyall");
+            pki.sign(name, "IP:127.0.0.1", "2");
         }
         pki
+    }
+
+    /// One more certificate, for these names, that is good for so many days.
+    pub(crate) fn sign(&self, name: &str, names: &str, days: &str) {
+        let request = format!(
+            "req -subj /CN={name} -addext subjectAltName={names} -keyout {name}.key -out {name}.csr"
+        );
+        self.openssl(&request, NEW_KEY);
+        let sign = format!(
+            "x509 -req -days {days} -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem"
+        );
+        self.openssl(&sign, "-copy_extensions copyall");
     }
 
     /// File with the authority's certificate.

@@ -1,0 +1,90 @@
+//! A name for TLS that is not the host of the URL.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::pki_types::DnsName;
+use tokio::net::lookup_host;
+
+/// A DNS name that TLS asks for (SNI) and that the other side's certificate must be for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsName(String);
+
+/// Why a text is no such name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a DNS name such as web.example, as certificates have it")]
+pub struct TlsNameError;
+
+impl TlsName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TlsName {
+    type Err = TlsNameError;
+
+    fn from_str(text: &str) -> Result<Self, TlsNameError> {
+        match DnsName::try_from(text) {
+            Ok(name) => Ok(Self(name.as_ref().to_owned())),
+            Err(_) => Err(TlsNameError),
+        }
+    }
+}
+
+impl fmt::Display for TlsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Finds, under whatever name, the addresses of this host.
+#[derive(Debug)]
+pub(super) struct Elsewhere(pub(super) String);
+
+impl Resolve for Elsewhere {
+    fn resolve(&self, _: Name) -> Resolving {
+        let host = self.0.clone();
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = lookup_host((host.as_str(), 0)).await?.collect();
+            let addresses: Addrs = Box::new(found.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_tls_name_is_a_dns_name() {
+        for text in ["web.example", "web", "a.b-c.example"] {
+            assert_eq!(text.parse::<TlsName>().unwrap().as_str(), text);
+        }
+        for text in [
+            "",
+            "10.0.0.5",
+            "::1",
+            "*.example",
+            "a b",
+            "https://a",
+            "a:80",
+        ] {
+            assert!(text.parse::<TlsName>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(text in any::<String>()) {
+            let _ = text.parse::<TlsName>();
+        }
+    }
+}

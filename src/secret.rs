@@ -1,0 +1,198 @@
+//! Text that may hold a secret, and how much of it may be shown.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use reqwest::Url;
+
+use crate::printable::short;
+
+/// What stands for the part that is not shown.
+const HIDDEN: &str = "...";
+
+/// Text that may hold a secret: a password, a token, a URL with a login in it. There is no way to print it: it has no
+/// `Display`, and its `Debug` shows nothing. What people may see of it is made by [`url`], [`command`] or [`header`].
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for who sends it or reads what it means.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(text.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(...)")
+    }
+}
+
+/// What may be shown of a URL, or of what was meant to be one: no login and no query.
+#[must_use]
+pub fn url(text: &str) -> String {
+    if text.starts_with('/') {
+        return cut(text);
+    }
+    let scheme = text.find("://").map_or(0, |at| at + "://".len());
+    let (scheme, rest) = text.split_at(scheme);
+    // A login ends at the last @, wherever the URL's author thought that its host begins.
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+    // A login may have got before what only looks like a scheme.
+    let scheme = scheme.rsplit_once('@').map_or(scheme, |(_, scheme)| scheme);
+    cut(&format!("{scheme}{rest}"))
+}
+
+/// Without what comes behind a `?` or a `#`.
+fn cut(text: &str) -> String {
+    match text.find(['?', '#']) {
+        Some(at) => short(&text[..at]) + &text[at..=at] + HIDDEN,
+        None => short(text),
+    }
+}
+
+/// What may be shown of a URL that was read.
+#[must_use]
+pub fn of_url(url: &Url) -> String {
+    let mut url = url.clone();
+    // Fails for URLs that cannot have a login.
+    let _ = (url.set_username(""), url.set_password(None));
+    cut(url.as_str())
+}
+
+/// What may be shown of a command line: the program.
+#[must_use]
+pub fn command(text: &str) -> String {
+    match text.trim_start().split_once(char::is_whitespace) {
+        Some((program, arguments)) if !arguments.trim().is_empty() => {
+            format!("{} {HIDDEN}", short(program))
+        }
+        _ => short(text.trim()),
+    }
+}
+
+/// What may be shown of a header, `NAME: VALUE`: the name.
+#[must_use]
+pub fn header(text: &str) -> String {
+    match text.split_once(':') {
+        // With a space in it, it is no name, and may be all of the secret.
+        Some((name, _)) if is_name(name) => format!("{name}: {HIDDEN}"),
+        _ => HIDDEN.to_owned(),
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.len() <= 60 && text.bytes().all(allowed)
+}
+
+/// Whether a probe has a login in its URL.
+#[must_use]
+pub fn has_login(probe: &str) -> bool {
+    let place = probe.split_once("://").map(|(_, rest)| rest);
+    let place = place.and_then(|rest| rest.split(['/', '?', '#']).next());
+    place.is_some_and(|place| place.contains('@'))
+}
+
+/// Whether a header is there to let somebody in.
+#[must_use]
+pub fn is_credential(header: &str) -> bool {
+    let name = header.split(':').next().unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    ["auth", "cookie", "token", "secret", "key", "password"]
+        .iter()
+        .any(|word| name.contains(word))
+}
+
+/// What may be shown of a probe, as `--probe` and the labels of a container spell it.
+#[must_use]
+pub fn probe(text: &str) -> String {
+    match text.strip_prefix("exec:") {
+        Some(line) => format!("exec:{}", command(line)),
+        None => url(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_has_no_way_to_be_printed() {
+        let secret = Secret::from("hunter2");
+        assert_eq!(
+            format!("{secret:?} {:?}", Some(&secret)),
+            "Secret(...) Some(Secret(...))"
+        );
+        assert_eq!(secret.reveal(), "hunter2");
+    }
+
+    #[test]
+    fn a_url_is_shown_without_login_and_query() {
+        for (text, shown) in [
+            ("http://10.0.0.5:80/health", "http://10.0.0.5:80/health"),
+            (
+                "https://u:hunter2@10.0.0.5/health?token=hunter2",
+                "https://10.0.0.5/health?...",
+            ),
+            ("https://u:hunter2@host:bad", "https://host:bad"),
+            ("u:hunter2@host:bad", "host:bad"),
+            ("/health?token=hunter2&x=/@", "/health?..."),
+            ("/@me", "/@me"),
+            ("https://h/#hunter2", "https://h/#..."),
+            ("https://u:hunt@er2@h/", "https://h/"),
+            ("", ""),
+        ] {
+            assert_eq!(url(text), shown, "{text}");
+            let read = Url::parse(text).map(|url| of_url(&url));
+            assert!(!read.is_ok_and(|read| read.contains("hunter2")), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_commands_and_headers_their_names_are_shown() {
+        assert_eq!(
+            probe("exec:curl -H 'Authorization: hunter2' x"),
+            "exec:curl ..."
+        );
+        assert_eq!(probe("exec:/bin/true "), "exec:/bin/true");
+        assert_eq!(
+            header("Authorization: Bearer hunter2"),
+            "Authorization: ..."
+        );
+        assert_eq!(header("hunter2"), "...");
+        assert_eq!(header("Authorization Basic u:hunter2"), "...");
+        assert!(is_credential("X-Api-Key: x") && !is_credential("Host: keyhole"));
+        assert!(has_login("https://u:p@h/") && !has_login("https://h/@") && !has_login("exec:a@b"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_login_and_no_query_comes_through(
+            before in "[a-z]{0,5}(://)?", host in "[a-z0-9.:]{0,12}", path in "(/[a-z]{0,5}){0,2}", query in "(\\?[a-zA-Z=?#]{0,8})?"
+        ) {
+            let shown = url(&format!("{before}user:SECRET@{host}{path}{query}"));
+            prop_assert!(!shown.contains("SECRET"), "{}", shown);
+            let shown = url(&format!("{before}{host}{path}?SECRET{query}"));
+            prop_assert!(!shown.contains("SECRET"), "{}", shown);
+        }
+    }
+}
