@@ -225,11 +225,14 @@ fn of_io(link: &(dyn StdError + 'static), peer: Peer<'_>) -> Option<String> {
 
 fn closed(peer: Peer<'_>) -> String {
     let place = peer.place;
-    if peer.heard == Heard::Part {
-        return format!("{place} closed the connection in the middle of its answer");
+    match peer.heard {
+        Heard::Nothing => {
+            let perhaps = perhaps_other(peer);
+            format!("{place} closed the connection without an answer{perhaps}")
+        }
+        Heard::Earlier => format!("{place} closed the connection before its answer was complete"),
+        Heard::Part => format!("{place} closed the connection in the middle of its answer"),
     }
-    let perhaps = perhaps_other(peer);
-    format!("{place} closed the connection without an answer{perhaps}")
 }
 
 /// What an end without a word may mean.

@@ -76,6 +76,16 @@ pub fn of_url(url: &Url) -> String {
     cut(url.as_str())
 }
 
+/// What may be shown of a value that is probably none: like [`url`] where it may be one.
+#[must_use]
+pub fn value(text: &str) -> String {
+    if text.contains("://") {
+        url(text)
+    } else {
+        short(text)
+    }
+}
+
 /// What may be shown of a command line: the program.
 #[must_use]
 pub fn command(text: &str) -> String {
@@ -162,8 +172,17 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(url(text), shown, "{text}");
-            let read = Url::parse(text).map(|url| of_url(&url));
-            assert!(!read.is_ok_and(|read| read.contains("hunter2")), "{text}");
+        }
+        for text in [
+            "https://u:hunter2@h/?hunter2",
+            "http://h/#hunter2",
+            "http://hunter2@h",
+        ] {
+            let shown = of_url(&Url::parse(text).unwrap());
+            assert!(
+                shown.starts_with("http") && !shown.contains("hunter2"),
+                "{shown}"
+            );
         }
     }
 

@@ -30,7 +30,7 @@ pub fn about(span: Duration) -> String {
     let tenths = (millis + 50) / 100;
     match millis {
         0..1_000 => format!("{millis}ms"),
-        1_000..9_950 if tenths % 10 != 0 => format!("{}.{} s", tenths / 10, tenths % 10),
+        1_000..9_950 if !tenths.is_multiple_of(10) => format!("{}.{} s", tenths / 10, tenths % 10),
         _ => {
             let seconds = u64::try_from((millis + 500) / 1_000).unwrap_or(u64::MAX);
             humantime::format_duration(Duration::from_secs(seconds)).to_string()

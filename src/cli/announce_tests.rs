@@ -81,7 +81,7 @@ fn no_mistake_repeats_a_secret() {
         "--probe-header",
         "Authorization hunter2",
         "--probe-header",
-        "Authorization: hunter2\n",
+        "Authorization: \u{7f}hunter2",
         "--probe-tls-name",
         "10.0.0.5",
     ]);

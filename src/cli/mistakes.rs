@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// What is wrong so far.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ impl Mistakes {
         T: std::str::FromStr,
         T::Err: fmt::Display,
     {
-        let shown = crate::printable::short(text);
+        let shown = secret::value(text);
         let parsed = text.parse();
         parsed
             .inspect_err(|error| self.add(format!("{place} {shown:?}: {error}")))

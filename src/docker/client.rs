@@ -21,7 +21,7 @@ use super::container::{Container, ContainerName, Incomplete};
 use super::daemon::Daemon;
 use super::event::{self, Event};
 use super::transport;
-use crate::explain::{Peer, explain};
+use crate::explain::{Heard, Peer, explain};
 use crate::printable::printable;
 
 /// How long one call may take, the whole answer included.
@@ -319,11 +319,19 @@ fn failed(daemon: &Daemon, cause: &Cause) -> Error {
             message,
         } => format!("it answers {status_code}: {message}"),
         Cause::JsonDataError { message, .. } => format!("its answer cannot be read: {message}"),
-        other => explain(other, Peer::plain(&daemon.to_string())),
+        other => explain(other, peer(&daemon.to_string())),
     };
     Error::Failed {
         daemon: daemon.clone(),
         reason: printable(reason.trim(), WORDS_SHOWN),
+    }
+}
+
+/// A daemon that is spoken to in its own language: its socket, or `tcp://`, whose TLS says so itself.
+const fn peer(place: &str) -> Peer<'_> {
+    Peer {
+        heard: Heard::Earlier,
+        ..Peer::plain(place)
     }
 }
 
@@ -335,7 +343,7 @@ fn explain_io(daemon: &Daemon, error: &io::Error) -> String {
             "permission denied: run as root, or as a member of the group that owns the socket"
                 .to_owned()
         }
-        _ => explain(error, Peer::plain(&daemon.to_string())),
+        _ => explain(error, peer(&daemon.to_string())),
     }
 }
 

@@ -105,7 +105,7 @@ async fn what_is_no_answer_is_a_reason_and_no_more() {
         (ok("{}"), "no State"),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{".to_owned(),
-            "end of file",
+            "closed the connection before its answer was complete",
         ),
         (
             "HTTP/1.1 503 No\r\nContent-Length: 4\r\n\r\nbusy".to_owned(),

@@ -94,6 +94,7 @@ async fn stopping_asks_for_the_time_that_draining_may_take() {
     let said = announcer.notifications();
     let asked = said
         .iter()
+        .rev()
         .find_map(|line| line.strip_prefix("EXTEND_TIMEOUT_USEC="));
     let micros: u64 = asked.expect("it asks for time").parse().expect("a number");
     assert!(micros >= 31_000_000, "{micros}");

@@ -23,21 +23,16 @@ impl Pki {
             NEW_KEY,
         );
         for name in ["server", "client"] {
-            pki.sign(name, "IP:127.0.0.1", "2");
+            let request = format!(
+                "req -subj /CN={name} -addext subjectAltName=IP:127.0.0.1 -keyout {name}.key -out {name}.csr"
+            );
+            pki.openssl(&request, NEW_KEY);
+            let sign = format!(
+                "x509 -req -days 2 -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem"
+            );
+            pki.openssl(&sign, "-copy_extensions copyall");
         }
         pki
-    }
-
-    /// One more certificate, for these names, that is good for so many days.
-    pub(crate) fn sign(&self, name: &str, names: &str, days: &str) {
-        let request = format!(
-            "req -subj /CN={name} -addext subjectAltName={names} -keyout {name}.key -out {name}.csr"
-        );
-        self.openssl(&request, NEW_KEY);
-        let sign = format!(
-            "x509 -req -days {days} -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem"
-        );
-        self.openssl(&sign, "-copy_extensions copyall");
     }
 
     /// File with the authority's certificate.
@@ -75,6 +70,24 @@ impl Pki {
         TlsOptions::new()
             .ca_certificate(Certificate::from_pem(read(self.ca())))
             .identity(Identity::from_pem(read(cert), read(key)))
+    }
+
+    /// One more certificate, for these names, good from the beginning of 2020 until the end of this day (`YYMMDD`).
+    pub(crate) fn issue(&self, name: &str, names: &str, until: &str) {
+        let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nnew_certs_dir=.\ncertificate=ca.pem\nprivate_key=ca.key\n\
+                      default_md=sha256\npolicy=p\ncopy_extensions=copy\nunique_subject=no\nrand_serial=yes\n[p]\ncommonName=supplied\n";
+        for (file, text) in [("ca.conf", config), ("index", "")] {
+            std::fs::write(self.file(file), text).expect("our own folder");
+        }
+        let request = format!(
+            "req -subj /CN={name} -addext subjectAltName={names} -keyout {name}.key -out {name}.csr"
+        );
+        self.openssl(&request, NEW_KEY);
+        let sign = format!("ca -config ca.conf -batch -notext -in {name}.csr -out {name}.pem");
+        self.openssl(
+            &sign,
+            &format!("-startdate 200101000000Z -enddate {until}235900Z"),
+        );
     }
 
     fn file(&self, name: &str) -> PathBuf {
