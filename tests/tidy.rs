@@ -47,22 +47,17 @@ const SINGLE: [&str; 12] = [
     "tower", "tracing",
 ];
 
-/// The commands of the program.
-const SUBCOMMANDS: [&str; 14] = [
-    "announce",
-    "check",
-    "push",
-    "register",
-    "deregister",
-    "list",
-    "watch",
-    "wait",
-    "status",
-    "hold",
-    "split",
-    "unit",
-    "completions",
-    "man",
+/// What stands at the top of the repository, beside files whose names begin with a dot.
+const TOP_LEVEL: [&str; 9] = [
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "README.md",
+    "examples",
+    "src",
+    "tests",
+    "units",
 ];
 
 /// Found in a file: where, and the line.
@@ -106,6 +101,19 @@ fn no_committed_file_names_a_folder_of_somebodys_machine() {
         })
     });
     refuse("make it relative, or a parameter", &found);
+}
+
+#[test]
+fn nothing_strange_stands_at_the_top_of_the_repository() {
+    let ignored = fs::read_to_string(root().join(".gitignore")).unwrap();
+    let ignored: Vec<_> = ignored.lines().map(|line| line.trim_matches('/')).collect();
+    let entries = fs::read_dir(root()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let strangers: Vec<_> = names
+        .filter(|name| !name.starts_with('.') && !ignored.contains(&name.as_str()))
+        .filter(|name| !TOP_LEVEL.contains(&name.as_str()))
+        .collect();
+    refuse("move it into one of the folders, or delete it", &strangers);
 }
 
 #[test]
@@ -165,7 +173,7 @@ fn every_script_is_executable_and_parses() {
 #[test]
 fn every_flag_that_the_readme_shows_exists() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let shown = sidekick_commands(&readme);
+    let shown = sidekick_commands(&readme, &subcommands());
     let commands = |name: &str| shown.contains_key(name);
     assert!(
         commands("announce") && commands("push") && shown.len() >= 10,
@@ -173,11 +181,7 @@ fn every_flag_that_the_readme_shows_exists() {
     );
     let mut all = BTreeSet::new();
     for (subcommand, flags) in shown {
-        let help = Command::new(env!("CARGO_BIN_EXE_sidekick"))
-            .args([&subcommand, "--help"])
-            .output()
-            .unwrap();
-        let help = String::from_utf8(help.stdout).unwrap();
+        let help = help(&[&subcommand, "--help"]);
         let known: BTreeSet<_> = flags_in(&help).map(str::to_owned).collect();
         for flag in &flags {
             assert!(
@@ -198,7 +202,7 @@ fn every_flag_that_the_readme_shows_exists() {
 #[test]
 fn commands_are_found_in_code_and_over_continued_lines() {
     let text = "Run `sidekick push --once`.\n```\nExecStart=/usr/bin/sidekick announce a/b \\\n  --ttl 5s --probe=/x\n```\n";
-    let found = sidekick_commands(text);
+    let found = sidekick_commands(text, &["announce", "push"].map(str::to_owned));
     let flags = |subcommand: &str| found[subcommand].iter().cloned().collect::<Vec<_>>();
     assert_eq!(flags("push"), ["--once"]);
     assert_eq!(flags("announce"), ["--probe", "--ttl"]);
@@ -253,8 +257,29 @@ fn licence_expressions_are_read_as_written() {
     assert!(!may_pass_on("none given"));
 }
 
+/// What the program prints.
+fn help(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidekick"));
+    let output = command.args(arguments).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The commands of the program, as its help lists them.
+fn subcommands() -> Vec<String> {
+    let help = help(&["--help"]);
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = listed.take_while(|line| !line.trim().is_empty());
+    // What is indented further goes on with the line before it.
+    let listed = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names: Vec<_> = listed
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .collect();
+    assert!(names.len() >= 10, "the help is not understood: {help}");
+    names
+}
+
 /// The flags of every `sidekick SUBCOMMAND …` in a text, by subcommand.
-fn sidekick_commands(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+fn sidekick_commands(text: &str, subcommands: &[String]) -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::<String, BTreeSet<String>>::new();
     let text = text.replace("\\\n", " ").replace("&&", "\n");
     // A backtick ends a command in prose, a new line one in a block.
@@ -263,7 +288,7 @@ fn sidekick_commands(text: &str) -> BTreeMap<String, BTreeSet<String>> {
             continue;
         };
         let subcommand = command.split_whitespace().next().unwrap_or_default();
-        if SUBCOMMANDS.contains(&subcommand) {
+        if subcommands.iter().any(|known| known == subcommand) {
             let flags = found.entry(subcommand.to_owned()).or_default();
             flags.extend(flags_in(command).map(str::to_owned));
         }

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::docker_api::{Reply, call, upload};
 use super::docker_network::Network;
+use super::podman_runtime;
 use super::{PATIENCE, Process, Signal, proc, send, until};
 
 /// The image that is there; `httpd`, `sh` and `sleep` are in it.
@@ -107,26 +108,9 @@ impl Daemon {
         command
     }
 
-    /// Without systemd and without its limits; networks not where the host keeps its own.
     fn podman(&self) -> Command {
-        let folder = self.folder.path();
-        let networks = folder.join("networks").display().to_string();
-        let settings = format!(
-            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
-             [network]\nnetwork_config_dir = \"{networks}\"\n\
-             [engine]\nevents_logger = \"file\"\ncgroup_manager = \"cgroupfs\"\n"
-        );
-        let path = folder.join("containers.conf");
-        fs::write(&path, settings).expect("our own folder");
-        let mut command = Command::new("podman");
+        let mut command = podman(self.folder.path(), podman_runtime::runtime());
         command
-            .env("CONTAINERS_CONF", path)
-            .arg("--root")
-            .arg(folder.join("root"))
-            .arg("--runroot")
-            .arg(folder.join("run"))
-            .arg("--tmpdir")
-            .arg(folder.join("tmp"))
             .args(["system", "service", "--time", "0"])
             .arg(format!("unix://{}", self.socket().display()));
         command
@@ -430,6 +414,30 @@ impl Drop for Daemon {
     }
 }
 
+/// Podman with all that it keeps in this folder. Without systemd and without its limits; networks not where the host keeps its
+/// own.
+pub(super) fn podman(folder: &Path, runtime: &Path) -> Command {
+    let networks = folder.join("networks").display().to_string();
+    let settings = format!(
+        "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
+         [network]\nnetwork_config_dir = \"{networks}\"\n\
+         [engine]\nevents_logger = \"file\"\ncgroup_manager = \"cgroupfs\"\nruntime = \"{}\"\n",
+        runtime.display()
+    );
+    let path = folder.join("containers.conf");
+    fs::write(&path, settings).expect("our own folder");
+    let mut command = Command::new("podman");
+    command
+        .env("CONTAINERS_CONF", path)
+        .arg("--root")
+        .arg(folder.join("root"))
+        .arg("--runroot")
+        .arg(folder.join("run"))
+        .arg("--tmpdir")
+        .arg(folder.join("tmp"));
+    command
+}
+
 /// Ends what a daemon that was killed has left: processes that name its folder, and their children.
 fn end_all_of(folder: &Path) {
     let folder = folder.display().to_string();
@@ -444,7 +452,7 @@ fn end_all_of(folder: &Path) {
     }
 }
 
-fn unmount_all_in(folder: &Path) {
+pub(super) fn unmount_all_in(folder: &Path) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let folder = format!("{}/", folder.display());
     let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));

@@ -18,6 +18,7 @@ mod load;
 mod nginx;
 mod notify;
 mod pki;
+mod podman_runtime;
 mod ports;
 pub(crate) mod proc;
 mod process;
