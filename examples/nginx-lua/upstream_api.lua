@@ -538,7 +538,7 @@ do
     end
 
     -- In the order of NGINX Plus's own output. `number`, `string` and `boolean` are the JSON types it takes, `code` is
-    -- the error of a right type with a wrong value; a `fixed` one can only be given when the server is added.
+    -- the error of a right type with a wrong value; a `fixed` one is given when the server is added, and cannot be changed.
     local PARAMETERS = {
         { name = "weight", default = 1, number = true, code = "UpstreamBadWeight", check = check_integer(1) },
         { name = "max_conns", default = 0, number = true, code = "UpstreamBadMaxConns", check = check_integer(0) },
@@ -616,7 +616,7 @@ do
         sort(names) -- so that the same wrong body always gets the same answer
         for _, name in ipairs(names) do
             local parameter = PARAMETER[name]
-            if not parameter or (parameter.fixed and not adding) then
+            if not parameter then
                 if name ~= "server" and not (name == "service" and adding) then
                     return nil, format_fault("unknown parameter " .. quoted(name))
                 end
@@ -624,6 +624,8 @@ do
                 local checked, problem = check_parameter(name, given[name])
                 if checked == nil then
                     return nil, problem
+                elseif parameter.fixed and not adding and checked ~= record[name] then
+                    return nil, format_fault(quoted(name) .. " cannot be changed")
                 end
                 record[name] = checked
             end

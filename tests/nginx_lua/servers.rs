@@ -60,6 +60,25 @@ async fn a_patch_changes_what_it_names_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_patch_may_repeat_what_cannot_be_changed() {
+    // The official Go client sends all of a server but its id.
+    let nginx = Nginx::start().await;
+    for backup in [true, false] {
+        let given = json!({"server": "10.0.0.1", "weight": 3, "backup": backup});
+        let id = add(&nginx, &given.to_string()).await;
+        let path = format!("{WEBSITE}/servers/{id}");
+        let mut whole = nginx.call("GET", &path, "").await.json();
+        whole.as_object_mut().unwrap().remove("id");
+        whole["weight"] = json!(7);
+        let changed = patch(&nginx, id, &whole.to_string()).await;
+        assert_eq!(
+            (&changed["weight"], &changed["backup"]),
+            (&json!(7), &json!(backup))
+        );
+    }
+}
+
+#[tokio::test]
 async fn every_wrong_parameter_has_its_own_error() {
     let nginx = Nginx::start().await;
     add_address(&nginx, "10.0.0.1").await;
@@ -109,7 +128,8 @@ async fn every_wrong_parameter_has_its_own_error() {
     }
     for fixed in [
         json!({"backup": true}),
-        json!({"backup": false}),
+        json!({"weight": 2, "backup": true}),
+        json!({"backup": "no"}),
         json!({"service": "http"}),
     ] {
         let path = format!("{WEBSITE}/servers/0");
