@@ -3,6 +3,7 @@
 //! A flag beats the file, and the file beats the environment: the nearer to this one process, the stronger.
 //! Unlike the environment the file can change under a running process, so all of it can be read again.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 
 use clap::builder::{BoolishValueParser, Resettable};
@@ -12,9 +13,12 @@ use clap::{
 
 use super::env_file::{self, Assignment, Found};
 use super::{Cli, Global, Mistakes, announce, push};
+use crate::printable::short;
 
 /// What our own names begin with.
 const OWN: &str = "SIDEKICK_";
+/// How many lines that mean nothing are named.
+const NOTED: usize = 20;
 /// Stands for `--env-file` itself.
 const ENV_FILE: &str = "SIDEKICK_ENV_FILE";
 
@@ -160,10 +164,10 @@ fn is_boolish(word: &str) -> bool {
 /// empty counts as not given.
 fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> {
     let mut mistakes = Vec::new();
+    // As in systemd, the last assignment counts.
+    let last: HashMap<&str, &Assignment> = found.iter().map(|it| (&*it.name, it)).collect();
     let fill_one = |arg: Arg| {
-        // As in systemd, the last assignment counts.
-        let mut assigned = found.iter().rev();
-        let assigned = assigned.find(|found| variable(&arg) == Some(&*found.name));
+        let assigned = variable(&arg).and_then(|name| last.get(name).copied());
         let Some(assignment) = assigned.filter(|it| it.name != ENV_FILE) else {
             return arg;
         };
@@ -196,34 +200,44 @@ fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> 
     }
 }
 
-/// Whether the name stands for an argument of the program, or of one of its commands.
-fn knows(command: &Command, name: &str) -> bool {
+/// The names that stand for an argument of the program, or of one of its commands.
+fn names(command: &Command) -> HashSet<String> {
     let own = command.get_arguments();
-    let mut all = own.chain(command.get_subcommands().flat_map(Command::get_arguments));
-    all.any(|arg| variable(arg) == Some(name))
+    let all = own.chain(command.get_subcommands().flat_map(Command::get_arguments));
+    all.filter_map(variable).map(str::to_owned).collect()
 }
 
 /// Names that look like ours and stand for no argument of any command. Others may well be for somebody else.
 fn meaningless(command: &Command, found: &[Assignment]) -> Vec<String> {
+    let known = names(command);
     // All of the commands, which take half a megabyte, only where a name is not of this one.
     let mut all = None;
     let mut notes = Vec::new();
+    let mut more = 0_usize;
     for Assignment {
         name, line, file, ..
     } in found
     {
-        if name == ENV_FILE {
-            notes.push(format!(
-                "{file}: line {line}: {name} is ignored: a file does not name another"
-            ));
+        let text = if name == ENV_FILE {
+            "is ignored: a file does not name another"
         } else if name.starts_with(OWN)
-            && !knows(command, name)
-            && !knows(all.get_or_insert_with(Cli::command), name)
+            && !known.contains(name)
+            && !all
+                .get_or_insert_with(|| names(&Cli::command()))
+                .contains(name)
         {
-            notes.push(format!(
-                "{file}: line {line}: {name} stands for no option; ignored"
-            ));
+            "stands for no option; ignored"
+        } else {
+            continue;
+        };
+        if notes.len() < NOTED {
+            notes.push(format!("{file}: line {line}: {} {text}", short(name)));
+        } else {
+            more += 1;
         }
+    }
+    if more > 0 {
+        notes.push(format!("{more} more lines like these are ignored"));
     }
     notes
 }

@@ -1,5 +1,6 @@
 //! A configuration file, together with what beats it: what this process is to do.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -152,17 +153,16 @@ impl Overrides {
     /// The targets, but for those with which something is wrong.
     fn targets(&self, config: &Config, mistakes: &mut Vec<Mistake>) -> Vec<Target> {
         // Made once for all targets, so that they share what is decided about it.
-        let routes = config.upstreams.iter().map(|upstream| {
+        let mut routes = BTreeMap::<_, Vec<_>>::new();
+        for upstream in &config.upstreams {
             let route = Arc::new(self.route(upstream));
-            (upstream, route)
-        });
-        let routes: Vec<_> = routes.collect();
+            for target in &upstream.targets {
+                routes.entry(target).or_default().push(route.clone());
+            }
+        }
         let mut targets = Vec::new();
         for target in &config.targets {
-            let here = routes
-                .iter()
-                .filter(|(upstream, _)| upstream.targets.contains(&target.name));
-            let here: Vec<_> = here.map(|(_, route)| route.clone()).collect();
+            let here = routes.get(&target.name).cloned().unwrap_or_default();
             match Target::new(&target.name, self.how(&target.how), here) {
                 Ok(target) => targets.push(target),
                 // Said where it is read, or all that was to go there is wrong.

@@ -1,6 +1,7 @@
 //! A TOML text, read with every mistake noted at its place.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
 
@@ -24,17 +25,62 @@ pub struct Place {
 impl Place {
     /// Where the byte `at` of `text` stands.
     pub(super) fn of(text: &str, at: usize) -> Self {
-        let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
-        let line_start = before.iter().rposition(|byte| *byte == b'\n');
-        let start = line_start.map_or(0, |newline| newline + 1);
-        let lines = before.iter().filter(|byte| **byte == b'\n').count();
-        // Every character has exactly one byte that continues none.
-        let is_first = |byte: &&u8| **byte & 0xc0 != 0x80;
+        Index::new(text).place(text, at)
+    }
+}
+
+/// So many bytes are counted anew for each place that is looked up.
+const BLOCK: usize = 256;
+
+/// Where the lines of a text begin, and how many characters stand before each of its blocks: a place is found without
+/// going through the whole text, or the whole of a long line.
+#[derive(Debug)]
+struct Index {
+    lines: Vec<usize>,
+    characters: Vec<usize>,
+}
+
+impl Index {
+    fn new(text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let newlines = bytes.iter().enumerate();
+        let newlines = newlines.filter(|(_, byte)| **byte == b'\n');
+        let starts = newlines.map(|(at, _)| at + 1);
+        let mut before = 0;
+        let blocks = bytes.chunks(BLOCK).map(|block| {
+            let own = before;
+            before += characters(block);
+            own
+        });
         Self {
-            line: lines + 1,
-            column: before[start..].iter().filter(is_first).count() + 1,
+            characters: blocks.collect(),
+            lines: [0].into_iter().chain(starts).collect(),
         }
     }
+
+    /// How many characters begin before the byte `at`.
+    fn characters_before(&self, bytes: &[u8], at: usize) -> usize {
+        let Some(block) = at.checked_sub(1).map(|last| last / BLOCK) else {
+            return 0;
+        };
+        self.characters[block] + characters(&bytes[block * BLOCK..at])
+    }
+
+    fn place(&self, text: &str, at: usize) -> Place {
+        let at = at.min(text.len());
+        let line = self.lines.partition_point(|start| *start <= at);
+        let start = self.lines[line - 1];
+        let count = |at| self.characters_before(text.as_bytes(), at);
+        Place {
+            line,
+            column: count(at) - count(start) + 1,
+        }
+    }
+}
+
+/// Every character has exactly one byte that continues none.
+fn characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
 impl fmt::Display for Place {
@@ -56,6 +102,7 @@ pub struct Mistake {
 #[derive(Debug)]
 pub(super) struct Page<'t> {
     text: &'t str,
+    index: Index,
     /// Whether the text is TOML. If not, nobody knows what else was meant to be there.
     whole: bool,
     mistakes: RefCell<Vec<Mistake>>,
@@ -67,12 +114,15 @@ impl<'t> Page<'t> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let page = Self {
             text,
+            index: Index::new(text),
             whole: errors.is_empty(),
             mistakes: RefCell::default(),
         };
+        let known = OnceCell::new();
+        let known = || known.get_or_init(|| places_of_keys(table.get_ref()));
         for error in &errors {
             let span = error.span().unwrap_or_default();
-            let first = is_duplicate(error).then(|| page.first(&table, &span));
+            let first = is_duplicate(error).then(|| page.first(known(), &span));
             let again = first.flatten().map_or_else(String::new, |first| {
                 format!("; the first is in line {}", first.line)
             });
@@ -107,7 +157,7 @@ impl<'t> Page<'t> {
     }
 
     pub(super) fn place(&self, at: usize) -> Place {
-        Place::of(self.text, at)
+        self.index.place(self.text, at)
     }
 
     /// The mistakes, in the order of the text.
@@ -119,15 +169,10 @@ impl<'t> Page<'t> {
     }
 
     /// Where the key at `span` stands for the first time: the nearest of that name before it.
-    fn first(&self, table: &Spanned<DeTable<'t>>, span: &Range<usize>) -> Option<Place> {
+    fn first(&self, known: &Places<'_>, span: &Range<usize>) -> Option<Place> {
         let key = self.text.get(span.clone())?.trim_matches(['"', '\'']);
-        let mut found = None;
-        find_keys(table.get_ref(), key, &mut |at| {
-            if at < span.start {
-                found = found.max(Some(at));
-            }
-        });
-        Some(self.place(found?))
+        let found = known.get(key)?.range(..span.start).next_back()?;
+        Some(self.place(*found))
     }
 }
 
@@ -135,22 +180,27 @@ fn is_duplicate(error: &toml::de::Error) -> bool {
     error.message().contains("duplicate")
 }
 
-/// Calls `found` with the place of every key of this name, however deep.
-fn find_keys(table: &DeTable<'_>, name: &str, found: &mut impl FnMut(usize)) {
-    for (key, value) in table {
-        if key.get_ref() == name {
-            found(key.span().start);
-        }
-        match value.get_ref() {
-            DeValue::Table(inner) => find_keys(inner, name, found),
-            DeValue::Array(array) => {
-                for table in array.iter().filter_map(|item| item.get_ref().as_table()) {
-                    find_keys(table, name, found);
+/// Where the keys of each name stand.
+type Places<'k> = HashMap<&'k str, BTreeSet<usize>>;
+
+/// The places of all keys, however deep.
+fn places_of_keys<'k>(table: &'k DeTable<'_>) -> Places<'k> {
+    let mut places = Places::new();
+    let mut open = vec![table];
+    while let Some(table) = open.pop() {
+        for (key, value) in table {
+            let known = places.entry(key.get_ref()).or_default();
+            known.insert(key.span().start);
+            match value.get_ref() {
+                DeValue::Table(inner) => open.push(inner),
+                DeValue::Array(array) => {
+                    open.extend(array.iter().filter_map(|item| item.get_ref().as_table()));
                 }
+                _ => {}
             }
-            _ => {}
         }
     }
+    places
 }
 
 /// A name of `known` that `text` may be a slip of.
@@ -159,4 +209,21 @@ pub(super) fn nearest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> O
     let best = known.map(alike).max_by(|(a, _), (b, _)| a.total_cmp(b));
     best.filter(|(likeness, _)| *likeness >= ALIKE)
         .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_place_is_found_as_by_counting(text in "[a\u{e4}\u{1F600}\n]{0,700}", at in 0usize..1500) {
+            let before: Vec<char> = text.char_indices().filter(|(start, _)| *start < at).map(|(_, c)| c).collect();
+            let column = before.iter().rev().take_while(|c| **c != '\n').count() + 1;
+            let line = before.iter().filter(|c| **c == '\n').count() + 1;
+            prop_assert_eq!(Place::of(&text, at), Place { line, column });
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The whole of a text: its own keys, its tables, and what they say of each other.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,6 +87,7 @@ fn read_upstreams(
     targets: &[TargetSettings],
 ) -> Vec<UpstreamSettings> {
     let mut upstreams = Vec::new();
+    let vulcands = upstream::vulcands(targets);
     // Whether it is known of each where it goes.
     let mut known = true;
     for section in sections {
@@ -94,7 +96,7 @@ fn read_upstreams(
         let routed = routed.unwrap_or_else(|found| found);
         match upstream::read(section, routed) {
             Some(settings) => {
-                upstream::check_targets(section, &settings, targets);
+                upstream::check_targets(section, &settings, &vulcands);
                 upstreams.push((settings, section));
             }
             None => known = false,
@@ -111,8 +113,18 @@ fn read_upstreams(
     upstreams
 }
 
+/// How many names a name that is unknown is compared with, over a whole text: a slip is explained, a file that is wrong from
+/// end to end is read in good time all the same.
+const COMPARED: usize = 200_000;
+/// How many names are listed for somebody who has named another.
+const LISTED: usize = 10;
+
 /// The names of all targets, also of those about which something else is wrong, and where they stand.
-pub(super) struct Names(BTreeMap<Arc<str>, usize>);
+pub(super) struct Names {
+    known: BTreeMap<Arc<str>, usize>,
+    /// How many comparisons are left.
+    compared: Cell<usize>,
+}
 
 impl Names {
     fn new<'a>(page: &Page<'_>, sections: impl Iterator<Item = &'a Section<'a>>) -> Self {
@@ -135,24 +147,38 @@ impl Names {
                 );
             }
         }
-        Self(names)
+        Self {
+            known: names,
+            compared: Cell::new(COMPARED),
+        }
     }
 
     /// All of them, in the order of their names.
     pub(super) fn all(&self) -> Vec<Arc<str>> {
-        self.0.keys().cloned().collect()
+        self.known.keys().cloned().collect()
     }
 
     /// The name as it is kept here, or what to say of one that is not.
     pub(super) fn find(&self, name: &str) -> Result<Arc<str>, String> {
-        if let Some((known, _)) = self.0.get_key_value(name) {
+        if let Some((known, _)) = self.known.get_key_value(name) {
             return Ok(known.clone());
         }
-        let known = self.0.keys().map(|known| &**known);
-        let hint = match nearest(name, known.clone()) {
-            None if self.0.is_empty() => "there is none yet".to_owned(),
+        let known = self.known.keys().map(|known| &**known);
+        let left = self.compared.get().checked_sub(self.known.len());
+        let near = left.and_then(|left| {
+            self.compared.set(left);
+            nearest(name, known.clone())
+        });
+        let hint = match near {
+            None if self.known.is_empty() => "there is none yet".to_owned(),
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
+            None => {
+                let listed = known.take(LISTED).collect::<Vec<_>>().join(", ");
+                match self.known.len().saturating_sub(LISTED) {
+                    0 => format!("there are {listed}"),
+                    more => format!("there are {listed} and {more} more"),
+                }
+            }
         };
         let name = crate::printable::short(name);
         Err(format!("nothing is called \"{name}\"; {hint}"))
@@ -160,11 +186,10 @@ impl Names {
 
     /// A target to which nothing goes is one that somebody has forgotten.
     fn note_unused(&self, page: &Page<'_>, upstreams: &[UpstreamSettings]) {
-        for (name, at) in &self.0 {
-            let used = upstreams
-                .iter()
-                .any(|upstream| upstream.targets.contains(name));
-            if !used {
+        let used = upstreams.iter().flat_map(|upstream| &upstream.targets);
+        let used: BTreeSet<_> = used.collect();
+        for (name, at) in &self.known {
+            if !used.contains(name) {
                 page.missing(*at, format!("\"{name}\": no [[upstream]] goes there"));
             }
         }

@@ -131,20 +131,29 @@ pub(super) fn read(section: &Section<'_>, targets: Vec<Arc<str>>) -> Option<Upst
     })
 }
 
+/// The names of those targets that are vulcand's.
+pub(super) fn vulcands(targets: &[TargetSettings]) -> BTreeSet<Arc<str>> {
+    let vulcands = targets
+        .iter()
+        .filter(|target| matches!(target.how, How::Vulcand { .. }));
+    vulcands.map(|target| target.name.clone()).collect()
+}
+
 /// What some targets cannot have.
 pub(super) fn check_targets(
     section: &Section<'_>,
     settings: &UpstreamSettings,
-    targets: &[TargetSettings],
+    vulcands: &BTreeSet<Arc<str>>,
 ) {
     if settings.layer != Layer::Stream {
         return;
     }
-    let vulcand = targets.iter().find(|target| {
-        settings.targets.contains(&target.name) && matches!(target.how, How::Vulcand { .. })
-    });
-    if let Some(target) = vulcand {
-        let (at, name) = (section.at("protocol"), &target.name);
+    let vulcand = settings
+        .targets
+        .iter()
+        .find(|name| vulcands.contains(*name));
+    if let Some(name) = vulcand {
+        let at = section.at("protocol");
         section.page().note(
             at,
             format!("`protocol`: vulcand (\"{name}\") has no stream upstreams"),
