@@ -23,6 +23,7 @@ use crate::printable::printable;
 mod balancer;
 mod codec;
 mod hold;
+mod hold_scope;
 mod host;
 mod kept;
 mod key;
@@ -34,6 +35,7 @@ mod token;
 
 pub use balancer::Balancer;
 pub use hold::Hold;
+pub use hold_scope::HoldScope;
 pub use host::{Address, AddressError, DnsName, Endpoint, Host};
 pub use kept::{Kept, KeptServer, MAX_KEPT, Released};
 pub use key::{MetaPrefix, Prefix, PrefixError};
@@ -207,6 +209,9 @@ pub enum Reason {
     /// The key is not made as a record's key is.
     #[error("the key is not {0}/SERVICE/INSTANCE")]
     Key(String),
+    /// The key of a hold on a host does not name one.
+    #[error("the key does not end with a host: {0}")]
+    HostKey(AddressError),
     /// A part of the key is no name.
     #[error(transparent)]
     Name(#[from] NameError),

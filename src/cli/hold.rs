@@ -1,34 +1,45 @@
 //! `sidekick hold`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::settled::{self, wait};
-use super::{Exit, Mistakes, etcd, instance};
+use super::{Exit, Mistakes, etcd};
+use crate::hand::roster::Roster;
 use crate::hand::{Place, follow, hold};
 use crate::nearest::suggestion;
-use crate::record::{Hold, InstanceId, Nonce};
-use crate::stop;
+use crate::record::{Hold, HoldScope, Host, Nonce, ServiceName};
+use crate::stop::{self, Stop};
 
 /// The longest reason, in bytes.
 const MAX_REASON: usize = 200;
 
-/// Takes an instance out of rotation for a while, or puts it back.
+/// How many instances are named in one sentence.
+const NAMED: usize = 5;
+
+/// Takes an instance, a whole service, or every instance at a host out of rotation for a while, or puts it back.
 ///
 /// It drains as if it were leaving, on every load balancer, and stays out until the time is over, whatever happens to
-/// the one who asked. Exit code 1 when there is no such instance, or when not every load balancer has applied it in time:
-/// the hold stands all the same.
+/// the one who asked; instances that are announced meanwhile are held too. The last servers of an upstream stay all the same
+/// where --min-servers of its pusher says so. Exit code 1 when there is no such instance, service or host, or when not every
+/// load balancer has applied it in time: the hold stands all the same.
 ///
 /// Examples: sidekick hold website/nginx1 --for 10m --reason 'disk full',
+/// sidekick hold --host 10.0.0.5 --for 1h --reason 'new kernel',
 /// and sidekick hold website/nginx1 --release
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
-    /// Which instance of which service.
-    #[arg(value_name = "SERVICE/INSTANCE", env = "SIDEKICK_INSTANCE")]
+    /// Which service, or which instance of it.
+    #[arg(value_name = "SERVICE[/INSTANCE]", env = "SIDEKICK_INSTANCE")]
     id: Option<String>,
+    /// All instances at this host instead, of whatever service: an address or a name, as their records have it.
+    #[arg(long, value_name = "HOST", env = "SIDEKICK_HOLD_HOST")]
+    host: Option<String>,
     /// How long it is out.
     #[arg(long = "for", value_name = "TIME", env = "SIDEKICK_HOLD_FOR")]
     length: Option<String>,
@@ -53,15 +64,39 @@ enum Wish {
 
 impl Args {
     pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
-        let id = instance(&mut mistakes, self.id.as_deref());
+        let scope = self.scope(&mut mistakes);
         let wish = self.wish(&mut mistakes);
         let within = self.drain.parse(&mut mistakes);
         let place = self.etcd.place(&mut mistakes);
-        let all = id.zip(wish).zip(within.zip(place));
-        let ((id, wish), (within, place)) = mistakes.none_or(all)?;
+        let all = scope.zip(wish).zip(within.zip(place));
+        let ((scope, wish), (within, place)) = mistakes.none_or(all)?;
         match wish {
-            Wish::Hold { reason, length } => take_out(&place, &id, reason, length, within).await,
-            Wish::Release => put_back(&place, &id, within).await,
+            Wish::Hold { reason, length } => take_out(&place, &scope, reason, length, within).await,
+            Wish::Release => put_back(&place, &scope, within).await,
+        }
+    }
+
+    fn scope(&self, mistakes: &mut Mistakes) -> Option<HoldScope> {
+        const NAME: &str = "SERVICE[/INSTANCE]";
+        match (self.id.as_deref(), self.host.as_deref()) {
+            (None, None) => {
+                mistakes.add(format!("{NAME} is missing, or --host HOST"));
+                None
+            }
+            (Some(id), Some(host)) => {
+                mistakes.add(format!(
+                    "--host {host:?}: either a host is held or {NAME}, here {id:?}"
+                ));
+                None
+            }
+            (Some(id), None) if id.contains('/') => {
+                mistakes.parse(NAME, id).map(HoldScope::Instance)
+            }
+            (Some(service), None) => mistakes.parse(NAME, service).map(HoldScope::Service),
+            (None, Some(host)) => {
+                let host: Option<Host> = mistakes.parse("--host", host);
+                host.map(|host| HoldScope::host(&host))
+            }
         }
     }
 
@@ -98,19 +133,15 @@ impl Args {
 
 async fn take_out(
     place: &Place,
-    id: &InstanceId,
+    scope: &HoldScope,
     reason: String,
     length: Duration,
     within: Duration,
 ) -> anyhow::Result<Exit> {
     let roster = follow::read(place, None).await?;
-    if !roster
-        .instances(&id.service)
-        .any(|(known, _, _)| known == id)
-    {
-        let known: Vec<_> = roster.ids().map(ToString::to_string).collect();
-        let meant = suggestion(&id.to_string(), known.iter().map(String::as_str));
-        super::exit::say(&format!("sidekick: there is no instance {id}{meant}"));
+    let services = services(&roster, scope);
+    if services.is_empty() {
+        super::exit::say(&format!("sidekick: {}", nothing(&roster, scope)));
         return Ok(Exit::No);
     }
     // The lease counts from when etcd grants it, a moment after this.
@@ -123,29 +154,143 @@ async fn take_out(
         nonce: Some(Nonce::fresh()),
     };
     let mut stop = stop::on_signals()?;
-    let revision = hold::hold(place, id, &wanted, length).await?;
-    let what = format!("draining {id}");
-    let service = &id.service;
-    let (exit, how) = wait(place, service, revision, within, &mut stop, &what).await;
+    let revision = hold::hold(place, scope, &wanted, length).await?;
+    let what = format!("draining {scope}");
+    let (exit, how) = wait_for_all(place, &services, revision, within, &mut stop, &what).await;
     let length = humantime::format_duration(length);
     let until = until.map(|until| format!(", until {until}"));
     let until = until.unwrap_or_default();
-    writeln!(std::io::stdout(), "{id} is held for {length}{until}: {how}")?;
+    let whom = whom(&roster, scope);
+    writeln!(
+        std::io::stdout(),
+        "{scope}{whom} is held for {length}{until}: {how}"
+    )?;
     Ok(exit)
 }
 
-async fn put_back(place: &Place, id: &InstanceId, within: Duration) -> anyhow::Result<Exit> {
+async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow::Result<Exit> {
     let mut stop = stop::on_signals()?;
     let mut out = std::io::stdout();
-    let Some(revision) = hold::release(place, id).await? else {
-        writeln!(out, "{id} is not held: nothing to do")?;
+    let Some(revision) = hold::release(place, scope).await? else {
+        writeln!(
+            out,
+            "{scope} is not held: nothing to do{}",
+            others(place, scope).await?
+        )?;
         return Ok(Exit::Done);
     };
-    let what = format!("putting back {id}");
-    let service = &id.service;
-    let (exit, how) = wait(place, service, revision, within, &mut stop, &what).await;
-    writeln!(out, "{id} is released: {how}")?;
+    let roster = follow::read(place, None).await?;
+    let mut services = services(&roster, scope);
+    services.extend(scope.service().cloned());
+    let what = format!("putting back {scope}");
+    let (exit, how) = wait_for_all(place, &services, revision, within, &mut stop, &what).await;
+    writeln!(
+        out,
+        "{scope} is released: {how}{}",
+        others(place, scope).await?
+    )?;
     Ok(exit)
+}
+
+/// The services that have an instance of this scope.
+fn services(roster: &Roster, scope: &HoldScope) -> BTreeSet<ServiceName> {
+    let covered = roster.covered(scope);
+    covered.map(|(id, _)| id.service.clone()).collect()
+}
+
+/// Why there is nothing to hold.
+fn nothing(roster: &Roster, scope: &HoldScope) -> String {
+    match scope {
+        HoldScope::Instance(id) => {
+            let known: Vec<_> = roster.ids().map(ToString::to_string).collect();
+            let meant = suggestion(&id.to_string(), known.iter().map(String::as_str));
+            format!("there is no instance {id}{meant}")
+        }
+        HoldScope::Service(service) => {
+            let meant = suggestion(service.as_str(), roster.services());
+            format!("there are no records of {service}{meant}")
+        }
+        HoldScope::Host(host) => {
+            let known: BTreeSet<_> = roster.hosts().map(|host| host.to_string()).collect();
+            let meant = suggestion(&host.to_string(), known.iter().map(String::as_str));
+            format!("no record names the host {host}{meant}")
+        }
+    }
+}
+
+/// Who is taken out, where that is not said yet.
+fn whom(roster: &Roster, scope: &HoldScope) -> String {
+    if matches!(scope, HoldScope::Instance(_)) {
+        return String::new();
+    }
+    let all: Vec<_> = roster
+        .covered(scope)
+        .map(|(id, _)| id.to_string())
+        .collect();
+    format!(" ({})", named(&all))
+}
+
+/// Which of its instances somebody holds otherwise.
+async fn others(place: &Place, scope: &HoldScope) -> anyhow::Result<String> {
+    let roster = follow::read(place, None).await?;
+    let held = services(&roster, scope).into_iter().flat_map(|service| {
+        let instances = roster.instances(&service);
+        let held = instances.filter_map(|(id, record, held)| {
+            let host = &record.value.endpoint.host;
+            let covered = scope.covers(&id.service, &id.instance, host);
+            Some((id, held.filter(|_| covered)?))
+        });
+        let words = held.map(|(id, held)| match &held.scope {
+            HoldScope::Instance(_) => id.to_string(),
+            HoldScope::Service(_) => format!("{id} (as all of {service})"),
+            HoldScope::Host(host) => format!("{id} (by host {host})"),
+        });
+        words.collect::<Vec<_>>()
+    });
+    let held: Vec<_> = held.collect();
+    Ok(if held.is_empty() {
+        String::new()
+    } else {
+        format!("; still held otherwise: {}", named(&held))
+    })
+}
+
+fn named(all: &[String]) -> String {
+    let shown = all.iter().take(NAMED).cloned().collect::<Vec<_>>();
+    let shown = shown.join(", ");
+    match all.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Waits for the pushers of every service, all of them within this time.
+async fn wait_for_all(
+    place: &Place,
+    services: &BTreeSet<ServiceName>,
+    revision: i64,
+    within: Duration,
+    stop: &mut Stop,
+    what: &str,
+) -> (Exit, String) {
+    if services.is_empty() {
+        return (Exit::Done, "no record is concerned".to_owned());
+    }
+    let deadline = Instant::now() + within;
+    let (mut exit, mut words) = (Exit::Done, Vec::new());
+    for service in services {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (of_this, how) = wait(place, service, revision, left, stop, what).await;
+        exit = match exit {
+            Exit::Done => of_this,
+            no => no,
+        };
+        words.push(match services.len() {
+            1 => how,
+            _ => format!("{service}: {how}"),
+        });
+    }
+    (exit, words.join("; "))
 }
 
 /// `user@host`, as far as that is known.

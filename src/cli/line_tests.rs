@@ -58,11 +58,12 @@ fn every_argument_has_one_environment_variable_and_shares_it_with_none() {
 }
 
 /// Options that are spelled alike and mean different things: a variable that is set for the one must not be taken for the other.
-const HOMONYMS: [&str; 4] = [
+const HOMONYMS: [&str; 5] = [
     "SIDEKICK_REGISTER_TTL",
     "SIDEKICK_RELEASE_TIMEOUT",
     "SIDEKICK_WAIT_TIMEOUT",
     "SIDEKICK_HOLD_FOR",
+    "SIDEKICK_HOLD_HOST",
 ];
 
 #[test]

@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 use super::table::{Cell, Column, Tone, age};
 use super::{Mistakes, etcd, service};
 use crate::hand::Place;
-use crate::hand::roster::{Line, Standing};
+use crate::hand::roster::{Held, Line, Standing};
 use crate::printable::{printable, short};
-use crate::record::{Format, Hold, Protocol, Record, ServiceName, Split, UnknownWord};
+use crate::record::{
+    Format, Hold, HoldScope, Protocol, Reason, Record, ServiceName, Split, UnknownWord,
+};
 
 /// How a command answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +99,7 @@ pub(super) const COLUMNS: [Column; 6] = [
 /// A line as cells under [`COLUMNS`].
 pub(super) fn cells(line: &Line) -> Vec<Cell> {
     match line {
-        Line::Record { id, record, hold } => {
+        Line::Record { id, record, holds } => {
             let standing = line.standing().unwrap_or(Standing::Up);
             let tone = match standing {
                 Standing::Up => Tone::Good,
@@ -106,7 +108,7 @@ pub(super) fn cells(line: &Line) -> Vec<Cell> {
             };
             let record = &record.value;
             let udp = (record.protocol != Protocol::Tcp).then(|| record.protocol.to_string());
-            let notes: Vec<_> = hold.iter().map(hold_in_words).chain(udp).collect();
+            let notes: Vec<_> = holds.iter().map(held_in_words).chain(udp).collect();
             vec![
                 Cell::new(id.to_string()),
                 Cell::new(record.address().to_string()),
@@ -124,6 +126,17 @@ pub(super) fn cells(line: &Line) -> Vec<Cell> {
             Cell::new(split.value.since.map(age).unwrap_or_default()),
             Cell::new(split_in_words(&split.value)),
         ],
+        Line::Hold(held) => vec![
+            Cell::new(held.value.scope.to_string()),
+            Cell::default(),
+            Cell::toned(Standing::Held.as_str(), Tone::Notable),
+            Cell::default(),
+            Cell::default(),
+            Cell::new(match &held.value.hold {
+                Ok(hold) => hold_in_words(hold),
+                Err(reason) => unreadable(reason),
+            }),
+        ],
         Line::Unreadable(quarantined) => vec![
             Cell::new(quarantined.key.as_str()),
             Cell::default(),
@@ -133,6 +146,33 @@ pub(super) fn cells(line: &Line) -> Vec<Cell> {
             Cell::toned(quarantined.reason.to_string(), Tone::Bad),
         ],
     }
+}
+
+/// What is held where it is more than the instance, why and until when.
+fn held_in_words(held: &Held) -> String {
+    let words = match &held.hold {
+        Ok(hold) => hold_in_words(hold),
+        Err(reason) => unreadable(reason),
+    };
+    match &held.scope {
+        HoldScope::Instance(_) => words,
+        HoldScope::Service(service) => format!("all of {service}: {words}"),
+        HoldScope::Host(host) => format!("host {host}: {words}"),
+    }
+}
+
+fn unreadable(reason: &Reason) -> String {
+    format!("the hold cannot be read, and holds all the same: {reason}")
+}
+
+/// A hold as an object.
+fn held_object(held: &Held) -> Value {
+    let mut fields: Map<String, Value> = match &held.hold {
+        Ok(hold) => serde_json::from_slice(&hold.encode()).unwrap_or_default(),
+        Err(reason) => Map::from_iter([("unreadable".to_owned(), reason.to_string().into())]),
+    };
+    fields.insert("scope".into(), held.scope.kind().into());
+    Value::Object(fields)
 }
 
 /// Why and until when.
@@ -166,7 +206,7 @@ pub(super) fn plain(line: &Line) -> Option<String> {
 /// A line as an object. JSON escapes whatever would not be printable.
 pub(super) fn object(line: &Line) -> Map<String, Value> {
     match line {
-        Line::Record { id, record, hold } => {
+        Line::Record { id, record, holds } => {
             // A field of somebody else's must not pass for one of ours.
             let known = Record {
                 extra: Map::new(),
@@ -183,9 +223,8 @@ pub(super) fn object(line: &Line) -> Map<String, Value> {
             let standing = line.standing().map(Standing::as_str);
             fields.insert("state".into(), standing.into());
             fields.insert("weight".into(), record.value.effective_weight().into());
-            if let Some(hold) = hold {
-                let value: Value = serde_json::from_slice(&hold.encode()).unwrap_or_default();
-                fields.insert("hold".into(), value);
+            if let Some(held) = holds.first() {
+                fields.insert("hold".into(), held_object(held));
             }
             fields.insert("revision".into(), record.revision.into());
             fields.insert("leased".into(), (record.lease != 0).into());
@@ -197,6 +236,18 @@ pub(super) fn object(line: &Line) -> Map<String, Value> {
             fields.insert("service".into(), service.as_str().into());
             fields.insert("split".into(), value);
             fields.insert("revision".into(), split.revision.into());
+            fields
+        }
+        Line::Hold(held) => {
+            let mut fields = Map::new();
+            let name = match &held.value.scope {
+                HoldScope::Instance(id) => ("instance", id.to_string()),
+                HoldScope::Service(service) => ("service", service.to_string()),
+                HoldScope::Host(host) => ("host", host.to_string()),
+            };
+            fields.insert(name.0.into(), name.1.into());
+            fields.insert("hold".into(), held_object(&held.value));
+            fields.insert("revision".into(), held.revision.into());
             fields
         }
         Line::Unreadable(quarantined) => {

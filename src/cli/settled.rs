@@ -74,7 +74,10 @@ pub(super) async fn wait(
             Exit::Done,
             format!("applied by {pushers} of {pushers} pushers"),
         ),
-        Settled::NoPusher => (Exit::Done, format!("no live pusher routes {service}")),
+        Settled::NoPusher => (
+            Exit::Done,
+            format!("no live pusher routes {service}, so no load balancer has been changed"),
+        ),
         _ => (Exit::No, unsettled(&settled)),
     }
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Effect;
 use crate::printable::short;
-use crate::record::{Hold, InstanceName, MetaPrefix, Quarantined, Reason, ServiceName, Split};
+use crate::record::{
+    Hold, HoldScope, Host, InstanceName, MetaPrefix, Quarantined, Reason, Record, ServiceName,
+    Split,
+};
 use crate::registry::watch::{Change, Update};
 
 /// The splits and holds of the routed services as etcd last told them.
@@ -17,6 +20,8 @@ pub struct Choices {
     listed: bool,
     /// `None` before a listing that was to tell of them.
     services: BTreeMap<ServiceName, Option<Choice>>,
+    /// The held hosts, by the keys that say so: several may spell one host.
+    hosts: BTreeMap<Vec<u8>, Host>,
     /// The keys whose values cannot be read.
     unreadable: BTreeMap<String, Reason>,
 }
@@ -30,12 +35,36 @@ pub struct Choice {
     pub split: Option<Split>,
     /// The instances that are out of rotation.
     pub held: BTreeSet<InstanceName>,
+    /// Whether all of them are.
+    pub all_held: bool,
+    /// The hosts whose instances are, whatever service they belong to. Canonical.
+    pub held_hosts: BTreeSet<Host>,
+}
+
+impl Choice {
+    /// Whether an instance with this record is out of rotation.
+    #[must_use]
+    pub fn holds(&self, instance: &InstanceName, record: &Record) -> bool {
+        self.all_held
+            || self.held.contains(instance)
+            || self.held_hosts.contains(&record.endpoint.host.canonical())
+    }
 }
 
 /// What a key below the meta prefix is about.
 enum Subject {
     Split(ServiceName),
-    Hold(ServiceName, InstanceName),
+    Hold(HoldScope),
+}
+
+impl Subject {
+    /// The service that it is about; `None` where it is about all.
+    fn service(&self) -> Option<&ServiceName> {
+        match self {
+            Self::Split(service) => Some(service),
+            Self::Hold(scope) => scope.service(),
+        }
+    }
 }
 
 impl Choices {
@@ -47,6 +76,7 @@ impl Choices {
             meta,
             listed: false,
             services: services.map(|name| (name, None)).collect(),
+            hosts: BTreeMap::new(),
             unreadable: BTreeMap::new(),
         }
     }
@@ -79,9 +109,17 @@ impl Choices {
         match update {
             Update::Listed { revision, entries } => {
                 let splits = self.begin_listing(*revision);
+                let former = std::mem::take(&mut self.unreadable);
                 for entry in entries {
                     self.put(&entry.key, &entry.value, *revision, &mut effect);
                 }
+                effect
+                    .quarantined
+                    .retain(|now| former.get(&now.key) != Some(&now.reason));
+                let released = former.into_keys();
+                effect.released = released
+                    .filter(|key| !self.unreadable.contains_key(key))
+                    .collect();
                 self.keep_unreadable_splits(splits, entries.iter().map(|entry| &*entry.key));
                 effect.services = self.services.keys().cloned().collect();
             }
@@ -97,6 +135,7 @@ impl Choices {
     /// Forgets everything; the splits are given back.
     fn begin_listing(&mut self, revision: i64) -> BTreeMap<ServiceName, Split> {
         self.listed = true;
+        self.hosts.clear();
         let mut splits = BTreeMap::new();
         for (name, choice) in &mut self.services {
             let former = choice.replace(Choice {
@@ -136,53 +175,106 @@ impl Choices {
         if let Some(service) = self.meta.split(key) {
             return Some(Subject::Split(service));
         }
-        let id = self.meta.hold(key)?;
-        Some(Subject::Hold(id.service, id.instance))
+        self.meta.hold(key).map(Subject::Hold)
     }
 
-    /// The choice that a key is about, standing at `revision` now; `None` for services that are not routed or not listed yet.
-    fn choice(
+    /// The choices that `subject` is about, standing at `revision` now; none of services that are not routed or not listed
+    /// yet: what changes before a listing is in the listing.
+    fn touched(
         &mut self,
-        key: &[u8],
+        subject: &Subject,
         revision: i64,
         effect: &mut Effect,
-    ) -> Option<(Subject, &mut Choice)> {
-        let subject = self.subject(key)?;
-        let (Subject::Split(service) | Subject::Hold(service, _)) = &subject;
-        // What changes before a listing is in the listing.
-        let choice = self.services.get_mut(service)?.as_mut()?;
-        choice.revision = revision;
-        effect.services.insert(service.clone());
-        Some((subject, choice))
+    ) -> impl Iterator<Item = &mut Choice> {
+        let service = subject.service().cloned();
+        let about = move |name: &ServiceName| service.as_ref().is_none_or(|one| *one == *name);
+        let listed = self
+            .services
+            .iter_mut()
+            .filter_map(|(name, choice)| Some((name, choice.as_mut()?)));
+        listed
+            .filter(move |(name, _)| about(name))
+            .map(move |(name, choice)| {
+                choice.revision = revision;
+                effect.services.insert(name.clone());
+                choice
+            })
+    }
+
+    /// Whether `subject` is about a service of which a listing has told.
+    fn concerns(&self, subject: &Subject) -> bool {
+        match subject.service() {
+            Some(service) => self.services.get(service).is_some_and(Option::is_some),
+            None => self.listed,
+        }
     }
 
     fn put(&mut self, key: &[u8], value: &[u8], revision: i64, effect: &mut Effect) {
-        let Some((subject, choice)) = self.choice(key, revision, effect) else {
+        let Some(subject) = self.subject(key).filter(|subject| self.concerns(subject)) else {
             return;
         };
-        let (service, read) = match subject {
-            Subject::Split(service) => {
-                let read = Split::decode(value).map(|split| choice.split = Some(split));
-                (service, read)
-            }
-            Subject::Hold(service, instance) => {
-                choice.held.insert(instance);
-                (service, Hold::decode(value).map(drop))
+        let read = match &subject {
+            Subject::Split(_) => match Split::decode(value) {
+                Ok(split) => {
+                    let touched = self.touched(&subject, revision, effect);
+                    touched.for_each(|choice| choice.split = Some(split.clone()));
+                    Ok(())
+                }
+                Err(reason) => {
+                    self.touched(&subject, revision, effect).for_each(drop);
+                    Err(reason)
+                }
+            },
+            Subject::Hold(scope) => {
+                self.hold(key, scope, true, revision, effect);
+                Hold::decode(value).map(drop)
             }
         };
         match read {
             Ok(()) => self.readable(key, effect),
-            Err(reason) => self.set_aside(key, service, reason, effect),
+            Err(reason) => self.set_aside(key, subject.service().cloned(), reason, effect),
         }
     }
 
     fn delete(&mut self, key: &[u8], revision: i64, effect: &mut Effect) {
-        match self.choice(key, revision, effect) {
-            Some((Subject::Split(_), choice)) => choice.split = None,
-            Some((Subject::Hold(_, instance), choice)) => drop(choice.held.remove(&instance)),
-            None => return,
+        let Some(subject) = self.subject(key).filter(|subject| self.concerns(subject)) else {
+            return;
+        };
+        match &subject {
+            Subject::Split(_) => {
+                let touched = self.touched(&subject, revision, effect);
+                touched.for_each(|choice| choice.split = None);
+            }
+            Subject::Hold(scope) => self.hold(key, scope, false, revision, effect),
         }
         self.readable(key, effect);
+    }
+
+    /// From now on there is a hold under `key`, or none.
+    fn hold(
+        &mut self,
+        key: &[u8],
+        scope: &HoldScope,
+        held: bool,
+        revision: i64,
+        effect: &mut Effect,
+    ) {
+        if let HoldScope::Host(host) = scope {
+            match held {
+                true => drop(self.hosts.insert(key.to_vec(), host.clone())),
+                false => drop(self.hosts.remove(key)),
+            }
+        }
+        let hosts: BTreeSet<_> = self.hosts.values().cloned().collect();
+        let subject = Subject::Hold(scope.clone());
+        for choice in self.touched(&subject, revision, effect) {
+            match scope {
+                HoldScope::Instance(id) if held => drop(choice.held.insert(id.instance.clone())),
+                HoldScope::Instance(id) => drop(choice.held.remove(&id.instance)),
+                HoldScope::Service(_) => choice.all_held = held,
+                HoldScope::Host(_) => choice.held_hosts.clone_from(&hosts),
+            }
+        }
     }
 
     fn readable(&mut self, key: &[u8], effect: &mut Effect) {
@@ -192,11 +284,16 @@ impl Choices {
         }
     }
 
-    fn set_aside(&mut self, key: &[u8], service: ServiceName, reason: Reason, effect: &mut Effect) {
+    fn set_aside(
+        &mut self,
+        key: &[u8],
+        service: Option<ServiceName>,
+        reason: Reason,
+        effect: &mut Effect,
+    ) {
         let key = short(key);
         let former = self.unreadable.insert(key.clone(), reason.clone());
         if former.as_ref() != Some(&reason) {
-            let service = Some(service);
             effect.quarantined.push(Quarantined {
                 key,
                 service,
@@ -302,7 +399,9 @@ mod tests {
         assert_eq!(shown(&choices), (9, Some("v1=1".to_owned()), vec![]));
         let effect = put(&mut choices, 10, SPLIT, V1);
         assert_eq!(effect.released, [SPLIT]);
-        list(&mut choices, 12, &[]);
+        put(&mut choices, 11, SPLIT, "half");
+        let effect = list(&mut choices, 12, &[]);
+        assert_eq!(effect.released, [SPLIT], "gone while nobody looked");
         assert_eq!(shown(&choices), (12, None, vec![]));
     }
 
@@ -312,5 +411,70 @@ mod tests {
         let effect = put(&mut choices, 8, HOLD, "");
         assert_eq!(effect.quarantined.len(), 1);
         assert_eq!(shown(&choices), (8, None, vec!["one"]));
+        for key in [SERVICE_HOLD, HOST_HOLD] {
+            let effect = put(&mut choices, 9, key, "[");
+            assert_eq!(effect.quarantined.len(), 1, "{key}");
+        }
+        let choice = choices.service(&"web".parse().unwrap()).unwrap();
+        assert!(choice.all_held && choice.held_hosts.len() == 1);
+    }
+
+    const SERVICE_HOLD: &str = "/sidekick/service-holds/web";
+    const HOST_HOLD: &str = "/sidekick/host-holds/10.0.0.5";
+    const WHY: &str = r#"{"reason":"disk"}"#;
+
+    /// Whether `web/one` at this address is out.
+    fn holds(choices: &Choices, address: &str) -> bool {
+        let value = format!(r#"{{"host":"{address}","port":80}}"#);
+        let record = crate::record::decode(
+            &crate::record::Prefix::default(),
+            b"/services/web/one",
+            value.as_bytes(),
+        );
+        let choice = choices.service(&"web".parse().unwrap()).unwrap();
+        choice.holds(&"one".parse().unwrap(), &record.unwrap().1)
+    }
+
+    #[test]
+    fn a_hold_of_a_whole_service_holds_every_instance_until_it_ends() {
+        let mut choices = listed(7, &[(SERVICE_HOLD, WHY)]);
+        assert!(holds(&choices, "10.0.0.5"));
+        put(&mut choices, 8, "/sidekick/service-holds/other", WHY);
+        assert_eq!(shown(&choices).0, 7);
+        delete(&mut choices, 9, SERVICE_HOLD);
+        assert!(!holds(&choices, "10.0.0.5"));
+        assert_eq!(shown(&choices).0, 9);
+    }
+
+    #[test]
+    fn a_hold_of_a_host_holds_every_instance_at_its_address_until_the_last_of_them_ends() {
+        let mut choices = listed(7, &[]);
+        let effect = put(&mut choices, 8, HOST_HOLD, WHY);
+        assert_eq!(
+            effect.services.len(),
+            1,
+            "every routed service is decided anew"
+        );
+        assert!(holds(&choices, "10.0.0.5") && holds(&choices, "::ffff:10.0.0.5"));
+        assert!(!holds(&choices, "10.0.0.6"));
+        let other = "/sidekick/host-holds/::ffff:10.0.0.5";
+        put(&mut choices, 9, other, WHY);
+        delete(&mut choices, 10, HOST_HOLD);
+        assert!(
+            holds(&choices, "10.0.0.5"),
+            "the other spelling holds it yet"
+        );
+        delete(&mut choices, 11, other);
+        assert!(!holds(&choices, "10.0.0.5"));
+        assert_eq!(shown(&choices).0, 11);
+        put(&mut choices, 12, HOST_HOLD, WHY);
+        list(&mut choices, 13, &[]);
+        assert!(!holds(&choices, "10.0.0.5"), "a listing replaces all");
+    }
+
+    #[test]
+    fn no_host_is_held_before_the_first_whole_listing() {
+        let mut choices = Choices::new(MetaPrefix::default(), ["web".parse().unwrap()]);
+        assert_eq!(put(&mut choices, 3, HOST_HOLD, WHY), Effect::default());
     }
 }

@@ -9,7 +9,13 @@ use crate::registry::Error;
 use crate::registry::oneshot::list;
 use crate::registry::watch::{Range, Update, Watcher};
 
-const KINDS: [Kind; 3] = [Kind::Records, Kind::Holds, Kind::Splits];
+const KINDS: [Kind; 5] = [
+    Kind::Records,
+    Kind::Holds,
+    Kind::ServiceHolds,
+    Kind::HostHolds,
+    Kind::Splits,
+];
 
 /// Reads all of one service, or of all services, once.
 ///
@@ -30,6 +36,8 @@ fn range(place: &Place, kind: Kind, only: Option<&ServiceName>) -> Range {
     let prefix = match kind {
         Kind::Records => place.prefix.service_range(only),
         Kind::Holds => place.meta.holds_range(),
+        Kind::ServiceHolds => place.meta.service_holds_range(),
+        Kind::HostHolds => place.meta.host_holds_range(),
         Kind::Splits => place.meta.splits_range(),
     };
     Range::Prefix(prefix.into_bytes())
@@ -38,8 +46,8 @@ fn range(place: &Place, kind: Kind, only: Option<&ServiceName>) -> Range {
 /// Keeps the picture true.
 #[derive(Debug)]
 pub struct Follow {
-    watchers: [Watcher; 3],
-    listed: [bool; 3],
+    watchers: [Watcher; KINDS.len()],
+    listed: [bool; KINDS.len()],
     roster: Roster,
 }
 
@@ -50,7 +58,7 @@ impl Follow {
         let watcher = |kind| Watcher::new(place.cluster.clone(), range(place, kind, only));
         Self {
             watchers: KINDS.map(watcher),
-            listed: [false; 3],
+            listed: [false; KINDS.len()],
             roster: Roster::new(place, only.cloned()),
         }
     }
@@ -66,10 +74,12 @@ impl Follow {
 
     /// Waits for news; gives the keys whose lines may have changed. Never gives up on etcd. Cancel safe.
     pub async fn next(&mut self) -> BTreeSet<Vec<u8>> {
-        let [records, holds, splits] = &mut self.watchers;
+        let [records, holds, services, hosts, splits] = &mut self.watchers;
         let (kind, update) = tokio::select! {
             update = records.next() => (Kind::Records, update),
             update = holds.next() => (Kind::Holds, update),
+            update = services.next() => (Kind::ServiceHolds, update),
+            update = hosts.next() => (Kind::HostHolds, update),
             update = splits.next() => (Kind::Splits, update),
         };
         if matches!(update, Update::Listed { .. }) {

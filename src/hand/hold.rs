@@ -1,9 +1,9 @@
-//! Taking an instance out of rotation for a while, and putting it back.
+//! Taking instances out of rotation for a while, and putting them back.
 
 use std::time::Duration;
 
 use super::Place;
-use crate::record::{Hold, InstanceId, MetaPrefix};
+use crate::record::{Hold, HoldScope};
 use crate::registry::Error;
 use crate::registry::oneshot::{self, Lease, patiently};
 
@@ -14,11 +14,11 @@ use crate::registry::oneshot::{self, Lease, patiently};
 /// When etcd refuses, or cannot be reached.
 pub async fn hold(
     place: &Place,
-    id: &InstanceId,
+    scope: &HoldScope,
     hold: &Hold,
     length: Duration,
 ) -> Result<i64, Error> {
-    let (key, value) = (key(&place.meta, id), hold.encode());
+    let (key, value) = (place.meta.hold_key(scope), hold.encode());
     patiently(&place.cluster, place.patience, async |connection| {
         let lease = oneshot::grant(connection, length).await?;
         loop {
@@ -37,12 +37,8 @@ pub async fn hold(
 /// # Errors
 ///
 /// When etcd refuses, or cannot be reached.
-pub async fn release(place: &Place, id: &InstanceId) -> Result<Option<i64>, Error> {
-    delete(place, &key(&place.meta, id)).await
-}
-
-fn key(meta: &MetaPrefix, id: &InstanceId) -> String {
-    meta.hold_key(id)
+pub async fn release(place: &Place, scope: &HoldScope) -> Result<Option<i64>, Error> {
+    delete(place, &place.meta.hold_key(scope)).await
 }
 
 /// Deletes a key of sidekick's own, whoever wrote it; gives the revision, or `None` when it was not there.

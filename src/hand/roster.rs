@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Place;
 use crate::record::{
-    self, Hold, InstanceId, MetaPrefix, Prefix, Quarantined, Reason, Record, ServiceName, Split,
-    State, Version,
+    self, Hold, HoldScope, Host, InstanceId, MetaPrefix, Prefix, Quarantined, Reason, Record,
+    ServiceName, Split, State, Version,
 };
 use crate::registry::watch::{Change, Entry, Update};
 
@@ -14,8 +14,12 @@ use crate::registry::watch::{Change, Entry, Update};
 pub enum Kind {
     /// Records.
     Records,
-    /// Holds.
+    /// Holds on single instances.
     Holds,
+    /// Holds on whole services.
+    ServiceHolds,
+    /// Holds on hosts.
+    HostHolds,
     /// Splits.
     Splits,
 }
@@ -29,6 +33,15 @@ pub struct Found<T> {
     pub revision: i64,
     /// The lease that the key hangs on; 0 for none.
     pub lease: i64,
+}
+
+/// A hold, and what it takes out of rotation. One that cannot be read holds all the same: whoever wrote it wanted it so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// What is out of rotation.
+    pub scope: HoldScope,
+    /// Why and until when, or why that cannot be read.
+    pub hold: Result<Hold, Reason>,
 }
 
 /// What may be done with an instance, its hold included.
@@ -66,9 +79,11 @@ pub enum Line {
         id: InstanceId,
         /// The record.
         record: Box<Found<Record>>,
-        /// The hold on it.
-        hold: Option<Hold>,
+        /// The holds on it, the narrowest first.
+        holds: Vec<Held>,
     },
+    /// A hold on a whole service or on a host.
+    Hold(Found<Held>),
     /// How a service is split.
     Split {
         /// Which service.
@@ -84,12 +99,12 @@ impl Line {
     /// What may be done with a record; `None` of what is no record.
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {
-        let Self::Record { record, hold, .. } = self else {
+        let Self::Record { record, holds, .. } = self else {
             return None;
         };
-        Some(match (record.value.state, hold) {
-            (State::Up, None) => Standing::Up,
-            (State::Up, Some(_)) => Standing::Held,
+        Some(match (record.value.state, holds.is_empty()) {
+            (State::Up, true) => Standing::Up,
+            (State::Up, false) => Standing::Held,
             (State::Draining, _) => Standing::Draining,
             (State::Down, _) => Standing::Down,
         })
@@ -104,12 +119,17 @@ pub struct Roster {
     /// Where only one service is looked at: that one.
     only: Option<ServiceName>,
     records: BTreeMap<InstanceId, Found<Record>>,
-    holds: BTreeMap<InstanceId, Found<Hold>>,
+    holds: BTreeMap<InstanceId, Found<Held>>,
+    service_holds: BTreeMap<ServiceName, Found<Held>>,
+    /// By host, and by the keys that spell it.
+    host_holds: BTreeMap<Host, BTreeMap<Vec<u8>, Found<Held>>>,
     splits: BTreeMap<ServiceName, Found<Split>>,
     /// By key.
     unreadable: BTreeMap<Vec<u8>, Quarantined>,
     /// The newest deletions of each service that were seen.
     deleted: BTreeMap<ServiceName, Revisions>,
+    /// The newest deletion of a hold on a host, which concerns every service.
+    host_released: i64,
 }
 
 /// Revisions of what concerns a service; 0 for none. They are told by different watches, so one says nothing of the other.
@@ -125,7 +145,7 @@ impl Revisions {
     fn of(&mut self, kind: Kind) -> &mut i64 {
         match kind {
             Kind::Records => &mut self.records,
-            Kind::Holds | Kind::Splits => &mut self.choices,
+            Kind::Holds | Kind::ServiceHolds | Kind::HostHolds | Kind::Splits => &mut self.choices,
         }
     }
 
@@ -145,9 +165,12 @@ impl Roster {
             only,
             records: BTreeMap::new(),
             holds: BTreeMap::new(),
+            service_holds: BTreeMap::new(),
+            host_holds: BTreeMap::new(),
             splits: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             deleted: BTreeMap::new(),
+            host_released: 0,
         }
     }
 
@@ -159,8 +182,8 @@ impl Roster {
                 touched.extend(self.keys());
                 self.clear(kind);
                 // A later one is of a history that was undone by a restore.
-                for deleted in self.deleted.values_mut() {
-                    let known = deleted.of(kind);
+                let deleted = self.deleted.values_mut().map(|deleted| deleted.of(kind));
+                for known in deleted.chain([&mut self.host_released]) {
                     *known = if *known > *revision { 0 } else { *known };
                 }
                 for entry in entries {
@@ -187,12 +210,26 @@ impl Roster {
         touched
     }
 
-    /// Whose lines a key changes: its own, and for a hold that of its record too.
+    /// Whose lines a key changes: its own, and for a hold those of the records that it covers too.
     fn touch(&self, kind: Kind, key: &[u8], touched: &mut BTreeSet<Vec<u8>>) {
-        if kind == Kind::Holds {
-            touched.extend(self.meta.hold(key).map(|id| self.record_key(&id)));
+        if matches!(kind, Kind::Holds | Kind::ServiceHolds | Kind::HostHolds)
+            && let Some(scope) = self.meta.hold(key)
+        {
+            let covered = self.covered(&scope);
+            touched.extend(covered.map(|(id, _)| self.record_key(id)));
         }
         touched.insert(key.to_vec());
+    }
+
+    /// The records that a hold of this scope takes out.
+    pub fn covered<'a>(
+        &'a self,
+        scope: &HoldScope,
+    ) -> impl Iterator<Item = (&'a InstanceId, &'a Found<Record>)> + use<'a> {
+        let scope = scope.clone();
+        self.records.iter().filter(move |(id, record)| {
+            scope.covers(&id.service, &id.instance, &record.value.endpoint.host)
+        })
     }
 
     /// Forgets all of a kind.
@@ -205,6 +242,14 @@ impl Roster {
             Kind::Holds => {
                 self.holds.clear();
                 self.meta.holds_range()
+            }
+            Kind::ServiceHolds => {
+                self.service_holds.clear();
+                self.meta.service_holds_range()
+            }
+            Kind::HostHolds => {
+                self.host_holds.clear();
+                self.meta.host_holds_range()
             }
             Kind::Splits => {
                 self.splits.clear();
@@ -229,7 +274,7 @@ impl Roster {
         self.unreadable.remove(&entry.key);
         let read = match kind {
             Kind::Records => self.put_record(entry),
-            Kind::Holds => self.put_hold(entry),
+            Kind::Holds | Kind::ServiceHolds | Kind::HostHolds => self.put_hold(kind, entry),
             Kind::Splits => self.put_split(entry),
         };
         if let Err(quarantined) = read
@@ -247,16 +292,48 @@ impl Roster {
         Ok(())
     }
 
-    fn put_hold(&mut self, entry: &Entry) -> Result<(), Quarantined> {
-        let id = self.meta.hold(&entry.key);
-        let service = id.as_ref().map(|id| id.service.clone());
-        let wrong = || Reason::Key(format!("{}/holds", self.meta));
-        let id = id.ok_or_else(|| stray(entry, None, wrong()))?;
-        let hold = Hold::decode(&entry.value).map_err(|reason| stray(entry, service, reason))?;
-        if self.wants(Some(&id.service)) {
-            self.holds.insert(id, found(hold, entry));
+    fn put_hold(&mut self, kind: Kind, entry: &Entry) -> Result<(), Quarantined> {
+        let scope = self.meta.hold(&entry.key);
+        let scope = scope.ok_or_else(|| stray(entry, None, self.no_scope(kind, &entry.key)))?;
+        let hold = Hold::decode(&entry.value);
+        let read = hold.as_ref().map(drop).map_err(Clone::clone);
+        let service = scope.service().cloned();
+        if service.is_none() || self.wants(service.as_ref()) {
+            let held = Held {
+                scope: scope.clone(),
+                hold,
+            };
+            let held = found(held, entry);
+            match scope {
+                HoldScope::Instance(id) => drop(self.holds.insert(id, held)),
+                HoldScope::Service(service) => drop(self.service_holds.insert(service, held)),
+                HoldScope::Host(host) => {
+                    let keys = self.host_holds.entry(host).or_default();
+                    keys.insert(entry.key.clone(), held);
+                }
+            }
         }
-        Ok(())
+        read.map_err(|reason| stray(entry, service, reason))
+    }
+
+    /// Why the key of a hold does not tell what it holds.
+    fn no_scope(&self, kind: Kind, key: &[u8]) -> Reason {
+        let below = |range: String| {
+            let name = key.strip_prefix(range.as_bytes()).unwrap_or_default();
+            String::from_utf8_lossy(name).into_owned()
+        };
+        let reason = match kind {
+            Kind::ServiceHolds => {
+                let name = below(self.meta.service_holds_range());
+                name.parse::<ServiceName>().err().map(Reason::from)
+            }
+            Kind::HostHolds => {
+                let name = below(self.meta.host_holds_range());
+                name.parse::<Host>().err().map(Reason::HostKey)
+            }
+            Kind::Holds | Kind::Records | Kind::Splits => None,
+        };
+        reason.unwrap_or_else(|| Reason::Key(format!("{}/holds", self.meta)))
     }
 
     fn put_split(&mut self, entry: &Entry) -> Result<(), Quarantined> {
@@ -277,6 +354,9 @@ impl Roster {
 
     fn delete(&mut self, kind: Kind, key: &[u8], revision: i64) {
         self.unreadable.remove(key);
+        if kind == Kind::HostHolds {
+            self.host_released = revision.max(self.host_released);
+        }
         if let Some(service) = self.forget(kind, key) {
             self.deleted
                 .entry(service)
@@ -294,10 +374,18 @@ impl Roster {
                 let id: InstanceId = rest.parse().ok()?;
                 self.records.remove(&id).map(|_| id.service)
             }
-            Kind::Holds => {
-                let id = self.meta.hold(key)?;
-                self.holds.remove(&id).map(|_| id.service)
-            }
+            Kind::Holds | Kind::ServiceHolds | Kind::HostHolds => match self.meta.hold(key)? {
+                HoldScope::Instance(id) => self.holds.remove(&id).map(|_| id.service),
+                HoldScope::Service(service) => self.service_holds.remove(&service).map(|_| service),
+                HoldScope::Host(host) => {
+                    let keys = self.host_holds.get_mut(&host)?;
+                    keys.remove(key);
+                    if keys.is_empty() {
+                        self.host_holds.remove(&host);
+                    }
+                    None
+                }
+            },
             Kind::Splits => {
                 let service = self.meta.split(key)?;
                 self.splits.remove(&service).map(|_| service)
@@ -315,12 +403,40 @@ impl Roster {
             let split = self.splits.get(&service)?.clone();
             return Some(Line::Split { service, split });
         }
+        if let Some(scope) = self.meta.hold(key) {
+            return self.hold_line(&scope, key).cloned().map(Line::Hold);
+        }
         let text = std::str::from_utf8(key).ok()?;
         let rest = text.strip_prefix(&self.prefix.service_range(None))?;
         let id: InstanceId = rest.parse().ok()?;
         let record = Box::new(self.records.get(&id)?.clone());
-        let hold = self.holds.get(&id).map(|hold| hold.value.clone());
-        Some(Line::Record { id, record, hold })
+        let holds = self.holds_on(&id, &record.value).cloned().collect();
+        Some(Line::Record { id, record, holds })
+    }
+
+    /// A hold that has a line of its own. One on an instance shows on the line of its record.
+    fn hold_line(&self, scope: &HoldScope, key: &[u8]) -> Option<&Found<Held>> {
+        match scope {
+            HoldScope::Instance(_) => None,
+            HoldScope::Service(service) => self.service_holds.get(service),
+            // Among the records of one service it shows on their lines.
+            HoldScope::Host(_) if self.only.is_some() => None,
+            HoldScope::Host(host) => self.host_holds.get(host)?.get(key),
+        }
+    }
+
+    /// The holds on an instance, the narrowest first.
+    fn holds_on<'a>(
+        &'a self,
+        id: &InstanceId,
+        record: &Record,
+    ) -> impl Iterator<Item = &'a Held> + use<'a> {
+        let instance = self.holds.get(id);
+        let service = self.service_holds.get(&id.service);
+        let hosts = self.host_holds.get(&record.endpoint.host.canonical());
+        let hosts = hosts.into_iter().flat_map(BTreeMap::values);
+        let all = instance.into_iter().chain(service).chain(hosts);
+        all.map(|held| &held.value)
     }
 
     /// Every key that has a line, in order.
@@ -330,7 +446,12 @@ impl Roster {
         let splits = self.splits.keys();
         let splits = splits.map(|service| self.meta.split_key(service).into_bytes());
         let unreadable = self.unreadable.keys().cloned();
-        records.chain(splits).chain(unreadable).collect()
+        let services = self.service_holds.values();
+        let services = services.map(|held| self.meta.hold_key(&held.value.scope).into_bytes());
+        let hosts = self.host_holds.values().flat_map(BTreeMap::keys).cloned();
+        let hosts = hosts.filter(|_| self.only.is_none());
+        let own = records.chain(splits).chain(services).chain(hosts);
+        own.chain(unreadable).collect()
     }
 
     /// Every line, by key.
@@ -349,14 +470,20 @@ impl Roster {
         self.records.keys()
     }
 
-    /// The records of a service, each with the hold on it.
+    /// The hosts that the records name, canonical.
+    pub fn hosts(&self) -> impl Iterator<Item = Host> {
+        let records = self.records.values();
+        records.map(|record| record.value.endpoint.host.canonical())
+    }
+
+    /// The records of a service, each with the narrowest hold on it.
     pub fn instances(
         &self,
         service: &ServiceName,
-    ) -> impl Iterator<Item = (&InstanceId, &Found<Record>, Option<&Hold>)> {
+    ) -> impl Iterator<Item = (&InstanceId, &Found<Record>, Option<&Held>)> {
         let records = self.records.iter();
         let own = records.filter(move |(id, _)| id.service == *service);
-        own.map(|(id, record)| (id, record, self.holds.get(id).map(|hold| &hold.value)))
+        own.map(|(id, record)| (id, record, self.holds_on(id, &record.value).next()))
     }
 
     /// How a service is split.
@@ -369,6 +496,7 @@ impl Roster {
     #[must_use]
     pub fn newest(&self, service: &ServiceName) -> Revisions {
         let mut newest = self.deleted.get(service).copied().unwrap_or_default();
+        newest.note(Kind::HostHolds, self.host_released);
         for (kind, revision, _) in self.revisions(service) {
             newest.note(kind, revision);
         }
@@ -402,7 +530,12 @@ impl Roster {
             (Kind::Records, record.revision, since)
         });
         let holds = self.holds.iter().filter(|(id, _)| id.service == *service);
-        let holds = holds.map(|(_, hold)| (Kind::Holds, hold.revision, None));
+        let holds = holds.map(|(_, held)| held);
+        // A pusher decides about every service anew when a host is held.
+        let wider = self.service_holds.get(service).into_iter();
+        let wider = wider.chain(self.host_holds.values().flat_map(BTreeMap::values));
+        let holds = holds.chain(wider);
+        let holds = holds.map(|held| (Kind::Holds, held.revision, None));
         let split = self.splits.get(service);
         let split = split.map(|split| (Kind::Splits, split.revision, split.value.since));
         records.chain(holds).chain(split)
@@ -422,7 +555,7 @@ impl Roster {
 
 /// Whether an instance is sent anything, as far as its record and its hold say.
 #[must_use]
-pub fn takes_traffic(record: &Record, hold: Option<&Hold>) -> bool {
+pub fn takes_traffic(record: &Record, hold: Option<&Held>) -> bool {
     record.state == State::Up && record.effective_weight() > 0 && hold.is_none()
 }
 

@@ -74,14 +74,78 @@ fn what_cannot_be_read_is_shown_with_its_reason_and_takes_the_place_of_what_was_
     assert_eq!(roster.instances(&"web".parse().unwrap()).count(), 0);
     roster.update(Kind::Records, &put(A, UP, 7));
     assert_eq!(standing(&roster), Some("up"));
-    roster.update(Kind::Holds, &put(A_HELD, "{}", 8));
+    roster.update(Kind::Holds, &put("/sidekick/holds/web", "{}", 8));
     roster.update(Kind::Splits, &put("/sidekick/splits/web", "[]", 9));
     let unreadable = |line: &Line| matches!(line, Line::Unreadable(_));
     assert_eq!(roster.lines().filter(unreadable).count(), 2);
     assert_eq!(standing(&roster), Some("up"));
-    roster.update(Kind::Holds, &deleted(A_HELD, 10));
+    roster.update(Kind::Holds, &deleted("/sidekick/holds/web", 10));
     roster.update(Kind::Splits, &deleted("/sidekick/splits/web", 11));
     assert_eq!(roster.lines().filter(unreadable).count(), 0);
+}
+
+#[test]
+fn a_hold_that_cannot_be_read_holds_all_the_same_and_says_why_it_cannot() {
+    for (kind, key) in [
+        (Kind::Holds, A_HELD),
+        (Kind::ServiceHolds, "/sidekick/service-holds/web"),
+        (Kind::HostHolds, "/sidekick/host-holds/10.0.0.5"),
+    ] {
+        let mut roster = roster(None);
+        roster.update(Kind::Records, &put(A, UP, 5));
+        let touched = roster.update(kind, &put(key, "{}", 8));
+        assert!(touched.contains(A.as_bytes()), "{key}: {touched:?}");
+        assert_eq!(standing(&roster), Some("held"), "{key}");
+        let web = "web".parse().unwrap();
+        let (_, record, held) = roster.instances(&web).next().unwrap();
+        assert!(!takes_traffic(&record.value, held), "{key}");
+        assert_eq!(held.unwrap().hold, Err(Reason::Missing("reason")), "{key}");
+        assert_eq!(roster.newest(&web), revisions(5, 8), "{key}");
+        let line = roster.line(key.as_bytes()).unwrap();
+        assert!(matches!(line, Line::Unreadable(_)), "{key}: {line:?}");
+        roster.update(kind, &deleted(key, 9));
+        assert_eq!(standing(&roster), Some("up"), "{key}");
+        assert_eq!(roster.line(key.as_bytes()), None, "{key}");
+        assert_eq!(roster.newest(&web), revisions(5, 9), "{key}");
+    }
+}
+
+#[test]
+fn the_holds_of_a_service_and_of_a_host_show_on_all_their_records_and_by_themselves() {
+    const WHY: &str = r#"{"reason":"disk"}"#;
+    let mut roster = roster(None);
+    roster.update(Kind::Records, &put(A, UP, 5));
+    let elsewhere = UP.replace("10.0.0.5", "10.0.0.6");
+    roster.update(Kind::Records, &put("/services/web/b", &elsewhere, 6));
+    let host = "/sidekick/host-holds/::ffff:10.0.0.5";
+    roster.update(Kind::HostHolds, &put(host, WHY, 7));
+    roster.update(Kind::HostHolds, &put("/sidekick/host-holds/a b", WHY, 7));
+    let held = |roster: &Roster| {
+        let web = "web".parse().unwrap();
+        let held = roster.instances(&web).filter(|(_, _, held)| held.is_some());
+        held.map(|(id, _, _)| id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(held(&roster), ["web/a"]);
+    let own = roster.line(host.as_bytes()).unwrap();
+    assert!(matches!(own, Line::Hold(_)), "{own:?}");
+    let stray = roster.line(b"/sidekick/host-holds/a b").unwrap();
+    assert!(matches!(stray, Line::Unreadable(_)), "{stray:?}");
+    let service = "/sidekick/service-holds/web";
+    roster.update(Kind::ServiceHolds, &put(service, WHY, 8));
+    assert_eq!(held(&roster), ["web/a", "web/b"]);
+    let Some(Line::Record { holds, .. }) = roster.line(A.as_bytes()) else {
+        panic!("no record");
+    };
+    let scopes: Vec<_> = holds.iter().map(|held| held.scope.kind()).collect();
+    assert_eq!(scopes, ["service", "host"]);
+    let listed = Update::Listed {
+        revision: 9,
+        entries: Vec::new(),
+    };
+    roster.update(Kind::HostHolds, &listed);
+    roster.update(Kind::ServiceHolds, &listed);
+    assert_eq!(held(&roster), Vec::<String>::new());
+    assert_eq!(roster.lines().count(), 2);
 }
 
 #[test]

@@ -79,7 +79,7 @@ pub async fn status(place: &Place) -> Result<Status, Error> {
     let pusher = |entry: &Entry| pusher(place, &roster, revision, entry);
     let quarantined = roster.lines().filter_map(|line| match line {
         Line::Unreadable(quarantined) => Some(quarantined),
-        Line::Record { .. } | Line::Split { .. } => None,
+        Line::Record { .. } | Line::Split { .. } | Line::Hold(_) => None,
     });
     Ok(Status {
         pushers: entries.iter().map(pusher).collect(),

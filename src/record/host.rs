@@ -87,6 +87,18 @@ pub enum Host {
     Dns(DnsName),
 }
 
+impl Host {
+    /// The one spelling of it that can be compared: an IPv4 address that is written as IPv6 becomes one of IPv4. Names are in
+    /// lower case already.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        match self {
+            Self::Ip(ip) => Self::Ip(ip.to_canonical()),
+            Self::Dns(name) => Self::Dns(name.clone()),
+        }
+    }
+}
+
 impl FromStr for Host {
     type Err = AddressError;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::name::{self, NameError};
-use super::{Endpoint, InstanceId, InstanceName, PusherId, Reason, ServiceName};
+use super::{Endpoint, HoldScope, Host, InstanceId, InstanceName, PusherId, Reason, ServiceName};
 use crate::printable::short;
 
 /// The longest prefix, in bytes.
@@ -220,23 +220,47 @@ impl MetaPrefix {
         key.strip_prefix(&self.splits_range())?.parse().ok()
     }
 
-    /// The key of an instance's hold.
+    /// The key of a hold.
     #[must_use]
-    pub fn hold_key(&self, id: &InstanceId) -> String {
-        format!("{self}/holds/{id}")
+    pub fn hold_key(&self, scope: &HoldScope) -> String {
+        match scope {
+            HoldScope::Instance(id) => format!("{self}/holds/{id}"),
+            HoldScope::Service(service) => format!("{self}/service-holds/{service}"),
+            HoldScope::Host(host) => format!("{self}/host-holds/{host}"),
+        }
     }
 
-    /// What the keys of all holds begin with.
+    /// What the keys of all holds on single instances begin with.
     #[must_use]
     pub fn holds_range(&self) -> String {
         format!("{self}/holds/")
     }
 
-    /// The instance whose hold lies under `key`.
+    /// What the keys of all holds on whole services begin with.
     #[must_use]
-    pub fn hold(&self, key: &[u8]) -> Option<InstanceId> {
+    pub fn service_holds_range(&self) -> String {
+        format!("{self}/service-holds/")
+    }
+
+    /// What the keys of all holds on hosts begin with.
+    #[must_use]
+    pub fn host_holds_range(&self) -> String {
+        format!("{self}/host-holds/")
+    }
+
+    /// What the hold under `key` takes out. Several keys may spell one host.
+    #[must_use]
+    pub fn hold(&self, key: &[u8]) -> Option<HoldScope> {
         let key = std::str::from_utf8(key).ok()?;
-        key.strip_prefix(&self.holds_range())?.parse().ok()
+        let below = |range: String| key.strip_prefix(&*range).map(str::to_owned);
+        if let Some(id) = below(self.holds_range()) {
+            return id.parse().ok().map(HoldScope::Instance);
+        }
+        if let Some(service) = below(self.service_holds_range()) {
+            return service.parse().ok().map(HoldScope::Service);
+        }
+        let host: Host = below(self.host_holds_range())?.parse().ok()?;
+        Some(HoldScope::host(&host))
     }
 
     /// The key of an upstream's release.
@@ -292,13 +316,35 @@ mod tests {
         assert_eq!(own.pusher(b"/sidekick/pushers/edge-1"), Some(pusher));
         assert_eq!(own.pusher(b"/sidekick/pushers/edge-1/x"), None);
         assert_eq!(own.split_key(&id.service), "/sidekick/splits/website");
-        assert_eq!(own.hold_key(&id), "/sidekick/holds/website/nginx1");
+        let held = HoldScope::Instance(id.clone());
+        assert_eq!(own.hold_key(&held), "/sidekick/holds/website/nginx1");
         assert_eq!(
             own.split(b"/sidekick/splits/website"),
             Some(id.service.clone())
         );
         assert_eq!(own.split(b"/sidekick/splits/website/x"), None);
-        assert_eq!(own.hold(b"/sidekick/holds/website/nginx1"), Some(id));
+        assert_eq!(own.hold(b"/sidekick/holds/website/nginx1"), Some(held));
+        for (key, held) in [
+            ("service-holds/website", HoldScope::Service(id.service)),
+            (
+                "host-holds/10.0.0.5",
+                HoldScope::host(&"10.0.0.5".parse().unwrap()),
+            ),
+            (
+                "host-holds/2001:db8::5",
+                HoldScope::host(&"2001:db8::5".parse().unwrap()),
+            ),
+            (
+                "host-holds/web-1",
+                HoldScope::host(&"Web-1".parse().unwrap()),
+            ),
+        ] {
+            let key = format!("/sidekick/{key}");
+            assert_eq!(own.hold_key(&held), key);
+            assert_eq!(own.hold(key.as_bytes()), Some(held));
+        }
+        assert_eq!(own.hold(b"/sidekick/service-holds/website/nginx1"), None);
+        assert_eq!(own.hold(b"/sidekick/host-holds/10.0.0.5:80"), None);
         assert_eq!(own.hold(b"/sidekick/holds/website"), None);
         assert_eq!(own.hold(b"/sidekick/splits/website/nginx1"), None);
         assert_eq!(own.release_key("website"), "/sidekick/releases/website");

@@ -216,12 +216,20 @@ async fn a_split_waits_for_the_pushers_as_a_hold_does() {
 
 #[tokio::test]
 async fn what_is_wrong_with_a_hold_or_a_split_is_told_all_at_once() {
-    let wrong: [(&[&str], &[&str]); 9] = [
-        (&["hold"], &["SERVICE/INSTANCE", "--for", "--reason"]),
+    let wrong: [(&[&str], &[&str]); 11] = [
         (
-            &["hold", "a", "--for", "0s", "--reason", " "],
-            &["SERVICE/INSTANCE", "--for", "--reason"],
+            &["hold"],
+            &["SERVICE[/INSTANCE]", "--host", "--for", "--reason"],
         ),
+        (
+            &["hold", "a/", "--for", "0s", "--reason", " "],
+            &["SERVICE[/INSTANCE]", "--for", "--reason"],
+        ),
+        (
+            &["hold", "a", "--host", "10.0.0.5", "--release"],
+            &["--host"],
+        ),
+        (&["hold", "--host", "10.0.0.5:80", "--release"], &["--host"]),
         (
             &["hold", "a/b", "--for", "1m", "--reason", "a\nb"],
             &["--reason"],

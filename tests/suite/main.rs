@@ -27,6 +27,7 @@ mod events;
 mod examples;
 mod faults;
 mod healing;
+mod holds;
 mod hostile;
 mod inside;
 mod install;

@@ -1,0 +1,207 @@
+//! Holds of whole services and of hosts, and holds that cannot be read: what every nginx and every reader makes of them.
+
+use serde_json::json;
+
+use crate::support::{Command, Ended, PATIENCE, Scene, Sidekick, until};
+
+/// Records by name and address.
+async fn records(scene: &Scene, records: &[(&str, &str, u16)]) {
+    for (id, host, port) in records {
+        let value = json!({"host": host, "port": port}).to_string();
+        scene.etcd.put(&format!("/services/{id}"), value).await;
+    }
+}
+
+/// A pusher that keeps no last server.
+async fn pushing(scene: &Scene) -> Sidekick {
+    let pusher = scene.push().args(["--min-servers", "0"]).start();
+    scene.presence().await;
+    pusher
+}
+
+async fn run(scene: &Scene, arguments: &[&str]) -> Ended {
+    let command = Command::new(arguments[0]).etcd(&scene.etcd);
+    command.args(&arguments[1..]).run().await
+}
+
+#[track_caller]
+fn says(ended: &Ended, code: i32, parts: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{}", ended.output);
+    for part in parts {
+        assert!(ended.output.contains(part), "no '{part}': {}", ended.output);
+    }
+}
+
+/// Waits until these addresses are all that nginx has.
+async fn routed(scene: &Scene, expected: &[&str]) {
+    let what = format!("{expected:?} to be routed");
+    until(PATIENCE, what, async || {
+        let mut found = scene.nginx.addresses("website").await;
+        found.sort();
+        if found == expected {
+            Ok(())
+        } else {
+            Err(found)
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_held_host_takes_out_its_instances_of_every_service_also_those_that_come_later() {
+    let scene = Scene::start().await;
+    let all = [
+        ("website/a", "10.0.0.1", 1),
+        ("website/b", "10.0.0.2", 2),
+        ("shop/x", "::ffff:10.0.0.1", 9),
+    ];
+    records(&scene, &all).await;
+    let _pusher = pushing(&scene).await;
+    routed(&scene, &["10.0.0.1:1", "10.0.0.2:2"]).await;
+    let hold = [
+        "hold",
+        "--host",
+        "10.0.0.1",
+        "--for",
+        "10m",
+        "--reason",
+        "new kernel",
+    ];
+    let whom = "host 10.0.0.1 (shop/x, website/a) is held for 10m";
+    let nobody = "shop: no live pusher routes shop, so no load balancer has been changed";
+    let told = "website: applied by 1 of 1 pushers";
+    says(&run(&scene, &hold).await, 0, &[whom, nobody, told]);
+    // Applied, so it holds at once.
+    assert_eq!(scene.nginx.addresses("website").await, ["10.0.0.2:2"]);
+    let listed = run(&scene, &["list"]).await;
+    says(&listed, 0, &["host 10.0.0.1: new kernel, until 2"]);
+    assert_eq!(
+        listed.output.matches(" held ").count(),
+        3,
+        "{}",
+        listed.output
+    );
+    let listed = run(&scene, &["list", "website", "--output", "json"]).await;
+    says(&listed, 0, &[r#""scope":"host""#, r#""state":"held""#]);
+
+    let late = [("website/c", "10.0.0.1", 3), ("website/d", "10.0.0.4", 4)];
+    records(&scene, &late).await;
+    routed(&scene, &["10.0.0.2:2", "10.0.0.4:4"]).await;
+    let wait = [
+        "wait",
+        "website",
+        "--for",
+        "routed",
+        "--count",
+        "3",
+        "--timeout",
+        "1s",
+    ];
+    let missing = "2 of 3 of website announced and not held";
+    says(&run(&scene, &wait).await, 1, &[missing]);
+
+    let release = ["hold", "--host", "::ffff:10.0.0.1", "--release"];
+    says(
+        &run(&scene, &release).await,
+        0,
+        &["host 10.0.0.1 is released", told],
+    );
+    let four = ["10.0.0.1:1", "10.0.0.1:3", "10.0.0.2:2", "10.0.0.4:4"];
+    routed(&scene, &four).await;
+    says(&run(&scene, &release).await, 0, &["not held"]);
+}
+
+#[tokio::test]
+async fn a_held_service_is_out_as_a_whole_and_what_is_held_otherwise_stays_out() {
+    let scene = Scene::start().await;
+    let all = [("website/a", "10.0.0.1", 1), ("website/b", "10.0.0.2", 2)];
+    records(&scene, &all).await;
+    let _pusher = pushing(&scene).await;
+    routed(&scene, &["10.0.0.1:1", "10.0.0.2:2"]).await;
+    let one = ["hold", "website/a", "--for", "10m", "--reason", "disk"];
+    says(&run(&scene, &one).await, 0, &["applied by 1 of 1"]);
+    let service = ["hold", "website", "--for", "10m", "--reason", "moving"];
+    let whom = "website (website/a, website/b) is held for 10m";
+    says(
+        &run(&scene, &service).await,
+        0,
+        &[whom, "applied by 1 of 1"],
+    );
+    assert!(scene.nginx.addresses("website").await.is_empty());
+    let listed = run(&scene, &["list", "website"]).await;
+    let both = ["disk, until 2", "all of website: moving"];
+    says(&listed, 0, &both);
+    let release = ["hold", "website", "--release"];
+    let still = "still held otherwise: website/a";
+    says(
+        &run(&scene, &release).await,
+        0,
+        &["website is released", still],
+    );
+    routed(&scene, &["10.0.0.2:2"]).await;
+}
+
+#[tokio::test]
+async fn a_hold_that_cannot_be_read_holds_for_every_reader_alike() {
+    let scene = Scene::start().await;
+    let all = [
+        ("website/a", "10.0.0.1", 1),
+        ("website/b", "10.0.0.2", 2),
+        ("website/c", "10.0.0.3", 3),
+    ];
+    records(&scene, &all).await;
+    let pusher = pushing(&scene).await;
+    scene.etcd.put("/sidekick/holds/website/a", "[]").await;
+    scene.etcd.put("/sidekick/host-holds/10.0.0.2", "").await;
+    routed(&scene, &["10.0.0.3:3"]).await;
+    until(PATIENCE, "the reason in the log", async || {
+        pusher.process().output().contains("the value is empty")
+    })
+    .await;
+    let listed = run(&scene, &["list", "website"]).await;
+    let why = [
+        "the hold cannot be read, and holds all the same",
+        "the value is empty",
+    ];
+    says(&listed, 0, &why);
+    assert_eq!(
+        listed.output.matches(" held ").count(),
+        2,
+        "{}",
+        listed.output
+    );
+    let wait = [
+        "wait",
+        "website",
+        "--for",
+        "routed",
+        "--count",
+        "2",
+        "--timeout",
+        "1s",
+    ];
+    let missing = "1 of 2 of website announced and not held";
+    says(&run(&scene, &wait).await, 1, &[missing]);
+    let keys = ["/sidekick/holds/website/a", "/sidekick/host-holds/10.0.0.2"];
+    says(&run(&scene, &["status"]).await, 0, &keys);
+    scene.etcd.put("/sidekick/service-holds/website", "?").await;
+    routed(&scene, &[]).await;
+    says(&run(&scene, &wait).await, 1, &["0 of 2 of website"]);
+}
+
+#[tokio::test]
+async fn what_is_nowhere_cannot_be_held() {
+    let scene = Scene::start().await;
+    records(&scene, &[("website/a", "10.0.0.1", 1)]).await;
+    let what = ["--for", "10m", "--reason", "x"];
+    let hold = |whom: &[&'static str]| [&["hold"], whom, &what].concat();
+    let host = run(&scene, &hold(&["--host", "10.0.0.2"])).await;
+    says(&host, 1, &["no record names the host 10.0.0.2"]);
+    let service = run(&scene, &hold(&["webste"])).await;
+    says(
+        &service,
+        1,
+        &["no records of webste", "did you mean website?"],
+    );
+    assert!(scene.etcd.list("/sidekick/").await.is_empty());
+}
