@@ -9,9 +9,11 @@ use tokio::time::Instant;
 
 use super::settled::{self, wait};
 use super::{Exit, Mistakes, etcd};
+use crate::hand::hold::StillRouted;
 use crate::hand::roster::Roster;
 use crate::hand::{Place, follow, hold};
 use crate::nearest::suggestion;
+use crate::printable::short;
 use crate::record::{Hold, HoldScope, Host, Nonce, ServiceName};
 use crate::stop::{self, Stop};
 
@@ -24,9 +26,9 @@ const NAMED: usize = 5;
 /// Takes an instance, a whole service, or every instance at a host out of rotation for a while, or puts it back.
 ///
 /// It drains as if it were leaving, on every load balancer, and stays out until the time is over, whatever happens to
-/// the one who asked; instances that are announced meanwhile are held too. The last servers of an upstream stay all the same
-/// where --min-servers of its pusher says so. Exit code 1 when there is no such instance, service or host, or when not every
-/// load balancer has applied it in time: the hold stands all the same.
+/// the one who asked; instances that are announced meanwhile are held too. Exit code 1 when there is no such instance, service
+/// or host, and, with a hold that stands all the same, when not every load balancer has applied it in time, or one still sends
+/// traffic there: the last --min-servers of an upstream stay.
 ///
 /// Examples: sidekick hold website/nginx1 --for 10m --reason 'disk full',
 /// sidekick hold --host 10.0.0.5 --for 1h --reason 'new kernel',
@@ -165,7 +167,17 @@ async fn take_out(
         std::io::stdout(),
         "{scope}{whom} is held for {length}{until}: {how}"
     )?;
-    Ok(exit)
+    let still = hold::still_routed(place, &roster, scope).await?;
+    for StillRouted { id, pusher, reason } in still.iter().take(NAMED) {
+        let reason = short(reason);
+        super::exit::say(&format!(
+            "sidekick: {id} still takes traffic by {pusher}: {reason}"
+        ));
+    }
+    if let Some(more @ 1..) = still.len().checked_sub(NAMED) {
+        super::exit::say(&format!("sidekick: and {more} more still take traffic"));
+    }
+    Ok(if still.is_empty() { exit } else { Exit::No })
 }
 
 async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow::Result<Exit> {

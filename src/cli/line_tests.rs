@@ -216,3 +216,17 @@ fn an_agent_is_understood_in_the_same_way_without_the_other_commands() {
         assert_eq!(help(line.command()), help(Cli::command()));
     }
 }
+
+#[test]
+fn lines_that_mean_nothing_are_named_up_to_a_limit_and_counted() {
+    let lines: String = (0..20_000)
+        .map(|number| format!("SIDEKICK_X{number}=1\n"))
+        .collect();
+    let parsed = with_file(&ANNOUNCE, &file(&lines)).unwrap();
+    assert_eq!(parsed.notes.len(), NOTED + 1);
+    assert!(parsed.notes[0].contains("line 1: SIDEKICK_X0 stands for no option"));
+    assert_eq!(
+        parsed.notes[NOTED],
+        "19980 more lines like these are ignored"
+    );
+}

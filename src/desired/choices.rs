@@ -1,6 +1,7 @@
 //! What people have chosen: the splits and holds of the routed services, as etcd last told them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Effect;
 use crate::printable::short;
@@ -20,8 +21,8 @@ pub struct Choices {
     listed: bool,
     /// `None` before a listing that was to tell of them.
     services: BTreeMap<ServiceName, Option<Choice>>,
-    /// The held hosts, by the keys that say so: several may spell one host.
-    hosts: BTreeMap<Vec<u8>, Host>,
+    /// The held hosts and why, by the keys that say so: several may spell one host.
+    hosts: BTreeMap<Vec<u8>, (Host, Arc<str>)>,
     /// The keys whose values cannot be read.
     unreadable: BTreeMap<String, Reason>,
 }
@@ -33,21 +34,21 @@ pub struct Choice {
     pub revision: i64,
     /// How its versions share the traffic, when anything is said of that.
     pub split: Option<Split>,
-    /// The instances that are out of rotation.
-    pub held: BTreeSet<InstanceName>,
-    /// Whether all of them are.
-    pub all_held: bool,
-    /// The hosts whose instances are, whatever service they belong to. Canonical.
-    pub held_hosts: BTreeSet<Host>,
+    /// The instances that are out of rotation, and why.
+    pub held: BTreeMap<InstanceName, Arc<str>>,
+    /// Why all of them are, if they are.
+    pub all_held: Option<Arc<str>>,
+    /// The hosts whose instances are, whatever service they belong to, and why. Canonical.
+    pub held_hosts: BTreeMap<Host, Arc<str>>,
 }
 
 impl Choice {
-    /// Whether an instance with this record is out of rotation.
+    /// Why an instance with this record is out of rotation, if it is.
     #[must_use]
-    pub fn holds(&self, instance: &InstanceName, record: &Record) -> bool {
-        self.all_held
-            || self.held.contains(instance)
-            || self.held_hosts.contains(&record.endpoint.host.canonical())
+    pub fn hold_on(&self, instance: &InstanceName, record: &Record) -> Option<&str> {
+        let one = self.held.get(instance).or(self.all_held.as_ref());
+        let why = one.or_else(|| self.held_hosts.get(&record.endpoint.host.canonical()));
+        why.map(|why| &**why)
     }
 }
 
@@ -226,8 +227,9 @@ impl Choices {
                 }
             },
             Subject::Hold(scope) => {
-                self.hold(key, scope, true, revision, effect);
-                Hold::decode(value).map(drop)
+                let read = Hold::decode(value);
+                self.hold(key, scope, Some(why(scope, &read)), revision, effect);
+                read.map(drop)
             }
         };
         match read {
@@ -245,34 +247,36 @@ impl Choices {
                 let touched = self.touched(&subject, revision, effect);
                 touched.for_each(|choice| choice.split = None);
             }
-            Subject::Hold(scope) => self.hold(key, scope, false, revision, effect),
+            Subject::Hold(scope) => self.hold(key, scope, None, revision, effect),
         }
         self.readable(key, effect);
     }
 
-    /// From now on there is a hold under `key`, or none.
+    /// From now on there is a hold under `key` for this reason, or none.
     fn hold(
         &mut self,
         key: &[u8],
         scope: &HoldScope,
-        held: bool,
+        why: Option<Arc<str>>,
         revision: i64,
         effect: &mut Effect,
     ) {
         if let HoldScope::Host(host) = scope {
-            match held {
-                true => drop(self.hosts.insert(key.to_vec(), host.clone())),
-                false => drop(self.hosts.remove(key)),
+            match &why {
+                Some(why) => drop(self.hosts.insert(key.to_vec(), (host.clone(), why.clone()))),
+                None => drop(self.hosts.remove(key)),
             }
         }
-        let hosts: BTreeSet<_> = self.hosts.values().cloned().collect();
+        let hosts: BTreeMap<_, _> = self.hosts.values().cloned().collect();
         let subject = Subject::Hold(scope.clone());
         for choice in self.touched(&subject, revision, effect) {
-            match scope {
-                HoldScope::Instance(id) if held => drop(choice.held.insert(id.instance.clone())),
-                HoldScope::Instance(id) => drop(choice.held.remove(&id.instance)),
-                HoldScope::Service(_) => choice.all_held = held,
-                HoldScope::Host(_) => choice.held_hosts.clone_from(&hosts),
+            match (scope, why.clone()) {
+                (HoldScope::Instance(id), Some(why)) => {
+                    choice.held.insert(id.instance.clone(), why);
+                }
+                (HoldScope::Instance(id), None) => drop(choice.held.remove(&id.instance)),
+                (HoldScope::Service(_), why) => choice.all_held = why,
+                (HoldScope::Host(_), _) => choice.held_hosts.clone_from(&hosts),
             }
         }
     }
@@ -300,6 +304,19 @@ impl Choices {
                 reason,
             });
         }
+    }
+}
+
+/// Why there is a hold, for people.
+fn why(scope: &HoldScope, read: &Result<Hold, Reason>) -> Arc<str> {
+    let why = match read {
+        Ok(hold) => short(&hold.reason),
+        Err(reason) => format!("the hold cannot be read: {reason}"),
+    };
+    match scope {
+        HoldScope::Instance(_) => why.into(),
+        HoldScope::Service(service) => format!("all of {service}: {why}").into(),
+        HoldScope::Host(_) => format!("{scope}: {why}").into(),
     }
 }
 
@@ -356,7 +373,7 @@ mod tests {
             let shown = weights.map(|(version, weight)| format!("{version}={weight}"));
             shown.collect::<Vec<_>>().join(" ")
         });
-        let held = choice.held.iter().map(InstanceName::as_str).collect();
+        let held = choice.held.keys().map(InstanceName::as_str).collect();
         (choice.revision, split, held)
     }
 
@@ -416,15 +433,15 @@ mod tests {
             assert_eq!(effect.quarantined.len(), 1, "{key}");
         }
         let choice = choices.service(&"web".parse().unwrap()).unwrap();
-        assert!(choice.all_held && choice.held_hosts.len() == 1);
+        assert!(choice.all_held.is_some() && choice.held_hosts.len() == 1);
     }
 
     const SERVICE_HOLD: &str = "/sidekick/service-holds/web";
     const HOST_HOLD: &str = "/sidekick/host-holds/10.0.0.5";
     const WHY: &str = r#"{"reason":"disk"}"#;
 
-    /// Whether `web/one` at this address is out.
-    fn holds(choices: &Choices, address: &str) -> bool {
+    /// Why `web/one` at this address is out.
+    fn why<'a>(choices: &'a Choices, address: &str) -> Option<&'a str> {
         let value = format!(r#"{{"host":"{address}","port":80}}"#);
         let record = crate::record::decode(
             &crate::record::Prefix::default(),
@@ -432,7 +449,22 @@ mod tests {
             value.as_bytes(),
         );
         let choice = choices.service(&"web".parse().unwrap()).unwrap();
-        choice.holds(&"one".parse().unwrap(), &record.unwrap().1)
+        choice.hold_on(&"one".parse().unwrap(), &record.unwrap().1)
+    }
+
+    fn holds(choices: &Choices, address: &str) -> bool {
+        why(choices, address).is_some()
+    }
+
+    #[test]
+    fn a_hold_tells_why_the_narrowest_first() {
+        let mut choices = listed(7, &[(HOST_HOLD, WHY)]);
+        let told = |choices: &Choices| why(choices, "10.0.0.5").map(str::to_owned);
+        assert_eq!(told(&choices).as_deref(), Some("host 10.0.0.5: disk"));
+        put(&mut choices, 8, SERVICE_HOLD, WHY);
+        assert_eq!(told(&choices).as_deref(), Some("all of web: disk"));
+        put(&mut choices, 9, HOLD, "[");
+        assert!(told(&choices).is_some_and(|told| told.starts_with("the hold cannot be read: ")));
     }
 
     #[test]

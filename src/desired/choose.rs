@@ -77,7 +77,7 @@ pub(super) fn choose<'a>(
         .filter(|(_, record)| selection.takes(record));
     let chosen = taken.map(|(instance, record)| {
         let mut server = selection.server(record);
-        if server.state == State::Up && choice.holds(instance, record) {
+        if server.state == State::Up && choice.hold_on(instance, record).is_some() {
             server.state = State::Draining;
         }
         (instance, record, server)

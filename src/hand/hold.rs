@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::Place;
-use crate::record::{Hold, HoldScope};
+use super::roster::Roster;
+use crate::record::{Hold, HoldScope, InstanceId, Presence, PusherId};
 use crate::registry::Error;
 use crate::registry::oneshot::{self, Lease, patiently};
+use crate::registry::watch::Range;
 
 /// Writes the hold under a lease of its length, in place of an older one; gives the revision.
 ///
@@ -39,6 +41,49 @@ pub async fn hold(
 /// When etcd refuses, or cannot be reached.
 pub async fn release(place: &Place, scope: &HoldScope) -> Result<Option<i64>, Error> {
     delete(place, &place.meta.hold_key(scope)).await
+}
+
+/// An instance that takes traffic although it is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StillRouted {
+    /// Which.
+    pub id: InstanceId,
+    /// Who routes it.
+    pub pusher: PusherId,
+    /// Why. Foreign text.
+    pub reason: String,
+}
+
+/// The instances of this scope that take traffic all the same, as the live pushers tell: the last ones of an upstream stay.
+///
+/// # Errors
+///
+/// When no member answers.
+pub async fn still_routed(
+    place: &Place,
+    roster: &Roster,
+    scope: &HoldScope,
+) -> Result<Vec<StillRouted>, Error> {
+    let range = Range::Prefix(place.meta.pushers_range().into_bytes());
+    let (_, entries) = oneshot::list(&place.cluster, place.patience, &range).await?;
+    let mut found = Vec::new();
+    for entry in &entries {
+        let pusher = place.meta.pusher(&entry.key);
+        let Some((pusher, presence)) = pusher.zip(Presence::decode(&entry.value).ok()) else {
+            continue;
+        };
+        let still = roster.covered(scope).filter_map(|(id, _)| {
+            let service = presence.services.get(&id.service)?;
+            let reason = service.still_routed.listed.get(&id.instance)?;
+            Some(StillRouted {
+                id: id.clone(),
+                pusher: pusher.clone(),
+                reason: reason.clone(),
+            })
+        });
+        found.extend(still);
+    }
+    Ok(found)
 }
 
 /// Deletes a key of sidekick's own, whoever wrote it; gives the revision, or `None` when it was not there.

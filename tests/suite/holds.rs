@@ -152,16 +152,16 @@ async fn a_hold_that_cannot_be_read_holds_for_every_reader_alike() {
     records(&scene, &all).await;
     let pusher = pushing(&scene).await;
     scene.etcd.put("/sidekick/holds/website/a", "[]").await;
-    scene.etcd.put("/sidekick/host-holds/10.0.0.2", "").await;
+    scene.etcd.put("/sidekick/host-holds/10.0.0.2", "[]").await;
     routed(&scene, &["10.0.0.3:3"]).await;
     until(PATIENCE, "the reason in the log", async || {
-        pusher.process().output().contains("the value is empty")
+        pusher.process().output().contains("host-holds/10.0.0.2")
     })
     .await;
     let listed = run(&scene, &["list", "website"]).await;
     let why = [
         "the hold cannot be read, and holds all the same",
-        "the value is empty",
+        "the value is not a JSON object",
     ];
     says(&listed, 0, &why);
     assert_eq!(
@@ -204,4 +204,35 @@ async fn what_is_nowhere_cannot_be_held() {
         &["no records of webste", "did you mean website?"],
     );
     assert!(scene.etcd.list("/sidekick/").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_hold_says_who_still_takes_traffic_and_why() {
+    let scene = Scene::start().await;
+    records(&scene, &[("website/a", "10.0.0.1", 1)]).await;
+    let still = json!({"a": "min_servers keeps it"});
+    let presence = json!({
+        "services": {"website": {"applied": 1_000_000, "overrides": 1_000_000, "not_routed": {}, "still_routed": still}},
+        "targets": {}, "nonce": "n", "since": "2026-01-02T03:04:05Z",
+    });
+    scene
+        .etcd
+        .put("/sidekick/pushers/edge", presence.to_string())
+        .await;
+    let hold = [
+        "hold",
+        "website",
+        "--for",
+        "10m",
+        "--reason",
+        "x",
+        "--drain-timeout",
+        "1s",
+    ];
+    let still = "website/a still takes traffic by edge: min_servers keeps it";
+    says(
+        &run(&scene, &hold).await,
+        1,
+        &["website (website/a) is held for", still],
+    );
 }

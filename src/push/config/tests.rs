@@ -8,6 +8,7 @@ use crate::desired::keep::Share;
 use crate::push::{DRAIN_TIMEOUT, REQUEST_TIMEOUT};
 use crate::upstream::{conf_file, vulcand};
 
+mod large;
 mod mistakes;
 mod overrides;
 mod shown;
