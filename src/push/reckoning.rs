@@ -47,7 +47,7 @@ impl Reckoning {
     }
 
     /// The revision that everybody who routes a service has confirmed. A target that does not route is left out; a service
-    /// that no target routes is not named.
+    /// that no target routes is idle.
     pub(super) fn services(&self) -> BTreeMap<ServiceName, ServiceStatus> {
         let mut services = BTreeMap::new();
         for row in self.0.values().filter(|row| row.standing.routing) {
@@ -61,6 +61,14 @@ impl Reckoning {
                 });
             status.applied = applied.min(status.applied);
             status.overrides = overrides.min(status.overrides);
+        }
+        // Named all the same: nobody is to take it for one that this pusher has not heard of yet.
+        for row in self.0.values().filter(|row| !row.standing.routing) {
+            let idle = || ServiceStatus {
+                idle: true,
+                ..ServiceStatus::default()
+            };
+            services.entry(row.service.clone()).or_insert_with(idle);
         }
         services
     }
@@ -174,7 +182,9 @@ mod tests {
         reckoning.update(1, refusing());
         assert_eq!(services(&reckoning), [("website".to_owned(), 9)]);
         reckoning.update(0, refusing());
-        assert_eq!(services(&reckoning), [], "nobody routes it");
+        let all = reckoning.services();
+        let idle: Vec<_> = all.values().map(|status| status.idle).collect();
+        assert_eq!(idle, [true], "nobody routes it, and that is told");
     }
 
     #[test]

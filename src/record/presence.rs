@@ -34,6 +34,8 @@ pub struct ServiceStatus {
     pub not_routed: Reasons,
     /// Instances that leave or have left and take traffic all the same.
     pub still_routed: Reasons,
+    /// No target routes the service at present, since none accepts connections: nothing is waited for here.
+    pub idle: bool,
 }
 
 /// Whether a pusher routes an instance, as far as its status record tells.
@@ -197,6 +199,9 @@ impl ServiceStatus {
                 object.field(more, reasons.more);
             }
         }
+        if self.idle {
+            object.field("idle", true);
+        }
         object
     }
 
@@ -217,6 +222,7 @@ impl ServiceStatus {
             overrides: revision("overrides")?,
             not_routed: reasons("not_routed", "not_routed_more"),
             still_routed: reasons("still_routed", "still_routed_more"),
+            idle: fields.get("idle").and_then(Value::as_bool).unwrap_or(false),
         })
     }
 }
@@ -400,6 +406,7 @@ mod tests {
             overrides: 7,
             not_routed: Reasons::of([refused]),
             still_routed: Reasons::default(),
+            idle: false,
         };
         Presence {
             services: [("website".parse().unwrap(), status)].into(),
