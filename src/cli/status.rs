@@ -5,44 +5,22 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::output::{self, Output};
-use super::table::{Cell, Column, Tone, age, table};
 use super::{Exit, Mistakes, etcd};
 use crate::hand::roster::Line;
 use crate::hand::status::{Lag, Pusher, Status, status};
 use crate::printable::short;
-use crate::record::{Kept, Quarantined};
+use crate::record::Quarantined;
 
-const TARGETS: [Column; 5] = [
-    ("PUSHER", 40),
-    ("UP", 6),
-    ("TARGET", 70),
-    ("STATE", 10),
-    ("LAST ERROR", 240),
-];
+mod tables;
 
-const KEPT: [Column; 5] = [
-    ("PUSHER", 40),
-    ("UPSTREAM", 60),
-    ("KEPT", 10),
-    ("WHY", 80),
-    ("UNTIL IT ENDS BY ITSELF", 60),
-];
+use tables::tables;
 
-const RELEASE: &str = "`sidekick release UPSTREAM` lets them go at once.\n";
-
-const QUARANTINED: [Column; 2] = [("SET ASIDE", 100), ("REASON", 120)];
-
-const SERVICES: [Column; 5] = [
-    ("PUSHER", 40),
-    ("SERVICE", 60),
-    ("APPLIED", 20),
-    ("NEWEST", 20),
-    ("BEHIND", 30),
-];
-
-/// Shows every live pusher: its targets, what it has applied, how far it is behind, its last error, and what cannot be read.
+/// Shows every live pusher: its targets with their errors and servers, what it has applied, how far it is behind, which instances it
+/// does not route or cannot let go, and what cannot be read.
 ///
-/// Revisions are etcd's. A pusher that is behind is said to be so since the oldest change whose time is known.
+/// Revisions are etcd's. A pusher that is behind is said to be so since the oldest change whose time is known. Load
+/// balancers whose pusher is silent are shown too: they go on routing as they were told last, until it is back or
+/// `sidekick push --retire --id ID` says that they are gone.
 ///
 /// Example: sidekick status --output json
 #[derive(Debug, clap::Args)]
@@ -73,11 +51,9 @@ impl Args {
                 let nobodys = quarantined.iter().filter(|it| !pushers_own(it));
                 let nobodys = nobodys.map(|it| output::object(&Line::Unreadable(it.clone())));
                 let pushers = pushers.iter().map(|pusher| object(pusher, quarantined));
-                lines(
-                    pushers
-                        .chain(nobodys.map(Value::Object))
-                        .map(|it| it.to_string()),
-                )
+                let nobodys = nobodys.map(Value::Object);
+                let all = pushers.chain(nobodys).chain(others(&status));
+                lines(all.map(|it| it.to_string()))
             }
             Output::Plain => {
                 for quarantined in quarantined {
@@ -95,128 +71,6 @@ fn lines(lines: impl Iterator<Item = String>) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
-fn tables(status: &Status) -> String {
-    let pushers = || status.pushers.iter();
-    let parts = [
-        (&TARGETS[..], pushers().flat_map(target_rows).collect(), ""),
-        (&SERVICES, pushers().flat_map(service_rows).collect(), ""),
-        (&KEPT, pushers().flat_map(kept_rows).collect(), RELEASE),
-        (
-            &QUARANTINED,
-            status.quarantined.iter().map(quarantined_row).collect(),
-            "",
-        ),
-    ];
-    let shown = parts
-        .into_iter()
-        .filter(|(_, rows, _): &(_, Vec<_>, _)| !rows.is_empty());
-    let shown = shown.map(|(columns, rows, note)| table(columns, &rows) + note);
-    shown.collect::<Vec<_>>().join("\n")
-}
-
-fn quarantined_row(quarantined: &Quarantined) -> Vec<Cell> {
-    vec![
-        Cell::new(quarantined.key.as_str()),
-        Cell::toned(quarantined.reason.to_string(), Tone::Bad),
-    ]
-}
-
-fn target_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
-    let name = || Cell::new(pusher.id.as_str());
-    let presence = match &pusher.presence {
-        Ok(presence) => presence,
-        Err(reason) => {
-            let state = Cell::toned("unreadable", Tone::Bad);
-            let reason = Cell::toned(reason.to_string(), Tone::Bad);
-            return vec![vec![
-                name(),
-                Cell::default(),
-                Cell::default(),
-                state,
-                reason,
-            ]];
-        }
-    };
-    let up = || Cell::new(age(presence.since));
-    let row = |(target, health): (&String, &crate::record::TargetStatus)| {
-        let (state, tone) = match (health.ok, health.errors.is_empty()) {
-            (true, _) => ("ok", Tone::Good),
-            (false, true) => ("starting", Tone::Notable),
-            (false, false) => ("failing", Tone::Bad),
-        };
-        let error = health.errors.join("; ");
-        vec![
-            name(),
-            up(),
-            Cell::new(target.as_str()),
-            Cell::toned(state, tone),
-            Cell::new(error),
-        ]
-    };
-    if presence.targets.is_empty() {
-        return vec![vec![name(), up(), Cell::new("none yet")]];
-    }
-    presence.targets.iter().map(row).collect()
-}
-
-fn service_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
-    let row = |(service, lag): (&crate::record::ServiceName, &Lag)| {
-        let tone = if lag.is_none() {
-            Tone::Good
-        } else {
-            Tone::Notable
-        };
-        vec![
-            Cell::new(pusher.id.as_str()),
-            Cell::new(service.as_str()),
-            Cell::new(lag.applied.to_string()),
-            Cell::new(lag.newest.to_string()),
-            Cell::toned(behind(lag), tone),
-        ]
-    };
-    pusher.lags.iter().map(row).collect()
-}
-
-/// The servers that are kept although their records are gone.
-fn kept_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
-    let kept = pusher.presence.iter().flat_map(|presence| &presence.kept);
-    let row = |(upstream, kept): (&String, &Kept)| {
-        let reasons = [
-            (kept.floor, "the last that take traffic"),
-            (kept.guard, "too many vanished at once"),
-        ];
-        let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
-        let reasons: Vec<_> = reasons
-            .map(|(count, why)| format!("{count} {why}"))
-            .collect();
-        let until = match kept.until {
-            Some(until) => format!("{until}, or when others take traffic"),
-            None => "when others take traffic".to_owned(),
-        };
-        vec![
-            Cell::new(pusher.id.as_str()),
-            Cell::new(upstream.as_str()),
-            Cell::toned((kept.floor + kept.guard).to_string(), Tone::Notable),
-            Cell::new(reasons.join(", ")),
-            Cell::new(until),
-        ]
-    };
-    kept.map(row).collect()
-}
-
-fn behind(lag: &Lag) -> String {
-    if lag.is_none() {
-        return "no".to_owned();
-    }
-    let changes = match lag.changes {
-        0 => "nothing applied yet".to_owned(),
-        1 => "1 change".to_owned(),
-        several => format!("{several} changes"),
-    };
-    let since = lag.since.map(|since| format!(", {}", age(since)));
-    changes + &since.unwrap_or_default()
-}
-
 /// `PUSHER SERVICE APPLIED NEWEST`
 fn plain(pusher: &Pusher) -> Vec<String> {
     let line = |(service, lag): (&crate::record::ServiceName, &Lag)| {
@@ -229,6 +83,30 @@ fn plain(pusher: &Pusher) -> Vec<String> {
         ));
     }
     pusher.lags.iter().map(line).collect()
+}
+
+/// The load balancers without a live pusher, the conflicts, and the keys that count for nothing.
+fn others(status: &Status) -> impl Iterator<Item = Value> {
+    let silent = status.silent.iter().map(|(id, silent)| {
+        let balancer = &silent.balancer;
+        let services: Vec<_> = balancer.services.iter().map(ToString::to_string).collect();
+        json!({
+            "silent": id.to_string(),
+            "prefix": balancer.prefix.as_str(),
+            "services": services,
+            "targets": balancer.targets,
+            "since": balancer.since.to_string(),
+            "fed_by": silent.fed_by,
+        })
+    });
+    let conflicts = status.conflicts.iter().map(|conflict| {
+        let pushers = conflict.pushers.iter().cloned();
+        let pushers: std::collections::BTreeMap<_, _> = pushers.collect();
+        json!({"conflict": conflict.target, "prefixes": pushers})
+    });
+    let ignored = status.ignored.iter();
+    let ignored = ignored.map(|(key, reason)| json!({"ignored": key, "reason": reason}));
+    silent.chain(conflicts).chain(ignored)
 }
 
 /// All that stands in etcd, also what is not known here, with the lag added, and what it sets aside.

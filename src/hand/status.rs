@@ -1,4 +1,4 @@
-//! How the pushers do.
+//! How the pushers do, and which load balancers are without one.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::Place;
 use super::follow;
 use super::roster::{Line, Revisions, Roster};
 use crate::printable::printable;
-use crate::record::{Presence, Quarantined, Reason, ServiceName};
+use crate::record::{Balancer, Presence, PusherId, Quarantined, Reason, ServiceName};
 use crate::registry::Error;
 use crate::registry::oneshot::list;
 use crate::registry::watch::{Entry, Range};
@@ -19,6 +19,12 @@ use crate::registry::watch::{Entry, Range};
 pub struct Status {
     /// The live pushers, by name.
     pub pushers: Vec<Pusher>,
+    /// The load balancers without a live pusher, by its name: they go on routing as they were told last.
+    pub silent: Vec<(PusherId, Silent)>,
+    /// Load balancers that several live pushers feed from different prefixes.
+    pub conflicts: Vec<Conflict>,
+    /// The keys of pushers that count for nothing, and why: without a lease they are nobody's.
+    pub ignored: Vec<(String, String)>,
     /// The records, splits and holds that cannot be read, by key.
     pub quarantined: Vec<Quarantined>,
 }
@@ -45,6 +51,24 @@ impl Pusher {
     }
 }
 
+/// A load balancer whose pusher is silent.
+#[derive(Debug)]
+pub struct Silent {
+    /// What it routes, and where.
+    pub balancer: Balancer,
+    /// The live pushers that feed all of its targets in its place; where there are none, it may send requests anywhere.
+    pub fed_by: Vec<String>,
+}
+
+/// Two live pushers that undo each other's changes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The load balancer that both feed.
+    pub target: String,
+    /// Each with the prefix that it follows.
+    pub pushers: Vec<(String, String)>,
+}
+
 /// How far a pusher is behind etcd with one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lag {
@@ -66,30 +90,117 @@ impl Lag {
     }
 }
 
-/// Reads how every live pusher does, and what none can read.
+/// Reads how every live pusher does, which load balancers have none, and what none can read.
 ///
 /// # Errors
 ///
 /// When no member answers.
 pub async fn status(place: &Place) -> Result<Status, Error> {
-    // The presences first: whatever they have not applied of what is read after them is behind by that moment only.
-    let range = Range::Prefix(place.meta.pushers_range().into_bytes());
-    let (revision, entries) = list(&place.cluster, place.patience, &range).await?;
+    // The status records first: whatever they have not applied of what is read after them is behind by that moment only.
+    let range = |prefix: String| Range::Prefix(prefix.into_bytes());
+    let pushers = range(place.meta.pushers_range());
+    let (revision, entries) = list(&place.cluster, place.patience, &pushers).await?;
+    let balancers = range(place.meta.balancers_range());
+    let (_, balancers) = list(&place.cluster, place.patience, &balancers).await?;
     let roster = follow::read(place, None).await?;
-    let pusher = |entry: &Entry| pusher(place, &roster, revision, entry);
     let quarantined = roster.lines().filter_map(|line| match line {
         Line::Unreadable(quarantined) => Some(quarantined),
         Line::Record { .. } | Line::Split { .. } | Line::Hold(_) => None,
     });
+    let mut ignored = Vec::new();
+    let mut ignore = |entry: &Entry, why: String| {
+        ignored.push((printable(&entry.key, 300), why));
+    };
+    let mut live = Vec::new();
+    for entry in &entries {
+        if entry.lease == 0 {
+            ignore(entry, UNLEASED.to_owned());
+        } else {
+            live.push(pusher(place, &roster, revision, entry));
+        }
+    }
+    let mut read = BTreeMap::new();
+    for entry in &balancers {
+        match (
+            place.meta.balancer(&entry.key),
+            Balancer::decode(&entry.value),
+        ) {
+            _ if entry.lease == 0 => ignore(entry, UNLEASED.to_owned()),
+            (Some(id), Ok(balancer)) => {
+                read.insert(id, balancer);
+            }
+            (_, Err(reason)) => ignore(entry, reason.to_string()),
+            (None, Ok(_)) => ignore(entry, "its name is no pusher's".to_owned()),
+        }
+    }
     Ok(Status {
-        pushers: entries.iter().map(pusher).collect(),
+        conflicts: conflicts(&live, &read),
+        silent: silent(&live, read),
+        pushers: live,
+        ignored,
         quarantined: quarantined.collect(),
     })
+}
+
+const UNLEASED: &str = "it has no lease, so no pusher keeps it";
+
+/// Those without a live pusher of the same name.
+fn silent(live: &[Pusher], all: BTreeMap<PusherId, Balancer>) -> Vec<(PusherId, Silent)> {
+    let lives = |id: &PusherId| live.iter().any(|pusher| pusher.id == id.as_str());
+    let (alive, silent): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        all.into_iter().partition(|(id, _)| lives(id));
+    let fed_by = |balancer: &Balancer| {
+        let feeds = |target: &String| {
+            let mut others = alive.iter().filter(|(_, it)| it.targets.contains(target));
+            let same = others.find(|(_, it)| {
+                it.prefix == balancer.prefix && it.services.is_superset(&balancer.services)
+            });
+            same.map(|(id, _)| id.to_string())
+        };
+        let all: Option<Vec<_>> = balancer.targets.iter().map(feeds).collect();
+        let mut all = all.unwrap_or_default();
+        all.dedup();
+        all
+    };
+    let silent = silent.into_iter().map(|(id, balancer)| {
+        let fed_by = fed_by(&balancer);
+        (id, Silent { balancer, fed_by })
+    });
+    silent.collect()
+}
+
+/// The targets that live pushers feed from different prefixes, for a service of the same name.
+fn conflicts(live: &[Pusher], all: &BTreeMap<PusherId, Balancer>) -> Vec<Conflict> {
+    let lives = |id: &PusherId| live.iter().any(|pusher| pusher.id == id.as_str());
+    let alive: Vec<_> = all.iter().filter(|(id, _)| lives(id)).collect();
+    let mut by_target = BTreeMap::<_, Vec<_>>::new();
+    for (id, balancer) in &alive {
+        for target in &balancer.targets {
+            by_target.entry(target).or_default().push((id, balancer));
+        }
+    }
+    let disagree = |pushers: &Vec<(&&PusherId, &&Balancer)>| {
+        pushers.iter().any(|(_, one)| {
+            let mut others = pushers.iter();
+            others.any(|(_, other)| {
+                one.prefix != other.prefix && !one.services.is_disjoint(&other.services)
+            })
+        })
+    };
+    let conflicts = by_target.into_iter().filter(|(_, it)| disagree(it));
+    let conflicts = conflicts.map(|(target, pushers)| Conflict {
+        target: target.clone(),
+        pushers: (pushers.iter())
+            .map(|(id, balancer)| (id.to_string(), balancer.prefix.to_string()))
+            .collect(),
+    });
+    conflicts.collect()
 }
 
 fn pusher(place: &Place, roster: &Roster, revision: i64, entry: &Entry) -> Pusher {
     let presence = Presence::decode(&entry.value);
     let services = presence.iter().flat_map(|presence| &presence.services);
+    let services = services.filter(|(_, status)| !status.idle);
     let lags = services.map(|(service, status)| {
         // A revision that etcd has not reached comes from before a restore, and counts as nothing.
         let reached = |applied: i64| if applied > revision { 0 } else { applied };
@@ -115,5 +226,65 @@ fn pusher(place: &Place, roster: &Roster, revision: i64, entry: &Entry) -> Pushe
         raw: serde_json::from_slice(&entry.value).unwrap_or_default(),
         lags: lags.collect(),
         presence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pusher(id: &str) -> Pusher {
+        Pusher {
+            id: id.to_owned(),
+            presence: Err(Reason::Missing("nonce")),
+            raw: Map::new(),
+            lags: BTreeMap::new(),
+        }
+    }
+
+    fn balancer(prefix: &str, targets: &[&str]) -> Balancer {
+        Balancer {
+            prefix: prefix.parse().unwrap(),
+            services: ["web".parse().unwrap()].into(),
+            targets: targets.iter().map(|name| (*name).to_owned()).collect(),
+            nonce: "n".parse().unwrap(),
+            since: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn balancers(all: &[(&str, Balancer)]) -> BTreeMap<PusherId, Balancer> {
+        let one = |(id, it): &(&str, Balancer)| (id.parse().unwrap(), it.clone());
+        all.iter().map(one).collect()
+    }
+
+    #[test]
+    fn a_load_balancer_without_a_live_pusher_is_silent_unless_others_feed_all_of_it() {
+        let all = balancers(&[
+            ("new", balancer("/services", &["t1"])),
+            ("renamed", balancer("/services", &["t1"])),
+            ("gone", balancer("/services", &["t1", "t2"])),
+        ]);
+        let silent = silent(&[pusher("new")], all);
+        let fed_by = |id: &str| {
+            let found = silent.iter().find(|(name, _)| name.as_str() == id);
+            found.map(|(_, it)| it.fed_by.clone())
+        };
+        assert_eq!(fed_by("new"), None);
+        assert_eq!(fed_by("renamed"), Some(vec!["new".to_owned()]));
+        assert_eq!(fed_by("gone"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn two_live_pushers_of_one_target_with_different_prefixes_are_a_conflict() {
+        let all = balancers(&[
+            ("a", balancer("/services", &["t1", "t2"])),
+            ("b", balancer("/staging", &["t1"])),
+            ("c", balancer("/services", &["t2"])),
+        ]);
+        let found = conflicts(&[pusher("a"), pusher("b"), pusher("c")], &all);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].target, "t1");
+        assert_eq!(found[0].pushers[1], ("b".to_owned(), "/staging".to_owned()));
+        assert_eq!(conflicts(&[pusher("a"), pusher("c")], &all), []);
     }
 }
