@@ -6,6 +6,7 @@
 
 mod leave;
 pub mod paired;
+mod ready;
 pub mod reload;
 
 use std::sync::Arc;
@@ -21,9 +22,10 @@ use crate::probe::{self, Probe, Prober, Verdict};
 use crate::record::{Format, InstanceId, MetaPrefix, Nonce, Prefix, Record, State};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
-use crate::registry::pushers::{self, Applied, Revision};
+use crate::registry::pushers;
 use crate::span;
 use crate::stop::Stop;
+use ready::Readiness;
 use reload::{Hangups, Mistakes, Origin, Reading, Reload, Rereading};
 
 /// What to announce, and how.
@@ -65,7 +67,7 @@ pub enum Ready {
     /// etcd has confirmed the record.
     #[default]
     Announced,
-    /// At least one live pusher routes the service, and all that do have applied the record.
+    /// At least one live pusher routes the service, and all that do have applied the record and route this instance.
     Routed,
 }
 
@@ -168,23 +170,13 @@ struct Agent {
     pulse: watch::Receiver<()>,
 }
 
-/// How far the start has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Readiness {
-    /// The record is not confirmed.
-    Unconfirmed,
-    /// It is, at this revision, and the pushers are waited for.
-    Confirmed(i64),
-    /// systemd was told.
-    Told,
-}
-
 /// What to do next.
 enum Event {
     Leave,
     Verdict(Verdict),
     Tenure,
-    Routed,
+    /// The pushers have something to tell, or were waited for long enough.
+    Pushers,
     Pulse,
     Reread(Box<Result<Settings, Mistakes>>),
 }
@@ -206,7 +198,7 @@ impl Agent {
             reason: None,
             unproved: 0,
             pushers: pushers::Watch::new(cluster, settings.meta.clone()),
-            readiness: Readiness::Unconfirmed,
+            readiness: Readiness::default(),
             refused: None,
             told_status: String::new(),
             watchdog: Watchdog::of_unit(),
@@ -232,7 +224,7 @@ impl Agent {
                     continue;
                 }
                 Event::Verdict(verdict) => self.judge(verdict),
-                Event::Routed => self.tell_ready(),
+                Event::Pushers => {}
                 Event::Tenure => {
                     let tenure = self.tenure.borrow_and_update().clone();
                     if let Tenure::Deposed { by } = tenure {
@@ -245,6 +237,7 @@ impl Agent {
                     reload.answered();
                 }
             }
+            self.check_ready();
             let status = self.status();
             if status != self.told_status {
                 notify::status(&status);
@@ -264,19 +257,16 @@ impl Agent {
     }
 
     async fn next_event(&mut self, stop: &mut Stop, reload: &mut Reload<'_>) -> Event {
-        let (waiting, confirmed) = match self.readiness {
-            Readiness::Confirmed(revision) => (true, revision),
-            _ => (false, 0),
-        };
-        let service = &self.settings.id.service;
+        let waiting = self.readiness.waits_for_pushers();
+        let overdue = self.readiness.overdue(self.settings.drain_timeout);
         let watched = self.watchdog.is_some();
-        let by_all = |applied: &Applied| *applied == Applied::ByAll;
         tokio::select! {
             biased;
             () = stop.leave() => Event::Leave,
             Ok(()) = self.tenure.changed() => Event::Tenure,
             verdict = probe::next_verdict(&mut self.prober) => Event::Verdict(verdict),
-            () = self.pushers.until(service, Revision::Records(confirmed), by_all), if waiting => Event::Routed,
+            () = self.pushers.changed(), if waiting => Event::Pushers,
+            () = overdue, if waiting => Event::Pushers,
             Ok(()) = self.pulse.changed(), if watched => Event::Pulse,
             read = reload.next() => Event::Reread(Box::new(read)),
         }
@@ -285,7 +275,7 @@ impl Agent {
     /// That etcd does not answer is no reason to end the start.
     fn note_waiting(&mut self) {
         let pending = matches!(*self.tenure.borrow(), Tenure::Pending { .. });
-        let waits = pending && self.readiness != Readiness::Told;
+        let waits = pending && !self.readiness.is_told();
         if waits != self.waiting.is_some() {
             self.waiting = waits.then(Waiting::to_be_up);
         }
@@ -393,30 +383,11 @@ impl Agent {
                     _ => "announced",
                 };
                 info!("{} is {state} (etcd revision {revision})", self.settings.id);
-                self.confirmed(*revision);
             }
             Tenure::Absent => info!("{} is withdrawn", self.settings.id),
             // The lease task has said what is wrong.
             Tenure::Pending { .. } | Tenure::Deposed { .. } => {}
         }
-    }
-
-    fn confirmed(&mut self, revision: i64) {
-        match (self.readiness, self.settings.ready) {
-            (Readiness::Told, _) => {}
-            (_, Ready::Announced) => self.tell_ready(),
-            (_, Ready::Routed) => self.readiness = Readiness::Confirmed(revision),
-        }
-    }
-
-    fn tell_ready(&mut self) {
-        if self.settings.ready == Ready::Routed {
-            info!("{} is routed by every pusher", self.settings.id);
-        }
-        self.readiness = Readiness::Told;
-        // Until leaving nobody listens, and etcd need not tell.
-        self.pushers.forget();
-        notify::ready();
     }
 
     /// The phase and the reason, in words.
@@ -428,10 +399,7 @@ impl Agent {
             Tenure::Pending { error: Some(error) } => format!("waiting for etcd: {error}"),
             Tenure::Deposed { by } => format!("deposed by {by}"),
         };
-        let waiting = match self.readiness {
-            Readiness::Confirmed(_) => ", waiting to be routed",
-            _ => "",
-        };
+        let waiting = self.readiness.in_words();
         let (against, needed) = self.gate.progress();
         let health = match (self.phase, &self.reason) {
             (Phase::Starting | Phase::Failing, Some(reason)) => format!("down: {reason}"),

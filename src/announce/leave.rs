@@ -6,19 +6,17 @@ use tracing::{info, warn};
 use super::{Agent, Outcome, Settings, deposed};
 use crate::notify::{self, Waiting};
 use crate::phase::{Phase, Wish};
-use crate::record::{PusherId, State};
+use crate::record::State;
 use crate::registry::client::CALL_TIMEOUT;
 use crate::registry::lease::{Intent, Tenure};
-use crate::registry::pushers::{self, Applied, Revision};
+use crate::registry::pushers::{self, Leaving};
 use crate::span;
 use crate::stop::Stop;
 
 /// How waiting for the pushers ended.
 enum Drained {
-    /// No pusher sends anything new, and none has a request under way.
-    Yes,
-    /// There is no pusher to wait for.
-    NoPusher,
+    /// Every pusher has answered: none sends anything new, and none has a request under way, but for those that say why not.
+    Answered(Leaving),
     /// A newer announcer took the record meanwhile.
     Deposed,
     /// etcd has not said when the record was gone.
@@ -54,8 +52,8 @@ impl Agent {
             // A plain record cannot say that it drains: its deletion is what starts the draining.
             notify::status("draining");
             let (settings, pushers) = (&self.settings, &mut self.pushers);
-            let drained = async |waiting_for: &mut Vec<PusherId>| match deleted {
-                Some(revision) => drained(settings, pushers, revision, waiting_for).await,
+            let drained = async |last: &mut Option<Leaving>| match deleted {
+                Some(revision) => drained(settings, pushers, revision, last).await,
                 None => Drained::Unknown,
             };
             or_hurry(&mut stop, linger_after(settings, drained)).await;
@@ -78,13 +76,13 @@ impl Agent {
     async fn drain_and_linger(&mut self) {
         let value = self.value(State::Draining);
         let (settings, holder, pushers) = (&self.settings, &self.holder, &mut self.pushers);
-        let drained = async |waiting_for: &mut Vec<PusherId>| {
+        let drained = async |last: &mut Option<Leaving>| {
             holder.set(Intent::Present(value.clone()));
             let Some(revision) = holder.confirmed(&value).await else {
                 return Drained::Deposed;
             };
             info!("{} is draining (etcd revision {revision})", settings.id);
-            drained(settings, pushers, revision, waiting_for).await
+            drained(settings, pushers, revision, last).await
         };
         linger_after(settings, drained).await;
     }
@@ -93,66 +91,62 @@ impl Agent {
 /// Waits until `drained` comes to an end, for as long as draining may take, and lingers.
 async fn linger_after(
     settings: &Settings,
-    drained: impl AsyncFnOnce(&mut Vec<PusherId>) -> Drained,
+    drained: impl AsyncFnOnce(&mut Option<Leaving>) -> Drained,
 ) {
     let limit = settings.drain_timeout;
     let started = Instant::now();
-    let mut waiting_for = Vec::new();
-    let waited = timeout_at(started + limit, drained(&mut waiting_for)).await;
+    let mut last = None;
+    let waited = timeout_at(started + limit, drained(&mut last)).await;
     let id = &settings.id;
     match waited {
         Ok(Drained::Deposed) => return,
-        Ok(Drained::Yes) => {
-            info!(
-                "{id} is drained everywhere after {}",
-                span::about(started.elapsed())
-            );
-        }
-        Ok(Drained::NoPusher) => info!("no pusher routes {}: nothing to wait for", id.service),
+        Ok(Drained::Answered(leaving)) => match leaving.still() {
+            None if leaving.applied.is_nobody() => {
+                info!("no pusher routes {}: nothing to wait for", id.service);
+            }
+            None => {
+                let took = span::about(started.elapsed());
+                info!("{id} is drained everywhere after {took}");
+            }
+            Some(still) => warn!("{id} is not drained: {still}"),
+        },
         Ok(Drained::Unknown) => {}
         Err(_) if limit.is_zero() => {}
-        Err(_) => warn!(
-            "{id} is not drained after {}: {}",
-            span::about(limit),
-            hindrance(&waiting_for)
-        ),
+        Err(_) => {
+            let missing = last.as_ref().and_then(Leaving::missing);
+            let missing = missing.unwrap_or_else(|| "etcd did not confirm it".to_owned());
+            warn!(
+                "{id} is not drained after {}: {missing}",
+                span::about(limit)
+            );
+        }
     }
     sleep(settings.linger).await;
 }
 
-/// Waits until every pusher has applied `revision`, from which on the record takes no traffic.
+/// Waits until every pusher has answered to `revision`, from which on the record takes no traffic.
 async fn drained(
     settings: &Settings,
     pushers: &mut pushers::Watch,
     revision: i64,
-    waiting_for: &mut Vec<PusherId>,
+    last: &mut Option<Leaving>,
 ) -> Drained {
-    let mut last = Applied::NoPusher;
-    let enough = |applied: &Applied| {
-        last = applied.clone();
-        if let Applied::NotBy(pushers) = applied {
-            waiting_for.clone_from(pushers);
-        }
-        !matches!(applied, Applied::NotBy(_))
-    };
     pushers.forget();
-    let service = &settings.id.service;
-    pushers
-        .until(service, Revision::Records(revision), enough)
-        .await;
-    match last {
-        Applied::ByAll => Drained::Yes,
-        _ => Drained::NoPusher,
-    }
-}
-
-/// What draining waited for in vain.
-fn hindrance(waiting_for: &[PusherId]) -> String {
-    if waiting_for.is_empty() {
-        return "etcd did not confirm it".to_owned();
-    }
-    let names: Vec<_> = waiting_for.iter().map(ToString::to_string).collect();
-    format!("not yet applied by {}", names.join(", "))
+    let Settings { prefix, id, .. } = settings;
+    let answered = |pushers: &pushers::Pushers| {
+        let leaving = pushers.leaving(prefix, id, revision);
+        let silent = |leaving: &Leaving| leaving.applied.unknown.clone();
+        if !leaving.applied.unknown.is_empty()
+            && last.as_ref().map(silent) != Some(silent(&leaving))
+        {
+            let missing = leaving.missing().unwrap_or_default();
+            info!("{id} waits: {missing}");
+            notify::status(&format!("draining: {missing}"));
+        }
+        last.insert(leaving).is_answered()
+    };
+    pushers.until_so(answered).await;
+    Drained::Answered(last.take().unwrap_or_default())
 }
 
 /// Waits for `steps`, or until asked to hurry.

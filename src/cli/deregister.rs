@@ -13,7 +13,8 @@ use crate::stop;
 /// Takes a record away in good order: it drains, every load balancer lets go, then it is deleted.
 ///
 /// Exit code 0 also when there is no such record, so it can stand in ExecStop= and ExecStopPost=. A record that a
-/// running announcer keeps is left alone, with exit code 1. A signal ends the waiting, not the deletion.
+/// running announcer keeps is left alone, with exit code 1. A signal ends the waiting, not the deletion. A load balancer
+/// whose pusher is silent is waited for as long as --drain-timeout says, and then named: it may still send requests.
 ///
 /// Example: sidekick deregister website/nginx1 --drain-timeout 30s
 #[derive(Debug, clap::Args)]
@@ -76,9 +77,12 @@ fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
         Outcome::Absent => writeln!(out, "{id} is not registered: nothing to do")?,
         Outcome::Gone(settled) => {
             let how = match settled {
-                Settled::ByAll { pushers } => format!(", let go by {pushers} of {pushers} pushers"),
+                Settled::Answered(progress) if progress.still.is_empty() => {
+                    let pushers = progress.applied.by.len();
+                    format!(", let go by {pushers} of {pushers} pushers")
+                }
                 Settled::NoPusher => format!("; no live pusher routes {}", id.service),
-                Settled::NotBy(_) | Settled::Unknown | Settled::Hurried => {
+                _ => {
                     format!(", but {}", settled::unsettled(settled))
                 }
             };

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::progress::Progress;
 use super::{Exit, Mistakes};
 use crate::hand::Place;
-use crate::hand::settle::{self, Settled, settle};
+use crate::hand::settle::{Awaited, Settled, settle};
 use crate::record::ServiceName;
-use crate::registry::pushers::Revision;
+use crate::registry::pushers::{Applied, Leaving};
 use crate::stop::Stop;
 
 /// The option of these commands.
@@ -31,27 +31,30 @@ impl Args {
 }
 
 /// `applied by 1 of 2 pushers, waiting for edge-2`
-pub(super) fn in_words(progress: &settle::Progress) -> String {
-    let settle::Progress {
-        applied,
-        of,
-        waiting_for,
-    } = progress;
-    let names: Vec<_> = waiting_for.iter().map(ToString::to_string).collect();
-    let names = names.join(", ");
-    format!("applied by {applied} of {of} pushers, waiting for {names}")
+pub(super) fn in_words(progress: &Leaving) -> String {
+    let Leaving { applied, still } = progress;
+    let Applied {
+        by,
+        not_by,
+        unknown,
+    } = applied;
+    let of = by.len() + not_by.len() + unknown.len() + still.len();
+    let behind = not_by.iter().map(ToString::to_string);
+    let silent = unknown.iter().map(|id| format!("{id} (silent)"));
+    let names: Vec<_> = behind.chain(silent).collect();
+    let (by, names) = (by.len(), names.join(", "));
+    format!("applied by {by} of {of} pushers, waiting for {names}")
 }
 
 /// Why it is not known to be applied by all.
 pub(super) fn unsettled(settled: &Settled) -> String {
     match settled {
-        Settled::NotBy(pushers) => {
-            let names: Vec<_> = pushers.iter().map(ToString::to_string).collect();
-            format!("not yet applied by {}", names.join(", "))
+        Settled::NotBy(progress) | Settled::Answered(progress) => {
+            progress.missing().unwrap_or_default()
         }
         Settled::Unknown => "etcd did not tell which pushers there are".to_owned(),
         Settled::Hurried => "the pushers were not waited for any longer".to_owned(),
-        Settled::ByAll { .. } | Settled::NoPusher => String::new(),
+        Settled::NoPusher => String::new(),
     }
 }
 
@@ -65,15 +68,16 @@ pub(super) async fn wait(
     what: &str,
 ) -> (Exit, String) {
     let mut progress = Progress::new();
-    let mut tell = |now: &settle::Progress| progress.say(&format!("{what}: {}", in_words(now)));
-    let revision = Revision::Choices(revision);
-    let settled = settle(place, service, revision, within, stop, &mut tell).await;
+    let mut tell = |now: &Leaving| progress.say(&format!("{what}: {}", in_words(now)));
+    let awaited = Awaited::Choices(service, revision);
+    let settled = settle(place, awaited, within, stop, &mut tell).await;
     drop(progress);
     match &settled {
-        Settled::ByAll { pushers } => (
-            Exit::Done,
-            format!("applied by {pushers} of {pushers} pushers"),
-        ),
+        Settled::Answered(progress) => {
+            let pushers = progress.applied.by.len();
+            let how = format!("applied by {pushers} of {pushers} pushers");
+            (Exit::Done, how)
+        }
         Settled::NoPusher => (
             Exit::Done,
             format!("no live pusher routes {service}, so no load balancer has been changed"),

@@ -17,8 +17,8 @@ pub(super) struct Args {
     /// The service, or one instance of it.
     #[arg(value_name = "SERVICE[/INSTANCE]")]
     target: Option<String>,
-    /// What is waited for: announced (etcd has a record that is up), routed (and every live pusher has applied it) or gone
-    /// (there is no record).
+    /// What is waited for: announced (etcd has a record that is up), routed (and every load balancer has applied it and sends it
+    /// requests) or gone (there is no record, and no load balancer sends it anything).
     #[arg(long = "for", value_name = "WHAT", env = "SIDEKICK_WAIT_FOR")]
     goal: Option<String>,
     /// How many instances, at least [default: 1].
@@ -32,6 +32,10 @@ pub(super) struct Args {
         env = "SIDEKICK_WAIT_TIMEOUT"
     )]
     timeout: String,
+
+    /// Asks live pushers alone: a load balancer whose pusher is silent, stopped or dead counts as none.
+    #[arg(long, env = "SIDEKICK_LIVE_ONLY")]
+    live_only: bool,
 
     #[command(flatten)]
     etcd: etcd::Args,
@@ -105,6 +109,7 @@ impl Args {
             },
             goal: goal?,
             count: usize::try_from(number?).unwrap_or(usize::MAX),
+            live_only: self.live_only,
         })
     }
 }

@@ -6,12 +6,12 @@ use tokio::time::sleep;
 
 use super::Place;
 use super::keeper::Keeper;
-use super::settle::{Progress, Settled, settle};
+use super::settle::{Awaited, Settled, settle};
 use crate::record::Format;
 use crate::record::{InstanceId, Nonce, Quarantined, Record, State, decode};
 use crate::registry::Error;
 use crate::registry::oneshot::{self, Lease, patiently};
-use crate::registry::pushers::Revision;
+use crate::registry::pushers::Leaving;
 use crate::registry::watch::Entry;
 use crate::stop::Stop;
 
@@ -32,7 +32,7 @@ pub enum Event<'a> {
     /// The record says that it drains.
     Draining,
     /// Pushers are waited for.
-    Waiting(&'a Progress),
+    Waiting(&'a Leaving),
     /// Nothing is left but to linger.
     Lingering,
     /// What lies there is no record that could say that it drains.
@@ -116,17 +116,9 @@ async fn let_go(
         drain_timeout,
         linger,
     } = waiting;
-    let mut waits = |progress: &Progress| tell(Event::Waiting(progress));
-    let service = &id.service;
-    let settled = settle(
-        place,
-        service,
-        Revision::Records(revision),
-        drain_timeout,
-        stop,
-        &mut waits,
-    )
-    .await;
+    let mut waits = |progress: &Leaving| tell(Event::Waiting(progress));
+    let awaited = Awaited::Leaving(id, revision);
+    let settled = settle(place, awaited, drain_timeout, stop, &mut waits).await;
     if !linger.is_zero() && !stop.is_asked() {
         tell(Event::Lingering);
         tokio::select! {

@@ -72,6 +72,14 @@ pub async fn still_routed(
         let Some((pusher, presence)) = pusher.zip(Presence::decode(&entry.value).ok()) else {
             continue;
         };
+        let elsewhere = presence
+            .prefix
+            .as_ref()
+            .is_some_and(|told| *told != place.prefix);
+        // What hangs on no lease was written by no pusher.
+        if entry.lease == 0 || elsewhere {
+            continue;
+        }
         let still = roster.covered(scope).filter_map(|(id, _)| {
             let service = presence.services.get(&id.service)?;
             let reason = service.still_routed.listed.get(&id.instance)?;

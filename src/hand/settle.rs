@@ -5,67 +5,69 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Place;
-use crate::record::{PusherId, ServiceName};
-use crate::registry::pushers::{self, Applied, Revision};
+use crate::record::{InstanceId, ServiceName};
+use crate::registry::pushers::{self, Leaving, Pushers, Revision};
 use crate::stop::Stop;
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+pub enum Awaited<'a> {
+    /// That load balancers let go of an instance that leaves since this revision.
+    Leaving(&'a InstanceId, i64),
+    /// That they follow the split and the holds of a service as of this revision.
+    Choices(&'a ServiceName, i64),
+}
 
 /// How the wait for the pushers ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    /// All that route the service have applied the change.
-    ByAll {
-        /// How many.
-        pushers: usize,
-    },
-    /// No live pusher routes the service: there is nothing to wait for.
+    /// Every load balancer has answered: it has applied the change, or says why it still routes.
+    Answered(Leaving),
+    /// No load balancer routes the service: there is nothing to wait for.
     NoPusher,
-    /// The time was over, and these have not.
-    NotBy(Vec<PusherId>),
+    /// The time was over, and some have not.
+    NotBy(Leaving),
     /// The time was over, and etcd has not told which pushers there are.
     Unknown,
     /// Somebody asked not to wait any longer.
     Hurried,
 }
 
-/// How far a wait is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
-    /// How many pushers have applied the change.
-    pub applied: usize,
-    /// How many route the service.
-    pub of: usize,
-    /// Those that are waited for.
-    pub waiting_for: Vec<PusherId>,
+impl Awaited<'_> {
+    fn progress(&self, place: &Place, pushers: &Pushers) -> Leaving {
+        match *self {
+            Awaited::Leaving(id, revision) => pushers.leaving(&place.prefix, id, revision),
+            Awaited::Choices(service, revision) => Leaving {
+                applied: pushers.applied(&place.prefix, service, Revision::Choices(revision)),
+                still: Vec::new(),
+            },
+        }
+    }
 }
 
-/// Waits until all pushers that route `service` have applied `revision`, `within` at most, and not after the first request
+/// Waits until every load balancer that routes the service has answered, `within` at most, and not after the first request
 /// to stop. `tell` hears how far it is, at every change.
 pub async fn settle(
     place: &Place,
-    service: &ServiceName,
-    revision: Revision,
+    awaited: Awaited<'_>,
     within: Duration,
     stop: &mut Stop,
-    tell: &mut dyn FnMut(&Progress),
+    tell: &mut dyn FnMut(&Leaving),
 ) -> Settled {
     let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
     let mut last = Settled::Unknown;
     let waiting = async {
         loop {
-            let of = pushers.known().routing(service);
-            match pushers.applied(service, revision) {
-                None => {}
-                Some(Applied::NoPusher) => return Settled::NoPusher,
-                Some(Applied::ByAll) => return Settled::ByAll { pushers: of },
-                Some(Applied::NotBy(waiting_for)) => {
-                    let applied = of - waiting_for.len();
-                    last = Settled::NotBy(waiting_for.clone());
-                    tell(&Progress {
-                        applied,
-                        of,
-                        waiting_for,
-                    });
+            if let Some(pushers) = pushers.heard() {
+                let progress = awaited.progress(place, pushers);
+                if progress.applied.is_nobody() && progress.still.is_empty() {
+                    return Settled::NoPusher;
                 }
+                if progress.is_answered() {
+                    return Settled::Answered(progress);
+                }
+                tell(&progress);
+                last = Settled::NotBy(progress);
             }
             pushers.changed().await;
         }

@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Place;
 use super::follow::Follow;
 use super::roster::{Roster, takes_traffic};
-use crate::record::{InstanceName, ServiceName, State};
-use crate::registry::pushers::{self, Applied, Revision};
+use crate::record::{InstanceId, InstanceName, Prefix, ServiceName, State};
+use crate::registry::pushers::{self, Applied, Pushers, Revision, joined};
 
 /// etcd is given so long to tell how it stands now, however short the wait is to be.
 const FIRST_WORD: Duration = Duration::from_secs(2);
@@ -18,9 +18,9 @@ const FIRST_WORD: Duration = Duration::from_secs(2);
 pub enum Goal {
     /// So many instances are announced as up.
     Announced,
-    /// So many take traffic, and every live pusher that routes the service has applied that.
+    /// So many take traffic, and every load balancer of the service has applied that and routes them.
     Routed,
-    /// There is no record.
+    /// There is no record, and no load balancer sends it anything.
     Gone,
 }
 
@@ -35,6 +35,8 @@ pub struct Wish {
     pub goal: Goal,
     /// How many instances.
     pub count: usize,
+    /// Only live pushers are asked, and load balancers whose pusher is silent do not count.
+    pub live_only: bool,
 }
 
 /// How the wait ended.
@@ -61,13 +63,13 @@ pub async fn wait(
 ) -> Outcome {
     let mut follow = Follow::new(place, Some(&wish.service));
     let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
-    let routed = wish.goal == Goal::Routed;
+    let asks_pushers = wish.goal != Goal::Announced;
     let deadline = Instant::now() + within;
     let heard = async {
         while follow.roster().is_none() {
             follow.next().await;
         }
-        while routed && !pushers.has_heard() {
+        while asks_pushers && pushers.heard().is_none() {
             pushers.changed().await;
         }
     };
@@ -78,8 +80,7 @@ pub async fn wait(
     let reached = async {
         loop {
             if let Some(roster) = follow.roster() {
-                let applied = |revision| pushers.known().applied(&wish.service, revision);
-                match wish.missing(roster, applied) {
+                match wish.missing(roster, &place.prefix, pushers.known()) {
                     None => return,
                     Some(missing) if missing == last => {}
                     Some(missing) => {
@@ -90,7 +91,7 @@ pub async fn wait(
             }
             tokio::select! {
                 _ = follow.next() => {}
-                () = pushers.changed(), if routed => {}
+                () = pushers.changed(), if asks_pushers => {}
             }
         }
     };
@@ -101,19 +102,19 @@ pub async fn wait(
 }
 
 impl Wish {
-    /// What is missing, in words; `None` when nothing is. `applied` says how far the pushers are with a revision.
-    fn missing(&self, roster: &Roster, applied: impl Fn(Revision) -> Applied) -> Option<String> {
+    /// What is missing, in words; `None` when nothing is.
+    fn missing(&self, roster: &Roster, prefix: &Prefix, pushers: &Pushers) -> Option<String> {
         let mine = || {
-            roster.instances(&self.service).filter(|(id, _, _)| {
-                self.instance
-                    .as_ref()
-                    .is_none_or(|name| id.instance == *name)
-            })
+            let all = roster.instances(&self.service);
+            all.filter(|(id, _, _)| self.names(&id.instance))
         };
         match self.goal {
             Goal::Gone => {
                 let left: Vec<_> = mine().map(|(id, _, _)| id.instance.to_string()).collect();
-                (!left.is_empty()).then(|| format!("still there: {}", left.join(", ")))
+                if !left.is_empty() {
+                    return Some(format!("still there: {}", left.join(", ")));
+                }
+                self.not_let_go(roster, prefix, pushers)
             }
             Goal::Announced => {
                 let up = mine().filter(|(_, record, _)| record.value.state == State::Up);
@@ -121,27 +122,82 @@ impl Wish {
             }
             Goal::Routed => {
                 let live = mine().filter(|(_, record, hold)| takes_traffic(&record.value, *hold));
-                if let Some(missing) = self.too_few("announced and not held", live.count()) {
+                let live: Vec<_> = live.map(|(id, _, _)| id).collect();
+                if let Some(missing) = self.too_few("announced and not held", live.len()) {
                     return Some(missing);
                 }
                 let newest = roster.newest(&self.service);
-                let records = applied(Revision::Records(newest.records));
-                let choices = applied(Revision::Choices(newest.choices));
-                self.unapplied(&records)
-                    .or_else(|| self.unapplied(&choices))
+                let applied = |revision| self.applied(prefix, pushers, revision);
+                self.unapplied(&applied(Revision::Records(newest.records)))
+                    .or_else(|| self.unapplied(&applied(Revision::Choices(newest.choices))))
+                    .or_else(|| self.not_routed(&live, prefix, pushers))
             }
         }
     }
 
-    fn unapplied(&self, applied: &Applied) -> Option<String> {
-        match applied {
-            Applied::ByAll => None,
-            Applied::NoPusher => Some(format!("no live pusher routes {}", self.service)),
-            Applied::NotBy(pushers) => {
-                let names: Vec<_> = pushers.iter().map(ToString::to_string).collect();
-                Some(format!("not yet applied by {}", names.join(", ")))
-            }
+    fn names(&self, instance: &InstanceName) -> bool {
+        self.instance.as_ref().is_none_or(|name| name == instance)
+    }
+
+    fn applied(&self, prefix: &Prefix, pushers: &Pushers, revision: Revision) -> Applied {
+        let applied = pushers.applied(prefix, &self.service, revision);
+        if self.live_only {
+            applied.of_the_live()
+        } else {
+            applied
         }
+    }
+
+    /// Which load balancers may still send requests to what has no record any more.
+    fn not_let_go(&self, roster: &Roster, prefix: &Prefix, pushers: &Pushers) -> Option<String> {
+        // Who has not confirmed anything yet has not seen that it is gone.
+        let newest = roster.newest(&self.service).records.max(1);
+        let applied = self.applied(prefix, pushers, Revision::Records(newest));
+        let still = pushers.still_routed(prefix, &self.service);
+        let still = still.iter().filter(|(name, _)| self.names(name));
+        let still = still.map(|(name, it)| {
+            let (service, pusher, reason) = (&self.service, &it.pusher, &it.reason);
+            format!("{service}/{name} is still routed by {pusher}: {reason}")
+        });
+        joined(applied.missing().into_iter().chain(still))
+    }
+
+    /// Why too few of these are routed by every pusher.
+    fn not_routed(
+        &self,
+        live: &[&InstanceId],
+        prefix: &Prefix,
+        pushers: &Pushers,
+    ) -> Option<String> {
+        let mut routed = 0;
+        let mut obstacles = Vec::new();
+        for id in live {
+            let answer = pushers.routed(prefix, id, 0);
+            let before = obstacles.len();
+            for it in answer.refused.iter().chain(&answer.withheld) {
+                obstacles.push(format!(
+                    "{id} is not routed by {}: {}",
+                    it.pusher, it.reason
+                ));
+            }
+            routed += usize::from(obstacles.len() == before);
+        }
+        if routed >= self.count {
+            return None;
+        }
+        joined(obstacles)
+    }
+
+    fn unapplied(&self, applied: &Applied) -> Option<String> {
+        let nobody = applied.by.is_empty() && applied.not_by.is_empty();
+        let nobody = nobody.then(|| format!("no live pusher routes {}", self.service));
+        let settles = |id| {
+            format!(
+                "if the load balancer of {id} is gone for good: sidekick push --retire --id {id}"
+            )
+        };
+        let retire = applied.unknown.iter().map(settles);
+        joined(nobody.into_iter().chain(applied.missing()).chain(retire))
     }
 
     fn too_few(&self, what: &str, found: usize) -> Option<String> {

@@ -1,17 +1,48 @@
-//! Whether every load balancer has applied a change: the announcer's end of the closed chain.
+//! What every load balancer has applied, and which of them are silent: the announcer's end of the closed chain.
+//!
+//! A pusher tells by two keys. Its status record lives as long as it does and says what it has applied. Its balancer key
+//! outlives it: nginx goes on routing what it was told, whether its pusher was stopped, restarted, killed or frozen. So a
+//! balancer without a live pusher is *unknown*, and whoever waits for all of them waits for its pusher's return.
 
-use std::collections::BTreeMap;
+mod answers;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) use answers::joined;
+pub use answers::{Applied, Leaving, Obstacle, Routed};
 
 use super::client::Cluster;
 use super::watch::{Change, Entry, Range, Update, Watcher};
-use crate::record::{MetaPrefix, Presence, PusherId, ServiceName};
+use crate::record::{Balancer, MetaPrefix, Presence, PusherId};
 
-/// The live pushers, as their presences tell.
+/// The pushers and their balancers, as their keys tell.
 #[derive(Debug, Default)]
 pub struct Pushers {
-    presences: BTreeMap<PusherId, Presence>,
+    /// The live ones.
+    presences: BTreeMap<PusherId, Live>,
+    /// Those that may route, whether or not their pusher lives.
+    balancers: BTreeMap<PusherId, Balancer>,
+    /// Keys that hang on no lease: nobody's. Each is told once.
+    ignored: BTreeSet<Vec<u8>>,
     /// The newest revision of etcd seen here.
     revision: i64,
+}
+
+/// A live pusher.
+#[derive(Debug)]
+struct Live {
+    presence: Presence,
+    /// When it was written.
+    revision: i64,
+}
+
+/// Which of a pusher's keys an update is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Presence,
+    Balancer,
 }
 
 /// What is waited for.
@@ -23,99 +54,85 @@ pub enum Revision {
     Choices(i64),
 }
 
-/// How far the pushers are with one revision of one service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Applied {
-    /// No live pusher routes the service.
-    NoPusher,
-    /// All that route it have applied the revision.
-    ByAll,
-    /// These have not yet.
-    NotBy(Vec<PusherId>),
-}
-
 impl Pushers {
-    /// How far the pushers are with `revision` of `service`.
-    ///
-    /// A presence that names a revision which etcd itself has not reached comes from before a restore, and counts as
-    /// nothing applied.
-    #[must_use]
-    pub fn applied(&self, service: &ServiceName, revision: Revision) -> Applied {
-        let mut routed = false;
-        let mut behind = Vec::new();
-        for (id, presence) in &self.presences {
-            let Some(status) = presence.services.get(service) else {
-                continue;
-            };
-            routed = true;
-            let (applied, wanted) = match revision {
-                Revision::Records(wanted) => (status.applied, wanted),
-                Revision::Choices(wanted) => (status.overrides, wanted),
-            };
-            if applied < wanted || applied > self.revision {
-                behind.push(id.clone());
-            }
-        }
-        match (routed, behind.is_empty()) {
-            (false, _) => Applied::NoPusher,
-            (true, true) => Applied::ByAll,
-            (true, false) => Applied::NotBy(behind),
-        }
-    }
-
-    /// How many pushers route the service.
-    #[must_use]
-    pub fn routing(&self, service: &ServiceName) -> usize {
-        let presences = self.presences.values();
-        presences
-            .filter(|presence| presence.services.contains_key(service))
-            .count()
-    }
-
-    /// What each of them tells.
+    /// What each live one tells.
     pub fn presences(&self) -> impl Iterator<Item = (&PusherId, &Presence)> {
-        self.presences.iter()
+        self.presences.iter().map(|(id, live)| (id, &live.presence))
     }
 
-    /// Takes in what the watch of the presences tells.
-    fn update(&mut self, meta: &MetaPrefix, update: Update) {
+    /// Takes in what the watch of one kind of keys tells.
+    fn update(&mut self, meta: &MetaPrefix, kind: Kind, update: Update) {
         match update {
             Update::Listed { revision, entries } => {
-                self.revision = revision;
-                self.presences.clear();
+                match kind {
+                    Kind::Presence => {
+                        self.revision = revision;
+                        self.presences.clear();
+                    }
+                    Kind::Balancer => self.balancers.clear(),
+                }
                 for entry in &entries {
-                    self.put(meta, entry);
+                    self.put(meta, kind, entry);
                 }
             }
             Update::Changed { revision, changes } => {
-                self.revision = self.revision.max(revision);
+                if kind == Kind::Presence {
+                    self.revision = self.revision.max(revision);
+                }
                 for change in &changes {
                     match change {
-                        Change::Put(entry) => self.put(meta, entry),
-                        Change::Deleted { key, .. } => {
-                            if let Some(id) = meta.pusher(key) {
-                                self.presences.remove(&id);
-                            }
-                        }
+                        Change::Put(entry) => self.put(meta, kind, entry),
+                        Change::Deleted { key, .. } => self.forget(meta, kind, key),
                     }
                 }
             }
         }
     }
 
-    /// An unreadable presence is as good as none: nobody can wait for what it does not say.
-    fn put(&mut self, meta: &MetaPrefix, entry: &Entry) {
-        let Some(id) = meta.pusher(&entry.key) else {
+    fn forget(&mut self, meta: &MetaPrefix, kind: Kind, key: &[u8]) {
+        match kind {
+            Kind::Presence => {
+                meta.pusher(key).map(|id| self.presences.remove(&id));
+            }
+            Kind::Balancer => {
+                meta.balancer(key).map(|id| self.balancers.remove(&id));
+            }
+        }
+    }
+
+    /// An unreadable status record is as good as none: nobody can wait for what it does not say. What hangs on no lease was
+    /// written by no pusher, or is left over from a restored etcd.
+    fn put(&mut self, meta: &MetaPrefix, kind: Kind, entry: &Entry) {
+        self.forget(meta, kind, &entry.key);
+        let id = match kind {
+            Kind::Presence => meta.pusher(&entry.key),
+            Kind::Balancer => meta.balancer(&entry.key),
+        };
+        let Some(id) = id else {
             return;
         };
-        match Presence::decode(&entry.value) {
-            Ok(presence) => {
-                self.presences.insert(id, presence);
+        let what = match kind {
+            Kind::Presence => "the status record of a pusher",
+            Kind::Balancer => "the balancer key of a pusher",
+        };
+        if entry.lease == 0 {
+            if self.ignored.insert(entry.key.clone()) {
+                tracing::warn!(%id, "ignoring {what}: it has no lease, so no pusher keeps it");
             }
-            Err(reason) => {
-                tracing::warn!(%id, %reason, "ignoring the presence of a pusher: it cannot be read");
-                self.presences.remove(&id);
-            }
+            return;
+        }
+        let read = match kind {
+            Kind::Presence => Presence::decode(&entry.value).map(|presence| {
+                let revision = entry.mod_revision;
+                let live = Live { presence, revision };
+                self.presences.insert(id.clone(), live);
+            }),
+            Kind::Balancer => Balancer::decode(&entry.value).map(|balancer| {
+                self.balancers.insert(id.clone(), balancer);
+            }),
+        };
+        if let Err(reason) = read {
+            tracing::warn!(%id, %reason, "ignoring {what}: it cannot be read");
         }
     }
 }
@@ -124,24 +141,29 @@ impl Pushers {
 #[derive(Debug)]
 pub struct Watch {
     cluster: Cluster,
-    watcher: Watcher,
+    presences: Watcher,
+    balancers: Watcher,
     meta: MetaPrefix,
     pushers: Pushers,
-    /// Nothing is known before the first listing.
-    listed: bool,
+    /// Nothing is known before the first listing of both.
+    listed: (bool, bool),
 }
 
 impl Watch {
     /// A watch that has not asked yet.
     #[must_use]
     pub fn new(cluster: Cluster, meta: MetaPrefix) -> Self {
-        let range = Range::Prefix(meta.pushers_range().into_bytes());
+        let watcher = |range: String| {
+            let range = Range::Prefix(range.into_bytes());
+            Watcher::new(cluster.clone(), range)
+        };
         Self {
-            watcher: Watcher::new(cluster.clone(), range),
+            presences: watcher(meta.pushers_range()),
+            balancers: watcher(meta.balancers_range()),
             cluster,
             meta,
             pushers: Pushers::default(),
-            listed: false,
+            listed: (false, false),
         }
     }
 
@@ -151,158 +173,38 @@ impl Watch {
         *self = Self::new(self.cluster.clone(), self.meta.clone());
     }
 
+    /// The pushers; `None` before etcd has told of them.
+    #[must_use]
+    pub fn heard(&self) -> Option<&Pushers> {
+        (self.listed == (true, true)).then_some(&self.pushers)
+    }
+
     /// The pushers as far as etcd has told of them.
     #[must_use]
     pub fn known(&self) -> &Pushers {
         &self.pushers
     }
 
-    /// Whether etcd has told of them at all.
-    #[must_use]
-    pub fn has_heard(&self) -> bool {
-        self.listed
-    }
-
-    /// How far the pushers are with `revision` of `service`; `None` before etcd has told.
-    #[must_use]
-    pub fn applied(&self, service: &ServiceName, revision: Revision) -> Option<Applied> {
-        self.listed.then(|| self.pushers.applied(service, revision))
-    }
-
     /// Waits for news of any pusher. Waits for ever while etcd cannot be heard. Cancel safe.
     pub async fn changed(&mut self) {
-        let update = self.watcher.next().await;
-        self.listed |= matches!(update, Update::Listed { .. });
-        self.pushers.update(&self.meta, update);
-    }
-
-    /// Waits until `enough` says yes about how far the pushers are with `revision` of `service`; `enough` is
-    /// asked again after every change. Waits for ever while etcd cannot be heard. Cancel safe.
-    pub async fn until(
-        &mut self,
-        service: &ServiceName,
-        revision: Revision,
-        mut enough: impl FnMut(&Applied) -> bool,
-    ) {
-        self.until_so(|pushers| enough(&pushers.applied(service, revision)))
-            .await;
+        let (kind, update) = tokio::select! {
+            update = self.presences.next() => (Kind::Presence, update),
+            update = self.balancers.next() => (Kind::Balancer, update),
+        };
+        if matches!(update, Update::Listed { .. }) {
+            match kind {
+                Kind::Presence => self.listed.0 = true,
+                Kind::Balancer => self.listed.1 = true,
+            }
+        }
+        self.pushers.update(&self.meta, kind, update);
     }
 
     /// Waits until `enough` says yes about the pushers; it is asked again after every change. Waits for ever while etcd
     /// cannot be heard. Cancel safe.
     pub async fn until_so(&mut self, mut enough: impl FnMut(&Pushers) -> bool) {
-        while !(self.listed && enough(&self.pushers)) {
+        while !self.heard().is_some_and(&mut enough) {
             self.changed().await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::ServiceStatus;
-
-    fn presence(id: &str, services: &[(&str, i64)]) -> Entry {
-        let status = |applied| ServiceStatus {
-            applied,
-            ..ServiceStatus::default()
-        };
-        let services = services
-            .iter()
-            .map(|(name, revision)| (name.parse().unwrap(), status(*revision)))
-            .collect();
-        let value = Presence {
-            services,
-            prefix: None,
-            targets: BTreeMap::new(),
-            kept: BTreeMap::new(),
-            releases: BTreeMap::new(),
-            nonce: "n".parse().unwrap(),
-            since: jiff::Timestamp::UNIX_EPOCH,
-        };
-        Entry {
-            key: format!("/sidekick/pushers/{id}").into_bytes(),
-            value: value.encode(),
-            mod_revision: 1,
-            lease: 1,
-        }
-    }
-
-    fn pushers(revision: i64, entries: Vec<Entry>) -> Pushers {
-        let mut pushers = Pushers::default();
-        let meta = MetaPrefix::default();
-        pushers.update(&meta, Update::Listed { revision, entries });
-        pushers
-    }
-
-    fn web() -> ServiceName {
-        "web".parse().unwrap()
-    }
-
-    #[test]
-    fn a_service_that_nobody_routes_has_no_pusher() {
-        let others = pushers(50, vec![presence("edge", &[("shop", 40)])]);
-        assert_eq!(
-            others.applied(&web(), Revision::Records(10)),
-            Applied::NoPusher
-        );
-    }
-
-    #[test]
-    fn all_that_route_the_service_must_have_reached_the_revision() {
-        let ahead = presence("a", &[("web", 12)]);
-        let behind = presence("b", &[("web", 9)]);
-        let not_yet = presence("c", &[("web", 0)]);
-        let both = pushers(50, vec![ahead.clone(), behind, not_yet]);
-        let named = vec!["b".parse().unwrap(), "c".parse().unwrap()];
-        assert_eq!(
-            both.applied(&web(), Revision::Records(10)),
-            Applied::NotBy(named)
-        );
-        assert_eq!(
-            pushers(50, vec![ahead]).applied(&web(), Revision::Records(12)),
-            Applied::ByAll
-        );
-    }
-
-    #[test]
-    fn a_revision_from_before_a_restore_counts_for_nothing() {
-        let restored = pushers(50, vec![presence("a", &[("web", 900)])]);
-        let named = vec!["a".parse().unwrap()];
-        assert_eq!(
-            restored.applied(&web(), Revision::Records(40)),
-            Applied::NotBy(named)
-        );
-    }
-
-    #[test]
-    fn a_pusher_that_ends_or_cannot_be_read_holds_nothing_back() {
-        let meta = MetaPrefix::default();
-        let entry = presence("a", &[("web", 1)]);
-        let mut ended = pushers(50, vec![entry.clone()]);
-        let deleted = Change::Deleted {
-            key: entry.key.clone(),
-            mod_revision: 51,
-        };
-        let changes = vec![deleted];
-        ended.update(
-            &meta,
-            Update::Changed {
-                revision: 51,
-                changes,
-            },
-        );
-        assert_eq!(
-            ended.applied(&web(), Revision::Records(10)),
-            Applied::NoPusher
-        );
-        let garbled = Entry {
-            value: b"{".to_vec(),
-            ..entry
-        };
-        assert_eq!(
-            pushers(50, vec![garbled]).applied(&web(), Revision::Records(10)),
-            Applied::NoPusher
-        );
     }
 }

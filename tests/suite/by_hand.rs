@@ -39,7 +39,7 @@ async fn presence(etcd: &Etcd, revision: i64) {
     let value = format!(
         r#"{{"services":{{"website":{{"applied":{revision}}}}},"targets":{{}},"nonce":"n","since":"2026-01-02T03:04:05Z","later":[1]}}"#
     );
-    etcd.put("/sidekick/pushers/edge", value).await;
+    etcd.put_for("/sidekick/pushers/edge", &value, 600).await;
 }
 
 /// A registered record that is being deregistered and waits for a pusher.

@@ -18,7 +18,8 @@ async fn presence(etcd: &Etcd, name: &str, revision: i64) {
     let value = format!(
         r#"{{"services":{{"website":{{"applied":1,"overrides":{revision}}}}},"targets":{{}},"nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
     );
-    etcd.put(&format!("/sidekick/pushers/{name}"), value).await;
+    let key = format!("/sidekick/pushers/{name}");
+    etcd.put_for(&key, &value, 600).await;
 }
 
 async fn run(etcd: &Etcd, arguments: &[&str]) -> Ended {

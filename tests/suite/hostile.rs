@@ -171,7 +171,7 @@ async fn a_hostile_presence_of_a_pusher_holds_no_announcer_back_for_ever() {
     for (number, value) in hostile.into_iter().enumerate() {
         scene
             .etcd
-            .put(&format!("/sidekick/pushers/bad{number}"), value)
+            .put_for(&format!("/sidekick/pushers/bad{number}"), value, 600)
             .await;
     }
     let mut announcer = scene

@@ -44,6 +44,7 @@ mod reload;
 mod rig;
 mod rolling;
 mod security;
+mod silent;
 mod steady;
 mod story;
 mod systemd;

@@ -1,0 +1,216 @@
+//! When the service manager is told that the service is up.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::{Agent, Ready};
+use crate::notify;
+use crate::phase::Phase;
+use crate::record::State;
+use crate::registry::pushers::{Obstacle, Routed, joined};
+
+/// How far the start has come.
+#[derive(Debug, Default)]
+pub(super) enum Readiness {
+    /// etcd does not hold the record as one that takes traffic.
+    #[default]
+    Unconfirmed,
+    /// It does, and the load balancers are waited for.
+    Waiting {
+        /// Since when.
+        since: Instant,
+        /// Why it is not routed yet, in words, as far as the pushers tell.
+        why: Option<String>,
+    },
+    /// The service manager was told.
+    Told {
+        /// What was not as it should be then, in words.
+        although: Option<String>,
+    },
+}
+
+impl Readiness {
+    pub(super) fn is_told(&self) -> bool {
+        matches!(self, Self::Told { .. })
+    }
+
+    pub(super) fn waits_for_pushers(&self) -> bool {
+        matches!(self, Self::Waiting { .. })
+    }
+
+    /// Waits until silent load balancers have been waited for long enough. Never ends a second time.
+    pub(super) fn overdue(&self, patience: Duration) -> impl Future<Output = ()> + use<> {
+        let due = match self {
+            Self::Waiting { since, .. } => since.checked_add(patience),
+            _ => None,
+        };
+        let due = due.filter(|due| *due > Instant::now());
+        async move {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The end of what is said about the record.
+    pub(super) fn in_words(&self) -> String {
+        match self {
+            Self::Waiting { why: None, .. } => ", waiting to be routed".to_owned(),
+            Self::Waiting { why: Some(why), .. } => format!(", waiting to be routed: {why}"),
+            Self::Told {
+                although: Some(although),
+            } => format!(", ready although {although}"),
+            Self::Told { although: None } | Self::Unconfirmed => String::new(),
+        }
+    }
+}
+
+impl Agent {
+    /// The revision at which etcd holds the record as one that takes traffic. Asked anew each time: a record that was
+    /// withdrawn meanwhile, or says `down`, is none.
+    fn announced_at(&self) -> Option<i64> {
+        if self.phase != Phase::Serving {
+            return None;
+        }
+        let value = self.value(State::Up);
+        self.tenure.borrow().revision_of(&value)
+    }
+
+    /// Tells the service manager as soon as all is as it should be at the start.
+    pub(super) fn check_ready(&mut self) {
+        if self.readiness.is_told() {
+            return;
+        }
+        let Some(revision) = self.announced_at() else {
+            if self.readiness.waits_for_pushers() {
+                self.pushers.forget();
+            }
+            self.readiness = Readiness::Unconfirmed;
+            return;
+        };
+        if self.settings.ready == Ready::Announced {
+            self.tell_ready(None);
+            return;
+        }
+        let (since, told) = match &mut self.readiness {
+            Readiness::Waiting { since, why } => (*since, why.take()),
+            _ => (Instant::now(), None),
+        };
+        let settings = &self.settings;
+        let pushers = self.pushers.heard();
+        let routed = pushers.map(|it| it.routed(&settings.prefix, &settings.id, revision));
+        let waited = since.elapsed() >= settings.drain_timeout;
+        match routed.map(|routed| judge(&routed, waited)) {
+            Some(Ok(although)) => self.tell_ready(although),
+            Some(Err(Why { words, is_refused })) => {
+                if is_refused && told.as_ref() != Some(&words) {
+                    warn!("{} is announced but not routed: {words}", self.settings.id);
+                }
+                let why = Some(words);
+                self.readiness = Readiness::Waiting { since, why };
+            }
+            None => self.readiness = Readiness::Waiting { since, why: None },
+        }
+    }
+
+    fn tell_ready(&mut self, although: Option<String>) {
+        let id = &self.settings.id;
+        match (&although, self.settings.ready) {
+            (Some(although), _) => warn!("{id} counts as started although {although}"),
+            (None, Ready::Routed) => info!("{id} is routed by every pusher"),
+            (None, Ready::Announced) => {}
+        }
+        self.readiness = Readiness::Told { although };
+        // Until leaving nobody listens, and etcd need not tell.
+        self.pushers.forget();
+        notify::ready();
+    }
+}
+
+/// Why the start goes on waiting.
+#[derive(Debug, PartialEq, Eq)]
+struct Why {
+    words: String,
+    /// A target refuses the instance or cannot have it.
+    is_refused: bool,
+}
+
+/// Whether the start is over, and what is not as it should be then. Silent load balancers are waited for until one has
+/// `waited` long enough; a hold or a split is no reason to wait, since it may follow the start.
+fn judge(routed: &Routed, waited: bool) -> Result<Option<String>, Why> {
+    let Routed {
+        applied,
+        refused,
+        withheld,
+    } = routed;
+    let not_routed = |it: &Obstacle| format!("{} does not route it: {}", it.pusher, it.reason);
+    let is_refused = !refused.is_empty();
+    let nobody = applied.by.is_empty() && applied.not_by.is_empty();
+    let waits = is_refused || nobody || !applied.not_by.is_empty();
+    if waits || !(applied.unknown.is_empty() || waited) {
+        let nobody = nobody.then(|| "no live pusher routes this service".to_owned());
+        let reasons = refused.iter().map(not_routed);
+        let reasons = reasons.chain(nobody).chain(applied.missing());
+        let words = joined(reasons).unwrap_or_default();
+        return Err(Why { words, is_refused });
+    }
+    let reasons = withheld.iter().map(not_routed);
+    Ok(joined(reasons.chain(applied.missing())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routed(by: &[&str], not_by: &[&str], unknown: &[&str]) -> Routed {
+        let set = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+        let mut all = Routed::default();
+        all.applied.by = set(by);
+        all.applied.not_by = set(not_by);
+        all.applied.unknown = set(unknown);
+        all
+    }
+
+    fn obstacle(pusher: &str, reason: &str) -> Obstacle {
+        Obstacle {
+            pusher: pusher.parse().unwrap(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_start_is_over_when_every_pusher_routes_the_instance() {
+        assert_eq!(judge(&routed(&["a", "b"], &[], &[]), false), Ok(None));
+        for waiting in [
+            routed(&[], &[], &[]),
+            routed(&["a"], &["b"], &[]),
+            routed(&["a"], &[], &["b"]),
+        ] {
+            assert!(judge(&waiting, false).is_err(), "{waiting:?}");
+        }
+    }
+
+    #[test]
+    fn a_silent_load_balancer_is_waited_for_only_so_long_and_then_named() {
+        let all = judge(&routed(&["a"], &[], &["b"]), true);
+        assert!(all.unwrap().unwrap().contains("pusher b is silent"));
+        let nobody = judge(&routed(&[], &[], &["b"]), true).unwrap_err();
+        assert!(nobody.words.contains("no live pusher"), "{nobody:?}");
+        assert!(judge(&routed(&["a"], &["c"], &["b"]), true).is_err());
+    }
+
+    #[test]
+    fn a_refused_instance_is_waited_for_and_a_held_one_is_not() {
+        let mut all = routed(&["a"], &[], &[]);
+        all.withheld.push(obstacle("a", "held: disk full"));
+        let although = judge(&all, false).unwrap().unwrap();
+        assert_eq!(although, "a does not route it: held: disk full");
+        all.refused.push(obstacle("a", "edge: no resolver"));
+        let why = judge(&all, true).unwrap_err();
+        assert!(why.is_refused);
+        assert_eq!(why.words, "a does not route it: edge: no resolver");
+    }
+}
