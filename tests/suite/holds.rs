@@ -217,7 +217,7 @@ async fn a_hold_says_who_still_takes_traffic_and_why() {
     });
     scene
         .etcd
-        .put("/sidekick/pushers/edge", presence.to_string())
+        .put_for("/sidekick/pushers/edge", &presence.to_string(), 600)
         .await;
     let hold = [
         "hold",
