@@ -12,12 +12,14 @@ use crate::record::{Endpoint, InstanceName, ServiceName, State, Version};
 
 mod choices;
 mod choose;
+mod instances;
 pub mod keep;
 mod pool;
 mod records;
 
 pub use choices::{Choice, Choices};
 pub use choose::{Rule, Selection, SplitNotice, Terms};
+pub use instances::{Instances, Out, Placed};
 pub use keep::{Keeper, Limits, MAX_HOLD};
 pub use pool::{Pool, Wanted};
 pub use records::{Effect, Known, Records};
@@ -121,6 +123,8 @@ pub struct Desired {
     pub servers: Servers,
     /// Whose they are: one for each server.
     pub origins: Origins,
+    /// The instances that it takes, whether or not they are to take traffic.
+    pub instances: Arc<Instances>,
 }
 
 impl Desired {
@@ -148,6 +152,7 @@ impl Desired {
             choices: 0,
             servers: servers.clone(),
             origins: Origins::new(),
+            instances: Arc::default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Pure. Applying a plan and reading back gives the next plan; the upstream is as desired when no step is left
 //! and nothing is [waited](Plan::waiting) for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -298,6 +298,13 @@ pub struct Serving {
     pub weight: NonZeroU16,
     /// Whether it is used only when no other server is left.
     pub backup: bool,
+}
+
+/// The servers that take traffic, as they were read.
+#[must_use]
+pub fn taking_traffic(actual: &[Peer]) -> BTreeSet<Endpoint> {
+    let serving = actual.iter().filter_map(Peer::serving);
+    serving.map(|serving| serving.endpoint).collect()
 }
 
 /// Compares what an upstream is with what it should be.

@@ -22,31 +22,43 @@ use crate::registry::lease::{self, Holder, Intent, Tenure};
 use crate::registry::watch::{Update, Watcher};
 use crate::stop::Stop;
 
+mod balancer_key;
+mod balancers;
 pub mod config;
 mod driver;
+mod identity;
 mod oneshot;
 mod peers;
 mod prober;
 mod publisher;
 mod reckoning;
+mod retire;
 mod roster;
 mod settings;
 mod target;
 
+use balancer_key::BalancerKey;
 pub use oneshot::{Difference, RouteResult, compare, once};
 use peers::{Peers, Word};
 use prober::Prober;
 use publisher::{Clock, Publisher};
 use reckoning::Reckoning;
+pub use retire::{Retired, retire};
 use roster::Roster;
-pub use settings::{DRAIN_TIMEOUT, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL};
+pub use settings::{
+    DRAIN_TIMEOUT, FORGET_AFTER, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL,
+};
 pub use target::{Target, TargetError};
 
 /// Between two looks at whether nginx was restarted. One small request costs it nothing; until it is noticed, clients of an
 /// upstream that has lost its servers get errors.
 const LOOK: Duration = Duration::from_secs(1);
+/// How many targets are named in one line of the log.
+const NAMED: usize = 5;
 /// How long the first changes wait until announcers can know that there is somebody to wait for.
 const UNANNOUNCED: Duration = Duration::from_secs(1);
+/// The least time between two writes of the presence: much happens at once in a large upstream, and etcd is not there for that.
+const WRITE_INTERVAL: Duration = Duration::from_millis(20);
 /// How long leaving waits until the presence is withdrawn; what is left of it then goes with its lease.
 const WITHDRAWAL: Duration = Duration::from_secs(2);
 
@@ -116,9 +128,17 @@ struct Pusher {
     presence: Presence,
     holder: Holder,
     tenure: watch::Receiver<Tenure>,
+    /// The key that outlives this process.
+    balancer: BalancerKey,
+    /// When the presence was written last, and what.
+    written: (Option<Instant>, Arc<[u8]>),
+    /// When it is to be written next.
+    write_at: Option<Instant>,
     start: Start,
     told_ready: bool,
     told_status: String,
+    /// Whether it was said that another pusher has the id.
+    told_namesake: bool,
 }
 
 /// How far the start has come.
@@ -144,13 +164,16 @@ enum Event {
     Word(Word),
     Dead(Endpoint),
     Due,
+    Balancer,
+    Write,
     TaskEnded,
 }
 
 impl Pusher {
     fn new(settings: Settings, cluster: Cluster, reload: Option<Reload>) -> Self {
-        let nonce = Nonce::fresh();
+        let (nonce, since) = (Nonce::fresh(), now());
         let key = settings.meta.pusher_key(&settings.id);
+        let balancer = BalancerKey::new(cluster.clone(), &settings, nonce.clone(), since);
         let holder = lease::hold(cluster.clone(), key, nonce.clone(), settings.ttl);
         let peers = Peers::new(&cluster, &settings, nonce.clone());
         let (prober, dead) = Prober::new();
@@ -176,13 +199,17 @@ impl Pusher {
                 releases: BTreeMap::new(),
                 prefix: Some(settings.prefix.clone()),
                 nonce,
-                since: now(),
+                since,
             },
             tenure: holder.tenure(),
             holder,
+            balancer,
+            written: (None, Arc::new([])),
+            write_at: None,
             start: Start::Unlisted,
             told_ready: false,
             told_status: String::new(),
+            told_namesake: false,
             refused: None,
             settings,
             cluster,
@@ -208,15 +235,22 @@ impl Pusher {
                         error!(%by, "another pusher has this id now; it is left to that one");
                         return Outcome::Deposed { by };
                     }
-                    self.note(&tenure);
+                    self.note();
                 }
+                Event::Balancer => self.note(),
+                Event::Write => self.write_at = None,
                 Event::Unannounced => {
                     warn!(
                         "the presence is not in etcd yet: announcers do not know that they should wait for this pusher"
                     );
                     self.open();
+                    self.note();
                 }
-                Event::Report((number, standing)) => self.reckoning.update(number, standing),
+                Event::Report((number, standing)) => {
+                    let balancers = self.peers.balancers();
+                    let suspects = |target: &str| balancers.also_feeding(target);
+                    self.reckoning.update(number, standing, suspects);
+                }
                 Event::Found(found) => {
                     self.roster.find(found, Instant::now());
                     self.look_after();
@@ -258,6 +292,8 @@ impl Pusher {
             peers,
             dead,
             due,
+            balancer,
+            write_at,
             ..
         } = self;
         let hangup = async {
@@ -281,6 +317,12 @@ impl Pusher {
                 None => std::future::pending().await,
             }
         };
+        let write = async {
+            match *write_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = stop.leave() => Event::Leave,
@@ -292,31 +334,55 @@ impl Pusher {
             word = peers.next() => Event::Word(word),
             Some(endpoint) = dead.recv() => Event::Dead(endpoint),
             () = due => Event::Due,
+            () = balancer.changed() => Event::Balancer,
+            () = write => Event::Write,
             () = roster.broken() => Event::TaskEnded,
             () = overdue => Event::Unannounced,
         }
     }
 
-    fn note(&mut self, tenure: &Tenure) {
-        if let Tenure::Held { .. } = tenure {
+    /// Goes on when both keys stand: first the presence, as the newest pusher of an id has both.
+    fn note(&mut self) {
+        if !matches!(*self.tenure.borrow(), Tenure::Held { .. }) {
+            return;
+        }
+        self.balancer.claim();
+        if self.balancer.is_held() {
             // What others keep is known by now: nothing is announced before.
             self.open();
-            if !self.told_ready {
-                self.told_ready = true;
-                notify::ready();
-            }
+        }
+        if self.start == Start::Open && !self.told_ready {
+            self.told_ready = true;
+            notify::ready();
         }
     }
 
     fn take_in(&mut self, effect: &Effect) {
         log_quarantine(effect);
+        let may_begin = self.listed && self.peers.is_listed() && !self.has_namesake();
         match self.start {
-            Start::Unlisted if !(self.listed && self.peers.is_listed()) => {}
+            Start::Unlisted if !may_begin => {}
             // Whoever routes must be known to those who wait for the routing: first the presence, then the servers.
             Start::Unlisted => self.start = Start::Announcing(Instant::now() + UNANNOUNCED),
             Start::Announcing(_) => {}
             Start::Open => self.publish(effect),
         }
+    }
+
+    /// Whether another pusher lives under this id and feeds something else: that is no former self, and is waited for.
+    fn has_namesake(&mut self) -> bool {
+        let namesake = self.peers.balancers().namesake();
+        let Some(targets) = namesake.filter(|_| self.start == Start::Unlisted) else {
+            return false;
+        };
+        if !self.told_namesake {
+            self.told_namesake = true;
+            let (id, named) = (&self.settings.id, targets.iter().take(NAMED));
+            let targets = named.map(String::as_str).collect::<Vec<_>>().join(", ");
+            warn!(%id, %targets, "another pusher is running under this id and feeds other targets: nothing is done before it \
+                ends; give this one an --id of its own");
+        }
+        true
     }
 
     /// From now on changes are published, beginning with all that is known.
@@ -456,6 +522,7 @@ impl Pusher {
             self.watcher = Watcher::new(self.cluster.clone(), range);
         }
         self.peers.route(&settings);
+        self.balancer.route(&settings);
         self.settings = settings;
         self.roster.apply(&self.settings, &mut self.reckoning);
         if self.start == Start::Open {
@@ -477,10 +544,28 @@ impl Pusher {
         if self.start == Start::Unlisted {
             return;
         }
+        if self.write_at.is_some() {
+            return;
+        }
         self.presence.services = self.reckoning.services();
-        self.presence.targets = self.reckoning.targets();
-        self.holder
-            .set(Intent::Present(self.presence.encode().into()));
+        let balancers = self.peers.balancers();
+        let targets = self
+            .reckoning
+            .targets(|target| balancers.also_feeding(target));
+        self.presence.targets = targets;
+        let value: Arc<[u8]> = self.presence.encode().into();
+        if value == self.written.1 {
+            return;
+        }
+        let now = Instant::now();
+        let next = self.written.0.map(|written| written + WRITE_INTERVAL);
+        // What comes meanwhile is written together with it.
+        if let Some(next) = next.filter(|next| now < *next) {
+            self.write_at = Some(next);
+            return;
+        }
+        self.written = (Some(now), value.clone());
+        self.holder.set(Intent::Present(value));
     }
 
     fn status(&self) -> String {
@@ -498,6 +583,10 @@ impl Pusher {
 
     fn progress(&self) -> String {
         match (self.start, &*self.tenure.borrow()) {
+            (Start::Unlisted, _) if self.told_namesake => format!(
+                "waiting: another pusher runs under the id {} and feeds other targets; give this one an --id of its own",
+                self.settings.id
+            ),
             (Start::Unlisted, _) => "waiting for etcd to tell the records".to_owned(),
             (_, Tenure::Pending { error: Some(error) }) => {
                 format!("{}; etcd: {error}", self.reckoning)
@@ -506,7 +595,7 @@ impl Pusher {
         }
     }
 
-    /// The servers stay as they are; the presence goes, so that nobody waits for this pusher.
+    /// The servers stay as they are, and so does the key that says where they may still get requests; the presence goes.
     async fn leave(mut self, mut stop: Stop) -> Outcome {
         info!("leaving; the servers stay as they are");
         self.roster.shutdown().await;

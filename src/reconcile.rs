@@ -4,6 +4,7 @@
 //! that is watched, it always does the same: converge on the newest desired state, and report where that stands.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -12,12 +13,19 @@ use crate::desired::Desired;
 use crate::plan::Serving;
 use crate::upstream::{Error, Outcome, Progress, Upstream};
 
+mod contest;
 mod health;
 mod pace;
+mod verdict;
 
+use contest::Contest;
 use health::Health;
 pub use pace::{DEBOUNCE_LIMIT, Pacing, PacingError};
 use pace::{Next, Pace};
+pub use verdict::Verdict;
+
+/// For how long a target must refuse connections before it counts as one that routes nothing: one that restarts is none.
+const REFUSING: Duration = Duration::from_secs(3);
 
 /// What a reconciler is told: nothing yet, or the newest desired state.
 pub type Published = Option<Arc<Desired>>;
@@ -32,7 +40,15 @@ pub struct Standing {
     /// Whether the target sends requests anywhere, as far as is known.
     pub routing: bool,
     /// What keeps the upstream from being equal to the records. Stays the same as long as the kind of trouble does.
-    pub trouble: Option<Arc<str>>,
+    pub errors: Vec<Arc<str>>,
+    /// How often somebody else has undone what was made equal, and within which time, where that happens again and again.
+    pub contested: Option<(u32, Duration)>,
+    /// How many servers should take traffic.
+    pub wanted: usize,
+    /// How many do, as last read; `None` before anything was read.
+    pub has: Option<usize>,
+    /// What became of the instances, as of what is confirmed.
+    pub verdict: Verdict,
 }
 
 impl Default for Standing {
@@ -42,7 +58,11 @@ impl Default for Standing {
             confirmed: 0,
             choices: 0,
             routing: true,
-            trouble: None,
+            errors: Vec::new(),
+            contested: None,
+            wanted: 0,
+            has: None,
+            verdict: Verdict::default(),
         }
     }
 }
@@ -101,6 +121,8 @@ pub async fn run<U: Upstream>(upstream: U, links: Links) {
         reported: Standing::default(),
         looked_for: (0, 0),
         is_first: true,
+        refusing_since: None,
+        contest: Contest::default(),
     };
     reconciler.run().await;
 }
@@ -116,6 +138,9 @@ struct Reconciler<U> {
     looked_for: (i64, i64),
     /// Whether the target was not looked at yet.
     is_first: bool,
+    /// Since when it refuses connections.
+    refusing_since: Option<Instant>,
+    contest: Contest,
 }
 
 impl<U: Upstream> Reconciler<U> {
@@ -138,7 +163,7 @@ impl<U: Upstream> Reconciler<U> {
 
     /// Tells what takes traffic in the target, and waits until that was taken into account: records that are missing from the
     /// beginning may have vanished just as well while nobody looked.
-    async fn find(&mut self, desired: &Desired) -> Next {
+    async fn find(&mut self, desired: &Arc<Desired>) -> Next {
         let compared = {
             let _permit = self.links.permits.acquire().await;
             self.upstream.compare(desired).await
@@ -164,8 +189,8 @@ impl<U: Upstream> Reconciler<U> {
             Err(error) => {
                 let failed = Err(error);
                 self.health.observe(&failed, desired, now);
-                self.report(desired, &failed);
-                self.pace.after(&failed, now)
+                self.report(desired, &failed, now);
+                self.next(&failed, now)
             }
         }
     }
@@ -196,7 +221,7 @@ impl<U: Upstream> Reconciler<U> {
         }
     }
 
-    async fn look(&mut self, desired: &Desired) -> Next {
+    async fn look(&mut self, desired: &Arc<Desired>) -> Next {
         self.pace.set(*self.links.pacing.borrow());
         if self.standing.confirmed > desired.revision {
             // etcd was restored: what was confirmed is a revision of another history.
@@ -212,34 +237,38 @@ impl<U: Upstream> Reconciler<U> {
             let _permit = self.links.permits.acquire().await;
             self.upstream.converge(desired).await
         };
-        self.health.observe(&result, desired, Instant::now());
-        self.report(desired, &result);
-        self.pace.after(&result, Instant::now())
+        let now = Instant::now();
+        self.health.observe(&result, desired, now);
+        self.report(desired, &result, now);
+        self.next(&result, now)
     }
 
-    fn report(&mut self, desired: &Desired, result: &Result<Outcome, Error>) {
-        self.standing.trouble = self.health.trouble();
+    /// When to look again. What a target that refuses connections counts as is not left open for longer than need be.
+    fn next(&mut self, result: &Result<Outcome, Error>, now: Instant) -> Next {
+        let decided = self.refusing_since.map(|since| since + REFUSING);
+        match (self.pace.after(result, now), decided) {
+            (Next::At(at), Some(decided)) if decided > now => Next::At(at.min(decided)),
+            (next, _) => next,
+        }
+    }
+
+    fn report(&mut self, desired: &Arc<Desired>, result: &Result<Outcome, Error>, now: Instant) {
+        self.standing.errors = self.health.errors();
+        self.standing.wanted = desired.serving();
         match result {
-            Ok(outcome) => {
-                self.standing.routing = true;
-                match outcome.progress {
-                    Progress::Converged => {
-                        self.standing.confirmed = desired.revision;
-                        self.standing.choices = desired.choices;
-                    }
-                    Progress::Unfinished => {}
-                    Progress::Draining { confirmed, .. } => {
-                        self.standing.confirmed = confirmed.max(self.standing.confirmed);
-                    }
-                }
-            }
+            Ok(outcome) => self.report_outcome(desired, outcome, now),
             Err(error) if error.is_not_routing() => {
-                self.standing.routing = false;
                 // When it comes back it may have forgotten everything.
                 self.standing.confirmed = 0;
                 self.standing.choices = 0;
+                let since = *self.refusing_since.get_or_insert(now);
+                self.standing.routing &= now - since < REFUSING;
+                self.standing.has = Some(0).filter(|_| !self.standing.routing);
             }
-            Err(_) => self.standing.routing = true,
+            Err(_) => {
+                self.refusing_since = None;
+                self.standing.routing = true;
+            }
         }
         if self.standing != self.reported {
             self.reported = self.standing.clone();
@@ -249,6 +278,27 @@ impl<U: Upstream> Reconciler<U> {
                 .reports
                 .send((self.links.number, self.standing.clone()));
         }
+    }
+
+    fn report_outcome(&mut self, desired: &Arc<Desired>, outcome: &Outcome, now: Instant) {
+        self.refusing_since = None;
+        self.standing.routing = true;
+        match outcome.progress {
+            // What is half done says nothing yet.
+            Progress::Unfinished => return,
+            Progress::Converged => {
+                self.standing.confirmed = desired.revision;
+                self.standing.choices = desired.choices;
+                let restarts = *self.links.restarts.borrow();
+                let contest = &mut self.contest;
+                self.standing.contested = contest.settle(desired, restarts, outcome.changed, now);
+            }
+            Progress::Draining { confirmed, .. } => {
+                self.standing.confirmed = confirmed.max(self.standing.confirmed);
+            }
+        }
+        self.standing.has = Some(verdict::serving(desired, outcome));
+        self.standing.verdict = Verdict::of(desired, outcome);
     }
 }
 

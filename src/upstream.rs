@@ -3,7 +3,7 @@
 //! A driver implements [`Upstream`] for one kind of target. It reads what is there, does what is missing, reads it back,
 //! and says "converged" only of what it has read. It keeps nothing that a restart of the target makes wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::desired::Desired;
 use crate::plan::Plan;
-use crate::record::{NameError, check_name};
+use crate::record::{Endpoint, NameError, check_name};
 
 pub mod access;
 pub mod conf_file;
@@ -62,6 +62,26 @@ pub struct Outcome {
     pub progress: Progress,
     /// The steps that the target refuses, with the reasons. They hold nothing else back and are tried again later.
     pub refused: BTreeMap<String, String>,
+    /// Why the target does not have a server as one that takes traffic, where it refuses it.
+    pub missing: BTreeMap<Endpoint, String>,
+    /// The servers that take traffic there, as last read; `None` where they are those that are desired, but for the missing.
+    pub serving: Option<BTreeSet<Endpoint>>,
+    /// Whether anything had to be changed.
+    pub changed: bool,
+}
+
+impl Outcome {
+    /// So far, with nothing refused and nothing changed.
+    #[must_use]
+    pub fn new(progress: Progress) -> Self {
+        Self {
+            progress,
+            refused: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            serving: None,
+            changed: false,
+        }
+    }
 }
 
 /// Whether anything is waited for.

@@ -10,10 +10,12 @@ use super::{Exit, Mistakes, etcd, with_default};
 use crate::desired::{Limits, MAX_HOLD};
 use crate::push::config::{Config, File, Invalid, Overrides};
 use crate::push::{
-    self, DRAIN_TIMEOUT, Outcome, REQUEST_TIMEOUT, Reload, Route, Settings, TTL, TargetError,
+    self, DRAIN_TIMEOUT, FORGET_AFTER, Outcome, REQUEST_TIMEOUT, Reload, Retired, Route, Settings,
+    TTL, TargetError,
 };
 use crate::reconcile::Pacing;
 use crate::record::PusherId;
+use crate::registry::client::Cluster;
 use crate::secret::Secret;
 use crate::stop;
 use crate::upstream::ApiUrl;
@@ -57,6 +59,10 @@ pub(super) struct Args {
     /// Reads the file of --config, says what it means, and ends: with 64 and every mistake when it is wrong.
     #[arg(long, env = "SIDEKICK_CHECK_CONFIG")]
     check_config: bool,
+    /// Takes away what the pusher of this --id has left in etcd, for a load balancer that goes for good, and ends: with 1 when
+    /// that pusher is still running. Until then, announcers that leave reckon with its targets for --forget-after.
+    #[arg(long, env = "SIDEKICK_RETIRE")]
+    retire: bool,
     /// How --once and --dry-run tell it: text, or json with one object for each upstream.
     #[arg(
         long,
@@ -106,6 +112,14 @@ pub(super) struct Args {
         help = with_default("How long this pusher counts as alive after it was killed", format_duration(TTL))
     )]
     ttl: Option<String>,
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "SIDEKICK_FORGET_AFTER",
+        help_heading = "Pace",
+        help = with_default("How long announcers reckon with the targets of a pusher that is not there: nginx goes on routing what it was told", format_duration(FORGET_AFTER))
+    )]
+    forget_after: Option<String>,
 
     #[arg(
         long,
@@ -139,12 +153,15 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
         // Before the file is read: a SIGHUP that comes meanwhile must not end the process.
-        let stays = !(self.once || self.dry_run || self.check_config);
+        let stays = !(self.once || self.dry_run || self.check_config || self.retire);
         let hangups = stays.then(push::hangups).transpose()?;
         // Everything is looked at before the first `?`, so that one run reports every mistake.
         self.check_modes(&mut mistakes);
         let cluster = self.etcd.cluster(&mut mistakes);
         let overrides = self.overrides(&mut mistakes);
+        if self.retire {
+            return self.retire(&overrides, cluster, mistakes).await;
+        }
         let file = self.config.as_ref().map(|path| File {
             path: PathBuf::from(path),
             overrides: overrides.clone(),
@@ -174,12 +191,44 @@ impl Args {
         })
     }
 
+    /// Takes away the keys of a pusher that does not come back.
+    async fn retire(
+        &self,
+        overrides: &Overrides,
+        cluster: Option<Cluster>,
+        mut mistakes: Mistakes,
+    ) -> anyhow::Result<Exit> {
+        let prefixes = self.etcd.prefixes(&mut mistakes);
+        let id = overrides.id.as_ref().or(overrides.host.as_ref()).cloned();
+        if id.is_none() {
+            mistakes.add("--retire needs --id: this host's name cannot stand for it");
+        }
+        let (id, (cluster, (_, meta))) = mistakes.none_or(id.zip(cluster.zip(prefixes)))?;
+        let (line, exit) = match push::retire(&cluster, &meta, &id).await? {
+            Retired::Lives => (
+                format!("{id}: this pusher is running; stop it first"),
+                Exit::No,
+            ),
+            Retired::Gone => (
+                format!("{id}: retired; nobody reckons with its targets any more"),
+                Exit::Done,
+            ),
+            Retired::Unknown => (
+                format!("{id}: etcd knows nothing of such a pusher"),
+                Exit::Done,
+            ),
+        };
+        report::line(&line)?;
+        Ok(exit)
+    }
+
     /// At most one thing can be asked for.
     fn check_modes(&self, mistakes: &mut Mistakes) {
         let modes = [
             ("--once", self.once),
             ("--dry-run", self.dry_run),
             ("--check-config", self.check_config),
+            ("--retire", self.retire),
         ];
         let given = modes.into_iter().filter(|(_, given)| *given);
         let given: Vec<_> = given.map(|(flag, _)| flag).collect();
@@ -214,6 +263,9 @@ impl Args {
             mistakes.check("--resync", paced).is_some()
         });
         let ttl = self.ttl.as_ref().and_then(|text| etcd::ttl(mistakes, text));
+        let forget_after = self.forget_after.as_ref();
+        let forget_after =
+            forget_after.and_then(|text| etcd::length(mistakes, "--forget-after", text));
         Overrides {
             id: self.id.as_ref().and_then(|id| mistakes.parse("--id", id)),
             host: host(),
@@ -222,6 +274,7 @@ impl Args {
             debounce,
             resync,
             ttl,
+            forget_after,
             request_timeout,
             drain_timeout,
             min_servers: self.min_servers(mistakes),
@@ -306,5 +359,33 @@ impl Args {
 /// What this host is called, where that can name a pusher.
 fn host() -> Option<PusherId> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    name.trim().parse().ok()
+    lasting(name.trim())
+}
+
+/// The name as one of a pusher, unless it is a container's random id, which another start would not have.
+fn lasting(name: &str) -> Option<PusherId> {
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let random = name.len() == 12 && name.bytes().all(is_hex);
+    name.parse().ok().filter(|_| !random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_host_names_a_pusher_but_not_the_random_one_of_a_container() {
+        for name in [
+            "lb-1",
+            "edge.example",
+            "0123456789ab.example",
+            "0123456789a",
+            "0123456789ag",
+        ] {
+            assert!(lasting(name).is_some(), "{name}");
+        }
+        for name in ["0123456789ab", "ffffffffffff", "", "a b"] {
+            assert_eq!(lasting(name), None, "{name}");
+        }
+    }
 }

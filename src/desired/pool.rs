@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::choose::{Chosen, Selection, SplitNotice, Splitting, choose};
+use super::instances;
 use super::{Choices, Desired, Origin, Origins, Records, Server, Servers};
 use crate::record::{InstanceName, Record, ServiceName};
 
@@ -45,7 +46,9 @@ impl Pool {
         let known = records.service(&self.service)?;
         let choice = choices.service(&self.service)?;
         let mut chosen = choose(known, &self.selection, choice);
+        let mut instances = instances::instances(&chosen, choice);
         let split = self.splitting.apply(choice.split.as_ref(), &mut chosen);
+        instances::note_split(&mut instances, &chosen);
         let (servers, origins) = fold(chosen);
         let desired = Desired {
             service: self.service.clone(),
@@ -53,6 +56,7 @@ impl Pool {
             choices: choice.revision,
             servers,
             origins,
+            instances: Arc::new(instances),
         };
         Some(Wanted { desired, split })
     }

@@ -47,6 +47,8 @@ pub struct Config {
     pub resync: Option<Duration>,
     /// How long the presence outlives a killed pusher.
     pub ttl: Option<Duration>,
+    /// How long the targets count as routing after the pusher was last there.
+    pub forget_after: Option<Duration>,
     /// The targets, in the order of the text.
     pub targets: Vec<TargetSettings>,
     /// The upstreams, in the order of the text.
@@ -298,7 +300,7 @@ impl Invalid {
 }
 
 /// A path as people may see it.
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     crate::printable::printable(path.as_os_str().as_encoded_bytes(), 400)
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tracing::warn;
 
+use super::balancers::Balancers;
 use super::settings::Settings;
 use crate::desired::{Choices, Effect};
 use crate::record::{KeptServer, MetaPrefix, Nonce, Presence, PusherId, Release};
@@ -20,11 +21,13 @@ pub(super) struct Word {
     pub(super) releases: bool,
     /// Splits and holds have.
     pub(super) choices: Effect,
+    /// Who feeds what has changed.
+    pub(super) balancers: bool,
 }
 
 impl Word {
     fn matters(&self) -> bool {
-        self.kept.is_some() || self.releases || self.choices != Effect::default()
+        self.kept.is_some() || self.releases || self.balancers || self.choices != Effect::default()
     }
 }
 
@@ -47,6 +50,7 @@ struct Said {
     others: Others,
     releases: BTreeMap<UpstreamName, Nonce>,
     choices: Choices,
+    balancers: Balancers,
 }
 
 type Others = BTreeMap<PusherId, (Nonce, Vec<KeptServer>)>;
@@ -59,6 +63,7 @@ impl Peers {
             watcher: Watcher::new(cluster.clone(), range),
             said: Said {
                 meta: settings.meta.clone(),
+                balancers: Balancers::new(settings, own.clone()),
                 own,
                 listed: false,
                 others: Others::new(),
@@ -96,6 +101,7 @@ impl Peers {
 
     /// From now on other services may be routed.
     pub(super) fn route(&mut self, settings: &Settings) {
+        self.said.balancers.route(settings);
         if self.said.choices.route(&settings.services()) {
             // Its listing tells of the new ones.
             self.watcher = Watcher::new(self.cluster.clone(), settings.meta_range());
@@ -105,6 +111,11 @@ impl Peers {
     /// What people have chosen.
     pub(super) fn choices(&self) -> &Choices {
         &self.said.choices
+    }
+
+    /// Who feeds what.
+    pub(super) fn balancers(&self) -> &Balancers {
+        &self.said.balancers
     }
 
     /// The releases that stand.
@@ -119,6 +130,7 @@ impl Said {
             kept: self.hear_presences(update),
             releases: self.hear_releases(update),
             choices: self.choices.update(update),
+            balancers: self.balancers.hear(update),
         }
     }
 

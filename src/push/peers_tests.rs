@@ -10,6 +10,7 @@ fn said() -> Said {
         others: Others::new(),
         releases: BTreeMap::new(),
         choices: Choices::new(MetaPrefix::default(), []),
+        balancers: Balancers::of("edge", "own", &[]),
     }
 }
 

@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+
+use tracing::{info, warn};
 
 use super::settings::Route;
 use super::target::Target;
 use crate::printable::printable;
 use crate::reconcile::Standing;
-use crate::record::{ServiceName, ServiceStatus, TargetStatus};
-use crate::upstream::UpstreamName;
+use crate::record::{
+    InstanceName, MAX_LISTED, PusherId, Reasons, ServiceName, ServiceStatus, TargetStatus,
+    UpstreamStatus,
+};
+use crate::upstream::Layer;
 
 /// Where every upstream stands, by the number of its reconciler.
 #[derive(Debug, Default)]
@@ -16,8 +22,11 @@ pub(super) struct Reckoning(BTreeMap<usize, Row>);
 
 #[derive(Debug)]
 struct Row {
-    target: String,
-    upstream: UpstreamName,
+    target: Arc<str>,
+    /// What the target is, whatever it is called.
+    identity: Arc<str>,
+    /// `stream/NAME` in `stream {}`.
+    upstream: String,
     service: ServiceName,
     standing: Standing,
 }
@@ -25,9 +34,14 @@ struct Row {
 impl Reckoning {
     /// One more upstream, of which nothing is known yet.
     pub(super) fn add(&mut self, number: usize, target: &Target, route: &Route) {
+        let upstream = &route.upstream;
         let row = Row {
-            target: target.name().to_string(),
-            upstream: route.upstream.clone(),
+            target: target.name().clone(),
+            identity: target.identity().into(),
+            upstream: match route.layer {
+                Layer::Http => upstream.to_string(),
+                Layer::Stream => format!("stream/{upstream}"),
+            },
             service: route.service.clone(),
             standing: Standing::default(),
         };
@@ -39,11 +53,29 @@ impl Reckoning {
         self.0.remove(&number);
     }
 
-    /// Takes note of where the upstream with this number stands.
-    pub(super) fn update(&mut self, number: usize, standing: Standing) {
-        if let Some(row) = self.0.get_mut(&number) {
-            row.standing = standing;
+    /// Takes note of where the upstream with this number stands. Says so in the log where somebody else changes it back;
+    /// `suspects` are the pushers that feed the same target.
+    pub(super) fn update<'p>(
+        &mut self,
+        number: usize,
+        standing: Standing,
+        suspects: impl Fn(&str) -> Vec<&'p PusherId>,
+    ) {
+        let Some(row) = self.0.get_mut(&number) else {
+            return;
+        };
+        let (nginx, upstream) = (&row.target, &row.upstream);
+        match (row.standing.contested, standing.contested) {
+            (None, Some((times, within))) => {
+                let who = whose_hand(&suspects(&row.identity));
+                let within = std::time::Duration::from_secs(within.as_secs());
+                let within = humantime::format_duration(within);
+                warn!(%nginx, %upstream, times, %within, "{CONTESTED}: {who}");
+            }
+            (Some(_), None) => info!(%nginx, %upstream, "nobody else changes it back any more"),
+            _ => {}
         }
+        row.standing = standing;
     }
 
     /// The revision that everybody who routes a service has confirmed. A target that does not route is left out; a service
@@ -62,6 +94,19 @@ impl Reckoning {
             status.applied = applied.min(status.applied);
             status.overrides = overrides.min(status.overrides);
         }
+        for (service, status) in &mut services {
+            let rows = || self.routing(service);
+            let verdicts = rows().map(|row| &row.standing.verdict);
+            let taken =
+                |instance: &InstanceName| rows().any(|row| row.standing.verdict.takes(instance));
+            let withheld = verdicts.flat_map(|verdict| &verdict.withheld);
+            // Where it takes traffic in another upstream, it is routed.
+            let withheld = withheld.filter(|(instance, _)| !taken(instance)).cloned();
+            let refused = rows().flat_map(|row| row.tell(&row.standing.verdict.refused));
+            status.not_routed = Reasons::of(refused.chain(withheld));
+            status.still_routed =
+                Reasons::of(rows().flat_map(|row| row.tell(&row.standing.verdict.kept)));
+        }
         // Named all the same: nobody is to take it for one that this pusher has not heard of yet.
         for row in self.0.values().filter(|row| !row.standing.routing) {
             let idle = || ServiceStatus {
@@ -73,31 +118,93 @@ impl Reckoning {
         services
     }
 
-    /// How each target does: well when all its upstreams do.
-    pub(super) fn targets(&self) -> BTreeMap<String, TargetStatus> {
+    /// The upstreams of a service where they send requests somewhere, as far as is known.
+    fn routing(&self, service: &ServiceName) -> impl Iterator<Item = &Row> {
+        let rows = self.0.values();
+        rows.filter(move |row| row.standing.routing && row.service == *service)
+    }
+
+    /// How each target does: well when all its upstreams do. `suspects` are the pushers that feed the same target.
+    pub(super) fn targets<'p>(
+        &self,
+        suspects: impl Fn(&str) -> Vec<&'p PusherId>,
+    ) -> BTreeMap<String, TargetStatus> {
         let mut targets = BTreeMap::<_, TargetStatus>::new();
         for row in self.0.values() {
             let well = row.is_well();
-            let health = targets.entry(row.target.clone()).or_insert(TargetStatus {
-                ok: true,
-                ..TargetStatus::default()
-            });
+            let health = targets
+                .entry(row.target.to_string())
+                .or_insert(TargetStatus {
+                    ok: true,
+                    ..TargetStatus::default()
+                });
             health.ok &= well;
-            let trouble = row
-                .standing
-                .trouble
-                .as_ref()
-                .map(|text| format!("{}: {text}", row.upstream));
-            let trouble = trouble.map(|text| printable(text, TargetStatus::MAX_ERROR));
-            health.errors.extend(trouble);
+            let contest = row.standing.contested.map(|_| {
+                let who = whose_hand(&suspects(&row.identity));
+                format!("{CONTESTED}: {who}").into()
+            });
+            let errors = row.standing.errors.iter().cloned().chain(contest);
+            let errors = errors.map(|text| format!("{}: {text}", row.upstream));
+            let errors = errors.map(|text| printable(text, TargetStatus::MAX_ERROR));
+            health.errors.extend(errors);
+            let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+            let upstream = UpstreamStatus {
+                wanted: count(row.standing.wanted),
+                has: row.standing.has.map(count),
+                ..UpstreamStatus::default()
+            };
+            health.upstreams.insert(row.upstream.clone(), upstream);
+        }
+        for target in targets.values_mut() {
+            shorten(&mut target.errors);
         }
         targets
     }
 }
 
+/// What is said of an upstream that is changed back.
+const CONTESTED: &str = "what is set here is changed back again and again by somebody else";
+
+/// Whose hand it probably is.
+fn whose_hand(suspects: &[&PusherId]) -> String {
+    let names: Vec<_> = suspects.iter().take(NAMED).map(|id| id.as_str()).collect();
+    match names.as_slice() {
+        [] => "no other pusher feeds this target; see who else changes it".to_owned(),
+        [name] => format!("probably by pusher {name}, which feeds it too with other settings"),
+        names => format!(
+            "probably by one of the pushers {}, which feed it too with other settings",
+            names.join(", ")
+        ),
+    }
+}
+
+/// How many pushers are named.
+const NAMED: usize = 5;
+
+/// As many errors as a status record lists, and how many there are beyond.
+fn shorten(errors: &mut Vec<String>) {
+    if errors.len() > MAX_LISTED {
+        let more = errors.len() - (MAX_LISTED - 1);
+        errors.truncate(MAX_LISTED - 1);
+        errors.push(format!("and {more} more"));
+    }
+}
+
 impl Row {
     fn is_well(&self) -> bool {
-        self.standing.confirmed > 0 && self.standing.trouble.is_none()
+        let standing = &self.standing;
+        standing.confirmed > 0 && standing.errors.is_empty() && standing.contested.is_none()
+    }
+
+    /// Reasons with the target in front.
+    fn tell(
+        &self,
+        reasons: &[(InstanceName, String)],
+    ) -> impl Iterator<Item = (InstanceName, String)> {
+        let tell = |(instance, reason): &(InstanceName, String)| {
+            (instance.clone(), format!("{}: {reason}", self.target))
+        };
+        reasons.iter().map(tell)
     }
 }
 
@@ -110,7 +217,7 @@ impl fmt::Display for Reckoning {
         let mut troubled = self
             .0
             .values()
-            .filter_map(|row| Some((row, row.standing.trouble.as_ref()?)));
+            .filter_map(|row| Some((row, row.standing.errors.first()?)));
         match troubled.next() {
             Some((row, trouble)) => write!(f, "; {} at {}: {trouble}", row.upstream, row.target),
             None => Ok(()),
@@ -121,11 +228,14 @@ impl fmt::Display for Reckoning {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desired::Placed;
+    use crate::reconcile::Verdict;
 
     fn reckoning(rows: &[(&str, &str)]) -> Reckoning {
         let row = |(target, service): &(&str, &str)| Row {
-            target: (*target).to_owned(),
-            upstream: service.parse().unwrap(),
+            target: (*target).into(),
+            identity: "http://10.0.0.1/api".into(),
+            upstream: (*service).to_owned(),
             service: service.parse().unwrap(),
             standing: Standing::default(),
         };
@@ -144,8 +254,13 @@ mod tests {
             confirmed: 0,
             choices: 0,
             routing: false,
-            trouble: Some("connection refused".into()),
+            errors: vec!["connection refused".into()],
+            ..Standing::default()
         }
+    }
+
+    fn update(reckoning: &mut Reckoning, number: usize, standing: Standing) {
+        reckoning.update(number, standing, |_| vec![]);
     }
 
     fn services(reckoning: &Reckoning) -> Vec<(String, i64)> {
@@ -162,13 +277,13 @@ mod tests {
             services(&reckoning),
             [("shop".to_owned(), 0), ("website".to_owned(), 0)]
         );
-        reckoning.update(0, confirmed(9));
-        reckoning.update(2, confirmed(4));
+        update(&mut reckoning, 0, confirmed(9));
+        update(&mut reckoning, 2, confirmed(4));
         assert_eq!(
             services(&reckoning),
             [("shop".to_owned(), 4), ("website".to_owned(), 0)]
         );
-        reckoning.update(1, confirmed(7));
+        update(&mut reckoning, 1, confirmed(7));
         assert_eq!(
             services(&reckoning),
             [("shop".to_owned(), 4), ("website".to_owned(), 7)]
@@ -178,10 +293,10 @@ mod tests {
     #[test]
     fn a_target_that_refuses_connections_holds_nothing_back() {
         let mut reckoning = reckoning(&[("a", "website"), ("b", "website")]);
-        reckoning.update(0, confirmed(9));
-        reckoning.update(1, refusing());
+        update(&mut reckoning, 0, confirmed(9));
+        update(&mut reckoning, 1, refusing());
         assert_eq!(services(&reckoning), [("website".to_owned(), 9)]);
-        reckoning.update(0, refusing());
+        update(&mut reckoning, 0, refusing());
         let all = reckoning.services();
         let idle: Vec<_> = all.values().map(|status| status.idle).collect();
         assert_eq!(idle, [true], "nobody routes it, and that is told");
@@ -190,33 +305,28 @@ mod tests {
     #[test]
     fn a_target_that_answers_wrongly_holds_back() {
         let mut reckoning = reckoning(&[("a", "website"), ("b", "website")]);
-        reckoning.update(0, confirmed(9));
-        let trouble = Some("HTTP 500".into());
-        reckoning.update(
-            1,
-            Standing {
-                trouble,
-                ..confirmed(3)
-            },
-        );
+        update(&mut reckoning, 0, confirmed(9));
+        let errors = vec!["HTTP 500".into()];
+        let standing = Standing {
+            errors,
+            ..confirmed(3)
+        };
+        update(&mut reckoning, 1, standing);
         assert_eq!(services(&reckoning), [("website".to_owned(), 3)]);
     }
 
     #[test]
     fn targets_tell_how_they_do() {
         let mut reckoning = reckoning(&[("a", "website"), ("a", "shop"), ("b", "website")]);
-        let health = |reckoning: &Reckoning, target: &str| reckoning.targets()[target].clone();
+        let health =
+            |reckoning: &Reckoning, target: &str| reckoning.targets(|_| vec![])[target].clone();
         assert!(!health(&reckoning, "a").ok);
-        reckoning.update(0, confirmed(9));
-        reckoning.update(1, confirmed(9));
-        reckoning.update(2, refusing());
-        assert_eq!(
-            health(&reckoning, "a"),
-            TargetStatus {
-                ok: true,
-                ..TargetStatus::default()
-            }
-        );
+        update(&mut reckoning, 0, confirmed(9));
+        update(&mut reckoning, 1, confirmed(9));
+        update(&mut reckoning, 2, refusing());
+        let well = health(&reckoning, "a");
+        assert!(well.ok && well.errors.is_empty());
+        assert_eq!(well.upstreams.len(), 2);
         let refused = health(&reckoning, "b");
         assert!(!refused.ok);
         assert_eq!(refused.errors, ["website: connection refused"]);
@@ -224,5 +334,88 @@ mod tests {
             reckoning.to_string(),
             "2 of 3 upstreams equal to the records; website at b: connection refused"
         );
+    }
+
+    fn with(verdict: Verdict) -> Standing {
+        Standing {
+            verdict,
+            ..confirmed(9)
+        }
+    }
+
+    fn reasons(instance: &str, reason: &str) -> Vec<(InstanceName, String)> {
+        vec![(instance.parse().unwrap(), reason.to_owned())]
+    }
+
+    fn told(reasons: &Reasons) -> Vec<String> {
+        let told = reasons.listed.iter();
+        told.map(|(name, why)| format!("{name}: {why}")).collect()
+    }
+
+    #[test]
+    fn who_is_refused_anywhere_is_not_routed_and_holds_nothing_back() {
+        let mut reckoning = reckoning(&[("a", "website"), ("b", "website"), ("c", "shop")]);
+        let refused = Verdict {
+            refused: reasons("i1", "no resolver"),
+            ..Verdict::default()
+        };
+        let kept = Verdict {
+            kept: reasons("i2", "min_servers keeps it"),
+            ..Verdict::default()
+        };
+        update(&mut reckoning, 0, with(refused));
+        update(&mut reckoning, 1, with(kept));
+        update(&mut reckoning, 2, confirmed(9));
+        let services = reckoning.services();
+        let website = &services["website"];
+        assert_eq!(website.applied, 9);
+        assert_eq!(told(&website.not_routed), ["i1: a: no resolver"]);
+        assert_eq!(told(&website.still_routed), ["i2: b: min_servers keeps it"]);
+        assert!(services["shop"].not_routed.is_empty());
+        update(&mut reckoning, 0, refusing());
+        assert!(reckoning.services()["website"].not_routed.is_empty());
+    }
+
+    #[test]
+    fn who_has_no_weight_in_one_upstream_and_takes_traffic_in_another_is_routed() {
+        let mut reckoning = reckoning(&[("a", "website"), ("b", "website")]);
+        let nothing = || Verdict {
+            withheld: reasons("i1", "weightless: the split gives it nothing"),
+            ..Verdict::default()
+        };
+        update(&mut reckoning, 0, with(nothing()));
+        update(&mut reckoning, 1, with(nothing()));
+        let status = &reckoning.services()["website"];
+        let expected = ["i1: weightless: the split gives it nothing"];
+        assert_eq!(told(&status.not_routed), expected);
+        let placed = Placed {
+            endpoint: "10.0.0.1:80".parse().unwrap(),
+            out: None,
+        };
+        let takes = Verdict {
+            instances: Arc::new([("i1".parse().unwrap(), placed)].into()),
+            ..Verdict::default()
+        };
+        update(&mut reckoning, 1, with(takes));
+        assert!(reckoning.services()["website"].not_routed.is_empty());
+    }
+
+    #[test]
+    fn whose_hand_undoes_a_change_is_told_as_far_as_it_can_be_known() {
+        let mut reckoning = reckoning(&[("a", "website")]);
+        let contested = Standing {
+            contested: Some((3, std::time::Duration::from_secs(60))),
+            ..confirmed(9)
+        };
+        update(&mut reckoning, 0, contested);
+        let (one, other) = ("edge-2".parse().unwrap(), "edge-3".parse().unwrap());
+        let told = |ids: Vec<&PusherId>| {
+            let target = reckoning.targets(|_| ids.clone()).remove("a").unwrap();
+            assert!(!target.ok);
+            target.errors.join("; ")
+        };
+        assert!(told(vec![]).contains("no other pusher feeds this target"));
+        assert!(told(vec![&one]).contains("probably by pusher edge-2,"));
+        assert!(told(vec![&one, &other]).contains("one of the pushers edge-2, edge-3,"));
     }
 }

@@ -14,6 +14,9 @@ use crate::upstream::{Layer, UpstreamName};
 
 /// How long a presence outlives a killed pusher where nothing else is said.
 pub const TTL: Duration = Duration::from_secs(15);
+/// How long a load balancer may go on routing without its pusher before nobody waits for that any more, where nothing else is
+/// said.
+pub const FORGET_AFTER: Duration = Duration::from_secs(10 * 60);
 /// How long a draining server may take to finish where nothing else is said.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a target may take to answer one request where nothing else is said.
@@ -34,6 +37,8 @@ pub struct Settings {
     pub pacing: Pacing,
     /// How long the presence outlives a killed pusher.
     pub ttl: Duration,
+    /// How long the targets count as routing after the pusher was last there; `ttl` at least.
+    pub forget_after: Duration,
 }
 
 impl Settings {
@@ -45,6 +50,7 @@ impl Settings {
             ("prefix", self.prefix != newer.prefix),
             ("meta_prefix", self.meta != newer.meta),
             ("ttl", self.ttl != newer.ttl),
+            ("forget_after", self.forget_after != newer.forget_after),
         ];
         let changed = changes.into_iter().filter(|(_, changed)| *changed);
         changed.for_each(|(name, _)| kept(name));
@@ -53,6 +59,7 @@ impl Settings {
             prefix: self.prefix.clone(),
             meta: self.meta.clone(),
             ttl: self.ttl,
+            forget_after: self.forget_after,
             ..newer
         }
     }
@@ -72,6 +79,11 @@ impl Settings {
         self.routes()
             .map(|(_, route)| route.service.clone())
             .collect()
+    }
+
+    /// What its targets are, whatever they are called.
+    pub(super) fn identities(&self) -> BTreeSet<String> {
+        self.targets.iter().map(Target::identity).collect()
     }
 
     /// The keys to watch: those of the service when there is only one, else those of all.
@@ -165,6 +177,7 @@ mod tests {
             targets: vec![target(routes).unwrap()],
             pacing: Pacing::default(),
             ttl: TTL,
+            forget_after: FORGET_AFTER,
         };
         settings.range()
     }

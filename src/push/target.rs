@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::config::{ApiSettings, FileSettings, How, Login};
 use super::driver::Driver;
+use super::identity::identity;
 use super::settings::Route;
 use crate::record::Prefix;
 use crate::registry::client::Cluster;
@@ -240,6 +241,11 @@ impl Target {
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What it is, whatever it is called: two pushers of one target name it alike.
+    pub(super) fn identity(&self) -> String {
+        identity(&self.how)
     }
 
     /// How it is told.

@@ -11,6 +11,9 @@ use crate::desired::Desired;
 use crate::record::State;
 use crate::upstream::{Error, Outcome, Progress};
 
+/// So many refused steps are told one by one; the rest is counted.
+const LISTED: usize = 16;
+
 /// How an upstream has been doing.
 #[derive(Debug)]
 pub(super) struct Health {
@@ -40,14 +43,14 @@ impl Health {
         }
     }
 
-    /// What is wrong, in words that stay the same as long as the kind of trouble does.
-    pub(super) fn trouble(&self) -> Option<Arc<str>> {
+    /// All that is wrong, in words that stay the same as long as the kind of trouble does.
+    pub(super) fn errors(&self) -> Vec<Arc<str>> {
         let failure = self.failure.as_ref().map(|failure| failure.text.clone());
-        let refused = || {
-            let (step, reason) = self.refused.first_key_value()?;
-            Some(format!("refused: {step}: {reason}").into())
-        };
-        failure.or_else(refused)
+        let refused = self.refused.iter().take(LISTED);
+        let refused = refused.map(|(step, reason)| format!("refused: {step}: {reason}").into());
+        let more = self.refused.len().checked_sub(LISTED + 1);
+        let more = more.map(|more| format!("refused: {} steps more", more + 1).into());
+        failure.into_iter().chain(refused).chain(more).collect()
     }
 
     /// Takes note of how a look ended, and logs what is new about it.
@@ -58,6 +61,8 @@ impl Health {
         now: Instant,
     ) {
         match result {
+            // What is half done may still fail: trouble ends when a look has ended well.
+            Ok(outcome) if outcome.progress == Progress::Unfinished => {}
             Ok(outcome) => {
                 self.recover(now);
                 self.refuse(&outcome.refused);
@@ -150,8 +155,8 @@ mod tests {
             .iter()
             .map(|step| ((*step).to_owned(), "no room".to_owned()));
         Ok(Outcome {
-            progress: Progress::Converged,
             refused: refused.collect(),
+            ..Outcome::new(Progress::Converged)
         })
     }
 
@@ -160,7 +165,9 @@ mod tests {
         let mut health = Health::new("edge".into(), "website".into());
         let mut after = |result: Result<Outcome, Error>| {
             health.observe(&result, &desired(), Instant::now());
-            health.trouble().map(|text| text.to_string())
+            let errors = health.errors();
+            assert!(errors.len() < 2);
+            errors.first().map(|text| text.to_string())
         };
         assert_eq!(after(refusing(&[])), None);
         let first = after(Err(Error::Broken("one".to_owned())));
@@ -172,6 +179,38 @@ mod tests {
             Some("refused: add a:1: no room")
         );
         assert_eq!(after(refusing(&[])), None);
+    }
+
+    #[test]
+    fn every_refusal_is_told_up_to_a_limit() {
+        let mut health = Health::new("edge".into(), "website".into());
+        let steps: Vec<_> = (0..20).map(|number| format!("add a:{number}")).collect();
+        let steps: Vec<_> = steps.iter().map(String::as_str).collect();
+        health.observe(&refusing(&steps[..16]), &desired(), Instant::now());
+        assert_eq!(health.errors().len(), 16);
+        health.observe(&refusing(&steps), &desired(), Instant::now());
+        let errors = health.errors();
+        assert_eq!(errors.len(), 17);
+        assert_eq!(&*errors[16], "refused: 4 steps more");
+    }
+
+    #[test]
+    fn trouble_ends_when_a_look_has_ended_well_and_not_before() {
+        let mut health = Health::new("edge".into(), "website".into());
+        let failed = || Err(Error::ReadOnly);
+        health.observe(&failed(), &desired(), Instant::now());
+        for _ in 0..3 {
+            let unfinished = Ok(Outcome::new(Progress::Unfinished));
+            health.observe(&unfinished, &desired(), Instant::now());
+            assert_eq!(health.errors().len(), 1, "nothing works yet");
+            health.observe(&failed(), &desired(), Instant::now());
+        }
+        let draining = Outcome::new(Progress::Draining {
+            active: 1,
+            confirmed: 0,
+        });
+        health.observe(&Ok(draining), &desired(), Instant::now());
+        assert_eq!(health.errors(), []);
     }
 
     #[test]

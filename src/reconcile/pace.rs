@@ -141,10 +141,8 @@ impl Pace {
                 self.poll = (poll + poll / 2).min(LONGEST_POLL);
                 Next::ChangeOr(now + poll)
             }
-            Ok(Progress::Unfinished) => {
-                self.retries.reset();
-                Next::At(now)
-            }
+            // Whether it ends well is still open: what failed before is not over.
+            Ok(Progress::Unfinished) => Next::At(now),
             Err(_) => Next::At(now + self.retries.next_delay()),
         }
     }
@@ -159,8 +157,7 @@ mod tests {
     }
 
     fn outcome(progress: Progress) -> Result<Outcome, Error> {
-        let refused = std::collections::BTreeMap::new();
-        Ok(Outcome { progress, refused })
+        Ok(Outcome::new(progress))
     }
 
     #[test]

@@ -19,10 +19,7 @@ impl Upstream for Scripted {
         // As long as an upstream works, others run.
         tokio::task::yield_now().await;
         let progress = self.script.pop_front().unwrap_or(Ok(Progress::Converged))?;
-        Ok(Outcome {
-            progress,
-            refused: BTreeMap::new(),
-        })
+        Ok(Outcome::new(progress))
     }
 
     async fn compare(&mut self, _: &Desired) -> Result<crate::plan::Plan, Error> {
@@ -119,6 +116,7 @@ impl Stage {
 fn confirmed(confirmed: i64) -> Standing {
     Standing {
         confirmed,
+        has: Some(0),
         ..Standing::default()
     }
 }
@@ -231,6 +229,7 @@ async fn a_drain_is_polled_until_it_ends_and_confirmed_only_then() {
         stage.asked().await.0,
     ];
     assert_eq!(times, [5, 15, 30]);
+    assert_eq!(stage.standing().await, confirmed(0));
     assert!(stage.reports.try_recv().is_err());
     stage.asked().await;
     assert_eq!(stage.standing().await, confirmed(4));
@@ -272,7 +271,7 @@ async fn a_failing_target_is_left_in_peace_between_the_retries() {
     assert_eq!(stage.asked().await, (5, 1));
     let standing = stage.standing().await;
     assert_eq!((standing.confirmed, standing.routing), (0, true));
-    assert!(standing.trouble.is_some());
+    assert_eq!(standing.errors.len(), 1);
     for revision in 2..10 {
         stage.publish(revision);
         stage.pass(10).await;
@@ -289,12 +288,31 @@ async fn a_failing_target_is_left_in_peace_between_the_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_that_refuses_connections_is_not_routing_and_confirms_nothing() {
-    let mut stage = Stage::new([Ok(Progress::Converged), Err(Error::NotRunning)]);
+async fn a_target_that_refuses_connections_for_three_seconds_is_not_routing() {
+    let refusing = std::iter::repeat_n(Err(Error::NotRunning), 40);
+    let mut stage = Stage::new([Ok(Progress::Converged)].into_iter().chain(refusing));
     stage.publish(3);
     assert_eq!(stage.standing().await, confirmed(3));
     let standing = stage.standing().await;
+    let began = Instant::now();
+    assert_eq!((standing.confirmed, standing.routing), (0, true));
+    let standing = stage.standing().await;
     assert_eq!((standing.confirmed, standing.routing), (0, false));
+    assert_eq!(began.elapsed(), REFUSING, "not before, and not much later");
+    assert_eq!(stage.standing().await, confirmed(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_restarts_is_routing_all_the_time_and_confirms_nothing_meanwhile() {
+    let mut stage = Stage::new([
+        Ok(Progress::Converged),
+        Err(Error::NotRunning),
+        Err(Error::NotRunning),
+    ]);
+    stage.publish(3);
+    assert_eq!(stage.standing().await, confirmed(3));
+    let standing = stage.standing().await;
+    assert_eq!((standing.confirmed, standing.routing), (0, true));
     assert_eq!(stage.standing().await, confirmed(3));
 }
 

@@ -8,7 +8,10 @@ use serde_json::Value;
 use super::codec::{self, Object};
 use super::presence::MAX_LISTED;
 use super::{Nonce, Prefix, Reason, ServiceName};
-use crate::printable::short;
+use crate::printable::printable;
+
+/// The longest name of a target, in bytes. One that was cut has three dots more.
+const MAX_TARGET: usize = 400;
 
 /// The value under a balancer's key: what its targets go on routing, whether or not the pusher of the same id lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +28,19 @@ pub struct Balancer {
     pub since: Timestamp,
 }
 
+/// As many targets as are read, each as it is shown.
+fn as_read<'t>(targets: impl Iterator<Item = &'t str>) -> BTreeSet<String> {
+    let targets = targets.take(MAX_LISTED);
+    targets.map(|name| printable(name, MAX_TARGET)).collect()
+}
+
 impl Balancer {
+    /// These targets as they are read again when they were written.
+    #[must_use]
+    pub fn read_back(targets: &BTreeSet<String>) -> BTreeSet<String> {
+        as_read(targets.iter().map(String::as_str))
+    }
+
     /// The value to write: compact JSON, one line, always the same bytes for the same content.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -60,7 +75,7 @@ impl Balancer {
         Ok(Self {
             prefix: codec::parsed("prefix", "a prefix", &prefix)?,
             services: services.filter_map(|name| name.parse().ok()).collect(),
-            targets: targets.take(MAX_LISTED).map(short).collect(),
+            targets: as_read(targets),
             nonce,
             since,
         })

@@ -174,7 +174,7 @@ struct Applied {
     /// By draining server, how many workers may still send requests there.
     busy: BTreeMap<Endpoint, u64>,
     /// The servers that are left out, with the reasons.
-    refused: BTreeMap<String, String>,
+    refused: BTreeMap<Endpoint, String>,
 }
 
 impl Site {
@@ -305,16 +305,16 @@ impl Upstream for ConfFile {
             // Nobody tells any more: the runtime is about to go.
             Ok(Err(_)) => std::future::pending().await,
             Err(_) => {
-                return Ok(Outcome {
-                    progress: Progress::Unfinished,
-                    refused: BTreeMap::new(),
-                });
+                return Ok(Outcome::new(Progress::Unfinished));
             }
         };
         let applied = result?;
+        let refused = applied.refused.iter();
+        let refused = refused.map(|(server, reason)| (format!("server {server}"), reason.clone()));
         Ok(Outcome {
-            progress: self.progress(&applied),
-            refused: applied.refused,
+            refused: refused.collect(),
+            missing: applied.refused.clone(),
+            ..Outcome::new(self.progress(&applied))
         })
     }
 

@@ -12,7 +12,7 @@ use tracing::info;
 
 use super::{ApiUrl, Error, Outcome, Progress, UpstreamName};
 use crate::desired::{Desired, Parameters};
-use crate::plan::{Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan};
+use crate::plan::{Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan, taking_traffic};
 use crate::record::Endpoint;
 
 mod lacks;
@@ -103,6 +103,8 @@ pub(super) struct Stepwise<G> {
     pub(super) drains: Drains,
     refusals: Refusals,
     lacks: Lacks,
+    /// The servers that take traffic, as last read.
+    serving: BTreeSet<Endpoint>,
     /// The steps that met a server which is there but was not listed, since the convergence began.
     unseen: BTreeSet<String>,
     /// How the convergence goes that is not finished, and on which revisions.
@@ -113,9 +115,11 @@ pub(super) struct Stepwise<G> {
 #[derive(Debug, Default)]
 struct Acted {
     /// The steps that there is no room for, with the reason.
-    full: Vec<(String, String)>,
+    full: Vec<(Step, String)>,
     /// Whether a server was removed, so that there may be room now.
     freed: bool,
+    /// Whether anything was done.
+    done: bool,
 }
 
 impl<G: Group> Stepwise<G> {
@@ -126,6 +130,7 @@ impl<G: Group> Stepwise<G> {
             drains: Drains::new(drain_timeout),
             refusals: Refusals::default(),
             lacks: Lacks::default(),
+            serving: BTreeSet::new(),
             unseen: BTreeSet::new(),
             unfinished: None,
         }
@@ -149,12 +154,19 @@ impl<G: Group> Stepwise<G> {
             }
         };
         let progress = self.rounds(desired, &mut rounds, now + TURN).await?;
+        let mut refused = self.refusals.listed();
+        refused.extend(self.lacks.listed());
+        let changed = rounds.have_changed();
         if progress == Progress::Unfinished {
             self.unfinished = Some((revisions, rounds));
         }
-        let mut refused = self.refusals.listed();
-        refused.extend(self.lacks.listed());
-        Ok(Outcome { progress, refused })
+        Ok(Outcome {
+            refused,
+            missing: self.refusals.servers(),
+            serving: Some(self.serving.clone()),
+            changed,
+            ..Outcome::new(progress)
+        })
     }
 
     /// As [`Upstream::compare`](super::Upstream::compare).
@@ -170,6 +182,7 @@ impl<G: Group> Stepwise<G> {
     /// Reads and plans. Asks for running requests only where the plan hangs on them.
     async fn plan(&mut self, desired: &Desired) -> Result<(Plan, Option<Running>), Error> {
         let peers = self.group.servers().await?;
+        self.serving = taking_traffic(&peers);
         self.drains.follow(desired, Instant::now());
         let wanted = self.lacks.possible(&desired.servers);
         let first = plan(&wanted, &peers, &Activity::new(), &self.drains);
@@ -223,6 +236,7 @@ impl<G: Group> Stepwise<G> {
         if !steps.is_empty() {
             rounds.planned(&steps)?;
             let acted = self.act(&steps, until).await?;
+            rounds.acted(acted.done);
             self.note_lack_of_room(acted);
             return Ok(None);
         }
@@ -257,7 +271,7 @@ impl<G: Group> Stepwise<G> {
             // One refusal speaks for the rest, whether or not there is time.
             if let (Step::Add { .. }, Some((_, reason))) = (step, acted.full.first()) {
                 let reason = reason.clone();
-                acted.full.push((step.to_string(), reason));
+                acted.full.push((step.clone(), reason));
                 continue;
             }
             if place > 0 && Instant::now() >= until {
@@ -267,11 +281,12 @@ impl<G: Group> Stepwise<G> {
                 Verdict::Done => {
                     let (nginx, upstream) = (self.group.api(), self.group.upstream());
                     info!(%nginx, %upstream, "{step}");
+                    acted.done = true;
                     acted.freed |= matches!(step, Step::Remove { .. });
                 }
-                Verdict::Refused(refusal) => self.refusals.add(step.to_string(), refusal.reason),
-                Verdict::Full(reason) => acted.full.push((step.to_string(), reason)),
-                Verdict::Exists(reason) => self.note_unseen(step.to_string(), reason),
+                Verdict::Refused(refusal) => self.refusals.add(step, refusal.reason),
+                Verdict::Full(reason) => acted.full.push((step.clone(), reason)),
+                Verdict::Exists(reason) => self.note_unseen(step, reason),
                 Verdict::Stale => {}
             }
         }
@@ -351,8 +366,8 @@ impl<G: Group> Stepwise<G> {
 
     /// A server that is there but not listed may be so because the list has grown in between; the second time it is
     /// refused, for whatever reason the target has.
-    fn note_unseen(&mut self, step: String, reason: String) {
-        if !self.unseen.insert(step.clone()) {
+    fn note_unseen(&mut self, step: &Step, reason: String) {
+        if !self.unseen.insert(step.to_string()) {
             self.refusals.add(step, reason);
         }
     }
@@ -364,7 +379,7 @@ impl<G: Group> Stepwise<G> {
             return;
         }
         for (step, reason) in acted.full {
-            self.refusals.add_for_lack_of_room(step, reason);
+            self.refusals.add_for_lack_of_room(&step, reason);
         }
     }
 }

@@ -48,6 +48,11 @@ impl ApiUrl {
         self.0.scheme() == "https"
     }
 
+    /// The host, IPv6 addresses in brackets.
+    pub(crate) fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
     /// Whether there is a login in it.
     pub(super) fn has_login(&self) -> bool {
         !self.0.username().is_empty() || self.0.password().is_some()

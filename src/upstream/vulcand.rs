@@ -245,14 +245,16 @@ impl Upstream for Vulcand {
         let until = Instant::now() + TURN;
         let mut fewest = usize::MAX;
         let mut disappointments = 0;
-        let outcome = |progress| Outcome {
-            progress,
+        let mut changed = false;
+        let outcome = |progress, changed| Outcome {
             refused: keys::untold(desired),
+            changed,
+            ..Outcome::new(progress)
         };
         loop {
             let moves = self.moves(desired).await?;
             let Some(first) = moves.first() else {
-                return Ok(outcome(Progress::Converged));
+                return Ok(outcome(Progress::Converged, changed));
             };
             if moves.len() >= fewest {
                 disappointments += 1;
@@ -263,8 +265,9 @@ impl Upstream for Vulcand {
             }
             fewest = fewest.min(moves.len());
             self.make(&moves, until).await?;
+            changed = true;
             if moves.len() > MAX_OPERATIONS && Instant::now() >= until {
-                return Ok(outcome(Progress::Unfinished));
+                return Ok(outcome(Progress::Unfinished, changed));
             }
         }
     }

@@ -44,6 +44,7 @@ fn desired(revision: i64, servers: &[&str]) -> Desired {
         choices: 0,
         servers: servers.iter().map(server).collect(),
         origins: BTreeMap::new(),
+        instances: Arc::default(),
     }
 }
 

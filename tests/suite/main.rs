@@ -40,6 +40,7 @@ mod paired;
 mod parameters;
 mod probes;
 mod push;
+mod pusher_status;
 mod reload;
 mod rig;
 mod rolling;

@@ -13,6 +13,7 @@ pub(crate) fn desired(servers: Servers, origins: Origins) -> Desired {
         choices: 0,
         servers,
         origins,
+        instances: Default::default(),
     }
 }
 

@@ -205,6 +205,11 @@ fn protocol(layer: Layer) -> &'static str {
     }
 }
 
+/// Says one thing.
+pub(super) fn line(text: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{text}")
+}
+
 /// Says what a configuration means.
 pub(super) fn settings(settings: &Settings) -> anyhow::Result<Exit> {
     let mut out = std::io::stdout().lock();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Config, How, Invalid, Mistake, UpstreamSettings};
 use crate::desired::keep::Share;
 use crate::desired::{Limits, Selection};
-use crate::push::{Route, Settings, TTL, Target, TargetError};
+use crate::push::{FORGET_AFTER, Route, Settings, TTL, Target, TargetError};
 use crate::reconcile::Pacing;
 use crate::record::{MetaPrefix, Prefix, PusherId};
 
@@ -33,6 +33,8 @@ pub struct Overrides {
     pub resync: Option<Duration>,
     /// How long the presence outlives a killed pusher.
     pub ttl: Option<Duration>,
+    /// How long the targets count as routing after the pusher was last there.
+    pub forget_after: Option<Duration>,
     /// How long an API may take to answer: of all targets.
     pub request_timeout: Option<Duration>,
     /// How long a draining server may take to finish: of all upstreams.
@@ -112,7 +114,9 @@ impl Overrides {
         let id = self.id.as_ref().or(config.id.as_ref());
         let id = id.or(self.host.as_ref()).cloned();
         if id.is_none() {
-            wrong("--id is missing, and this host's name cannot stand for it".to_owned());
+            let text = "--id is missing, and this host's name cannot stand for it: it is none that a pusher can \
+                have, or a container's random id, which another start would not have";
+            wrong(text.to_owned());
         }
         let prefix = self.prefix.as_ref().or(config.prefix.as_ref());
         let prefix = prefix.cloned().unwrap_or_default();
@@ -127,6 +131,17 @@ impl Overrides {
         let mut wrong = |text: String| mistakes.push(Mistake { place: None, text });
         let pacing = self.pacing(config);
         let pacing = pacing.inspect_err(|error| wrong(error.to_string())).ok();
+        let ttl = self.ttl.or(config.ttl).unwrap_or(TTL);
+        let forget_after = self.forget_after.or(config.forget_after);
+        if forget_after.is_some_and(|time| time < ttl) {
+            let (time, ttl) = (
+                humantime::format_duration(forget_after.unwrap_or_default()),
+                humantime::format_duration(ttl),
+            );
+            wrong(format!(
+                "--forget-after {time} is shorter than --ttl {ttl}: a load balancer would be forgotten before its pusher"
+            ));
+        }
         let targets = self.targets(config, &mut mistakes);
         match id.zip(pacing) {
             Some((id, pacing)) if mistakes.is_empty() => Ok(Settings {
@@ -135,7 +150,8 @@ impl Overrides {
                 meta,
                 targets,
                 pacing,
-                ttl: self.ttl.or(config.ttl).unwrap_or(TTL),
+                ttl,
+                forget_after: forget_after.unwrap_or(FORGET_AFTER.max(ttl)),
             }),
             _ => Err(mistakes),
         }

@@ -21,6 +21,7 @@ pub(super) const KEYS: &[&str] = &[
     "debounce",
     "resync",
     "ttl",
+    "forget_after",
     "nginx",
     "vulcand",
     "upstream",
@@ -75,6 +76,7 @@ fn read_table(
         }),
         resync: top.time_that("resync", |time| paced(Pacing::default().with_resync(time))),
         ttl: top.time_that("ttl", check_ttl),
+        forget_after: top.time_that("forget_after", check_ttl),
         targets,
         upstreams,
     }

@@ -244,10 +244,7 @@ impl Member {
             busy: drained
                 .map(|(endpoint, reload)| (endpoint.clone(), busy(*reload)))
                 .collect(),
-            refused: refused
-                .into_iter()
-                .map(|(endpoint, reason)| (format!("server {endpoint}"), reason))
-                .collect(),
+            refused,
         })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::plan::Step;
+use crate::record::Endpoint;
 
 /// After so long a refused step is tried again: a resolver may have come, a zone may have grown.
 pub(super) const RETRY: Duration = Duration::from_secs(20);
@@ -16,27 +17,34 @@ pub(super) struct Refusals(BTreeMap<String, Refusal>);
 
 #[derive(Debug)]
 struct Refusal {
+    /// The server that takes no traffic for it.
+    server: Option<Endpoint>,
     reason: String,
     since: Instant,
     lack_of_room: bool,
 }
 
 impl Refusals {
-    pub(super) fn add(&mut self, step: String, reason: String) {
+    pub(super) fn add(&mut self, step: &Step, reason: String) {
         self.insert(step, reason, false);
     }
 
-    pub(super) fn add_for_lack_of_room(&mut self, step: String, reason: String) {
+    pub(super) fn add_for_lack_of_room(&mut self, step: &Step, reason: String) {
         self.insert(step, reason, true);
     }
 
-    fn insert(&mut self, step: String, reason: String, lack_of_room: bool) {
+    fn insert(&mut self, step: &Step, reason: String, lack_of_room: bool) {
+        let server = match step {
+            Step::Add { endpoint, .. } | Step::Change { endpoint, .. } => Some(endpoint.clone()),
+            Step::Drain { .. } | Step::Remove { .. } | Step::Write { .. } => None,
+        };
         let refusal = Refusal {
+            server,
             reason,
             since: Instant::now(),
             lack_of_room,
         };
-        self.0.insert(step, refusal);
+        self.0.insert(step.to_string(), refusal);
     }
 
     /// Whether this step was refused and is not due again.
@@ -62,6 +70,16 @@ impl Refusals {
         }
         let wanted: HashSet<String> = steps.iter().map(Step::to_string).collect();
         self.0.retain(|step, _| wanted.contains(step));
+    }
+
+    /// The servers that cannot be as they should, with the reasons.
+    pub(super) fn servers(&self) -> BTreeMap<Endpoint, String> {
+        let refusals = self.0.values();
+        let servers = refusals.filter_map(|refusal| {
+            let server = refusal.server.clone()?;
+            Some((server, refusal.reason.clone()))
+        });
+        servers.collect()
     }
 
     /// Steps and reasons.

@@ -15,9 +15,21 @@ pub(super) struct Rounds {
     fewest: Option<usize>,
     disappointments: u32,
     failure: Option<Error>,
+    /// Whether anything was done.
+    changed: bool,
 }
 
 impl Rounds {
+    /// Steps were taken, and something was done if `done`.
+    pub(super) fn acted(&mut self, done: bool) {
+        self.changed |= done;
+    }
+
+    /// Whether anything was done so far.
+    pub(super) fn have_changed(&self) -> bool {
+        self.changed
+    }
+
     /// These steps are left to do.
     ///
     /// # Errors

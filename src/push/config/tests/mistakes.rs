@@ -47,7 +47,7 @@ fn what_is_wrong_with_the_whole_is_said() {
             ),
             (
                 "zzz = 1",
-                "1: the file has no key `zzz`; there are id, prefix, meta_prefix, debounce, resync, ttl, nginx, vulcand, upstream",
+                "1: the file has no key `zzz`; there are id, prefix, meta_prefix, debounce, resync, ttl, forget_after, nginx, vulcand, upstream",
             ),
             (
                 "vulcand = 1",

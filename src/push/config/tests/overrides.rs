@@ -19,6 +19,7 @@ fn flags_beat_the_file_and_the_file_beats_what_is_shipped() {
         debounce: Some(Duration::ZERO),
         resync: Some(Duration::from_secs(5)),
         ttl: Some(Duration::from_secs(6)),
+        forget_after: None,
         request_timeout: Some(Duration::from_secs(7)),
         drain_timeout: Some(Duration::from_secs(8)),
         min_servers: Some(9),
@@ -67,10 +68,33 @@ fn flags_beat_the_file_and_the_file_beats_what_is_shipped() {
         "--meta-prefix /services/own and --prefix /services: neither may lie inside the other";
     assert_eq!(said, [expected]);
     let nameless = Overrides::default().settings(&right(RIGHT)).unwrap_err();
-    assert_eq!(
-        nameless[0].text,
-        "--id is missing, and this host's name cannot stand for it"
+    let expected = "--id is missing, and this host's name cannot stand for it: ";
+    assert!(
+        nameless[0].text.starts_with(expected),
+        "{}",
+        nameless[0].text
     );
+}
+
+#[test]
+fn a_load_balancer_is_not_forgotten_before_its_pusher() {
+    let seconds = std::time::Duration::from_secs;
+    let settings = |ttl, forget_after| {
+        let overrides = Overrides {
+            id: "edge".parse().ok(),
+            ttl,
+            forget_after,
+            ..Overrides::default()
+        };
+        overrides.settings(&right(RIGHT))
+    };
+    let after = |ttl, time| settings(ttl, time).unwrap().forget_after;
+    assert_eq!(after(None, None), seconds(600));
+    assert_eq!(after(Some(seconds(3600)), None), seconds(3600));
+    assert_eq!(after(None, Some(seconds(15))), seconds(15));
+    let mistakes = settings(None, Some(seconds(14))).unwrap_err();
+    let expected = "--forget-after 14s is shorter than --ttl 15s: ";
+    assert!(mistakes[0].text.starts_with(expected), "{mistakes:?}");
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! What became of each instance that an upstream takes: for those who ask about an instance, not about a server.
+
+use std::collections::BTreeMap;
+
+use super::Choice;
+use super::choose::Chosen;
+use crate::record::{Endpoint, InstanceName, State};
+
+/// The instances that an upstream takes, by name. Those that its `versions`, `tags` or protocol leave out are not among them.
+pub type Instances = BTreeMap<InstanceName, Placed>;
+
+/// Where an instance is, and whether it is to take traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Its address.
+    pub endpoint: Endpoint,
+    /// Why it is to take no traffic; `None` where it is to take some.
+    pub out: Option<Out>,
+}
+
+/// Why an instance is to take no traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Out {
+    /// Its record says so.
+    Leaving,
+    /// A hold keeps it out, for this reason.
+    Held(String),
+    /// It has no weight, for this reason.
+    Weightless(String),
+}
+
+/// What became of the instances that were chosen.
+pub(super) fn instances(chosen: &[Chosen<'_>], choice: &Choice) -> Instances {
+    let placed = chosen.iter().map(|(instance, record, server)| {
+        let out = match (record.state, server.state) {
+            (State::Draining | State::Down, _) => Some(Out::Leaving),
+            (State::Up, State::Up) => None,
+            (State::Up, State::Down) => Some(Out::Weightless("its weight is 0".to_owned())),
+            (State::Up, State::Draining) => {
+                let why = choice.hold_on(instance, record);
+                Some(Out::Held(
+                    why.map(|why| why.to_string()).unwrap_or_default(),
+                ))
+            }
+        };
+        let endpoint = record.endpoint.clone();
+        ((*instance).clone(), Placed { endpoint, out })
+    });
+    placed.collect()
+}
+
+/// Takes note of those that a split gives nothing: they took traffic before, and finish what runs now.
+pub(super) fn note_split(instances: &mut Instances, chosen: &[Chosen<'_>]) {
+    for (instance, record, server) in chosen {
+        if server.state == State::Up {
+            continue;
+        }
+        if let Some(placed) = instances.get_mut(*instance)
+            && placed.out.is_none()
+        {
+            let version = record.version.as_ref();
+            let version = version.map_or_else(
+                || "instances without a version".to_owned(),
+                |version| format!("version {version}"),
+            );
+            placed.out = Some(Out::Weightless(format!(
+                "the split gives {version} nothing"
+            )));
+        }
+    }
+}

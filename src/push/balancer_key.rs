@@ -1,0 +1,103 @@
+//! The key that outlives its pusher: which load balancers go on routing what they were told when nobody feeds them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+use super::settings::Settings;
+use crate::record::{Balancer, Nonce};
+use crate::registry::client::Cluster;
+use crate::registry::lease::{self, Holder, Intent, Tenure};
+
+/// Before the key is taken back from a process that is no pusher of this id any more: the pusher's own key decides who is.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Keeps the key, from the first claim on, as long as the process runs. Dropped, it leaves the key to its lease.
+#[derive(Debug)]
+pub(super) struct BalancerKey {
+    cluster: Cluster,
+    key: String,
+    nonce: Nonce,
+    forget_after: Duration,
+    since: jiff::Timestamp,
+    value: Arc<[u8]>,
+    kept: Option<(Holder, watch::Receiver<Tenure>)>,
+    /// When it is claimed again.
+    again: Option<Instant>,
+}
+
+impl BalancerKey {
+    /// Claims nothing yet.
+    pub(super) fn new(
+        cluster: Cluster,
+        settings: &Settings,
+        nonce: Nonce,
+        since: jiff::Timestamp,
+    ) -> Self {
+        let mut key = Self {
+            cluster,
+            key: settings.meta.balancer_key(&settings.id),
+            nonce,
+            forget_after: settings.forget_after,
+            since,
+            value: Arc::new([]),
+            kept: None,
+            again: None,
+        };
+        key.route(settings);
+        key
+    }
+
+    /// From now on this is what is fed.
+    pub(super) fn route(&mut self, settings: &Settings) {
+        let balancer = Balancer {
+            prefix: settings.prefix.clone(),
+            services: settings.services(),
+            targets: settings.identities(),
+            nonce: self.nonce.clone(),
+            since: self.since,
+        };
+        self.value = balancer.encode().into();
+        if let Some((holder, _)) = &self.kept {
+            holder.set(Intent::Present(self.value.clone()));
+        }
+    }
+
+    /// From now on the key is kept. To be called when the pusher's own key is held: of two, the newer one has both.
+    pub(super) fn claim(&mut self) {
+        if self.kept.is_none() && self.again.is_none() {
+            let (cluster, key) = (self.cluster.clone(), self.key.clone());
+            let holder = lease::hold(cluster, key, self.nonce.clone(), self.forget_after);
+            holder.set(Intent::Present(self.value.clone()));
+            let tenure = holder.tenure();
+            self.kept = Some((holder, tenure));
+        }
+    }
+
+    /// Whether etcd has confirmed it.
+    pub(super) fn is_held(&self) -> bool {
+        let kept = self.kept.as_ref();
+        kept.is_some_and(|(_, tenure)| matches!(*tenure.borrow(), Tenure::Held { .. }))
+    }
+
+    /// Waits for news. Cancel safe.
+    pub(super) async fn changed(&mut self) {
+        if let Some(again) = self.again {
+            sleep_until(again).await;
+            self.again = None;
+            self.claim();
+        }
+        let Some((_, tenure)) = &mut self.kept else {
+            return std::future::pending().await;
+        };
+        let ended = tenure.changed().await.is_err();
+        if ended || matches!(*tenure.borrow(), Tenure::Deposed { .. }) {
+            debug!(key = self.key, "another process has written the key");
+            self.kept = None;
+            self.again = Some(Instant::now() + AGAIN);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What a target is, whatever it is called: two pushers of one target name it alike, wherever they run.
+
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use super::config::{How, shown};
+use crate::upstream::ApiUrl;
+
+/// The name of this machine, as no other one has it: its id, else its host name.
+static MACHINE: LazyLock<String> = LazyLock::new(|| {
+    let read = |path: &str| {
+        let text = std::fs::read_to_string(path).ok()?;
+        let text = text.trim();
+        // What systemd writes before the first boot has ended.
+        let some = !text.is_empty() && text != "uninitialized";
+        some.then(|| crate::printable::short(text))
+    };
+    read("/etc/machine-id")
+        .or_else(|| read("/proc/sys/kernel/hostname"))
+        .unwrap_or_else(|| "this machine".to_owned())
+});
+
+/// What the target is: its URL without secrets, or its file. What can only be reached on this machine is told with the machine.
+pub(super) fn identity(how: &How) -> String {
+    of(how, &MACHINE)
+}
+
+fn of(how: &How, machine: &str) -> String {
+    match how {
+        How::Plus(api) | How::UpstreamConf { api, .. } if is_local(&api.url) => {
+            format!("{how} on {machine}")
+        }
+        How::ConfFile(file) => format!("{} on {machine}", shown(&file.file)),
+        How::Plus(_) | How::UpstreamConf { .. } | How::Vulcand { .. } => how.to_string(),
+    }
+}
+
+/// Whether the URL leads to another place on every machine.
+fn is_local(url: &ApiUrl) -> bool {
+    let host = url.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    match address.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback() || address.is_unspecified(),
+        Err(_) => {
+            let name = host.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::push::REQUEST_TIMEOUT;
+    use crate::push::config::{ApiSettings, read};
+
+    fn api(url: &str) -> String {
+        let how = How::Plus(ApiSettings::open(url.parse().unwrap(), REQUEST_TIMEOUT));
+        of(&how, "m1")
+    }
+
+    #[test]
+    fn a_target_is_named_by_its_url_without_secrets() {
+        assert_eq!(
+            api("https://me:secret@nginx.example:8443/api/"),
+            "https://nginx.example:8443/api"
+        );
+        assert_eq!(api("http://10.0.0.1:8080/api"), "http://10.0.0.1:8080/api");
+        assert_eq!(
+            api("http://[2001:db8::1]:8080/api"),
+            "http://[2001:db8::1]:8080/api"
+        );
+    }
+
+    #[test]
+    fn what_only_this_machine_reaches_is_named_with_the_machine() {
+        for url in [
+            "http://127.0.0.1:8080/api",
+            "http://127.9.9.9/api",
+            "http://[::1]:8080/api",
+            "http://[::ffff:127.0.0.1]/api",
+            "http://localhost:8080/api",
+            "http://LOCALHOST/api",
+            "http://nginx.localhost/api",
+            "http://0.0.0.0:8080/api",
+        ] {
+            assert!(api(url).ends_with(" on m1"), "{url}: {}", api(url));
+        }
+        let text = "[[nginx]]\nname = \"e\"\nfile = \"/etc/nginx/u.conf\"\n[[vulcand]]\nname = \"v\"\n[[upstream]]\nname = \"x\"\n";
+        let (config, mistakes) = read(text, None);
+        assert_eq!(mistakes, []);
+        let named = config.targets.iter().map(|target| of(&target.how, "m1"));
+        let named: Vec<_> = named.collect();
+        assert_eq!(named, ["/etc/nginx/u.conf on m1", "/vulcand in etcd"]);
+    }
+}

@@ -1,0 +1,59 @@
+//! Taking away what a pusher has left in etcd, for a load balancer that goes for good.
+
+use std::time::Duration;
+
+use crate::record::{MetaPrefix, PusherId};
+use crate::registry::client::Cluster;
+use crate::registry::oneshot::{delete, get, patiently};
+use crate::registry::{self};
+
+/// How long etcd may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retired {
+    /// A pusher of that id is running: nothing was taken away.
+    Lives,
+    /// Its keys are gone.
+    Gone,
+    /// There were none.
+    Unknown,
+}
+
+/// Takes away both keys of `id`, unless a pusher of that id is running.
+///
+/// # Errors
+///
+/// When etcd does not answer, or refuses.
+pub async fn retire(
+    cluster: &Cluster,
+    meta: &MetaPrefix,
+    id: &PusherId,
+) -> Result<Retired, registry::Error> {
+    let (pusher, balancer) = (meta.pusher_key(id), meta.balancer_key(id));
+    patiently(cluster, PATIENCE, async |connection| {
+        loop {
+            let status = get(connection, &pusher).await?;
+            let key = get(connection, &balancer).await?;
+            // Without a lease it is nobody's, and would stay for ever.
+            if status.as_ref().is_some_and(|entry| entry.lease != 0) {
+                return Ok(Retired::Lives);
+            }
+            let mut unchanged = true;
+            for (name, entry) in [(&pusher, &status), (&balancer, &key)] {
+                if let Some(entry) = entry {
+                    let deleted = delete(connection, name, entry.mod_revision).await?;
+                    unchanged &= deleted.is_some();
+                }
+            }
+            match (unchanged, status.or(key)) {
+                (true, Some(_)) => return Ok(Retired::Gone),
+                (true, None) => return Ok(Retired::Unknown),
+                // Somebody has written meanwhile: a pusher that starts.
+                (false, _) => {}
+            }
+        }
+    })
+    .await
+}

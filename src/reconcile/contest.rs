@@ -1,0 +1,94 @@
+//! Whether somebody else changes an upstream back again and again: pure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::desired::Desired;
+
+/// So often must a change be undone before it counts: a restart that is seen late, or one hand, is no contest.
+const OFTEN: u32 = 3;
+/// How long nothing must be undone at least for a contest to be over.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Watches what becomes of what was made equal.
+#[derive(Debug, Default)]
+pub(super) struct Contest {
+    /// What was made equal last, and how often the target had been restarted then.
+    settled: Option<(Arc<Desired>, u64)>,
+    undone: u32,
+    first: Option<Instant>,
+    /// When a change was found undone last, and how long after the time before.
+    last: Option<(Instant, Duration)>,
+}
+
+impl Contest {
+    /// The upstream was made equal to `desired`, for which it had to be changed or not. Gives how often that was undone, and within
+    /// which time, where it is a contest.
+    pub(super) fn settle(
+        &mut self,
+        desired: &Arc<Desired>,
+        restarts: u64,
+        changed: bool,
+        now: Instant,
+    ) -> Option<(u32, Duration)> {
+        let same = self.settled.as_ref().is_some_and(|(settled, before)| {
+            // What is wanted anew, or lost by a restart, nobody has undone.
+            (Arc::ptr_eq(settled, desired) || settled.servers == desired.servers)
+                && *before == restarts
+        });
+        self.settled = Some((desired.clone(), restarts));
+        if same && changed {
+            let gap = self.last.map_or(Duration::ZERO, |(last, _)| now - last);
+            self.last = Some((now, gap));
+            self.first.get_or_insert(now);
+            self.undone = self.undone.saturating_add(1);
+        } else if let Some((last, gap)) = self.last
+            && now - last > QUIET.max(gap * 3)
+        {
+            (self.undone, self.first, self.last) = (0, None, None);
+        }
+        let since = self.first.map(|first| now - first)?;
+        (self.undone >= OFTEN).then_some((self.undone, since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desired(revision: i64) -> Arc<Desired> {
+        Arc::new(Desired::at(revision, &crate::desired::Servers::new()))
+    }
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn a_change_that_is_undone_again_and_again_is_a_contest_until_it_is_quiet() {
+        let (mut contest, wanted, start) = (Contest::default(), desired(1), Instant::now());
+        assert_eq!(contest.settle(&wanted, 0, true, start), None);
+        let mut settle =
+            |after, changed| contest.settle(&wanted, 0, changed, start + seconds(after));
+        assert_eq!(settle(30, true), None);
+        assert_eq!(settle(60, true), None);
+        assert_eq!(settle(70, false), None);
+        assert_eq!(settle(90, true), Some((3, seconds(60))));
+        assert_eq!(settle(120, false), Some((3, seconds(90))));
+        assert_eq!(settle(200, false), None, "nobody undoes it any more");
+    }
+
+    #[test]
+    fn what_is_wanted_anew_or_lost_in_a_restart_is_no_contest() {
+        let (mut contest, now) = (Contest::default(), Instant::now());
+        for restarts in 0..9 {
+            assert_eq!(contest.settle(&desired(1), restarts, true, now), None);
+        }
+        let mut contest = Contest::default();
+        for _ in 0..9 {
+            assert_eq!(contest.settle(&desired(1), 0, false, now), None);
+        }
+    }
+}

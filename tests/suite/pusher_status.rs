@@ -1,0 +1,270 @@
+//! What a pusher says about itself: who is routed and who is not, and which load balancers go on without it.
+
+use serde_json::Value;
+
+use crate::support::{Backend, Command, Kv, Nginx, PATIENCE, Scene, Sidekick, push, until};
+
+const BALANCER: &str = "/sidekick/balancers/edge";
+const PUSHER: &str = "/sidekick/pushers/edge";
+
+/// What the pusher says of the service `website`, once `enough` says that it is told.
+async fn told(scene: &Scene, what: &str, enough: impl Fn(&Value) -> bool) -> Value {
+    until(PATIENCE, what.to_owned(), async || {
+        let presence = scene.presence().await.json();
+        let service = presence["services"]["website"].clone();
+        match enough(&service) {
+            true => Ok(service),
+            false => Err(presence),
+        }
+    })
+    .await
+}
+
+fn up(backend: &Backend) -> String {
+    let address = backend.address();
+    format!(r#"{{"host":"{}","port":{}}}"#, address.ip(), address.port())
+}
+
+fn draining(backend: &Backend) -> String {
+    let address = backend.address();
+    let (host, port) = (address.ip(), address.port());
+    format!(r#"{{"host":"{host}","port":{port},"state":"draining"}}"#)
+}
+
+#[tokio::test]
+async fn who_is_refused_is_told_with_the_reason_and_holds_nothing_back() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    scene.etcd.put("/services/website/b1", up(&backend)).await;
+    let named = r#"{"host":"web.example","port":80}"#;
+    let revision = scene.etcd.put("/services/website/b2", named).await;
+    let _pusher = scene.pushing().await;
+    scene.routed(&[&backend]).await;
+    let status = told(&scene, "the revision to be applied", |service| {
+        service["applied"].as_i64() >= Some(revision)
+    })
+    .await;
+    let reason = status["not_routed"]["b2"].as_str().unwrap_or_default();
+    let named = format!("{}: ", scene.nginx.api_url());
+    assert!(reason.starts_with(&named), "{status}");
+    assert!(reason.contains("no resolver"), "{status}");
+    assert_eq!(status["not_routed"].as_object().unwrap().len(), 1);
+    let presence = scene.presence().await.json();
+    let target = &presence["targets"][&scene.nginx.api_url()];
+    assert_eq!(target["ok"], false, "{presence}");
+    assert_eq!(target["errors"].as_array().unwrap().len(), 1);
+    let upstream = &target["upstreams"]["website"];
+    assert_eq!(
+        (&upstream["wanted"], &upstream["has"]),
+        (&2.into(), &1.into())
+    );
+    assert_eq!(presence["prefix"], "/services");
+    // The next record takes its place, and nothing is refused any more.
+    scene.etcd.delete("/services/website/b2").await;
+    told(&scene, "nobody to be refused", |service| {
+        service["not_routed"] == serde_json::json!({})
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_held_or_weightless_is_told_and_takes_no_traffic() {
+    let scene = Scene::start().await;
+    let (b1, b2) = tokio::join!(Backend::start("b1"), Backend::start("b2"));
+    scene.etcd.put("/services/website/b1", up(&b1)).await;
+    scene.etcd.put("/services/website/b2", up(&b2)).await;
+    let weightless = r#"{"host":"10.99.0.1","port":80,"weight":0}"#;
+    scene.etcd.put("/services/website/b3", weightless).await;
+    let _pusher = scene.pushing().await;
+    let hold = r#"{"reason":"r","nonce":"n","since":"2026-01-02T03:04:05Z","until":"2099-01-02T03:04:05Z"}"#;
+    scene.etcd.put("/sidekick/holds/website/b2", hold).await;
+    let begins = |service: &Value, name: &str, with: &str| {
+        let reason = service["not_routed"][name].as_str();
+        reason.is_some_and(|reason| reason.starts_with(with))
+    };
+    told(&scene, "both to be told", |service| {
+        begins(service, "b2", "held: ") && begins(service, "b3", "weightless: ")
+    })
+    .await;
+    let answer = until(PATIENCE, "an answer", async || scene.nginx.who().await).await;
+    assert_eq!(answer, "b1");
+    scene.etcd.delete("/sidekick/holds/website/b2").await;
+    let status = told(&scene, "the hold to end", |service| {
+        service["not_routed"].get("b2").is_none()
+    })
+    .await;
+    assert!(begins(&status, "b3", "weightless: "), "{status}");
+}
+
+#[tokio::test]
+async fn who_leaves_and_stays_in_rotation_is_told_with_the_reason() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    scene.etcd.put("/services/website/b1", up(&backend)).await;
+    let _pusher = scene.pushing().await;
+    scene.routed(&[&backend]).await;
+    // The last server of the upstream.
+    scene
+        .etcd
+        .put("/services/website/b1", draining(&backend))
+        .await;
+    let kept = told(&scene, "the last server to be told", |service| {
+        service["still_routed"].get("b1").is_some()
+    })
+    .await;
+    let reason = kept["still_routed"]["b1"].as_str().unwrap_or_default();
+    assert!(reason.contains("min_servers"), "{kept}");
+    // An old record of the same backend.
+    scene
+        .etcd
+        .put("/services/website/old", backend.address().to_string())
+        .await;
+    told(&scene, "the other record to be told", |service| {
+        let reason = service["still_routed"]["b1"].as_str();
+        reason.is_some_and(|reason| reason.contains("the record of old"))
+    })
+    .await;
+    scene.etcd.delete("/services/website/b1").await;
+    told(&scene, "nobody to leave", |service| {
+        service["still_routed"] == serde_json::json!({})
+    })
+    .await;
+}
+
+/// The key that names the load balancer.
+async fn balancer(scene: &Scene) -> Kv {
+    until(PATIENCE, "the key of the load balancer", async || {
+        scene.etcd.get(BALANCER).await
+    })
+    .await
+}
+
+async fn no_presence(scene: &Scene) {
+    until(PATIENCE, "the presence to end", async || {
+        scene.etcd.get(PUSHER).await.is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_load_balancer_is_named_before_the_first_change_and_for_longer_than_its_pusher_lives() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    scene.etcd.put("/services/website/b1", up(&backend)).await;
+    let once = scene.push().args(["--once"]).run().await;
+    assert_eq!(once.code, Some(0), "{}", once.output);
+    assert_eq!(
+        scene.etcd.get(BALANCER).await,
+        None,
+        "--once writes nothing"
+    );
+    let mut pusher = scene.push().notify().start();
+    pusher.ready().await;
+    let key = balancer(&scene).await;
+    let value = key.json();
+    assert_eq!(value["prefix"], "/services");
+    assert_eq!(value["services"], serde_json::json!(["website"]));
+    // The loopback address of another machine is another place.
+    let target = value["targets"][0].as_str().unwrap_or_default();
+    let url = scene.nginx.api_url();
+    let machine = target.strip_prefix(url.trim_end_matches('/'));
+    assert!(machine.is_some_and(|on| on.starts_with(" on ")), "{value}");
+    let mut leases = scene.etcd.client().await.lease_client();
+    let lease = leases.time_to_live(key.lease, None).await.unwrap();
+    assert_eq!(lease.granted_ttl(), 600);
+    assert_eq!(pusher.leave().await.code, Some(0));
+    no_presence(&scene).await;
+    assert_eq!(balancer(&scene).await, key, "nginx goes on routing");
+    // The next one of this name takes it over.
+    let mut next = scene
+        .push()
+        .args(["--forget-after", "20m"])
+        .notify()
+        .start();
+    next.ready().await;
+    let taken = balancer(&scene).await;
+    assert_ne!(taken.json()["nonce"], key.json()["nonce"]);
+    let lease = leases.time_to_live(taken.lease, None).await.unwrap();
+    assert_eq!(lease.granted_ttl(), 1200);
+    next.kill();
+    assert_eq!(balancer(&scene).await, taken);
+}
+
+#[tokio::test]
+async fn retiring_takes_both_keys_away_unless_the_pusher_runs() {
+    let scene = Scene::start().await;
+    let retire = |id: &str| {
+        let retire = Command::new("push").etcd(&scene.etcd);
+        retire.args(["--retire", "--id", id]).run()
+    };
+    let mut pusher = scene.push().notify().start();
+    pusher.ready().await;
+    let refused = retire("edge").await;
+    assert_eq!(refused.code, Some(1), "{}", refused.output);
+    assert!(refused.output.contains("is running"), "{}", refused.output);
+    balancer(&scene).await;
+    assert_eq!(pusher.leave().await.code, Some(0));
+    no_presence(&scene).await;
+    let retired = retire("edge").await;
+    assert_eq!(retired.code, Some(0), "{}", retired.output);
+    assert_eq!(scene.etcd.get(BALANCER).await, None);
+    let again = retire("edge").await;
+    assert_eq!(again.code, Some(0), "{}", again.output);
+    assert!(again.output.contains("knows nothing"), "{}", again.output);
+}
+
+#[tokio::test]
+async fn a_pusher_of_the_same_id_with_other_targets_is_waited_for_and_never_deposed() {
+    let scene = Scene::start().await;
+    let (backend, elsewhere) = tokio::join!(Backend::start("b1"), Nginx::start());
+    scene.etcd.put("/services/website/b1", up(&backend)).await;
+    let mut first = scene.push().notify().start();
+    first.ready().await;
+    scene.routed(&[&backend]).await;
+    let second = push(&scene.etcd.endpoint(), &elsewhere).notify().start();
+    let waits = second
+        .process()
+        .line("another pusher is running under this id")
+        .await;
+    assert!(waits.contains(&scene.nginx.api_url()), "{waits}");
+    second
+        .notified("STATUS=waiting: another pusher runs under the id edge")
+        .await;
+    assert!(first.runs(), "it is deposed");
+    assert_eq!(elsewhere.addresses("website").await, Vec::<String>::new());
+    assert_eq!(first.leave().await.code, Some(0));
+    second.ready().await;
+    elsewhere
+        .routed("website", vec![backend.address().to_string()])
+        .await;
+}
+
+#[tokio::test]
+async fn two_pushers_of_different_settings_on_one_nginx_are_told_of_each_other() {
+    let scene = Scene::start().await;
+    let (b1, b2) = tokio::join!(Backend::start("b1"), Backend::start("b2"));
+    scene.etcd.put("/services/website/b1", up(&b1)).await;
+    scene.etcd.put("/elsewhere/website/b2", up(&b2)).await;
+    let start = |id: &str, prefix: &str| -> Sidekick {
+        let push = scene.push().env("SIDEKICK_ID", id);
+        let push = push.args(["--prefix", prefix, "--resync", "1s", "--hold", "0s"]);
+        push.named(id).start()
+    };
+    let (one, other) = (start("edge-1", "/services"), start("edge-2", "/elsewhere"));
+    for (pusher, named) in [(&one, "edge-2"), (&other, "edge-1")] {
+        let said = pusher.process().line("changed back again and again").await;
+        assert!(said.contains(&format!("by pusher {named}")), "{said}");
+    }
+    until(PATIENCE, "the status to say so", async || {
+        let status = scene
+            .etcd
+            .get("/sidekick/pushers/edge-1")
+            .await
+            .unwrap()
+            .json();
+        let errors = status["targets"][&scene.nginx.api_url()]["errors"].to_string();
+        let told = errors.contains("changed back again and again") && errors.contains("edge-2");
+        if told { Ok(()) } else { Err(status) }
+    })
+    .await;
+}
