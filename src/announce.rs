@@ -87,6 +87,11 @@ impl Ready {
 pub enum Outcome {
     /// It was asked to and left in good order.
     Left,
+    /// Its container did not run in time.
+    NeverRan {
+        /// How it is instead, in words.
+        why: String,
+    },
     /// A newer announcer has the record.
     Deposed {
         /// Who, in words.
@@ -129,7 +134,7 @@ pub async fn run(
     let reread = || -> Rereading<'_> {
         let read = origin(Reading::Again { at: Some(&at) }, None);
         // Without a container there always are some.
-        let read = read.and_then(|settings| settings.ok_or_else(Vec::new));
+        let read = read.and_then(|settings| settings.ok_or_else(Mistakes::default));
         Box::pin(std::future::ready(read))
     };
     serve(settings, cluster, stop, Reload::new(hangups, &reread)).await

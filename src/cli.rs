@@ -40,6 +40,8 @@ use exit::Exit;
 use line::{Line, Parsed};
 use mistakes::{Invalid, Mistakes};
 
+use crate::hand::Place;
+use crate::hand::named::{self, Named};
 use crate::record::{InstanceId, ServiceName};
 
 /// Keeps load balancers true: announces containers that work, and only those.
@@ -146,6 +148,23 @@ fn instance(mistakes: &mut Mistakes, text: Option<&str>) -> Option<InstanceId> {
     let place = "SERVICE/INSTANCE";
     let text = mistakes.required(place, text)?;
     mistakes.parse(place, text)
+}
+
+/// The instance that is meant where a container's name alone was given.
+async fn named(place: &Place, id: InstanceId) -> anyhow::Result<InstanceId> {
+    let said = id.to_string();
+    match named::named(place, id).await? {
+        Named::One(id) => Ok(id),
+        Named::Several(several) => {
+            let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+            let mut mistakes = Mistakes::default();
+            mistakes.add(format!(
+                "{said} may be any of {}: say which",
+                several.join(", ")
+            ));
+            Ok(mistakes.none_or(None)?)
+        }
+    }
 }
 
 /// Reads `SERVICE`, where it is given.

@@ -4,6 +4,7 @@
 //! says, as an owned value; [`derive`](mod@derive) turns that into a record, with the reason for each part; [`follow`] tells the
 //! container's life. Nothing here is created unless a container was named.
 
+mod chosen;
 pub mod client;
 pub mod container;
 pub mod conventions;
@@ -14,11 +15,14 @@ pub(crate) mod exec;
 #[cfg(test)]
 mod fixtures;
 pub mod follow;
+pub mod host;
 pub mod host_address;
 pub mod image;
 mod life;
+mod podman;
 pub mod port;
 mod process;
+mod raw;
 pub mod reach;
 mod signal;
 mod transport;

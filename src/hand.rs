@@ -10,6 +10,7 @@ pub mod deregister;
 pub mod follow;
 pub mod hold;
 mod keeper;
+pub mod named;
 pub mod register;
 pub mod roster;
 pub mod settle;

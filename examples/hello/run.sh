@@ -116,14 +116,18 @@ until_true "the loop's last record to expire" not has_record nginx1
 
 chapter '2. With sidekick: address and version come from the container, and nginx follows'
 start_pusher
+# An instance is called as its host and its container: the same container on two hosts is two of them.
+command_line 'export SIDEKICK_HOST_NAME=host1'
+export SIDEKICK_HOST_NAME=host1
+record() { etcdctl get --print-value-only "/services/website/host1:$1"; }
 for name in nginx1 nginx2; do
     run_container "$name" "$OLD"
     announce_container "$name"
 done
-command_line 'etcdctl get /services/website/nginx1'
-etcdctl get /services/website/nginx1 | sed 's/^/  /'
+command_line 'etcdctl get /services/website/host1:nginx1'
+etcdctl get /services/website/host1:nginx1 | sed 's/^/  /'
 [[ $(record nginx1) == *"\"version\":\"$OLD\""* ]] || fail "its record does not tell the version $OLD"
-lease=$(printf %x "$(etcdctl get --write-out=json /services/website/nginx1 | grep -o '"lease":[0-9]*' | cut -d: -f2)")
+lease=$(printf %x "$(etcdctl get --write-out=json /services/website/host1:nginx1 | grep -o '"lease":[0-9]*' | cut -d: -f2)")
 command_line "etcdctl lease timetolive $lease"
 etcdctl lease timetolive "$lease" | sed 's/^/  /'
 command_line "curl http://127.0.0.1:$traffic_port/"

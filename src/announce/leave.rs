@@ -153,7 +153,7 @@ async fn drained(
 async fn or_hurry(stop: &mut Stop, steps: impl Future<Output = ()>) {
     tokio::select! {
         biased;
-        () = stop.hurry() => warn!("asked again to stop: not waiting any longer"),
+        () = stop.hurry() => warn!("{}", stop.why_hurry()),
         () = steps => {}
     }
 }

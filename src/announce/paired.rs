@@ -4,8 +4,10 @@
 //! the next run gets an agent of its own: another port, another version, and nothing left over.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::reload::{self, Hangups, Mistakes, Origin, Reading, Reload, Rereading, Run};
@@ -14,6 +16,7 @@ use crate::docker::client::Error;
 use crate::docker::container::{Container, ContainerName};
 use crate::docker::derive;
 use crate::docker::follow::{self, PERIOD, State, Why, follow};
+use crate::docker::host::Surroundings;
 use crate::docker::{Client, Daemon};
 use crate::notify;
 use crate::registry::client::Cluster;
@@ -30,7 +33,12 @@ pub struct Pairing {
     pub wanted: derive::Wanted,
     /// What happens when it has ended.
     pub on_gone: OnGone,
+    /// How long it may take to run for the first time where its end is the agent's; only while its daemon answers.
+    pub start_timeout: Duration,
 }
+
+/// How often it is looked whether the surroundings have what they lack.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What an announcer does when its container has ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,29 +83,34 @@ pub async fn run_paired(
     });
     let mut served = false;
     let mut states = follower.states();
+    let mut host = None;
+    // What is waited for, told once.
+    let mut lacking = String::new();
     loop {
-        let on_gone = if served {
-            pairing.on_gone
-        } else {
-            OnGone::Wait
-        };
-        let next = next_run(&pairing, on_gone, &mut states, &mut stop);
+        let next = next_run(&pairing, served, &mut states, &mut stop);
         let waiting = notify::Waiting::idly();
-        let Some(container) = hearing(hangups, origin, next).await else {
-            return Ok(Outcome::Left);
+        let container = match hearing(hangups, origin, next).await {
+            Next::Run(container) => container,
+            Next::Over => return Ok(Outcome::Left),
+            Next::TooLate(why) => return Ok(Outcome::NeverRan { why }),
         };
+        let looking = surroundings(&pairing, host.take());
+        let known = hearing(hangups, origin, looking).await;
+        host = Some(known.clone());
         drop(waiting);
         let run = Run {
             container,
             states: follower.states(),
             daemon: pairing.daemon.clone(),
+            host: known,
         };
         // Of a run that is known there are settings, or mistakes.
         let place = Place::of(&pairing, &run.container);
         let made = origin(Reading::Last, Some(&run));
-        match made.and_then(|settings| settings.ok_or_else(Vec::new)) {
+        match made.and_then(|settings| settings.ok_or_else(Mistakes::default)) {
             Ok(settings) => {
                 served = true;
+                lacking.clear();
                 let session = end_with_run(place, follower.states(), stop.clone());
                 let at = settings.record.endpoint.clone();
                 let reread = || -> Rereading<'_> {
@@ -111,17 +124,13 @@ pub async fn run_paired(
                 }
                 // What ended the session may be over by now: the same run is announced again then.
             }
-            Err(mistakes) if !served => {
+            Err(mistakes) if !served && !mistakes.passing => {
                 let container = pairing.container.clone();
-                let reason = mistakes.join("\n  ");
+                let reason = mistakes.said.join("\n  ");
                 return Err(Refused { container, reason });
             }
             Err(mistakes) => {
-                warn!(
-                    "container {} cannot be announced as it is now: {}",
-                    pairing.container,
-                    mistakes.join("; ")
-                );
+                tell_once(&pairing, &mistakes, &mut lacking);
                 let _waiting = notify::Waiting::idly();
                 tokio::select! {
                     other = other_place(&place, &mut states, &mut stop) => {
@@ -131,10 +140,41 @@ pub async fn run_paired(
                     }
                     // With other settings it may be possible.
                     () = hangups.heard() => hear(hangups, origin),
+                    () = sleep(LOOK_AGAIN), if mistakes.passing => {}
                 }
             }
         }
     }
+}
+
+/// What is known of the host now. Its name and ours stay as they were, once they are known.
+async fn surroundings(pairing: &Pairing, known: Option<Arc<Surroundings>>) -> Arc<Surroundings> {
+    let choice = pairing.wanted.reach.host.as_ref();
+    let wants_name = pairing.wanted.needs_host_name();
+    match known {
+        Some(known) if known.is_whole(wants_name) => {
+            let mut known = Arc::unwrap_or_clone(known);
+            known.look_again(choice).await;
+            Arc::new(known)
+        }
+        _ => Arc::new(Surroundings::look(&pairing.daemon, choice, wants_name).await),
+    }
+}
+
+/// Says why a container cannot be announced as it is now, unless that was said last.
+fn tell_once(pairing: &Pairing, mistakes: &Mistakes, last: &mut String) {
+    let why = mistakes.said.join("; ");
+    let name = &pairing.container;
+    if *last == why {
+        return;
+    }
+    if mistakes.passing {
+        warn!("container {name} cannot be announced yet: {why}; waiting for that");
+        notify::status(&format!("waiting: {why}"));
+    } else {
+        warn!("container {name} cannot be announced as it is now: {why}");
+    }
+    *last = why;
 }
 
 /// Waits for `what`, and hears SIGHUP meanwhile.
@@ -164,14 +204,14 @@ async fn reread(
     reading: Reading<'_>,
     run: &Run,
 ) -> Result<Settings, Mistakes> {
-    let container = look(daemon, &run.container)
-        .await
-        .map_err(|error| vec![format!("container {}: {error}", run.container.name)])?;
+    let container = look(daemon, &run.container).await.map_err(|error| {
+        Mistakes::from(vec![format!("container {}: {error}", run.container.name)])
+    })?;
     let run = Run {
         container,
         ..run.clone()
     };
-    origin(reading, Some(&run))?.ok_or_else(Vec::new)
+    origin(reading, Some(&run))?.ok_or_else(Mistakes::default)
 }
 
 /// The run as it is now. Where it is over, it stays as it was: the agent is about to hear of that.
@@ -187,20 +227,27 @@ async fn look(daemon: &Daemon, run: &Arc<Container>) -> Result<Arc<Container>, E
     }
 }
 
-/// Waits until the container runs; `None` when asked to stop, or when it has ended and that is to be the end.
-async fn next_run(
-    pairing: &Pairing,
-    on_gone: OnGone,
-    states: &mut States,
-    stop: &mut Stop,
-) -> Option<Arc<Container>> {
+/// What comes after the last run.
+enum Next {
+    /// Another one.
+    Run(Arc<Container>),
+    /// Nothing: asked to stop, or the container has ended and that is to be the end.
+    Over,
+    /// Nothing, since it did not run in time; how it is instead, in words.
+    TooLate(String),
+}
+
+/// Waits until the container runs. One that has never been served may be about to be started: it has its time for that.
+async fn next_run(pairing: &Pairing, served: bool, states: &mut States, stop: &mut Stop) -> Next {
+    let ends = pairing.on_gone == OnGone::Exit;
+    let mut left = pairing.start_timeout;
     loop {
         let state = states.borrow_and_update().clone();
-        match (&state, on_gone) {
-            (State::Running(container), _) => return Some(container.clone()),
-            (State::Gone(why), OnGone::Exit) => {
+        match &state {
+            State::Running(container) => return Next::Run(container.clone()),
+            State::Gone(why) if ends && served => {
                 info!("container {} {why}: leaving, too", pairing.container);
-                return None;
+                return Next::Over;
             }
             _ => {
                 info!("container {} {state}: waiting for it", pairing.container);
@@ -210,9 +257,18 @@ async fn next_run(
                 ));
             }
         }
+        // A daemon that cannot be asked cannot start anything, and its containers may well run.
+        let counts = ends && !served && !matches!(state, State::Unknown { .. });
+        let from = Instant::now();
         tokio::select! {
-            () = stop.leave() => return None,
-            changed = states.changed() => changed.ok()?,
+            () = stop.leave() => return Next::Over,
+            changed = states.changed() => if changed.is_err() {
+                return Next::Over;
+            },
+            () = sleep(left), if counts => return Next::TooLate(state.to_string()),
+        }
+        if counts {
+            left = left.saturating_sub(from.elapsed());
         }
     }
 }
@@ -263,14 +319,28 @@ fn end_with_run(place: Place, mut states: States, mut stop: Stop) -> Stop {
                 |state: &State| !matches!(state, State::Unknown { .. }) && !place.stands(state);
             let name = &place.run.name;
             match states.wait_for(ended).await.as_deref() {
+                Ok(State::Gone(why)) => {
+                    // Nothing is left that could finish a request.
+                    stopper.hurry(format!(
+                        "container {name} {}: withdrawing at once",
+                        death(why)
+                    ));
+                    return;
+                }
                 Ok(state) => info!("container {name} {state}"),
                 Err(_) => return,
             }
             stopper.stop();
-            // Nothing is left that could finish a request, or it serves again: no waiting.
             let over = |state: &State| matches!(state, State::Gone(_) | State::Running(_));
-            if states.wait_for(over).await.is_ok() {
-                stopper.stop();
+            match states.wait_for(over).await.as_deref() {
+                Ok(State::Gone(why)) => stopper.hurry(format!(
+                    "container {name} {}: not waiting any longer",
+                    death(why)
+                )),
+                Ok(_) => stopper.hurry(format!(
+                    "container {name} runs again: not waiting any longer"
+                )),
+                Err(_) => {}
             }
         };
         let asked = async {
@@ -285,6 +355,16 @@ fn end_with_run(place: Place, mut states: States, mut stop: Stop) -> Stop {
         }
     });
     session
+}
+
+/// How a container came to its end, in words.
+fn death(why: &Why) -> String {
+    match why {
+        Why::Exited { code } => format!("died (exit code {code})"),
+        Why::Restarting { code } => format!("died (exit code {code}) and is being restarted"),
+        Why::Ended => "died".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// Whether the container works as far as its own daemon tells, for the probe `docker:`.

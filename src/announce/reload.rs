@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::paired::States;
 use super::{Agent, Settings};
+use crate::docker::host::Surroundings;
 use crate::docker::{Container, Daemon};
 use crate::notify;
 use crate::phase::Phase;
@@ -78,10 +79,25 @@ pub struct Run {
     pub states: States,
     /// Who knows it, for probes too.
     pub daemon: Daemon,
+    /// What is known of the host that it runs on.
+    pub host: Arc<Surroundings>,
 }
 
-/// Everything that is wrong with settings, each in words.
-pub type Mistakes = Vec<String>;
+/// Everything that is wrong with settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mistakes {
+    /// Each in words.
+    pub said: Vec<String>,
+    /// Whether nothing is wrong with what was given: the surroundings lack something that may come by itself.
+    pub passing: bool,
+}
+
+impl From<Vec<String>> for Mistakes {
+    fn from(said: Vec<String>) -> Self {
+        let passing = false;
+        Self { said, passing }
+    }
+}
 
 /// Where settings come from. For a container of which no run is known there are none, only mistakes.
 pub type Origin<'a> = &'a dyn Fn(Reading<'_>, Option<&Run>) -> Result<Option<Settings>, Mistakes>;
@@ -120,8 +136,8 @@ impl<'a> Reload<'a> {
 }
 
 /// Says why settings that were read again are not taken over.
-pub(super) fn refuse(mistakes: &[String]) -> String {
-    let said = mistakes.join("; ");
+pub(super) fn refuse(mistakes: &Mistakes) -> String {
+    let said = mistakes.said.join("; ");
     error!("the settings stay as they were, what was read again is wrong: {said}");
     said
 }

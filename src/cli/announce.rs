@@ -19,7 +19,7 @@ use crate::docker::derive::{self, Derived};
 use crate::docker::reach;
 use crate::phase::OnFailure;
 use crate::probe::{Authorities, HttpOptions, Pace, Probe};
-use crate::record::{Address, Endpoint, Format, InstanceId, Record};
+use crate::record::{Address, Endpoint, Format, InstanceId, Record, Version};
 use crate::secret::{self, Secret};
 use crate::span;
 use crate::stop;
@@ -41,8 +41,8 @@ pub(super) struct Args {
     address: Option<String>,
 
     /// Container that is announced, by name or id; what is not given is taken from it: the service from its label or env
-    /// SERVICE_NAME or its image, the instance from its name, the address from its published port, the version from its
-    /// image.
+    /// SERVICE_NAME or its image, the instance from the host's and its own name (HOST:CONTAINER), the address from its published
+    /// port, the version from its image.
     #[arg(
         long,
         value_name = "NAME",
@@ -74,7 +74,8 @@ pub(super) struct Args {
         help_heading = "Container"
     )]
     network: Option<String>,
-    /// This host's address as others reach it; the one on its default route when absent.
+    /// This host's address as others reach it: an address, a name, an interface (eth1) or a network (10.0.0.0/8) in which it
+    /// lies; the one on its default route when absent.
     #[arg(
         long,
         value_name = "HOST",
@@ -82,6 +83,35 @@ pub(super) struct Args {
         help_heading = "Container"
     )]
     host: Option<String>,
+    /// What this host is called in the names of its instances, HOST:CONTAINER; what the daemon says when absent.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SIDEKICK_HOST_NAME",
+        help_heading = "Container"
+    )]
+    host_name: Option<String>,
+    /// What runs there; the container's label or env SERVICE_VERSION, else its image's tag, label or digest when absent.
+    #[arg(
+        long,
+        value_name = "VERSION",
+        env = "SIDEKICK_SERVICE_VERSION",
+        help_heading = "Container"
+    )]
+    service_version: Option<String>,
+    /// Takes SERVICE_* from the container's labels only, not from its environment.
+    #[arg(long, env = "SIDEKICK_LABELS_ONLY", help_heading = "Container")]
+    labels_only: bool,
+    /// How long the container may take to run for the first time, counted while its daemon answers; with --on-gone exit the
+    /// announcer then ends with code 69.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1m",
+        env = "SIDEKICK_START_TIMEOUT",
+        help_heading = "Container"
+    )]
+    start_timeout: String,
     /// What happens when the container has ended: exit (so that the service manager decides) or wait for its next run.
     #[arg(
         long,
@@ -283,15 +313,23 @@ impl Args {
         let stop_timeout = StopTimeout::of_own_unit().await;
         self.check_stop_timeout(&mut mistakes, stop_timeout.as_ref());
         let cluster = self.etcd.cluster(&mut mistakes);
+        self.check_name(&mut mistakes).await;
         if self.container.is_some() {
             let pairing = self.pairing(&mut mistakes);
             // What does not hang on the container is looked at before anybody is asked.
             self.settings(&mut mistakes, None, None);
             let (pairing, cluster) = mistakes.none_or(pairing.zip(cluster))?;
+            let waits_for = self.waits_for();
             let kept = Kept::new(line, self, given, stop_timeout);
             let origin = |reading: Reading<'_>, run: Option<&Run>| kept.settings(reading, run);
             let stop = stop::on_signals()?;
             return match run_paired(pairing, &origin, cluster, stop, &mut hangups).await {
+                Ok(Outcome::NeverRan { why }) => {
+                    let (name, limit) = waits_for;
+                    anyhow::bail!(
+                        "container {name} {why}, and has not run within {limit} (--start-timeout); give --on-gone wait to wait for it"
+                    )
+                }
                 Ok(outcome) => Ok(exit_code(&outcome)),
                 Err(refused) => {
                     let mut mistakes = Mistakes::default();
@@ -336,8 +374,12 @@ impl Args {
                 OnGone::default()
             }
         };
+        let host_name =
+            (self.host_name.as_deref()).and_then(|text| mistakes.parse("--host-name", text));
+        let start_timeout = mistakes.duration("--start-timeout", &self.start_timeout);
         let (service, instance) = id.map(|id| (id.service, id.instance)).unzip();
         let (endpoint, version) = address.map(|a| (a.endpoint, a.version)).unzip();
+        let version = self.version(mistakes, version.flatten());
         Some(Pairing {
             daemon: daemon?,
             container: container?,
@@ -345,11 +387,42 @@ impl Args {
                 service,
                 instance,
                 endpoint,
-                version: version.flatten(),
+                version,
                 reach,
+                host_name,
+                labels_only: self.labels_only,
             },
             on_gone,
+            start_timeout: start_timeout?,
         })
+    }
+
+    /// What runs there, where that was said: beside the address or by itself.
+    fn version(&self, mistakes: &mut Mistakes, beside: Option<Version>) -> Option<Version> {
+        let Some(text) = self.service_version.as_deref() else {
+            return beside;
+        };
+        let version: Option<Version> = mistakes.parse("--service-version", text);
+        if let (Some(version), Some(beside)) = (&version, &beside)
+            && version != beside
+        {
+            mistakes.add(format!(
+                "--service-version {version}: the address says version {beside}; give one of them"
+            ));
+        }
+        version
+    }
+
+    /// Which container, and how long it may take to run, as they were given.
+    pub(super) fn waits_for(&self) -> (String, String) {
+        let name = self.container.as_deref().unwrap_or_default();
+        (name.to_owned(), self.start_timeout.clone())
+    }
+
+    /// Refuses a name for the address that only leads to this host.
+    pub(super) async fn check_name(&self, mistakes: &mut Mistakes) {
+        let address = self.address.as_deref();
+        self.about.check_name(mistakes, address).await;
     }
 
     /// What its unit is probably called: the container's name, or the instance's.
@@ -457,7 +530,8 @@ impl Args {
 
     fn record(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<Record> {
         let base = self.base_record(mistakes, found);
-        self.about.complete(mistakes, base)
+        let resolved = found.map_or(&[][..], |found| &found.derived.resolved);
+        self.about.complete_at(mistakes, base, resolved)
     }
 
     /// The record before the options that add to it.
@@ -469,7 +543,12 @@ impl Args {
         let address: Option<Address> = mistakes
             .required(place, self.address.as_deref())
             .and_then(|text| mistakes.parse(place, text));
-        address.map(Record::from)
+        let beside = address.as_ref().and_then(|it| it.version.clone());
+        let version = self.version(mistakes, beside);
+        address.map(|address| Record {
+            version,
+            ..Record::from(address)
+        })
     }
 
     /// The given ones; else, with a container, those that it asks for; else what its daemon says of it.
@@ -627,6 +706,7 @@ pub(super) fn count(mistakes: &mut Mistakes, flag: &str, text: &str) -> Option<u
 fn exit_code(outcome: &Outcome) -> Exit {
     match outcome {
         Outcome::Left => Exit::Done,
+        Outcome::NeverRan { .. } => Exit::Unavailable,
         Outcome::Deposed { .. } => Exit::Deposed,
     }
 }

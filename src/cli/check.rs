@@ -13,7 +13,7 @@ use crate::announce::paired::Pairing;
 use crate::announce::reload::Run;
 use crate::docker::derive::{Derived, derive};
 use crate::docker::follow::State;
-use crate::docker::host_address::HostAddresses;
+use crate::docker::host::Surroundings;
 use crate::docker::{Client, Container};
 use crate::probe;
 
@@ -37,6 +37,7 @@ impl Args {
     pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
         let count = announce::count(&mut mistakes, "--count", &self.count);
         self.announce.etcd.cluster(&mut mistakes);
+        self.announce.check_name(&mut mistakes).await;
         let Some(pairing) = self.announce.pairing(&mut mistakes) else {
             let settings = self.announce.settings(&mut mistakes, None, None);
             let (settings, count) = mistakes.none_or(settings.zip(count))?;
@@ -46,12 +47,13 @@ impl Args {
         self.announce.settings(&mut mistakes, None, None);
         let count = mistakes.none_or(count)?;
         let daemon = pairing.daemon.clone();
-        let (derived, container) = self.look(pairing).await?;
+        let (derived, container, host) = self.look(pairing).await?;
         let (_sender, states) = watch::channel(State::Running(container.clone()));
         let run = Run {
             container,
             states,
             daemon,
+            host,
         };
         let found = Found {
             derived: &derived,
@@ -64,17 +66,24 @@ impl Args {
     }
 
     /// What the container is now.
-    async fn look(&self, pairing: Pairing) -> anyhow::Result<(Derived, Arc<Container>)> {
-        let client = Client::connect(pairing.daemon).await?;
+    async fn look(
+        &self,
+        pairing: Pairing,
+    ) -> anyhow::Result<(Derived, Arc<Container>, Arc<Surroundings>)> {
+        let client = Client::connect(pairing.daemon.clone()).await?;
         let container = Arc::new(client.inspect(&pairing.container).await?);
-        let derived = derive(&pairing.wanted, &container, &HostAddresses::find());
+        let wanted = &pairing.wanted;
+        let choice = wanted.reach.host.as_ref();
+        let wants_name = wanted.needs_host_name();
+        let host = Arc::new(Surroundings::look(&pairing.daemon, choice, wants_name).await);
+        let derived = derive(wanted, &container, &host);
         let mut mistakes = Mistakes::default();
         let derived = derived.map_err(|problems| {
             for problem in problems {
                 mistakes.add(format!("container {}: {problem}", pairing.container));
             }
         });
-        Ok((mistakes.none_or(derived.ok())?, container))
+        Ok((mistakes.none_or(derived.ok())?, container, host))
     }
 }
 

@@ -50,6 +50,7 @@ impl Args {
             linger,
         });
         let ((id, waiting), place) = mistakes.none_or(id.zip(waiting).zip(place))?;
+        let id = super::named(&place, id).await?;
         let stop = stop::on_signals()?;
         let mut progress = Progress::new();
         let mut tell = |event: Event<'_>| progress.say(&event_in_words(&id, &event));

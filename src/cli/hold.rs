@@ -72,6 +72,10 @@ impl Args {
         let place = self.etcd.place(&mut mistakes);
         let all = scope.zip(wish).zip(within.zip(place));
         let ((scope, wish), (within, place)) = mistakes.none_or(all)?;
+        let scope = match scope {
+            HoldScope::Instance(id) => HoldScope::Instance(super::named(&place, id).await?),
+            other => other,
+        };
         match wish {
             Wish::Hold { reason, length } => take_out(&place, &scope, reason, length, within).await,
             Wish::Release => put_back(&place, &scope, within).await,

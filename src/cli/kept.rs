@@ -7,16 +7,16 @@ use super::line::{Error, Given, Line, Parsed};
 use super::{Command, Invalid, Mistakes};
 use crate::announce::Settings;
 use crate::announce::reload::{self, Reading, Run};
-use crate::docker::derive::derive;
-use crate::docker::host_address::HostAddresses;
+use crate::docker::derive::{Problem, derive};
 use crate::record::Endpoint;
 use crate::unit::StopTimeout;
 
 /// What is used once, at the start, and then no more.
-const FIXED: [&str; 13] = [
+const FIXED: [&str; 14] = [
     "container",
     "docker_host",
     "on_gone",
+    "start_timeout",
     "endpoints",
     "cacert",
     "cert",
@@ -72,8 +72,10 @@ impl Kept {
     fn read(&self) -> Result<(Args, Given), reload::Mistakes> {
         let parsed = match self.line.parse() {
             Ok(parsed) => parsed,
-            Err(Error::File(invalid)) => return Err(invalid.into_mistakes()),
-            Err(Error::Usage(error)) => return Err(vec![first_paragraph(&error.to_string())]),
+            Err(Error::File(invalid)) => return Err(invalid.into_mistakes().into()),
+            Err(Error::Usage(error)) => {
+                return Err(vec![first_paragraph(&error.to_string())].into());
+            }
         };
         let Parsed { cli, given, notes } = parsed;
         for note in notes {
@@ -82,7 +84,7 @@ impl Kept {
         match cli.command {
             Command::Announce(args) => Ok((*args, given)),
             // The words of the command line do not change.
-            _ => Err(Vec::new()),
+            _ => Err(reload::Mistakes::default()),
         }
     }
 
@@ -93,11 +95,12 @@ impl Kept {
         at: Option<&Endpoint>,
     ) -> Result<Option<Settings>, reload::Mistakes> {
         let mut mistakes = Mistakes::default();
+        let mut passing = 0;
         let pairing = args.pairing(&mut mistakes);
         args.check_stop_timeout(&mut mistakes, self.stop_timeout.as_ref());
         let made = match (run, pairing) {
             (Some(run), Some(pairing)) => {
-                let derived = derive(&pairing.wanted, &run.container, &HostAddresses::find());
+                let derived = derive(&pairing.wanted, &run.container, &run.host);
                 match derived {
                     Ok(derived) => {
                         for note in &derived.notes {
@@ -112,6 +115,10 @@ impl Kept {
                     Err(problems) => {
                         args.settings(&mut mistakes, None, at);
                         let problems = problems.iter();
+                        passing = problems
+                            .clone()
+                            .filter(|it| Problem::is_passing(it))
+                            .count();
                         problems.for_each(|problem| mistakes.add(problem.to_string()));
                         None
                     }
@@ -120,7 +127,10 @@ impl Kept {
             _ => args.settings(&mut mistakes, None, at),
         };
         let checked = mistakes.none_or(Some(made));
-        checked.map_err(Invalid::into_mistakes)
+        checked.map_err(Invalid::into_mistakes).map_err(|said| {
+            let passing = passing == said.len();
+            reload::Mistakes { said, passing }
+        })
     }
 
     fn note_ignored(&self, given: &Given) {

@@ -45,8 +45,14 @@ fn own_check(
     options: &HttpOptions,
 ) -> Result<Probe, String> {
     match check {
-        Check::Http { path, tls, method } => {
+        Check::Http {
+            path,
+            tls,
+            method,
+            skip_verify,
+        } => {
             let mut options = options.clone();
+            options.insecure |= skip_verify;
             if let Some(method) = method {
                 let method = method.parse();
                 options.method = method.map_err(|_| "its method is none of HTTP".to_owned())?;

@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::Mistakes;
-use crate::record::{Format, Host, Protocol, Record};
+use crate::docker::host::resolve;
+use crate::record::{Address, Format, Host, Protocol, Record};
+
+/// How long a name may take to be resolved that need not be.
+const RESOLVING: Duration = Duration::from_secs(2);
 
 /// Options of every command that writes a record.
 #[derive(Debug, clap::Args)]
@@ -58,8 +65,35 @@ impl Args {
         Some(format)
     }
 
+    /// Refuses a name that leads to an address which no other host reaches. One that cannot be resolved here may be known to
+    /// others.
+    pub(super) async fn check_name(&self, mistakes: &mut Mistakes, address: Option<&str>) {
+        let address: Option<Address> = address.and_then(|text| text.parse().ok());
+        let Some(host @ Host::Dns(name)) = address.as_ref().map(|it| &it.endpoint.host) else {
+            return;
+        };
+        if self.allow_loopback || unreachable_from_elsewhere(host, &[]).is_some() {
+            return;
+        }
+        let resolved = timeout(RESOLVING, resolve(name)).await;
+        let resolved = resolved.ok().and_then(Result::ok).unwrap_or_default();
+        if let Some(why) = unreachable_from_elsewhere(host, &resolved) {
+            refuse_unreachable(mistakes, host, &why);
+        }
+    }
+
     /// Adds the options to what is known of the record; refuses an address that no other host reaches.
     pub(super) fn complete(&self, mistakes: &mut Mistakes, base: Option<Record>) -> Option<Record> {
+        self.complete_at(mistakes, base, &[])
+    }
+
+    /// The same where the addresses are known that the name in the record's address leads to.
+    pub(super) fn complete_at(
+        &self,
+        mistakes: &mut Mistakes,
+        base: Option<Record>,
+        resolved: &[IpAddr],
+    ) -> Option<Record> {
         let weight = self.weight(mistakes);
         let protocol: Option<Protocol> =
             (self.protocol.as_deref()).and_then(|text| mistakes.parse("--protocol", text));
@@ -67,13 +101,11 @@ impl Args {
         let mut record = base?;
         let host = &record.endpoint.host;
         if !self.allow_loopback
-            && let Some(why) = unreachable_from_elsewhere(host)
+            && let Some(why) = unreachable_from_elsewhere(host, resolved)
         {
-            mistakes.add(format!(
-                "{host} is {why}: no other host reaches it; give an address that load balancers can use, or --allow-loopback"
-            ));
+            refuse_unreachable(mistakes, host, &why);
         }
-        record.weight = weight;
+        record.weight = weight.or(record.weight);
         record.tags.extend_from_slice(&self.tag);
         record.meta.extend(meta);
         record.protocol = protocol.unwrap_or(record.protocol);
@@ -112,16 +144,38 @@ pub(super) fn refuse_in_plain(mistakes: &mut Mistakes, flag: &str) {
     ));
 }
 
+fn refuse_unreachable(mistakes: &mut Mistakes, host: &Host, why: &str) {
+    mistakes.add(format!(
+        "{host} is {why}: no other host reaches it; give an address that load balancers can use, or --allow-loopback"
+    ));
+}
+
+/// Of addresses that are good for one cable.
+const LINK_LOCAL: &str = "a link-local address";
+
 /// What is wrong with a host that load balancers on other hosts are to connect to.
-fn unreachable_from_elsewhere(host: &Host) -> Option<&'static str> {
-    let ip = match host {
-        Host::Ip(ip) => ip.to_canonical(),
+fn unreachable_from_elsewhere(host: &Host, resolved: &[IpAddr]) -> Option<String> {
+    match host {
+        Host::Ip(ip) => only_here(*ip).map(str::to_owned),
         Host::Dns(name) => {
             let name = name.as_str();
-            let local = name == "localhost" || name.ends_with(".localhost");
-            return local.then_some("a loopback name");
+            if name == "localhost" || name.ends_with(".localhost") {
+                return Some("a loopback name".to_owned());
+            }
+            let wrong = resolved.iter().filter_map(|ip| Some((ip, only_here(*ip)?)));
+            let wrong: Vec<_> = wrong.collect();
+            let all = wrong.len() == resolved.len();
+            // A name of a host may lead to link-local addresses beside better ones.
+            let worst = |(_, why): &&(&IpAddr, &str)| all || *why != LINK_LOCAL;
+            let (ip, why) = wrong.iter().find(worst)?;
+            Some(format!("a name that leads to {ip}, {why}"))
         }
-    };
+    }
+}
+
+/// What is wrong with an address that others are to connect to.
+fn only_here(ip: IpAddr) -> Option<&'static str> {
+    let ip = ip.to_canonical();
     let link_local = match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
@@ -129,7 +183,40 @@ fn unreachable_from_elsewhere(host: &Host) -> Option<&'static str> {
     match ip {
         ip if ip.is_loopback() => Some("a loopback address"),
         ip if ip.is_unspecified() => Some("the unspecified address"),
-        _ if link_local => Some("a link-local address"),
+        _ if link_local => Some(LINK_LOCAL),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_to_this_host_only_are_refused() {
+        let host: Host = "web.example".parse().unwrap();
+        let why = |resolved: &[&str]| {
+            let resolved: Vec<IpAddr> = resolved.iter().map(|it| it.parse().unwrap()).collect();
+            unreachable_from_elsewhere(&host, &resolved).unwrap_or_default()
+        };
+        assert_eq!(why(&[]), "");
+        assert_eq!(why(&["10.0.0.5", "fd00::5"]), "");
+        assert_eq!(
+            why(&["127.0.1.1"]),
+            "a name that leads to 127.0.1.1, a loopback address"
+        );
+        assert_eq!(
+            why(&["10.0.0.5", "::1"]),
+            "a name that leads to ::1, a loopback address"
+        );
+        assert_eq!(why(&["10.0.0.5", "fe80::1"]), "");
+        assert_eq!(
+            why(&["fe80::1"]),
+            "a name that leads to fe80::1, a link-local address"
+        );
+        assert_eq!(
+            why(&["fe80::1", "0.0.0.0", "10.0.0.5"]),
+            "a name that leads to 0.0.0.0, the unspecified address"
+        );
     }
 }

@@ -36,6 +36,8 @@ impl Args {
     pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
         let wanted = self.wanted(&mut mistakes);
         let place = self.etcd.place(&mut mistakes);
+        let address = self.address.as_deref();
+        self.about.check_name(&mut mistakes, address).await;
         let (wanted, place) = mistakes.none_or(wanted.zip(place))?;
         let (id, address) = (wanted.id.clone(), wanted.record.address());
         let lasting = wanted.ttl.map(|ttl| {

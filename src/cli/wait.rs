@@ -1,10 +1,17 @@
 //! `sidekick wait`.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::announce::count;
 use super::progress::Progress;
-use super::{Exit, Mistakes, etcd};
+use super::{Exit, Invalid, Mistakes, etcd};
 use crate::hand::wait::{Goal, Outcome, Wish, wait};
-use crate::record::InstanceName;
+use crate::record::{InstanceId, InstanceName};
+
+/// How long it may take to find out which instance a container's name stands for.
+const NAMING: Duration = Duration::from_secs(2);
 
 /// Waits until instances are announced, routed by every load balancer, or gone.
 ///
@@ -46,10 +53,23 @@ impl Args {
         let wish = self.wish(&mut mistakes);
         let timeout = mistakes.duration("--timeout", &self.timeout);
         let place = self.etcd.place(&mut mistakes, timeout);
-        let ((wish, timeout), place) = mistakes.none_or(wish.zip(timeout).zip(place))?;
+        let ((mut wish, timeout), place) = mistakes.none_or(wish.zip(timeout).zip(place))?;
+        let asked = Instant::now();
+        if let Some(instance) = wish.instance.take() {
+            let service = wish.service.clone();
+            let id = InstanceId { service, instance };
+            let named = tokio::time::timeout(timeout.min(NAMING), super::named(&place, id.clone()));
+            wish.instance = Some(match named.await {
+                Ok(Ok(id)) => id.instance,
+                Ok(Err(error)) if error.is::<Invalid>() => return Err(error),
+                // It is waited for all the same; whether etcd answers shows then.
+                Ok(Err(_)) | Err(_) => id.instance,
+            });
+        }
+        let left = timeout.saturating_sub(asked.elapsed());
         let mut progress = Progress::new();
         let mut tell = |missing: &str| progress.say(&format!("waiting: {missing}"));
-        let outcome = wait(&place, &wish, timeout, &mut tell).await;
+        let outcome = wait(&place, &wish, left, &mut tell).await;
         drop(progress);
         let after = humantime::format_duration(timeout);
         match outcome {

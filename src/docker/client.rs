@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::ready;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -11,16 +11,18 @@ use bollard::container::LogOutput;
 use bollard::errors::Error as Cause;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ExecInspectResponse;
-use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder, InspectContainerOptions};
+use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder};
 use futures_util::{Stream, StreamExt as _, stream};
+use hyper::Method;
 use hyper::body::Bytes;
+use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::container::{Container, ContainerName, Incomplete};
 use super::daemon::Daemon;
 use super::event::{self, Event};
-use super::transport;
+use super::{raw, transport};
 use crate::explain::{Heard, Peer, explain};
 use crate::printable::printable;
 
@@ -75,6 +77,8 @@ pub struct Client {
     docker: Docker,
     /// Told whenever a stream of events has begun.
     listening: Arc<Notify>,
+    /// The version of Podman's own API, when it was asked for; `None` in it for Docker.
+    pub(super) libpod_version: Arc<OnceLock<Option<String>>>,
 }
 
 impl fmt::Debug for Client {
@@ -99,6 +103,7 @@ impl Client {
             daemon,
             docker,
             listening,
+            libpod_version: Arc::default(),
         })
     }
 
@@ -109,19 +114,14 @@ impl Client {
     /// [`Error::NoSuchContainer`], or that the daemon could not tell.
     pub async fn inspect(&self, name: &ContainerName) -> Result<Container, Error> {
         let daemon = self.daemon.clone();
-        let asked = self
-            .docker
-            .inspect_container(name.as_str(), None::<InspectContainerOptions>);
-        let answer = match timeout(CALL_TIMEOUT, asked).await {
-            Err(_) => return Err(Error::Silent { daemon }),
-            Ok(Err(cause)) if is_not_found(&cause) => {
+        let answer = match self.get(&format!("containers/{name}/json")).await? {
+            Some(answer) => answer,
+            None => {
                 let name = name.clone();
                 return Err(Error::NoSuchContainer { daemon, name });
             }
-            Ok(Err(cause)) => return Err(failed(&daemon, &cause)),
-            Ok(Ok(answer)) => answer,
         };
-        let mut container = Container::from_inspect(answer)
+        let mut container = Container::from_inspect(&answer)
             .map_err(|source| Error::Incomplete { daemon, source })?;
         if container.image_is_an_id() {
             container.image_names = self.image_names(&container.image_id).await?;
@@ -189,14 +189,53 @@ impl Client {
 
     /// The names of an image, none when nobody calls it anything any more.
     async fn image_names(&self, id: &str) -> Result<Vec<String>, Error> {
+        let image = self.get(&format!("images/{id}/json")).await?;
+        let names = image
+            .as_ref()
+            .and_then(|image| image["RepoTags"].as_array());
+        let names = names.into_iter().flatten().filter_map(Value::as_str);
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    /// What the daemon calls the host that it runs on.
+    ///
+    /// # Errors
+    ///
+    /// That it could not tell.
+    pub async fn host_name(&self) -> Result<Option<String>, Error> {
+        let info = self.get("info").await?;
+        let name = info.as_ref().and_then(|info| info["Name"].as_str());
+        Ok(name.filter(|name| !name.is_empty()).map(str::to_owned))
+    }
+
+    /// What is at this path of the API, read without a notion of what should be there; `None` where nothing is.
+    async fn get(&self, path: &str) -> Result<Option<Value>, Error> {
         let asked = async {
-            match self.docker.inspect_image(id).await {
+            match raw::call(&self.daemon, Method::GET, &self.path(path)).await {
                 Err(cause) if is_not_found(&cause) => Ok(None),
-                answer => answer.map(Some),
+                answer => answer.map(|answer| Some(answer.body)),
             }
         };
-        let image = within(&self.daemon, asked).await?;
-        Ok(image.and_then(|image| image.repo_tags).unwrap_or_default())
+        let Some(body) = within(&self.daemon, asked).await? else {
+            return Ok(None);
+        };
+        let read = serde_json::from_slice(&body);
+        read.map(Some).map_err(|error| Error::Failed {
+            daemon: self.daemon.clone(),
+            reason: format!("its answer cannot be read: {error}"),
+        })
+    }
+
+    /// A path in the version of the API that was agreed on.
+    fn path(&self, path: &str) -> String {
+        let version = self.docker.client_version();
+        let (major, minor) = (version.major_version, version.minor_version);
+        format!("/v{major}.{minor}/{path}")
+    }
+
+    /// Who is asked.
+    pub(super) fn daemon(&self) -> &Daemon {
+        &self.daemon
     }
 
     /// Tells what happens to containers that are called like one of `names`, by name or id, and to the networks of all,
@@ -297,7 +336,7 @@ async fn within<T>(
     }
 }
 
-fn is_not_found(cause: &Cause) -> bool {
+pub(super) fn is_not_found(cause: &Cause) -> bool {
     matches!(
         cause,
         Cause::DockerResponseServerError {
@@ -307,7 +346,7 @@ fn is_not_found(cause: &Cause) -> bool {
     )
 }
 
-fn failed(daemon: &Daemon, cause: &Cause) -> Error {
+pub(super) fn failed(daemon: &Daemon, cause: &Cause) -> Error {
     let reason = match cause {
         Cause::IOError { err } => explain_io(daemon, err),
         Cause::RequestTimeoutError => {

@@ -100,8 +100,9 @@ async fn what_is_no_answer_is_a_reason_and_no_more() {
     for (bytes, part) in [
         (String::new(), "closed"),
         ("garbage\r\n\r\n".to_owned(), "HTTP"),
-        (ok("[]"), "cannot be read"),
-        (ok("{\"Id\":7}"), "cannot be read"),
+        (ok("]"), "cannot be read"),
+        (ok("[]"), "no State"),
+        (ok("{\"Id\":7,\"State\":{}}"), "no Id"),
         (ok("{}"), "no State"),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{".to_owned(),

@@ -5,11 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use std::{fmt, str::FromStr};
 
-use bollard::models::{
-    ContainerConfig, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
-    EndpointSettings, Health as HealthAnswer, HealthStatusEnum, PortMap,
-};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::port::ContainerPort;
 use super::signal;
@@ -180,42 +177,40 @@ pub enum NetworkMode {
 }
 
 impl Container {
-    /// Reads an inspect answer, of Docker or of Podman.
+    /// Reads an inspect answer, of Docker or of Podman. Nothing but the id and the state must be there, and a word or a
+    /// field that is not known here says nothing: daemons add some with every version.
     ///
     /// # Errors
     ///
     /// [`Incomplete`] when it is the answer of neither.
-    pub fn from_inspect(answer: ContainerInspectResponse) -> Result<Self, Incomplete> {
-        let state = answer.state.ok_or(Incomplete("State"))?;
-        let config = answer.config.unwrap_or_default();
-        let name = answer.name.unwrap_or_default();
-        let network_mode = answer.host_config.and_then(|host| host.network_mode);
-        let settings = answer.network_settings.unwrap_or_default();
-        let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let id = answer.id.filter(is_id);
+    pub fn from_inspect(answer: &Value) -> Result<Self, Incomplete> {
+        let state = &answer["State"];
+        if !state.is_object() {
+            return Err(Incomplete("State"));
+        }
+        let config = &answer["Config"];
+        let settings = &answer["NetworkSettings"];
+        let network_mode = answer["HostConfig"]["NetworkMode"].as_str();
+        let is_id = |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = answer["Id"].as_str().filter(is_id);
         Ok(Self {
             id: id.ok_or(Incomplete("Id"))?.into(),
-            name: name.trim_start_matches('/').to_owned(),
-            image: config.image.clone().unwrap_or_default(),
-            image_id: answer.image.unwrap_or_default(),
+            name: text(&answer["Name"]).trim_start_matches('/').to_owned(),
+            image: text(&config["Image"]).to_owned(),
+            image_id: text(&answer["Image"]).to_owned(),
             image_names: Vec::new(),
-            labels: config
-                .labels
-                .clone()
-                .unwrap_or_default()
-                .into_iter()
-                .collect(),
-            env: env(&config),
-            status: status(&state),
-            pid: pid(&state),
-            health: state.health.as_ref().and_then(health),
-            started_at: started_at(&state),
-            network_mode: network_mode.as_deref().map_or(NetworkMode::Own, mode),
-            networks: networks(settings.networks.unwrap_or_default()),
-            published: published(settings.ports.unwrap_or_default()),
-            exposed: exposed(&config),
-            stop_signal: stop_signal(&config),
-            stop_timeout: stop_timeout(&config),
+            labels: labels(config),
+            env: env(config),
+            status: status(state),
+            pid: pid(state),
+            health: health(&state["Health"]),
+            started_at: started_at(state),
+            network_mode: network_mode.map_or(NetworkMode::Own, mode),
+            networks: networks(&settings["Networks"]),
+            published: published(&settings["Ports"]),
+            exposed: exposed(config),
+            stop_signal: stop_signal(config),
+            stop_timeout: stop_timeout(config),
         })
     }
 
@@ -240,68 +235,80 @@ impl Container {
     }
 }
 
+/// A text, empty when it is none.
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// The parts of an object, none when it is none.
+fn parts(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
 /// Podman has fewer fields than Docker, and neither fills all of them in every state.
-fn status(state: &ContainerState) -> Status {
-    use ContainerStateStatusEnum as Word;
-    let flag = |flag: Option<bool>| flag.unwrap_or(false);
-    let code = state.exit_code.unwrap_or_default();
-    let out_of_memory = flag(state.oom_killed);
-    match state.status {
-        Some(Word::CREATED) => Status::Created,
-        Some(Word::RUNNING) => Status::Running,
-        Some(Word::PAUSED) => Status::Paused,
-        Some(Word::STOPPING) => Status::Stopping,
-        Some(Word::RESTARTING) => Status::Restarting { code },
-        Some(Word::REMOVING) => Status::Removing,
-        Some(Word::DEAD) => Status::Dead,
-        Some(Word::EXITED) => Status::Exited {
-            code,
-            out_of_memory,
-        },
+fn status(state: &Value) -> Status {
+    let flag = |name: &str| state[name].as_bool().unwrap_or(false);
+    let code = state["ExitCode"].as_i64().unwrap_or_default();
+    let exited = Status::Exited {
+        code,
+        out_of_memory: flag("OOMKilled"),
+    };
+    match text(&state["Status"]) {
+        "created" | "configured" | "initialized" => Status::Created,
+        "running" => Status::Running,
+        "paused" => Status::Paused,
+        "stopping" => Status::Stopping,
+        "restarting" => Status::Restarting { code },
+        "removing" => Status::Removing,
+        "dead" => Status::Dead,
+        // Podman says that it is stopped until it has cleaned up.
+        "exited" | "stopped" => exited,
         // A container that restarts or is paused counts as running for the flags.
-        None | Some(Word::EMPTY) => match state {
-            _ if flag(state.restarting) => Status::Restarting { code },
-            _ if flag(state.paused) => Status::Paused,
-            _ if flag(state.running) => Status::Running,
-            _ if flag(state.dead) => Status::Dead,
-            _ => Status::Exited {
-                code,
-                out_of_memory,
-            },
-        },
+        _ if flag("Restarting") => Status::Restarting { code },
+        _ if flag("Paused") => Status::Paused,
+        _ if flag("Running") => Status::Running,
+        _ if flag("Dead") => Status::Dead,
+        _ => exited,
     }
 }
 
-fn pid(state: &ContainerState) -> Option<u32> {
-    let pid = state.pid?.try_into().ok()?;
+fn pid(state: &Value) -> Option<u32> {
+    let pid = state["Pid"].as_u64()?.try_into().ok()?;
     (pid != 0).then_some(pid)
 }
 
 /// Podman has an empty status where there is no check.
-fn health(answer: &HealthAnswer) -> Option<Health> {
+fn health(answer: &Value) -> Option<Health> {
     let last = || {
-        let log = answer.log.as_ref()?.last()?;
-        log.output.as_deref().map(|text| short(text.trim()))
+        let log = answer["Log"].as_array()?.last()?;
+        log["Output"].as_str().map(|text| short(text.trim()))
     };
-    match answer.status? {
-        HealthStatusEnum::EMPTY | HealthStatusEnum::NONE => None,
-        HealthStatusEnum::STARTING => Some(Health::Starting),
-        HealthStatusEnum::HEALTHY => Some(Health::Healthy),
-        HealthStatusEnum::UNHEALTHY => Some(Health::Unhealthy {
+    match text(&answer["Status"]) {
+        "starting" => Some(Health::Starting),
+        "healthy" => Some(Health::Healthy),
+        "unhealthy" => Some(Health::Unhealthy {
             output: last().unwrap_or_default(),
         }),
+        _ => None,
     }
 }
 
 /// `None` for the year 1, which means never.
-fn started_at(state: &ContainerState) -> Option<Timestamp> {
-    let time: Timestamp = state.started_at.as_deref()?.parse().ok()?;
+fn started_at(state: &Value) -> Option<Timestamp> {
+    let time: Timestamp = state["StartedAt"].as_str()?.parse().ok()?;
     (time > Timestamp::UNIX_EPOCH).then_some(time)
 }
 
-fn env(config: &ContainerConfig) -> BTreeMap<String, String> {
-    let pairs = config.env.iter().flatten();
-    let pairs = pairs.filter_map(|pair| pair.split_once('='));
+fn labels(config: &Value) -> BTreeMap<String, String> {
+    let labels = parts(&config["Labels"]);
+    labels
+        .map(|(name, value)| (name.clone(), text(value).to_owned()))
+        .collect()
+}
+
+fn env(config: &Value) -> BTreeMap<String, String> {
+    let pairs = config["Env"].as_array().into_iter().flatten();
+    let pairs = pairs.filter_map(|pair| pair.as_str()?.split_once('='));
     pairs
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
@@ -319,31 +326,26 @@ fn mode(text: &str) -> NetworkMode {
 }
 
 /// Those without an address too: they are choices that cannot be taken just now.
-fn networks(
-    networks: impl IntoIterator<Item = (String, EndpointSettings)>,
-) -> BTreeMap<String, Vec<IpAddr>> {
-    let addresses = |settings: EndpointSettings| {
-        let texts = [settings.ip_address, settings.global_ipv6_address];
-        let texts = texts.into_iter().flatten();
-        texts.filter_map(|text| text.parse().ok()).collect()
+fn networks(networks: &Value) -> BTreeMap<String, Vec<IpAddr>> {
+    let addresses = |settings: &Value| {
+        let texts = [&settings["IPAddress"], &settings["GlobalIPv6Address"]];
+        let addresses = texts.into_iter().filter_map(|it| text(it).parse().ok());
+        addresses.collect()
     };
-    networks
-        .into_iter()
-        .map(|(name, settings)| (name, addresses(settings)))
+    parts(networks)
+        .map(|(name, settings)| (name.clone(), addresses(settings)))
         .collect()
 }
 
-fn published(ports: PortMap) -> BTreeMap<ContainerPort, Vec<SocketAddr>> {
+fn published(ports: &Value) -> BTreeMap<ContainerPort, Vec<SocketAddr>> {
     let mut published = BTreeMap::new();
-    for (port, bindings) in ports {
+    for (port, bindings) in parts(ports) {
         let Ok(port) = port.parse::<ContainerPort>() else {
             continue;
         };
-        let bindings = bindings.unwrap_or_default();
-        let places = bindings.into_iter().filter_map(|binding| {
-            let ip = binding.host_ip.unwrap_or_default();
-            place(&ip, &binding.host_port?)
-        });
+        let bindings = bindings.as_array().into_iter().flatten();
+        let places = bindings
+            .filter_map(|binding| place(text(&binding["HostIp"]), text(&binding["HostPort"])));
         let places: Vec<_> = places.collect();
         if !places.is_empty() {
             published.insert(port, places);
@@ -362,20 +364,21 @@ fn place(ip: &str, port: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-fn exposed(config: &ContainerConfig) -> BTreeSet<ContainerPort> {
-    let ports = config.exposed_ports.iter().flatten();
-    ports.filter_map(|port| port.parse().ok()).collect()
+fn exposed(config: &Value) -> BTreeSet<ContainerPort> {
+    let ports = parts(&config["ExposedPorts"]);
+    ports.filter_map(|(port, _)| port.parse().ok()).collect()
 }
 
-fn stop_signal(config: &ContainerConfig) -> u8 {
-    let given = config.stop_signal.as_deref().and_then(signal::number);
-    given.unwrap_or(signal::TERM)
+/// Podman writes the number where Docker writes what was given.
+fn stop_signal(config: &Value) -> u8 {
+    let number = || u8::try_from(config["StopSignal"].as_u64()?).ok();
+    let given = signal::number(text(&config["StopSignal"])).or_else(number);
+    given.filter(|number| *number > 0).unwrap_or(signal::TERM)
 }
 
 /// Podman writes 0 where none was given.
-fn stop_timeout(config: &ContainerConfig) -> Duration {
-    let given = config.stop_timeout.filter(|seconds| *seconds > 0);
-    let given = given.and_then(|seconds| seconds.try_into().ok());
+fn stop_timeout(config: &Value) -> Duration {
+    let given = config["StopTimeout"].as_u64().filter(|it| *it > 0);
     let given = given.map(Duration::from_secs);
     given.map_or(STOP_TIMEOUT, |given| given.min(span::LONGEST))
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::docker::derive::{Wanted, derive};
 use crate::docker::fixtures::{self, KINDS, read};
+use crate::docker::host::Surroundings;
 use crate::docker::host_address::{HostAddresses, Known};
 use crate::docker::life::Life;
 use crate::record::{Format, Prefix, Protocol, decode};
@@ -135,13 +136,48 @@ fn another_start_is_another_run() {
 
 #[test]
 fn an_answer_of_something_else_is_refused_and_a_poor_one_is_read() {
-    let read = |text: &str| Container::from_inspect(serde_json::from_str(text).unwrap());
+    let read = |text: &str| Container::from_inspect(&serde_json::from_str(text).unwrap());
     assert!(read("{}").is_err());
     assert!(read(r#"{"State":{}}"#).is_err());
     let poor = read(r#"{"Id":"ab","State":{"Running":true}}"#).unwrap();
     assert_eq!(poor.status, Status::Running);
     assert_eq!(poor.short_id(), "ab");
     assert!(poor.image_is_an_id());
+}
+
+#[test]
+fn words_that_a_daemon_adds_hide_nothing_else() {
+    let of = |state: &str| {
+        let text = format!(
+            r#"{{"Id":"ab","State":{state},"Config":{{"Image":"web:1","StopSignal":3}},
+                "HostConfig":{{"NetworkMode":"net1","RestartPolicy":{{"Name":"some-new-policy"}}}},
+                "Mounts":[{{"Type":"some-new-type"}}]}}"#
+        );
+        let container = Container::from_inspect(&serde_json::from_str(&text).unwrap()).unwrap();
+        assert_eq!((&*container.image, container.stop_signal), ("web:1", 3));
+        container
+    };
+    let exited = Status::Exited {
+        code: 7,
+        out_of_memory: false,
+    };
+    for (state, expected) in [
+        // Podman's, between the end of the process and the cleaning up.
+        (r#"{"Status":"stopped","ExitCode":7}"#, exited),
+        (r#"{"Status":"stopping","Running":true}"#, Status::Stopping),
+        (r#"{"Status":"configured"}"#, Status::Created),
+        (r#"{"Status":"initialized"}"#, Status::Created),
+        (
+            r#"{"Status":"checkpointed","Running":true}"#,
+            Status::Running,
+        ),
+        (r#"{"Status":"checkpointed","ExitCode":7}"#, exited),
+        (r#"{"Status":17,"Paused":true}"#, Status::Paused),
+    ] {
+        assert_eq!(of(state).status, expected, "{state}");
+    }
+    let health = of(r#"{"Status":"running","Health":{"Status":"reset"}}"#).health;
+    assert_eq!(health, None);
 }
 
 #[test]
@@ -160,8 +196,7 @@ proptest! {
     #[test]
     fn answers_of_any_shape_are_read_or_refused_and_nothing_in_them_panics_or_grows(answer in fixtures::mangled()) {
         let bytes = answer.to_string();
-        let Ok(read) = serde_json::from_str::<ContainerInspectResponse>(&bytes) else { return Ok(()) };
-        let Ok(container) = Container::from_inspect(read) else { return Ok(()) };
+        let Ok(container) = Container::from_inspect(&answer) else { return Ok(()) };
         prop_assert!(container.stop_timeout <= span::LONGEST);
         prop_assert!(container.id.bytes().all(|byte| byte.is_ascii_hexdigit()));
         if let Some(Health::Unhealthy { output }) = &container.health {
@@ -170,7 +205,8 @@ proptest! {
         let _ = (container.short_id(), container.image_is_an_id(), container.status.to_string());
         let wanted = Wanted::default();
         let v4 = Known::DefaultRoute("10.0.0.5".parse().unwrap());
-        let host = HostAddresses { v4, v6: Known::Nothing };
+        let addresses = HostAddresses { v4, ..HostAddresses::default() };
+        let host = Surroundings { name: Some("h1".to_owned()), addresses, ..Surroundings::default() };
         match derive(&wanted, &container, &host) {
             Ok(derived) => {
                  // What is announced for it can be read by everybody.
@@ -197,8 +233,6 @@ proptest! {
 
     #[test]
     fn any_json_in_place_of_an_answer_never_panics(answer in fixtures::any_json()) {
-        if let Ok(read) = serde_json::from_value::<ContainerInspectResponse>(answer) {
-            let _ = Container::from_inspect(read);
-        }
+        let _ = Container::from_inspect(&answer);
     }
 }

@@ -1,7 +1,8 @@
 //! registrator's conventions: what a container says of itself by `SERVICE_*` labels and environment variables. Pure.
 //!
 //! `SERVICE_NAME` is about all its ports and `SERVICE_80_NAME` about port 80. What is about one port beats what is
-//! about all of them; then a label beats the environment. An empty value counts as none, and so does `false`.
+//! about all of them; then a label beats the environment. An empty value counts as none, and a flag is not set by `0`,
+//! `false` and `no`. Free pairs are taken from labels only: an image's environment holds what its program needs, passwords too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,10 +18,10 @@ use crate::span;
 const PREFIX: &str = "SERVICE_";
 
 /// Names that say something by themselves; all others but `check_…` are free pairs.
-const KNOWN: [&str; 4] = ["name", "id", "tags", "ignore"];
+const KNOWN: [&str; 6] = ["name", "id", "tags", "ignore", "version", "weight"];
 
 /// The checks that are known here, and what belongs to them.
-const CHECKS: [&str; 9] = [
+const CHECKS: [&str; 10] = [
     "check_http",
     "check_https",
     "check_tcp",
@@ -30,7 +31,11 @@ const CHECKS: [&str; 9] = [
     "check_http_method",
     "check_interval",
     "check_timeout",
+    "check_tls_skip_verify",
 ];
+
+/// Of what is not taken, so many names are told.
+const NAMES_SHOWN: usize = 10;
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +51,11 @@ pub struct Said {
 
 /// All that a container says about one of its ports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Conventions(BTreeMap<String, Said>);
+pub struct Conventions {
+    said: BTreeMap<String, Said>,
+    /// Free pairs in the environment, by their names.
+    left_out: Vec<String>,
+}
 
 /// A value that means nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +77,8 @@ pub enum Check {
         tls: bool,
         /// The method, where it is not GET. Foreign text.
         method: Option<String>,
+        /// Whoever's certificate it is.
+        skip_verify: bool,
     },
     /// A connection to the announced address.
     Tcp,
@@ -87,7 +98,9 @@ pub enum Check {
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http { path, tls, method } => {
+            Self::Http {
+                path, tls, method, ..
+            } => {
                 let scheme = if *tls { "https" } else { "http" };
                 let method = method.as_deref().unwrap_or("GET");
                 write!(f, "{scheme} {method} {}", secret::url(path))
@@ -133,21 +146,33 @@ impl Conventions {
         };
         let rank = |said: &Said| (said.about_port, said.is_label);
         let key = rest.to_ascii_lowercase();
-        if self.0.get(&key).is_none_or(|old| rank(old) < rank(&said)) {
-            self.0.insert(key, said);
+        if !is_label && is_free(&key) {
+            self.left_out.push(short(name));
+            return;
+        }
+        if self
+            .said
+            .get(&key)
+            .is_none_or(|old| rank(old) < rank(&said))
+        {
+            self.said.insert(key, said);
         }
     }
 
     /// What is said under this name, in lower case and without the beginning: `check_http`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Said> {
-        self.0.get(name)
+        self.said.get(name)
     }
 
-    /// What is said there, unless it is `false`.
+    /// What is said there, unless it says no.
     fn flag(&self, name: &str) -> Option<&Said> {
-        self.get(name)
-            .filter(|said| !said.value.eq_ignore_ascii_case("false"))
+        let no = |said: &&Said| {
+            let words = ["0", "false", "no"];
+            let value = said.value.trim();
+            words.iter().any(|word| value.eq_ignore_ascii_case(word))
+        };
+        self.get(name).filter(|said| !no(said))
     }
 
     /// Where the wish stands not to be announced.
@@ -163,20 +188,55 @@ impl Conventions {
             .map_or_else(Vec::new, |said| split_tags(&said.value))
     }
 
-    /// All that is said under names which mean nothing here.
+    /// All that labels say under names which mean nothing here, without the passwords of addresses.
     #[must_use]
     pub fn meta(&self) -> BTreeMap<String, String> {
-        let free = |name: &String| !KNOWN.contains(&name.as_str()) && !name.starts_with("check_");
-        let free = self.0.iter().filter(|(name, _)| free(name));
-        free.map(|(name, said)| (name.clone(), said.value.clone()))
+        let free = self.said.iter().filter(|(name, _)| is_free(name));
+        free.map(|(name, said)| (name.clone(), without_userinfo(&said.value)))
             .collect()
+    }
+
+    /// What the environment says under such names and is not taken, in words; the values may be secrets.
+    #[must_use]
+    pub fn left_out(&self) -> Option<String> {
+        let names = &self.left_out;
+        let shown = names.iter().take(NAMES_SHOWN).map(String::as_str);
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        let more = names.len().saturating_sub(NAMES_SHOWN);
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        (!names.is_empty()).then(|| {
+            format!(
+                "env {shown}{more} is not announced: free attributes are taken from labels only"
+            )
+        })
+    }
+
+    /// Its share of the traffic.
+    ///
+    /// # Errors
+    ///
+    /// [`Meaningless`] when what is said there is none.
+    pub fn weight(&self) -> Result<Option<u16>, Meaningless> {
+        let Some(said) = self.get("weight") else {
+            return Ok(None);
+        };
+        let weight = said.value.trim().parse();
+        weight.map(Some).map_err(|_| Meaningless {
+            source_text: said.source.clone(),
+            value: short(&said.value),
+            expected: "a number from 0 to 65535",
+        })
     }
 
     /// Checks that are asked for and not known here.
     pub fn unknown_checks(&self) -> impl Iterator<Item = &Said> {
         let unknown =
             |name: &String| name.starts_with("check_") && !CHECKS.contains(&name.as_str());
-        self.0
+        self.said
             .iter()
             .filter(move |(name, _)| unknown(name))
             .map(|(_, said)| said)
@@ -191,7 +251,14 @@ impl Conventions {
             let path = format!("{slash}{}", said.value);
             let method = self.get("check_http_method");
             let method = method.map(|said| said.value.clone());
-            Some((Check::Http { path, tls, method }, said))
+            let skip_verify = tls && self.flag("check_tls_skip_verify").is_some();
+            let check = Check::Http {
+                path,
+                tls,
+                method,
+                skip_verify,
+            };
+            Some((check, said))
         };
         let grpc = |said| {
             let tls = self.flag("check_grpc_use_tls").is_some();
@@ -226,6 +293,35 @@ impl Conventions {
             expected: "a time such as 500ms, 10s or 1m",
         })
     }
+}
+
+/// Whether a name means nothing here.
+fn is_free(name: &str) -> bool {
+    !KNOWN.contains(&name) && !name.starts_with("check_")
+}
+
+/// The text without what stands before the `@` of an address in it: `postgres://host/db` of `postgres://me:secret@host/db`,
+/// and `tcp(host)/db` of `me:secret@tcp(host)/db`.
+fn without_userinfo(text: &str) -> String {
+    let ends = |it: char| it.is_whitespace() || ",;\"'<>".contains(it);
+    let mut kept = String::with_capacity(text.len());
+    for word in text.split_inclusive(ends) {
+        let (scheme, rest) = match word.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme), rest),
+            None => (None, word),
+        };
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let user = authority.rsplit_once('@').map(|(user, _)| user);
+        // Without a scheme, an address of mail has no password.
+        let user = user.filter(|user| scheme.is_some() || user.contains(':'));
+        let rest = rest.get(user.map_or(0, |user| user.len() + 1)..);
+        if let Some(scheme) = scheme {
+            kept.push_str(scheme);
+            kept.push_str("://");
+        }
+        kept.push_str(rest.unwrap_or_default());
+    }
+    kept
 }
 
 /// `80_NAME` is about port 80; `80` alone is a name.
@@ -336,6 +432,7 @@ mod tests {
             path: path.to_owned(),
             tls,
             method: method.map(str::to_owned),
+            skip_verify: false,
         };
         assert_eq!(
             checks(&[("SERVICE_80_CHECK_HTTP", "/health/endpoint/path")]),
@@ -383,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_a_free_pair_and_unknown_checks_are_told() {
+    fn everything_else_of_labels_is_a_free_pair_and_unknown_checks_are_told() {
         let said = of(
             &[
                 ("SERVICE_REGION", "us2"),
@@ -400,14 +497,7 @@ mod tests {
         );
         let meta: Vec<_> = said.meta().into_iter().collect();
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(
-            meta,
-            [
-                pair("80", "x"),
-                pair("region", "us2"),
-                pair("sni", "enabled")
-            ]
-        );
+        assert_eq!(meta, [pair("80", "x"), pair("region", "us2")]);
         let unknown: Vec<_> = said.unknown_checks().map(|said| &said.source).collect();
         assert_eq!(unknown, ["env SERVICE_CHECK_SCRIPT"]);
     }
@@ -425,7 +515,94 @@ mod tests {
                 .ignored()
                 .is_none()
         );
-        assert!(of(&[("SERVICE_IGNORE", "false")], &[]).ignored().is_none());
+        for no in ["false", "0", "no", "False", "NO", ""] {
+            assert!(
+                of(&[("SERVICE_IGNORE", no)], &[]).ignored().is_none(),
+                "{no}"
+            );
+        }
+        for yes in ["true", "1", "yes", "x"] {
+            assert!(
+                of(&[("SERVICE_IGNORE", yes)], &[]).ignored().is_some(),
+                "{yes}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_environment_gives_no_free_pairs_and_what_is_left_out_is_told_by_name_only() {
+        let env = [
+            ("SERVICE_DB_PASSWORD", "hunter2"),
+            ("SERVICE_80_REGION", "us2"),
+            ("SERVICE_TAGS", "a"),
+            ("SERVICE_WEIGHT", "5"),
+            ("SERVICE_VERSION", "v1"),
+        ];
+        let said = of(&[], &env);
+        assert_eq!(said.meta(), BTreeMap::new());
+        assert_eq!(
+            (said.tags(), said.weight()),
+            (vec!["a".to_owned()], Ok(Some(5)))
+        );
+        let note = said.left_out().unwrap();
+        assert!(
+            note.starts_with("env SERVICE_80_REGION, SERVICE_DB_PASSWORD is not announced"),
+            "{note}"
+        );
+        assert!(!note.contains("hunter2"));
+        assert_eq!(of(&env[2..], &env[2..]).left_out(), None);
+        let error = of(&[("SERVICE_WEIGHT", "70000")], &[])
+            .weight()
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("label SERVICE_WEIGHT \"70000\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn passwords_in_addresses_are_no_part_of_a_free_pair() {
+        for (value, kept) in [
+            ("postgres://me:pw@db:5432/shop", "postgres://db:5432/shop"),
+            ("https://token@host/a@2x.png", "https://host/a@2x.png"),
+            (
+                "a=redis://:p@w@host/0 b=http://host/",
+                "a=redis://host/0 b=http://host/",
+            ),
+            ("me:pw@tcp(db:3306)/shop", "tcp(db:3306)/shop"),
+            ("http://a:b@one,http://c:d@two", "http://one,http://two"),
+            ("ops@example.com", "ops@example.com"),
+            ("https://host/path?x=1", "https://host/path?x=1"),
+            ("\u{e4}:\u{e4}@h\u{e4}", "h\u{e4}"),
+            ("", ""),
+        ] {
+            assert_eq!(without_userinfo(value), kept, "{value}");
+        }
+        let said = of(&[("SERVICE_DSN", "amqp://me:pw@mq/")], &[]);
+        assert_eq!(said.meta()["dsn"], "amqp://mq/");
+    }
+
+    #[test]
+    fn certificates_are_not_verified_where_the_container_says_so() {
+        let skips = |value: &str| {
+            let said = of(
+                &[
+                    ("SERVICE_CHECK_HTTPS", "/"),
+                    ("SERVICE_CHECK_TLS_SKIP_VERIFY", value),
+                ],
+                &[],
+            );
+            let checks = said.checks();
+            matches!(
+                checks[0].0,
+                Check::Http {
+                    skip_verify: true,
+                    tls: true,
+                    ..
+                }
+            )
+        };
+        assert!(skips("true") && !skips("false"));
     }
 
     proptest! {

@@ -139,12 +139,17 @@ impl Daemon {
         Err(failure.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
     }
 
+    /// `HOST:PORT`, where it is reached over a network.
+    pub(super) fn remote(&self) -> Option<&str> {
+        match self.candidates().first() {
+            Some(Address::Tcp(address)) => Some(address),
+            _ => None,
+        }
+    }
+
     /// What goes into the `Host` header.
     pub(super) fn host(&self) -> &str {
-        match self.candidates().first() {
-            Some(Address::Tcp(address)) => address,
-            _ => "localhost",
-        }
+        self.remote().unwrap_or("localhost")
     }
 }
 

@@ -66,6 +66,7 @@ pub fn follow(settings: Settings) -> Follower {
         newest_event: None,
         failing: false,
         process: None,
+        stopping: None,
     };
     let task = tokio::spawn(task.run());
     Follower { states, task }
@@ -96,9 +97,11 @@ struct Task {
     failing: bool,
     /// The run whose process is watched.
     process: Option<Process>,
+    /// The run that Podman is asked to tell of when it is stopping.
+    stopping: Option<Process>,
 }
 
-/// A run of the container and the end of its process.
+/// A run of the container and the end of its process, or that it is stopping.
 struct Process {
     run: Arc<Container>,
     /// `None` when it has been told.
@@ -179,7 +182,9 @@ impl Task {
         let mut question: Option<Question> = None;
         let mut next_look = self.next_look();
         let mut listening = false;
+        self.stopping = None;
         loop {
+            self.watch_stopping(client);
             // An event comes first: it may overtake the answer to a question that was asked before it.
             let next = tokio::select! {
                 biased;
@@ -189,6 +194,10 @@ impl Task {
                     None => Next::Ended(None),
                 },
                 () = process_end(&mut self.process) => Next::ProcessEnd,
+                () = process_end(&mut self.stopping) => {
+                    self.stopping = None;
+                    Next::Look
+                }
                 () = client.listening() => {
                     listening = true;
                     Next::Look
@@ -269,6 +278,26 @@ impl Task {
                 run,
                 end: Some(end),
             }
+        });
+    }
+
+    /// Has Podman tell when the run that is followed is stopping; Docker tells it by an event.
+    fn watch_stopping(&mut self, client: &Client) {
+        let State::Running(run) = self.life.state() else {
+            self.stopping = None;
+            return;
+        };
+        if self
+            .stopping
+            .as_ref()
+            .is_some_and(|it| it.run.same_run(run))
+        {
+            return;
+        }
+        let (client, id) = (client.clone(), run.id.clone());
+        self.stopping = Some(Process {
+            run: run.clone(),
+            end: Some(Box::pin(async move { client.stopping(&id).await })),
         });
     }
 

@@ -1,16 +1,47 @@
-//! The host's own address, at which others reach the ports that it passes on to containers.
+//! The host's own addresses, at which others reach the ports that it passes on to containers.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 
-/// What is known about the host's addresses, for each family.
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
+
+/// Where the kernel describes interfaces.
+const INTERFACES: &str = "/sys/class/net";
+
+/// What the bridges and the ends of cables are called that container runtimes and hypervisors make.
+const OF_CONTAINERS: [&str; 16] = [
+    "docker0",
+    "docker_gwbridge",
+    "podman",
+    "cni",
+    "veth",
+    "virbr",
+    "vnet",
+    "lxcbr",
+    "lxdbr",
+    "incusbr",
+    "nerdctl",
+    "flannel",
+    "cali",
+    "cilium",
+    "kube-bridge",
+    "vmnet",
+];
+
+/// What is known about the host's addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostAddresses {
     /// IPv4.
     pub v4: Known,
     /// IPv6.
     pub v6: Known,
+    /// Every interface.
+    pub interfaces: Vec<Interface>,
+    /// Why the interfaces are not known.
+    pub trouble: Option<String>,
 }
 
 /// What is known of one family.
@@ -25,19 +56,66 @@ pub enum Known {
     Nothing,
 }
 
+/// An interface of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// `eth1`
+    pub name: String,
+    /// Whether something can come and go through it.
+    pub is_up: bool,
+    /// Whether only containers and virtual machines of this host are behind it.
+    pub is_bridge: bool,
+    /// Its addresses in the kernel's order, those that no other host reaches too.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Interface {
+    /// Those of its addresses that another host could reach.
+    pub fn reachable(&self) -> impl Iterator<Item = IpAddr> {
+        let addresses = self.addresses.iter().copied();
+        addresses.filter(|address| self.is_up && reachable(address))
+    }
+}
+
 impl HostAddresses {
     /// Looks. Sends nothing.
     #[must_use]
     pub fn find() -> Self {
+        let (interfaces, trouble) = match getifaddrs() {
+            Ok(found) => (collect(found), None),
+            Err(error) => {
+                let trouble = format!(
+                    "the host's interfaces cannot be listed ({}): a unit with RestrictAddressFamilies= must allow AF_NETLINK",
+                    error.desc()
+                );
+                (Vec::new(), Some(trouble))
+            }
+        };
         // Addresses that are for documentation: nothing but the default route leads there.
         let v4_far = IpAddr::from(Ipv4Addr::new(203, 0, 113, 1));
         let v6_far = IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
         let v4 = source_towards(v4_far);
         let v6 = source_towards(v6_far);
+        let others = |is_v4| candidates(&interfaces, is_v4);
         Self {
-            v4: v4.map_or_else(|| candidates(v4_addresses()), Known::DefaultRoute),
-            v6: v6.map_or_else(|| candidates(v6_addresses()), Known::DefaultRoute),
+            v4: v4.map_or_else(|| others(true), Known::DefaultRoute),
+            v6: v6.map_or_else(|| others(false), Known::DefaultRoute),
+            interfaces,
+            trouble,
         }
+    }
+
+    /// The interface of this name.
+    #[must_use]
+    pub fn interface(&self, name: &str) -> Option<&Interface> {
+        self.interfaces.iter().find(|own| own.name == name)
+    }
+
+    /// Whether one of its interfaces has this address.
+    #[must_use]
+    pub fn has(&self, address: &IpAddr) -> bool {
+        let mut all = self.interfaces.iter().flat_map(|own| &own.addresses);
+        all.any(|own| own == address)
     }
 }
 
@@ -53,8 +131,11 @@ fn source_towards(far: IpAddr) -> Option<IpAddr> {
     reachable(&own).then_some(own)
 }
 
-fn candidates(addresses: impl IntoIterator<Item = IpAddr>) -> Known {
-    let found: BTreeSet<_> = addresses.into_iter().filter(reachable).collect();
+/// The addresses of one family that others may reach, where no route tells which.
+fn candidates(interfaces: &[Interface], is_v4: bool) -> Known {
+    let outward = interfaces.iter().filter(|own| !own.is_bridge);
+    let addresses = outward.flat_map(Interface::reachable);
+    let found: BTreeSet<_> = addresses.filter(|own| own.is_ipv4() == is_v4).collect();
     if found.is_empty() {
         Known::Nothing
     } else {
@@ -63,7 +144,7 @@ fn candidates(addresses: impl IntoIterator<Item = IpAddr>) -> Known {
 }
 
 /// Whether another host could reach it.
-fn reachable(address: &IpAddr) -> bool {
+pub(super) fn reachable(address: &IpAddr) -> bool {
     let link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
@@ -71,79 +152,129 @@ fn reachable(address: &IpAddr) -> bool {
     !(address.is_loopback() || address.is_unspecified() || link_local)
 }
 
-fn v4_addresses() -> Vec<IpAddr> {
-    parse_fib_trie(&fs::read_to_string("/proc/net/fib_trie").unwrap_or_default())
+/// One line for every address becomes one interface with all of them.
+fn collect(found: impl Iterator<Item = InterfaceAddress>) -> Vec<Interface> {
+    let mut interfaces: Vec<Interface> = Vec::new();
+    for line in found {
+        let storage = line.address.as_ref();
+        let v4 = storage.and_then(|it| it.as_sockaddr_in().map(|it| it.ip().into()));
+        let v6 = || storage.and_then(|it| it.as_sockaddr_in6().map(|it| it.ip().into()));
+        let address = v4.or_else(v6);
+        let known = interfaces
+            .iter_mut()
+            .find(|own| own.name == line.interface_name);
+        if let Some(known) = known {
+            known.addresses.extend(address);
+            continue;
+        }
+        let up = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
+        interfaces.push(Interface {
+            is_up: line.flags.contains(up),
+            is_bridge: is_bridge(Path::new(INTERFACES), &line.interface_name),
+            addresses: address.into_iter().collect(),
+            name: line.interface_name,
+        });
+    }
+    interfaces
 }
 
-fn v6_addresses() -> Vec<IpAddr> {
-    parse_if_inet6(&fs::read_to_string("/proc/net/if_inet6").unwrap_or_default())
-}
-
-/// The kernel's routing table as a tree; an address of the host itself is followed by a line `/32 host LOCAL`.
-fn parse_fib_trie(text: &str) -> Vec<IpAddr> {
-    let pairs = text.lines().zip(text.lines().skip(1));
-    let own = pairs.filter(|(_, next)| next.trim() == "/32 host LOCAL");
-    own.filter_map(|(line, _)| line.trim().strip_prefix("|-- ")?.parse().ok())
-        .collect()
-}
-
-/// Lines of 32 hexadecimal digits and five further fields.
-fn parse_if_inet6(text: &str) -> Vec<IpAddr> {
-    let digits = text
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
-    let numbers = digits.filter_map(|digits| u128::from_str_radix(digits, 16).ok());
-    numbers
-        .map(|number| IpAddr::V6(Ipv6Addr::from(number)))
-        .collect()
+/// Whether nothing but containers and virtual machines of this host is behind an interface. A bridge with a network card in it
+/// is how hosts of virtual machines reach the world.
+fn is_bridge(interfaces: &Path, name: &str) -> bool {
+    let own_of_docker = name
+        .strip_prefix("br-")
+        .is_some_and(|id| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if own_of_docker || OF_CONTAINERS.iter().any(|known| name.starts_with(known)) {
+        return true;
+    }
+    let Ok(ports) = fs::read_dir(interfaces.join(name).join("brif")) else {
+        return false;
+    };
+    let leads_out = |port: &Path| {
+        let kind = fs::read_to_string(port.join("uevent")).unwrap_or_default();
+        // A card, or what is made of cards: a bond, a VLAN. The end of a cable into a container is neither.
+        port.join("device").exists() || kind.contains("DEVTYPE=")
+    };
+    let mut ports = ports
+        .flatten()
+        .map(|port| interfaces.join(port.file_name()));
+    !ports.any(|port| leads_out(&port))
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    #[test]
-    fn own_addresses_are_read_from_the_kernels_tables() {
-        let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     \
-            |-- 10.0.0.5\n        /32 host LOCAL\n     |-- 10.0.0.255\n        /32 link BROADCAST\n     \
-            |-- 127.0.0.1\n        /32 host LOCAL\nLocal:\n     |-- 10.0.0.5\n        /32 host LOCAL\n";
-        let found = candidates(parse_fib_trie(trie));
-        let expected: BTreeSet<IpAddr> = ["10.0.0.5".parse().unwrap()].into();
-        assert_eq!(found, Known::Candidates(expected));
+    fn interface(name: &str, is_up: bool, is_bridge: bool, addresses: &[&str]) -> Interface {
+        Interface {
+            name: name.to_owned(),
+            is_up,
+            is_bridge,
+            addresses: addresses.iter().map(|it| it.parse().unwrap()).collect(),
+        }
+    }
 
-        let inet6 = "00000000000000000000000000000001 01 80 10 80       lo\n\
-            fd000000000000000000000000000002 04 40 00 80     eth0\n\
-            fe8000000000000000fc00fffe000001 04 40 20 80     eth0\n";
-        let expected: BTreeSet<IpAddr> = ["fd00::2".parse().unwrap()].into();
-        assert_eq!(
-            candidates(parse_if_inet6(inet6)),
-            Known::Candidates(expected)
-        );
-        assert_eq!(candidates(parse_fib_trie("garbage")), Known::Nothing);
+    #[test]
+    fn bridges_of_containers_and_interfaces_that_are_down_are_no_candidates() {
+        let interfaces = [
+            interface("lo", true, false, &["127.0.0.1", "::1"]),
+            interface("eth0", true, false, &["10.0.0.5", "fe80::1", "fd00::5"]),
+            interface("eth1", false, false, &["10.9.0.5"]),
+            interface("docker0", true, true, &["172.17.0.1"]),
+        ];
+        let only = |text: &str| Known::Candidates([text.parse().unwrap()].into());
+        assert_eq!(candidates(&interfaces, true), only("10.0.0.5"));
+        assert_eq!(candidates(&interfaces, false), only("fd00::5"));
+        assert_eq!(candidates(&interfaces[2..], true), Known::Nothing);
+    }
+
+    #[test]
+    fn bridges_are_told_by_name_and_by_what_is_in_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |path: &str| fs::create_dir_all(folder.path().join(path)).unwrap();
+        make("br0/brif/eth0");
+        make("eth0/device");
+        make("br1/brif/tap7");
+        make("tap7");
+        make("br2/brif/bond0");
+        make("bond0");
+        let uevent = folder.path().join("bond0/uevent");
+        fs::write(uevent, "DEVTYPE=bond\nINTERFACE=bond0\n").unwrap();
+        make("br3/brif");
+        make("eth1");
+        for (name, expected) in [
+            ("docker0", true),
+            ("podman1", true),
+            ("cni-podman0", true),
+            ("br-0a1b2c3d4e5f", true),
+            ("veth12ab", true),
+            ("eth0", false),
+            ("eth1", false),
+            ("br-lan", false),
+            // A network card or a bond is in it.
+            ("br0", false),
+            ("br2", false),
+            // Only what containers and virtual machines hang on.
+            ("br1", true),
+            ("br3", true),
+        ] {
+            assert_eq!(is_bridge(folder.path(), name), expected, "{name}");
+        }
     }
 
     #[test]
     fn what_is_found_on_this_machine_could_be_reached_from_another() {
-        let HostAddresses { v4, v6 } = HostAddresses::find();
-        for known in [v4, v6] {
+        let found = HostAddresses::find();
+        for known in [&found.v4, &found.v6] {
             match known {
-                Known::DefaultRoute(address) => assert!(reachable(&address)),
+                Known::DefaultRoute(address) => assert!(reachable(address)),
                 Known::Candidates(several) => assert!(several.iter().all(reachable)),
                 Known::Nothing => {}
             }
         }
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_tables_never_panic(text in any::<String>(), near in "( *(\\|-- )?[0-9./ a-zA-Z]{0,20}\n){0,9}") {
-            for text in [text, near] {
-                let lines = text.lines().count();
-                prop_assert!(parse_fib_trie(&text).len() <= lines);
-                prop_assert!(parse_if_inet6(&text).len() <= lines);
-            }
-        }
+        let loopback = found.interface("lo").unwrap();
+        assert!(loopback.is_up && loopback.addresses.contains(&Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(loopback.reachable().count(), 0);
+        assert_eq!(found.trouble, None);
     }
 }

@@ -4,12 +4,17 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
+use super::chosen::chosen_host;
 use super::container::{Container, NetworkMode, Status};
 use super::conventions::Conventions;
-use super::host_address::{HostAddresses, Known};
+use super::host::{Elsewhere, HostChoice, Surroundings};
+use super::host_address::Known;
 use super::port::{ContainerPort, PortChoice};
 use crate::printable::short;
 use crate::record::{Endpoint, Host};
+
+/// How many choices are shown.
+const SHOWN: usize = 10;
 
 /// What was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +24,7 @@ pub struct Wanted {
     /// The network in which the container's own address is announced.
     pub network: Option<String>,
     /// The host's address, instead of the one that is found.
-    pub host: Option<Host>,
+    pub host: Option<HostChoice>,
 }
 
 /// Why a container has no address that can be announced, with the choices where there are several.
@@ -40,6 +45,12 @@ pub enum Unreachable {
         /// The networks that it is in.
         networks: Vec<String>,
     },
+    /// There are ports, and none is to be announced.
+    #[error("every port asks not to be announced: {}", list(.0, "none"))]
+    AllIgnored(Vec<String>),
+    /// The port that was chosen asks not to be announced.
+    #[error("port {0} asks not to be announced")]
+    IgnoredPort(String),
     /// There are several ports.
     #[error("the container has several ports: choose one with --container-port: {}", list(.0, "none"))]
     WhichPort(Vec<String>),
@@ -84,8 +95,50 @@ pub enum Unreachable {
     #[error("the host has several addresses and no default route: choose one with --host: {}", list(.0, "none"))]
     WhichHost(Vec<String>),
     /// The host has no address that others could reach.
-    #[error("the host has no address that others could reach: give one with --host")]
-    NoHost,
+    #[error("the host has no address that others could reach{}: give one with --host", because(.0))]
+    NoHost(Option<String>),
+    /// The addresses of this process are not those of the host.
+    #[error("{0}: give the host's address with --host")]
+    Elsewhere(#[from] Elsewhere),
+    /// Several addresses are what was chosen.
+    #[error("--host {choice} fits several addresses of the host: choose one: {}", list(.addresses, "none"))]
+    SeveralFit {
+        /// What was chosen.
+        choice: String,
+        /// What fits.
+        addresses: Vec<String>,
+    },
+    /// No address is what was chosen.
+    #[error("--host {choice}: {why}{}", because(.trouble))]
+    NoneFits {
+        /// What was chosen.
+        choice: String,
+        /// What there is instead, in words.
+        why: String,
+        /// Why addresses are not known.
+        trouble: Option<String>,
+    },
+    /// The container's own address was asked for, and the host's, too.
+    #[error(
+        "--host {0} with --network: in a network the container's own address is announced; give one of the two"
+    )]
+    HostInNetwork(String),
+}
+
+impl Unreachable {
+    /// Whether it may end by itself, without anybody giving something else: only the surroundings lack something.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::WhichHost(_) | Self::NoHost(_) | Self::NoneFits { .. }
+        )
+    }
+}
+
+fn because(trouble: &Option<String>) -> String {
+    let trouble = trouble.as_ref();
+    trouble.map_or_else(String::new, |trouble| format!(", and {trouble}"))
 }
 
 /// Where others reach a container.
@@ -109,7 +162,7 @@ pub struct Reach {
 pub fn reach(
     wanted: &Wanted,
     container: &Container,
-    host: &HostAddresses,
+    host: &Surroundings,
 ) -> Result<Reach, Unreachable> {
     if let Some(said) = Conventions::of(container, None).ignored() {
         return Err(Unreachable::Ignored(said.source.clone()));
@@ -133,12 +186,13 @@ pub fn reach(
     }
 }
 
-/// How many ports the container serves, as registrator counts: those that are published, or without any, declared.
+/// How many ports of the container may be announced: those that are published, or without any, declared.
 #[must_use]
 pub fn ports_served(container: &Container) -> usize {
+    let published = container.published.keys().copied();
     match container.published.len() {
-        0 => container.exposed.len(),
-        several => several,
+        0 => announced(container, container.exposed.iter().copied()).len(),
+        _ => announced(container, published).len(),
     }
 }
 
@@ -151,6 +205,9 @@ fn in_network(wanted: &Wanted, container: &Container, network: &str) -> Result<R
             network: short(network),
             networks: networks(container),
         })?;
+    if let Some(choice) = &wanted.host {
+        return Err(Unreachable::HostInNetwork(choice.to_string()));
+    }
     let address = addresses.first();
     let address = address.ok_or(Unreachable::NotRunning(container.status))?;
     let (port, port_because) = own_port(wanted, container)?;
@@ -166,7 +223,7 @@ fn in_network(wanted: &Wanted, container: &Container, network: &str) -> Result<R
 fn on_hosts_network(
     wanted: &Wanted,
     container: &Container,
-    host: &HostAddresses,
+    host: &Surroundings,
 ) -> Result<Reach, Unreachable> {
     let (port, port_because) = own_port(wanted, container)?;
     let (address, because) = own_host(wanted, host, None)?;
@@ -184,15 +241,16 @@ fn own_port(
     container: &Container,
 ) -> Result<(ContainerPort, String), Unreachable> {
     let declared = container.exposed.iter().chain(container.published.keys());
-    let declared: BTreeSet<_> = declared.collect();
-    let declared: Vec<_> = announced(container, declared.into_iter().copied());
+    let all: BTreeSet<_> = declared.copied().collect();
+    let declared = announced(container, all.iter().copied());
     if let Some(choice) = wanted.container_port {
         let known = declared.iter().find(|port| choice.matches(**port)).copied();
         let port = known.unwrap_or_else(|| choice.port());
         return Ok((port, "--container-port".to_owned()));
     }
     match &declared[..] {
-        [] => Err(Unreachable::NoPort),
+        [] if all.is_empty() => Err(Unreachable::NoPort),
+        [] => Err(all_ignored(container, all)),
         [port] => Ok((
             *port,
             "the only port that the container declares".to_owned(),
@@ -207,7 +265,7 @@ fn own_port(
 fn published(
     wanted: &Wanted,
     container: &Container,
-    host: &HostAddresses,
+    host: &Surroundings,
 ) -> Result<Reach, Unreachable> {
     let ports = announced(container, container.published.keys().copied());
     let shown = || {
@@ -219,6 +277,10 @@ fn published(
         ports.iter().map(shown).collect::<Vec<_>>()
     };
     let (port, because) = match (wanted.container_port, &ports[..]) {
+        (_, []) if !container.published.is_empty() => {
+            let published = container.published.keys().copied();
+            return Err(all_ignored(container, published));
+        }
         (_, []) => {
             return Err(match container.status {
                 Status::Running | Status::Paused | Status::Stopping => {
@@ -230,9 +292,13 @@ fn published(
         }
         (Some(choice), _) => {
             let chosen = ports.iter().find(|port| choice.matches(**port));
-            let port = chosen.ok_or_else(|| Unreachable::NotThatPort {
-                choice: choice.to_string(),
-                ports: shown(),
+            let mut all = container.published.keys();
+            let port = chosen.ok_or_else(|| match all.find(|port| choice.matches(**port)) {
+                Some(ignored) => Unreachable::IgnoredPort(with_reason(container, *ignored)),
+                None => Unreachable::NotThatPort {
+                    choice: choice.to_string(),
+                    ports: shown(),
+                },
             });
             (port, "chosen by --container-port")
         }
@@ -255,7 +321,7 @@ fn place(
     wanted: &Wanted,
     port: ContainerPort,
     places: &[SocketAddr],
-    host: &HostAddresses,
+    host: &Surroundings,
 ) -> Result<(NonZeroU16, Host, String), Unreachable> {
     let number = |place: &SocketAddr| NonZeroU16::new(place.port()).unwrap_or(port.number);
     // On all addresses: for every family there is a line of its own, IPv4 first.
@@ -265,10 +331,11 @@ fn place(
         let because = format!("published on all addresses of the host; {because}");
         return Ok((number(place), address, because));
     }
-    if let Some(Host::Ip(ip)) = &wanted.host
+    let chosen = chosen_host(wanted, host, None)?;
+    if let Some((Host::Ip(ip), because)) = &chosen
         && let Some(place) = places.iter().find(|place| place.ip() == *ip)
     {
-        return Ok((number(place), Host::Ip(*ip), "--host".to_owned()));
+        return Ok((number(place), Host::Ip(*ip), because.clone()));
     }
     let distinct: BTreeSet<_> = places.iter().collect();
     let elsewhere = |place: &&&SocketAddr| !place.ip().is_loopback();
@@ -282,9 +349,9 @@ fn place(
         let places = distinct.iter().map(ToString::to_string).collect();
         return Err(Unreachable::WhichPlace { port, places });
     };
-    match &wanted.host {
+    match chosen {
         // A name for the host, or an address that leads to it from elsewhere.
-        Some(host) => Ok((number(&place), host.clone(), "--host".to_owned())),
+        Some((host, because)) => Ok((number(&place), host, because)),
         None => {
             let because = "the address of the host on which it is published".to_owned();
             Ok((number(&place), Host::Ip(place.ip()), because))
@@ -300,16 +367,20 @@ fn has_family(places: &[SocketAddr], v4: bool) -> bool {
 /// The host's own address: of this family when only that is served, else IPv4 where there is one.
 fn own_host(
     wanted: &Wanted,
-    host: &HostAddresses,
+    host: &Surroundings,
     only: Option<IpAddr>,
 ) -> Result<(Host, String), Unreachable> {
-    if let Some(host) = &wanted.host {
-        return Ok((host.clone(), "--host".to_owned()));
+    if let Some(chosen) = chosen_host(wanted, host, only)? {
+        return Ok(chosen);
     }
+    if let Some(elsewhere) = &host.elsewhere {
+        return Err(elsewhere.clone().into());
+    }
+    let addresses = &host.addresses;
     let families = match only {
-        Some(IpAddr::V6(_)) => vec![&host.v6],
-        Some(IpAddr::V4(_)) => vec![&host.v4],
-        None => vec![&host.v4, &host.v6],
+        Some(IpAddr::V6(_)) => vec![&addresses.v6],
+        Some(IpAddr::V4(_)) => vec![&addresses.v4],
+        None => vec![&addresses.v4, &addresses.v6],
     };
     for known in families {
         match known {
@@ -332,7 +403,7 @@ fn own_host(
             Known::Nothing => {}
         }
     }
-    Err(Unreachable::NoHost)
+    Err(Unreachable::NoHost(addresses.trouble.clone()))
 }
 
 /// Those ports that do not ask to be ignored.
@@ -343,6 +414,24 @@ fn announced(
     ports
         .filter(|port| Conventions::of(container, Some(*port)).ignored().is_none())
         .collect()
+}
+
+/// That none of these ports is announced, each with where that is said.
+fn all_ignored(
+    container: &Container,
+    ports: impl IntoIterator<Item = ContainerPort>,
+) -> Unreachable {
+    let ports = ports.into_iter().map(|port| with_reason(container, port));
+    Unreachable::AllIgnored(ports.collect())
+}
+
+/// A port that asks not to be announced, and where.
+fn with_reason(container: &Container, port: ContainerPort) -> String {
+    let conventions = Conventions::of(container, Some(port));
+    match conventions.ignored() {
+        Some(said) => format!("{port} ({})", said.source),
+        None => port.to_string(),
+    }
 }
 
 /// Each network as it can be chosen, with the address that would be announced.
@@ -358,10 +447,13 @@ fn endpoint(host: Host, port: NonZeroU16) -> Endpoint {
     Endpoint { host, port }
 }
 
+/// The choices, ten at most, and how many more there are.
 fn list(choices: &[String], none: &str) -> String {
-    if choices.is_empty() {
-        none.to_owned()
-    } else {
-        choices.join(", ")
+    let shown = choices.iter().take(SHOWN).map(String::as_str);
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match choices.len().checked_sub(SHOWN) {
+        _ if choices.is_empty() => none.to_owned(),
+        Some(more @ 1..) => format!("{shown} and {more} more"),
+        _ => shown,
     }
 }

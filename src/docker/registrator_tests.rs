@@ -27,7 +27,8 @@ fn with_port(port: &str, said: &[(&str, &str)]) -> Container {
     container
 }
 
-/// Key and value as registrator's etcd backend has them, but for the id, which there begins with the host's name.
+/// Key and value as registrator's etcd backend has them, but for the service, which there has a port behind it, and the
+/// instance, which there always has one.
 fn in_etcd(derived: &Derived) -> (String, String) {
     let key = "/services".parse::<Prefix>().unwrap().key(&derived.id);
     let value = derived.record().encode(Format::Plain);
@@ -38,13 +39,13 @@ fn in_etcd(derived: &Derived) -> (String, String) {
 fn the_examples_are_in_etcd_where_registrators_users_look() {
     for kind in KINDS {
         for (name, port, key, value) in [
-            ("redis-defaults", "6379", "redis/redis.0", "10000"),
-            ("redis-env", "6379", "db/redis.0", "10000"),
-            ("redis-labels", "6379", "db/redis.0", "10000"),
-            ("nginx-defaults", "443", "nginx-443/nginx.0", "4443"),
-            ("nginx-defaults", "80", "nginx-80/nginx.0", "8000"),
+            ("redis-defaults", "6379", "redis/h1:redis.0", "10000"),
+            ("redis-env", "6379", "db/h1:redis.0", "10000"),
+            ("redis-labels", "6379", "db/h1:redis.0", "10000"),
+            ("nginx-defaults", "443", "nginx/h1:nginx.0:443", "4443"),
+            ("nginx-defaults", "80", "nginx/h1:nginx.0:80", "8000"),
             ("nginx-env", "443", "https/https.12345", "4443"),
-            ("nginx-env", "80", "http/nginx.0", "8000"),
+            ("nginx-env", "80", "http/h1:nginx.0:80", "8000"),
         ] {
             let derived = of(&on_port(port), &read(kind, name)).unwrap();
             let expected = (format!("/services/{key}"), format!("192.168.1.102:{value}"));
@@ -65,7 +66,7 @@ fn a_name_of_the_only_port_and_an_id_that_dns_accepts_are_taken() {
     for as_labels in [true, false] {
         let container = with(&[("SERVICE_80_NAME", "www")], as_labels);
         let derived = of(&Wanted::default(), &container).unwrap();
-        let expected = ("/services/www/web1", "192.168.1.102:49153");
+        let expected = ("/services/www/h1:web1", "192.168.1.102:49153");
         assert_eq!(in_etcd(&derived), (expected.0.into(), expected.1.into()));
 
         let container = with(&[("SERVICE_ID", "redis-1")], as_labels);
@@ -82,7 +83,7 @@ fn ports_on_the_hosts_network_are_those_that_the_container_declares() {
     for port in ["8080", "8443"] {
         let derived = of(&on_port(port), &container).unwrap();
         assert_eq!(in_etcd(&derived).1, format!("192.168.1.102:{port}"));
-        assert!(derived.id.service.as_str().ends_with(&format!("-{port}")));
+        assert!(derived.id.instance.as_str().ends_with(&format!(":{port}")));
     }
 }
 
@@ -92,6 +93,7 @@ fn the_documented_checks_become_probes_with_their_times() {
         path: "/health/endpoint/path".to_owned(),
         tls,
         method: None,
+        skip_verify: false,
     };
     for (port, name, value, timeout, check) in [
         (

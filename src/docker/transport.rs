@@ -5,12 +5,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bollard::BollardRequest;
 use bollard::errors::Error;
-use hyper::Response;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -21,10 +20,15 @@ use super::daemon::{Daemon, Stream};
 const MAX_READ: usize = 8 * 1024 * 1024;
 
 /// Sends one request on a connection of its own, which ends when the answer has been read or is dropped.
-pub(super) async fn send(
+pub(super) async fn send<B>(
     daemon: Daemon,
-    mut request: BollardRequest,
-) -> Result<Response<Incoming>, Error> {
+    mut request: Request<B>,
+) -> Result<Response<Incoming>, Error>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let stream = daemon.connect().await?;
     // Bollard's URI has a scheme and a host; on the wire only the path belongs into the first line.
     let target = request.uri().path_and_query().cloned();

@@ -136,7 +136,8 @@ impl Wish {
     }
 
     fn names(&self, instance: &InstanceName) -> bool {
-        self.instance.as_ref().is_none_or(|name| name == instance)
+        let meant = self.instance.as_ref();
+        meant.is_none_or(|name| name.means(instance))
     }
 
     fn applied(&self, prefix: &Prefix, pushers: &Pushers, revision: Revision) -> Applied {

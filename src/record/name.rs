@@ -138,6 +138,29 @@ name!(
     "pusher id"
 );
 
+impl InstanceName {
+    /// Whether it says more than a container's name: that of the host, which stands before a colon.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.as_str().contains(':')
+    }
+
+    /// Whether somebody who says this name may mean the instance `other`: that very one, or the one of the container that is
+    /// called so, `HOST:CONTAINER[:PORT]`.
+    #[must_use]
+    pub fn means(&self, other: &Self) -> bool {
+        if self == other {
+            return true;
+        }
+        // HOST:PORT is an address.
+        if self.is_whole() || other.endpoint().is_some() {
+            return false;
+        }
+        let mut parts = other.as_str().split(':').skip(1);
+        parts.next() == Some(self.as_str())
+    }
+}
+
 /// Which instance of which service: `SERVICE/INSTANCE`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId {
@@ -219,6 +242,28 @@ mod tests {
         for text in ["", "website", "website/", "/nginx1", "a/b/c", "a//b", "/"] {
             assert!(text.parse::<InstanceId>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_containers_name_means_its_instances_on_every_host() {
+        let means = |name: &str, other: &str| {
+            let [name, other] = [name, other].map(|it| it.parse::<InstanceName>().unwrap());
+            name.means(&other)
+        };
+        for other in ["web1", "h1:web1", "h1:web1:80", "h1:web1:53:udp"] {
+            assert!(means("web1", other), "{other}");
+        }
+        for other in [
+            "web2",
+            "web1:web2",
+            "h1:web12",
+            "h1:x:web1",
+            ":",
+            "[::1]:80",
+        ] {
+            assert!(!means("web1", other), "{other}");
+        }
+        assert!(!means("80", "web1:80") && !means("h1:web1", "h1:web1:80"));
     }
 
     #[test]

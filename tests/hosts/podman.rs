@@ -164,7 +164,8 @@ async fn what_install_sh_installs_announces_a_container_of_podman_where_there_is
     host.until_active(&unit).await;
     let first = record(&host, "web1").await;
     assert_eq!(first, None, "the service is called as the image: nginx");
-    let key = "etcdctl get --print-value-only /services/nginx/web1";
+    // The instance is called as the host and the container.
+    let key = "etcdctl get --print-value-only /services/nginx/$(hostname):web1";
     let first = host.exec(key).await;
     assert!(first.contains("\"version\":\"1.29\""), "{first}");
 

@@ -187,16 +187,14 @@ async fn podman_tells_the_life_of_a_container() {
     life(Kind::Podman).await;
 }
 
-#[tokio::test]
-async fn a_container_that_is_asked_to_stop_is_stopping_before_it_is_gone() {
-    let kind = Kind::Docker;
+async fn stopping(kind: Kind) {
     let Some(daemon) = docker::Daemon::start(kind).await else {
         return;
     };
     daemon
         .container_of("slow", &["sh", "-c", SLOW_TO_STOP], json!({}))
         .await;
-    let mut watch = Watch::of(&daemon, kind, "slow");
+    let mut watch = Watch::at(daemon.socket(), kind, "slow", NEVER);
     watch.runs("first look", Instant::now()).await;
     let root = format!("/proc/{}/root", daemon.pid("slow").await);
     let from = Instant::now();
@@ -212,6 +210,16 @@ async fn a_container_that_is_asked_to_stop_is_stopping_before_it_is_gone() {
         matches!(why, Why::Ended | Why::Exited { code: 0 }),
         "{why:?}"
     );
+}
+
+#[tokio::test]
+async fn a_container_that_is_asked_to_stop_is_stopping_before_it_is_gone() {
+    stopping(Kind::Docker).await;
+}
+
+#[tokio::test]
+async fn a_container_of_podman_that_is_asked_to_stop_is_stopping_before_it_is_gone() {
+    stopping(Kind::Podman).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::docker::{Daemon, Kind};
 use crate::support::{Command, Etcd, PATIENCE, until};
 
-const KEY: &str = "/services/web/web1";
+const KEY: &str = "/services/web/h1:web1";
 
 /// A container whose check is a script that the test can exchange.
 struct Checked {
@@ -48,7 +48,7 @@ impl Checked {
         Command::new(subcommand)
             .etcd(&self.etcd)
             .args(["--container", "web1", "--docker-host", &socket])
-            .args(["--allow-loopback"])
+            .args(["--host-name", "h1", "--allow-loopback"])
     }
 
     /// Checks until that ends so and says this. A busy daemon may take longer for an answer than a sidekick waits.

@@ -378,6 +378,13 @@ async fn a_container_that_is_killed_is_withdrawn_at_once_whoever_hangs() {
     daemon.act("web1", "kill").await;
     let ended = announcer.end(ANSWERS + SLACK).await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let says = |part: &str| ended.output.contains(part);
+    assert!(
+        says("container web1 died") && says(": withdrawing at once"),
+        "{}",
+        ended.output
+    );
+    assert!(!says("asked again to stop"), "{}", ended.output);
     withdrawn(&scene).await;
 }
 

@@ -6,7 +6,7 @@ use crate::support::docker::{Daemon, Kind};
 use crate::support::stage::{NAME, Stage, up_at};
 use crate::support::{Command, Etcd, PATIENCE, until};
 
-const KEY: &str = "/services/web/web1";
+const KEY: &str = "/services/web/h1:web1";
 
 /// `sidekick announce --container web1`, reached at the port that it publishes on loopback.
 fn announce(etcd: &Etcd, daemon: &Daemon) -> Command {
@@ -14,7 +14,7 @@ fn announce(etcd: &Etcd, daemon: &Daemon) -> Command {
     Command::new("announce")
         .etcd(etcd)
         .args(["--container", "web1", "--docker-host", &socket])
-        .args(["--allow-loopback"])
+        .args(["--host-name", "h1", "--allow-loopback"])
         .args(["--interval", "200ms", "--timeout", "190ms", "--rise", "1"])
         .args(["--ttl", "10s"])
         .notify()
@@ -150,7 +150,7 @@ async fn registrators_conventions_name_and_check_the_backend() {
     let record = until(
         PATIENCE,
         "the service to have its label's name",
-        async || etcd.get("/services/shop/web1").await,
+        async || etcd.get("/services/shop/h1:web1").await,
     )
     .await
     .json();
@@ -170,7 +170,8 @@ async fn check_tells_what_was_derived_and_why_and_writes_nothing() {
     let check = |probe: &str| {
         let command = Command::new("check").etcd(&etcd);
         let command = command.args(["--container", "web1", "--docker-host", &socket]);
-        command.args(["--allow-loopback", "--probe", probe]).run()
+        let command = command.args(["--host-name", "h1", "--allow-loopback"]);
+        command.args(["--probe", probe]).run()
     };
     // The web server in the container has no page to show.
     let down = check("/health").await;

@@ -320,6 +320,7 @@ async fn the_container_is_looked_at_again() {
     let announcer = Command::new("announce")
         .etcd(&etcd)
         .args(["--container", "web1", "--docker-host", &socket])
+        .args(["--host-name", "h1"])
         .args(["--allow-loopback", "--on-gone", "wait", "--rise", "1"])
         .args(file.flag())
         .notify()
@@ -333,7 +334,7 @@ async fn the_container_is_looked_at_again() {
     announcer.ready().await;
     let record = async |weight: u64| {
         until(PATIENCE, format!("weight {weight}"), async || {
-            let record = etcd.get("/services/web/web1").await?;
+            let record = etcd.get("/services/web/h1:web1").await?;
             (record.json()["weight"] == weight).then_some(record)
         })
         .await
@@ -346,13 +347,16 @@ async fn the_container_is_looked_at_again() {
     let after = record(4).await;
     assert_eq!(after.create_revision, before.create_revision);
     assert_eq!(after.json()["version"], "1.2", "{}", after.value);
-    announcer.process().line("SERVICE/INSTANCE web/web2").await;
+    announcer
+        .process()
+        .line("SERVICE/INSTANCE web/h1:web2")
+        .await;
 
     // Wrong for a run that begins, and right again: the run is announced then.
     daemon.act("web2", "rename?name=web1").await;
     daemon.act("web1", "stop?t=1").await;
     until(PATIENCE, "the record to be gone", async || {
-        etcd.get("/services/web/web1").await.is_none()
+        etcd.get("/services/web/h1:web1").await.is_none()
     })
     .await;
     reload(&announcer).await;

@@ -112,7 +112,7 @@ async fn spawn(name: &str, address: SocketAddr, delay: Duration) -> Option<Proce
 }
 
 /// Cargo puts examples beside the binaries, in a folder of their own.
-pub(super) fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let sidekick = super::sidekick::program();
     let program = sidekick.with_file_name("examples").join("backend");
     assert!(

@@ -109,11 +109,26 @@ impl Daemon {
     }
 
     fn podman(&self) -> Command {
-        let mut command = podman(self.folder.path(), podman_runtime::runtime());
+        let mut command = self.podman_command();
         command
             .args(["system", "service", "--time", "0"])
             .arg(format!("unix://{}", self.socket().display()));
         command
+    }
+
+    /// `podman …` as somebody at a terminal says it, beside the service.
+    fn podman_command(&self) -> Command {
+        podman(self.folder.path(), podman_runtime::runtime())
+    }
+
+    /// Runs `podman …` to its end.
+    pub(crate) async fn podman_says(&self, args: &[&str]) -> String {
+        let mut command = self.podman_command();
+        command.args(args);
+        let said = tokio::task::spawn_blocking(move || command.output()).await;
+        let said = said.expect("no panic").expect("podman is installed");
+        assert!(said.status.success(), "{said:?}");
+        String::from_utf8_lossy(&said.stdout).into_owned()
     }
 
     /// The image and the network.
@@ -373,6 +388,12 @@ impl Daemon {
         }
     }
 
+    /// What a container has said.
+    pub(crate) async fn logs(&self, container: &str) -> String {
+        let path = format!("/containers/{container}/logs?stdout=true&stderr=true");
+        self.call("GET", &path, Vec::new()).await.body
+    }
+
     /// Where the host passes connections on to port 80 of a container, while it runs and is not paused.
     pub(crate) async fn serves(&self, container: &str) -> Option<SocketAddr> {
         let container = self.inspect(container).await;
@@ -472,6 +493,28 @@ pub(super) fn merge(settings: &mut Value, more: Value) {
         }
         (settings, more) => *settings = more,
     }
+}
+
+/// A program and the libraries that it needs, as a tar archive in this folder: the root of an image.
+pub(crate) fn archive_of(program: &Path, name: &str, folder: &Path) -> PathBuf {
+    let needed = Command::new("ldd").arg(program).output().expect("ldd");
+    let needed = String::from_utf8_lossy(&needed.stdout).into_owned();
+    let libraries = needed
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'));
+    let root = folder.join("root");
+    fs::create_dir_all(&root).expect("our own folder");
+    for library in libraries {
+        let inside = root.join(library.trim_start_matches('/'));
+        fs::create_dir_all(inside.parent().expect("a folder")).expect("our own folder");
+        fs::copy(library, inside).expect("a library that ldd names");
+    }
+    fs::copy(program, root.join(name)).expect("our own folder");
+    let archive = folder.join("root.tar");
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(root).arg("-cf").arg(&archive).arg(".");
+    assert!(tar.status().expect("tar").success());
+    archive
 }
 
 /// Busybox and its names, as a tar archive.

@@ -28,8 +28,9 @@ mod sidekick;
 pub(crate) mod stage;
 mod until;
 
-pub(crate) use backend::Backend;
+pub(crate) use backend::{Backend, program as backend_program};
 pub(crate) use desired::{desired, server};
+pub(crate) use docker::archive_of;
 pub(crate) use etcd::{Etcd, Kv, PASSWORD, TOKEN_TTL};
 pub(crate) use file_nginx::FileNginx;
 pub(crate) use folder::folder;
@@ -42,7 +43,7 @@ pub(crate) use process::{Ended, Process, send};
 pub(crate) use proxy::{Link, Proxy};
 pub(crate) use rustix::process::Signal;
 pub(crate) use scene::{Scene, TTL, announce, key, push};
-pub(crate) use sidekick::{Command, Sidekick};
+pub(crate) use sidekick::{Command, Sidekick, program};
 pub(crate) use stage::Stage;
 pub(crate) use until::until;
 

@@ -26,7 +26,7 @@ pub(crate) struct Sidekick {
 }
 
 /// The program under test: `SIDEKICK_TEST_BINARY` names another than what cargo built for the tests.
-pub(super) fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let other = std::env::var_os("SIDEKICK_TEST_BINARY");
     other.map_or_else(|| env!("CARGO_BIN_EXE_sidekick").into(), PathBuf::from)
 }

@@ -11,7 +11,7 @@ use super::{Backend, Command, Kv, PATIENCE, Scene, Sidekick, until};
 pub(crate) const NAME: &str = "web1";
 
 /// Key of its record.
-pub(crate) const KEY: &str = "/services/website/web1";
+pub(crate) const KEY: &str = "/services/website/h1:web1";
 
 /// A web server that takes its time to stop, as good ones do, and runs out of memory when it is told to by SIGUSR1.
 const SERVER: &str = "trap 'sleep 0.2; exit 0' TERM; trap 'x=aaaaaaaa; while true; do x=$x$x; done' USR1; \
@@ -169,7 +169,7 @@ pub(crate) fn announce(scene: &Scene, docker_host: &str, container: &str) -> Com
         .named(container)
         .etcd(&scene.etcd)
         .args(["--container", container, "--docker-host", docker_host])
-        .args(["--on-gone", "wait", "--allow-loopback"])
+        .args(["--host-name", "h1", "--on-gone", "wait", "--allow-loopback"])
         .args(["--interval", "200ms", "--timeout", "190ms", "--rise", "1"])
         // A busy machine is no dead backend.
         .args(["--fall", "15", "--ttl", "60s"])

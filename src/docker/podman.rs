@@ -1,0 +1,202 @@
+//! What Podman tells in a way of its own.
+//!
+//! Docker tells that a container was sent its stop signal. Podman has no event before the end: it only says, when asked,
+//! that the container is `stopping`, and can be asked to answer when it is.
+
+use std::time::Duration;
+
+use bollard::errors::Error as Cause;
+use hyper::Method;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::client::{CALL_TIMEOUT, Client};
+use super::raw;
+
+/// How often Podman itself looks, while it is asked to wait: a millisecond of its time each.
+const LOOKS: &str = "100ms";
+/// How often it is asked where it cannot wait for that: three milliseconds each.
+const ASKED: Duration = Duration::from_millis(250);
+/// Until it is asked again after a failure. Who follows the container notices by himself when the daemon is gone.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How Podman answers the wish to wait.
+enum Waited {
+    /// It is the time to look.
+    Over,
+    /// It does not know what it is to wait for.
+    NotUnderstood,
+}
+
+impl Client {
+    /// Waits until Podman says that the container is stopping, or has reason to say so: whoever asked looks then. With
+    /// Docker, which tells by an event, for ever. Cancel safe.
+    pub(super) async fn stopping(&self, id: &str) {
+        loop {
+            // At first too: whoever looks and finds nothing asks again at once.
+            sleep(ASKED).await;
+            match self.waited(id).await {
+                Ok(Some(Waited::Over)) => return,
+                Ok(Some(Waited::NotUnderstood)) => break,
+                Ok(None) => return std::future::pending().await,
+                Err(cause) => {
+                    debug!("waiting for container {id} to be stopping: {cause}");
+                    sleep(AGAIN).await;
+                }
+            }
+        }
+        debug!("this Podman cannot wait for a container to be stopping: it is asked instead");
+        loop {
+            sleep(ASKED).await;
+            match self.is_stopping(id).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(_) => sleep(AGAIN).await,
+            }
+        }
+    }
+
+    /// `None` when it is not Podman.
+    async fn waited(&self, id: &str) -> Result<Option<Waited>, Cause> {
+        let Some(version) = self.libpod().await? else {
+            return Ok(None);
+        };
+        let path =
+            format!("/v{version}/libpod/containers/{id}/wait?condition=stopping&interval={LOOKS}");
+        match raw::call(self.daemon(), Method::POST, &path).await {
+            Ok(_) => Ok(Some(Waited::Over)),
+            // Podman before 4.6 knows the state and cannot wait for it.
+            Err(Cause::DockerResponseServerError {
+                status_code: 400, ..
+            }) => Ok(Some(Waited::NotUnderstood)),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    async fn is_stopping(&self, id: &str) -> Result<bool, Cause> {
+        let Some(version) = self.libpod().await? else {
+            return Ok(false);
+        };
+        // Of all questions that tell the state the one that costs Podman least.
+        let path = format!(
+            "/v{version}/libpod/containers/json?all=true&filters=%7B%22id%22:%5B%22{id}%22%5D%7D"
+        );
+        let asked = raw::call(self.daemon(), Method::GET, &path);
+        let Ok(answer) = timeout(CALL_TIMEOUT, asked).await else {
+            return Err(Cause::RequestTimeoutError);
+        };
+        let listed: Value = serde_json::from_slice(&answer?.body)?;
+        Ok(listed[0]["State"] == "stopping")
+    }
+
+    /// The version of Podman's own API; `None` when it is not Podman.
+    async fn libpod(&self) -> Result<Option<String>, Cause> {
+        if let Some(known) = self.libpod_version.get() {
+            return Ok(known.clone());
+        }
+        let asked = raw::call(self.daemon(), Method::GET, "/_ping");
+        let Ok(answer) = timeout(CALL_TIMEOUT, asked).await else {
+            return Err(Cause::RequestTimeoutError);
+        };
+        let version = answer?.headers.get("Libpod-Api-Version").cloned();
+        let version = version.and_then(|version| version.to_str().ok().map(str::to_owned));
+        let safe = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+        let version = version.filter(|version| version.bytes().all(safe));
+        Ok(self.libpod_version.get_or_init(|| version).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::docker::Daemon;
+    use crate::docker::daemon::Address;
+
+    /// A daemon that gives these answers in this order to whatever is asked but its version; what was asked is told.
+    async fn daemon(
+        answers: Vec<String>,
+    ) -> (Client, mpsc::UnboundedReceiver<String>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("d.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (told, asked) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut answers = answers.into_iter();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = [0; 4096];
+                let length = stream.read(&mut head).await.unwrap();
+                let head = String::from_utf8_lossy(&head[..length]).into_owned();
+                let line = head.lines().next().unwrap_or_default().to_owned();
+                let answer = if line.contains("/version") {
+                    with(200, "", r#"{"ApiVersion":"1.41"}"#)
+                } else {
+                    told.send(line).unwrap();
+                    answers.next().unwrap_or_else(|| with(500, "", "{}"))
+                };
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let client = Client::connect(Daemon::at(Address::Unix(path)));
+        (client.await.unwrap(), asked, folder)
+    }
+
+    fn with(status: u16, header: &str, body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 {status} X\r\n{header}Content-Length: {length}\r\n\r\n{body}")
+    }
+
+    fn ping(version: &str) -> String {
+        with(200, &format!("Libpod-Api-Version: {version}\r\n"), "OK")
+    }
+
+    fn listed(state: &str) -> String {
+        with(200, "", &format!(r#"[{{"Id":"ab","State":"{state}"}}]"#))
+    }
+
+    #[tokio::test]
+    async fn podman_is_asked_to_wait_until_the_container_is_stopping() {
+        let answers = vec![ping("5.4.0"), with(200, "", "-1")];
+        let (client, mut asked, _folder) = daemon(answers).await;
+        client.stopping("ab").await;
+        assert_eq!(asked.recv().await.unwrap(), "GET /_ping HTTP/1.1");
+        assert_eq!(
+            asked.recv().await.unwrap(),
+            "POST /v5.4.0/libpod/containers/ab/wait?condition=stopping&interval=100ms HTTP/1.1"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_podman_that_cannot_wait_for_that_is_asked_for_the_state() {
+        let refusal = with(400, "", r#"{"message":"converting value for condition"}"#);
+        let answers = vec![
+            ping("4.3.1"),
+            refusal,
+            listed("running"),
+            listed("stopping"),
+        ];
+        let (client, mut asked, _folder) = daemon(answers).await;
+        client.stopping("ab").await;
+        let mut lines = Vec::new();
+        while let Ok(line) = asked.try_recv() {
+            lines.push(line);
+        }
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        // Without all=true only those are listed that run.
+        assert!(lines[3].starts_with("GET /v4.3.1/libpod/containers/json?all=true&filters="));
+    }
+
+    #[tokio::test]
+    async fn docker_which_tells_by_an_event_is_not_asked() {
+        let (client, mut asked, _folder) = daemon(vec![with(200, "", "OK")]).await;
+        let waiting = timeout(2 * ASKED, client.stopping("ab")).await;
+        assert!(waiting.is_err(), "it has something to tell");
+        assert_eq!(asked.recv().await.unwrap(), "GET /_ping HTTP/1.1");
+        assert!(asked.try_recv().is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! Instances that people call by their container's name alone.
+
+use super::Place;
+use crate::record::{InstanceId, InstanceName};
+use crate::registry::Error;
+use crate::registry::oneshot::{self, list, patiently};
+use crate::registry::watch::Range;
+
+/// Which instance is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// This one.
+    One(InstanceId),
+    /// One of these: containers of that name run on several hosts, or serve several ports.
+    Several(Vec<InstanceId>),
+}
+
+/// Finds out which instance is meant: the one of exactly this name, else the one `HOST:NAME` of the service, else what was
+/// said.
+///
+/// # Errors
+///
+/// When etcd cannot be reached, or refuses.
+pub async fn named(place: &Place, id: InstanceId) -> Result<Named, Error> {
+    if id.instance.is_whole() {
+        return Ok(Named::One(id));
+    }
+    let key = place.prefix.key(&id);
+    let exact = patiently(&place.cluster, place.patience, async |connection| {
+        oneshot::get(connection, &key).await
+    });
+    if exact.await?.is_some() {
+        return Ok(Named::One(id));
+    }
+    let range = place.prefix.service_range(Some(&id.service));
+    let all = Range::Prefix(range.clone().into_bytes());
+    let entries = match list(&place.cluster, place.patience, &all).await {
+        Ok((_, entries)) => entries,
+        // Whoever may see no other key means this one.
+        Err(error) if !error.concerns_every_range() => return Ok(Named::One(id)),
+        Err(error) => return Err(error),
+    };
+    let names = entries.iter().filter_map(|entry| {
+        let key = std::str::from_utf8(&entry.key).ok()?;
+        key.strip_prefix(&range)?.parse::<InstanceName>().ok()
+    });
+    Ok(choose(id, names))
+}
+
+fn choose(id: InstanceId, names: impl Iterator<Item = InstanceName>) -> Named {
+    let meant = names.filter(|name| id.instance.means(name));
+    let mut meant: Vec<_> = meant
+        .map(|instance| InstanceId {
+            service: id.service.clone(),
+            instance,
+        })
+        .collect();
+    match meant.len() {
+        0 => Named::One(id),
+        1 => Named::One(meant.remove(0)),
+        _ => Named::Several(meant),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_containers_name_stands_for_its_one_instance_and_several_are_a_choice() {
+        let ask = |id: &str, names: &[&str]| {
+            let names = names.iter().map(|name| name.parse().unwrap());
+            match choose(id.parse().unwrap(), names) {
+                Named::One(id) => id.to_string(),
+                Named::Several(several) => {
+                    let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+                    several.join(" or ")
+                }
+            }
+        };
+        let names = [
+            "h1:web1",
+            "h2:web2",
+            "h2:web3",
+            "h1:web3",
+            "h1:db:5432",
+            "10.0.0.5:8080",
+        ];
+        assert_eq!(ask("s/web1", &names), "s/h1:web1");
+        assert_eq!(ask("s/db", &names), "s/h1:db:5432");
+        assert_eq!(ask("s/web3", &names), "s/h2:web3 or s/h1:web3");
+        // Nothing is called so yet, or any more.
+        assert_eq!(ask("s/web9", &names), "s/web9");
+        // That is an address, and no container is called 8080.
+        assert_eq!(ask("s/8080", &names), "s/8080");
+    }
+}
