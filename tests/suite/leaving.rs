@@ -12,7 +12,9 @@ const NEVER: [&str; 2] = ["--drain-timeout", "10m"];
 #[tokio::test]
 async fn a_pusher_that_was_restarted_since_the_start_is_waited_for() {
     let scene = Scene::start().await;
-    let backend = Backend::start("b1").await;
+    let (steady, backend) = tokio::join!(Backend::start("b0"), Backend::start("b1"));
+    let value = steady.address().to_string();
+    scene.etcd.put(&key(&steady), value).await;
     let mut pusher = scene.pushing().await;
     let mut announcer = announced(scene.announce(&backend).args(["--ready", "routed"])).await;
     pusher.leave().await;

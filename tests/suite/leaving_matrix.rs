@@ -44,8 +44,6 @@ enum Waits {
     No,
     /// Every pusher says that it has let go.
     UntilDrained,
-    /// The presence of a dead pusher ends.
-    UntilPresenceEnds,
     /// `--drain-timeout` is over.
     ForTheDrainTimeout,
 }
@@ -96,6 +94,15 @@ const NO_PUSHER: Row = Row {
     ..ROW
 };
 
+/// The status record is gone, and nginx goes on routing.
+const SILENT: Row = Row {
+    pusher_ttl: SHORT,
+    drain_timeout: Duration::from_secs(12),
+    waits: Waits::ForTheDrainTimeout,
+    says: "pusher edge is silent, and its load balancer may still send requests",
+    ..ROW
+};
+
 const NO_ETCD: Row = Row {
     link: Link::Silent,
     drain_timeout: Duration::from_secs(2),
@@ -111,7 +118,6 @@ impl Row {
     fn bounds(&self) -> (Duration, Duration) {
         let (least, most) = match self.waits {
             Waits::No | Waits::UntilDrained => (Duration::ZERO, Duration::ZERO),
-            Waits::UntilPresenceEnds => (Duration::ZERO, self.pusher_ttl),
             Waits::ForTheDrainTimeout => (self.drain_timeout, self.drain_timeout),
         };
         (least + self.linger, most + self.linger + ANSWERS + SLACK)
@@ -156,18 +162,18 @@ matrix! {
     lingering_comes_on_top: Row { linger: Duration::from_secs(1), ..ROW };
     without_a_pusher_nothing_is_waited_for: NO_PUSHER;
     without_a_pusher_it_lingers_all_the_same: Row { linger: Duration::from_secs(1), ..NO_PUSHER };
-    a_pusher_that_has_left_is_not_waited_for: Row { pusher: Pusher::Left, ..NO_PUSHER };
-    a_killed_pusher_is_waited_for_until_its_presence_ends: Row {
-        pusher: Pusher::Killed,
-        pusher_ttl: SHORT,
-        waits: Waits::UntilPresenceEnds,
-        ..NO_PUSHER
+    a_pusher_that_has_left_is_waited_for_no_longer_than_the_drain_timeout: Row {
+        pusher: Pusher::Left,
+        drain_timeout: Duration::from_secs(2),
+        ..SILENT
     };
-    a_hung_pusher_is_waited_for_until_its_presence_ends: Row {
+    a_killed_pusher_is_waited_for_when_its_status_record_has_ended_too: Row {
+        pusher: Pusher::Killed,
+        ..SILENT
+    };
+    a_hung_pusher_is_waited_for_when_its_status_record_has_ended_too: Row {
         pusher: Pusher::Hangs,
-        pusher_ttl: SHORT,
-        waits: Waits::UntilPresenceEnds,
-        ..NO_PUSHER
+        ..SILENT
     };
     a_hung_pusher_is_waited_for_no_longer_than_the_drain_timeout: Row {
         pusher: Pusher::Hangs,

@@ -43,6 +43,7 @@ mod probes;
 mod push;
 mod pusher_status;
 mod reload;
+mod restarts;
 mod rig;
 mod rolling;
 mod security;
