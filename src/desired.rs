@@ -20,7 +20,7 @@ mod records;
 pub use choices::{Choice, Choices};
 pub use choose::{Rule, Selection, SplitNotice, Terms};
 pub use instances::{Instances, Out, Placed};
-pub use keep::{Keeper, Limits, MAX_HOLD};
+pub use keep::{Keeper, Limits, MAX_HOLD, Protection};
 pub use pool::{Pool, Wanted};
 pub use records::{Effect, Known, Records};
 
@@ -121,10 +121,12 @@ pub struct Desired {
     pub choices: i64,
     /// Its servers.
     pub servers: Servers,
-    /// Whose they are: one for each server.
+    /// Whose they are: one for each server at least.
     pub origins: Origins,
     /// The instances that it takes, whether or not they are to take traffic.
     pub instances: Arc<Instances>,
+    /// What of it a target decides by what it has.
+    pub protection: Protection,
 }
 
 impl Desired {
@@ -153,6 +155,7 @@ impl Desired {
             servers: servers.clone(),
             origins: Origins::new(),
             instances: Arc::default(),
+            protection: Protection::default(),
         }
     }
 }

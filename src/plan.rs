@@ -14,10 +14,12 @@ use crate::record::{Endpoint, State};
 
 mod backups;
 mod drain;
+mod least;
 mod setting;
 
 pub use backups::without_backups;
 pub use drain::Drains;
+pub use least::withhold;
 pub use setting::{Setting, read_time, write_time};
 
 /// What nginx calls a server within its upstream. Valid until nginx reloads: never kept from one reading to the next.

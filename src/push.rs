@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use crate::desired::{Effect, Records};
 use crate::notify;
 use crate::reconcile::{Found, Report};
-use crate::record::{Endpoint, KeptServer, Nonce, Presence, Released};
+use crate::record::{Endpoint, Nonce, Presence, Released};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Holder, Intent, Tenure};
 use crate::registry::watch::{Update, Watcher};
@@ -195,7 +195,6 @@ impl Pusher {
             presence: Presence {
                 services: BTreeMap::new(),
                 targets: BTreeMap::new(),
-                kept: BTreeMap::new(),
                 releases: BTreeMap::new(),
                 prefix: Some(settings.prefix.clone()),
                 nonce,
@@ -252,7 +251,7 @@ impl Pusher {
                     self.reckoning.update(number, standing, suspects);
                 }
                 Event::Found(found) => {
-                    self.roster.find(found, Instant::now());
+                    self.roster.find(&found, &self.records, Instant::now());
                     self.look_after();
                 }
                 Event::Update(update) => {
@@ -348,7 +347,6 @@ impl Pusher {
         }
         self.balancer.claim();
         if self.balancer.is_held() {
-            // What others keep is known by now: nothing is announced before.
             self.open();
         }
         if self.start == Start::Open && !self.told_ready {
@@ -408,24 +406,21 @@ impl Pusher {
         self.look_after();
     }
 
-    /// Sees to what is kept now, in the presence too.
+    /// Sees to what is kept now.
     fn look_after(&mut self) {
         let publishers = || self.roster.publishers();
         self.due = publishers().filter_map(Publisher::due).min();
         let suspects = publishers().flat_map(Publisher::suspects);
-        self.prober
-            .watch(&suspects.cloned().collect::<BTreeSet<_>>());
-        self.presence.kept.clear();
-        for publisher in publishers() {
-            publisher.tell(&mut self.presence.kept, &self.clock);
-        }
+        let suspects: BTreeSet<_> = suspects.cloned().collect();
+        let others = match suspects.is_empty() {
+            true => BTreeSet::new(),
+            false => publishers().flat_map(Publisher::servers).collect(),
+        };
+        self.prober.watch(&suspects, &others);
     }
 
     /// Does what others say.
     fn heed(&mut self, word: &Word) {
-        if let Some(orphans) = &word.kept {
-            self.heed_others(orphans);
-        }
         if word.releases {
             self.heed_releases();
         }
@@ -438,14 +433,6 @@ impl Pusher {
         self.look_after();
     }
 
-    /// Keeps what others keep, and what was kept by some that are gone.
-    fn heed_others(&mut self, orphans: &[KeptServer]) {
-        let now = Instant::now();
-        for publisher in self.roster.publishers_mut() {
-            publisher.honour(self.peers.kept(), orphans, now);
-        }
-    }
-
     /// Obeys each release once, and says so for as long as it stands.
     fn heed_releases(&mut self) {
         let mut obeyed = BTreeMap::new();
@@ -453,9 +440,11 @@ impl Pusher {
             let name = upstream.to_string();
             let known = self.presence.releases.remove(&name);
             let known = known.filter(|released| released.nonce == *nonce);
+            let heard = self.peers.has_heard(nonce);
             let released = known.unwrap_or_else(|| {
                 let publishers = self.roster.publishers_mut();
-                let named = publishers.filter(|publisher| publisher.route.upstream == *upstream);
+                let named =
+                    publishers.filter(|publisher| heard && publisher.route.upstream == *upstream);
                 let servers = named.map(Publisher::release);
                 Released {
                     nonce: nonce.clone(),
@@ -527,7 +516,6 @@ impl Pusher {
         self.roster.apply(&self.settings, &mut self.reckoning);
         if self.start == Start::Open {
             self.roster.publish_new(&self.records, self.peers.choices());
-            self.heed_others(&[]);
             self.look_after();
         }
     }
@@ -540,7 +528,6 @@ impl Pusher {
             notify::status(&status);
             self.told_status = status;
         }
-        // Once it is, all that others say has been read: it is not written over what a predecessor of this name has kept.
         if self.start == Start::Unlisted {
             return;
         }
@@ -553,6 +540,7 @@ impl Pusher {
             .reckoning
             .targets(|target| balancers.also_feeding(target));
         self.presence.targets = targets;
+        self.roster.protect(&mut self.presence.targets, &self.clock);
         let value: Arc<[u8]> = self.presence.encode().into();
         if value == self.written.1 {
             return;
@@ -569,9 +557,10 @@ impl Pusher {
     }
 
     fn status(&self) -> String {
-        let kept = self.presence.kept.iter();
-        let kept = kept.map(|(upstream, kept)| {
-            let servers = kept.floor + kept.guard;
+        let keeping = self.roster.publishers();
+        let keeping = keeping.filter(|publisher| publisher.kept() > 0);
+        let kept = keeping.map(|publisher| {
+            let (upstream, servers) = (publisher.name(), publisher.kept());
             format!("; {upstream} keeps {servers} servers against its records")
         });
         let refused = self

@@ -10,7 +10,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::desired::Desired;
-use crate::plan::Serving;
+use crate::plan::{Plan, Serving, Step};
+use crate::record::Endpoint;
 use crate::upstream::{Error, Outcome, Progress, Upstream};
 
 mod contest;
@@ -77,6 +78,8 @@ pub struct Found {
     pub number: usize,
     /// The servers. Untrusted.
     pub servers: Vec<Serving>,
+    /// Those that would take traffic and did not.
+    pub lacking: Vec<Endpoint>,
     /// To be dropped when what is desired has taken them into account: nothing is done before.
     pub heard: oneshot::Sender<()>,
 }
@@ -98,10 +101,8 @@ pub struct Links {
     pub deferring: watch::Receiver<bool>,
     /// Where it reports what has changed.
     pub reports: mpsc::UnboundedSender<Report>,
-    /// Where it tells what it finds when it first looks, where what is desired has fewer servers than `floor`.
+    /// Where it tells what it finds when it first looks.
     pub finds: mpsc::UnboundedSender<Found>,
-    /// How many servers are to take traffic at least.
-    pub floor: usize,
     /// How many upstreams of the target are converged at once.
     pub permits: Arc<Semaphore>,
     /// How fast changes are followed; what changes here counts from the next look on.
@@ -148,22 +149,24 @@ impl<U: Upstream> Reconciler<U> {
         let mut next = Next::Change;
         while self.wait(next).await.is_some() {
             let published = self.links.desired.borrow_and_update().clone();
-            next = match published {
-                Some(desired) if self.is_first && desired.serving() < self.links.floor => {
-                    self.find(&desired).await
-                }
-                Some(desired) => {
-                    self.is_first = false;
-                    self.look(&desired).await
-                }
-                None => Next::Change,
+            let Some(desired) = published else {
+                next = Next::Change;
+                continue;
+            };
+            let found = match self.is_first {
+                true => self.find(&desired).await,
+                false => None,
+            };
+            next = match found {
+                Some(next) => next,
+                None => self.look(&desired).await,
             };
         }
     }
 
     /// Tells what takes traffic in the target, and waits until that was taken into account: records that are missing from the
-    /// beginning may have vanished just as well while nobody looked.
-    async fn find(&mut self, desired: &Arc<Desired>) -> Next {
+    /// beginning may have vanished just as well while nobody looked. `None` when there is nothing to be told.
+    async fn find(&mut self, desired: &Arc<Desired>) -> Option<Next> {
         let compared = {
             let _permit = self.links.permits.acquire().await;
             self.upstream.compare(desired).await
@@ -172,25 +175,31 @@ impl<U: Upstream> Reconciler<U> {
         match compared {
             Ok(plan) => {
                 self.is_first = false;
-                if !plan.leaving.is_empty() {
-                    let (heard, hears) = oneshot::channel();
-                    let (number, servers) = (self.links.number, plan.leaving);
-                    let found = Found {
-                        number,
-                        servers,
-                        heard,
-                    };
-                    // Nobody listens only when the whole is about to end.
-                    let _ = self.links.finds.send(found);
-                    let _ = hears.await;
+                if plan.leaving.is_empty() {
+                    return None;
                 }
-                Next::At(now)
+                let (heard, hears) = oneshot::channel();
+                let found = Found {
+                    number: self.links.number,
+                    lacking: lacking(&plan),
+                    servers: plan.leaving,
+                    heard,
+                };
+                // Nobody listens only when the whole is about to end.
+                let _ = self.links.finds.send(found);
+                let _ = hears.await;
+                Some(Next::At(now))
+            }
+            // A file that holds nothing that could be read: converging says what is wrong with it.
+            Err(Error::File { .. } | Error::Template(_)) => {
+                self.is_first = false;
+                None
             }
             Err(error) => {
                 let failed = Err(error);
                 self.health.observe(&failed, desired, now);
                 self.report(desired, &failed, now);
-                self.next(&failed, now)
+                Some(self.next(&failed, now))
             }
         }
     }
@@ -203,22 +212,26 @@ impl<U: Upstream> Reconciler<U> {
             deferring,
             ..
         } = &mut self.links;
-        match next {
-            Next::Change => changed(desired, &self.pace).await,
+        let (going_on, restarted) = match next {
+            Next::Change => (changed(desired, &self.pace).await, false),
             Next::ChangeOr(at) => tokio::select! {
-                changed = changed(desired, &self.pace) => changed,
-                () = restarted(restarts) => Some(()),
-                () = due(at, deferring) => Some(()),
+                changed = changed(desired, &self.pace) => (changed, false),
+                () = restarted(restarts) => (Some(()), true),
+                () = due(at, deferring) => (Some(()), false),
             },
             // Changes wait as well: a target in trouble is not asked more often because much happens.
             Next::At(at) => {
-                tokio::select! {
-                    () = restarted(restarts) => {}
-                    () = sleep_until(at) => {}
-                }
-                desired.has_changed().ok().map(drop)
+                let restarted = tokio::select! {
+                    () = restarted(restarts) => true,
+                    () = sleep_until(at) => false,
+                };
+                (desired.has_changed().ok().map(drop), restarted)
             }
+        };
+        if restarted {
+            self.upstream.forgotten();
         }
+        going_on
     }
 
     async fn look(&mut self, desired: &Arc<Desired>) -> Next {
@@ -258,6 +271,7 @@ impl<U: Upstream> Reconciler<U> {
         match result {
             Ok(outcome) => self.report_outcome(desired, outcome, now),
             Err(error) if error.is_not_routing() => {
+                self.upstream.forgotten();
                 // When it comes back it may have forgotten everything.
                 self.standing.confirmed = 0;
                 self.standing.choices = 0;
@@ -300,6 +314,22 @@ impl<U: Upstream> Reconciler<U> {
         self.standing.has = Some(verdict::serving(desired, outcome));
         self.standing.verdict = Verdict::of(desired, outcome);
     }
+}
+
+/// The servers that a plan makes take traffic.
+pub(crate) fn lacking(plan: &Plan) -> Vec<Endpoint> {
+    let lacking = plan.steps.iter().filter_map(|step| match step {
+        Step::Add {
+            endpoint,
+            down: false,
+            ..
+        } => Some(endpoint.clone()),
+        Step::Change {
+            endpoint, change, ..
+        } if change.down == Some(false) || change.drain == Some(false) => Some(endpoint.clone()),
+        _ => None,
+    });
+    lacking.collect()
 }
 
 /// Waits for a change, and on until no other follows closely; `None` when nobody publishes any more.

@@ -25,11 +25,11 @@ mod codec;
 mod hold;
 mod hold_scope;
 mod host;
-mod kept;
 mod key;
 mod name;
 mod presence;
 mod release;
+mod released;
 mod split;
 mod token;
 
@@ -37,7 +37,6 @@ pub use balancer::Balancer;
 pub use hold::Hold;
 pub use hold_scope::HoldScope;
 pub use host::{Address, AddressError, DnsName, Endpoint, Host};
-pub use kept::{Kept, KeptServer, MAX_KEPT, Released};
 pub use key::{MetaPrefix, Prefix, PrefixError};
 pub(crate) use name::check as check_name;
 pub use name::{InstanceId, InstanceName, MAX_NAME, NameError, PusherId, ServiceName};
@@ -45,6 +44,7 @@ pub use presence::{
     MAX_LISTED, Presence, Protected, Reasons, Routes, ServiceStatus, TargetStatus, UpstreamStatus,
 };
 pub use release::Release;
+pub use released::Released;
 pub use split::{MAX_VERSIONS, Share, Split, SplitError};
 pub use token::{MAX_TOKEN, Nonce, TokenError, Version};
 

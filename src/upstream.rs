@@ -53,6 +53,10 @@ pub trait Upstream {
     ///
     /// When the upstream could not be read.
     fn compare(&mut self, desired: &Desired) -> impl Future<Output = Result<Plan, Error>> + Send;
+
+    /// The target was restarted or reloaded, or nobody could ask it for a while: what it does not have any more it may have lost
+    /// by itself. To be said as soon as that is seen, if a little late.
+    fn forgotten(&mut self) {}
 }
 
 /// How far an upstream is.

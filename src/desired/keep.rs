@@ -5,9 +5,10 @@
 //! - The **guard**: records that vanish without a goodbye, more of them than may be, have ended for a reason that is not
 //!   known: a network, an etcd, a rack of announcers. Their servers stay for a while, and only those go at once that
 //!   turn out to be dead.
-//! - What **other pushers** keep of the same upstream is kept here too: one that was not there when it left knows no reason
-//!   to keep it, and two that disagree would take turns on one nginx for ever. Everybody tells only what it keeps by its own
-//!   decision, so what nobody decides to keep any more is gone from all.
+//! - **One address, one owner**: what is kept goes at once when a record of another service names its address.
+//!
+//! A server is kept only after a record named it or nginx was seen to send it traffic: nobody's word adds one. Which of them stay
+//! in one nginx is decided there, by what it has: see [`Protection`].
 //!
 //! Time is passed in.
 
@@ -20,11 +21,13 @@ use tokio::time::Instant;
 use super::{Desired, Origin, Server};
 use crate::record::{Endpoint, InstanceName, State};
 
+mod fit;
 mod kept;
 mod share;
 mod window;
 
-pub use kept::{Decision, Foreign, Kept, Notice, Why};
+pub use fit::{Protection, Sight, Spare};
+pub use kept::{Decision, Kept, Notice, Why};
 pub use share::{Share, ShareError};
 use window::Window;
 
@@ -75,9 +78,29 @@ impl Fate {
     }
 }
 
+/// What was found to take traffic in a target when it was looked at for the first time.
+#[derive(Debug, Default)]
+pub struct Finding {
+    /// The servers that do although the records, which have been told by then, do not say so.
+    pub extra: BTreeMap<Endpoint, (Server, Arc<Origin>)>,
+    /// Those that do not although the records say so.
+    pub lacking: BTreeSet<Endpoint>,
+}
+
+/// What is known of a server's address beside the records that the upstream takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Nobody else names it.
+    Nobody,
+    /// Another record of the service does, one that the upstream does not take.
+    Sibling,
+    /// A record of another service does, since then.
+    Other(Instant),
+}
+
 /// Why a server would take no traffic any more. The first ones are the best to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reason {
+pub enum Reason {
     /// It finishes what runs: its process lives.
     Draining,
     /// Its record stands, and is not taken any more.
@@ -98,10 +121,12 @@ struct Left {
     reason: Reason,
     /// When it left.
     at: Instant,
-    /// Which change it left with.
-    turn: u64,
+    /// Since when a record had named it by then.
+    named_since: Instant,
     /// Until when the guard holds it.
     held_until: Option<Instant>,
+    /// Whether it was let go. It may still be better than no server at all.
+    let_go: bool,
 }
 
 /// Decides what one upstream keeps.
@@ -113,15 +138,13 @@ pub struct Keeper {
     /// What was decided.
     outcome: Option<Arc<Desired>>,
     left: BTreeMap<Endpoint, Left>,
-    turn: u64,
+    /// Since when records have named what they name.
+    named: BTreeMap<Endpoint, Instant>,
+    /// What went because another service has the address.
+    taken: BTreeSet<Endpoint>,
     window: Option<Window>,
     /// Whether somebody said that nothing is to be kept. Holds until the upstream is back at its floor.
     released: bool,
-    foreign: BTreeMap<Endpoint, Foreign>,
-    /// What is kept for their sake.
-    honoured: BTreeSet<Endpoint>,
-    /// What others keep and is let go here all the same, until they let go too.
-    disowned: BTreeSet<Endpoint>,
     kept: Kept,
 }
 
@@ -135,12 +158,10 @@ impl Keeper {
             wanted: None,
             outcome: None,
             left: BTreeMap::new(),
-            turn: 0,
+            named: BTreeMap::new(),
+            taken: BTreeSet::new(),
             window: None,
             released: false,
-            foreign: BTreeMap::new(),
-            honoured: BTreeSet::new(),
-            disowned: BTreeSet::new(),
             kept: Kept::default(),
         }
     }
@@ -157,16 +178,22 @@ impl Keeper {
         }
     }
 
-    /// What is kept by its own decision.
+    /// What is kept.
     #[must_use]
     pub fn kept(&self) -> &Kept {
         &self.kept
     }
 
-    /// How many servers are kept, for others' sake too.
+    /// How many servers are kept.
     #[must_use]
-    pub fn kept_for_any_sake(&self) -> usize {
-        self.kept.floor.len() + self.kept.guard.len() + self.honoured.len()
+    pub fn count(&self) -> usize {
+        self.kept.floor.len() + self.kept.guard.len()
+    }
+
+    /// Whether anything is or may be kept without a record.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.left.is_empty() && self.taken.is_empty()
     }
 
     /// When [`Keeper::pass`] is to be called next.
@@ -175,15 +202,15 @@ impl Keeper {
         self.left.values().filter_map(|left| left.held_until).min()
     }
 
-    /// The records say something new. `fate` tells what became of an instance.
+    /// The records say something new. `fate` tells what became of an instance, `claim` who else names an address.
     pub fn follow(
         &mut self,
         wanted: Desired,
         fate: impl Fn(&InstanceName) -> Fate,
+        claim: impl Fn(&Endpoint) -> Claim,
         now: Instant,
     ) -> Decision {
         let wanted = Arc::new(wanted);
-        self.turn += 1;
         self.window = self.window.take().filter(|window| !window.is_over(now));
         self.update_left(&wanted, &fate);
         if let Some(former) = self.wanted.replace(wanted.clone()) {
@@ -192,8 +219,12 @@ impl Keeper {
                 .as_deref()
                 .map_or(0, |outcome| ups(outcome).count());
             let vanished = self.take_leave(&former, &wanted, &fate, now);
-            self.count(&former, &wanted, &vanished, base, now);
+            self.shrink(&vanished, base, now);
+            let new = ups(&wanted).filter(|(endpoint, _)| !is_up(&former, endpoint));
+            self.grow(new.map(|(endpoint, _)| endpoint), &wanted);
         }
+        self.name(&wanted, now);
+        self.give_up(&claim, now);
         let why = match self.guard() {
             true => Why::Told,
             false => Why::Swapped,
@@ -223,73 +254,50 @@ impl Keeper {
         self.released = true;
         self.window = None;
         self.left.clear();
-        self.disowned.extend(self.foreign.keys().cloned());
-        self.disowned.extend(self.kept.floor.keys().cloned());
-        self.disowned.extend(self.kept.guard.keys().cloned());
         self.decide(Why::Released)
     }
 
-    /// Others keep this by their own decisions now.
-    pub fn honour(&mut self, foreign: BTreeMap<Endpoint, Foreign>) -> Decision {
-        self.foreign = foreign;
-        let foreign = &self.foreign;
-        self.disowned
-            .retain(|endpoint| foreign.contains_key(endpoint));
-        self.decide(Why::Told)
-    }
-
-    /// A pusher that kept this is gone: what was kept for its sake is kept by an own decision from now on.
-    pub fn inherit(&mut self, orphans: BTreeMap<Endpoint, Foreign>, now: Instant) -> Decision {
-        for (endpoint, orphan) in orphans {
-            // The records may not be known yet.
-            let wanted = self.wanted.as_deref();
-            let is_up = wanted.is_some_and(|wanted| is_up(wanted, &endpoint));
-            if is_up
-                || self.disowned.contains(&endpoint)
-                || self.left.contains_key(&endpoint)
-                || self.released
-            {
-                continue;
-            }
-            let longest = now + self.limits.hold;
-            let left = Left {
-                server: orphan.server,
-                origin: orphan.origin,
-                reason: Reason::Vanished,
-                at: now,
-                turn: self.turn,
-                held_until: orphan.held_until.map(|until| until.min(longest)),
-            };
-            self.left.insert(endpoint, left);
+    /// The records of other services have changed: what is kept goes where one of them names the address, unless it stood beside
+    /// the own one for longer than the hold: then it is one backend of two services.
+    pub fn yield_to(&mut self, claim: impl Fn(&Endpoint) -> Claim, now: Instant) -> Decision {
+        match self.give_up(&claim, now) {
+            true => self.decide(Why::Taken),
+            false => Decision::default(),
         }
-        self.decide(Why::Told)
     }
 
-    /// These take traffic in a target although the records, which have just been told for the first time, do not say so.
-    ///
-    /// Where the records alone would leave fewer servers than the floor, that is taken for their leaving: records that are
-    /// not there may have vanished while nobody looked.
+    /// What takes traffic in a target that is looked at for the first time: what no record names counts as one whose record vanished
+    /// just now, as that may have happened while nobody looked, and what is lacking as having just come.
     pub fn find(
         &mut self,
-        found: BTreeMap<Endpoint, (Server, Arc<Origin>)>,
+        found: Finding,
+        claim: impl Fn(&Endpoint) -> Claim,
         now: Instant,
     ) -> Decision {
         let Some(wanted) = self.wanted.clone() else {
             return Decision::default();
         };
-        let up = ups(&wanted).count();
-        if up >= self.limits.min_servers || self.released {
+        if self.released {
             return Decision::default();
         }
-        self.turn += 1;
+        self.window = self.window.take().filter(|window| !window.is_over(now));
+        let up = ups(&wanted).map(|(endpoint, _)| endpoint);
+        let there = up.filter(|endpoint| !found.lacking.contains(*endpoint));
+        let base = there.count() + found.extra.len();
         let mut vanished = Vec::new();
-        for (endpoint, (server, origin)) in found {
-            let known = is_up(&wanted, &endpoint) || self.left.contains_key(&endpoint);
-            if known || self.disowned.contains(&endpoint) {
+        for (endpoint, (server, origin)) in found.extra {
+            if is_up(&wanted, &endpoint) || self.left.contains_key(&endpoint) {
                 continue;
             }
-            let stands = wanted.servers.get(&endpoint);
-            let reason = stands.map_or(Reason::Vanished, |server| reason_of(server.state));
+            let reason = match (wanted.servers.get(&endpoint), claim(&endpoint)) {
+                (Some(server), _) => reason_of(server.state),
+                (None, Claim::Nobody) => Reason::Vanished,
+                (None, Claim::Sibling) => Reason::Deselected,
+                (None, Claim::Other(_)) => {
+                    self.taken.insert(endpoint);
+                    continue;
+                }
+            };
             if reason == Reason::Vanished {
                 vanished.push(endpoint.clone());
             }
@@ -298,14 +306,59 @@ impl Keeper {
                 origin,
                 reason,
                 at: now,
-                turn: self.turn,
+                named_since: now,
                 held_until: None,
+                let_go: false,
             };
             self.left.insert(endpoint, left);
         }
-        self.count(&wanted, &wanted, &vanished, up + vanished.len(), now);
-        self.guard();
-        self.decide(Why::Told)
+        self.shrink(&vanished, base, now);
+        self.grow(found.lacking.iter(), &wanted);
+        let why = match self.guard() {
+            true => Why::Told,
+            false => Why::Swapped,
+        };
+        self.decide(why)
+    }
+
+    /// Remembers since when records name what they name now.
+    fn name(&mut self, wanted: &Desired, now: Instant) {
+        self.named
+            .retain(|endpoint, _| wanted.servers.contains_key(endpoint));
+        for endpoint in wanted.servers.keys() {
+            if !self.named.contains_key(endpoint) {
+                self.named.insert(endpoint.clone(), now);
+            }
+        }
+    }
+
+    /// Gives up what another service has now; whether there was any.
+    fn give_up(&mut self, claim: &impl Fn(&Endpoint) -> Claim, now: Instant) -> bool {
+        let is_other = |endpoint: &Endpoint| matches!(claim(endpoint), Claim::Other(_));
+        self.taken.retain(is_other);
+        let (named, hold) = (&self.named, self.limits.hold);
+        let goes = |endpoint: &Endpoint, left: &Left| {
+            let Claim::Other(since) = claim(endpoint) else {
+                return false;
+            };
+            // Where a record still stands, both do.
+            let until = if named.contains_key(endpoint) {
+                now
+            } else {
+                left.at
+            };
+            until.saturating_duration_since(since.max(left.named_since)) <= hold
+        };
+        let left = self.left.iter();
+        let gone: Vec<_> = left
+            .filter(|(endpoint, left)| goes(endpoint, left))
+            .map(|(endpoint, _)| endpoint.clone())
+            .collect();
+        for endpoint in &gone {
+            self.left.remove(endpoint);
+            self.taken.insert(endpoint.clone());
+        }
+        !gone.is_empty()
     }
 
     /// What has left before: is it back, and what does its record say now?
@@ -350,36 +403,35 @@ impl Keeper {
                 origin: origin.clone(),
                 reason,
                 at: now,
-                turn: self.turn,
+                named_since: self.named.get(endpoint).copied().unwrap_or(now),
                 held_until: None,
+                let_go: false,
             };
             self.left.insert(endpoint.clone(), left);
         }
         vanished
     }
 
-    /// Counts what has vanished and what has come.
-    fn count(
-        &mut self,
-        former: &Desired,
-        wanted: &Desired,
-        vanished: &[Endpoint],
-        base: usize,
-        now: Instant,
-    ) {
+    /// Counts what has vanished of `base` servers.
+    fn shrink(&mut self, vanished: &[Endpoint], base: usize, now: Instant) {
         if self.window.is_none() && !vanished.is_empty() && !self.released {
             self.window = Some(Window::new(now + self.limits.hold, base));
         }
-        let Some(window) = &mut self.window else {
-            return;
-        };
-        for endpoint in vanished {
-            window.vanish(endpoint.clone());
+        if let Some(window) = &mut self.window {
+            for endpoint in vanished {
+                window.vanish(endpoint.clone());
+            }
         }
-        for (endpoint, _) in ups(wanted).filter(|(endpoint, _)| !is_up(former, endpoint)) {
-            window.arrive(endpoint);
+    }
+
+    /// Counts what has come since.
+    fn grow<'a>(&mut self, new: impl Iterator<Item = &'a Endpoint>, wanted: &Desired) {
+        if let Some(window) = &mut self.window {
+            for endpoint in new {
+                window.arrive(endpoint);
+            }
+            window.keep_arrived(|endpoint| is_up(wanted, endpoint));
         }
-        window.keep_arrived(|endpoint| is_up(wanted, endpoint));
     }
 
     /// Holds what has vanished when that is too much, or lets go of it when others have taken its place: then `false`.
@@ -392,7 +444,11 @@ impl Keeper {
         for left in self.left.values_mut() {
             if swapped {
                 left.held_until = None;
-            } else if holding && left.reason == Reason::Vanished && left.held_until.is_none() {
+            } else if holding
+                && left.reason == Reason::Vanished
+                && left.held_until.is_none()
+                && !left.let_go
+            {
                 left.held_until = Some(left.at + self.limits.hold);
             }
         }
@@ -405,17 +461,18 @@ impl Keeper {
             return Decision::default();
         };
         let up = ups(&wanted).count();
-        self.released &= up < self.limits.min_servers;
+        let is_short = up < self.limits.min_servers;
+        self.released &= is_short;
         let kept = self.choose(up);
-        self.left.retain(|endpoint, _| kept.has(endpoint));
-        let mut notices = kept::notices(&self.kept, &kept, why);
-        self.kept = kept;
-        let honoured = self.honoured(&wanted);
-        let new: Vec<_> = honoured.difference(&self.honoured).cloned().collect();
-        if !new.is_empty() {
-            notices.push(Notice::Honours(new));
+        // What is let go may still be better than nothing in a target that has no other.
+        let may_return = is_short && !self.released;
+        self.left
+            .retain(|endpoint, _| kept.has(endpoint) || may_return);
+        for (endpoint, left) in &mut self.left {
+            left.let_go = !kept.has(endpoint);
         }
-        self.honoured = honoured;
+        let notices = kept::notices(&self.kept, &kept, why);
+        self.kept = kept;
         let outcome = self.outcome_of(&wanted);
         let changed = self.outcome.as_ref() != Some(&outcome);
         self.outcome = Some(outcome.clone());
@@ -425,7 +482,7 @@ impl Keeper {
         }
     }
 
-    /// The guard keeps what it holds; the floor as many of the others as are missing then, the best and the newest first.
+    /// The guard keeps what it holds; the floor as many of the others as are missing then, the best first.
     fn choose(&self, up: usize) -> Kept {
         let mut kept = Kept::default();
         let mut others = Vec::new();
@@ -435,7 +492,8 @@ impl Keeper {
                 Some(until) => {
                     kept.guard.insert(endpoint.clone(), (server, origin, until));
                 }
-                None => others.push((left.reason, std::cmp::Reverse(left.turn), endpoint, left)),
+                None if left.let_go => {}
+                None => others.push((left.reason, endpoint, left)),
             }
         }
         if self.released {
@@ -445,44 +503,42 @@ impl Keeper {
             .limits
             .min_servers
             .saturating_sub(up + kept.guard.len());
-        others.sort_by_key(|(reason, turn, endpoint, _)| (*reason, *turn, *endpoint));
-        for (_, _, endpoint, left) in others.into_iter().take(missing) {
+        // Nothing but what every pusher sees alike: they choose the same ones.
+        others.sort_by_key(|(reason, endpoint, _)| (*reason, *endpoint));
+        for (_, endpoint, left) in others.into_iter().take(missing) {
             let server = (left.server, left.origin.clone());
             kept.floor.insert(endpoint.clone(), server);
         }
         kept
     }
 
-    /// What others keep and nobody keeps here. Their floor overrides what a record says, as the own one does; their guard
-    /// only stands in for a record that is missing.
-    fn honoured(&self, wanted: &Desired) -> BTreeSet<Endpoint> {
-        let honoured = |(endpoint, foreign): &(&Endpoint, &Foreign)| {
-            let overrides = foreign.held_until.is_none() || !wanted.servers.contains_key(*endpoint);
-            let own = self.kept.has(endpoint);
-            overrides && !own && !is_up(wanted, endpoint) && !self.disowned.contains(*endpoint)
-        };
-        let foreign = self.foreign.iter().filter(|_| !self.released);
-        let honoured = foreign.filter(honoured);
-        honoured.map(|(endpoint, _)| endpoint.clone()).collect()
-    }
-
     fn outcome_of(&self, wanted: &Arc<Desired>) -> Arc<Desired> {
-        let foreign = self.honoured.iter();
-        let foreign = foreign.filter_map(|endpoint| self.foreign.get_key_value(endpoint));
-        let foreign =
-            foreign.map(|(endpoint, foreign)| (endpoint, foreign.server, &foreign.origin));
-        let floor = self.kept.floor.iter();
-        let floor = floor.map(|(endpoint, (server, origin))| (endpoint, *server, origin));
-        let guard = self.kept.guard.iter();
-        let guard = guard.map(|(endpoint, (server, origin, _))| (endpoint, *server, origin));
-        let mut added = foreign.chain(floor).chain(guard).peekable();
-        if added.peek().is_none() {
-            return wanted.clone();
-        }
         let mut outcome = Desired::clone(wanted);
-        for (endpoint, server, origin) in added {
-            outcome.servers.insert(endpoint.clone(), server);
-            outcome.origins.insert(endpoint.clone(), origin.clone());
+        let floor = match self.released {
+            true => 0,
+            false => self.limits.min_servers,
+        };
+        let spare = |(endpoint, left): (&Endpoint, &Left)| {
+            let spare = Spare {
+                server: left.server,
+                recorded: wanted.servers.get(endpoint).copied(),
+                reason: left.reason,
+                guarded: left.held_until.is_some(),
+            };
+            (endpoint.clone(), spare)
+        };
+        outcome.protection = Protection {
+            floor,
+            spares: self.left.iter().map(spare).collect(),
+            taken: self.taken.clone(),
+        };
+        let kept = self.left.iter().filter(|(at, _)| self.kept.has(at));
+        for (endpoint, left) in kept {
+            outcome.servers.insert(endpoint.clone(), left.server);
+        }
+        for (endpoint, left) in &self.left {
+            let origins = &mut outcome.origins;
+            origins.insert(endpoint.clone(), left.origin.clone());
         }
         Arc::new(outcome)
     }

@@ -36,8 +36,17 @@ fn origin(number: u8) -> Arc<Origin> {
 struct Story {
     keeper: Keeper,
     records: BTreeMap<u8, State>,
+    claims: BTreeMap<Endpoint, Instant>,
     now: Instant,
     said: Vec<Notice>,
+}
+
+fn claim(claims: &BTreeMap<Endpoint, Instant>) -> impl Fn(&Endpoint) -> Claim {
+    |endpoint| {
+        claims
+            .get(endpoint)
+            .map_or(Claim::Nobody, |since| Claim::Other(*since))
+    }
 }
 
 impl Story {
@@ -45,6 +54,7 @@ impl Story {
         Self {
             keeper: Keeper::new(limits),
             records: BTreeMap::new(),
+            claims: BTreeMap::new(),
             now: Instant::now(),
             said: Vec::new(),
         }
@@ -65,7 +75,20 @@ impl Story {
                 true => Fate::Recorded,
                 false => Fate::Unknown,
             };
-        let decision = self.keeper.follow(self.wanted(), fate, self.now);
+        let claims = self.claims.clone();
+        let decision = self
+            .keeper
+            .follow(self.wanted(), fate, claim(&claims), self.now);
+        self.said.extend(decision.notices);
+    }
+
+    /// Another service names these addresses from now on.
+    fn claim(&mut self, numbers: &[u8]) {
+        let now = self.now;
+        self.claims
+            .extend(numbers.iter().map(|number| (at(*number), now)));
+        let claims = self.claims.clone();
+        let decision = self.keeper.yield_to(claim(&claims), now);
         self.said.extend(decision.notices);
     }
 
@@ -309,7 +332,9 @@ fn a_server_that_is_not_selected_any_more_has_not_vanished() {
     let mut story = Story::of(4, limits(0));
     let fate = |_: &InstanceName| Fate::Recorded;
     let nothing = Desired::at(2, &Servers::new());
-    let decision = story.keeper.follow(nothing, fate, story.now);
+    let decision = story
+        .keeper
+        .follow(nothing, fate, claim(&BTreeMap::new()), story.now);
     assert!(decision.notices.is_empty());
     assert_eq!(story.serving(), Vec::<u8>::new());
 }
@@ -319,7 +344,9 @@ fn a_goodbye_counts_also_when_it_is_news_together_with_the_deletion() {
     let mut story = Story::of(4, limits(0));
     let fate = |_: &InstanceName| Fate::SaidGoodbye;
     let nothing = Desired::at(2, &Servers::new());
-    let decision = story.keeper.follow(nothing, fate, story.now);
+    let decision = story
+        .keeper
+        .follow(nothing, fate, claim(&BTreeMap::new()), story.now);
     assert!(decision.notices.is_empty());
     assert_eq!(story.serving(), Vec::<u8>::new());
 }
@@ -338,73 +365,6 @@ fn a_release_lets_go_of_everything_until_the_floor_is_reached_again() {
     story.change(|records| records.extend([(5, State::Up), (6, State::Up)]));
     story.tell(5, State::Draining);
     assert_eq!(story.serving(), [5, 6], "until the floor was reached");
-}
-
-#[test]
-fn a_pusher_that_comes_late_keeps_what_others_keep_and_as_long() {
-    let mut early = Story::of(3, limits(1));
-    early.vanish(&[1, 2, 3]);
-    let mut late = Story::new(limits(1));
-    let told = |keeper: &Keeper| -> BTreeMap<Endpoint, Foreign> {
-        let foreign = |server: &Server, origin: &Arc<Origin>, held_until| Foreign {
-            server: *server,
-            origin: origin.clone(),
-            held_until,
-        };
-        let Kept { floor, guard } = keeper.kept();
-        let guard = guard.iter();
-        let guard = guard.map(|(at, (server, origin, until))| {
-            (at.clone(), foreign(server, origin, Some(*until)))
-        });
-        let floor = floor.iter();
-        let floor = floor.map(|(at, (server, origin))| (at.clone(), foreign(server, origin, None)));
-        guard.chain(floor).collect()
-    };
-    late.keeper.honour(told(&early.keeper));
-    late.change(|_| {});
-    assert_eq!(late.serving(), [1, 2, 3]);
-    assert_eq!(late.said().len(), 1);
-    assert!(
-        late.keeper.kept().is_empty(),
-        "what is kept for others' sake is not told to them"
-    );
-    early.keeper.dead(&at(2));
-    late.keeper.honour(told(&early.keeper));
-    assert_eq!(late.serving(), [1, 3]);
-    // The other is gone: what it kept is kept on, and not longer.
-    let orphans = told(&early.keeper);
-    late.keeper.inherit(orphans, late.now);
-    late.keeper.honour(BTreeMap::new());
-    assert_eq!(late.serving(), [1, 3]);
-    late.wait(HOLD);
-    assert_eq!(late.serving().len(), 1, "the floor");
-    // Released here while the other still tells it: it stays away.
-    late.keeper.honour(told(&early.keeper));
-    late.keeper.release();
-    late.keeper.honour(told(&early.keeper));
-    assert_eq!(late.serving(), Vec::<u8>::new());
-}
-
-#[test]
-fn what_is_inherited_before_the_records_are_known_is_kept_where_they_do_not_say_otherwise() {
-    let mut story = Story::new(limits(0));
-    let orphan = |number: u8| {
-        let (server, origin) = (up(), origin(number));
-        let held_until = Some(story.now + HOLD / 2);
-        let orphan = Foreign {
-            server,
-            origin,
-            held_until,
-        };
-        (at(number), orphan)
-    };
-    let orphans = (1..=3).map(orphan).collect();
-    story.keeper.inherit(orphans, story.now);
-    story.change(|records| records.extend([(1, State::Up), (2, State::Down)]));
-    assert_eq!(story.serving(), [1, 3]);
-    assert_eq!(story.keeper.kept().guard.len(), 1);
-    story.wait(HOLD / 2);
-    assert_eq!(story.serving(), [1]);
 }
 
 #[derive(Debug, Clone)]
@@ -479,57 +439,107 @@ proptest! {
                 act(&mut story, deed);
             }
             let wanted = story.wanted();
-            prop_assert_eq!(story.keeper.outcome.as_deref(), Some(&wanted));
+            let outcome = story.keeper.outcome.as_deref().map(|outcome| &outcome.servers);
+            prop_assert_eq!(outcome, Some(&wanted.servers));
             prop_assert!(story.said().is_empty());
         }
     }
 }
 
-/// What serves after so many servers were found at the start.
-fn find(story: &mut Story, count: u8) -> Vec<u8> {
-    let found = (1..=count).map(|number| (at(number), (up(), origin(number))));
-    let notices = story.keeper.find(found.collect(), story.now).notices;
-    story.said.extend(notices);
+/// What serves after these were found at the start, and these were lacking.
+fn find(story: &mut Story, found: &[u8], lacking: &[u8]) -> Vec<u8> {
+    let extra = found
+        .iter()
+        .map(|number| (at(*number), (up(), origin(*number))));
+    let finding = Finding {
+        extra: extra.collect(),
+        lacking: lacking.iter().map(|number| at(*number)).collect(),
+    };
+    let claims = story.claims.clone();
+    let decision = story.keeper.find(finding, claim(&claims), story.now);
+    story.said.extend(decision.notices);
     story.serving()
 }
 
 #[test]
-fn servers_found_at_the_start_are_held_where_the_records_are_below_the_floor() {
-    let mut story = Story::of(0, limits(1));
-    assert_eq!(find(&mut story, 4), [1, 2, 3, 4]);
-    assert_eq!(
-        story.said(),
-        [Notice::GuardKeeps([1, 2, 3, 4].map(at).to_vec())]
-    );
-    story.tell(2, State::Up);
-    assert_eq!(story.serving(), [1, 2, 3, 4]);
-    story.wait(HOLD);
-    assert_eq!(story.serving(), [2]);
+fn servers_found_at_the_start_count_as_vanished_just_now_however_many_records_there_are() {
+    for records in 0..=1 {
+        let mut story = Story::of(records, limits(1));
+        let found: Vec<u8> = (records + 1..=4).collect();
+        assert_eq!(find(&mut story, &found, &[]), [1, 2, 3, 4], "{records}");
+        let held = found.iter().map(|number| at(*number)).collect();
+        assert_eq!(story.said(), [Notice::GuardKeeps(held)]);
+        story.tell(2, State::Up);
+        assert_eq!(story.serving(), [1, 2, 3, 4]);
+        story.wait(HOLD);
+        assert_eq!(story.serving(), (2 - records..=2).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_was_replaced_while_nobody_looked_goes_at_once() {
+    let mut story = Story::of(3, limits(1));
+    assert_eq!(find(&mut story, &[4, 5], &[1, 2]), [1, 2, 3]);
+    let mut story = Story::of(3, limits(1));
+    assert_eq!(find(&mut story, &[4], &[]), [1, 2, 3], "few");
 }
 
 #[test]
 fn the_last_server_found_at_the_start_stays_until_it_is_released() {
     let mut story = Story::of(0, limits(1));
-    assert_eq!(find(&mut story, 2), [1, 2]);
+    assert_eq!(find(&mut story, &[1, 2], &[]), [1, 2]);
     story.wait(HOLD);
     assert_eq!(story.serving().len(), 1);
     story.keeper.release();
     assert_eq!(story.serving(), [0; 0]);
-    assert_eq!(find(&mut story, 2), [0; 0], "a release holds");
-}
-
-#[test]
-fn servers_found_at_the_start_are_strangers_where_the_records_are_enough() {
-    let mut story = Story::of(1, limits(1));
-    assert_eq!(find(&mut story, 4), [1]);
-    let mut story = Story::of(0, limits(0));
-    assert_eq!(find(&mut story, 4), [0; 0]);
+    assert_eq!(find(&mut story, &[1, 2], &[]), [0; 0], "a release holds");
 }
 
 #[test]
 fn the_last_server_found_at_the_start_stays_though_its_record_drains() {
     let mut story = Story::new(limits(1));
     story.tell(1, State::Draining);
-    assert_eq!(find(&mut story, 1), [1]);
+    assert_eq!(find(&mut story, &[1], &[]), [1]);
     assert_eq!(story.said(), [Notice::FloorKeeps(vec![at(1)])]);
+}
+
+#[test]
+fn an_address_that_another_service_has_taken_over_is_not_kept() {
+    let mut story = Story::of(2, limits(1));
+    story.vanish(&[1, 2]);
+    assert_eq!(story.serving(), [1, 2]);
+    story.said();
+    story.claim(&[1]);
+    assert_eq!(story.serving(), [2], "of the guard");
+    assert_eq!(story.said(), [Notice::GuardLetsGo(vec![at(1)], Why::Taken)]);
+    story.wait(HOLD);
+    assert_eq!(story.serving(), [2]);
+    story.claim(&[2]);
+    assert_eq!(story.serving(), [0; 0], "of the floor");
+    let outcome = story.keeper.outcome.clone().unwrap();
+    assert_eq!(outcome.protection.taken, [at(1), at(2)].into());
+    assert!(outcome.protection.spares.is_empty());
+
+    let mut story = Story::of(1, limits(1));
+    story.claim(&[1]);
+    story.vanish(&[1]);
+    assert_eq!(story.serving(), [0; 0], "in the other order");
+    let mut story = Story::of(0, limits(1));
+    story.claim(&[1]);
+    assert_eq!(find(&mut story, &[1, 2], &[]), [2], "found at the start");
+    let mut story = Story::of(1, limits(1));
+    story.tell(1, State::Draining);
+    story.claim(&[1]);
+    assert_eq!(story.serving(), [0; 0], "against its record");
+}
+
+#[test]
+fn a_backend_of_two_services_is_kept_for_each() {
+    let mut story = Story::of(2, limits(1));
+    story.claim(&[1, 2]);
+    story.wait(HOLD + Duration::from_secs(1));
+    story.vanish(&[1, 2]);
+    assert_eq!(story.serving(), [1, 2]);
+    story.wait(HOLD);
+    assert_eq!(story.serving(), [1]);
 }

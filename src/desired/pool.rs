@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::choose::{Chosen, Selection, SplitNotice, Splitting, choose};
 use super::instances;
-use super::{Choices, Desired, Origin, Origins, Records, Server, Servers};
+use super::{Choices, Desired, Origin, Origins, Protection, Records, Server, Servers};
 use crate::record::{InstanceName, Record, ServiceName};
 
 /// Decides what one upstream should be.
@@ -57,6 +57,7 @@ impl Pool {
             servers,
             origins,
             instances: Arc::new(instances),
+            protection: Protection::default(),
         };
         Some(Wanted { desired, split })
     }

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::record::{self, InstanceName, Prefix, Quarantined, Reason, Record, ServiceName, State};
+use tokio::time::Instant;
+
+use crate::record::{
+    self, Endpoint, InstanceName, Prefix, Protocol, Quarantined, Reason, Record, ServiceName, State,
+};
 use crate::registry::watch::{Change, Entry, Update};
 
 /// What a listing or a change did.
@@ -35,6 +39,8 @@ struct Service {
     revision: i64,
     records: BTreeMap<Box<[u8]>, (InstanceName, Record)>,
     quarantined: BTreeMap<Box<[u8]>, Quarantined>,
+    /// Since when a record has named its address.
+    since: BTreeMap<Box<[u8]>, Instant>,
 }
 
 impl Service {
@@ -45,6 +51,7 @@ impl Service {
             revision: 0,
             records: BTreeMap::new(),
             quarantined: BTreeMap::new(),
+            since: BTreeMap::new(),
         }
     }
 
@@ -59,12 +66,25 @@ impl Service {
         match read {
             Ok(named) => {
                 release(&mut self.quarantined, key, effect);
-                self.records.insert(key.into(), named);
+                self.insert(key, named, Instant::now());
             }
             Err(quarantined) => {
                 self.records.remove(key);
+                self.since.remove(key);
                 set_aside(&mut self.quarantined, key, quarantined, effect);
             }
+        }
+    }
+}
+
+impl Service {
+    fn insert(&mut self, key: &[u8], named: (InstanceName, Record), now: Instant) {
+        let address =
+            |(_, record): &(InstanceName, Record)| (record.protocol, record.endpoint.clone());
+        let now_named = address(&named);
+        let former = self.records.insert(key.into(), named);
+        if former.is_none_or(|former| address(&former) != now_named) {
+            self.since.insert(key.into(), now);
         }
     }
 }
@@ -121,7 +141,12 @@ impl Records {
         for service in self.services.values_mut() {
             service.listed = true;
             service.revision = revision;
-            service.records.clear();
+        }
+        // What stands on keeps the time since when it does.
+        let listed: BTreeSet<&[u8]> = entries.iter().map(|entry| &*entry.key).collect();
+        for service in self.services.values_mut() {
+            service.records.retain(|key, _| listed.contains(&**key));
+            service.since.retain(|key, _| listed.contains(&**key));
         }
         let mut effect = Effect::default();
         for entry in entries {
@@ -199,6 +224,7 @@ impl Records {
             Place::Routed(service) => {
                 effect.services.insert(service.name.clone());
                 service.revision = revision;
+                service.since.remove(key);
                 if let Some((instance, record)) = service.records.remove(key)
                     && (record.state != State::Up || record.effective_weight() == 0)
                 {
@@ -221,6 +247,24 @@ impl Records {
     pub fn service(&self, name: &ServiceName) -> Option<Known<'_>> {
         let service = self.services.get(name)?;
         service.listed.then_some(Known(service))
+    }
+
+    /// The addresses of one protocol that records of other services than `but` name, each with the time since when.
+    #[must_use]
+    pub fn claims(&self, but: &ServiceName, protocol: Protocol) -> BTreeMap<Endpoint, Instant> {
+        let mut claims = BTreeMap::new();
+        let others = self.services.values();
+        for service in others.filter(|service| service.name != *but && service.listed) {
+            for (key, (_, record)) in &service.records {
+                if let Some(since) = service.since.get(key)
+                    && record.protocol == protocol
+                {
+                    let claim = claims.entry(record.endpoint.canonical()).or_insert(*since);
+                    *claim = (*since).min(*claim);
+                }
+            }
+        }
+        claims
     }
 
     /// What was set aside.

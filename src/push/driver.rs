@@ -35,4 +35,13 @@ impl Upstream for Driver {
             Self::Vulcand(vulcand) => vulcand.compare(desired).await,
         }
     }
+
+    fn forgotten(&mut self) {
+        match self {
+            Self::Plus(plus) => plus.forgotten(),
+            Self::UpstreamConf(conf) => conf.forgotten(),
+            Self::ConfFile(file) => file.forgotten(),
+            Self::Vulcand(vulcand) => vulcand.forgotten(),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Pushing once, and telling what pushing would do.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +9,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::driver::Driver;
+use super::publisher::{claims, finding};
 use super::settings::{Route, Settings};
-use crate::desired::{Choices, Desired, Records, Wanted};
+use crate::desired::keep::Fate;
+use crate::desired::{Choices, Desired, Keeper, Limits, Records, Wanted};
 use crate::plan::{Plan, Step};
-use crate::record::Endpoint;
+use crate::reconcile::lacking;
+use crate::record::{Endpoint, InstanceName};
 use crate::registry::client::Cluster;
 use crate::registry::watch::{self, Update};
 use crate::registry::{self};
@@ -76,7 +80,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Makes every upstream equal to the records as they are now, draining included. Writes nothing to etcd.
+/// Makes every upstream equal to the records as they are now, draining included. Writes nothing to etcd. What the guard of a running
+/// pusher would hold is refused.
 ///
 /// # Errors
 ///
@@ -92,10 +97,14 @@ async fn converge(
     mut driver: Driver,
     desired: Desired,
     route: Arc<Route>,
+    records: Arc<Records>,
 ) -> Result<Outcome, Error> {
     let deadline = Instant::now() + route.drain_timeout + MARGIN;
+    let plan = driver.compare(&desired).await?;
+    let (desired, held) = guarded(&desired, &plan, &route, &records);
     loop {
-        let outcome = driver.converge(&desired).await?;
+        let mut outcome = driver.converge(&desired).await?;
+        outcome.refused.extend(held.clone());
         match outcome.progress {
             Progress::Converged => return Ok(outcome),
             Progress::Draining { .. } if Instant::now() >= deadline => return Ok(outcome),
@@ -103,6 +112,40 @@ async fn converge(
             Progress::Unfinished => {}
         }
     }
+}
+
+/// What is desired with those servers that the guard of a running pusher would hold, and why these are not removed. Nobody stays to
+/// look after them, so they are left to whoever asked.
+fn guarded(
+    desired: &Desired,
+    plan: &Plan,
+    route: &Route,
+    records: &Records,
+) -> (Desired, BTreeMap<String, String>) {
+    let limits = Limits {
+        min_servers: 0,
+        ..route.limits
+    };
+    let mut keeper = Keeper::new(limits);
+    let (claims, now) = (claims(route, records), Instant::now());
+    let fate = |_: &InstanceName| Fate::Unknown;
+    keeper.follow(desired.clone(), fate, &claims, now);
+    let found = finding(route, &plan.leaving, &lacking(plan));
+    let decision = keeper.find(found, &claims, now);
+    let max_removal = limits.max_removal;
+    let held = keeper.kept().guard.keys().map(|endpoint| {
+        let reason = format!(
+            "it takes traffic and no record names it; more than --max-removal ({max_removal}) would go at once: write the \
+            records first, or allow it with --max-removal 100%"
+        );
+        (format!("remove {endpoint}"), reason)
+    });
+    let held = held.collect();
+    let desired = match decision.desired {
+        Some(kept) => Desired::clone(&kept),
+        None => desired.clone(),
+    };
+    (desired, held)
 }
 
 /// What would have to be done to make every upstream equal to the records as they are now. Changes nothing.
@@ -121,6 +164,7 @@ async fn difference(
     mut driver: Driver,
     desired: Desired,
     _: Arc<Route>,
+    _: Arc<Records>,
 ) -> Result<Difference, Error> {
     driver.compare(&desired).await.map(Difference)
 }
@@ -129,7 +173,7 @@ async fn difference(
 async fn each<T, F>(
     settings: &Settings,
     cluster: &Cluster,
-    work: impl Fn(Driver, Desired, Arc<Route>) -> F,
+    work: impl Fn(Driver, Desired, Arc<Route>, Arc<Records>) -> F,
 ) -> Result<Vec<RouteResult<T>>, registry::Error>
 where
     T: Send + 'static,
@@ -141,6 +185,7 @@ where
     let (revision, entries) = watch::list(cluster, &settings.meta_range()).await?;
     let mut choices = Choices::new(settings.meta.clone(), settings.services());
     super::log_quarantine(&choices.update(&Update::Listed { revision, entries }));
+    let records = Arc::new(records);
     let mut tasks = JoinSet::new();
     for (number, (target, route)) in settings.routes().enumerate() {
         // Every route's service was given to the records.
@@ -151,7 +196,7 @@ where
             continue;
         };
         let (target_name, route) = (target.name().clone(), route.clone());
-        let work = work(driver, desired, route.clone());
+        let work = work(driver, desired, route.clone(), records.clone());
         tasks.spawn(async move {
             let result = work.await;
             (

@@ -1,13 +1,13 @@
 //! What is said to this pusher: by the other ones, and by people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
 
 use super::balancers::Balancers;
 use super::settings::Settings;
 use crate::desired::{Choices, Effect};
-use crate::record::{KeptServer, MetaPrefix, Nonce, Presence, PusherId, Release};
+use crate::record::{MetaPrefix, Nonce, Presence, PusherId, Release};
 use crate::registry::client::Cluster;
 use crate::registry::watch::{Change, Entry, Update, Watcher};
 use crate::upstream::UpstreamName;
@@ -15,8 +15,8 @@ use crate::upstream::UpstreamName;
 /// What has been said.
 #[derive(Debug, Default)]
 pub(super) struct Word {
-    /// Others keep other servers than before; these were kept by some that are gone.
-    pub(super) kept: Option<Vec<KeptServer>>,
+    /// Which others there are is known for the first time, or has changed.
+    pub(super) others: bool,
     /// Releases have come or gone.
     pub(super) releases: bool,
     /// Splits and holds have.
@@ -27,7 +27,7 @@ pub(super) struct Word {
 
 impl Word {
     fn matters(&self) -> bool {
-        self.kept.is_some() || self.releases || self.balancers || self.choices != Effect::default()
+        self.others || self.releases || self.balancers || self.choices != Effect::default()
     }
 }
 
@@ -46,14 +46,14 @@ struct Said {
     /// Which presence is the own one.
     own: Nonce,
     listed: bool,
-    /// Which process each of the others is, and what it keeps.
-    others: Others,
+    /// Which process each of the others is.
+    others: BTreeMap<PusherId, Nonce>,
     releases: BTreeMap<UpstreamName, Nonce>,
+    /// Those that were given before this pusher listened: they were meant for what others kept then.
+    missed: BTreeSet<Nonce>,
     choices: Choices,
     balancers: Balancers,
 }
-
-type Others = BTreeMap<PusherId, (Nonce, Vec<KeptServer>)>;
 
 impl Peers {
     pub(super) fn new(cluster: &Cluster, settings: &Settings, own: Nonce) -> Self {
@@ -66,8 +66,9 @@ impl Peers {
                 balancers: Balancers::new(settings, own.clone()),
                 own,
                 listed: false,
-                others: Others::new(),
+                others: BTreeMap::new(),
                 releases: BTreeMap::new(),
+                missed: BTreeSet::new(),
                 choices: Choices::new(settings.meta.clone(), settings.services()),
             },
         }
@@ -84,7 +85,7 @@ impl Peers {
         }
     }
 
-    /// Whether it is known what the others keep and what people have chosen.
+    /// Whether it is known who the others are and what people have chosen.
     pub(super) fn is_listed(&self) -> bool {
         self.said.listed
     }
@@ -92,11 +93,6 @@ impl Peers {
     /// Whether there are others, as far as is known.
     pub(super) fn are_any(&self) -> bool {
         !self.said.others.is_empty()
-    }
-
-    /// What the others keep.
-    pub(super) fn kept(&self) -> impl Iterator<Item = &KeptServer> {
-        self.said.others.values().flat_map(|(_, kept)| kept)
     }
 
     /// From now on other services may be routed.
@@ -122,22 +118,31 @@ impl Peers {
     pub(super) fn releases(&self) -> &BTreeMap<UpstreamName, Nonce> {
         &self.said.releases
     }
+
+    /// Whether this pusher listened when a release was given.
+    pub(super) fn has_heard(&self, release: &Nonce) -> bool {
+        !self.said.missed.contains(release)
+    }
 }
 
 impl Said {
     fn hear(&mut self, update: &Update) -> Word {
+        let first = !std::mem::replace(&mut self.listed, true);
+        let releases = self.hear_releases(update);
+        if first {
+            self.missed = self.releases.values().cloned().collect();
+        }
         Word {
-            kept: self.hear_presences(update),
-            releases: self.hear_releases(update),
+            others: self.hear_presences(update) || first,
+            releases,
             choices: self.choices.update(update),
             balancers: self.balancers.hear(update),
         }
     }
 
-    /// Says something when what is kept has changed, and when it is known for the first time.
-    fn hear_presences(&mut self, update: &Update) -> Option<Vec<KeptServer>> {
+    /// Whether there are others than before.
+    fn hear_presences(&mut self, update: &Update) -> bool {
         let before = self.others.clone();
-        let first = !std::mem::replace(&mut self.listed, true);
         match update {
             Update::Listed { entries, .. } => {
                 self.others.clear();
@@ -155,8 +160,7 @@ impl Said {
                 }
             }
         }
-        let changed = first || !keeping(&before).eq(keeping(&self.others));
-        changed.then(|| self.orphans(&before))
+        before != self.others
     }
 
     fn note(&mut self, entry: &Entry) {
@@ -164,22 +168,16 @@ impl Said {
             return;
         };
         self.others.remove(&id);
-        // The announcers say it where a presence cannot be read.
-        let Ok(presence) = Presence::decode(&entry.value) else {
+        // A pusher's key ends with its pusher: what has no lease was written by somebody else.
+        if entry.lease == 0 {
             return;
-        };
-        if presence.nonce != self.own {
-            let kept = presence.kept.into_values();
-            let kept = kept.flat_map(|kept| kept.servers).collect();
-            self.others.insert(id, (presence.nonce, kept));
         }
-    }
-
-    /// What was kept by processes that are gone, whoever else keeps it.
-    fn orphans(&self, before: &Others) -> Vec<KeptServer> {
-        let lives = |nonce: &Nonce| self.others.values().any(|(living, _)| living == nonce);
-        let gone = before.values().filter(|(nonce, _)| !lives(nonce));
-        gone.flat_map(|(_, kept)| kept).cloned().collect()
+        // The announcers say it where a presence cannot be read.
+        if let Ok(presence) = Presence::decode(&entry.value)
+            && presence.nonce != self.own
+        {
+            self.others.insert(id, presence.nonce);
+        }
     }
 
     fn hear_releases(&mut self, update: &Update) -> bool {
@@ -219,12 +217,6 @@ impl Said {
     fn upstream(&self, key: &[u8]) -> Option<UpstreamName> {
         self.meta.released(key)?.parse().ok()
     }
-}
-
-/// Those that keep anything.
-fn keeping(others: &Others) -> impl Iterator<Item = (&PusherId, &Vec<KeptServer>)> {
-    let kept = others.iter().map(|(id, (_, kept))| (id, kept));
-    kept.filter(|(_, kept)| !kept.is_empty())
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
 use super::*;
-use crate::record::Kept;
 use crate::record::MetaPrefix;
 
 fn said() -> Said {
@@ -7,34 +6,19 @@ fn said() -> Said {
         meta: MetaPrefix::default(),
         own: "own".parse().unwrap(),
         listed: false,
-        others: Others::new(),
+        others: BTreeMap::new(),
         releases: BTreeMap::new(),
+        missed: BTreeSet::new(),
         choices: Choices::new(MetaPrefix::default(), []),
         balancers: Balancers::of("edge", "own", &[]),
     }
 }
 
-fn server(address: &str) -> KeptServer {
-    KeptServer {
-        endpoint: address.parse().unwrap(),
-        weight: std::num::NonZeroU16::MIN,
-        instance: "i".parse().unwrap(),
-        until: None,
-        rules: 1,
-    }
-}
-
-fn presence(id: &str, nonce: &str, kept: &[&str]) -> Entry {
-    let servers = kept.iter().map(|address| server(address)).collect();
-    let kept = Kept {
-        servers,
-        ..Kept::default()
-    };
+fn presence(id: &str, nonce: &str) -> Entry {
     let presence = Presence {
         prefix: None,
         services: BTreeMap::new(),
         targets: BTreeMap::new(),
-        kept: [("website".to_owned(), kept)].into(),
         releases: BTreeMap::new(),
         nonce: nonce.parse().unwrap(),
         since: jiff::Timestamp::UNIX_EPOCH,
@@ -73,67 +57,39 @@ fn deleted(key: &str) -> Update {
     }
 }
 
-/// What is kept now, and what was by those that are gone; `None` when nothing of it is new.
-fn hear(said: &mut Said, update: &Update) -> Option<(Vec<String>, Vec<String>)> {
-    let name = |server: &KeptServer| server.endpoint.to_string();
-    let orphans = said.hear(update).kept?;
-    let kept = keeping(&said.others).flat_map(|(_, kept)| kept);
-    Some((kept.map(name).collect(), orphans.iter().map(name).collect()))
-}
-
-fn names(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
 #[test]
-fn what_others_keep_is_said_when_it_changes() {
+fn the_others_are_those_with_a_lease_and_another_nonce() {
     let mut said = said();
-    assert_eq!(
-        hear(&mut said, &listed(vec![])),
-        Some((vec![], vec![])),
+    assert!(
+        said.hear(&listed(vec![])).others,
         "known for the first time"
     );
-    assert_eq!(hear(&mut said, &put(presence("b", "b1", &[]))), None);
-    let kept = presence("b", "b1", &["10.0.0.1:80"]);
-    assert_eq!(
-        hear(&mut said, &put(kept.clone())),
-        Some((names(&["10.0.0.1:80"]), vec![]))
-    );
-    assert_eq!(hear(&mut said, &put(kept)), None);
-    assert_eq!(
-        hear(&mut said, &put(presence("b", "b1", &[]))),
-        Some((vec![], vec![])),
-        "let go"
-    );
-    let own = presence("a", "own", &["10.0.0.9:80"]);
-    assert_eq!(hear(&mut said, &put(own)), None);
-    assert_eq!(
-        hear(&mut said, &put(entry("/sidekick/pushers/c", b"{"))),
-        None
-    );
+    assert!(said.hear(&put(presence("b", "b1"))).others);
+    assert!(!said.hear(&put(presence("b", "b1"))).others);
+    assert!(!said.hear(&put(presence("a", "own"))).others);
+    assert!(!said.hear(&put(entry("/sidekick/pushers/c", b"{"))).others);
+    let forged = Entry {
+        lease: 0,
+        ..presence("evil", "e1")
+    };
+    assert!(!said.hear(&put(forged)).others, "nobody's");
+    assert!(said.hear(&deleted("/sidekick/pushers/b")).others);
+    assert!(said.others.is_empty());
 }
 
 #[test]
-fn what_was_kept_by_a_process_that_is_gone_is_orphaned() {
-    let orphaned = Some((vec![], names(&["10.0.0.1:80"])));
-    let kept = || listed(vec![presence("b", "b1", &["10.0.0.1:80"])]);
-    let mut heard = said();
-    hear(&mut heard, &kept());
-    assert_eq!(hear(&mut heard, &deleted("/sidekick/pushers/b")), orphaned);
-    hear(&mut heard, &kept());
-    assert_eq!(hear(&mut heard, &listed(vec![])), orphaned);
-    hear(&mut heard, &kept());
-    assert_eq!(
-        hear(&mut heard, &put(presence("b", "own", &[]))),
-        orphaned,
-        "its successor is this process"
-    );
-    hear(&mut heard, &kept());
-    assert_eq!(
-        hear(&mut heard, &put(presence("b", "b2", &[]))),
-        orphaned,
-        "or another one"
-    );
+fn a_release_that_stood_before_this_pusher_listened_is_not_for_it() {
+    let mut said = said();
+    let release = |nonce: &str| {
+        let nonce = nonce.parse().unwrap();
+        let since = jiff::Timestamp::UNIX_EPOCH;
+        let value = Release { nonce, since }.encode();
+        entry("/sidekick/releases/website", &value)
+    };
+    said.hear(&listed(vec![release("r1")]));
+    assert!(said.missed.contains(&"r1".parse().unwrap()));
+    said.hear(&listed(vec![release("r2")]));
+    assert!(!said.missed.contains(&"r2".parse().unwrap()));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the upstream of one route should be, told to the reconcilers that make it so.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +11,13 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::settings::Route;
-use crate::desired::keep::{Decision, Fate, Foreign, Keeper, Notice, Why};
+use crate::desired::keep::{Claim, Decision, Fate, Finding, Keeper, Notice, Why};
 use crate::desired::{Choices, Effect, Origin, Pool, Records, Server, SplitNotice};
 use crate::plan::Serving;
-use crate::reconcile::Published;
-use crate::record::{Endpoint, InstanceName, Kept, KeptServer, Protocol, ServiceName, State};
+use crate::reconcile::{Found, Published};
+use crate::record::{
+    Endpoint, InstanceName, MAX_LISTED, Protected, Protocol, ServiceName, State, UpstreamStatus,
+};
 use crate::upstream::Layer;
 
 /// How many addresses are named in one line of the log.
@@ -28,8 +30,6 @@ pub(super) struct Publisher {
     pool: Pool,
     keeper: Keeper,
     desired: watch::Sender<Published>,
-    /// What the presence tells of the keeper, and for which of its decisions.
-    rules: u32,
 }
 
 impl Publisher {
@@ -40,7 +40,6 @@ impl Publisher {
             pool: route.pool(),
             keeper: keeper.unwrap_or_else(|| Keeper::new(route.limits)),
             desired: watch::channel(None).0,
-            rules: rules(&route),
             route,
         }
     }
@@ -80,8 +79,23 @@ impl Publisher {
                 false => Fate::Unknown,
             }
         };
-        let decision = self.keeper.follow(wanted.desired, fate, Instant::now());
+        let claims = self.claims(records);
+        let now = Instant::now();
+        let decision = self.keeper.follow(wanted.desired, fate, claims, now);
         self.settle(decision);
+    }
+
+    /// The records of other services have changed.
+    pub(super) fn yield_to(&mut self, records: &Records) {
+        if !self.keeper.is_idle() {
+            let claims = self.claims(records);
+            let decision = self.keeper.yield_to(claims, Instant::now());
+            self.settle(decision);
+        }
+    }
+
+    fn claims<'a>(&self, records: &'a Records) -> impl Fn(&Endpoint) -> Claim + use<'a> {
+        claims(&self.route, records)
     }
 
     /// Time has passed.
@@ -103,7 +117,7 @@ impl Publisher {
 
     /// Lets go of what is kept; gives how many servers that are.
     pub(super) fn release(&mut self) -> u64 {
-        let released = self.keeper.kept_for_any_sake();
+        let released = self.keeper.count();
         let decision = self.keeper.release();
         let upstream = &self.route.upstream;
         info!(%upstream, servers = released, "released: it follows its records until it is back at its floor");
@@ -111,80 +125,17 @@ impl Publisher {
         count(released)
     }
 
-    /// What other pushers keep; `orphans` were kept by some that are gone.
-    pub(super) fn honour<'a>(
-        &mut self,
-        kept: impl Iterator<Item = &'a KeptServer>,
-        orphans: &[KeptServer],
-        now: Instant,
-    ) {
-        let foreign = self.foreign(kept, now);
-        let orphans = self.foreign(orphans.iter(), now);
-        if !orphans.is_empty() {
-            let decision = self.keeper.inherit(orphans, now);
-            self.settle(decision);
-        }
-        let decision = self.keeper.honour(foreign);
-        self.settle(decision);
-    }
-
-    /// These take traffic in a target of which nothing was known before.
-    pub(super) fn find(&mut self, servers: &[Serving], now: Instant) {
-        let parameters = self.route.selection.terms.parameters;
-        // One of the other kind cannot stay as it is.
-        let alike = servers
-            .iter()
-            .filter(|server| server.backup == parameters.backup);
-        let found = alike.filter_map(|found| {
-            let server = Server {
-                weight: found.weight,
-                state: State::Up,
-                parameters,
-            };
-            let instance = found.endpoint.to_string().parse().ok()?;
-            let origin = Arc::new(Origin::named(instance));
-            Some((found.endpoint.clone(), (server, origin)))
-        });
-        let decision = self.keeper.find(found.collect(), now);
-        if decision.desired.is_some() {
-            let Route {
-                upstream, limits, ..
-            } = &*self.route;
-            let min_servers = limits.min_servers;
-            warn!(%upstream, min_servers, "nginx sends traffic to servers that no record names, and the records name too few: \
-                they are treated as if their records had vanished just now");
+    /// This takes traffic in a target of which nothing was known before.
+    pub(super) fn find(&mut self, found: &Found, records: &Records, now: Instant) {
+        let finding = finding(&self.route, &found.servers, &found.lacking);
+        let claims = self.claims(records);
+        let decision = self.keeper.find(finding, claims, now);
+        if !decision.notices.is_empty() {
+            let upstream = &self.route.upstream;
+            warn!(%upstream, "nginx sends traffic to servers that no record names: at the start they are treated as if their \
+                records had vanished just now");
         }
         self.settle(decision);
-    }
-
-    /// Those that the same rules took here.
-    fn foreign<'a>(
-        &self,
-        kept: impl Iterator<Item = &'a KeptServer>,
-        now: Instant,
-    ) -> BTreeMap<Endpoint, Foreign> {
-        let clock = Timestamp::now();
-        let mut foreign = BTreeMap::<Endpoint, Foreign>::new();
-        for server in kept.filter(|server| server.rules == self.rules) {
-            let left =
-                |until: Timestamp| until.duration_since(clock).max(jiff::SignedDuration::ZERO);
-            let held_until = server.until.map(|until| now + left(until).unsigned_abs());
-            let parameters = self.route.selection.terms.parameters;
-            let (weight, state) = (server.weight, State::Up);
-            let entry = foreign.entry(server.endpoint.clone());
-            let entry = entry.or_insert_with(|| Foreign {
-                server: Server {
-                    weight,
-                    state,
-                    parameters,
-                },
-                origin: Arc::new(Origin::named(server.instance.clone())),
-                held_until,
-            });
-            // The floor of one weighs more than the guard of another.
-            entry.held_until = entry.held_until.and(held_until);
-        }
-        foreign
     }
 
     /// The servers that are to be probed.
@@ -194,36 +145,44 @@ impl Publisher {
         self.keeper.kept().guard.keys().filter(move |_| probed)
     }
 
-    /// Adds what is kept here to what the presence tells.
-    pub(super) fn tell(&self, told: &mut BTreeMap<String, Kept>, clock: &Clock) {
+    /// The servers that take traffic and can be asked by TCP.
+    pub(super) fn servers(&self) -> Vec<Endpoint> {
+        let desired = self.desired.borrow();
+        let asked = desired
+            .iter()
+            .filter(|_| self.route.selection.protocol == Protocol::Tcp);
+        let servers = asked.flat_map(|desired| &desired.servers);
+        let servers = servers.filter(|(_, server)| server.state == State::Up);
+        servers.map(|(endpoint, _)| endpoint.clone()).collect()
+    }
+
+    /// How many servers are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.keeper.count()
+    }
+
+    /// The upstream as people name it: those of `stream {}` are told from the others.
+    pub(super) fn name(&self) -> String {
+        upstream_name(&self.route)
+    }
+
+    /// Tells which servers stay without a record, and why.
+    pub(super) fn protect(&self, told: &mut UpstreamStatus, clock: &Clock) {
         let kept = self.keeper.kept();
-        if kept.is_empty() {
-            return;
-        }
-        let upstream = &self.route.upstream;
-        let name = match self.route.layer {
-            Layer::Http => upstream.to_string(),
-            Layer::Stream => format!("stream/{upstream}"),
-        };
-        let entry = told.entry(name).or_default();
-        entry.floor += count(kept.floor.len());
-        entry.guard += count(kept.guard.len());
-        let floor = kept.floor.iter();
-        let floor = floor.map(|(endpoint, (server, origin))| (endpoint, server, origin, None));
-        let guard = kept.guard.iter();
-        let guard = guard.map(|(endpoint, (server, origin, until))| {
-            (endpoint, server, origin, Some(clock.read(*until)))
+        let floor = kept.floor.keys();
+        let floor = floor.map(|server| Protected {
+            server: server.clone(),
+            why: "the last that takes traffic".to_owned(),
+            until: None,
         });
-        for (endpoint, server, origin, until) in floor.chain(guard) {
-            entry.until = entry.until.max(until);
-            entry.servers.push(KeptServer {
-                endpoint: endpoint.clone(),
-                weight: server.weight,
-                instance: origin.instance.clone(),
-                until,
-                rules: self.rules,
-            });
-        }
+        let guard = kept.guard.iter();
+        let guard = guard.map(|(server, (_, _, until))| Protected {
+            server: server.clone(),
+            why: "too many records vanished at once".to_owned(),
+            until: Some(clock.read(*until)),
+        });
+        told.protected = floor.chain(guard).take(MAX_LISTED).collect();
+        told.protected_more = count(self.keeper.count().saturating_sub(MAX_LISTED));
     }
 
     fn settle(&mut self, decision: Decision) {
@@ -273,12 +232,9 @@ impl Publisher {
                     Why::Dead => "nobody answers there",
                     Why::Over => "their records did not come back in time",
                     Why::Released => "released",
+                    Why::Taken => "a record of another service has the address now",
                 };
                 info!(%upstream, %servers, "no longer kept without a record: {why}");
-            }
-            Notice::Honours(servers) => {
-                let servers = named(servers);
-                info!(%upstream, %servers, "kept in rotation because another pusher keeps them");
             }
         }
     }
@@ -307,22 +263,65 @@ impl Clock {
     }
 }
 
-/// A number for the rules by which a route takes servers: pushers that share it make the same of the same records. Stable,
-/// as they may be built apart (FNV-1a).
-fn rules(route: &Route) -> u32 {
-    let rules = (
-        route.layer,
-        &route.upstream,
-        &route.service,
-        &route.selection,
-    );
-    let text = format!("{rules:?}");
-    text.bytes().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+/// Who else than the records that a route takes names an address.
+pub(super) fn claims<'a>(
+    route: &Route,
+    records: &'a Records,
+) -> impl Fn(&Endpoint) -> Claim + use<'a> {
+    let (service, protocol) = (route.service.clone(), route.selection.protocol);
+    let (siblings, others) = (OnceCell::new(), OnceCell::new());
+    move |endpoint| {
+        let others = others.get_or_init(|| records.claims(&service, protocol));
+        let siblings = siblings.get_or_init(|| {
+            let known = records.service(&service);
+            let records = known.into_iter().flat_map(|known| known.records());
+            let records = records.filter(|(_, record)| record.protocol == protocol);
+            records
+                .map(|(_, record)| record.endpoint.canonical())
+                .collect::<BTreeSet<_>>()
+        });
+        let endpoint = endpoint.canonical();
+        match others.get(&endpoint) {
+            Some(since) => Claim::Other(*since),
+            None if siblings.contains(&endpoint) => Claim::Sibling,
+            None => Claim::Nobody,
+        }
+    }
 }
 
-fn named(servers: &[Endpoint]) -> String {
+/// What was found, as servers of the route.
+pub(super) fn finding(route: &Route, servers: &[Serving], lacking: &[Endpoint]) -> Finding {
+    let parameters = route.selection.terms.parameters;
+    // One of the other kind cannot stay as it is.
+    let alike = servers
+        .iter()
+        .filter(|server| server.backup == parameters.backup);
+    let extra = alike.filter_map(|found| {
+        let server = Server {
+            weight: found.weight,
+            state: State::Up,
+            parameters,
+        };
+        let instance = found.endpoint.to_string().parse().ok()?;
+        let origin = Arc::new(Origin::named(instance));
+        Some((found.endpoint.clone(), (server, origin)))
+    });
+    Finding {
+        extra: extra.collect(),
+        lacking: lacking.iter().cloned().collect(),
+    }
+}
+
+/// The upstream of a route as people name it.
+fn upstream_name(route: &Route) -> String {
+    let upstream = &route.upstream;
+    match route.layer {
+        Layer::Http => upstream.to_string(),
+        Layer::Stream => format!("stream/{upstream}"),
+    }
+}
+
+pub(super) fn named(servers: &[Endpoint]) -> String {
     let shown: Vec<_> = servers
         .iter()
         .take(NAMED)

@@ -3,6 +3,7 @@
 //! A new configuration is compared with what runs. What did not change is not touched: its drains, its backoff and what
 //! was decided about it go on. What is new starts, what is gone stops; its servers stay as they are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -11,12 +12,13 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::LOOK;
-use super::publisher::Publisher;
+use super::publisher::{Clock, Publisher};
 use super::reckoning::Reckoning;
 use super::settings::{Route, Settings};
 use super::target::Target;
 use crate::desired::{Choices, Effect, Records};
 use crate::reconcile::{self, Found, Links, Pacing, Published, Report};
+use crate::record::TargetStatus;
 use crate::registry::client::Cluster;
 
 /// All that runs.
@@ -157,7 +159,6 @@ impl Roster {
             restarts: running.restarts.clone(),
             reports: self.reports.clone(),
             finds: self.finds.clone(),
-            floor: route.limits.min_servers,
             permits: running.permits.clone(),
             pacing: self.pacing.subscribe(),
             deferring: self.deferring.subscribe(),
@@ -202,6 +203,10 @@ impl Roster {
             .iter_mut()
             .filter(changed)
             .for_each(|publisher| publisher.follow(records, choices, effect));
+        self.publishers
+            .iter_mut()
+            .filter(|publisher| !effect.services.contains(publisher.service()))
+            .for_each(|publisher| publisher.yield_to(records));
     }
 
     /// Tells those that were never told anything.
@@ -224,14 +229,32 @@ impl Roster {
     }
 
     /// Takes into account what a reconciler has found in its target.
-    pub(super) fn find(&mut self, found: Found, now: Instant) {
+    pub(super) fn find(&mut self, found: &Found, records: &Records, now: Instant) {
         let mut rows = self.targets.iter().flat_map(|running| &running.rows);
         let Some(row) = rows.find(|row| row.number == found.number) else {
             return;
         };
         let mut publishers = self.publishers.iter_mut();
         if let Some(publisher) = publishers.find(|publisher| publisher.route == row.route) {
-            publisher.find(&found.servers, now);
+            publisher.find(found, records, now);
+        }
+    }
+
+    /// Tells of each upstream of each target which servers stay there without a record.
+    pub(super) fn protect(&self, told: &mut BTreeMap<String, TargetStatus>, clock: &Clock) {
+        for running in &self.targets {
+            let name = running.target.name();
+            for row in &running.rows {
+                let mut publishers = self.publishers.iter();
+                let Some(publisher) = publishers.find(|known| known.route == row.route) else {
+                    continue;
+                };
+                if publisher.kept() > 0 {
+                    let target = told.entry(name.to_string()).or_default();
+                    let upstream = target.upstreams.entry(publisher.name()).or_default();
+                    publisher.protect(upstream, clock);
+                }
+            }
         }
     }
 

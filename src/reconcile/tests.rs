@@ -43,10 +43,12 @@ struct Stage {
 
 impl Stage {
     fn new(script: impl IntoIterator<Item = Result<Progress, Error>>) -> Self {
-        Self::with_floor(0, script)
+        Self::with_found(false, script)
     }
 
-    fn with_floor(floor: usize, script: impl IntoIterator<Item = Result<Progress, Error>>) -> Self {
+    /// With a server that is found there, or without.
+    fn with_found(found: bool, script: impl IntoIterator<Item = Result<Progress, Error>>) -> Self {
+        let is_found = found;
         let (tell_found, found) = mpsc::unbounded_channel();
         let (publish, desired) = watch::channel(None);
         let (restarts, restarted) = watch::channel(0);
@@ -60,7 +62,7 @@ impl Stage {
             backup: false,
         };
         let upstream = Scripted {
-            leaving: vec![leaving],
+            leaving: is_found.then_some(leaving).into_iter().collect(),
             script: script.into_iter().collect(),
             asked: tell_asked,
             start,
@@ -74,7 +76,6 @@ impl Stage {
             deferring,
             reports: tell_report,
             finds: tell_found,
-            floor,
             permits: permits.clone(),
             pacing: watch::Sender::new(Pacing::default()).subscribe(),
         };
@@ -368,7 +369,7 @@ async fn it_ends_when_nobody_publishes_any_more() {
 
 #[tokio::test(start_paused = true)]
 async fn what_takes_traffic_at_first_is_told_and_taken_into_account_before_anything_is_done() {
-    let mut stage = Stage::with_floor(1, []);
+    let mut stage = Stage::with_found(true, []);
     stage.publish(4);
     let found = stage.found.recv().await.unwrap();
     assert_eq!((found.number, found.servers.len()), (7, 1));

@@ -143,6 +143,22 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// The same place, spelled in the one way in which it is compared: an IPv4 address that is written as an IPv6 one is that
+    /// IPv4 address. Names are not resolved.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let host = match &self.host {
+            Host::Ip(ip) => Host::Ip(ip.to_canonical()),
+            Host::Dns(name) => Host::Dns(name.clone()),
+        };
+        Self {
+            host,
+            port: self.port,
+        }
+    }
+}
+
 impl FromStr for Endpoint {
     type Err = AddressError;
 

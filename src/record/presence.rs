@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::codec::{self, Object};
-use super::kept::{self, Kept, Released};
+use super::released::{self, Released};
 use super::{Endpoint, InstanceName, Nonce, Prefix, Reason, ServiceName};
 use crate::printable::{printable, short};
 
@@ -120,8 +120,6 @@ pub struct Presence {
     pub services: BTreeMap<ServiceName, ServiceStatus>,
     /// The targets by name.
     pub targets: BTreeMap<String, TargetStatus>,
-    /// What it keeps although the records no longer say so, by upstream (`stream/NAME` for those of `stream {}`).
-    pub kept: BTreeMap<String, Kept>,
     /// What it has made of the releases that stand in etcd, by upstream.
     pub releases: BTreeMap<String, Released>,
     /// Where the records lie that it follows; absent where an older pusher does not tell.
@@ -294,11 +292,8 @@ impl Presence {
         let mut object = Object::new();
         object.object("services", &services);
         object.object("targets", &targets);
-        if !self.kept.is_empty() {
-            object.object("kept", &kept::encode_kept(&self.kept));
-        }
         if !self.releases.is_empty() {
-            object.object("releases", &kept::encode_released(&self.releases));
+            object.object("releases", &released::encode_released(&self.releases));
         }
         if let Some(prefix) = &self.prefix {
             object.field("prefix", prefix.as_str());
@@ -331,8 +326,7 @@ impl Presence {
             targets: targets
                 .map(|(name, value)| (short(name), decode_target(value)))
                 .collect(),
-            kept: kept::decode_kept(fields.get("kept")),
-            releases: kept::decode_released(fields.get("releases")),
+            releases: released::decode_released(fields.get("releases")),
             prefix: codec::optional("prefix", "a prefix", prefix)?,
             nonce,
             since,
@@ -415,7 +409,6 @@ mod tests {
                 ("other".to_owned(), target(&["website: no answer"])),
             ]
             .into(),
-            kept: BTreeMap::new(),
             releases: BTreeMap::new(),
             prefix: Some(Prefix::default()),
             nonce: "n1".parse().unwrap(),
@@ -439,54 +432,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_and_released_is_told_where_there_is_any() {
-        let until = Some("2026-01-02T03:05:05Z".parse().unwrap());
-        let server = |address: &str, until| super::super::KeptServer {
-            endpoint: address.parse().unwrap(),
-            weight: std::num::NonZeroU16::MIN,
-            instance: "i1".parse().unwrap(),
-            until,
-            rules: 7,
-        };
-        let kept = Kept {
-            floor: 1,
-            guard: 1,
-            until,
-            servers: vec![server("10.0.0.1:80", None), server("10.0.0.2:80", until)],
-        };
+    fn what_is_released_is_told_where_there_is_any() {
         let released = Released {
             nonce: "r1".parse().unwrap(),
             servers: Some(2),
         };
         let presence = Presence {
-            kept: [("website".to_owned(), kept)].into(),
             releases: [("shop".to_owned(), released)].into(),
             ..presence()
         };
         let text = String::from_utf8(presence.encode()).unwrap();
-        let expected = concat!(
-            r#""kept":{"website":{"floor":1,"guard":1,"until":"2026-01-02T03:05:05Z","servers":["#,
-            r#"{"instance":"i1","rules":7,"server":"10.0.0.1:80","weight":1},"#,
-            r#"{"instance":"i1","rules":7,"server":"10.0.0.2:80","until":"2026-01-02T03:05:05Z","weight":1}]}},"#,
-            r#""releases":{"shop":{"nonce":"r1","servers":2}},"prefix""#,
-        );
+        let expected = r#""releases":{"shop":{"nonce":"r1","servers":2}},"prefix""#;
         assert!(text.contains(expected), "{text}");
         assert_eq!(Presence::decode(text.as_bytes()).unwrap(), presence);
     }
 
     #[test]
-    fn what_is_wrong_about_the_kept_is_left_out_and_harms_nothing_else() {
-        for kept in [
+    fn what_is_wrong_about_the_protected_and_released_is_left_out_and_harms_nothing_else() {
+        for wrong in [
             "1",
             "{}",
             r#"{"a":1}"#,
-            r#"{"a":{"servers":[1,{},{"server":"; }","weight":0,"instance":"a/b"}]}}"#,
+            r#"{"a":{"protected":[1,{},{"server":"; }","why":"w"}]}}"#,
         ] {
             let text = format!(
-                r#"{{"kept":{kept},"releases":{kept},"nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
+                r#"{{"targets":{{"t":{{"upstreams":{wrong}}}}},"releases":{wrong},"nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
             );
             let read = Presence::decode(text.as_bytes()).unwrap();
-            assert!(read.kept.values().all(|kept| kept.servers.is_empty()));
+            let mut upstreams = read.targets["t"].upstreams.values();
+            assert!(upstreams.all(|upstream| upstream.protected.is_empty()));
             assert!(read.releases.is_empty());
         }
     }

@@ -71,6 +71,10 @@ impl Upstream for Plus {
     async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
         self.0.compare(desired).await
     }
+
+    fn forgotten(&mut self) {
+        self.0.forgotten();
+    }
 }
 
 impl Group for PlusGroup {

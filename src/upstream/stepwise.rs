@@ -11,8 +11,11 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::{ApiUrl, Error, Outcome, Progress, UpstreamName};
+use crate::desired::keep::Sight;
 use crate::desired::{Desired, Parameters};
-use crate::plan::{Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan, taking_traffic};
+use crate::plan::{
+    Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan, taking_traffic, withhold,
+};
 use crate::record::Endpoint;
 
 mod lacks;
@@ -105,6 +108,10 @@ pub(super) struct Stepwise<G> {
     lacks: Lacks,
     /// The servers that take traffic, as last read.
     serving: BTreeSet<Endpoint>,
+    /// What takes traffic there.
+    sight: Sight,
+    /// The steps that wait because too few would be left.
+    withheld: Vec<Step>,
     /// The steps that met a server which is there but was not listed, since the convergence began.
     unseen: BTreeSet<String>,
     /// How the convergence goes that is not finished, and on which revisions.
@@ -131,6 +138,8 @@ impl<G: Group> Stepwise<G> {
             refusals: Refusals::default(),
             lacks: Lacks::default(),
             serving: BTreeSet::new(),
+            sight: Sight::default(),
+            withheld: Vec::new(),
             unseen: BTreeSet::new(),
             unfinished: None,
         }
@@ -160,6 +169,15 @@ impl<G: Group> Stepwise<G> {
         if progress == Progress::Unfinished {
             self.unfinished = Some((revisions, rounds));
         }
+        if progress != Progress::Unfinished {
+            let floor = desired.protection.floor;
+            let reason = match floor {
+                1 => "it is the last server that takes traffic".to_owned(),
+                _ => format!("fewer than {floor} servers would take traffic (min_servers)"),
+            };
+            let withheld = self.withheld.iter().map(Step::to_string);
+            refused.extend(withheld.map(|step| (step, reason.clone())));
+        }
         Ok(Outcome {
             refused,
             missing: self.refusals.servers(),
@@ -167,6 +185,11 @@ impl<G: Group> Stepwise<G> {
             changed,
             ..Outcome::new(progress)
         })
+    }
+
+    /// As [`Upstream::forgotten`](super::Upstream::forgotten).
+    pub(super) fn forgotten(&mut self) {
+        self.sight.forget(Instant::now());
     }
 
     /// As [`Upstream::compare`](super::Upstream::compare).
@@ -183,19 +206,23 @@ impl<G: Group> Stepwise<G> {
     async fn plan(&mut self, desired: &Desired) -> Result<(Plan, Option<Running>), Error> {
         let peers = self.group.servers().await?;
         self.serving = taking_traffic(&peers);
-        self.drains.follow(desired, Instant::now());
+        self.sight
+            .read(self.serving.clone(), desired, Instant::now());
+        let desired = desired.fit(&self.sight, &self.refusals.additions());
+        self.drains.follow(&desired, Instant::now());
         let wanted = self.lacks.possible(&desired.servers);
-        let first = plan(&wanted, &peers, &Activity::new(), &self.drains);
-        if first.waiting.is_empty() && self.drains.was_cut().next().is_none() {
-            return Ok((first, None));
+        let mut planned = plan(&wanted, &peers, &Activity::new(), &self.drains);
+        let mut running = None;
+        if !planned.waiting.is_empty() || self.drains.was_cut().next().is_some() {
+            // Asked after the list: what is counted here can only have been let in before the list said "draining".
+            running = self.group.activity().await?;
+            if let Some(running) = &running {
+                let activity = activity(&peers, running);
+                planned = plan(&wanted, &peers, &activity, &self.drains);
+            }
         }
-        // Asked after the list: what is counted here can only have been let in before the list said "draining".
-        let Some(running) = self.group.activity().await? else {
-            return Ok((first, None));
-        };
-        let activity = activity(&peers, &running);
-        let again = plan(&wanted, &peers, &activity, &self.drains);
-        Ok((again, Some(running)))
+        self.withheld = withhold(&mut planned.steps, &peers, &desired.protection);
+        Ok((planned, running))
     }
 
     /// Goes through the rounds until nothing is left to do or `until` has come.

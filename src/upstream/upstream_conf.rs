@@ -69,6 +69,10 @@ impl Upstream for UpstreamConf {
     async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
         self.0.compare(desired).await
     }
+
+    fn forgotten(&mut self) {
+        self.0.forgotten();
+    }
 }
 
 impl ConfGroup {

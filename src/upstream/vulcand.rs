@@ -3,7 +3,8 @@
 //! Every write is a transaction on what was seen before it. A server that drains is simply not there: vulcand knows nothing
 //! between yes and no.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use tracing::{debug, info};
 
 use super::{Error, Outcome, Progress, Upstream, UpstreamName};
 use crate::desired::Desired;
+use crate::desired::keep::Sight;
 use crate::plan::Plan;
 use crate::record::Prefix;
 use crate::registry;
@@ -189,6 +191,8 @@ pub struct Vulcand {
     keys: Arc<Keys>,
     backend: UpstreamName,
     place: Place,
+    /// What requests are sent to.
+    sight: Sight,
 }
 
 impl Vulcand {
@@ -205,6 +209,7 @@ impl Vulcand {
             keys,
             backend,
             place,
+            sight: Sight::default(),
         }
     }
 
@@ -215,10 +220,22 @@ impl Vulcand {
         Ok(entries)
     }
 
-    async fn moves(&self, desired: &Desired) -> Result<Vec<Move>, Error> {
+    /// What is to be done, and to which end: what is desired as it fits what is there.
+    async fn moves<'a>(
+        &mut self,
+        desired: &'a Desired,
+    ) -> Result<(Vec<Move>, Cow<'a, Desired>), Error> {
         let found = self.read().await?;
-        let scheme = self.keys.settings.scheme;
-        Ok(keys::moves(&self.place, scheme, desired, &found))
+        let (scheme, now) = (self.keys.settings.scheme, Instant::now());
+        let mut serving = keys::serving(&self.place, &found);
+        if !keys::has_backend(&self.place, &found) {
+            self.sight.forget(now);
+            serving.clear();
+        }
+        self.sight.read(serving, desired, now);
+        let desired = desired.fit(&self.sight, &BTreeSet::new());
+        let moves = keys::moves(&self.place, scheme, &desired, &found);
+        Ok((moves, desired))
     }
 
     /// Makes the moves until all are made, somebody else was faster, or `until` has come.
@@ -252,7 +269,7 @@ impl Upstream for Vulcand {
             ..Outcome::new(progress)
         };
         loop {
-            let moves = self.moves(desired).await?;
+            let (moves, _) = self.moves(desired).await?;
             let Some(first) = moves.first() else {
                 return Ok(outcome(Progress::Converged, changed));
             };
@@ -273,6 +290,7 @@ impl Upstream for Vulcand {
     }
 
     async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
-        self.moves(desired).await.map(keys::plan)
+        let (moves, desired) = self.moves(desired).await?;
+        Ok(keys::plan(moves, &desired))
     }
 }

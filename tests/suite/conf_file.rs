@@ -45,6 +45,7 @@ fn desired(revision: i64, servers: &[&str]) -> Desired {
         servers: servers.iter().map(server).collect(),
         origins: BTreeMap::new(),
         instances: Arc::default(),
+        protection: sidekick::desired::Protection::default(),
     }
 }
 

@@ -99,8 +99,8 @@ impl Stage {
             format!("{count} servers to be kept"),
             async || {
                 let value = self.scene.presence().await.json();
-                let kept = value["kept"]["website"]["guard"].as_u64();
-                match kept.unwrap_or_default() == count {
+                let (_, kept) = crate::support::protected(&value);
+                match kept == count {
                     true => Ok(()),
                     false => Err(value),
                 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::support::{Backend, Command, Kv, Link, PATIENCE, Proxy, Scene, push, until};
+use crate::support::{Backend, Command, Kv, Link, PATIENCE, Proxy, Scene, protected, push, until};
 
 /// What is kept, is kept for longer than the test takes.
-const FOR_LONG: [&str; 2] = ["--hold", "1h"];
+pub(crate) const FOR_LONG: [&str; 2] = ["--hold", "1h"];
 
 #[tokio::test]
 async fn the_last_backend_stays_in_rotation_while_it_leaves_and_nobody_waits_in_vain() {
@@ -120,51 +120,6 @@ async fn what_vanished_goes_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn pushers_that_came_late_keep_what_the_others_keep() {
-    let scene = Scene::start().await;
-    let backends = put(&scene, 3).await;
-    let all: Vec<_> = backends.iter().collect();
-    let mut early = twin(&scene, "early").start();
-    scene.routed(&all).await;
-    scene.etcd.delete_all("/services/website/").await;
-    kept(&scene, "early", 0, 3).await;
-    let before = scene.nginx.servers("website").await;
-
-    let late = twin(&scene, "late").start();
-    late.process()
-        .line("because another pusher keeps them")
-        .await;
-    unchanged(&scene, &before).await;
-    // Each of them keeps what the other kept when that one is gone, by leaving or by dying.
-    assert_eq!(early.leave().await.code, Some(0));
-    kept(&scene, "late", 0, 3).await;
-    unchanged(&scene, &before).await;
-    let mut late = late;
-    let again = twin(&scene, "early").start();
-    again
-        .process()
-        .line("because another pusher keeps them")
-        .await;
-    late.kill();
-    kept(&scene, "early", 0, 3).await;
-    unchanged(&scene, &before).await;
-    // And one alone what it kept under the same name before it was killed.
-    let mut again = again;
-    again.kill();
-    let _successor = twin(&scene, "early").start();
-    until(PATIENCE, "the successor's presence", async || {
-        let value = presence(&scene, "early").await?;
-        let count = value["kept"]["website"]["guard"] == 3;
-        (count && scene.etcd.list("/sidekick/pushers/").await.len() == 1).then_some(())
-    })
-    .await;
-    unchanged(&scene, &before).await;
-    let ended = release(&scene, "website").run().await;
-    assert_eq!(ended.code, Some(0), "{}", ended.output);
-    scene.routed(&[]).await;
-}
-
-#[tokio::test]
 async fn a_pusher_that_cannot_hear_etcd_does_not_undo_what_another_does() {
     let scene = Scene::start().await;
     let backends = put(&scene, 3).await;
@@ -234,7 +189,7 @@ async fn a_release_is_obeyed_by_every_pusher_or_says_by_whom_not() {
 }
 
 /// Backends with records that nobody keeps, so that they stay away when they are deleted.
-async fn put(scene: &Scene, count: usize) -> Vec<Backend> {
+pub(crate) async fn put(scene: &Scene, count: usize) -> Vec<Backend> {
     let mut backends = Vec::new();
     for number in 1..=count {
         let backend = Backend::start(&format!("b{number}")).await;
@@ -244,12 +199,12 @@ async fn put(scene: &Scene, count: usize) -> Vec<Backend> {
     backends
 }
 
-async fn announce_by_hand(scene: &Scene, backend: &Backend) {
+pub(crate) async fn announce_by_hand(scene: &Scene, backend: &Backend) {
     let value = backend.address().to_string();
     scene.etcd.put(&crate::support::key(backend), value).await;
 }
 
-fn twin(scene: &Scene, id: &str) -> Command {
+pub(crate) fn twin(scene: &Scene, id: &str) -> Command {
     let resync = ["--resync", "1s"];
     let twin = scene.push().args(["--id", id, "--ttl", "4s"]).args(resync);
     twin.args(FOR_LONG)
@@ -272,7 +227,7 @@ async fn applied_by_both(scene: &Scene) {
     .await;
 }
 
-fn release(scene: &Scene, upstream: &str) -> Command {
+pub(crate) fn release(scene: &Scene, upstream: &str) -> Command {
     Command::new("release").etcd(&scene.etcd).args([upstream])
 }
 
@@ -282,13 +237,11 @@ async fn presence(scene: &Scene, id: &str) -> Option<Value> {
 }
 
 /// Waits until the presence of a pusher tells that so many are kept.
-async fn kept(scene: &Scene, id: &str, floor: u64, guard: u64) {
+pub(crate) async fn kept(scene: &Scene, id: &str, floor: u64, guard: u64) {
     let what = format!("{id} to keep {floor} for the floor and {guard} by the guard");
     until(PATIENCE, what, async || {
         let value = presence(scene, id).await.ok_or(Value::Null)?;
-        let kept = &value["kept"]["website"];
-        let count = |name: &str| kept[name].as_u64().unwrap_or_default();
-        match (count("floor"), count("guard")) == (floor, guard) {
+        match protected(&value) == (floor, guard) {
             true => Ok(()),
             false => Err(value),
         }
@@ -297,7 +250,7 @@ async fn kept(scene: &Scene, id: &str, floor: u64, guard: u64) {
 }
 
 /// Looks for several resyncs whether anybody touches a server: ids are given anew when one is removed and added.
-async fn unchanged(scene: &Scene, before: &[crate::support::Server]) {
+pub(crate) async fn unchanged(scene: &Scene, before: &[crate::support::Server]) {
     let ids = |servers: &[crate::support::Server]| -> Vec<(u64, bool)> {
         servers
             .iter()

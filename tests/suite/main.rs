@@ -47,6 +47,7 @@ mod restarts;
 mod rig;
 mod rolling;
 mod security;
+mod several;
 mod silent;
 mod steady;
 mod story;

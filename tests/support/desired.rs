@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use sidekick::desired::{Desired, Origins, Parameters, Server, Servers};
+use sidekick::desired::{Desired, Origins, Parameters, Protection, Server, Servers};
 use sidekick::record::State;
 
 /// The upstream `website` with these servers.
@@ -14,6 +14,7 @@ pub(crate) fn desired(servers: Servers, origins: Origins) -> Desired {
         servers,
         origins,
         instances: Default::default(),
+        protection: Protection::default(),
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) use ports::free_port;
 pub(crate) use process::{Ended, Process, send};
 pub(crate) use proxy::{Link, Proxy};
 pub(crate) use rustix::process::Signal;
-pub(crate) use scene::{Scene, TTL, announce, key, push};
+pub(crate) use scene::{Scene, TTL, announce, key, protected, push};
 pub(crate) use sidekick::{Command, Sidekick, program};
 pub(crate) use stage::Stage;
 pub(crate) use until::until;

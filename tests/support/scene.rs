@@ -122,3 +122,19 @@ pub(crate) fn push(endpoints: &str, nginx: &Nginx) -> Command {
         .args(["--nginx", &nginx.api_url(), "--upstream", "website"])
         .env("SIDEKICK_ID", "edge")
 }
+
+/// How many servers of `website` a pusher's presence says that the floor and the guard protect.
+pub(crate) fn protected(presence: &serde_json::Value) -> (u64, u64) {
+    let targets = presence["targets"].as_object();
+    let mut counts = (0, 0);
+    for target in targets.into_iter().flat_map(serde_json::Map::values) {
+        let listed = target["upstreams"]["website"]["protected"].as_array();
+        for server in listed.into_iter().flatten() {
+            match server.get("until") {
+                None => counts.0 += 1,
+                Some(_) => counts.1 += 1,
+            }
+        }
+    }
+    counts
+}

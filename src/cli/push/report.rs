@@ -128,7 +128,8 @@ impl Report for Outcome {
 
     fn lines(&self) -> Vec<String> {
         let done = match self.progress {
-            Progress::Converged => "equal to the records",
+            Progress::Converged if self.refused.is_empty() => "equal to the records",
+            Progress::Converged => "not equal to the records",
             _ => "still draining",
         };
         let refused = self.refused.iter();

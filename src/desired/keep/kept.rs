@@ -8,18 +8,7 @@ use tokio::time::Instant;
 use crate::desired::{Desired, Origin, Server};
 use crate::record::Endpoint;
 
-/// What another pusher keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Foreign {
-    /// The server as it was.
-    pub server: Server,
-    /// Whose it was.
-    pub origin: Arc<Origin>,
-    /// Until when the other's guard holds it; `None` for the floor.
-    pub held_until: Option<Instant>,
-}
-
-/// What an upstream keeps by its own decision.
+/// What an upstream keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Kept {
     /// For the floor.
@@ -55,6 +44,8 @@ pub enum Why {
     Over,
     /// Somebody said so.
     Released,
+    /// Another service has their addresses.
+    Taken,
 }
 
 /// A decision, to be said once.
@@ -68,8 +59,6 @@ pub enum Notice {
     GuardKeeps(Vec<Endpoint>),
     /// The guard keeps these no longer.
     GuardLetsGo(Vec<Endpoint>, Why),
-    /// These are kept because another pusher does.
-    Honours(Vec<Endpoint>),
 }
 
 /// What has been decided.

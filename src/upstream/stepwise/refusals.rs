@@ -1,6 +1,6 @@
 //! What the target refuses, remembered so that it is not asked again at every turn.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -50,6 +50,13 @@ impl Refusals {
     /// Whether this step was refused and is not due again.
     pub(super) fn holds(&self, step: &Step) -> bool {
         !self.0.is_empty() && self.0.contains_key(&step.to_string())
+    }
+
+    /// The servers that could not be added.
+    pub(super) fn additions(&self) -> BTreeSet<Endpoint> {
+        let added = self.0.keys().filter_map(|step| step.strip_prefix("add "));
+        let endpoints = added.filter_map(|step| step.split(' ').next()?.parse().ok());
+        endpoints.collect()
     }
 
     /// Makes the steps due again that were refused long ago.

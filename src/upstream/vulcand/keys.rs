@@ -1,6 +1,6 @@
 //! The keys of one backend: what should stand there, and what leads there. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
 use serde_json::{Value, json};
@@ -116,9 +116,39 @@ fn put(place: &Place, id: &str, endpoint: &Endpoint, url: &str, found: Option<&E
     }
 }
 
+/// Where the server of an entry is; `None` where that cannot be one of ours.
+fn endpoint(entry: &Entry) -> Option<Endpoint> {
+    let url = url(entry)?;
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let port = match scheme.to_ascii_lowercase().as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => return None,
+    };
+    let with_port = |_| format!("{authority}:{port}").parse();
+    authority.parse().or_else(with_port).ok()
+}
+
+/// The servers that vulcand sends requests to.
+pub(super) fn serving(place: &Place, found: &[Entry]) -> BTreeSet<Endpoint> {
+    let is_server = |entry: &&Entry| entry.key.starts_with(place.servers.as_bytes());
+    found
+        .iter()
+        .filter(is_server)
+        .filter_map(endpoint)
+        .collect()
+}
+
+/// Whether vulcand knows the backend at all: it forgets the servers with it.
+pub(super) fn has_backend(place: &Place, found: &[Entry]) -> bool {
+    found
+        .iter()
+        .any(|entry| entry.key == place.backend.as_bytes())
+}
+
 fn delete(entry: &Entry, desired: &Desired) -> Move {
-    let drains = url(entry).and_then(|url| {
-        let endpoint: Endpoint = url.split_once("://")?.1.parse().ok()?;
+    let drains = endpoint(entry).and_then(|endpoint| {
         let server = desired.servers.get(&endpoint)?;
         Some(server.state == State::Draining)
     });
@@ -138,24 +168,30 @@ fn removal(entry: &Entry, cause: Cause) -> Step {
     Step::Remove {
         id: Id::try_from(entry.mod_revision).unwrap_or_default(),
         server: short(url(entry).map_or_else(|| entry.key.clone(), String::into_bytes)),
-        endpoint: None,
+        endpoint: endpoint(entry),
         cause,
     }
 }
 
-/// The steps of all moves.
-pub(super) fn plan(moves: Vec<Move>) -> Plan {
+/// The steps of all moves that lead to what is `desired`.
+pub(super) fn plan(moves: Vec<Move>, desired: &Desired) -> Plan {
     let steps: Vec<_> = moves.into_iter().flat_map(|step| step.steps).collect();
+    let stays = |endpoint: &Endpoint| {
+        let server = desired.servers.get(endpoint);
+        server.is_some_and(|server| server.state == State::Up)
+    };
     let leaving = steps.iter().filter_map(|step| match step {
-        Step::Remove { endpoint, .. } => Some(Serving {
-            endpoint: endpoint.clone()?,
-            weight: NonZeroU16::MIN,
-            backup: false,
-        }),
+        Step::Remove { endpoint, .. } => endpoint.clone().filter(|endpoint| !stays(endpoint)),
         _ => None,
     });
+    let leaving: BTreeSet<Endpoint> = leaving.collect();
+    let serving = |endpoint| Serving {
+        endpoint,
+        weight: NonZeroU16::MIN,
+        backup: false,
+    };
     Plan {
-        leaving: leaving.collect(),
+        leaving: leaving.into_iter().map(serving).collect(),
         steps,
         waiting: Vec::new(),
     }
@@ -281,6 +317,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_found_and_would_go_is_told_by_its_address() {
+        let found = [
+            entry("servers/a", r#"{"URL":"http://10.0.0.1:8080"}"#),
+            entry("servers/b", r#"{"URL":"http://web.example/"}"#),
+            entry("servers/c", r#"{"URL":"https://[::1]"}"#),
+            entry("servers/d", r#"{"URL":"unix:/x"}"#),
+            entry("servers/e", r#"{"URL":"http://10.0.0.9:80"}"#),
+            entry("middlewares/f", r#"{"URL":"http://10.0.0.7:80"}"#),
+        ];
+        let desired = desired(&[("e2", "10.0.0.9:80", State::Up)]);
+        let moves = moves(&place(), Scheme::Http, &desired, &found);
+        let leaving = plan(moves, &desired).leaving.into_iter();
+        let leaving: Vec<_> = leaving.map(|one| one.endpoint.to_string()).collect();
+        assert_eq!(leaving, ["10.0.0.1:8080", "[::1]:443", "web.example:80"]);
+        assert_eq!(serving(&place(), &found).len(), 4);
+    }
+
+    #[test]
     fn a_new_backend_comes_before_its_servers() {
         let wanted = desired(&[
             ("n1", "10.0.0.1:80", State::Up),
@@ -354,7 +408,7 @@ mod tests {
                 "servers/n3 - @7",
             ]
         );
-        let plan = plan(moves(&place(), Scheme::Http, &wanted, &found));
+        let plan = plan(moves(&place(), Scheme::Http, &wanted, &found), &wanted);
         let steps: Vec<_> = plan.steps.iter().map(Step::to_string).collect();
         assert_eq!(
             steps,

@@ -1,0 +1,42 @@
+//! What a pusher tells about the releases that it has heard.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::Nonce;
+use super::codec::{Object, parsed};
+use crate::printable::short;
+
+/// What a pusher has made of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    /// Which release.
+    pub nonce: Nonce,
+    /// How many servers it let go; absent where it has no such upstream, or did not listen yet when it was given.
+    pub servers: Option<u64>,
+}
+
+pub(super) fn encode_released(released: &BTreeMap<String, Released>) -> Object {
+    let mut object = Object::new();
+    for (upstream, released) in released {
+        let mut one = Object::new();
+        one.field("nonce", released.nonce.as_str());
+        if let Some(servers) = released.servers {
+            one.field("servers", servers);
+        }
+        object.object(upstream, &one);
+    }
+    object
+}
+
+/// What cannot be read is left out.
+pub(super) fn decode_released(value: Option<&Value>) -> BTreeMap<String, Released> {
+    let fields = value.and_then(Value::as_object).into_iter().flatten();
+    let released = fields.filter_map(|(upstream, value)| {
+        let nonce = parsed("nonce", "a nonce", value.get("nonce")?).ok()?;
+        let servers = value.get("servers").and_then(Value::as_u64);
+        Some((short(upstream), Released { nonce, servers }))
+    });
+    released.collect()
+}

@@ -1,0 +1,344 @@
+//! What a pusher keeps that starts, restarts or shares its nginx: only what it has seen itself.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::keeping::{FOR_LONG, announce_by_hand, kept, put, release, twin, unchanged};
+use crate::support::{Backend, Etcd, Link, PATIENCE, Proxy, Scene, Settings, key, push, until};
+
+#[tokio::test]
+async fn a_pusher_that_starts_before_all_records_are_written_takes_nobody_away() {
+    let scene = Scene::start().await;
+    let backends = put(&scene, 3).await;
+    let [a, b, c] = &backends[..] else {
+        panic!("three backends")
+    };
+    let mut pusher = scene.pushing().await;
+    scene.routed(&[a, b, c]).await;
+    assert_eq!(pusher.leave().await.code, Some(0));
+    // As a migration: only one record is there yet, which is all that the floor asks.
+    scene.etcd.delete(&key(b)).await;
+    scene.etcd.delete(&key(c)).await;
+    let before = scene.nginx.servers("website").await;
+
+    let ended = scene.push().args(["--once"]).run().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    let refused = format!("cannot remove {}: ", b.address());
+    assert!(ended.output.contains(&refused), "{}", ended.output);
+    assert!(ended.output.contains("--max-removal"), "{}", ended.output);
+
+    let pusher = scene.push().args(["--resync", "1s"]).args(FOR_LONG).start();
+    pusher.process().line("that no record names").await;
+    kept(&scene, "edge", 0, 2).await;
+    unchanged(&scene, &before).await;
+    announce_by_hand(&scene, b).await;
+    announce_by_hand(&scene, c).await;
+    kept(&scene, "edge", 0, 0).await;
+    unchanged(&scene, &before).await;
+
+    let mut pusher = pusher;
+    assert_eq!(pusher.leave().await.code, Some(0));
+    scene.etcd.delete_all("/services/website/").await;
+    announce_by_hand(&scene, a).await;
+    let all = ["--once", "--max-removal", "100%"];
+    let ended = scene.push().args(all).run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    scene.routed(&[a]).await;
+}
+
+#[tokio::test]
+async fn a_crash_looping_pusher_removes_nobody_and_one_that_lives_does_when_its_hold_is_over() {
+    let scene = Scene::start().await;
+    let backends = put(&scene, 3).await;
+    let all: Vec<_> = backends.iter().collect();
+    let start = || {
+        scene
+            .push()
+            .args(["--resync", "1s", "--hold", "3s"])
+            .start()
+    };
+    let mut pusher = start();
+    scene.presence().await;
+    scene.routed(&all).await;
+    let before = scene.nginx.servers("website").await;
+    scene.etcd.delete_all("/services/website/").await;
+    pusher.process().line("vanished at once").await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(8) {
+        pusher.kill();
+        pusher = start();
+        pusher.process().line("that no record names").await;
+        assert_eq!(scene.nginx.servers("website").await, before);
+    }
+    pusher.process().line("did not come back in time").await;
+    until(PATIENCE, "the last server", async || {
+        let servers = scene.nginx.servers("website").await;
+        (servers.len() == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_forged_presence_adds_no_server_and_holds_nobody_back() {
+    let scene = Scene::start().await;
+    let backends = put(&scene, 2).await;
+    let all: Vec<_> = backends.iter().collect();
+    let evil = Backend::start("evil").await;
+    let address = evil.address();
+    let forged = format!(
+        r#"{{"services":{{"website":{{"applied":1}}}},"targets":{{"edge":{{"ok":true,"upstreams":{{"website":{{"wanted":9,"protected":[{{"server":"{address}","why":"x"}}]}}}}}}}},"kept":{{"website":{{"floor":1,"guard":0,"servers":[{{"server":"{address}","weight":65535,"instance":"evil","rules":1}}]}}}},"prefix":"/services","nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
+    );
+    scene
+        .etcd
+        .put("/sidekick/pushers/evil", forged.clone())
+        .await;
+    let _pusher = scene.push().args(["--resync", "1s"]).start();
+    scene.routed(&all).await;
+    let before = scene.nginx.servers("website").await;
+    let leased = scene.etcd.put_for("/sidekick/pushers/evil2", &forged, 60);
+    leased.await;
+    scene.etcd.delete("/sidekick/pushers/evil2").await;
+    unchanged(&scene, &before).await;
+}
+
+#[tokio::test]
+async fn a_release_is_not_for_pushers_that_start_after_it() {
+    let scene = Scene::start().await;
+    let backends = put(&scene, 3).await;
+    let all: Vec<_> = backends.iter().collect();
+    let first = twin(&scene, "first").start();
+    scene.routed(&all).await;
+    let ended = release(&scene, "website").run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    scene.routed(&all).await;
+    let mut first = first;
+    assert_eq!(first.leave().await.code, Some(0));
+    assert!(
+        !scene.etcd.list("/sidekick/releases/").await.is_empty(),
+        "it stands"
+    );
+    // Set up wrongly: it finds no record, and must not empty nginx.
+    let wrong = twin(&scene, "wrong").args(["--prefix", "/wrong"]).start();
+    wrong.process().line("that no record names").await;
+    kept(&scene, "wrong", 0, 3).await;
+    scene.routed(&all).await;
+}
+
+#[tokio::test]
+async fn an_address_that_another_service_takes_over_goes_at_once() {
+    let etcd = Etcd::start().await;
+    let nginx = Settings::default()
+        .upstreams(&["website", "shop"])
+        .start()
+        .await;
+    let scene = Scene { etcd, nginx };
+    let backends = put(&scene, 2).await;
+    let (a, b) = (&backends[0], &backends[1]);
+    let start = || {
+        let push = scene.push().args(["--upstream", "shop", "--resync", "1s"]);
+        push.args(FOR_LONG).start()
+    };
+    let pusher = start();
+    scene.routed(&[a, b]).await;
+    scene.etcd.delete_all("/services/website/").await;
+    kept(&scene, "edge", 0, 2).await;
+    // The port of the first is somebody else's now; it is spelled as a resolver might hand it out.
+    let value = format!("[::ffff:127.0.0.1]:{}", a.address().port());
+    scene.etcd.put("/services/shop/s1", value).await;
+    scene.routed(&[b]).await;
+    pusher
+        .process()
+        .line("another service has the address")
+        .await;
+    scene
+        .etcd
+        .put("/services/shop/s2", b.address().to_string())
+        .await;
+    scene.routed(&[]).await;
+    kept(&scene, "edge", 0, 0).await;
+
+    // A pusher that finds it so when it starts does the same.
+    announce_by_hand(&scene, a).await;
+    scene.routed(&[a]).await;
+    let mut pusher = pusher;
+    assert_eq!(pusher.leave().await.code, Some(0));
+    scene.etcd.delete_all("/services/website/").await;
+    let _pusher = start();
+    scene.routed(&[]).await;
+}
+
+#[tokio::test]
+async fn a_backend_of_two_services_is_kept_for_each() {
+    let etcd = Etcd::start().await;
+    let nginx = Settings::default()
+        .upstreams(&["website", "shop"])
+        .start()
+        .await;
+    let scene = Scene { etcd, nginx };
+    let backends = put(&scene, 1).await;
+    let a = &backends[0];
+    scene
+        .etcd
+        .put("/services/shop/s1", a.address().to_string())
+        .await;
+    let pusher = scene
+        .push()
+        .args(["--upstream", "shop", "--resync", "1s", "--hold", "1s"])
+        .start();
+    scene.routed(&[a]).await;
+    let all = vec![a.address().to_string()];
+    scene.nginx.routed("shop", all.clone()).await;
+    // Longer than the hold.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = scene.nginx.servers("website").await;
+    scene.etcd.delete_all("/services/website/").await;
+    pusher.process().line("the last servers: kept").await;
+    unchanged(&scene, &before).await;
+    scene.nginx.routed("shop", all).await;
+}
+
+/// Looks at the upstream all the time while somebody else makes trouble.
+struct Watch(
+    tokio::task::JoinHandle<()>,
+    std::sync::Arc<std::sync::Mutex<Vec<Vec<String>>>>,
+);
+
+impl Watch {
+    /// Every other set of servers that take traffic is noted.
+    fn start(nginx: std::net::SocketAddr) -> Self {
+        let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let notes = seen.clone();
+        let looking = async move {
+            loop {
+                let path = "/api/9/http/upstreams/website/servers";
+                let answer = crate::support::request(nginx, "GET", path, "").await;
+                if let Ok(answer) = answer
+                    && let Ok(servers) =
+                        serde_json::from_str::<Vec<crate::support::Server>>(&answer.body)
+                {
+                    let up = servers.iter().filter(|one| !one.down && !one.drain);
+                    let mut now: Vec<_> = up.map(|one| one.server.clone()).collect();
+                    now.sort();
+                    let mut seen: std::sync::MutexGuard<'_, Vec<Vec<String>>> =
+                        notes.lock().unwrap();
+                    if seen.last() != Some(&now) {
+                        seen.push(now);
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        Self(tokio::spawn(looking), seen)
+    }
+
+    fn seen(&self) -> Vec<Vec<String>> {
+        self.1.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[tokio::test]
+async fn two_pushers_never_take_turns_though_one_is_cut_off_and_the_other_restarted_within_a_hold()
+{
+    let mut scene = Scene::start().await;
+    let backends = put(&scene, 3).await;
+    let all: Vec<_> = backends.iter().collect();
+    let link = Proxy::to(scene.etcd.address()).await;
+    let settings = ["--resync", "1s", "--ttl", "4s", "--hold", "6s"];
+    let start = |id: &str, endpoint: &str| {
+        let push = push(endpoint, &scene.nginx).args(["--id", id]);
+        push.args(settings).start()
+    };
+    let mut heard = start("heard", &scene.etcd.endpoint());
+    let cut = start("cut", &link.endpoint());
+    scene.routed(&all).await;
+    until(PATIENCE, "both pushers", async || {
+        (scene.etcd.list("/sidekick/pushers/").await.len() == 2).then_some(())
+    })
+    .await;
+    let watch = Watch::start(scene.nginx.api_address());
+
+    link.set(Link::Down);
+    cut.process().line("other pushers know better").await;
+    scene.etcd.delete_all("/services/website/").await;
+    heard.process().line("vanished at once").await;
+    // Restarted within its hold, in good order and not: it counts anew.
+    assert_eq!(heard.leave().await.code, Some(0));
+    let mut heard = start("heard", &scene.etcd.endpoint());
+    heard.process().line("that no record names").await;
+    heard.kill();
+    let heard = start("heard", &scene.etcd.endpoint());
+    heard.process().line("did not come back in time").await;
+    one_left(&scene).await;
+    // The other one hears of it late, has a hold of its own, and leaves to nginx what is not there any more.
+    link.set(Link::Up);
+    cut.process().line("vanished at once").await;
+    cut.process().line("did not come back in time").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let last = one_left(&scene).await;
+    let seen = watch.seen();
+    drop(watch);
+    assert!(seen.iter().all(|servers| !servers.is_empty()), "{seen:?}");
+    for two in seen.windows(2) {
+        let kept = two[1].iter().all(|server| two[0].contains(server));
+        assert!(kept, "somebody has added a server again: {seen:?}");
+    }
+    assert_eq!(seen.last(), Some(&vec![last.clone()]));
+
+    // What nginx itself loses comes back, and is the same for both.
+    scene.nginx.restart().await;
+    assert_eq!(one_left(&scene).await, last);
+    let before = scene.nginx.servers("website").await;
+    unchanged(&scene, &before).await;
+}
+
+/// Waits until one server is left, and says which.
+async fn one_left(scene: &Scene) -> String {
+    until(PATIENCE, "one server", async || {
+        let servers = scene.nginx.servers("website").await;
+        match &servers[..] {
+            [one] => Ok(one.server.clone()),
+            _ => Err(servers),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_nginx_lost_comes_back_and_what_somebody_took_out_does_not() {
+    let mut scene = Scene::start().await;
+    let backends = put(&scene, 3).await;
+    let all: Vec<_> = backends.iter().collect();
+    let pusher = scene.push().args(["--resync", "1s"]).args(FOR_LONG).start();
+    scene.routed(&all).await;
+    scene.etcd.delete_all("/services/website/").await;
+    pusher.process().line("vanished at once").await;
+    let servers = scene.nginx.servers("website").await;
+    let first = servers
+        .iter()
+        .find(|one| one.server == all[0].address().to_string());
+    let path = format!("/http/upstreams/website/servers/{}", first.unwrap().id);
+    scene.nginx.call("DELETE", &path, "").await;
+    let before = scene.nginx.servers("website").await;
+    assert_eq!(before.len(), 2);
+    unchanged(&scene, &before).await;
+    // Longer ago than a restart could have been: what comes back is what was there.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    scene.nginx.restart().await;
+    scene.routed(&all[1..]).await;
+    // Too few are left: the floor adds one.
+    for server in scene.nginx.servers("website").await {
+        let path = format!("/http/upstreams/website/servers/{}", server.id);
+        scene.nginx.call("DELETE", &path, "").await;
+    }
+    until(PATIENCE, "a server", async || {
+        (scene.nginx.servers("website").await.len() == 1).then_some(())
+    })
+    .await;
+}
