@@ -227,5 +227,11 @@ mod tests {
         assert!(first >= ms(100) && first <= ms(200), "{first:?}");
         let last = (0..20).map(|_| retry()).last().unwrap();
         assert!(last >= ms(2_500) && last <= ms(5_000), "{last:?}");
+        // What takes long to fail is no better for it.
+        pace.after(&outcome(Progress::Unfinished), now);
+        let Next::At(at) = pace.after(&Err(Error::ReadOnly), now) else {
+            panic!("no retry");
+        };
+        assert!(at - now >= ms(2_500));
     }
 }

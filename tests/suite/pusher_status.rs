@@ -1,8 +1,13 @@
 //! What a pusher says about itself: who is routed and who is not, and which load balancers go on without it.
 
+use std::fs;
+
 use serde_json::Value;
 
-use crate::support::{Backend, Command, Kv, Nginx, PATIENCE, Scene, Sidekick, push, until};
+use super::config::Config;
+use crate::support::{
+    Backend, Command, Etcd, Kv, Nginx, PATIENCE, Scene, Sidekick, folder, push, until,
+};
 
 const BALANCER: &str = "/sidekick/balancers/edge";
 const PUSHER: &str = "/sidekick/pushers/edge";
@@ -267,4 +272,41 @@ async fn two_pushers_of_different_settings_on_one_nginx_are_told_of_each_other()
         if told { Ok(()) } else { Err(status) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_slow_check_that_fails_again_and_again_is_one_trouble_and_no_recovery() {
+    let (etcd, config, folder) = (Etcd::start().await, Config::new(), folder());
+    let place = folder.path().to_str().expect("our own name");
+    // Slower than a look waits for it.
+    let check = folder.path().join("check");
+    let script = format!("echo x >> {place}/checks; sleep 0.4; echo it is wrong >&2; exit 1\n");
+    fs::write(&check, script).expect("our own folder");
+    config.write(&format!(
+        "[[nginx]]\nname = \"edge\"\nfile = \"{place}/website.conf\"\ncheck = \"sh {place}/check\"\n\
+         reload = \"true\"\npid = \"{place}/pid\"\n[[upstream]]\nname = \"website\"\n"
+    ));
+    let backend = Backend::start("b1").await;
+    etcd.put("/services/website/b1", up(&backend)).await;
+    let pusher = config.push(&etcd).start();
+    pusher
+        .process()
+        .line("cannot be made equal to the records")
+        .await;
+    let errors = async || {
+        let presence = etcd.get(PUSHER).await?.json();
+        let errors = presence["targets"]["edge"]["errors"].to_string();
+        errors.contains("it is wrong").then_some(())
+    };
+    until(PATIENCE, "the trouble to be told", &errors).await;
+    let checks = || fs::read_to_string(folder.path().join("checks")).unwrap_or_default();
+    let before = checks().len();
+    until(PATIENCE, "several more attempts", async || {
+        assert_eq!(errors().await, Some(()), "it is no trouble any more");
+        let more = checks().len() - before;
+        if more >= 16 { Ok(()) } else { Err(more) }
+    })
+    .await;
+    let output = pusher.process().output();
+    assert!(!output.contains("works again"), "{output}");
 }
