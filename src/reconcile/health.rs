@@ -13,6 +13,8 @@ use crate::upstream::{Error, Outcome, Progress};
 
 /// So many refused steps are told one by one; the rest is counted.
 const LISTED: usize = 16;
+/// How many steps that are refused, or no longer are, get a line each at a time: a full dictionary refuses every one.
+const NAMED: usize = 5;
 
 /// How an upstream has been doing.
 #[derive(Debug)]
@@ -105,17 +107,23 @@ impl Health {
         let Self {
             target, upstream, ..
         } = self;
-        for (step, reason) in refused {
-            if self.refused.get(step) != Some(reason) {
-                warn!(nginx = %target, %upstream, %step, %reason, "refused; everything else goes on");
-            }
+        let (named, more) = news(refused, &self.refused);
+        for (step, reason) in named {
+            warn!(nginx = %target, %upstream, %step, %reason, "refused; everything else goes on");
         }
-        for step in self
+        if more > 0 {
+            warn!(nginx = %target, %upstream, more, "more steps like these are refused; everything else goes on");
+        }
+        let mut ended = self
             .refused
             .keys()
-            .filter(|step| !refused.contains_key(*step))
-        {
+            .filter(|step| !refused.contains_key(*step));
+        for step in ended.by_ref().take(NAMED) {
             info!(nginx = %target, %upstream, %step, "no longer refused");
+        }
+        let more = ended.count();
+        if more > 0 {
+            info!(nginx = %target, %upstream, more, "more steps are no longer refused");
         }
         self.refused.clone_from(refused);
     }
@@ -135,6 +143,18 @@ impl Health {
             info!(nginx = %target, %upstream, %service, servers, "equal to the records");
         }
     }
+}
+
+/// The refusals that were not known so, of which so many are named, and how many there are beyond those.
+fn news<'a>(
+    refused: &'a BTreeMap<String, String>,
+    known: &BTreeMap<String, String>,
+) -> (Vec<(&'a String, &'a String)>, usize) {
+    let mut news = refused
+        .iter()
+        .filter(|(step, reason)| known.get(*step) != Some(*reason));
+    let named = news.by_ref().take(NAMED).collect();
+    (named, news.count())
 }
 
 fn whole_millis(duration: std::time::Duration) -> std::time::Duration {
@@ -220,5 +240,23 @@ mod tests {
         assert!(!health.settled);
         health.observe(&refusing(&[]), &desired(), Instant::now());
         assert!(health.settled);
+    }
+
+    #[test]
+    fn a_full_dictionary_gives_a_few_lines_and_a_count() {
+        let reasons = |count: usize| {
+            let steps = (0..count).map(|number| (format!("add {number:03}"), "full".to_owned()));
+            steps.collect::<BTreeMap<_, _>>()
+        };
+        let (some, later) = (reasons(94), reasons(96));
+        let nothing = BTreeMap::new();
+        let (named, more) = news(&some, &nothing);
+        assert_eq!((named.len(), more), (NAMED, 94 - NAMED));
+        assert_eq!(named[0].0, "add 000");
+        let (named, more) = news(&later, &some);
+        assert_eq!((named.len(), more), (2, 0), "what is known is no news");
+        let mut other = reasons(94);
+        other.insert("add 003".to_owned(), "no resolver".to_owned());
+        assert_eq!(news(&other, &some).0.len(), 1);
     }
 }
