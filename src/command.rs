@@ -105,6 +105,11 @@ impl CommandLine {
         secret::command(&self.text)
     }
 
+    /// Whether it runs the program of this name, wherever that lies.
+    pub(crate) fn is_program(&self, name: &str) -> bool {
+        std::path::Path::new(&self.program).ends_with(name)
+    }
+
     /// Program and arguments.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
@@ -225,6 +230,8 @@ mod tests {
     fn a_command_line_is_split_as_a_shell_does() {
         let command: CommandLine = "sh -c 'a b' \"c d\"".parse().unwrap();
         assert_eq!(command.arguments, ["-c", "a b", "c d"]);
+        assert!(command.is_program("sh") && !command.is_program("h"));
+        assert!(CommandLine::new("/usr/bin/sh", &[]).is_program("sh"));
         assert!("sh -c 'a".parse::<CommandLine>().is_err());
         assert!("  ".parse::<CommandLine>().is_err());
     }

@@ -38,7 +38,7 @@ mod settings;
 mod target;
 
 use balancer_key::BalancerKey;
-pub use oneshot::{Difference, RouteResult, compare, once};
+pub use oneshot::{Difference, RouteResult, compare, leave, once};
 use peers::{Peers, Word};
 use prober::Prober;
 use publisher::{Clock, Publisher};
@@ -232,6 +232,7 @@ impl Pusher {
                     let tenure = self.tenure.borrow_and_update().clone();
                     if let Tenure::Deposed { by } = tenure {
                         error!(%by, "another pusher has this id now; it is left to that one");
+                        self.roster.shutdown().await;
                         return Outcome::Deposed { by };
                     }
                     self.note();
@@ -273,6 +274,7 @@ impl Pusher {
                 }
                 Event::TaskEnded => {
                     error!("a task ended that never should; please report this");
+                    self.roster.shutdown().await;
                     return Outcome::Broken;
                 }
             }

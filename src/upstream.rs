@@ -204,7 +204,15 @@ pub enum Error {
     /// No nginx runs that would read its file.
     #[error("nginx does not run: {0}; the file is as it should be")]
     Stopped(String),
-    /// The file cannot be read or written.
+    /// Nothing shows whether an nginx runs that has the file.
+    #[error(
+        "no nginx can be seen that has the file: {0}; where nginx runs in a container or another pid namespace, set `proof`"
+    )]
+    Unseen(String),
+    /// Its servers have names that do not resolve, and without them it would have none.
+    #[error("no server is left whose name resolves, so the former ones stay: {0}")]
+    Unresolved(String),
+    /// The file cannot be read or written, or is not ours to write.
     #[error("{file} {reason}")]
     File {
         /// The file.
@@ -243,7 +251,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the target sends no requests anywhere, so that nobody need wait for it.
+    /// Whether the target certainly sends no requests anywhere, so that nobody need wait for it. Whatever else keeps it from being
+    /// reached says nothing about the requests that it may still be sending.
     #[must_use]
     pub fn is_not_routing(&self) -> bool {
         matches!(self, Self::NotRunning | Self::Stopped(_))

@@ -41,7 +41,7 @@ http {
     uwsgi_temp_path uwsgi_temp;
     scgi_temp_path scgi_temp;
     access_log off;
-    # Until 1.27.4 a reload closes connections that are kept alive, also when a request is on its way.
+    # A reload closes connections that are kept alive, also when a request is on its way; since 1.27.4 keepalive_min_timeout spares them.
     keepalive_timeout 0;
     include conf.d/*.conf;
 }

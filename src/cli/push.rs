@@ -63,6 +63,9 @@ pub(super) struct Args {
     /// that pusher is still running. Until then, announcers that leave reckon with its targets for --forget-after.
     #[arg(long, env = "SIDEKICK_RETIRE")]
     retire: bool,
+    /// Takes over a file that is not sidekick's own, when it holds `upstream` blocks only (as confd writes it). Says what it replaces.
+    #[arg(long, env = "SIDEKICK_ADOPT")]
+    adopt: bool,
     /// How --once and --dry-run tell it: text, or json with one object for each upstream.
     #[arg(
         long,
@@ -180,7 +183,15 @@ impl Args {
             return report::differences(push::compare(&settings, &cluster).await?, output);
         }
         if self.once {
-            return report::outcomes(push::once(&settings, &cluster).await?, output);
+            let mut stop = stop::on_signals()?;
+            let done = tokio::select! {
+                done = push::once(&settings, &cluster) => done?,
+                () = stop.leave() => {
+                    push::leave(&settings).await;
+                    return Ok(Exit::No);
+                }
+            };
+            return report::outcomes(done, output);
         }
         let reload = hangups.map(|hangups| Reload { file, hangups });
         let stop = stop::on_signals()?;
@@ -283,6 +294,7 @@ impl Args {
                 .as_ref()
                 .and_then(|share| mistakes.parse("--max-removal", share)),
             hold,
+            adopt: self.adopt,
         }
     }
 

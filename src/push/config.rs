@@ -225,6 +225,8 @@ pub struct FileSettings {
     pub pid: PathBuf,
     /// Where nginx is asked whether it has the file, if anywhere: an address of this machine.
     pub proof: Option<Proof>,
+    /// Whether a file that is not sidekick's own is taken over. Said by a flag alone.
+    pub adopt: bool,
 }
 
 /// One `[[upstream]]`.

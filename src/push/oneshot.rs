@@ -93,6 +93,13 @@ pub async fn once(
     each(settings, cluster, converge).await
 }
 
+/// Ends what [`once`] has begun and was not waited for: no target is left in the middle of a change.
+pub async fn leave(settings: &Settings) {
+    for target in &settings.targets {
+        target.leave().await;
+    }
+}
+
 async fn converge(
     mut driver: Driver,
     desired: Desired,

@@ -281,9 +281,11 @@ impl Roster {
         }
     }
 
-    /// Stops everything.
+    /// Stops everything. No target is left in the middle of a change.
     pub(super) async fn shutdown(&mut self) {
         self.tasks.shutdown().await;
+        let leaving = self.targets.iter().map(|running| running.target.leave());
+        futures_util::future::join_all(leaving).await;
     }
 }
 

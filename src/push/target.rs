@@ -176,6 +176,7 @@ fn site(file: &FileSettings, routes: &[Arc<Route>]) -> Result<Site, TargetError>
         timeout: file.command_timeout,
         pid: Some(file.pid.clone()),
         proof: file.proof,
+        adopt: file.adopt,
         ..conf_file::Settings::new(&file.file, layer)
     };
     let names = routes.iter().map(|route| route.upstream.clone());
@@ -300,6 +301,13 @@ impl Target {
             }))
         });
         Some(made.clone())
+    }
+
+    /// Ends what goes on in it although nobody waits for it any more.
+    pub(super) async fn leave(&self) {
+        if let Kind::ConfFile(site) = &self.kind {
+            site.leave().await;
+        }
     }
 
     /// Counts up whenever the target may have forgotten everything. Never ends.

@@ -2,7 +2,8 @@
 //!
 //! One [`Site`] stands for one file of one nginx. It renders a block for each upstream, and when anything differs from what is
 //! there it writes the file beside, renames it, has nginx check it, reloads nginx, and looks whether the running nginx really has
-//! it. What nginx does not take is put back, and only the upstreams, or the servers, that it does not take are left out.
+//! it. What nginx does not take is put back, and only the upstreams, or the servers, that it does not take are left out. An
+//! upstream that has servers is never replaced by an empty one because of that.
 //!
 //! ```text
 //! ConfFile (one an upstream) ─► site (one a file): gather ─► render ─► disk ─► check ─► reload ─► proof
@@ -13,12 +14,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{Error, Layer, Outcome, Progress, Upstream, UpstreamName};
 use crate::command::CommandLine;
@@ -28,14 +30,19 @@ use crate::printable::short;
 use crate::record::Endpoint;
 
 mod attempt;
+mod blame;
 mod budget;
 mod compare;
 mod disk;
 mod escape;
+mod foreign;
 mod member;
+mod names;
 mod process;
 mod proof;
 mod render;
+mod resolved;
+mod seen;
 mod sift;
 mod site;
 mod syntax;
@@ -53,6 +60,8 @@ pub const MIN_RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// Where nginx writes its process id where nothing else is said.
 pub const PID: &str = "/run/nginx.pid";
+/// How long it is waited on the way out for a change of the file to be finished or taken back.
+const LEAVE: Duration = Duration::from_secs(5);
 /// How long a convergence goes on before it asks whether something newer is desired.
 const TURN: Duration = Duration::from_millis(250);
 
@@ -80,6 +89,9 @@ pub struct Settings {
     /// Where nginx is asked whether it has the file. Surer than its workers, and the only way where they cannot be seen, as in a
     /// container.
     pub proof: Option<Proof>,
+    /// Whether a file that is not sidekick's own is taken over when it holds `upstream` blocks only. What is no file of sidekick's
+    /// is left alone otherwise.
+    pub adopt: bool,
 }
 
 /// Why settings cannot be.
@@ -115,6 +127,7 @@ impl Settings {
             timeout: TIMEOUT,
             pid: Some(PID.into()),
             proof: None,
+            adopt: false,
         }
     }
 
@@ -149,6 +162,9 @@ struct Inner {
     count: AtomicU64,
     /// Does the work; taken by the first that has some.
     actor: Mutex<Option<Actor>>,
+    /// The work.
+    work: Mutex<Option<JoinHandle<()>>>,
+    leaving: watch::Sender<bool>,
 }
 
 /// What an upstream should be, handed over.
@@ -201,14 +217,33 @@ impl Site {
             verdicts.insert(upstream.clone(), verdict);
             tellers.insert(upstream, teller);
         }
-        let actor = Mutex::new(Some(Actor::new(settings.clone(), asked, tellers)));
+        let leaving = watch::Sender::new(false);
+        let actor = Actor::new(settings.clone(), asked, tellers, leaving.subscribe());
         Ok(Self(Arc::new(Inner {
             settings,
             verdicts,
             asking,
             count: AtomicU64::new(0),
-            actor,
+            actor: Mutex::new(Some(actor)),
+            work: Mutex::default(),
+            leaving,
         })))
+    }
+
+    /// Ends all work on the file, for good. A change that nginx has not been told of yet is taken back, so that no file stays that
+    /// nobody has checked.
+    pub async fn leave(&self) {
+        self.0.leaving.send_replace(true);
+        drop(lock(&self.0.actor).take());
+        let work = lock(&self.0.work).take();
+        if let Some(work) = work
+            && timeout(LEAVE, work).await.is_err()
+        {
+            warn!(file = %self.settings().file.display(), "the change of the file does not come to an end");
+        }
+        // A former site of the same file may still be at it.
+        let turn = site::turn(&self.settings().file);
+        let _ = timeout(LEAVE, turn.lock()).await;
     }
 
     /// Which file of which nginx.
@@ -236,13 +271,16 @@ impl Site {
 
     /// Starts the actor with the first work. It ends when nobody can ask any more, after what it is at.
     fn ask(&self, asked: Asked) {
-        let actor = self.0.actor.lock();
-        if let Some(actor) = actor.unwrap_or_else(PoisonError::into_inner).take() {
-            tokio::spawn(actor.run());
+        if let Some(actor) = lock(&self.0.actor).take() {
+            *lock(&self.0.work) = Some(tokio::spawn(actor.run()));
         }
         // The actor lives as long as this end does, or the runtime is about to go.
         let _ = self.0.asking.send(asked);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One upstream in the file of a [`Site`].
@@ -323,7 +361,13 @@ impl Upstream for ConfFile {
         let found = Disk::new(&settings.file).read().await;
         let found = found.map_err(|reason| file_error(&settings.file, &reason))?;
         let text = found.map(|content| content.text).unwrap_or_default();
-        compare::plan(&text, settings, &self.name, desired)
+        let Some(taken_over) = foreign::check(&text, settings)? else {
+            let found = render::split(&text).remove(self.name.as_str());
+            return compare::plan(found, settings, &self.name, desired);
+        };
+        foreign::told(&settings.file, &taken_over);
+        let found = taken_over.get(&self.name).cloned();
+        compare::plan(found, settings, &self.name, desired)
     }
 }
 

@@ -9,7 +9,7 @@ use sidekick::upstream::Layer;
 use sidekick::upstream::conf_file::Settings;
 use tempfile::TempDir;
 
-use super::nginx::{launch, scratch, user};
+use super::nginx::{launch_by, scratch, user};
 use super::{PATIENCE, Process, Signal, ports, proc, process, until};
 
 /// Where Debian puts the modules that are not built in.
@@ -24,7 +24,12 @@ pub(crate) struct FileNginx {
     folder: TempDir,
     /// Where the file with the upstreams is.
     file: PathBuf,
+    /// What starts it, with its command behind; nothing for it alone.
+    starter: Vec<String>,
 }
+
+/// Begins a file of sidekick's.
+pub(crate) const OWN: &str = "# Kept by sidekick: what is changed here by hand is put back.\n";
 
 impl FileNginx {
     /// Not running yet, for these upstreams.
@@ -38,9 +43,19 @@ impl FileNginx {
             traffic,
             folder,
             file,
+            starter: Vec::new(),
         };
         nginx.configure(layer, upstreams, "");
         nginx
+    }
+
+    /// To be started by another program, which starts what it is given.
+    pub(crate) fn started_by<S: Into<String>>(
+        mut self,
+        starter: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.starter = starter.into_iter().map(Into::into).collect();
+        self
     }
 
     /// Running, with these upstreams and nobody in them.
@@ -49,7 +64,8 @@ impl FileNginx {
         let blocks = upstreams
             .iter()
             .map(|name| format!("upstream {name} {{ server 127.0.0.1:1 down; }}\n"));
-        fs::write(&nginx.file, blocks.collect::<String>()).expect("our own folder");
+        let text = OWN.to_owned() + &blocks.collect::<String>();
+        fs::write(&nginx.file, text).expect("our own folder");
         nginx.run().await;
         nginx
     }
@@ -62,7 +78,7 @@ impl FileNginx {
 
     /// Starts it.
     pub(crate) async fn run(&mut self) {
-        let mut process = launch(self.folder.path());
+        let mut process = launch_by(&self.starter, self.folder.path());
         let port = self.traffic.port();
         until(PATIENCE, "nginx to listen", async || {
             assert!(process.exited().is_none(), "{}", process.output());
@@ -155,7 +171,8 @@ impl FileNginx {
                     r#"
 http {{
     access_log off;
-    # A reload closes connections that are kept alive, also when a request is on its way (until nginx 1.27.4).
+    # A reload closes connections that are kept alive, also when a request is on its way, unless nginx
+    # has keepalive_min_timeout (1.27.4).
     keepalive_timeout 0;
     {scratch}
     {include}

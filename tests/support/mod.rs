@@ -5,6 +5,7 @@
 
 mod backend;
 mod desired;
+mod dns;
 pub(crate) mod docker;
 mod docker_api;
 mod docker_network;
@@ -30,9 +31,10 @@ mod until;
 
 pub(crate) use backend::{Backend, program as backend_program};
 pub(crate) use desired::{desired, server};
+pub(crate) use dns::{Dns, Reply};
 pub(crate) use docker::archive_of;
 pub(crate) use etcd::{Etcd, Kv, PASSWORD, TOKEN_TTL};
-pub(crate) use file_nginx::FileNginx;
+pub(crate) use file_nginx::{FileNginx, OWN};
 pub(crate) use folder::folder;
 pub(crate) use http::{Answer, request};
 pub(crate) use load::{Load, Report};

@@ -465,8 +465,15 @@ fn load_modules() -> String {
 }
 
 pub(super) fn launch(folder: &Path) -> Process {
-    let mut command = Command::new("nginx");
+    launch_by(&[], folder)
+}
+
+/// Starts it by another program that starts what it is given.
+pub(super) fn launch_by(starter: &[String], folder: &Path) -> Process {
+    let mut words = starter.iter().map(String::as_str).chain(["nginx"]);
+    let mut command = Command::new(words.next().expect("nginx at least"));
     command
+        .args(words)
         .arg("-p")
         .arg(folder)
         .arg("-c")

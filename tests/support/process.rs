@@ -119,7 +119,8 @@ impl Process {
 
     /// True when this process, or a child of it, listens on the port, and not somebody who took it first.
     pub(crate) fn owns_port(&self, port: u16) -> bool {
-        proc::listens(self.pid(), port)
+        let children = proc::children(self.pid());
+        proc::listens(self.pid(), port) || children.iter().any(|child| proc::listens(*child, port))
     }
 }
 

@@ -51,6 +51,27 @@ impl Command {
         }
     }
 
+    /// Started by another program, which starts what it is given.
+    pub(crate) fn started_by<S: Into<String>>(
+        mut self,
+        starter: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let words: Vec<String> = starter.into_iter().map(Into::into).collect();
+        let mut command = process::Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .arg(self.command.get_program())
+            .args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.command = command;
+        self
+    }
+
     /// Talks to this etcd.
     pub(crate) fn etcd(self, etcd: &Etcd) -> Self {
         self.endpoints(&etcd.endpoint())

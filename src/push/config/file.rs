@@ -45,6 +45,8 @@ pub struct Overrides {
     pub max_removal: Option<Share>,
     /// How long it is held: in all upstreams.
     pub hold: Option<Duration>,
+    /// Whether files that are not sidekick's own are taken over.
+    pub adopt: bool,
 }
 
 /// A configuration file, together with what beats it.
@@ -198,6 +200,9 @@ impl Overrides {
             (&mut how, self.request_timeout)
         {
             api.timeout = timeout;
+        }
+        if let How::ConfFile(file) = &mut how {
+            file.adopt = self.adopt;
         }
         how
     }

@@ -344,6 +344,7 @@ fn file_settings(section: &Section<'_>) -> Option<FileSettings> {
         command_timeout: timeout?,
         pid: pid?,
         proof: proof?,
+        adopt: false,
     })
 }
 

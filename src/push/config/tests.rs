@@ -222,6 +222,7 @@ fn every_kind_of_target_may_be_said() {
         command_timeout: conf_file::TIMEOUT,
         pid: conf_file::PID.into(),
         proof: None,
+        adopt: false,
     };
     let short = "file = \"/etc/nginx/conf.d/up.conf\"";
     assert_eq!(nginx(short), How::ConfFile(file.clone()));

@@ -1,21 +1,19 @@
 //! One attempt after the other until nginx has what it takes: write, check, reload, look.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tracing::{debug, info};
+use tracing::info;
 
 use super::disk::Content;
 use super::file_error;
-use super::member::{Member, Refused};
 use super::process::{Process, Worker, any_stays, replaced};
 use super::render::Blocks;
-use super::sift::Sift;
-use super::site::{Actor, Running, Seen};
+use super::seen::Seen;
+use super::site::{Actor, Change, Running};
 use crate::command::CommandLine;
-use crate::record::Endpoint;
-use crate::upstream::{Error, UpstreamName};
+use crate::record::DnsName;
+use crate::upstream::Error;
 
 /// The first pause between two looks at whether nginx has taken the file; each is half as long again as the one before.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
@@ -28,16 +26,26 @@ const OVERLAP: Duration = Duration::from_millis(500);
 
 /// How far an attempt goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Depth {
+pub(super) enum Depth {
     /// nginx only checks the file.
     Check,
     /// nginx has to take it.
     Reload,
 }
 
+/// What a file has reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// The running nginx has it.
+    Running,
+    /// No nginx runs; the next one will have it.
+    Stopped,
+    /// Nothing shows whether an nginx has it; why it could not even be told, where that is so.
+    Unseen(Option<String>),
+}
+
 impl Actor {
-    /// Makes file and nginx so. What nginx refuses is noted with the upstreams; the others get through. Gives back whether an nginx
-    /// runs.
+    /// Makes file and nginx so. What nginx refuses is noted with the upstreams; the others get through.
     ///
     /// # Errors
     ///
@@ -47,197 +55,110 @@ impl Actor {
         wanted: Blocks,
         found: Option<&Content>,
         seen: Seen,
-    ) -> Result<bool, Error> {
+    ) -> Result<Reached, Error> {
+        let former = found.map(|found| found.text.clone());
+        self.change = Change::Tried(former.clone());
         let done = self.try_all(wanted, seen).await;
         let settled = match &done {
             Ok((blocks, _)) => {
                 self.took(blocks);
                 self.disk.keep().await
             }
-            Err(_) => {
-                let former = found.map(|found| found.text.as_str());
-                self.disk.restore(former).await
-            }
+            Err(_) => self.disk.restore(former.as_deref()).await,
         };
-        let (_, runs) = done?;
+        self.change = Change::None;
+        let (_, reached) = done?;
         settled.map_err(|reason| file_error(&self.settings.file, &reason))?;
-        Ok(runs)
+        Ok(reached)
     }
 
-    async fn try_all(&mut self, wanted: Blocks, seen: Seen) -> Result<(Blocks, bool), Error> {
+    async fn try_all(&mut self, wanted: Blocks, seen: Seen) -> Result<(Blocks, Reached), Error> {
         let mut blocks = wanted;
         match self.attempt(&blocks, Depth::Check).await {
             Err(error @ Error::Refused { .. }) => {
-                blocks = self.sift(blocks, Depth::Check, error).await?;
+                blocks = self.without_refused(blocks, error).await?;
             }
             checked => checked?,
         }
-        if seen == Seen::Nobody {
-            info!(file = %self.settings.file.display(), "written; nginx does not run");
-            return Ok((blocks, false));
+        match seen {
+            Seen::Nobody => {
+                info!(file = %self.settings.file.display(), "written; nginx does not run");
+                return Ok((blocks, Reached::Stopped));
+            }
+            Seen::Hidden => {
+                let failed = self.tell_unseen(&blocks).await;
+                return Ok((blocks, Reached::Unseen(failed)));
+            }
+            Seen::Master(_) | Seen::Unseen => {}
+        }
+        if self.has(&blocks, seen).await {
+            return Ok((blocks, Reached::Running));
         }
         match self.reload(&blocks).await {
-            Ok(()) => Ok((blocks, true)),
-            Err(Error::Stopped(_)) => Ok((blocks, false)),
+            Ok(()) => Ok((blocks, Reached::Running)),
+            Err(Error::Stopped(_)) => Ok((blocks, Reached::Stopped)),
             Err(error) => {
                 let blocks = self.sift(blocks, Depth::Reload, error).await?;
-                Ok((blocks, true))
+                Ok((blocks, Reached::Running))
             }
         }
     }
 
-    /// The upstreams that would get another block than nginx last took.
-    fn changed(&self, blocks: &Blocks) -> Vec<UpstreamName> {
-        let members = self.members.iter().filter(|(name, member)| {
-            let block = blocks.get(*name);
-            member.is_told() && (!member.has_good() || block != Some(&member.safe()))
-        });
-        members.map(|(name, _)| name.clone()).collect()
-    }
-
-    /// Finds the upstreams whose blocks nginx takes; `first` is what it said of all together.
-    async fn sift(&mut self, wanted: Blocks, depth: Depth, first: Error) -> Result<Blocks, Error> {
-        let changed = self.changed(&wanted);
-        if changed.is_empty() {
-            return Err(first);
+    /// What nginx takes of a file that it refuses with `error`.
+    async fn without_refused(&mut self, wanted: Blocks, error: Error) -> Result<Blocks, Error> {
+        if !self.names.doubt() {
+            return self.sift(wanted, Depth::Check, error).await;
         }
-        let mut accepted = self.base(depth, &first).await?;
-        let mut errors = BTreeMap::from([(changed[0].clone(), first.clone())]);
-        let mut sift = Sift::new(changed);
-        sift.refuse(first.to_string());
-        while let Some(trial) = sift.trial() {
-            let mut blocks = accepted.clone();
-            for name in &trial {
-                blocks.extend(wanted.get(name).map(|block| (name.clone(), block.clone())));
-            }
-            match self.attempt(&blocks, depth).await {
-                Ok(()) => {
-                    accepted = blocks;
-                    sift.accept();
-                }
-                Err(error @ (Error::File { .. } | Error::Stopped(_))) => return Err(error),
-                Err(error) => {
-                    sift.refuse(error.to_string());
-                    errors.extend(trial.last().map(|last| (last.clone(), error)));
-                }
-            }
-        }
-        for (name, _) in sift.end().1 {
-            let error = errors.remove(&name).unwrap_or_else(|| first.clone());
-            let instead = match depth {
-                Depth::Check => self.sift_servers(&name, &mut accepted).await?,
-                Depth::Reload => None,
-            };
-            debug!(upstream = %name, %error, "nginx refuses the block");
-            if let Some(member) = self.members.get_mut(&name) {
-                member.refuse(error, instead, Instant::now());
-            }
-        }
-        // The last attempt may have been one that was refused.
-        self.write(&accepted).await?;
-        let text = self.compose(&accepted);
-        if depth == Depth::Reload
-            && self
-                .running
-                .as_ref()
-                .is_none_or(|running| running.text != text)
-        {
-            self.reload(&accepted).await?;
-        }
-        Ok(accepted)
-    }
-
-    /// What nginx took last, if it still does: else the mistake is elsewhere, and nobody here is to blame.
-    async fn base(&mut self, depth: Depth, first: &Error) -> Result<Blocks, Error> {
-        let base = self.blocks(Member::safe);
-        if self.attempt(&base, depth).await.is_ok() {
-            return Ok(base);
-        }
-        // An upstream that has never been there may be called as another one elsewhere in the configuration.
-        let mut only_good = base;
-        only_good.retain(|name, _| self.members.get(name).is_some_and(Member::has_good));
-        match self.attempt(&only_good, depth).await {
-            Ok(()) => Ok(only_good),
-            Err(error @ (Error::File { .. } | Error::Stopped(_))) => Err(error),
-            Err(_) => Err(first.clone()),
+        let suspects = self.names.suspects();
+        self.judge(&suspects).await?;
+        let blocks = self.blocks(|member| member.current(Instant::now()));
+        match self.attempt(&blocks, Depth::Check).await {
+            Err(error @ Error::Refused { .. }) => self.sift(blocks, Depth::Check, error).await,
+            checked => checked.map(|()| blocks),
         }
     }
 
-    /// Finds the servers of an upstream that nginx takes, and puts the block into `accepted`; `None` when it takes not one.
-    async fn sift_servers(
-        &mut self,
-        name: &UpstreamName,
-        accepted: &mut Blocks,
-    ) -> Result<Option<(String, Refused)>, Error> {
-        let Some(endpoints) = self.members.get(name).map(Member::endpoints) else {
-            return Ok(None);
-        };
-        let all: BTreeSet<Endpoint> = endpoints.iter().cloned().collect();
-        let Ok(mut block) = self.block_without(name, &all) else {
-            return Ok(None);
-        };
-        if endpoints.len() < 2 || !self.takes(accepted, name, &block).await? {
-            return Ok(None);
+    /// Whether the running nginx has these blocks already: what was left out was all that is new.
+    async fn has(&mut self, blocks: &Blocks, seen: Seen) -> bool {
+        let text = self.compose(blocks);
+        match (self.settings.proof, &self.running) {
+            (_, Some(running)) if seen != Seen::Unseen => {
+                running.text == text && running.master == seen.master()
+            }
+            (Some(proof), _) => self.answers(proof, &text).await == Some(true),
+            _ => false,
         }
-        let mut sift = Sift::new(endpoints);
-        while let Some(trial) = sift.trial() {
-            let with: BTreeSet<_> = trial.into_iter().collect();
-            let without = all.difference(&with).cloned().collect();
-            match self.block_without(name, &without) {
-                Ok(tried) => match self.check(accepted, name, &tried).await {
-                    Ok(()) => {
-                        block = tried;
-                        sift.accept();
+    }
+
+    /// Whether nginx takes names that do not resolve here. When it refuses the file with them and takes it without, they are left
+    /// out.
+    pub(super) async fn judge(&mut self, suspects: &[DnsName]) -> Result<(), Error> {
+        let now = Instant::now();
+        let mut takes = Some(false);
+        if self.settings.check.is_some() {
+            let with = self.blocks(|member| member.current(now));
+            takes = match self.attempt(&with, Depth::Check).await {
+                Ok(()) => Some(true),
+                Err(Error::Refused { .. }) => {
+                    self.names.judge(suspects, Some(false));
+                    self.update();
+                    let without = self.blocks(|member| member.current(now));
+                    match self.attempt(&without, Depth::Check).await {
+                        Ok(()) => Some(false),
+                        // The mistake is elsewhere, at least one of them.
+                        Err(Error::Refused { .. }) => None,
+                        Err(error) => return Err(error),
                     }
-                    Err(error @ Error::File { .. }) => return Err(error),
-                    Err(Error::Refused { reason, .. }) => sift.refuse(reason),
-                    Err(error) => sift.refuse(error.to_string()),
-                },
-                Err(reason) => sift.refuse(reason),
-            }
+                }
+                Err(error) => return Err(error),
+            };
         }
-        let (taken, refused) = sift.end();
-        if taken.is_empty() {
-            return Ok(None);
-        }
-        accepted.insert(name.clone(), block.clone());
-        Ok(Some((block, refused.into_iter().collect())))
+        self.names.judge(suspects, takes);
+        self.update();
+        Ok(())
     }
 
-    fn block_without(
-        &self,
-        name: &UpstreamName,
-        without: &BTreeSet<Endpoint>,
-    ) -> Result<String, String> {
-        let member = self.members.get(name).ok_or("it is gone")?;
-        member.block_without(self.settings.template.as_ref(), without)
-    }
-
-    async fn takes(
-        &mut self,
-        accepted: &Blocks,
-        name: &UpstreamName,
-        block: &str,
-    ) -> Result<bool, Error> {
-        match self.check(accepted, name, block).await {
-            Ok(()) => Ok(true),
-            Err(Error::Refused { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn check(
-        &mut self,
-        accepted: &Blocks,
-        name: &UpstreamName,
-        block: &str,
-    ) -> Result<(), Error> {
-        let mut blocks = accepted.clone();
-        blocks.insert(name.clone(), block.to_owned());
-        self.attempt(&blocks, Depth::Check).await
-    }
-
-    async fn attempt(&mut self, blocks: &Blocks, depth: Depth) -> Result<(), Error> {
+    pub(super) async fn attempt(&mut self, blocks: &Blocks, depth: Depth) -> Result<(), Error> {
         self.write(blocks).await?;
         if let Some(check) = self.settings.check.clone() {
             self.command(&check)
@@ -253,7 +174,7 @@ impl Actor {
         }
     }
 
-    async fn write(&self, blocks: &Blocks) -> Result<(), Error> {
+    pub(super) async fn write(&self, blocks: &Blocks) -> Result<(), Error> {
         let text = self.compose(blocks);
         let written = match self.disk.read().await {
             Ok(Some(found)) if found.text == text => Ok(()),
@@ -263,7 +184,7 @@ impl Actor {
     }
 
     /// Has nginx read the file, and waits until the running nginx has it.
-    async fn reload(&mut self, blocks: &Blocks) -> Result<(), Error> {
+    pub(super) async fn reload(&mut self, blocks: &Blocks) -> Result<(), Error> {
         sleep_until(self.budget.next(Instant::now())).await;
         let text = self.compose(blocks);
         let master = self.look().master();
@@ -275,13 +196,18 @@ impl Actor {
         if let Err(reason) = self.command(&command).await {
             return Err(self.not_reloaded(&text, command, reason).await);
         }
-        self.taken(&text, &before, &command).await?;
+        let tried = std::mem::replace(&mut self.change, Change::Told);
+        if let Err(error) = self.taken(&text, &before, &command).await {
+            self.change = tried;
+            return Err(error);
+        }
         let old = before.iter().map(|worker| worker.process);
-        let old = old.filter(|process| self.leaving.iter().all(|(known, _)| known != process));
+        let old = old.filter(|process| self.old.iter().all(|(known, _)| known != process));
         let old: Vec<_> = old.map(|process| (process, self.reloads)).collect();
-        self.leaving.extend(old);
+        self.old.extend(old);
         let (file, reloads) = (self.settings.file.display(), self.reloads);
         info!(%file, reloads, "nginx has the file");
+        self.listens = self.settings.proof.is_some();
         self.running = Some(Running {
             master: self.look().master(),
             text,
@@ -289,10 +215,13 @@ impl Actor {
         Ok(())
     }
 
-    /// Why a reload failed: where nginx cannot be seen, one that does not listen either does not run.
+    /// Why a reload failed: where nginx cannot be seen, one that does not listen where it should does not run.
     async fn not_reloaded(&self, text: &str, command: CommandLine, reason: String) -> Error {
         let seen = self.look();
-        let unseen = self.settings.proof.filter(|_| seen == Seen::Unseen);
+        let unseen = self
+            .settings
+            .proof
+            .filter(|_| seen == Seen::Unseen && self.listens);
         if seen == Seen::Nobody {
             return self.stopped();
         }
@@ -349,7 +278,7 @@ impl Actor {
     }
 
     /// Runs a command for as long as it may take.
-    async fn command(&self, command: &CommandLine) -> Result<(), String> {
+    pub(super) async fn command(&self, command: &CommandLine) -> Result<(), String> {
         let limit = self.settings.timeout;
         match timeout(limit, command.run()).await {
             Ok(done) => done.map_err(|reason| without_stamps(&reason)),

@@ -11,12 +11,12 @@ use crate::plan::{Activity, Drains, Peer, Plan, Step, Tuning, plan as difference
 use crate::printable::short;
 use crate::upstream::{Error, UpstreamName};
 
-/// What is to be done to the block of one upstream in a file that holds `text`.
+/// What is to be done to the block of one upstream, which is `found` in the file.
 ///
 /// Servers are compared where they can be read, as from what is built in; any other difference is one step: the file is written
 /// anew.
 pub(super) fn plan(
-    text: &str,
+    found: Option<String>,
     settings: &Settings,
     name: &UpstreamName,
     desired: &Desired,
@@ -26,8 +26,9 @@ pub(super) fn plan(
         desired,
         without: &BTreeSet::new(),
     };
-    let wanted = render::block(settings.template.as_ref(), member).map_err(Error::Template)?;
-    let found = render::split(text).remove(name.as_str());
+    let wanted = render::block(settings.template.as_ref(), member);
+    let wanted = wanted.map_err(|error| Error::Template(error.to_string()))?;
+    let found = found.map(|block| render::without_names(&block));
     if found.as_ref() == Some(&wanted) {
         return Ok(Plan::default());
     }
@@ -47,6 +48,11 @@ pub(super) fn plan(
         plan.steps.push(Step::Write { file });
     }
     Ok(plan)
+}
+
+/// Whether any server of a block takes traffic, as far as can be read.
+pub(super) fn takes_traffic(block: &str) -> bool {
+    peers(block).map_or(true, |peers| peers.iter().any(|peer| !peer.down))
 }
 
 /// The servers of a block.
@@ -117,7 +123,8 @@ mod tests {
     fn steps(text: &str, servers: &Servers) -> Vec<String> {
         let settings = Settings::new("/etc/nginx/a.conf", Layer::Http);
         let name = "website".parse().unwrap();
-        let plan = plan(text, &settings, &name, &Desired::at(1, servers)).unwrap();
+        let found = render::split(text).remove("website");
+        let plan = plan(found, &settings, &name, &Desired::at(1, servers)).unwrap();
         assert!(plan.waiting.is_empty());
         plan.steps.iter().map(ToString::to_string).collect()
     }
@@ -158,6 +165,22 @@ mod tests {
             ]
         );
         assert!(steps(&file(&Servers::new()), &Servers::new()).is_empty());
+    }
+
+    #[test]
+    fn a_block_takes_traffic_when_a_server_of_it_is_not_down() {
+        for (block, takes) in [
+            ("upstream a { server b:1 weight=2; server c:1 down; }", true),
+            ("upstream a { server b:1 down; }", false),
+            (
+                "upstream a { server 127.0.0.1:1 down; # no server\n }",
+                false,
+            ),
+            ("upstream a { server b:1 backup; }", true),
+            ("upstream a { nobody can read this", true),
+        ] {
+            assert_eq!(takes_traffic(block), takes, "{block}");
+        }
     }
 
     #[test]

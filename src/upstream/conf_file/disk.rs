@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::printable::printable;
@@ -23,6 +23,8 @@ const ABANDONED: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
     path: Arc<Path>,
+    /// One thing at a time: what was begun goes on when nobody waits for it any more.
+    busy: Arc<Mutex<()>>,
 }
 
 /// A file as it was read.
@@ -35,7 +37,10 @@ pub(super) struct Content {
 
 impl Disk {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            busy: Arc::default(),
+        }
     }
 
     /// Puts back what was there before a process was killed while it tried something new, and removes what it left.
@@ -120,8 +125,9 @@ impl Disk {
         &self,
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, String> {
-        let path = self.path.clone();
+        let (path, busy) = (self.path.clone(), self.busy.clone());
         let work = move || {
+            let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
             // A link is followed: its place is somebody's choice, and stays.
             let path = fs::canonicalize(&path).unwrap_or_else(|_| path.to_path_buf());
             work(&path)

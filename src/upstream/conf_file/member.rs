@@ -8,17 +8,20 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::render::{self, empty};
+use super::compare::takes_traffic;
+use super::names::Names;
+use super::render::empty;
+use super::resolved::Resolved;
 use super::sift::Sift;
-use super::template::Template;
+use super::template::{RenderError, Template};
 use super::{Applied, Verdict};
 use crate::backoff::Backoff;
 use crate::desired::Desired;
-use crate::record::{Endpoint, State};
+use crate::record::{DnsName, Endpoint, Host, State};
 use crate::upstream::{Error, UpstreamName};
 
 /// The first and the longest pause before something that nginx has refused is tried again.
-const RETRIES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const RETRIES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// The servers that are left out, with the reasons.
 pub(super) type Refused = BTreeMap<Endpoint, String>;
@@ -31,10 +34,16 @@ pub(super) struct Member {
     /// The number of what was asked last.
     asked: u64,
     desired: Option<Desired>,
+    /// Whether that is newer than what was made of it.
+    stale: bool,
+    /// What is made of it with the names that resolve.
+    resolved: Option<Result<Resolved, Error>>,
     /// What is to stand in the file; `None` before anybody has said what is desired.
-    wanted: Option<Result<Wanted, String>>,
+    wanted: Option<Result<Wanted, Error>>,
     /// What nginx last took.
     good: Option<String>,
+    /// Whether nginx takes no block by this name, not even an empty one: another file has one already.
+    elsewhere: bool,
     bad: Option<Bad>,
     retries: Backoff,
     /// By draining server, the reload since which it gets nothing new.
@@ -42,7 +51,7 @@ pub(super) struct Member {
     warned: bool,
 }
 
-/// A block, without the servers for which the template fails.
+/// A block, without the servers for which the template fails and those whose names do not resolve.
 #[derive(Debug)]
 struct Wanted {
     block: String,
@@ -66,8 +75,11 @@ impl Member {
             teller,
             asked: 0,
             desired: None,
+            stale: false,
+            resolved: None,
             wanted: None,
             good: None,
+            elsewhere: false,
             bad: None,
             retries: Backoff::new(RETRIES.0, RETRIES.1),
             drained: BTreeMap::new(),
@@ -81,17 +93,44 @@ impl Member {
     }
 
     /// Somebody asks; with `desired` when it is something new.
-    pub(super) fn ask(
-        &mut self,
-        number: u64,
-        desired: Option<Desired>,
-        template: Option<&Arc<Template>>,
-    ) {
+    pub(super) fn ask(&mut self, number: u64, desired: Option<Desired>) {
         self.asked = number;
         if let Some(desired) = desired {
             self.warn_of_slow_start(&desired);
-            self.wanted = Some(wanted(template, &self.name, &desired));
             self.desired = Some(desired);
+            self.stale = true;
+        }
+    }
+
+    /// The names of its servers.
+    pub(super) fn names(&self) -> impl Iterator<Item = &DnsName> {
+        let desired = self.desired.iter();
+        let endpoints = desired.flat_map(|desired| desired.servers.keys());
+        endpoints.filter_map(|endpoint| match &endpoint.host {
+            Host::Dns(name) => Some(name),
+            Host::Ip(_) => None,
+        })
+    }
+
+    /// Renders the block anew when what is desired has changed, or what names resolve to.
+    pub(super) fn update(&mut self, names: &Names, template: Option<&Arc<Template>>) {
+        if !std::mem::take(&mut self.stale) && self.names().next().is_none() {
+            return;
+        }
+        let Some(desired) = &self.desired else {
+            return;
+        };
+        let resolved = Resolved::of(desired, names);
+        let resolved = match resolved.is_empty_for(desired) && self.has_servers() {
+            true => Err(Error::Unresolved(resolved.reason())),
+            false => Ok(resolved),
+        };
+        if self.resolved.as_ref() != Some(&resolved) {
+            self.wanted = Some(match &resolved {
+                Ok(resolved) => wanted(template, &self.name, resolved),
+                Err(error) => Err(error.clone()),
+            });
+            self.resolved = Some(resolved);
         }
     }
 
@@ -113,57 +152,72 @@ impl Member {
     }
 
     /// What nginx takes, as far as is known: without anything better an upstream without servers, as others may refer to
-    /// it.
-    pub(super) fn safe(&self) -> String {
-        self.good.clone().unwrap_or_else(|| empty(&self.name))
+    /// it; `None` when even that is known to be refused.
+    pub(super) fn safe(&self) -> Option<String> {
+        let good = self.good.clone();
+        good.or_else(|| (!self.elsewhere).then(|| self.placeholder()))
     }
 
-    /// Whether nginx has ever taken a block of it.
-    pub(super) fn has_good(&self) -> bool {
-        self.good.is_some()
+    /// An upstream without servers.
+    pub(super) fn placeholder(&self) -> String {
+        empty(&self.name)
+    }
+
+    /// nginx takes the file without a block by this name, or with an empty one.
+    pub(super) fn set_elsewhere(&mut self, elsewhere: bool) {
+        self.elsewhere = elsewhere;
+    }
+
+    /// What nginx has ever taken of it.
+    pub(super) fn good(&self) -> Option<&String> {
+        self.good.as_ref()
+    }
+
+    /// Whether what nginx last took has servers that take traffic.
+    pub(super) fn has_servers(&self) -> bool {
+        self.good.as_deref().is_some_and(takes_traffic)
+    }
+
+    /// Whether with this block the upstream would lose all its servers.
+    pub(super) fn is_emptied_by(&self, block: &str) -> bool {
+        self.has_servers() && !takes_traffic(block)
     }
 
     /// What is to stand in the file now.
-    pub(super) fn current(&self, now: Instant) -> String {
+    pub(super) fn current(&self, now: Instant) -> Option<String> {
         let Some(Ok(wanted)) = &self.wanted else {
             return self.safe();
         };
         match &self.bad {
             Some(bad) if bad.block == wanted.block && now < bad.until => {
                 let instead = bad.instead.as_ref().map(|(block, _)| block.clone());
-                instead.unwrap_or_else(|| self.safe())
+                instead.or_else(|| self.safe())
             }
-            _ => wanted.block.clone(),
+            _ => Some(wanted.block.clone()),
         }
     }
 
-    /// The block for all servers but these, and but for those for which the template fails anyway.
+    /// The block for all servers but these, and but for those that are left out anyway.
     pub(super) fn block_without(
         &self,
         template: Option<&Arc<Template>>,
         without: &BTreeSet<Endpoint>,
     ) -> Result<String, String> {
-        let desired = self.desired.as_ref().ok_or("nothing is desired")?;
+        let Some(Ok(resolved)) = &self.resolved else {
+            return Err("nothing is desired".to_owned());
+        };
         let mut all = without.clone();
         if let Some(Ok(wanted)) = &self.wanted {
             all.extend(wanted.refused.keys().cloned());
         }
-        render::block(
-            template,
-            render::Member {
-                name: &self.name,
-                desired,
-                without: &all,
-            },
-        )
+        let block = resolved.block(template, &self.name, &all);
+        block.map_err(|error| error.to_string())
     }
 
     /// The servers of its block.
     pub(super) fn endpoints(&self) -> Vec<Endpoint> {
-        let servers = self
-            .desired
-            .iter()
-            .flat_map(|desired| desired.servers.keys());
+        let resolved = self.resolved.iter().flatten();
+        let servers = resolved.flat_map(|resolved| resolved.desired.servers.keys());
         let refused = |endpoint: &&Endpoint| match &self.wanted {
             Some(Ok(wanted)) => wanted.refused.contains_key(endpoint),
             _ => false,
@@ -194,6 +248,7 @@ impl Member {
     /// nginx has taken `block`. Since reload number `reload` nothing new goes to its draining servers.
     pub(super) fn took(&mut self, block: &str, reload: u64) {
         self.good = Some(block.to_owned());
+        self.elsewhere = false;
         let wanted = self.wanted.as_ref().and_then(|wanted| wanted.as_ref().ok());
         if wanted.is_some_and(|wanted| wanted.block == block) {
             self.bad = None;
@@ -226,7 +281,7 @@ impl Member {
     fn result(&self, busy: impl Fn(u64) -> u64) -> Result<Applied, Error> {
         let mut refused = Refused::new();
         match &self.wanted {
-            Some(Err(reason)) => return Err(Error::Template(reason.clone())),
+            Some(Err(error)) => return Err(error.clone()),
             Some(Ok(wanted)) => {
                 refused.extend(wanted.refused.clone());
                 match &self.bad {
@@ -259,39 +314,35 @@ impl Member {
 fn wanted(
     template: Option<&Arc<Template>>,
     name: &UpstreamName,
-    desired: &Desired,
-) -> Result<Wanted, String> {
-    let rendered = |without: &BTreeSet<Endpoint>| {
-        let member = render::Member {
-            name,
-            desired,
-            without,
-        };
-        render::block(template, member)
-    };
-    let all: BTreeSet<_> = desired.servers.keys().cloned().collect();
-    let nobody = BTreeSet::new();
-    let reason = match rendered(&nobody) {
+    resolved: &Resolved,
+) -> Result<Wanted, Error> {
+    let failed = |error: RenderError| Error::Template(error.to_string());
+    let rendered = |without: &BTreeSet<Endpoint>| resolved.block(template, name, without);
+    let all: BTreeSet<_> = resolved.desired.servers.keys().cloned().collect();
+    let error = match rendered(&BTreeSet::new()) {
         Ok(block) => {
-            let refused = Refused::new();
+            let refused = resolved.left_out.clone();
             return Ok(Wanted { block, refused });
         }
-        Err(reason) => reason,
+        // No server is to blame, and trying which one is would take very long.
+        Err(error @ RenderError::Endless(_)) => return Err(failed(error)),
+        Err(error) => failed(error),
     };
-    rendered(&all)?;
+    rendered(&all).map_err(failed)?;
     let mut sift = Sift::new(all.iter().cloned().collect());
     while let Some(trial) = sift.trial() {
         let trial: BTreeSet<_> = trial.into_iter().collect();
         match rendered(&all.difference(&trial).cloned().collect()) {
             Ok(_) => sift.accept(),
-            Err(reason) => sift.refuse(reason),
+            Err(error) => sift.refuse(error.to_string()),
         }
     }
     let (accepted, refused) = sift.end();
     if accepted.is_empty() {
-        return Err(reason);
+        return Err(error);
     }
-    let refused: Refused = refused.into_iter().collect();
-    let block = rendered(&refused.keys().cloned().collect())?;
+    let mut refused: Refused = refused.into_iter().collect();
+    let block = rendered(&refused.keys().cloned().collect()).map_err(failed)?;
+    refused.extend(resolved.left_out.clone());
     Ok(Wanted { block, refused })
 }

@@ -35,6 +35,14 @@ impl Process {
         title(id).contains("master process").then_some(process)
     }
 
+    /// Whether the pid file names a process that runs and is no nginx, so that a signal would reach somebody else.
+    pub(super) fn is_stranger(pid_file: &Path) -> bool {
+        let named = fs::read_to_string(pid_file).ok();
+        let id = named.and_then(|text| text.trim().parse().ok());
+        let runs = id.and_then(Self::running).is_some();
+        runs && Self::master(pid_file).is_none()
+    }
+
     /// Its workers.
     pub(super) fn workers(self) -> Vec<Worker> {
         let worker = |id| {
@@ -61,6 +69,27 @@ impl Process {
         let start = Duration::from_secs(self.start) / u32::try_from(per_second).ok()?;
         SystemTime::now().checked_sub(uptime.checked_sub(start)?)
     }
+}
+
+/// The first pid namespace of a machine, from which the processes of all others can be seen.
+const FIRST_NAMESPACE: &str = "pid:[4026531836]";
+
+/// Whether it can be seen that no nginx runs on this machine, in no container either.
+pub(super) fn none_anywhere() -> bool {
+    let own = fs::read_link("/proc/self/ns/pid");
+    let sees_all = own.is_ok_and(|own| own.as_os_str() == FIRST_NAMESPACE)
+        // With `hidepid` a process sees those of its own user alone.
+        && fs::read("/proc/1/cmdline").is_ok_and(|line| !line.is_empty());
+    if !sees_all {
+        return false;
+    }
+    let Ok(all) = fs::read_dir("/proc") else {
+        return false;
+    };
+    let ids = all
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    !{ ids }.any(|id: u32| title(id).contains("nginx: master process"))
 }
 
 /// Whether all that answer requests were started after `since`, so that they have what stood in the file then.
@@ -193,9 +222,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("nginx.pid");
         assert_eq!(Process::master(&file), None);
-        for content in ["", "x", "0", &std::process::id().to_string()] {
+        let own = std::process::id().to_string();
+        for content in ["", "x", "0", &own] {
             fs::write(&file, content).unwrap();
             assert_eq!(Process::master(&file), None, "{content}");
+            assert_eq!(Process::is_stranger(&file), content == own, "{content}");
         }
     }
 }

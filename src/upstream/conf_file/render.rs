@@ -3,16 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::template::Template;
+use super::template::{RenderError, Template};
 use crate::desired::{Desired, Server};
-use crate::record::{Endpoint, State};
+use crate::record::{DnsName, Endpoint, Host, State};
 use crate::upstream::{Layer, UpstreamName};
 
 /// Begins the lines by which the blocks are found again.
 pub(super) const MARK: &str = "# sidekick: ";
+/// The first line of every file.
+const HEADER: &str = "# Kept by sidekick: what is changed here by hand is put back.";
+/// Begins the line that says what a name was resolved to: nginx resolves it only when it reads the file.
+const NAMED: &str = "# sidekick: name ";
 /// A server that takes nothing: nginx accepts no upstream without one, and answers 502 where there is no other.
 pub(super) const NOBODY: &str = "127.0.0.1:1";
 
@@ -41,7 +46,7 @@ impl<'a> Member<'a> {
 pub(super) fn block(
     template: Option<&Arc<Template>>,
     member: Member<'_>,
-) -> Result<String, String> {
+) -> Result<String, RenderError> {
     let mut text = match template {
         Some(template) => template.render(member)?,
         None => built_in(member),
@@ -119,7 +124,7 @@ pub(super) fn compose(
     layer: Layer,
     proof: Option<std::net::SocketAddr>,
 ) -> String {
-    let mut text = "# Kept by sidekick: what is changed here by hand is put back.\n".to_owned();
+    let mut text = format!("{HEADER}\n");
     for (name, block) in blocks {
         let _ = write!(text, "\n{MARK}begin {name}\n{block}{MARK}end {name}\n");
     }
@@ -147,6 +152,39 @@ const TOKEN: &str = "# sidekick: token ";
 /// What the listener of a file answers.
 pub(super) fn token(text: &str) -> Option<&str> {
     text.lines().last()?.strip_prefix(TOKEN)
+}
+
+/// Whether a file may be replaced: it was composed here, or nothing stands in it.
+pub(super) fn is_own(text: &str) -> bool {
+    let mut lines = text.lines();
+    text.trim().is_empty() || lines.any(|line| line == HEADER || line.starts_with(MARK))
+}
+
+/// The line that says what a name was resolved to.
+pub(super) fn named<'a>(name: &DnsName, addresses: impl IntoIterator<Item = &'a IpAddr>) -> String {
+    let mut line = format!("{NAMED}{}", name.as_str());
+    for address in addresses {
+        let _ = write!(line, " {address}");
+    }
+    line.push('\n');
+    line
+}
+
+/// What names were resolved to when a file was composed.
+pub(super) fn names(text: &str) -> impl Iterator<Item = (DnsName, BTreeSet<IpAddr>)> {
+    text.lines().filter_map(|line| {
+        let mut words = line.strip_prefix(NAMED)?.split(' ');
+        let Ok(Host::Dns(name)) = words.next()?.parse() else {
+            return None;
+        };
+        Some((name, words.filter_map(|word| word.parse().ok()).collect()))
+    })
+}
+
+/// A block without the lines that say what names were resolved to.
+pub(super) fn without_names(block: &str) -> String {
+    let lines = block.split_inclusive('\n');
+    lines.filter(|line| !line.starts_with(NAMED)).collect()
 }
 
 /// The blocks of a file that was composed here, or what is left of them.
@@ -265,6 +303,31 @@ mod tests {
             assert_eq!(token(&text).is_some(), proof.is_some());
             let cut = text.split_once("# sidekick: end b").unwrap().0;
             assert_eq!(split(cut).into_keys().collect::<Vec<_>>(), ["a"]);
+        }
+    }
+
+    #[test]
+    fn what_names_were_resolved_to_is_found_again() {
+        let addresses: BTreeSet<IpAddr> = ["10.0.0.5", "::1"].map(|a| a.parse().unwrap()).into();
+        let Host::Dns(web) = "web.example".parse().unwrap() else {
+            panic!("it is a name")
+        };
+        let line = named(&web, &addresses);
+        assert_eq!(line, "# sidekick: name web.example 10.0.0.5 ::1\n");
+        let blocks = Blocks::from([(name("a"), format!("{line}upstream a {{\n}}\n"))]);
+        let text = compose(&blocks, Layer::Http, None);
+        assert_eq!(names(&text).collect::<Vec<_>>(), [(web, addresses)]);
+        let block = split(&text).remove("a").unwrap();
+        assert_eq!(without_names(&block), "upstream a {\n}\n");
+    }
+
+    #[test]
+    fn a_file_is_ours_by_its_marks_or_when_it_is_empty() {
+        for own in ["", " \n", &compose(&Blocks::new(), Layer::Http, None)] {
+            assert!(is_own(own), "{own}");
+        }
+        for foreign in ["# by hand\n", "upstream a { server b; }\n"] {
+            assert!(!is_own(foreign), "{foreign}");
         }
     }
 

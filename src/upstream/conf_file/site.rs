@@ -1,6 +1,6 @@
 //! Owns the file: gathers what the upstreams should be, and makes the file and the running nginx so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,12 +9,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::warn;
 
+use super::attempt::Reached;
 use super::budget::Budget;
 use super::disk::{Content, Disk};
 use super::member::Member;
-use super::process::{Process, all_started_after};
+use super::names::{self, Names};
+use super::process::Process;
 use super::proof::Proof;
-use super::render::{Blocks, compose, split, token};
+use super::render::{Blocks, compose, split};
+use super::seen::Seen;
 use super::{Asked, Settings, Verdict, file_error};
 use crate::upstream::{Error, UpstreamName};
 
@@ -26,7 +29,7 @@ const START: Duration = Duration::from_secs(10);
 /// Those at work in this process, by file: after the settings were read again, the former site may still be at it.
 static WORKING: Mutex<BTreeMap<PathBuf, Arc<Turn>>> = Mutex::new(BTreeMap::new());
 
-type Turn = tokio::sync::Mutex<()>;
+pub(super) type Turn = tokio::sync::Mutex<()>;
 
 /// Does the work of a site.
 #[derive(Debug)]
@@ -35,15 +38,26 @@ pub(super) struct Actor {
     asked: mpsc::UnboundedReceiver<Asked>,
     pub(super) members: BTreeMap<UpstreamName, Member>,
     /// Blocks that were found in the file and are not looked after any more: nginx may still refer to them.
-    others: Blocks,
+    pub(super) others: Blocks,
     pub(super) disk: Disk,
     pub(super) budget: Budget,
     /// How often nginx was reloaded.
     pub(super) reloads: u64,
     /// What the running nginx has; `None` when that is not known.
     pub(super) running: Option<Running>,
+    /// What an nginx that cannot be seen was last told to read.
+    pub(super) told: Option<String>,
+    /// Whether an nginx was seen by its process: then one that is gone does not run.
+    pub(super) met: bool,
+    /// Whether the file that nginx should have has the listener that answers for it.
+    pub(super) listens: bool,
+    /// What servers' names resolve to.
+    pub(super) names: Names,
+    /// How far a change of the file has come.
+    pub(super) change: Change,
+    leaving: watch::Receiver<bool>,
     /// Workers that were told to leave, with the number of the reload.
-    pub(super) leaving: Vec<(Process, u64)>,
+    pub(super) old: Vec<(Process, u64)>,
     /// When something was asked for the first time.
     began: Instant,
 }
@@ -55,24 +69,15 @@ pub(super) struct Running {
     pub(super) text: String,
 }
 
-/// Which nginx runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// This one.
-    Master(Process),
-    /// None.
-    Nobody,
-    /// It cannot be seen; only its answers tell.
-    Unseen,
-}
-
-impl Seen {
-    pub(super) fn master(self) -> Option<Process> {
-        match self {
-            Self::Master(master) => Some(master),
-            Self::Nobody | Self::Unseen => None,
-        }
-    }
+/// How far a change of the file has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    /// There is none.
+    None,
+    /// Something is tried; before, this stood in the file.
+    Tried(Option<String>),
+    /// nginx has checked it and was told to read it.
+    Told,
 }
 
 impl Actor {
@@ -80,6 +85,7 @@ impl Actor {
         settings: Arc<Settings>,
         asked: mpsc::UnboundedReceiver<Asked>,
         tellers: BTreeMap<UpstreamName, watch::Sender<Verdict>>,
+        leaving: watch::Receiver<bool>,
     ) -> Self {
         let member = |(name, teller): (UpstreamName, _)| (name.clone(), Member::new(name, teller));
         Self {
@@ -91,13 +97,48 @@ impl Actor {
             members: tellers.into_iter().map(member).collect(),
             reloads: 0,
             running: None,
-            leaving: Vec::new(),
+            told: None,
+            met: false,
+            listens: false,
+            names: Names::new(),
+            change: Change::None,
+            old: Vec::new(),
+            leaving,
             began: Instant::now(),
         }
     }
 
-    /// Works until nobody can ask any more.
+    /// Works until nobody can ask any more, or it is time to leave.
     pub(super) async fn run(mut self) {
+        let mut leaving = self.leaving.clone();
+        let leave = async {
+            if leaving.wait_for(|leaving| *leaving).await.is_err() {
+                // Another site has the file now; what is begun is finished.
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = leave => {}
+            () = self.work() => return,
+        }
+        let turn = turn(&self.settings.file);
+        let _turn = turn.lock().await;
+        self.end_change().await;
+    }
+
+    /// Takes back what is only tried; what nginx has checked and was told of stays.
+    async fn end_change(&mut self) {
+        let ended = match std::mem::replace(&mut self.change, Change::None) {
+            Change::None => Ok(()),
+            Change::Tried(former) => self.disk.restore(former.as_deref()).await,
+            Change::Told => self.disk.keep().await,
+        };
+        if let Err(reason) = ended {
+            warn!(file = %self.settings.file.display(), %reason, "left in the middle of a change");
+        }
+    }
+
+    async fn work(&mut self) {
         let turn = turn(&self.settings.file);
         {
             let _turn = turn.lock().await;
@@ -118,6 +159,7 @@ impl Actor {
         }
         // What cannot be read now is told by the first round.
         if let Ok(Some(content)) = self.disk.read().await {
+            self.names.read(&content.text);
             for (name, block) in split(&content.text) {
                 let Ok(name) = name.parse::<UpstreamName>() else {
                     continue;
@@ -128,9 +170,9 @@ impl Actor {
                 }
             }
         }
-        if let Seen::Master(master) = self.look() {
+        if let Seen::Master(master) = self.see() {
             let leaving = master.workers().into_iter().filter(|worker| worker.leaving);
-            self.leaving = leaving.map(|worker| (worker.process, 0)).collect();
+            self.old = leaving.map(|worker| (worker.process, 0)).collect();
         }
     }
 
@@ -164,8 +206,7 @@ impl Actor {
 
     fn take(&mut self, asked: Asked) {
         if let Some(member) = self.members.get_mut(&asked.upstream) {
-            let template = self.settings.template.as_ref();
-            member.ask(asked.number, asked.desired, template);
+            member.ask(asked.number, asked.desired);
         }
     }
 
@@ -178,26 +219,60 @@ impl Actor {
                 return None;
             }
         };
-        let seen = self.look();
-        let now = Instant::now();
-        if let Some(until) = self.start_until(now) {
+        let seen = self.see();
+        if let Some(found) = &found
+            && let Err(error) = self.check_whose(found)
+        {
+            self.fail_all(&error);
+            return None;
+        }
+        if let Some(until) = self.start_until(Instant::now()) {
             return Some(until);
         }
+        if let Err(error) = self.resolve(found.as_ref()).await {
+            self.fail_all(&error);
+            return None;
+        }
+        let again = self
+            .names
+            .any_fails()
+            .then(|| Instant::now() + names::AGAIN);
+        if found.as_ref().map(|found| &found.text)
+            != self.running.as_ref().map(|running| &running.text)
+        {
+            // Whoever has changed the file may have had nginx read it too.
+            self.running = None;
+        }
+        let now = Instant::now();
         let blocks = self.blocks(|member| member.current(now));
         let text = self.compose(&blocks);
         let same = found.as_ref().filter(|found| found.text == text);
-        if let Some(found) = same {
-            if seen == Seen::Nobody {
+        match (same, seen) {
+            (Some(_), Seen::Nobody) => {
                 self.running = None;
                 self.took(&blocks);
                 self.fail_all(&self.stopped());
-                return None;
+                return again;
             }
-            if self.is_loaded(found, seen).await {
+            (Some(_), Seen::Hidden) if self.told.as_ref() == Some(&text) => {
                 self.took(&blocks);
-                self.answer(|_| true);
-                return None;
+                self.fail_all(&self.unseen(None));
+                return again;
             }
+            (Some(found), _) => {
+                if self.is_loaded(found, seen).await {
+                    self.took(&blocks);
+                    self.answer(|_| true);
+                    return again;
+                }
+            }
+            // What it has is known as long as this process runs: a check of something else may touch the file.
+            (None, Seen::Master(_)) if self.running.is_none() => {
+                if let Some(found) = &found {
+                    self.is_loaded(found, seen).await;
+                }
+            }
+            (None, _) => {}
         }
         if seen != Seen::Nobody {
             let next = self.budget.next(Instant::now());
@@ -207,44 +282,54 @@ impl Actor {
             }
         }
         match self.apply(blocks, found.as_ref(), seen).await {
-            Ok(true) => self.answer(|_| true),
-            Ok(false) => self.fail_all(&self.stopped()),
+            Ok(Reached::Running) => self.answer(|_| true),
+            Ok(Reached::Stopped) => self.fail_all(&self.stopped()),
+            Ok(Reached::Unseen(reason)) => self.fail_all(&self.unseen(reason)),
             Err(error) => self.fail_all(&error),
         }
-        None
+        again
+    }
+
+    /// Looks up the names of servers. Those that neither resolve here nor are taken by nginx are left out.
+    async fn resolve(&mut self, found: Option<&Content>) -> Result<(), Error> {
+        let names: BTreeSet<_> = self
+            .members
+            .values()
+            .flat_map(Member::names)
+            .cloned()
+            .collect();
+        self.names.look_up(&names).await;
+        self.update();
+        let suspects = self.names.suspects();
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        self.change = Change::Tried(found.map(|found| found.text.clone()));
+        let judged = self.judge(&suspects).await;
+        self.end_change().await;
+        judged
+    }
+
+    /// Makes the blocks of what is desired and of what names resolve to.
+    pub(super) fn update(&mut self) {
+        let template = self.settings.template.as_ref();
+        for member in self.members.values_mut() {
+            member.update(&self.names, template);
+        }
     }
 
     /// Until when it is waited for upstreams of which nothing is known: without servers they would fail all requests.
     fn start_until(&self, now: Instant) -> Option<Instant> {
         let until = self.began + START;
         let mut members = self.members.values();
-        let unknown = members.any(|member| !member.is_told() && !member.has_good());
+        let unknown = members.any(|member| !member.is_told() && member.good().is_none());
         (unknown && now < until).then_some(until)
     }
 
-    /// Which nginx runs.
-    pub(super) fn look(&self) -> Seen {
-        let master = self.settings.pid.as_deref().and_then(Process::master);
-        match (master, self.settings.proof) {
-            (Some(master), _) => Seen::Master(master),
-            (None, Some(_)) => Seen::Unseen,
-            (None, None) => Seen::Nobody,
-        }
-    }
-
-    pub(super) fn stopped(&self) -> Error {
-        let settings = &self.settings;
-        Error::Stopped(match (&settings.pid, settings.proof) {
-            (_, Some(proof)) => format!("nobody listens on {}", proof.address()),
-            (Some(pid), None) => format!("{} names no process of it", pid.display()),
-            (None, None) => "it cannot be seen".to_owned(),
-        })
-    }
-
-    pub(super) fn blocks(&self, block: impl Fn(&Member) -> String) -> Blocks {
+    pub(super) fn blocks(&self, block: impl Fn(&Member) -> Option<String>) -> Blocks {
         let members = self.members.iter();
         members
-            .map(|(name, member)| (name.clone(), block(member)))
+            .filter_map(|(name, member)| Some((name.clone(), block(member)?)))
             .collect()
     }
 
@@ -253,30 +338,6 @@ impl Actor {
         let mut all = self.others.clone();
         all.extend(blocks.clone());
         compose(&all, self.settings.layer, proof)
-    }
-
-    /// Whether the running nginx has the file as it was found.
-    async fn is_loaded(&mut self, found: &Content, seen: Seen) -> bool {
-        let known = self.running.as_ref().is_some_and(|running| {
-            running.text == found.text && running.master == seen.master() && seen != Seen::Unseen
-        });
-        let loaded = known
-            || match (self.settings.proof, seen) {
-                (Some(proof), _) => self.answers(proof, &found.text).await == Some(true),
-                (None, Seen::Master(master)) => all_started_after(&master.workers(), found.since),
-                (None, _) => false,
-            };
-        self.running = loaded.then(|| Running {
-            master: seen.master(),
-            text: found.text.clone(),
-        });
-        loaded
-    }
-
-    /// Whether nginx answers that it has `text`; `None` when nobody listens.
-    pub(super) async fn answers(&self, proof: Proof, text: &str) -> Option<bool> {
-        let token = token(text).unwrap_or_default();
-        proof.answers(self.settings.layer, token).await
     }
 
     /// nginx has these blocks, or will have them when it is started.
@@ -289,10 +350,10 @@ impl Actor {
     }
 
     fn answer(&mut self, which: impl Fn(&UpstreamName) -> bool) {
-        self.leaving.retain(|(process, _)| process.is_alive());
+        self.old.retain(|(process, _)| process.is_alive());
         // Those that left because of a later reload had the configuration of this one.
         let busy = |reload: u64| {
-            let before = self.leaving.iter().filter(|(_, at)| *at <= reload);
+            let before = self.old.iter().filter(|(_, at)| *at <= reload);
             u64::try_from(before.count()).unwrap_or(u64::MAX)
         };
         for (name, member) in &self.members {
@@ -326,7 +387,7 @@ impl Actor {
 }
 
 /// Whose turn it is to work on `file`.
-fn turn(file: &Path) -> Arc<Turn> {
+pub(super) fn turn(file: &Path) -> Arc<Turn> {
     let mut working = WORKING.lock().unwrap_or_else(PoisonError::into_inner);
     // Whoever is gone needs no turn.
     working.retain(|_, turn| Arc::strong_count(turn) > 1);

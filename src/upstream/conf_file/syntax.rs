@@ -1,5 +1,7 @@
 //! What nginx makes of a text: directives, as lists of words.
 
+use std::ops::Range;
+
 /// A directive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Statement {
@@ -17,45 +19,78 @@ pub(super) struct Statement {
 ///
 /// Where nginx would refuse it for its punctuation.
 pub(super) fn statements(text: &str) -> Result<Vec<Statement>, &'static str> {
-    let mut found = Vec::new();
+    let found = scan(text)?.into_iter();
+    Ok(found.map(|(statement, _)| statement).collect())
+}
+
+/// As [`statements`], with where in the text each stands, its block included.
+pub(super) fn scan(text: &str) -> Result<Vec<(Statement, Range<usize>)>, &'static str> {
+    let mut found: Vec<(Statement, Range<usize>)> = Vec::new();
     let mut words = Vec::new();
-    let mut depth = 0_usize;
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
+    // Where the words begin.
+    let mut from = 0;
+    // The directives whose blocks are open.
+    let mut open = Vec::new();
+    let mut rest = Rest(text);
+    loop {
+        let at = text.len() - rest.0.len();
+        let Some(c) = rest.next() else { break };
+        if words.is_empty() {
+            from = at;
+        }
         match c {
             ' ' | '\t' | '\r' | '\n' => {}
-            '#' => drop(rest.by_ref().find(|c| *c == '\n')),
+            '#' => while rest.next_if(|c| c != '\n').is_some() {},
             ';' | '{' => {
                 if words.is_empty() {
                     return Err("a directive without a name");
                 }
-                let words = std::mem::take(&mut words);
-                let block = c == '{';
-                found.push(Statement {
-                    words,
-                    depth,
-                    block,
-                });
-                depth += usize::from(block);
+                let statement = Statement {
+                    words: std::mem::take(&mut words),
+                    depth: open.len(),
+                    block: c == '{',
+                };
+                if statement.block {
+                    open.push(found.len());
+                }
+                found.push((statement, from..at + 1));
             }
             '}' => {
                 if !words.is_empty() {
                     return Err("a } within a directive");
                 }
-                depth = depth.checked_sub(1).ok_or("a } too many")?;
+                let begun = open.pop().ok_or("a } too many")?;
+                found[begun].1.end = at + 1;
             }
             '"' | '\'' => words.push(quoted(&mut rest, c)?),
             _ => words.push(bare(&mut rest, c)),
         }
     }
-    match (words.is_empty(), depth) {
-        (true, 0) => Ok(found),
-        (true, _) => Err("a { too many"),
+    match (words.is_empty(), open.is_empty()) {
+        (true, true) => Ok(found),
+        (true, false) => Err("a { too many"),
         (false, _) => Err("a directive without an end"),
     }
 }
 
-type Rest<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+/// What is still to be read.
+struct Rest<'a>(&'a str);
+
+impl Rest<'_> {
+    fn peek(&self) -> Option<char> {
+        self.0.chars().next()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        self.next_if(|_| true)
+    }
+
+    fn next_if(&mut self, wanted: impl FnOnce(char) -> bool) -> Option<char> {
+        let next = self.peek().filter(|next| wanted(*next))?;
+        self.0 = &self.0[next.len_utf8()..];
+        Some(next)
+    }
+}
 
 fn quoted(rest: &mut Rest<'_>, quote: char) -> Result<String, &'static str> {
     let mut word = String::new();
@@ -83,7 +118,7 @@ fn bare(rest: &mut Rest<'_>, first: char) -> String {
         }
         variable = c == '$' || (variable && c == '{');
         next = rest.next_if(|c| {
-            !matches!(c, ' ' | '\t' | '\r' | '\n' | ';' | '{') || (*c == '{' && variable)
+            !matches!(c, ' ' | '\t' | '\r' | '\n' | ';' | '{') || (c == '{' && variable)
         });
     }
     word
@@ -121,6 +156,19 @@ mod tests {
                 (0, "set|$x|${y}".to_owned(), false),
             ]
         );
+    }
+
+    #[test]
+    fn a_directive_is_found_with_its_whole_block() {
+        let text = "a;\n# upstream x { }\nupstream \"y z\" { server é; if (x) { b; } } c d;";
+        let found = scan(text).unwrap();
+        let top: Vec<_> = found
+            .iter()
+            .filter(|(statement, _)| statement.depth == 0)
+            .map(|(_, range)| &text[range.clone()])
+            .collect();
+        let block = "upstream \"y z\" { server é; if (x) { b; } }";
+        assert_eq!(top, ["a;", block, "c d;"]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::record::Endpoint;
 const MAX_TEMPLATE: u64 = 1024 * 1024;
 /// The only name in the environment.
 const NAME: &str = "template";
+/// How many instructions a template may take for one upstream: enough for tens of thousands of servers, and done within a second.
+const MAX_STEPS: u64 = 2_000_000;
 /// What runs as code: there the values would not be safe, whatever their spelling.
 const CODE: [&str; 2] = ["_by_lua", "perl_set"];
 
@@ -41,8 +43,23 @@ pub enum TemplateError {
     },
 }
 
+/// Why a template gives nothing for an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RenderError {
+    /// It does not come to an end in time, whatever servers there are.
+    #[error(
+        "{0}: stopped after {MAX_STEPS} steps: a loop in it runs too long; loop over `servers` alone, not within another loop"
+    )]
+    Endless(String),
+    /// Something else, in words.
+    #[error("{0}")]
+    Wrong(String),
+}
+
 /// A template, read and understood.
 pub struct Template {
+    /// What it is called in messages.
+    file: String,
     environment: Environment<'static>,
 }
 
@@ -64,13 +81,13 @@ impl Template {
             file: shown.clone(),
             reason,
         })?;
-        Self::new(source).map_err(|reason| TemplateError::Wrong {
+        Self::new(&shown, source).map_err(|reason| TemplateError::Wrong {
             file: shown,
             reason,
         })
     }
 
-    fn new(source: String) -> Result<Self, String> {
+    fn new(file: &str, source: String) -> Result<Self, String> {
         for (number, line) in source.lines().enumerate() {
             let reason = if !is_free_of_marks(line) {
                 Some("control characters have no place in it".to_owned())
@@ -91,6 +108,7 @@ impl Template {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_formatter(write);
+        environment.set_fuel(Some(MAX_STEPS));
         // A line with nothing but a tag leaves no line behind.
         let syntax = environment.syntax().to_builder();
         let syntax = { syntax }.trim_blocks(true).lstrip_blocks(true).build();
@@ -98,7 +116,8 @@ impl Template {
         environment
             .add_template_owned(NAME, source)
             .map_err(|error| said(&error))?;
-        Ok(Self { environment })
+        let file = file.to_owned();
+        Ok(Self { file, environment })
     }
 
     /// What is to stand in the file for one upstream.
@@ -106,14 +125,24 @@ impl Template {
     /// # Errors
     ///
     /// When the template fails, or a value stands where it cannot be made safe.
-    pub(super) fn render(&self, member: Member<'_>) -> Result<String, String> {
+    pub(super) fn render(&self, member: Member<'_>) -> Result<String, RenderError> {
+        let wrong = |reason: String| RenderError::Wrong(format!("{}, {reason}", self.file));
         let template = self.environment.get_template(NAME);
         let rendered = template.and_then(|template| template.render(context(member)));
-        let text = weave(&rendered.map_err(|error| said(&error))?)?;
+        let rendered = rendered.map_err(|error| match (error.kind(), error.line()) {
+            (ErrorKind::OutOfFuel, Some(line)) => {
+                RenderError::Endless(format!("{}, line {line}", self.file))
+            }
+            (ErrorKind::OutOfFuel, None) => RenderError::Endless(self.file.clone()),
+            _ => wrong(said(&error)),
+        })?;
+        let text = weave(&rendered).map_err(wrong)?;
         // A value cannot have made it: what it holds is within one word or one comment.
         let forged = text.lines().any(|line| line.trim_start().starts_with(MARK));
         if forged {
-            return Err(format!("a line of what it gives begins with \"{MARK}\""));
+            return Err(wrong(format!(
+                "a line of what it gives begins with \"{MARK}\""
+            )));
         }
         Ok(text)
     }
@@ -273,7 +302,8 @@ map $host $rack { default {{ servers[0].meta.rack }}; }
             desired: &desired,
             without: &BTreeSet::new(),
         };
-        Template::new(template.to_owned())?.render(member)
+        let template = Template::new("t.jinja", template.to_owned())?;
+        template.render(member).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -307,6 +337,16 @@ map $host $rack { default \"r 1\"; }
             let error = rendered(template, "r").unwrap_err();
             assert!(error.contains(reason), "{template}: {error}");
         }
+    }
+
+    #[test]
+    fn a_template_that_does_not_end_is_stopped_and_named_with_its_line() {
+        let endless = "a;\n{% for x in range(100000) %}{% for y in range(100000) %}\n{% for z in range(100000) %}{{ z }}\
+                       {% endfor %}{% endfor %}{% endfor %}";
+        let error = rendered(endless, "r").unwrap_err();
+        let (place, rest) = error.split_once(": stopped after ").unwrap();
+        assert!(place.starts_with("t.jinja, line "), "{error}");
+        assert!(rest.contains("loop over `servers` alone"), "{error}");
     }
 
     #[test]

@@ -25,6 +25,7 @@ fn flags_beat_the_file_and_the_file_beats_what_is_shipped() {
         min_servers: Some(9),
         max_removal: Some(Share::Count(10)),
         hold: Some(Duration::from_secs(11)),
+        adopt: false,
     };
     let told = |overrides: &Overrides, config: &Config| {
         let settings = overrides.settings(config).unwrap();

@@ -1,0 +1,189 @@
+//! Servers by name, in a file that nginx reads: what does not resolve must harm nobody else.
+
+use std::fs;
+use std::net::Ipv4Addr;
+
+use sidekick::upstream::Layer;
+
+use super::conf_file::who;
+use super::conf_file_others::push_toml;
+use crate::support::{Backend, Command, Dns, Etcd, FileNginx, PATIENCE, Reply, Sidekick, until};
+
+const HERE: Reply = Reply::At(Ipv4Addr::LOCALHOST);
+
+/// Everything that a name needs: a DNS server, and an nginx and a pusher that ask it.
+struct Scene {
+    dns: Dns,
+    etcd: Etcd,
+    nginx: FileNginx,
+    push: Sidekick,
+}
+
+impl Scene {
+    /// With these records, as `SERVICE/INSTANCE` and address, and the upstreams `website` and `shop`.
+    async fn start(dns: Dns, records: &[(&str, &str)]) -> Self {
+        let etcd = Etcd::start().await;
+        for (key, address) in records {
+            put(&etcd, key, address).await;
+        }
+        let nginx = FileNginx::new(Layer::Http, &["website", "shop"]);
+        let mut nginx = nginx.started_by(dns.starter());
+        let blocks = ["website", "shop"]
+            .map(|name| format!("upstream {name} {{ server 127.0.0.1:1 down; }}\n"));
+        fs::write(
+            nginx.file(),
+            crate::support::OWN.to_owned() + &blocks.concat(),
+        )
+        .unwrap();
+        nginx.run().await;
+        let push = start(&dns, &etcd, &nginx);
+        Self {
+            dns,
+            etcd,
+            nginx,
+            push,
+        }
+    }
+
+    /// Waits until an upstream is answered for by this backend.
+    async fn answers(&self, path: &str, backend: &Backend) {
+        until(
+            PATIENCE,
+            format!("{path} to be answered by {}", backend.name()),
+            async || {
+                let answer = who(&self.nginx, path).await;
+                (answer.as_deref() == Ok(backend.name()))
+                    .then_some(())
+                    .ok_or((answer, self.nginx.text()))
+            },
+        )
+        .await;
+    }
+
+    async fn file_has(&self, text: &str, has: bool) {
+        until(
+            PATIENCE,
+            format!("the file to have {text}: {has}"),
+            async || {
+                let file = self.nginx.text();
+                (file.contains(text) == has).then_some(()).ok_or(file)
+            },
+        )
+        .await;
+    }
+
+    /// A stopped nginx starts, as after a power failure.
+    async fn restart_nginx(&mut self) {
+        self.nginx.kill();
+        self.nginx.run().await;
+    }
+}
+
+fn start(dns: &Dns, etcd: &Etcd, nginx: &FileNginx) -> Sidekick {
+    let config = push_toml(nginx, "");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text + "\n[[upstream]]\nname = \"shop\"\n").unwrap();
+    let push = Command::new("push")
+        .etcd(etcd)
+        .args(["--config", &config, "--id", "edge"]);
+    push.started_by(dns.starter()).start()
+}
+
+async fn put(etcd: &Etcd, key: &str, address: &str) {
+    let (host, port) = address.split_once(':').unwrap();
+    let record = format!(r#"{{"host":"{host}","port":{port}}}"#);
+    etcd.put(&format!("/services/{key}"), record).await;
+}
+
+async fn a_name_that_stops_resolving(how: Reply) {
+    let dns = Dns::start();
+    dns.set("web.test", HERE);
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let (first, second) = (one.address().to_string(), two.address().to_string());
+    let named = format!("web.test:{}", one.address().port());
+    let records = [
+        ("website/named", named.as_str()),
+        ("website/two", &second),
+        ("shop/one", &first),
+    ];
+    let mut scene = Scene::start(dns, &records).await;
+    scene.file_has(&named, true).await;
+    scene.answers("/shop", &one).await;
+    scene.dns.set("web.test", how);
+    put(&scene.etcd, "shop/one", &second).await;
+    scene.answers("/shop", &two).await;
+    scene.file_has(&format!("server {named}"), false).await;
+    assert!(scene.nginx.text().contains(&second));
+    let line = scene.push.process().line("its name does not resolve").await;
+    assert!(
+        line.contains(&named) && line.contains("upstream=website"),
+        "{line}"
+    );
+    scene.restart_nginx().await;
+    scene.answers("/", &two).await;
+    scene.dns.set("web.test", HERE);
+    scene.file_has(&format!("server {named}"), true).await;
+    scene.answers("/", &one).await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_gone_holds_no_other_upstream_up() {
+    a_name_that_stops_resolving(Reply::NxDomain).await;
+}
+
+#[tokio::test]
+async fn a_name_of_a_broken_dns_holds_no_other_upstream_up() {
+    a_name_that_stops_resolving(Reply::ServFail).await;
+}
+
+#[tokio::test]
+async fn a_name_of_a_silent_dns_holds_no_other_upstream_up() {
+    a_name_that_stops_resolving(Reply::Silence).await;
+}
+
+#[tokio::test]
+async fn a_name_that_moves_is_followed() {
+    let dns = Dns::start();
+    dns.set("web.test", Reply::At(Ipv4Addr::new(127, 0, 0, 9)));
+    let one = Backend::start("one").await;
+    let named = format!("web.test:{}", one.address().port());
+    let scene = Scene::start(dns, &[("website/named", &named)]).await;
+    scene
+        .file_has("# sidekick: name web.test 127.0.0.9\n", true)
+        .await;
+    let reloads = scene.nginx.reloads();
+    scene.dns.set("web.test", HERE);
+    scene.answers("/", &one).await;
+    assert_eq!(scene.nginx.reloads(), reloads + 1);
+}
+
+#[tokio::test]
+async fn an_upstream_of_names_alone_keeps_its_addresses_when_dns_fails() {
+    let dns = Dns::start();
+    dns.set("web.test", HERE);
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let named = format!("web.test:{}", one.address().port());
+    let mut scene = Scene::start(dns, &[("website/named", &named)]).await;
+    scene.answers("/", &one).await;
+    scene.dns.set("web.test", Reply::ServFail);
+    scene
+        .file_has(&format!("server {}", one.address()), true)
+        .await;
+    put(&scene.etcd, "shop/two", &two.address().to_string()).await;
+    scene.answers("/shop", &two).await;
+    // What it was resolved to is known to the next pusher too, and nginx can start.
+    scene.push.leave().await;
+    scene.push = start(&scene.dns, &scene.etcd, &scene.nginx);
+    put(&scene.etcd, "shop/two", &one.address().to_string()).await;
+    scene.answers("/shop", &one).await;
+    scene.restart_nginx().await;
+    scene.answers("/", &one).await;
+    assert!(
+        scene
+            .nginx
+            .text()
+            .contains(&format!("server {}", one.address()))
+    );
+    scene.dns.set("web.test", HERE);
+    scene.file_has(&format!("server {named}"), true).await;
+}
