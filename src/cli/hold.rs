@@ -163,7 +163,7 @@ async fn take_out(
     let revision = hold::hold(place, scope, &wanted, length).await?;
     let what = format!("draining {scope}");
     let (exit, how) = wait_for_all(place, &services, revision, within, &mut stop, &what).await;
-    let length = humantime::format_duration(length);
+    let length = crate::span::show(length);
     let until = until.map(|until| format!(", until {until}"));
     let until = until.unwrap_or_default();
     let whom = whom(&roster, scope);

@@ -41,7 +41,7 @@ impl Args {
         let (wanted, place) = mistakes.none_or(wanted.zip(place))?;
         let (id, address) = (wanted.id.clone(), wanted.record.address());
         let lasting = wanted.ttl.map(|ttl| {
-            let ttl = humantime::format_duration(ttl);
+            let ttl = crate::span::show(ttl);
             format!(" for {ttl}")
         });
         let lasting = lasting.unwrap_or_default();

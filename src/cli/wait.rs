@@ -71,7 +71,7 @@ impl Args {
         let mut tell = |missing: &str| progress.say(&format!("waiting: {missing}"));
         let outcome = wait(&place, &wish, left, &mut tell).await;
         drop(progress);
-        let after = humantime::format_duration(timeout);
+        let after = crate::span::show(timeout);
         match outcome {
             Outcome::Reached => Ok(Exit::Done),
             Outcome::TooLate { missing } => {

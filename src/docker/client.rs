@@ -52,10 +52,7 @@ pub enum Error {
         reason: String,
     },
     /// It did not answer in time.
-    #[error(
-        "{daemon}: no whole answer within {}",
-        humantime::format_duration(CALL_TIMEOUT)
-    )]
+    #[error("{daemon}: no whole answer within {}", crate::span::show(CALL_TIMEOUT))]
     Silent {
         /// Who was asked.
         daemon: Daemon,

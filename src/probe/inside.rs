@@ -90,7 +90,7 @@ impl InsideProbe {
         let mut newest = self.0.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = newest.as_ref().filter(|running| running.runs()) {
             let age = Duration::from_secs(running.since.elapsed().as_secs());
-            let age = humantime::format_duration(age);
+            let age = crate::span::show(age);
             return Err(format!(
                 "as far as the daemon tells, the command started {age} ago still runs"
             ));

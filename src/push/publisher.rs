@@ -218,7 +218,7 @@ impl Publisher {
             }
             Notice::FloorEnds => info!(%upstream, "the last servers are not kept any longer"),
             Notice::GuardKeeps(servers) => {
-                let (servers, hold) = (named(servers), humantime::format_duration(limits.hold));
+                let (servers, hold) = (named(servers), crate::span::show(limits.hold));
                 let max_removal = limits.max_removal;
                 warn!(%upstream, %servers, %max_removal, %hold, "too many records vanished at once and without a goodbye: \
                     their servers stay for now, but for those that turn out to be dead; `sidekick release {upstream}` lets \

@@ -69,7 +69,7 @@ impl Reckoning {
             (None, Some((times, within))) => {
                 let who = whose_hand(&suspects(&row.identity));
                 let within = std::time::Duration::from_secs(within.as_secs());
-                let within = humantime::format_duration(within);
+                let within = crate::span::show(within);
                 warn!(%nginx, %upstream, times, %within, "{CONTESTED}: {who}");
             }
             (Some(_), None) => info!(%nginx, %upstream, "nobody else changes it back any more"),

@@ -21,10 +21,10 @@ const LONGEST_POLL: Duration = Duration::from_millis(100);
 pub enum PacingError {
     /// The debounce time is longer than any change may be held back.
     #[error("{} is longer than {}, the most that a change may be held back",
-        humantime::format_duration(*.0), humantime::format_duration(DEBOUNCE_LIMIT))]
+        crate::span::show(*.0), crate::span::show(DEBOUNCE_LIMIT))]
     Debounce(Duration),
     /// The resync period is too short.
-    #[error("{} is shorter than {}", humantime::format_duration(*.0), humantime::format_duration(MIN_RESYNC))]
+    #[error("{} is shorter than {}", crate::span::show(*.0), crate::span::show(MIN_RESYNC))]
     Resync(Duration),
 }
 

@@ -13,11 +13,11 @@ pub enum TtlError {
     /// One lost packet would end it.
     #[error(
         "below {} there is no time for three heartbeats, and one lost packet would end the lease",
-        humantime::format_duration(MIN)
+        crate::span::show(MIN)
     )]
     TooShort,
     /// etcd would make it longer.
-    #[error("below {} etcd grants no lease", humantime::format_duration(MIN))]
+    #[error("below {} etcd grants no lease", crate::span::show(MIN))]
     None,
     /// etcd would refuse it.
     #[error("longer than etcd keeps a lease")]

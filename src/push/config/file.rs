@@ -137,8 +137,8 @@ impl Overrides {
         let forget_after = self.forget_after.or(config.forget_after);
         if forget_after.is_some_and(|time| time < ttl) {
             let (time, ttl) = (
-                humantime::format_duration(forget_after.unwrap_or_default()),
-                humantime::format_duration(ttl),
+                crate::span::show(forget_after.unwrap_or_default()),
+                crate::span::show(ttl),
             );
             wrong(format!(
                 "--forget-after {time} is shorter than --ttl {ttl}: a load balancer would be forgotten before its pusher"

@@ -109,7 +109,7 @@ pub(super) fn read(section: &Section<'_>, targets: Vec<Arc<str>>) -> Option<Upst
     let (hold, drain_timeout) = (section.time("hold"), section.time("drain_timeout"));
     let as_shipped = UpstreamSettings::new(name?, service?);
     if hold.is_some_and(|hold| hold > MAX_HOLD) {
-        let max = humantime::format_duration(MAX_HOLD);
+        let max = crate::span::show(MAX_HOLD);
         section.note("hold", format!("at most {max} is expected"));
     }
     Some(UpstreamSettings {

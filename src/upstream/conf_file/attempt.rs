@@ -282,10 +282,7 @@ impl Actor {
         let limit = self.settings.timeout;
         match timeout(limit, command.run()).await {
             Ok(done) => done.map_err(|reason| without_stamps(&reason)),
-            Err(_) => Err(format!(
-                "not done within {}",
-                humantime::format_duration(limit)
-            )),
+            Err(_) => Err(format!("not done within {}", crate::span::show(limit))),
         }
     }
 }
