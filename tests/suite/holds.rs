@@ -236,3 +236,32 @@ async fn a_hold_says_who_still_takes_traffic_and_why() {
         &["website (website/a) is held for", still],
     );
 }
+
+#[tokio::test]
+async fn the_last_server_of_an_upstream_stays_although_it_is_held_and_that_is_said() {
+    let scene = Scene::start().await;
+    records(&scene, &[("website/a", "10.0.0.1", 1)]).await;
+    let _pusher = scene.pushing().await;
+    routed(&scene, &["10.0.0.1:1"]).await;
+    let hold = [
+        "hold", "--host", "10.0.0.1", "--for", "10m", "--reason", "x",
+    ];
+    let still = "website/a still takes traffic by edge: ";
+    let why = ": min_servers keeps it";
+    says(
+        &run(&scene, &hold).await,
+        1,
+        &["is held for 10m", still, why],
+    );
+    routed(&scene, &["10.0.0.1:1"]).await;
+    records(&scene, &[("website/b", "10.0.0.2", 2)]).await;
+    routed(&scene, &["10.0.0.2:2"]).await;
+    until(PATIENCE, "the status to tell of the hold", async || {
+        let status = run(&scene, &["status"]).await.output;
+        match status.contains("held: host 10.0.0.1: x") {
+            true => Ok(()),
+            false => Err(status),
+        }
+    })
+    .await;
+}
