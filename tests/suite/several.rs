@@ -226,6 +226,7 @@ impl Watch {
                         seen.push(now);
                     }
                 }
+                // Every so often: nothing tells when a set of servers changes.
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
@@ -280,6 +281,7 @@ async fn two_pushers_never_take_turns_though_one_is_cut_off_and_the_other_restar
     link.set(Link::Up);
     cut.process().line("vanished at once").await;
     cut.process().line("did not come back in time").await;
+    // There is no condition for what must not happen: several resyncs pass.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let last = one_left(&scene).await;
     let seen = watch.seen();
