@@ -49,6 +49,7 @@ async fn an_upstream_that_is_there_twice_causes_no_reloads_and_is_never_emptied(
         let error = settle(&mut upstream, &both).await.unwrap_err().to_string();
         assert!(error.contains("duplicate upstream \"website\""), "{error}");
         assert_eq!(who(&nginx, "/").await.as_deref(), Ok("one"));
+        // Between two looks: nothing tells when the convergence is over.
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(nginx.reloads(), 1, "nothing has changed");
