@@ -354,7 +354,10 @@ impl Agent {
 
     /// A verdict is progress; so is a lease task that rightly has nothing to keep.
     fn note_progress(&mut self) {
-        let idle = matches!(*self.tenure.borrow(), Tenure::Absent);
+        let idle = matches!(
+            *self.tenure.borrow(),
+            Tenure::Absent | Tenure::NoSpace { .. }
+        );
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.probed();
             if idle {
@@ -366,7 +369,8 @@ impl Agent {
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         let intent = match phase.wish(self.settings.on_failure) {
-            Wish::Record(state) => Intent::Present(self.value(state)),
+            Wish::Record(State::Up) => Intent::Present(self.value(State::Up)),
+            Wish::Record(state) => Intent::PresentOrAbsent(self.value(state)),
             Wish::Nothing(state) => Intent::Absent {
                 goodbye: Some(self.value(state)),
             },
@@ -374,9 +378,14 @@ impl Agent {
         self.holder.set(intent);
     }
 
-    /// The bytes of the record in `state`.
+    /// The bytes of the record in `state`, with the reason for it.
     fn value(&self, state: State) -> Arc<[u8]> {
         let record = self.settings.record.with_state(state);
+        let record = match (state, &self.reason) {
+            (State::Up, _) | (State::Down, None) => record,
+            (State::Down, Some(reason)) => record.because(reason),
+            (State::Draining, _) => record.because("its announcer was asked to stop"),
+        };
         record.encode(self.settings.format).into()
     }
 
@@ -389,7 +398,7 @@ impl Agent {
                 };
                 info!("{} is {state} (etcd revision {revision})", self.settings.id);
             }
-            Tenure::Absent => info!("{} is withdrawn", self.settings.id),
+            Tenure::Absent | Tenure::NoSpace { .. } => info!("{} is withdrawn", self.settings.id),
             // The lease task has said what is wrong.
             Tenure::Pending { .. } | Tenure::Deposed { .. } => {}
         }
@@ -400,6 +409,7 @@ impl Agent {
         let announced = match &*self.tenure.borrow() {
             Tenure::Held { revision, .. } => format!("announced at revision {revision}"),
             Tenure::Absent => "not announced".to_owned(),
+            Tenure::NoSpace { .. } => "not announced, as etcd has no room".to_owned(),
             Tenure::Pending { error: None } => "waiting for etcd".to_owned(),
             Tenure::Pending { error: Some(error) } => format!("waiting for etcd: {error}"),
             Tenure::Deposed { by } => format!("deposed by {by}"),

@@ -24,6 +24,7 @@ mod push;
 mod record;
 mod register;
 mod release;
+mod roles;
 mod settled;
 mod split;
 mod status;
@@ -92,6 +93,7 @@ enum Command {
     Hold(Box<hold::Args>),
     Split(Box<split::Args>),
     Release(Box<release::Args>),
+    Roles(Box<roles::Args>),
     Unit(Box<unit::Args>),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -136,6 +138,7 @@ fn run(line: Line, parsed: Parsed) -> anyhow::Result<Exit> {
         Command::Status(args) => runtime.block_on(args.run(mistakes)),
         Command::Hold(args) => runtime.block_on(args.run(mistakes)),
         Command::Split(args) => runtime.block_on(args.run(mistakes)),
+        Command::Roles(args) => args.run(mistakes),
         Command::Unit(args) => args.run(mistakes),
         Command::Completions(args) => args.run(mistakes),
         Command::Man(args) => args.run(mistakes),

@@ -3,6 +3,7 @@
 //! - [`register`] and [`deregister`]: a record without an announcer.
 //! - [`hold`] and [`split`]: who takes traffic, and how much of it.
 //! - [`roster`] and [`follow`]: records, holds and splits as one picture, once or for as long as it is looked at.
+//! - [`roles`]: which rights in etcd who needs. [`v2`]: keys where sidekick does not look.
 //! - [`wait`]: until the picture is as somebody wants it.
 //! - [`status`]: how the pushers do.
 
@@ -12,10 +13,12 @@ pub mod hold;
 mod keeper;
 pub mod named;
 pub mod register;
+pub mod roles;
 pub mod roster;
 pub mod settle;
 pub mod split;
 pub mod status;
+pub mod v2;
 pub mod wait;
 
 use std::time::Duration;

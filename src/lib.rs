@@ -37,6 +37,7 @@ pub mod explain;
 pub mod gate;
 pub mod hand;
 mod http;
+pub mod log_limit;
 pub mod nearest;
 pub mod notify;
 pub mod phase;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::desired::{Effect, Records};
+use crate::log_limit;
 use crate::notify;
 use crate::reconcile::{Found, Report};
 use crate::record::{Endpoint, Nonce, Presence, Released};
@@ -601,10 +602,14 @@ impl Pusher {
 fn log_quarantine(effect: &Effect) {
     for quarantined in &effect.quarantined {
         let (key, reason) = (&quarantined.key, &quarantined.reason);
-        warn!(%key, %reason, "set aside: this cannot be read; everything else goes on");
+        if let Some(more) = log_limit::allows("quarantined", key) {
+            warn!(%key, %reason, "set aside: this cannot be read; everything else goes on{more}");
+        }
     }
     for key in &effect.released {
-        info!(%key, "no longer set aside");
+        if let Some(more) = log_limit::allows("readable again", key) {
+            info!(%key, "no longer set aside{more}");
+        }
     }
 }
 

@@ -126,6 +126,13 @@ words!(
     }
 );
 
+/// How many characters the reason of a state has at most.
+pub const MAX_REASON: usize = 200;
+
+fn cut_reason(text: &str) -> String {
+    text.chars().take(MAX_REASON).collect()
+}
+
 /// One instance of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -147,6 +154,8 @@ pub struct Record {
     pub nonce: Option<Nonce>,
     /// When this announcer first published it.
     pub since: Option<Timestamp>,
+    /// Why it takes no traffic, in words, where it does not. Foreign text, as the tags are.
+    pub reason: Option<String>,
     /// The fields that this version does not know, kept when a record is rewritten.
     pub extra: Map<String, Value>,
 }
@@ -165,16 +174,28 @@ impl Record {
             protocol: Protocol::default(),
             nonce: None,
             since: None,
+            reason: None,
             extra: Map::new(),
         }
     }
 
-    /// The same record in another state.
+    /// The same record in another state, without the reason for its old one.
     #[must_use]
     pub fn with_state(&self, state: State) -> Self {
         Self {
             state,
+            reason: None,
             ..self.clone()
+        }
+    }
+
+    /// The same record with the reason for its state, made printable and cut to [`MAX_REASON`] characters.
+    #[must_use]
+    pub fn because(self, reason: &str) -> Self {
+        let reason = cut_reason(&printable(reason, 4 * MAX_REASON));
+        Self {
+            reason: (!reason.is_empty()).then_some(reason),
+            ..self
         }
     }
 
@@ -282,4 +303,10 @@ pub fn decode(
 #[must_use]
 pub fn claimant(value: &[u8]) -> Option<Nonce> {
     codec::claimant(value)
+}
+
+/// What a record or a pusher's status says of who wrote it, for people: where it is, and since when. Printable.
+#[must_use]
+pub fn origin(value: &[u8]) -> String {
+    codec::origin(value)
 }

@@ -1,5 +1,6 @@
 //! etcd as sidekick uses it.
 //!
+//! - [`access`]: user, password and certificates.
 //! - [`client`]: one connection at a time, rotating through the endpoints.
 //! - [`watch`]: list, then watch, for ever.
 //! - [`lease`]: one key that lives exactly as long as its owner wants it and its owner lives.
@@ -7,7 +8,10 @@
 //! - [`pushers`]: whether every load balancer has applied a change.
 //! - [`ttl`]: for how long a lease can be granted.
 
+pub mod access;
+mod calls;
 pub mod client;
+mod der;
 mod error;
 mod keepalive;
 pub mod lease;
@@ -17,4 +21,4 @@ pub mod pushers;
 pub mod ttl;
 pub mod watch;
 
-pub use error::Error;
+pub use error::{Error, Keys, Right};

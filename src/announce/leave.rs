@@ -1,5 +1,7 @@
 //! Leaving in good order: draining, then gone.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
@@ -8,10 +10,13 @@ use crate::notify::{self, Waiting};
 use crate::phase::{Phase, Wish};
 use crate::record::State;
 use crate::registry::client::CALL_TIMEOUT;
-use crate::registry::lease::{Intent, Tenure};
+use crate::registry::lease::{Confirmed, Intent, Released, Tenure};
 use crate::registry::pushers::{self, Leaving};
 use crate::span;
 use crate::stop::Stop;
+
+/// How long leaving waits for etcd to confirm the deletion: two members that do not answer are borne with.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How waiting for the pushers ended.
 enum Drained {
@@ -19,7 +24,7 @@ enum Drained {
     Answered(Leaving),
     /// A newer announcer took the record meanwhile.
     Deposed,
-    /// etcd has not said when the record was gone.
+    /// etcd has not said when the record was gone, or had no room for it to say that it drains.
     Unknown,
 }
 
@@ -32,7 +37,7 @@ impl Agent {
             linger,
             ..
         } = self.settings;
-        notify::extend_timeout(drain_timeout + linger + 2 * CALL_TIMEOUT);
+        notify::extend_timeout(drain_timeout + linger + RELEASE_TIMEOUT + CALL_TIMEOUT);
         self.waiting = None;
         let _waiting = Waiting::to_leave();
         let announced = self.is_announced();
@@ -44,7 +49,7 @@ impl Agent {
             notify::status("draining");
             or_hurry(&mut stop, self.drain_and_linger()).await;
         }
-        let deleted = self.holder.release(Some(goodbye), CALL_TIMEOUT).await;
+        let released = self.holder.release(Some(goodbye), RELEASE_TIMEOUT).await;
         if let Tenure::Deposed { by } = &*self.tenure.borrow() {
             return deposed(&self.settings, by.clone());
         }
@@ -52,18 +57,23 @@ impl Agent {
             // A plain record cannot say that it drains: its deletion is what starts the draining.
             notify::status("draining");
             let (settings, pushers) = (&self.settings, &mut self.pushers);
-            let drained = async |last: &mut Option<Leaving>| match deleted {
+            let drained = async |last: &mut Option<Leaving>| match released.revision() {
                 Some(revision) => drained(settings, pushers, revision, last).await,
                 None => Drained::Unknown,
             };
             or_hurry(&mut stop, linger_after(settings, drained)).await;
         }
-        let fate = if announced {
-            "is gone"
-        } else {
-            "was not announced"
-        };
-        info!("left: {} {fate}", self.settings.id);
+        let id = &self.settings.id;
+        match released {
+            Released::Gone(_) if announced => info!("left: {id} is gone"),
+            Released::Gone(_) => info!("left: {id} was not announced"),
+            Released::Unconfirmed { within, why } => warn!(
+                "left, but etcd has not confirmed that {id} is gone{}; if it still stands there, it goes when its lease ends, \
+                within {}",
+                why.map(|why| format!(" ({why})")).unwrap_or_default(),
+                span::show(within)
+            ),
+        }
         Outcome::Left
     }
 
@@ -77,9 +87,22 @@ impl Agent {
         let value = self.value(State::Draining);
         let (settings, holder, pushers) = (&self.settings, &self.holder, &mut self.pushers);
         let drained = async |last: &mut Option<Leaving>| {
-            holder.set(Intent::Present(value.clone()));
-            let Some(revision) = holder.confirmed(&value).await else {
-                return Drained::Deposed;
+            holder.set(Intent::PresentOrAbsent(value.clone()));
+            let revision = match holder.confirmed(&value).await {
+                Confirmed::At(revision) => revision,
+                Confirmed::Deposed => return Drained::Deposed,
+                Confirmed::Deleted(deleted) => {
+                    holder.set(Intent::Absent { goodbye: None });
+                    warn!(
+                        "{} was deleted without draining, as etcd has no room: a load balancer that mistrusts that may send \
+                        requests for a while",
+                        settings.id
+                    );
+                    if let Some(revision) = deleted {
+                        drained(settings, pushers, revision, last).await;
+                    }
+                    return Drained::Unknown;
+                }
             };
             info!("{} is draining (etcd revision {revision})", settings.id);
             drained(settings, pushers, revision, last).await

@@ -65,6 +65,7 @@ fn event_in_words(id: &InstanceId, event: &Event<'_>) -> String {
         Event::Suspecting(name) => format!("{name} has {id}: looking whether it lives"),
         Event::Draining => format!("draining {id}"),
         Event::Waiting(progress) => format!("draining {id}: {}", in_words(progress)),
+        Event::NoSpace => format!("etcd has no room: {id} is deleted without draining"),
         Event::Lingering => format!("draining {id}: lingering"),
         Event::Unreadable(quarantined) => {
             format!("{quarantined}: it cannot drain, and is deleted as it is")
@@ -89,6 +90,10 @@ fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
             };
             writeln!(out, "deregistered {id}{how}")?;
         }
+        Outcome::Undrained => writeln!(
+            out,
+            "deregistered {id} without draining, as etcd has no room to say that it drains: load balancers may send requests for a while"
+        )?,
         Outcome::Kept { by } => {
             super::exit::say(&format!(
                 "sidekick: {by} keeps {id} and would write it back: stop that one (it deregisters by itself), or take the instance out for a while with sidekick hold {id}"

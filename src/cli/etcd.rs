@@ -1,13 +1,13 @@
 //! Where etcd is and how to get in, spelled as etcdctl spells it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use etcd_client::{Certificate, Identity, TlsOptions};
 
 use super::{Mistakes, with_default};
 use crate::hand::Place;
 use crate::record::{MetaPrefix, Prefix};
+pub(super) use crate::registry::access::CERTIFICATE;
+use crate::registry::access::{Login, PRIVATE_KEY, Password, TlsFiles, read_password};
 use crate::registry::client::{Cluster, Settings};
 use crate::registry::ttl::{check_length, check_ttl};
 use crate::secret::{self, Secret};
@@ -123,7 +123,6 @@ impl Args {
             endpoints,
             user,
             tls,
-            shows_certificate: self.cert.is_some(),
         }))
     }
 
@@ -179,9 +178,11 @@ impl Args {
         endpoints
     }
 
-    fn user(&self, mistakes: &mut Mistakes) -> Option<(String, String)> {
-        let from_file = (self.password_file.as_ref())
-            .and_then(|file| mistakes.check("--password-file", read_password(file)));
+    fn user(&self, mistakes: &mut Mistakes) -> Option<Login> {
+        let from_file = self.password_file.as_ref().map(PathBuf::from);
+        if let Some(file) = &from_file {
+            mistakes.check("--password-file", read_password(file));
+        }
         let Some(user) = &self.user else {
             if self.password.is_some() || self.password_file.is_some() {
                 mistakes.add("a password without --user");
@@ -195,56 +196,54 @@ impl Args {
         if name.is_empty() {
             mistakes.add("--user: the name is empty");
         }
+        let login = |password| Login {
+            name: name.to_owned(),
+            password,
+        };
         let given = [
             inline.is_some(),
             self.password.is_some(),
             self.password_file.is_some(),
         ];
         match given.iter().filter(|given| **given).count() {
-            0 => return Some((name.to_owned(), credential_password(mistakes, name)?)),
+            0 => return Some(login(credential_password(mistakes, name)?)),
             1 => {}
             _ => mistakes
                 .add("the password is given more than once (--user, --password, --password-file)"),
         }
         let given = self.password.as_ref();
         let given = given.map(|password| password.reveal().to_owned());
-        let password = inline.or(given).or(from_file)?;
-        Some((name.to_owned(), password))
+        let text = inline.or(given).map(Password::Text);
+        Some(login(text.or(from_file.map(Password::File))?))
     }
 
-    fn tls(&self, mistakes: &mut Mistakes) -> Option<TlsOptions> {
+    fn tls(&self, mistakes: &mut Mistakes) -> Option<TlsFiles> {
         crate::tls::install_provider();
         let or_credential = |given: &Option<String>, name| given.clone().or(credential(name));
         let cacert = or_credential(&self.cacert, "etcd-cacert");
         let cert = or_credential(&self.cert, "etcd-cert");
         let key = or_credential(&self.key, "etcd-key");
         // All are looked at, also behind one that is wrong.
-        let cacert = cacert.map(|file| mistakes.check("--cacert", read_pem(&file, CERTIFICATE)));
-        let identity = match (&cert, &key) {
-            (Some(cert), Some(key)) => {
-                let cert = mistakes.check("--cert", read_pem(cert, CERTIFICATE));
-                let key = mistakes.check("--key", read_pem(key, PRIVATE_KEY));
-                Some(cert.zip(key))
-            }
-            (None, None) => None,
-            (Some(_), None) => {
-                mistakes.add("--cert needs --key");
-                None
-            }
-            (None, Some(_)) => {
-                mistakes.add("--key needs --cert");
-                None
-            }
-        };
-        let mut tls = match cacert {
-            Some(pem) => TlsOptions::new().ca_certificate(Certificate::from_pem(pem?)),
-            None => TlsOptions::new().with_native_roots(),
-        };
-        if let Some(identity) = identity {
-            let (cert, key) = identity?;
-            tls = tls.identity(Identity::from_pem(cert, key));
+        let files = [
+            ("--cacert", &cacert, CERTIFICATE),
+            ("--cert", &cert, CERTIFICATE),
+            ("--key", &key, PRIVATE_KEY),
+        ];
+        let mut right = true;
+        for (flag, file, kind) in files {
+            let read = file.as_ref().map(|file| read_pem(file, kind));
+            right &= read.is_none_or(|read| mistakes.check(flag, read).is_some());
         }
-        Some(tls)
+        match (&cert, &key) {
+            (Some(_), None) => mistakes.add("--cert needs --key"),
+            (None, Some(_)) => mistakes.add("--key needs --cert"),
+            _ => {}
+        }
+        let path = PathBuf::from;
+        right.then(|| TlsFiles {
+            ca: cacert.map(path),
+            identity: cert.map(path).zip(key.map(path)),
+        })
     }
 }
 
@@ -294,10 +293,6 @@ fn endpoint(text: &str, tls: Tls) -> Result<String, String> {
     }
 }
 
-fn read(file: &str) -> Result<Vec<u8>, String> {
-    std::fs::read(Path::new(file)).map_err(|error| format!("{file}: {error}"))
-}
-
 /// The file of a credential that systemd passes to the unit (`LoadCredential=`), where there is one.
 fn credential(name: &str) -> Option<String> {
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
@@ -307,36 +302,18 @@ fn credential(name: &str) -> Option<String> {
 }
 
 /// The password that systemd passes, for a user without any other.
-fn credential_password(mistakes: &mut Mistakes, user: &str) -> Option<String> {
-    let Some(file) = credential("etcd-password") else {
+fn credential_password(mistakes: &mut Mistakes, user: &str) -> Option<Password> {
+    let Some(file) = credential("etcd-password").map(PathBuf::from) else {
         mistakes.add(format!(
             "--user {user}: the password is missing, give --password-file FILE or the credential etcd-password"
         ));
         return None;
     };
-    mistakes.check("the credential etcd-password", read_password(&file))
+    mistakes.check("the credential etcd-password", read_password(&file))?;
+    Some(Password::File(file))
 }
-
-/// A password is a line.
-fn read_password(file: &str) -> Result<String, String> {
-    let text = String::from_utf8(read(file)?).map_err(|error| format!("{file}: {error}"))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// What a PEM file is to hold, as its first line calls it.
-pub(super) const CERTIFICATE: &str = "CERTIFICATE";
-const PRIVATE_KEY: &str = "PRIVATE KEY";
 
 /// A file that holds PEM, of this kind among others.
 pub(super) fn read_pem(file: &str, kind: &str) -> Result<Vec<u8>, String> {
-    let bytes = read(file)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let mut begins = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("-----BEGIN "));
-    if begins.any(|label| label.trim_end_matches('-').ends_with(kind)) {
-        Ok(bytes)
-    } else {
-        Err(format!("{file}: holds no {kind} in PEM"))
-    }
+    crate::registry::access::read_pem(Path::new(file), kind)
 }

@@ -6,8 +6,8 @@ use std::io::Write;
 use super::output::{self, COLUMNS, Output};
 use super::table::table;
 use super::{Exit, Mistakes};
-use crate::hand::follow;
 use crate::hand::roster::{Line, Roster};
+use crate::hand::{follow, v2};
 use crate::nearest::suggestion;
 use crate::record::ServiceName;
 
@@ -35,6 +35,11 @@ impl Args {
                 None => roster,
             };
             super::exit::say(&format!("sidekick: {}", nothing(only.as_ref(), &others)));
+            if others.lines().next().is_none()
+                && let Some(hint) = v2::hint(&place).await
+            {
+                super::exit::say(&format!("sidekick: {hint}"));
+            }
             return Ok(Exit::Done);
         }
         std::io::stdout().write_all(show(&lines, output).as_bytes())?;

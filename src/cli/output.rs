@@ -108,7 +108,9 @@ pub(super) fn cells(line: &Line) -> Vec<Cell> {
             };
             let record = &record.value;
             let udp = (record.protocol != Protocol::Tcp).then(|| record.protocol.to_string());
-            let notes: Vec<_> = holds.iter().map(held_in_words).chain(udp).collect();
+            let reason = record.reason.as_ref().map(short);
+            let notes = holds.iter().map(held_in_words).chain(reason).chain(udp);
+            let notes: Vec<_> = notes.collect();
             vec![
                 Cell::new(id.to_string()),
                 Cell::new(record.address().to_string()),

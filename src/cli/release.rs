@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::{Exit, Mistakes, etcd};
 use crate::record::{MetaPrefix, Nonce, Presence, PusherId, Release};
 use crate::registry::client::Cluster;
-use crate::registry::lease::{self, Intent};
+use crate::registry::lease::{self, Confirmed, Intent};
 use crate::registry::oneshot::list;
 use crate::registry::pushers::{self, Pushers};
 use crate::registry::watch::Range;
@@ -104,7 +104,7 @@ impl Order {
         holder.set(Intent::Present(value.clone().into()));
         if !matches!(
             timeout_at(self.deadline, holder.confirmed(&value)).await,
-            Ok(Some(_))
+            Ok(Confirmed::At(_))
         ) {
             anyhow::bail!(
                 "etcd did not confirm the release of {} in time",

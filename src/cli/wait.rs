@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::announce::count;
 use super::progress::Progress;
 use super::{Exit, Invalid, Mistakes, etcd};
+use crate::hand::v2;
 use crate::hand::wait::{Goal, Outcome, Wish, wait};
 use crate::record::{InstanceId, InstanceName};
 
@@ -76,6 +77,11 @@ impl Args {
             Outcome::Reached => Ok(Exit::Done),
             Outcome::TooLate { missing } => {
                 super::exit::say(&format!("sidekick: not within {after}: {missing}"));
+                if wish.goal != Goal::Gone
+                    && let Some(hint) = v2::hint(&place).await
+                {
+                    super::exit::say(&format!("sidekick: {hint}"));
+                }
                 Ok(Exit::No)
             }
             Outcome::Unheard => anyhow::bail!("etcd did not tell how it stands within {after}"),

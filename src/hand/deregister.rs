@@ -33,6 +33,8 @@ pub enum Event<'a> {
     Draining,
     /// Pushers are waited for.
     Waiting(&'a Leaving),
+    /// etcd has no room for the record to say that it drains: it is deleted without.
+    NoSpace,
     /// Nothing is left but to linger.
     Lingering,
     /// What lies there is no record that could say that it drains.
@@ -46,6 +48,8 @@ pub enum Outcome {
     Absent,
     /// It is deleted.
     Gone(Settled),
+    /// It is deleted without draining, as etcd has no room to say so.
+    Undrained,
     /// A living process keeps it, and would write it back.
     Kept {
         /// Who, in words.
@@ -86,9 +90,17 @@ pub async fn deregister(
     let mut revision = entry.mod_revision;
     let mut drained = None;
     if let Ok(Some(value)) = draining {
-        match say(place, &key, value, revision).await? {
-            Some(said) => revision = said,
-            None => return taken_over(place, &key).await,
+        match say(place, &key, value, revision).await {
+            Ok(Some(said)) => revision = said,
+            Ok(None) => return taken_over(place, &key).await,
+            Err(error) if error.is_out_of_space() => {
+                tell(Event::NoSpace);
+                return Ok(match delete(place, &key, revision).await? {
+                    Some(_) => Outcome::Undrained,
+                    None => taken_over(place, &key).await?,
+                });
+            }
+            Err(error) => return Err(error),
         }
         tell(Event::Draining);
         drained = Some(let_go(place, id, revision, waiting, &mut stop, tell).await);
@@ -136,7 +148,9 @@ fn draining(place: &Place, entry: &Entry, nonce: &Nonce) -> Result<Option<Vec<u8
     Ok(has_room.then(|| {
         let record = Record {
             nonce: Some(nonce.clone()),
-            ..record.with_state(State::Draining)
+            ..record
+                .with_state(State::Draining)
+                .because("it is being deregistered")
         };
         record.encode(Format::Json)
     }))

@@ -155,6 +155,7 @@ impl Wanted {
         };
         let record = Record {
             state: State::Up,
+            reason: None,
             extra: known.map(|known| known.extra).unwrap_or_default(),
             ..self.record.clone()
         };

@@ -210,7 +210,11 @@ impl Said {
             Ok(release) => {
                 self.releases.insert(upstream, release.nonce);
             }
-            Err(reason) => warn!(%upstream, %reason, "ignoring a release: it cannot be read"),
+            Err(reason) => {
+                if let Some(more) = crate::log_limit::allows("release", upstream.as_str()) {
+                    warn!(%upstream, %reason, "ignoring a release: it cannot be read{more}");
+                }
+            }
         }
     }
 

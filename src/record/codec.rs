@@ -7,14 +7,15 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{Endpoint, Format, Host, InstanceId, Nonce, Protocol, Reason, Record, State};
-use crate::printable::printable;
+use crate::printable::{printable, short};
 
 /// The largest value that is read, in bytes. A record is a hundred; what is larger is a mistake or an attack.
 pub(super) const MAX_VALUE: usize = 64 * 1024;
 
 /// The fields of the table, in its order. Whatever else an object holds is kept in [`Record::extra`].
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "host", "port", "version", "state", "weight", "tags", "meta", "protocol", "nonce", "since",
+    "reason",
 ];
 
 impl Record {
@@ -62,6 +63,9 @@ fn encode_json(record: &Record) -> Vec<u8> {
     }
     if let Some(since) = record.since {
         object.field("since", since.to_string());
+    }
+    if let Some(reason) = &record.reason {
+        object.field("reason", reason.as_str());
     }
     for (name, value) in &record.extra {
         if !FIELDS.contains(&name.as_str()) {
@@ -138,6 +142,23 @@ pub(super) fn claimant(value: &[u8]) -> Option<Nonce> {
     fields.remove("nonce")?.as_str()?.parse().ok()
 }
 
+/// What a value says of its author, for people: where it is, and since when.
+pub(super) fn origin(value: &[u8]) -> String {
+    let Ok(fields) = parse_object(value) else {
+        return String::new();
+    };
+    let text = |name: &str| match fields.get(name) {
+        Some(Value::String(text)) => Some(short(text)),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    let place = text("host").zip(text("port"));
+    let place = place.map(|(host, port)| format!("at {host}:{port}"));
+    let since = text("since").map(|since| format!("since {since}"));
+    let words: Vec<_> = place.into_iter().chain(since).collect();
+    words.join(" ")
+}
+
 /// [`parse_object`], of a value that is no larger than a record may be.
 pub(super) fn parse_bounded(value: &[u8]) -> Result<Map<String, Value>, Reason> {
     if value.len() > MAX_VALUE {
@@ -182,6 +203,7 @@ fn decode_fields(mut fields: Map<String, Value>) -> Result<Record, Reason> {
     let protocol = take("protocol");
     let nonce = take("nonce");
     let since = take("since");
+    let reason = take("reason");
     let weight = weight
         .map(|weight| decode_weight("weight", &weight))
         .transpose()?;
@@ -195,6 +217,7 @@ fn decode_fields(mut fields: Map<String, Value>) -> Result<Record, Reason> {
         protocol: optional("protocol", "tcp or udp", protocol)?.unwrap_or_default(),
         nonce: optional("nonce", "a nonce", nonce)?,
         since: optional("since", "an RFC 3339 time", since)?,
+        reason: reason.map(|reason| decode_reason(&reason)).transpose()?,
         extra: fields,
     })
 }
@@ -249,6 +272,12 @@ pub(super) fn decode_weight(name: &'static str, value: &Value) -> Result<u16, Re
 
 fn decode_tags(value: Value) -> Result<Vec<String>, Reason> {
     serde_json::from_value(value).map_err(|_| Reason::Field("tags", "a list of strings"))
+}
+
+/// A longer reason is cut: no record is set aside for its words.
+fn decode_reason(value: &Value) -> Result<String, Reason> {
+    let text = value.as_str().ok_or(Reason::Field("reason", "a string"))?;
+    Ok(super::cut_reason(text))
 }
 
 fn decode_meta(value: Value) -> Result<std::collections::BTreeMap<String, String>, Reason> {

@@ -57,6 +57,29 @@ fn a_full_record_is_written_in_the_tables_order_and_keeps_unknown_fields() {
 }
 
 #[test]
+fn the_reason_of_a_state_is_written_after_it_and_goes_with_it() {
+    let up = read(r#"{"host":"a","port":1,"nonce":"n1"}"#);
+    let down = up.with_state(State::Down).because("GET /health: 503");
+    assert_eq!(
+        down.encode(Format::Json),
+        br#"{"host":"a","port":1,"state":"down","nonce":"n1","reason":"GET /health: 503"}"#
+    );
+    assert_eq!(down.with_state(State::Up), up);
+}
+
+#[test]
+fn a_reason_is_cut_to_200_characters_when_it_is_written_and_when_it_is_read() {
+    let long = "x".repeat(900);
+    let written = read(r#"{"host":"a","port":1}"#).because(&long);
+    let seen = read(&format!(r#"{{"host":"a","port":1,"reason":"{long}"}}"#));
+    for record in [written, seen] {
+        assert_eq!(record.reason.unwrap().chars().count(), 200);
+    }
+    let escaped = read(r#"{"host":"a","port":1}"#).because("a\nb\u{1b}");
+    assert_eq!(escaped.reason.as_deref(), Some("a\\x0ab\\x1b"));
+}
+
+#[test]
 fn defaults_are_left_out() {
     let text =
         r#"{"host":"a","port":1,"state":"up","protocol":"tcp","tags":[],"meta":{},"version":null}"#;
@@ -250,11 +273,12 @@ fn records() -> impl Strategy<Value = Record> {
         prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)],
         option::of("[!-~]{1,40}"),
         option::of(0_i64..4_000_000_000),
+        option::of("\\PC{1,200}"),
         collection::btree_map(words(), any::<i64>(), 0..4),
     );
     (endpoints(), said, written).prop_map(|(endpoint, said, written)| {
         let (version, state, weight, tags, meta) = said;
-        let (protocol, nonce, since, extra) = written;
+        let (protocol, nonce, since, reason, extra) = written;
         let extra = extra
             .into_iter()
             .filter(|(name, _)| !FIELDS.contains(&name.as_str()));
@@ -268,6 +292,7 @@ fn records() -> impl Strategy<Value = Record> {
             protocol,
             nonce: nonce.map(|text| text.parse().unwrap()),
             since: since.map(|seconds| jiff::Timestamp::from_second(seconds).unwrap()),
+            reason,
             extra: extra.map(|(name, value)| (name, value.into())).collect(),
         }
     })

@@ -3,18 +3,26 @@
 //! etcd-client spreads calls over all endpoints and does not fail over, so each client here is
 //! given a single endpoint, and [`Cluster::failed`] moves on to the next.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, KvClient, LeaseClient, TlsOptions, WatchClient};
-use tokio::time::timeout;
+use etcd_client::{Client, ConnectOptions, KvClient, LeaseClient, WatchClient};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Error;
+use super::access::{Login, TlsFiles};
 use crate::backoff::Backoff;
 
 /// How long one call to etcd may take before the next member is asked.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a member may take before the same call is started at the next one, too.
+const HEDGE: Duration = Duration::from_secs(1);
+/// After that one of the others is asked so often, in turn and again: what they were asked while they had no leader may be lost.
+const HEDGE_AGAIN: Duration = Duration::from_millis(500);
 /// The largest message that is accepted, bytes: a page of a listing, or many changes at once.
 const MAX_MESSAGE: usize = 64 << 20;
 /// How long connecting to a member may take.
@@ -29,20 +37,18 @@ const PING_TIMEOUT: Duration = Duration::from_secs(4);
 pub struct Settings {
     /// At least one, as `http://HOST:PORT` or `https://HOST:PORT`.
     pub endpoints: Vec<String>,
-    /// Name and password.
-    pub user: Option<(String, String)>,
+    /// Who asks.
+    pub user: Option<Login>,
     /// Certificates, when any endpoint is `https`.
-    pub tls: Option<TlsOptions>,
-    /// Whether a certificate is among them that is shown to etcd.
-    pub shows_certificate: bool,
+    pub tls: Option<TlsFiles>,
 }
 
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
             .field("endpoints", &self.endpoints)
-            .field("user", &self.user.as_ref().map(|(name, _)| name))
-            .field("tls", &self.tls.is_some())
+            .field("user", &self.user.as_ref().map(|login| &login.name))
+            .field("tls", &self.tls)
             .finish()
     }
 }
@@ -57,6 +63,8 @@ struct Shared {
     current: Mutex<Current>,
     /// Held while connecting, so that clones do not open a connection each.
     connecting: tokio::sync::Mutex<()>,
+    /// Told whenever another connection is in use from now on.
+    moved: watch::Sender<()>,
     /// How many watches have lost sight of etcd.
     blind: AtomicUsize,
 }
@@ -74,17 +82,36 @@ struct Current {
 #[derive(Clone)]
 pub struct Connection {
     client: Arc<Client>,
-    endpoint: Arc<str>,
-    /// Whether it speaks TLS and shows no certificate.
-    anonymous: bool,
+    member: Arc<Member>,
     /// Tells connections apart, so that a late complaint does not end a younger one.
     generation: u64,
+}
+
+/// A member, and who asks it.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) endpoint: String,
+    /// Which of the endpoints it is.
+    number: usize,
+    /// The user, where there is one.
+    pub(super) user: Option<String>,
+    /// Certificates, where TLS is spoken.
+    pub(super) tls: Option<TlsFiles>,
+    /// Whether it has answered over this connection.
+    heard: AtomicBool,
+}
+
+impl Member {
+    /// Whether it has answered over this connection.
+    pub(super) fn has_answered(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
 }
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection")
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &self.member.endpoint)
             .finish_non_exhaustive()
     }
 }
@@ -113,7 +140,17 @@ impl Connection {
     /// Which member this is.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        &self.member.endpoint
+    }
+
+    /// The user that asks, where there is one.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.member.user.as_deref()
+    }
+
+    /// Whether both are the same connection.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.generation == other.generation
     }
 
     /// Runs one call with the usual time limit, [`CALL_TIMEOUT`].
@@ -128,9 +165,13 @@ impl Connection {
         let call = Box::pin(call);
         async move {
             match timeout(CALL_TIMEOUT, call).await {
-                Ok(answer) => answer.map_err(|source| self.error(source)),
+                Ok(Ok(answer)) => {
+                    self.member.heard.store(true, Ordering::Relaxed);
+                    Ok(answer)
+                }
+                Ok(Err(source)) => Err(self.error(source)),
                 Err(_) => Err(Error::Silent {
-                    endpoint: self.endpoint.to_string(),
+                    endpoint: self.member.endpoint.clone(),
                     after: CALL_TIMEOUT,
                 }),
             }
@@ -139,17 +180,13 @@ impl Connection {
 
     /// An error of this member.
     pub(crate) fn error(&self, source: etcd_client::Error) -> Error {
-        Error::Etcd {
-            endpoint: self.endpoint.to_string(),
-            error: Box::new(source),
-            anonymous: self.anonymous,
-        }
+        Error::of(&self.member, source)
     }
 
     /// An answer of this member that lacks a part.
     pub(crate) fn incomplete(&self, part: &'static str) -> Error {
         Error::Incomplete {
-            endpoint: self.endpoint.to_string(),
+            endpoint: self.member.endpoint.clone(),
             part,
         }
     }
@@ -171,8 +208,14 @@ impl Cluster {
                 ..Current::default()
             }),
             connecting: tokio::sync::Mutex::new(()),
+            moved: watch::Sender::new(()),
             blind: AtomicUsize::new(0),
         }))
+    }
+
+    /// Changes whenever another connection is in use from then on: who uses an older one has reason to doubt it.
+    pub(super) fn moved(&self) -> watch::Receiver<()> {
+        self.0.moved.subscribe()
     }
 
     /// One more watch has lost sight of etcd; whether it is the first.
@@ -199,9 +242,14 @@ impl Cluster {
             }
             (current.member, current.generation)
         };
-        match self.connect(member, generation).await {
+        let members = self.members();
+        let connecting =
+            self.race(|nth| Box::pin(self.connect(member + offset(nth, members), generation)));
+        match connecting.await {
             Ok(connection) => {
-                self.current().connection = Some(connection.clone());
+                let mut current = self.current();
+                current.member = connection.member.number;
+                current.connection = Some(connection.clone());
                 Ok(connection)
             }
             Err(error) => {
@@ -213,19 +261,100 @@ impl Cluster {
 
     /// Hears that a call over `connection` failed with `error`. When another member may do better,
     /// the next [`connection`](Self::connection) is a new one to the next endpoint.
+    ///
+    /// So it is after a refusal of the token or the password: a new connection logs in anew, with what the files say then.
     pub fn failed(&self, connection: &Connection, error: &Error) {
-        if error.is_about_the_connection() {
+        if error.is_about_the_connection() || error.wants_a_new_login() {
             self.rotate_from(connection.generation);
         }
     }
 
-    /// Gets a new auth token after the old one ran out. Unary calls do this by themselves, streams
-    /// do not.
+    /// Makes a call that may be made twice: at the member of `first`, and after each second without an answer at the next one
+    /// too, without giving the others up. The first answer counts. Gives the connection that it came over, which is the one in
+    /// use from then on.
     ///
     /// # Errors
-    /// When the member cannot be reached or refuses the user.
-    pub async fn refresh_token(&self, connection: &Connection) -> Result<(), Error> {
-        connection.call(connection.client.refresh_token()).await
+    /// What etcd itself says, or the last member's error when none does better.
+    pub(super) async fn hedged<T>(
+        &self,
+        first: &Connection,
+        call: impl Fn(Connection) -> BoxFuture<'static, Result<T, Error>> + Send + Sync,
+    ) -> Result<(T, Connection), Error>
+    where
+        T: Send,
+    {
+        let call = &call;
+        let start = |nth: usize| -> BoxFuture<'_, Result<_, Error>> {
+            if nth == 0 {
+                let answer = call(first.clone());
+                return Box::pin(async move { Ok((answer.await?, first.clone())) });
+            }
+            Box::pin(async move {
+                let number = first.member.number + offset(nth, self.members());
+                let connection = self.connect(number, first.generation).await?;
+                Ok((call(connection.clone()).await?, connection))
+            })
+        };
+        let (answer, connection) = self.race(start).await?;
+        Ok((answer, self.prefer(first, connection)))
+    }
+
+    /// Starts something at one member after the other until the first succeeds: the next when the former has taken a second, or
+    /// when all before it have failed. What is refused on its merits is refused at once.
+    async fn race<'a, T>(
+        &self,
+        start: impl Fn(usize) -> BoxFuture<'a, Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let members = self.members().max(1);
+        let mut running = FuturesUnordered::new();
+        running.push(start(0));
+        let mut started = 1;
+        let mut next_at = Instant::now() + HEDGE;
+        loop {
+            let late = tokio::select! {
+                biased;
+                Some(answer) = running.next() => match answer {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) if !error.is_about_the_connection() && !error.wants_a_new_login() => return Err(error),
+                    Err(error) if running.is_empty() && started >= members => return Err(error),
+                    // Another one that runs may do better.
+                    Err(_) if !running.is_empty() => continue,
+                    Err(error) => {
+                        tracing::debug!(%error, "asking the next member");
+                        false
+                    }
+                },
+                () = sleep_until(next_at), if started < 2 * members - 1 => true,
+            };
+            if late {
+                tracing::debug!("no answer yet: asking the next member, too");
+            }
+            running.push(start(started));
+            started += 1;
+            next_at = Instant::now() + HEDGE_AGAIN;
+        }
+    }
+
+    /// From now on `winner`, found in place of `first`, is the connection in use, unless there is a younger one already.
+    fn prefer(&self, first: &Connection, winner: Connection) -> Connection {
+        if winner.member.number == first.member.number {
+            return winner;
+        }
+        let mut current = self.current();
+        if current.generation != first.generation {
+            if let Some(younger) = &current.connection {
+                return younger.clone();
+            }
+        }
+        current.generation += 1;
+        let winner = Connection {
+            generation: current.generation,
+            ..winner
+        };
+        current.member = winner.member.number;
+        current.connection = Some(winner.clone());
+        self.0.moved.send_replace(());
+        winner
     }
 
     /// Pauses between attempts: none until every member was asked once, then jittered and growing.
@@ -238,36 +367,46 @@ impl Cluster {
         }
     }
 
+    /// The members, as URLs.
+    #[must_use]
+    pub fn endpoints(&self) -> &[String] {
+        &self.0.settings.endpoints
+    }
+
     /// How many endpoints there are.
     #[must_use]
     pub fn members(&self) -> usize {
         self.0.settings.endpoints.len()
     }
 
-    async fn connect(&self, member: usize, generation: u64) -> Result<Connection, Error> {
+    /// A new connection to the member of this number, counted round. What the files hold is read now.
+    async fn connect(&self, number: usize, generation: u64) -> Result<Connection, Error> {
         let settings = &self.0.settings;
-        let endpoint: Arc<str> = settings
-            .endpoints
-            .get(member)
-            .map_or("(none given)", String::as_str)
-            .into();
-        let anonymous = endpoint.starts_with("https://") && !settings.shows_certificate;
-        let options = options(settings, &endpoint);
-        let connecting = Box::pin(Client::connect([&*endpoint], Some(options)));
+        let number = number % self.members().max(1);
+        let endpoint = settings.endpoints.get(number);
+        let endpoint = endpoint.map_or("(none given)", String::as_str).to_owned();
+        let secure = endpoint.starts_with("https://");
+        let member = Member {
+            number,
+            user: settings.user.as_ref().map(|login| login.name.clone()),
+            tls: settings.tls.clone().filter(|_| secure),
+            heard: AtomicBool::new(false),
+            endpoint,
+        };
+        let options = options(settings, &member).map_err(|why| Error::Access {
+            endpoint: member.endpoint.clone(),
+            why,
+        })?;
+        let connecting = Box::pin(Client::connect([&member.endpoint], Some(options)));
         match timeout(CONNECT_TIMEOUT + CALL_TIMEOUT, connecting).await {
             Ok(Ok(client)) => Ok(Connection {
                 client: Arc::new(client),
-                endpoint,
-                anonymous,
+                member: Arc::new(member),
                 generation,
             }),
-            Ok(Err(source)) => Err(Error::Etcd {
-                endpoint: endpoint.to_string(),
-                error: Box::new(source),
-                anonymous,
-            }),
+            Ok(Err(source)) => Err(Error::of(&member, source)),
             Err(_) => Err(Error::Silent {
-                endpoint: endpoint.to_string(),
+                endpoint: member.endpoint,
                 after: CONNECT_TIMEOUT + CALL_TIMEOUT,
             }),
         }
@@ -279,6 +418,7 @@ impl Cluster {
             current.member = (current.member + 1) % self.members().max(1);
             current.generation += 1;
             current.connection = None;
+            self.0.moved.send_replace(());
         }
     }
 
@@ -291,21 +431,29 @@ impl Cluster {
     }
 }
 
-fn options(settings: &Settings, endpoint: &str) -> ConnectOptions {
+/// Which member is asked as the nth, counted from the first: all in turn, then all but the first again.
+fn offset(nth: usize, members: usize) -> usize {
+    match (nth, members) {
+        (0, _) | (_, 0 | 1) => 0,
+        _ => 1 + (nth - 1) % (members - 1),
+    }
+}
+
+fn options(settings: &Settings, member: &Member) -> Result<ConnectOptions, String> {
     let mut options = ConnectOptions::new()
         .with_connect_timeout(CONNECT_TIMEOUT)
         .with_keep_alive(PING_INTERVAL, PING_TIMEOUT)
         .with_keep_alive_while_idle(true)
         .with_require_leader(true)
         .with_auto_token_refresh(true);
-    if let Some((name, password)) = &settings.user {
-        options = options.with_user(name, password);
+    if let Some(login) = &settings.user {
+        options = options.with_user(&login.name, login.password()?);
     }
     // etcd-client refuses TLS options beside a plain endpoint.
-    if let (Some(tls), true) = (&settings.tls, endpoint.starts_with("https://")) {
-        options = options.with_tls(tls.clone());
+    if let Some(tls) = &member.tls {
+        options = options.with_tls(tls.read()?);
     }
-    options
+    Ok(options)
 }
 
 /// See [`Cluster::pace`].
@@ -331,5 +479,18 @@ impl Pace {
     pub fn reset(&mut self) {
         self.failures = 0;
         self.backoff.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::offset;
+
+    #[test]
+    fn a_member_that_hangs_is_asked_once_and_the_others_in_turn() {
+        let asked = |members| (0..5).map(move |nth| offset(nth, members));
+        assert!(asked(3).eq([0, 1, 2, 1, 2]));
+        assert!(asked(2).eq([0, 1, 1, 1, 1]));
+        assert!(asked(1).eq([0, 0, 0, 0, 0]));
     }
 }

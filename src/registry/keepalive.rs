@@ -53,6 +53,11 @@ impl Keepalive {
         Ok((keepalive, sent + ttl))
     }
 
+    /// Whether it runs over this connection.
+    pub(super) fn is_over(&self, connection: &Connection) -> bool {
+        self.connection.is(connection)
+    }
+
     /// The lease.
     pub(super) fn lease(&self) -> i64 {
         self.keeper.id()

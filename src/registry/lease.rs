@@ -8,13 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp, TxnOpResponse};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
-use tracing::info;
 
 use super::Error;
+use super::calls::{self, Written};
 use super::client::{Cluster, Connection};
 use super::keepalive::Keepalive;
 use super::ownership::{Claim, Move};
@@ -33,6 +32,50 @@ pub enum Intent {
     },
     /// This value.
     Present(Arc<[u8]>),
+    /// This value, which says that nobody should send anything there; nothing where etcd has no room to write it.
+    PresentOrAbsent(Arc<[u8]>),
+}
+
+impl Intent {
+    fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent { .. })
+    }
+}
+
+/// What came of a value that was to be confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmed {
+    /// It stands there since this revision.
+    At(i64),
+    /// A newer claimant has the key.
+    Deposed,
+    /// etcd has no room for it: the key was deleted instead, at this revision where etcd told.
+    Deleted(Option<i64>),
+}
+
+/// How a key was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Released {
+    /// It is gone, or was never there. With the revision of the last deletion from here, where etcd told.
+    Gone(Option<i64>),
+    /// etcd has not confirmed it: what is left there goes when its lease ends, at this time at the latest.
+    Unconfirmed {
+        /// How long the lease lasts at most.
+        within: Duration,
+        /// What went wrong last.
+        why: Option<Arc<str>>,
+    },
+}
+
+impl Released {
+    /// The revision of the deletion.
+    #[must_use]
+    pub fn revision(&self) -> Option<i64> {
+        match self {
+            Self::Gone(revision) => *revision,
+            Self::Unconfirmed { .. } => None,
+        }
+    }
 }
 
 /// What is known about the key.
@@ -51,6 +94,11 @@ pub enum Tenure {
         revision: i64,
         /// What was written.
         value: Arc<[u8]>,
+    },
+    /// As with `Absent`, but because etcd has no room for what is wanted.
+    NoSpace {
+        /// The revision of the deletion, where etcd told.
+        deleted: Option<i64>,
     },
     /// A newer claimant has the key; the task has ended and touches nothing any more.
     Deposed {
@@ -79,6 +127,8 @@ pub struct Holder {
     intent: watch::Sender<Intent>,
     tenure: watch::Receiver<Tenure>,
     pulse: watch::Receiver<()>,
+    /// How long the key outlives it.
+    ttl: Duration,
     task: JoinHandle<Option<i64>>,
 }
 
@@ -104,12 +154,14 @@ pub fn hold(cluster: Cluster, key: String, nonce: Nonce, ttl: Duration) -> Holde
         lease: None,
         seen: Seen::Unknown,
         deleted: None,
-        failing: false,
+        no_space: false,
+        failing: None,
     };
     Holder {
         intent,
         tenure,
         pulse,
+        ttl,
         task: tokio::spawn(tenant.run()),
     }
 }
@@ -136,30 +188,47 @@ impl Holder {
         self.pulse.clone()
     }
 
-    /// Waits until etcd confirms `value`, and gives the revision; `None` when deposed.
-    pub async fn confirmed(&self, value: &[u8]) -> Option<i64> {
+    /// Waits until etcd confirms `value`, which was wanted before.
+    pub async fn confirmed(&self, value: &[u8]) -> Confirmed {
         let mut tenure = self.tenure();
-        let settled =
-            |t: &Tenure| t.revision_of(value).is_some() || matches!(t, Tenure::Deposed { .. });
-        let reached = tenure.wait_for(settled).await.ok()?;
-        reached.revision_of(value)
+        let outcome = |tenure: &Tenure| match tenure {
+            Tenure::Deposed { .. } => Some(Confirmed::Deposed),
+            Tenure::NoSpace { deleted } => Some(Confirmed::Deleted(*deleted)),
+            tenure => tenure.revision_of(value).map(Confirmed::At),
+        };
+        let reached = tenure.wait_for(|tenure| outcome(tenure).is_some()).await;
+        // The task has ended without a word: it is nobody's any more.
+        reached.map_or(Confirmed::Deposed, |tenure| {
+            outcome(&tenure).unwrap_or(Confirmed::Deposed)
+        })
     }
 
     /// Takes the key away and ends the task, waiting `within` at most. Whatever is still in etcd then
     /// goes with the lease. `goodbye` is written before the deletion, where it does not stand already.
     ///
-    /// Gives the revision of the last deletion; `None` where nothing was ever deleted, or etcd has not told.
-    pub async fn release(mut self, goodbye: Option<Arc<[u8]>>, within: Duration) -> Option<i64> {
+    /// Tells whether it is known to be gone.
+    pub async fn release(mut self, goodbye: Option<Arc<[u8]>>, within: Duration) -> Released {
         self.set(Intent::Absent { goodbye });
         drop(self.intent);
-        let Ok(ended) = timeout(within, &mut self.task).await else {
-            self.task.abort();
-            info!("etcd does not answer; what is left there goes when its lease ends");
-            return None;
-        };
-        ended.ok().flatten()
+        match timeout(within, &mut self.task).await {
+            Ok(Ok(deleted)) => Released::Gone(deleted),
+            _ => {
+                self.task.abort();
+                let why = match &*self.tenure.borrow() {
+                    Tenure::Pending { error } => error.clone(),
+                    _ => None,
+                };
+                Released::Unconfirmed {
+                    within: self.ttl,
+                    why,
+                }
+            }
+        }
     }
 }
+
+/// How long an etcd without room is left alone with what it had no room for.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 
 /// A lease that etcd has granted.
 #[derive(Debug, Clone, Copy)]
@@ -187,6 +256,8 @@ enum Ended {
     Abandoned,
     /// The key is gone, as wanted.
     Absent,
+    /// The key is gone, as etcd has no room for what was wanted.
+    NoSpace,
     /// A newer claimant has it.
     Deposed(String),
 }
@@ -203,16 +274,27 @@ struct Tenant {
     seen: Seen,
     /// The revision at which the key was last taken away from here.
     deleted: Option<i64>,
-    failing: bool,
+    /// Whether etcd had no room for what was to be written last.
+    no_space: bool,
+    /// What went wrong last, since it worked.
+    failing: Option<String>,
 }
 
 impl Tenant {
     async fn run(mut self) -> Option<i64> {
         loop {
-            let wanted = matches!(*self.intents.borrow_and_update(), Intent::Present(_));
+            let wanted = !self.intents.borrow_and_update().is_absent();
             if wanted {
                 match self.pursue().await {
                     Ended::Absent => self.report(Tenure::Absent),
+                    Ended::NoSpace => {
+                        let deleted = self.deleted;
+                        self.report(Tenure::NoSpace { deleted });
+                        // Whatever is wanted next; the same again only after a while.
+                        if let Ok(Err(_)) = timeout(NO_SPACE_PAUSE, self.intents.changed()).await {
+                            return self.deleted;
+                        }
+                    }
                     Ended::Abandoned => return None,
                     Ended::Deposed(by) => {
                         self.report(Tenure::Deposed { by: by.into() });
@@ -241,7 +323,7 @@ impl Tenant {
             };
             self.beats.send_replace(());
             self.seen = Seen::Unknown;
-            if !self.failing {
+            if self.failing.is_none() {
                 // It worked until now.
                 pace.reset();
             }
@@ -257,11 +339,11 @@ impl Tenant {
     async fn attempt(&mut self, watcher: &mut Watcher) -> Result<Ended, Error> {
         let deadline = self.lease.map(|lease| lease.until);
         let connecting = async {
-            let connection = self.cluster.connection().await?;
-            let settled = self.enter(&connection).await;
+            let mut connection = self.cluster.connection().await?;
+            let settled = self.enter(&mut connection).await;
             settled
-                .map(|(keepalive, ended)| (connection.clone(), keepalive, ended))
                 .inspect_err(|error| self.cluster.failed(&connection, error))
+                .map(|(keepalive, ended)| (connection, keepalive, ended))
         };
         let entered = match deadline {
             Some(deadline) => timeout_at(deadline, connecting).await,
@@ -270,33 +352,46 @@ impl Tenant {
         let Ok(entered) = entered else {
             return Err(self.expired());
         };
-        let (connection, mut keepalive, ended) = entered?;
+        let (mut connection, mut keepalive, ended) = entered?;
         if let Some(ended) = ended {
             return Ok(ended);
         }
         self.note_success();
-        let kept = self.keep(&connection, &mut keepalive, watcher).await;
+        let kept = self.keep(&mut connection, &mut keepalive, watcher).await;
         kept.inspect_err(|error| self.cluster.failed(&connection, error))
     }
 
     /// Has a living lease and a right key at the end, or an end of the pursuit.
     async fn enter(
         &mut self,
-        connection: &Connection,
+        connection: &mut Connection,
     ) -> Result<(Keepalive, Option<Ended>), Error> {
         let lease = match self.lease {
             Some(lease) => lease,
             None => self.grant(connection).await?,
         };
-        let (keepalive, until) = Keepalive::open(connection, lease.id, lease.ttl).await?;
-        self.lease = Some(Lease { until, ..lease });
+        let keepalive = self.renew(connection, lease).await?;
         let ended = self.settle(connection, lease.id).await?;
         Ok((keepalive, ended))
     }
 
+    /// Renews the lease from now on.
+    async fn renew(
+        &mut self,
+        connection: &mut Connection,
+        lease: Lease,
+    ) -> Result<Keepalive, Error> {
+        let renewed =
+            calls::renew(&self.cluster, connection, &self.key, lease.id, lease.ttl).await?;
+        let (keepalive, until);
+        ((keepalive, until), *connection) = renewed;
+        self.lease = Some(Lease { until, ..lease });
+        Ok(keepalive)
+    }
+
     async fn keep(
         &mut self,
-        connection: &Connection,
+        connection: &mut Connection,
         keepalive: &mut Keepalive,
         watcher: &mut Watcher,
     ) -> Result<Ended, Error> {
@@ -324,20 +419,19 @@ impl Tenant {
             if let Some(ended) = self.settle(connection, keepalive.lease()).await? {
                 return Ok(ended);
             }
+            if let (false, Some(lease)) = (keepalive.is_over(connection), self.lease) {
+                // Another member answered in place of this one.
+                *keepalive = self.renew(connection, lease).await?;
+            }
         }
     }
 
-    async fn grant(&mut self, connection: &Connection) -> Result<Lease, Error> {
+    async fn grant(&mut self, connection: &mut Connection) -> Result<Lease, Error> {
         let asked_at = Instant::now();
-        let seconds = self.ttl.as_secs() + u64::from(self.ttl.subsec_nanos() > 0);
-        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-        let mut client = connection.leases();
-        let granted = connection
-            .call(async move { client.grant(seconds, None).await })
-            .await?;
-        let ttl = Duration::from_secs(granted.ttl().max(1).unsigned_abs());
+        let (id, ttl);
+        ((id, ttl), *connection) = calls::grant(&self.cluster, connection, self.ttl).await?;
         let lease = Lease {
-            id: granted.id(),
+            id,
             ttl,
             until: asked_at + ttl,
         };
@@ -349,14 +443,15 @@ impl Tenant {
     /// Does what is needed until the key is as intended.
     async fn settle(
         &mut self,
-        connection: &Connection,
+        connection: &mut Connection,
         lease: i64,
     ) -> Result<Option<Ended>, Error> {
         loop {
             let seen = self.look(connection).await?;
             let intent = self.intents.borrow_and_update().clone();
+            let or_absent = matches!(intent, Intent::PresentOrAbsent(_));
             let value = match intent {
-                Intent::Present(value) => value,
+                Intent::Present(value) | Intent::PresentOrAbsent(value) => value,
                 Intent::Absent { goodbye } => {
                     match self.say_goodbye(connection, lease, seen, goodbye).await? {
                         Some(ended) => return Ok(Some(ended)),
@@ -374,8 +469,17 @@ impl Tenant {
                     unless_changed_since,
                 } => {
                     self.note_healing(seen.as_ref(), &value);
-                    self.write(connection, lease, unless_changed_since, seen, &value)
-                        .await?;
+                    let written = self
+                        .write(connection, lease, unless_changed_since, seen, &value)
+                        .await;
+                    match written {
+                        Err(error) if or_absent && error.is_out_of_space() => {
+                            self.note_no_space(&error);
+                            self.revoke(connection, lease).await?;
+                            return Ok(Some(Ended::NoSpace));
+                        }
+                        written => written?,
+                    }
                 }
             }
         }
@@ -384,7 +488,7 @@ impl Tenant {
     /// Takes the key away. `None` when the key turned out to have changed meanwhile.
     async fn say_goodbye(
         &mut self,
-        connection: &Connection,
+        connection: &mut Connection,
         lease: i64,
         seen: Option<Entry>,
         goodbye: Option<Arc<[u8]>>,
@@ -397,48 +501,42 @@ impl Tenant {
             && *entry.value != *goodbye
         {
             let unless_changed_since = entry.mod_revision;
-            self.write(
-                connection,
-                lease,
-                unless_changed_since,
-                Some(entry),
-                &goodbye,
-            )
-            .await?;
-            return Ok(None);
+            let written = self
+                .write(
+                    connection,
+                    lease,
+                    unless_changed_since,
+                    Some(entry),
+                    &goodbye,
+                )
+                .await;
+            match written {
+                // What cannot say goodbye goes without.
+                Err(error) if error.is_out_of_space() => self.note_no_space(&error),
+                written => return written.map(|()| None),
+            }
         }
         self.revoke(connection, lease).await?;
         Ok(Some(Ended::Absent))
     }
 
     /// Deletes the key together with its lease: only what still hangs on this process's own lease goes.
-    async fn revoke(&mut self, connection: &Connection, lease: i64) -> Result<(), Error> {
-        let mut client = connection.leases();
-        let revoked = connection
-            .call(async move { client.revoke(lease).await })
-            .await;
-        match revoked {
-            Err(error) if !error.is_lease_not_found() => Err(error),
-            revoked => {
-                let header = revoked.ok().and_then(|mut answer| answer.take_header());
-                self.deleted = header.map(|header| header.revision());
-                self.lease = None;
-                self.seen = Seen::Unknown;
-                Ok(())
-            }
-        }
+    async fn revoke(&mut self, connection: &mut Connection, lease: i64) -> Result<(), Error> {
+        let deleted;
+        (deleted, *connection) = calls::revoke(&self.cluster, connection, &self.key, lease).await?;
+        self.deleted = deleted;
+        self.lease = None;
+        self.seen = Seen::Unknown;
+        Ok(())
     }
 
     /// What stands under the key: as seen last, or asked now.
-    async fn look(&mut self, connection: &Connection) -> Result<Option<Entry>, Error> {
+    async fn look(&mut self, connection: &mut Connection) -> Result<Option<Entry>, Error> {
         if let Seen::Known(entry) = &self.seen {
             return Ok(entry.clone());
         }
-        let (mut client, key) = (connection.kv(), self.key.clone());
-        let answer = connection
-            .call(async move { client.get(key, Some(GetOptions::new())).await })
-            .await?;
-        let entry = answer.kvs().first().map(Entry::from_kv);
+        let entry;
+        (entry, *connection) = calls::get(&self.cluster, connection, &self.key).await?;
         self.seen = Seen::Known(entry.clone());
         Ok(entry)
     }
@@ -446,7 +544,7 @@ impl Tenant {
     /// Writes `value` if the key was not changed since; either way what stands there is seen then.
     async fn write(
         &mut self,
-        connection: &Connection,
+        connection: &mut Connection,
         lease: i64,
         unless_changed_since: i64,
         seen: Option<Entry>,
@@ -455,34 +553,21 @@ impl Tenant {
         self.claim.attempting(seen.as_ref());
         // Until the answer is here, nobody knows.
         self.seen = Seen::Unknown;
-        let key = || self.key.clone();
-        let options = PutOptions::new().with_lease(lease);
-        let txn = Txn::new()
-            .when([Compare::mod_revision(
-                key(),
-                CompareOp::Equal,
-                unless_changed_since,
-            )])
-            .and_then([TxnOp::put(key(), value.to_vec(), Some(options))])
-            .or_else([TxnOp::get(key(), None)]);
-        let mut client = connection.kv();
-        let answer = connection
-            .call(async move { client.txn(txn).await })
-            .await?;
-        if answer.succeeded() {
-            let header = answer.header();
-            let mod_revision = header
-                .ok_or_else(|| connection.incomplete("a header"))?
-                .revision();
-            self.seen = Seen::Known(Some(Entry {
-                key: self.key.clone(),
-                value: value.to_vec(),
-                mod_revision,
-                lease,
-            }));
-        } else if let Some(TxnOpResponse::Get(get)) = answer.op_responses().into_iter().next() {
-            self.seen = Seen::Known(get.kvs().first().map(Entry::from_kv));
-        }
+        let put = calls::put(
+            &self.cluster,
+            connection,
+            &self.key,
+            value,
+            lease,
+            unless_changed_since,
+        );
+        let written;
+        (written, *connection) = put.await?;
+        self.no_space = false;
+        self.seen = Seen::Known(match written {
+            Written::Yes(entry) => Some(entry),
+            Written::Instead(entry) => entry,
+        });
         Ok(())
     }
 
@@ -530,7 +615,7 @@ impl Tenant {
 
     /// Whether the owner wants nothing and nothing can be left: then no further attempt is needed.
     fn has_nothing_to_take_away(&self) -> bool {
-        let wants_nothing = matches!(*self.intents.borrow(), Intent::Absent { .. });
+        let wants_nothing = self.intents.borrow().is_absent();
         let over = self.lease.is_none_or(|lease| lease.until <= Instant::now());
         wants_nothing && over
     }

@@ -8,8 +8,8 @@ use etcd_client::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::Error;
 use super::client::{Cluster, Connection};
+use super::error::{Error, Right};
 use super::watch::{Entry, Range, list_over};
 
 /// Which lease a written key hangs on.
@@ -46,6 +46,7 @@ pub async fn patiently<T>(
     let deadline = Instant::now() + patience;
     let mut pace = cluster.pace();
     let mut members = cluster.members().max(1);
+    let mut logins = 0;
     loop {
         let error = match cluster.connection().await {
             Ok(connection) => match attempt(&connection).await {
@@ -60,7 +61,13 @@ pub async fn patiently<T>(
         members = members.saturating_sub(1);
         let pause = pace.after_failure();
         let late = members == 0 && Instant::now() + pause >= deadline;
-        if late || !error.is_about_the_connection() {
+        // A refused token is tried again with a new one, once for every member.
+        let again = match error.wants_a_new_login() {
+            true => logins < cluster.members().max(1),
+            false => !late && error.is_about_the_connection(),
+        };
+        logins += 1;
+        if !again {
             return Err(error);
         }
         tracing::debug!(%error, "trying again");
@@ -86,10 +93,11 @@ pub async fn list(
 
 /// What stands under `key`.
 pub(crate) async fn get(connection: &Connection, key: &str) -> Result<Option<Entry>, Error> {
-    let (mut client, key) = (connection.kv(), key.to_owned());
+    let (mut client, range) = (connection.kv(), Range::Key(key.into()));
     let answer = connection
         .call(async move { client.get(key, None).await })
-        .await?;
+        .await
+        .map_err(|error| error.about(connection, Right::Read, &range))?;
     Ok(answer.kvs().first().map(Entry::from_kv))
 }
 
@@ -132,7 +140,8 @@ async fn unless_changed(
     let mut client = connection.kv();
     let answer = connection
         .call(async move { client.txn(txn).await })
-        .await?;
+        .await
+        .map_err(|error| error.about(connection, Right::Write, &Range::Key(key.into())))?;
     if !answer.succeeded() {
         return Ok(None);
     }

@@ -4,7 +4,8 @@
 //! very first attempt is the newer one, and whoever finds another one later was there first.
 
 use super::watch::Entry;
-use crate::record::{Nonce, claimant};
+use crate::printable::short;
+use crate::record::{Nonce, claimant, origin};
 
 /// Who wrote a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,13 +28,20 @@ impl Claimant {
     }
 }
 
-impl std::fmt::Display for Claimant {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Named(nonce) => write!(f, "another announcer (nonce {nonce})"),
-            Self::Leased(lease) => write!(f, "another announcer (lease {lease:x})"),
-            Self::Stranger => f.write_str("somebody without a lease"),
+/// Who wrote an entry, in words.
+fn in_words(entry: &Entry) -> String {
+    match Claimant::of(entry) {
+        Claimant::Named(nonce) => {
+            let origin = origin(&entry.value);
+            let space = if origin.is_empty() { "" } else { " " };
+            format!("another announcer{space}{origin} (nonce {nonce})")
         }
+        Claimant::Leased(lease) => format!(
+            "a process that keeps {} there under the lease {lease:x} and names itself not: an announcer with --format plain, or \
+            an old-style loop with etcdctl put --lease; stop that one, or give this instance another name",
+            short(&entry.value)
+        ),
+        Claimant::Stranger => "somebody without a lease".to_owned(),
     }
 }
 
@@ -136,7 +144,7 @@ impl Claim {
             || holder == Claimant::Stranger
             || self.is_ours(seen)
             || self.superseding.as_ref() == Some(&holder);
-        (!takeable).then(|| holder.to_string())
+        (!takeable).then(|| in_words(seen))
     }
 }
 
@@ -204,6 +212,26 @@ mod tests {
         assert_eq!(decide(&mut claim, Some(&ghost)), write(5));
         let ghost_again = named("ghost", 6, 1);
         assert_eq!(decide(&mut claim, Some(&ghost_again)), write(6));
+    }
+
+    #[test]
+    fn who_has_taken_over_is_named_with_its_address_and_time() {
+        let (mut claim, _) = us();
+        claim.attempting(None);
+        let named = Entry {
+            value: br#"{"host":"10.0.0.9","port":80,"nonce":"n2","since":"2026-01-02T03:04:05Z"}"#
+                .to_vec(),
+            ..named("", 5, 9)
+        };
+        assert_eq!(
+            claim.successor(&named).unwrap(),
+            "another announcer at 10.0.0.9:80 since 2026-01-02T03:04:05Z (nonce n2)"
+        );
+        let looping = claim.successor(&plain(5, 0xabc)).unwrap();
+        assert!(
+            looping.contains("lease abc") && looping.contains("etcdctl put --lease"),
+            "{looping}"
+        );
     }
 
     #[test]

@@ -132,7 +132,9 @@ impl Pushers {
             }),
         };
         if let Err(reason) = read {
-            tracing::warn!(%id, %reason, "ignoring {what}: it cannot be read");
+            if let Some(more) = crate::log_limit::allows(what, id.as_str()) {
+                tracing::warn!(%id, %reason, "ignoring {what}: it cannot be read{more}");
+            }
         }
     }
 }

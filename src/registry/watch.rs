@@ -8,17 +8,29 @@
 
 use std::time::Duration;
 
-use etcd_client::{EventType, GetOptions, KeyValue, WatchOptions, WatchResponse, WatchStream};
+use etcd_client::{
+    EventType, GetOptions, KeyValue, SortOrder, SortTarget, WatchOptions, WatchResponse,
+    WatchStream,
+};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
-use super::Error;
 use super::client::{CALL_TIMEOUT, Cluster, Connection, Pace};
+use super::error::{Error, Right};
 
 /// How many keys one call of a listing asks for at first: some hundred kilobytes of ordinary records.
 const PAGE: i64 = 1_000;
 /// After so long without a word the member is asked whether it still watches.
 const IDLE: Duration = Duration::from_secs(30);
+/// The same where another member could be watched instead.
+const IDLE_AMONG_SEVERAL: Duration = Duration::from_secs(5);
+/// How long the member has to answer that where there is reason to doubt it: another one did better just now.
+const DOUBT: Duration = Duration::from_secs(1);
+/// After so long at least, and twice as long at most, it is counted whether the watch has missed something. etcd before 3.4.36
+/// and 3.5.18 drops a deletion when it compacts its history at that very revision.
+const COUNT_EVERY: Duration = Duration::from_secs(180);
+/// What differs is counted again after so long: it may have been on its way.
+const COUNT_AGAIN: Duration = Duration::from_secs(2);
 
 /// Which keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +141,9 @@ pub(crate) trait Source {
     /// The whole range.
     async fn list(&mut self) -> Result<(i64, Vec<Entry>), Error>;
 
+    /// How many keys the range has, and the newest revision of any.
+    async fn census(&self) -> Result<Census, Error>;
+
     /// Everything from `revision` (inclusive) on.
     async fn watch(&mut self, revision: i64) -> Result<Self::Stream, Error>;
 
@@ -148,7 +163,33 @@ pub(crate) trait Source {
 /// An open watch.
 pub(crate) trait Events {
     /// The next changes; never empty. Cancel safe.
-    async fn next(&mut self) -> Result<(i64, Vec<Change>), Error>;
+    async fn next(&mut self) -> Result<Told, Error>;
+}
+
+/// What a watch tells at once.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// The newest revision in it.
+    revision: i64,
+    changes: Vec<Change>,
+    /// How many keys there are more by these changes; fewer when negative.
+    more: i64,
+}
+
+/// How much there is in a range.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Census {
+    /// How many keys.
+    keys: i64,
+    /// The newest revision of any; of what is known, the newest that was told at all.
+    newest: i64,
+}
+
+impl Census {
+    /// Whether the range can be so when this is known of it.
+    fn fits(self, found: Self) -> bool {
+        found.keys == self.keys && found.newest <= self.newest
+    }
 }
 
 /// Follows a range of keys. See the module's text.
@@ -218,6 +259,12 @@ struct Following<S: Source> {
     failing: bool,
     /// Whether it counts among the watches that have lost all of etcd.
     blind: bool,
+    /// What was told so far comes to this.
+    known: Census,
+    /// When it is next compared with what there is.
+    count_at: Instant,
+    /// What was known when etcd last had something else.
+    doubted: Option<Census>,
 }
 
 #[derive(Debug)]
@@ -239,6 +286,9 @@ impl<S: Source> Following<S> {
             state: State::Empty,
             failing: false,
             blind: false,
+            known: Census::default(),
+            count_at: Instant::now() + next_count(),
+            doubted: None,
         }
     }
 
@@ -251,10 +301,29 @@ impl<S: Source> Following<S> {
                     let from = *revision + 1;
                     self.open(from).await.map(|()| None)
                 }
-                State::Watching(stream) => stream
-                    .next()
-                    .await
-                    .map(|(revision, changes)| Some(Update::Changed { revision, changes })),
+                State::Watching(stream) => {
+                    let (source, count_at) = (&self.source, self.count_at);
+                    let count = async {
+                        sleep_until(count_at).await;
+                        source.census().await
+                    };
+                    let told = tokio::select! {
+                        biased;
+                        told = stream.next() => told,
+                        found = count => {
+                            self.compare(found);
+                            continue;
+                        }
+                    };
+                    told.map(|told| {
+                        self.known.keys += told.more;
+                        self.known.newest = self.known.newest.max(told.revision);
+                        let Told {
+                            revision, changes, ..
+                        } = told;
+                        Some(Update::Changed { revision, changes })
+                    })
+                }
                 State::Failed(retry_at) => {
                     sleep_until(*retry_at).await;
                     self.state = State::Empty;
@@ -272,6 +341,12 @@ impl<S: Source> Following<S> {
     async fn list(&mut self) -> Result<Option<Update>, Error> {
         let (revision, entries) = self.source.list().await?;
         self.state = State::Listed(revision);
+        self.known = Census {
+            keys: i64::try_from(entries.len()).unwrap_or(i64::MAX),
+            newest: revision,
+        };
+        self.count_at = Instant::now() + next_count();
+        self.doubted = None;
         Ok(Some(Update::Listed { revision, entries }))
     }
 
@@ -283,6 +358,30 @@ impl<S: Source> Following<S> {
             info!("etcd answers again");
         }
         Ok(())
+    }
+
+    /// Compares what is known with what there is. What differs twice, while nothing was told in between, was missed: the range is
+    /// listed again.
+    fn compare(&mut self, found: Result<Census, Error>) {
+        let now = Instant::now();
+        let Ok(found) = found else {
+            // If this is more than a moment's trouble, the watch tells.
+            self.count_at = now + COUNT_AGAIN;
+            return;
+        };
+        if self.known.fits(found) {
+            self.doubted = None;
+            self.count_at = now + next_count();
+        } else if self.doubted.replace(self.known) == Some(self.known) {
+            let (known, found) = (self.known.keys, found.keys);
+            warn!(
+                "etcd did not tell of every change: it has {found} keys here, and had told of {known}; listing all of them again \
+                (etcd before 3.4.36 and 3.5.18 is known for that)"
+            );
+            self.state = State::Empty;
+        } else {
+            self.count_at = now + COUNT_AGAIN;
+        }
     }
 
     /// Whether this is worth a word: that all of etcd is lost, several watches of it say once.
@@ -300,10 +399,18 @@ impl<S: Source> Following<S> {
         if std::mem::replace(&mut self.failing, true) || !self.is_news(error) {
             debug!(%error, "still not following etcd");
         } else {
-            warn!(%error, "lost sight of etcd; trying again until it answers");
+            match error {
+                Error::Denied { .. } => warn!(%error, "trying again until the right is granted"),
+                _ => warn!(%error, "lost sight of etcd; trying again until it answers"),
+            }
         }
         self.state = State::Failed(Instant::now() + self.source.pause());
     }
+}
+
+/// Jittered, so that agents which started together do not ask together.
+fn next_count() -> Duration {
+    COUNT_EVERY.mul_f64(1.0 + fastrand::f64())
 }
 
 impl<S: Source> Drop for Following<S> {
@@ -358,7 +465,8 @@ impl Etcd {
             let mut client = connection.kv();
             let answer = connection
                 .call(async move { client.get(start, Some(options)).await })
-                .await?;
+                .await
+                .map_err(|error| error.about(connection, Right::Read, &self.range))?;
             if listed_at == 0 {
                 // All pages show the same revision, or the listing would be no picture of any moment.
                 listed_at = answer
@@ -377,6 +485,26 @@ impl Etcd {
         }
     }
 
+    async fn census_at(&self, connection: &Connection) -> Result<Census, Error> {
+        // The count is of all, whatever the limit.
+        let mut options = GetOptions::new()
+            .with_limit(1)
+            .with_keys_only()
+            .with_sort(SortTarget::Mod, SortOrder::Descend);
+        if let Some(end) = self.range.end() {
+            options = options.with_range(end);
+        }
+        let mut client = connection.kv();
+        let start = self.range.start().to_vec();
+        let answer = connection
+            .call(async move { client.get(start, Some(options)).await })
+            .await?;
+        Ok(Census {
+            keys: answer.count(),
+            newest: answer.kvs().first().map_or(0, KeyValue::mod_revision),
+        })
+    }
+
     async fn watch_at(&self, connection: &Connection, from: i64) -> Result<EtcdStream, Error> {
         let mut options = WatchOptions::new()
             .with_start_revision(from)
@@ -389,13 +517,20 @@ impl Etcd {
         let key = self.range.start().to_vec();
         let stream = connection
             .call(async move { client.watch(key, Some(options)).await })
-            .await?;
+            .await
+            .map_err(|error| error.about(connection, Right::Read, &self.range))?;
         Ok(EtcdStream {
             cluster: self.cluster.clone(),
             connection: connection.clone(),
+            range: self.range.clone(),
             stream,
             asked: false,
-            heard_by: Instant::now() + IDLE,
+            idle: match self.cluster.members() {
+                0 | 1 => IDLE,
+                _ => IDLE_AMONG_SEVERAL,
+            },
+            moved: self.cluster.moved(),
+            heard_by: Instant::now() + IDLE_AMONG_SEVERAL,
         })
     }
 }
@@ -406,6 +541,12 @@ impl Source for Etcd {
     async fn list(&mut self) -> Result<(i64, Vec<Entry>), Error> {
         let connection = self.cluster.connection().await?;
         let answer = self.list_at(&connection).await;
+        answer.inspect_err(|error| self.cluster.failed(&connection, error))
+    }
+
+    async fn census(&self) -> Result<Census, Error> {
+        let connection = self.cluster.connection().await?;
+        let answer = self.census_at(&connection).await;
         answer.inspect_err(|error| self.cluster.failed(&connection, error))
     }
 
@@ -437,7 +578,12 @@ impl Source for Etcd {
 pub(crate) struct EtcdStream {
     cluster: Cluster,
     connection: Connection,
+    range: Range,
     stream: WatchStream,
+    /// How long the member may stay silent before it is asked for a sign of life.
+    idle: Duration,
+    /// Tells when another connection is in use.
+    moved: tokio::sync::watch::Receiver<()>,
     /// Whether the member was asked for a sign of life and has not given one yet.
     asked: bool,
     /// When the silence becomes too long. A point in time, as readers often drop the wait half way.
@@ -448,10 +594,18 @@ impl EtcdStream {
     /// The next answer, or an error when the member stays silent after being asked.
     async fn message(&mut self) -> Result<WatchResponse, Error> {
         loop {
-            match timeout_at(self.heard_by, self.stream.message()).await {
+            let heard = tokio::select! {
+                biased;
+                heard = timeout_at(self.heard_by, self.stream.message()) => heard,
+                Ok(()) = self.moved.changed(), if !self.asked => {
+                    self.ask(DOUBT).await?;
+                    continue;
+                }
+            };
+            match heard {
                 Ok(Ok(Some(answer))) => {
                     self.asked = false;
-                    self.heard_by = Instant::now() + IDLE;
+                    self.heard_by = Instant::now() + self.idle;
                     return Ok(answer);
                 }
                 Ok(Ok(None)) => return Err(self.ended("the stream was closed".to_owned())),
@@ -459,17 +613,20 @@ impl EtcdStream {
                 Err(_) if self.asked => {
                     return Err(Error::Silent {
                         endpoint: self.connection.endpoint().to_owned(),
-                        after: IDLE + CALL_TIMEOUT,
+                        after: CALL_TIMEOUT,
                     });
                 }
-                Err(_) => {
-                    self.asked = true;
-                    self.heard_by = Instant::now() + CALL_TIMEOUT;
-                    let asking = self.stream.request_progress().await;
-                    asking.map_err(|source| self.connection.error(source))?;
-                }
+                Err(_) => self.ask(CALL_TIMEOUT).await?,
             }
         }
+    }
+
+    /// Asks the member for a sign of life, which is due then.
+    async fn ask(&mut self, within: Duration) -> Result<(), Error> {
+        self.asked = true;
+        self.heard_by = Instant::now() + within;
+        let asking = self.stream.request_progress().await;
+        asking.map_err(|source| self.connection.error(source))
     }
 
     fn ended(&self, reason: String) -> Error {
@@ -479,34 +636,31 @@ impl EtcdStream {
         }
     }
 
-    async fn changes(&mut self) -> Result<(i64, Vec<Change>), Error> {
+    async fn changes(&mut self) -> Result<Told, Error> {
         loop {
             let answer = self.message().await?;
             if answer.canceled() {
-                return Err(self.ended(why_canceled(&answer)));
+                let ended = self.ended(why_canceled(&answer));
+                return Err(ended.about(&self.connection, Right::Read, &self.range));
             }
             let changes: Vec<_> = answer.events().iter().filter_map(change).collect();
             if changes.is_empty() {
                 continue;
             }
-            let revision = changes.iter().map(Change::revision).max().unwrap_or(0);
-            return Ok((revision, changes));
+            return Ok(Told {
+                revision: changes.iter().map(Change::revision).max().unwrap_or(0),
+                changes,
+                more: answer.events().iter().map(more).sum(),
+            });
         }
     }
 }
 
 impl Events for EtcdStream {
-    async fn next(&mut self) -> Result<(i64, Vec<Change>), Error> {
+    async fn next(&mut self) -> Result<Told, Error> {
         let answer = self.changes().await;
         if let Err(error) = &answer {
-            if error.is_stale_token() {
-                // Streams are not re-authenticated by the client as unary calls are.
-                if let Err(error) = self.cluster.refresh_token(&self.connection).await {
-                    self.cluster.failed(&self.connection, &error);
-                }
-            } else {
-                self.cluster.failed(&self.connection, error);
-            }
+            self.cluster.failed(&self.connection, error);
         }
         answer
     }
@@ -517,6 +671,15 @@ fn why_canceled(answer: &WatchResponse) -> String {
         (0, "") => "no reason given".to_owned(),
         (0, reason) => reason.to_owned(),
         (compacted, _) => format!("history before revision {compacted} was compacted away"),
+    }
+}
+
+/// How many keys there are more by this event.
+fn more(event: &etcd_client::Event) -> i64 {
+    let is_new = |kv: &KeyValue| kv.create_revision() == kv.mod_revision();
+    match event.event_type() {
+        EventType::Put => event.kv().map_or(0, |kv| i64::from(is_new(kv))),
+        EventType::Delete => -1,
     }
 }
 

@@ -10,6 +10,8 @@ enum Answer {
     Watch(i64),
     Changes(Vec<Change>),
     WatchEnds,
+    Silence,
+    Census(i64, i64),
 }
 
 #[derive(Default, Clone)]
@@ -53,6 +55,13 @@ impl Source for Script {
         }
     }
 
+    async fn census(&self) -> Result<Census, Error> {
+        match self.take().await {
+            Answer::Census(keys, newest) => Ok(Census { keys, newest }),
+            _ => panic!("counted out of turn"),
+        }
+    }
+
     async fn watch(&mut self, revision: i64) -> Result<Script, Error> {
         match self.take().await {
             Answer::Watch(expected) => {
@@ -79,9 +88,18 @@ impl Source for Script {
 }
 
 impl Events for Script {
-    async fn next(&mut self) -> Result<(i64, Vec<Change>), Error> {
+    async fn next(&mut self) -> Result<Told, Error> {
+        // What is counted is answered in between.
+        while matches!(self.0.lock().unwrap().front(), Some(Answer::Census(..))) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         match self.take().await {
-            Answer::Changes(changes) => Ok((changes.last().unwrap().revision(), changes)),
+            Answer::Changes(changes) => Ok(Told {
+                revision: changes.last().unwrap().revision(),
+                more: changes.iter().map(difference).sum(),
+                changes,
+            }),
+            Answer::Silence => std::future::pending().await,
             Answer::WatchEnds => Err(failure()),
             _ => panic!("read a watch out of turn"),
         }
@@ -95,6 +113,66 @@ fn put(mod_revision: i64) -> Change {
         mod_revision,
         lease: 0,
     })
+}
+
+/// Every put in these tests is of a new key.
+fn difference(change: &Change) -> i64 {
+    match change {
+        Change::Put(_) => 1,
+        Change::Deleted { .. } => -1,
+    }
+}
+
+fn entry(mod_revision: i64) -> Entry {
+    match put(mod_revision) {
+        Change::Put(entry) => entry,
+        Change::Deleted { .. } => unreachable!(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_never_told_is_found_by_counting_and_all_is_listed_again() {
+    // A deletion: one key fewer. A write: a newer revision.
+    for found in [Answer::Census(1, 5), Answer::Census(2, 9)] {
+        let again = match &found {
+            Answer::Census(keys, newest) => Answer::Census(*keys, *newest),
+            _ => unreachable!(),
+        };
+        let script = Script::new([
+            Answer::List(7, vec![entry(4), entry(5)]),
+            Answer::Watch(8),
+            Answer::Census(2, 5),
+            found,
+            again,
+            Answer::List(9, vec![]),
+        ]);
+        let mut following = Following::new(script.clone());
+        let started = Instant::now();
+        following.next().await;
+        assert_eq!(following.next().await, listed(9));
+        assert!(script.is_used_up());
+        assert!(started.elapsed() >= 2 * COUNT_EVERY && started.elapsed() < 5 * COUNT_EVERY);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_on_its_way_is_not_taken_for_missed() {
+    let script = Script::new([
+        Answer::List(7, vec![entry(5)]),
+        Answer::Watch(8),
+        Answer::Census(2, 9),
+        Answer::Changes(vec![put(9)]),
+        Answer::Census(2, 9),
+        Answer::Silence,
+    ]);
+    let mut following = Following::new(script.clone());
+    following.next().await;
+    assert!(matches!(
+        following.next().await,
+        Update::Changed { revision: 9, .. }
+    ));
+    let silence = tokio::time::timeout(10 * COUNT_EVERY, following.next()).await;
+    assert!(silence.is_err(), "{silence:?}");
 }
 
 fn listed(revision: i64) -> Update {

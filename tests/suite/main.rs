@@ -26,6 +26,8 @@ mod conf_file_others;
 mod config;
 mod config_kinds;
 mod docker;
+mod etcd_rights;
+mod etcd_troubles;
 mod events;
 mod examples;
 mod faults;

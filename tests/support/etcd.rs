@@ -7,7 +7,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, GetOptions, KeyValue, PutOptions};
+use etcd_client::{
+    AlarmAction, AlarmOptions, AlarmType, Client, ConnectOptions, GetOptions, KeyValue, Permission,
+    PutOptions,
+};
 use tempfile::TempDir;
 
 use super::{PATIENCE, Pki, Process, Signal, ports, request, until};
@@ -24,7 +27,8 @@ pub(crate) struct Etcd {
     member: Member,
     process: Process,
     folder: TempDir,
-    has_users: bool,
+    /// Of `root`, once authentication is on.
+    password: Option<String>,
 }
 
 /// What a server needs to know to be started again as the same one.
@@ -39,6 +43,10 @@ struct Member {
     cluster: String,
     /// Clients and server show each other certificates.
     pki: Option<Arc<Pki>>,
+    /// What tokens are made of: `simple`, or `jwt,…`.
+    tokens: String,
+    /// Whether the v2 API is on.
+    serves_v2: bool,
 }
 
 /// The user who may do everything, once authentication is on.
@@ -78,6 +86,32 @@ impl Etcd {
         Self::start_members(None).await
     }
 
+    /// Starts an empty one whose tokens carry the user's rights and their revision, instead of being remembered (JWT).
+    pub(crate) async fn start_with_jwt(pki: &Pki) -> Self {
+        let (public, private) = pki.signing_keys();
+        let tokens = format!(
+            "jwt,pub-key={},priv-key={},sign-method=RS256,ttl=10m",
+            public.display(),
+            private.display()
+        );
+        let [mut member] = plan(None);
+        member.tokens = tokens;
+        Self::start_as(member).await
+    }
+
+    /// Starts an empty one that serves its old store too, of keys written by the v2 API.
+    pub(crate) async fn start_with_v2() -> Self {
+        let [mut member] = plan(None);
+        member.serves_v2 = true;
+        Self::start_as(member).await
+    }
+
+    async fn start_as(member: Member) -> Self {
+        let mut etcd = Self::spawn(member);
+        etcd.becomes_healthy().await.expect("etcd starts");
+        etcd
+    }
+
     async fn start_members<const N: usize>(pki: Option<&Arc<Pki>>) -> [Self; N] {
         let mut said = String::new();
         'attempts: for _ in 0..ATTEMPTS {
@@ -100,7 +134,7 @@ impl Etcd {
             member,
             process,
             folder,
-            has_users: false,
+            password: None,
         }
     }
 
@@ -210,8 +244,8 @@ impl Etcd {
         let mut options = ConnectOptions::new()
             .with_connect_timeout(CALL_TIMEOUT)
             .with_timeout(CALL_TIMEOUT);
-        if self.has_users {
-            options = options.with_user(ROOT, PASSWORD);
+        if let Some(password) = &self.password {
+            options = options.with_user(ROOT, password);
         }
         if let Some(pki) = &self.member.pki {
             options = options.with_tls(pki.client_options());
@@ -228,7 +262,72 @@ impl Etcd {
         let granted = client.user_grant_role(ROOT, ROOT).await;
         granted.expect("the built-in role");
         client.auth_enable().await.expect("there is a root user");
-        self.has_users = true;
+        self.password = Some(PASSWORD.to_owned());
+    }
+
+    /// Adds a user who has nothing to do with anything.
+    pub(crate) async fn add_user(&self, name: &str) {
+        let added = self.client().await.user_add(name, PASSWORD, None).await;
+        added.expect("etcd adds a user");
+    }
+
+    /// Another password for `root`.
+    pub(crate) async fn change_password(&mut self, password: &str) {
+        let mut client = self.client().await;
+        let changed = client.user_change_password(ROOT, password).await;
+        changed.expect("etcd changes a password");
+        self.password = Some(password.to_owned());
+    }
+
+    /// A user with exactly these rights, given as `etcdctl role grant-permission` takes them: `read /a` or
+    /// `--prefix=true readwrite /a/`.
+    pub(crate) async fn add_user_with(&self, name: &str, rights: &[&str]) {
+        let mut client = self.client().await;
+        client.role_add(name).await.expect("a role");
+        for right in rights {
+            let words: Vec<_> = right.split_whitespace().collect();
+            let (prefix, right, key) = match words[..] {
+                ["--prefix=true", right, key] => (true, right, key),
+                [right, key] => (false, right, key),
+                _ => panic!("not a right: {right}"),
+            };
+            let permission = match right {
+                "read" => Permission::read(key),
+                "readwrite" => Permission::read_write(key),
+                _ => panic!("not a right: {right}"),
+            };
+            let permission = if prefix {
+                permission.with_prefix()
+            } else {
+                permission
+            };
+            let granted = client.role_grant_permission(name, permission).await;
+            granted.expect("a right");
+        }
+        client.user_add(name, PASSWORD, None).await.expect("a user");
+        client.user_grant_role(name, name).await.expect("a role");
+    }
+
+    /// Says that its disk is full: it refuses to write from now on.
+    pub(crate) async fn run_out_of_space(&self) {
+        self.alarm(AlarmAction::Activate).await;
+    }
+
+    /// Takes that back.
+    pub(crate) async fn has_room_again(&self) {
+        self.alarm(AlarmAction::Deactivate).await;
+    }
+
+    async fn alarm(&self, action: AlarmAction) {
+        let mut client = self.client().await;
+        let members = client.member_list().await.expect("a list of members");
+        let id = members.members()[0].id();
+        let mut options = AlarmOptions::new();
+        options.with_member(id);
+        let answer = client
+            .alarm(action, AlarmType::Nospace, Some(options))
+            .await;
+        answer.expect("etcd takes an alarm");
     }
 
     /// Writes a key and gives the revision of that.
@@ -352,11 +451,15 @@ impl Member {
             .args(["--initial-advertise-peer-urls", &format!("http://{peer}")])
             .args(["--initial-cluster", &self.cluster])
             .args(["--listen-metrics-urls", &format!("http://{}", self.metrics)])
+            .args(["--auth-token", &self.tokens])
             .args(["--auth-token-ttl", &TOKEN_TTL.to_string()])
             .args(["--bcrypt-cost", "4"])
             .args(["--logger", "zap"])
             .args(["--log-outputs", "stderr"])
             .args(["--log-level", "warn"]);
+        if self.serves_v2 {
+            command.arg("--enable-v2");
+        }
         if let Some(pki) = &self.pki {
             let (cert, key) = pki.pair("server");
             command.args(["--client-cert-auth", "--trusted-ca-file"]);
@@ -394,6 +497,8 @@ fn plan<const N: usize>(pki: Option<&Arc<Pki>>) -> [Member; N] {
             metrics: local(),
             pki: pki.cloned(),
             cluster: String::new(),
+            tokens: "simple".to_owned(),
+            serves_v2: false,
         }
     });
     let urls: Vec<_> = members

@@ -27,10 +27,7 @@ impl Pki {
                 "req -subj /CN={name} -addext subjectAltName=IP:127.0.0.1 -keyout {name}.key -out {name}.csr"
             );
             pki.openssl(&request, NEW_KEY);
-            let sign = format!(
-                "x509 -req -days 2 -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem"
-            );
-            pki.openssl(&sign, "-copy_extensions copyall");
+            pki.renew(name);
         }
         pki
     }
@@ -88,6 +85,30 @@ impl Pki {
             &sign,
             &format!("-startdate 200101000000Z -enddate {until}235900Z"),
         );
+    }
+
+    /// Files with a public and a private key that sign something.
+    pub(crate) fn signing_keys(&self) -> (PathBuf, PathBuf) {
+        self.openssl("genrsa -out sign.key 2048", "");
+        self.openssl("rsa -in sign.key -pubout -out sign.pub", "");
+        (self.file("sign.pub"), self.file("sign.key"))
+    }
+
+    /// Makes the certificate of `name` anew, over since yesterday.
+    pub(crate) fn expire(&self, name: &str) {
+        self.sign(name, -1);
+    }
+
+    /// Makes the certificate of `name` anew, good from now on.
+    pub(crate) fn renew(&self, name: &str) {
+        self.sign(name, 2);
+    }
+
+    fn sign(&self, name: &str, days: i32) {
+        let sign = format!(
+            "x509 -req -days {days} -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem"
+        );
+        self.openssl(&sign, "-copy_extensions copyall");
     }
 
     fn file(&self, name: &str) -> PathBuf {

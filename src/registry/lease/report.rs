@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tracing::{debug, info, warn};
 
 use super::{Tenant, Tenure};
+use crate::log_limit;
 use crate::registry::Error;
 use crate::registry::watch::Entry;
 
@@ -36,18 +37,23 @@ impl Tenant {
             } else {
                 "deleted"
             };
-            warn!(
-                "{} was {what} by somebody else; announcing it again",
-                self.key_name()
-            );
+            if let Some(more) = log_limit::allows(what, self.key_name()) {
+                warn!(
+                    "{} was {what} by somebody else; announcing it again{more}",
+                    self.key_name()
+                );
+            }
             self.report_pending(Some(what.into()));
         }
     }
 
     pub(super) fn note_failure(&mut self, error: &Error) {
-        if std::mem::replace(&mut self.failing, true) {
+        let kind = error.kind();
+        if self.failing.as_ref() == Some(&kind) {
             debug!(%error, "etcd still fails");
-        } else {
+        } else if self.failing.replace(kind).is_none()
+            || log_limit::allows("etcd fails otherwise", self.key_name()).is_some()
+        {
             warn!(%error, "cannot keep {} in etcd; trying again until it works", self.key_name());
         }
         if !matches!(*self.tenures.borrow(), Tenure::Held { .. }) {
@@ -56,8 +62,19 @@ impl Tenant {
     }
 
     pub(super) fn note_success(&mut self) {
-        if std::mem::take(&mut self.failing) {
+        if self.failing.take().is_some() {
             info!("{} is kept in etcd again", self.key_name());
+        }
+    }
+
+    pub(super) fn note_no_space(&mut self, error: &Error) {
+        if !std::mem::replace(&mut self.no_space, true) {
+            warn!(
+                %error,
+                "{} cannot say that it takes no traffic, as etcd has no room: deleting it without a word. Make room in etcd \
+                (etcdctl compact, defrag, then alarm disarm)",
+                self.key_name()
+            );
         }
     }
 

@@ -1,0 +1,202 @@
+//! Which rights in etcd who needs, at least: as the commands of etcdctl that grant them. Pure.
+
+use std::fmt;
+
+use crate::record::{InstanceId, InstanceName, MetaPrefix, Prefix, PusherId, ServiceName};
+use crate::registry::Right;
+
+/// Where everything lies, and for whom rights are asked.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// Where the records lie.
+    pub prefix: Prefix,
+    /// Where sidekick's own keys lie.
+    pub meta: MetaPrefix,
+    /// Only for this service.
+    pub service: Option<ServiceName>,
+    /// Only for this instance of it.
+    pub instance: Option<InstanceName>,
+    /// Only for the pusher of this name.
+    pub pusher: Option<PusherId>,
+}
+
+/// Who needs rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `announce`, `register`, `deregister`.
+    Announce,
+    /// `push`.
+    Push,
+    /// `list`, `watch`, `wait`, `status`, `ui`.
+    View,
+    /// People: `split`, `hold`, `release`, and all that `View` may.
+    Operate,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Announce, Self::Push, Self::View, Self::Operate];
+
+    /// What it is called in the commands.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Announce => "sidekick-announce",
+            Self::Push => "sidekick-push",
+            Self::View => "sidekick-view",
+            Self::Operate => "sidekick-operate",
+        }
+    }
+
+    /// Which commands it is for.
+    #[must_use]
+    pub const fn commands(self) -> &'static str {
+        match self {
+            Self::Announce => "announce, register and deregister",
+            Self::Push => "push",
+            Self::View => "list, watch, wait, status and ui",
+            Self::Operate => "people: split, hold and release, and all that sidekick-view may",
+        }
+    }
+
+    /// The least rights that it needs.
+    #[must_use]
+    pub fn rights(self, scope: &Scope) -> Vec<Grant> {
+        let Scope { prefix, meta, .. } = scope;
+        let own = |folder: &str| format!("{meta}/{folder}/");
+        match self {
+            Self::Announce => vec![
+                match (&scope.service, &scope.instance) {
+                    (Some(service), Some(instance)) => {
+                        let id = InstanceId {
+                            service: service.clone(),
+                            instance: instance.clone(),
+                        };
+                        Grant::key(Right::Write, prefix.key(&id))
+                    }
+                    (service, _) => {
+                        Grant::all(Right::Write, prefix.service_range(service.as_ref()))
+                    }
+                },
+                Grant::all(Right::Read, own("pushers")),
+                Grant::all(Right::Read, own("balancers")),
+            ],
+            Self::Push => {
+                let pusher = |folder: &str| match &scope.pusher {
+                    Some(id) => Grant::key(Right::Write, format!("{meta}/{folder}/{id}")),
+                    None => Grant::all(Right::Write, own(folder)),
+                };
+                vec![
+                    Grant::all(Right::Read, prefix.service_range(scope.service.as_ref())),
+                    Grant::all(Right::Read, meta.range()),
+                    pusher("pushers"),
+                    pusher("balancers"),
+                ]
+            }
+            // `status` and `ui` show what is quarantined wherever it lies.
+            Self::View => vec![
+                Grant::all(Right::Read, prefix.service_range(None)),
+                Grant::all(Right::Read, meta.range()),
+            ],
+            Self::Operate => {
+                let mut rights = Self::View.rights(scope);
+                let folders = ["splits", "holds", "service-holds", "host-holds", "releases"];
+                rights.extend(folders.map(|folder| Grant::all(Right::Write, own(folder))));
+                rights
+            }
+        }
+    }
+}
+
+/// A right on a key, or on all that begin so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    right: Right,
+    key: String,
+    prefix: bool,
+}
+
+impl Grant {
+    fn key(right: Right, key: String) -> Self {
+        let prefix = false;
+        Self { right, key, prefix }
+    }
+
+    fn all(right: Right, key: String) -> Self {
+        let prefix = true;
+        Self { right, key, prefix }
+    }
+}
+
+/// As `etcdctl role grant-permission ROLE` takes it.
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.prefix {
+            f.write_str("--prefix=true ")?;
+        }
+        write!(f, "{} {}", self.right.grant(), self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope() -> Scope {
+        Scope {
+            prefix: Prefix::default(),
+            meta: MetaPrefix::default(),
+            service: None,
+            instance: None,
+            pusher: None,
+        }
+    }
+
+    fn rights(role: Role, scope: &Scope) -> Vec<String> {
+        role.rights(scope).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_named_narrows_the_rights() {
+        let narrow = Scope {
+            service: "web".parse().ok(),
+            instance: "one".parse().ok(),
+            pusher: "edge".parse().ok(),
+            ..scope()
+        };
+        assert_eq!(
+            rights(Role::Announce, &narrow),
+            [
+                "readwrite /services/web/one",
+                "--prefix=true read /sidekick/pushers/",
+                "--prefix=true read /sidekick/balancers/",
+            ]
+        );
+        assert_eq!(
+            rights(Role::Push, &narrow),
+            [
+                "--prefix=true read /services/web/",
+                "--prefix=true read /sidekick/",
+                "readwrite /sidekick/pushers/edge",
+                "readwrite /sidekick/balancers/edge",
+            ]
+        );
+    }
+
+    #[test]
+    fn without_names_the_rights_are_for_all() {
+        assert_eq!(
+            rights(Role::Announce, &scope())[0],
+            "--prefix=true readwrite /services/"
+        );
+        assert!(
+            rights(Role::Push, &scope())
+                .contains(&"--prefix=true readwrite /sidekick/balancers/".to_owned())
+        );
+        assert!(
+            !rights(Role::View, &scope())
+                .iter()
+                .any(|right| right.contains("readwrite"))
+        );
+    }
+}

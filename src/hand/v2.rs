@@ -1,0 +1,64 @@
+//! Keys that lie in etcd's old v2 store, which sidekick does not read.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::Place;
+
+/// How long etcd may take to say whether it has such keys.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// As much of the answer is read.
+const MAX_ANSWER: u64 = 16 * 1024;
+
+/// What to say to somebody who finds no records: that they lie in the v2 store, where etcd says so.
+pub async fn hint(place: &Place) -> Option<String> {
+    let mut members = place.cluster.endpoints().iter();
+    // Only where no certificate and no password is needed to ask.
+    let member = members.find_map(|member| member.strip_prefix("http://"))?;
+    let path = format!("/v2/keys{}", place.prefix);
+    let answer = timeout(PATIENCE, ask(member, &path)).await.ok()?.ok()?;
+    let prefix = &place.prefix;
+    has_keys(&answer).then(|| {
+        format!(
+            "there are keys below {prefix} in etcd's old v2 store (written with ETCDCTL_API=2 or by an old client), which \
+            sidekick does not read: write them with etcdctl put and ETCDCTL_API=3, or move them with etcdctl migrate"
+        )
+    })
+}
+
+async fn ask(member: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(member).await?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {member}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Whether the answer is that of a v2 store with such a key in it.
+fn has_keys(answer: &str) -> bool {
+    let found = answer
+        .split_once(' ')
+        .is_some_and(|(_, rest)| rest.starts_with("200"));
+    found && answer.contains("\"node\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_store_that_has_the_key_counts() {
+        let found = "HTTP/1.0 200 OK\r\n\r\n{\"action\":\"get\",\"node\":{\"key\":\"/services\",\"dir\":true}}";
+        assert!(has_keys(found));
+        let missing =
+            "HTTP/1.0 404 Not Found\r\n\r\n{\"errorCode\":100,\"message\":\"Key not found\"}";
+        let without = "HTTP/1.0 404 Not Found\r\n\r\n404 page not found";
+        for answer in [missing, without, "", "HTTP/1.0 200 OK\r\n\r\nhello"] {
+            assert!(!has_keys(answer), "{answer}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Limits log lines that foreign hands can cause as often as they like: by what they are about, and by kind.
+//!
+//! ```ignore
+//! if let Some(more) = log_limit::allows("record", &key) {
+//!     warn!(%key, %reason, "quarantined: this record cannot be read{more}");
+//! }
+//! ```
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// In one period of this length no more than the limits allow is logged.
+const PERIOD: Duration = Duration::from_secs(60);
+/// How many lines of one kind are logged about one key in a period.
+const PER_KEY: u32 = 3;
+/// How many lines of one kind are logged in a period, whatever they are about.
+const PER_KIND: u32 = 20;
+
+/// To be written at the end of the line: what was left out, or will be. Empty for most lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct More {
+    /// How many lines of the kind were left out before this one.
+    pub left_out: u64,
+    /// Whether this is the last line of the kind in this period.
+    pub last: bool,
+}
+
+impl fmt::Display for More {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.left_out > 0 {
+            write!(f, " ({} lines like this were left out)", self.left_out)?;
+        }
+        if self.last {
+            f.write_str(" (more lines like this are only counted for a minute)")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a line of this kind about `key` may be logged now, and what to say at its end. One limit for the whole process.
+pub fn allows(kind: &'static str, key: impl AsRef<str>) -> Option<More> {
+    static LIMIT: LazyLock<Mutex<Limit>> = LazyLock::new(Mutex::default);
+    // Nothing panics while holding it; a poisoned value would still be whole.
+    let mut limit = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
+    limit.allows(kind, key.as_ref(), Instant::now())
+}
+
+/// The limit itself. Pure.
+#[derive(Debug, Default)]
+pub struct Limit {
+    kinds: HashMap<&'static str, Kind>,
+}
+
+#[derive(Debug)]
+struct Kind {
+    since: Instant,
+    /// How many lines were logged in this period.
+    lines: u32,
+    /// How many of them are about which key. At most [`PER_KIND`] keys.
+    keys: HashMap<Box<str>, u32>,
+    /// How many were left out since the last line that told.
+    left_out: u64,
+}
+
+impl Limit {
+    /// Whether a line of this kind about `key` may be logged at this time, and what to say at its end.
+    pub fn allows(&mut self, kind: &'static str, key: &str, now: Instant) -> Option<More> {
+        let kind = self.kinds.entry(kind).or_insert_with(|| Kind {
+            since: now,
+            lines: 0,
+            keys: HashMap::new(),
+            left_out: 0,
+        });
+        if now.saturating_duration_since(kind.since) >= PERIOD {
+            kind.since = now;
+            kind.lines = 0;
+            kind.keys.clear();
+        }
+        let about_key = kind.keys.get(key).copied().unwrap_or(0);
+        if kind.lines >= PER_KIND || about_key >= PER_KEY {
+            kind.left_out += 1;
+            return None;
+        }
+        kind.lines += 1;
+        kind.keys.insert(key.into(), about_key + 1);
+        Some(More {
+            left_out: std::mem::take(&mut kind.left_out),
+            last: kind.lines == PER_KIND || about_key + 1 == PER_KEY,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_rewritten_a_thousand_times_gives_three_lines_and_a_count() {
+        let (mut limit, now) = (Limit::default(), Instant::now());
+        let lines = (0..1000).filter_map(|_| limit.allows("record", "a", now));
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0].to_string(), "");
+        assert!(lines[2].last);
+        let later = limit.allows("record", "a", now + PERIOD).unwrap();
+        assert_eq!(later.left_out, 997);
+        assert!(later.to_string().contains("997 lines like this"), "{later}");
+    }
+
+    #[test]
+    fn a_thousand_keys_give_twenty_lines_and_little_memory() {
+        let (mut limit, now) = (Limit::default(), Instant::now());
+        let lines = (0..1000).filter_map(|key| limit.allows("split", &key.to_string(), now));
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines.len(), 20);
+        assert!(lines[19].last && !lines[18].last);
+        assert_eq!(limit.kinds["split"].keys.len(), 20);
+    }
+
+    #[test]
+    fn kinds_and_keys_do_not_take_each_others_lines() {
+        let (mut limit, now) = (Limit::default(), Instant::now());
+        for _ in 0..10 {
+            limit.allows("record", "a", now);
+        }
+        assert_eq!(limit.allows("split", "a", now), Some(More::default()));
+        assert!(limit.allows("record", "b", now).is_some());
+    }
+}

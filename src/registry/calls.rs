@@ -1,0 +1,181 @@
+//! The calls by which a key is kept. Each may reach etcd twice, over two members, and means the same then: see
+//! [`Cluster::hedged`].
+
+use std::time::Duration;
+
+use etcd_client::{
+    Compare, CompareOp, GetOptions, LeaseGrantOptions, PutOptions, Txn, TxnOp, TxnOpResponse,
+};
+
+use super::Error;
+use super::client::{Cluster, Connection};
+use super::error::Right;
+use super::keepalive::Keepalive;
+use super::oneshot::{is_by_hand, whole_seconds};
+use super::watch::{Entry, Range};
+
+/// An answer, and the connection that it came over.
+type Answer<T> = Result<(T, Connection), Error>;
+
+/// A new lease: its id, and how long it lasts from each renewal, which may be longer than was asked.
+pub(super) async fn grant(
+    cluster: &Cluster,
+    connection: &Connection,
+    ttl: Duration,
+) -> Answer<(i64, Duration)> {
+    let id = fresh_id();
+    let seconds = i64::try_from(whole_seconds(ttl)).unwrap_or(i64::MAX);
+    let grant = move |connection: Connection| -> futures_util::future::BoxFuture<'static, _> {
+        Box::pin(async move {
+            let mut client = connection.leases();
+            let options = LeaseGrantOptions::new().with_id(id);
+            let granted = connection
+                .call(async move { client.grant(seconds, Some(options)).await })
+                .await;
+            match granted {
+                Ok(granted) => Ok(granted.ttl().max(1)),
+                // By the same call at another member.
+                Err(error) if error.is_lease_there() => Ok(seconds),
+                Err(error) => Err(error),
+            }
+        })
+    };
+    let (seconds, connection) = cluster.hedged(connection, grant).await?;
+    let ttl = Duration::from_secs(seconds.unsigned_abs());
+    Ok(((id, ttl), connection))
+}
+
+/// An id that nobody else has, and that is not one of a command's.
+fn fresh_id() -> i64 {
+    loop {
+        let id = fastrand::i64(1..i64::MAX);
+        if !is_by_hand(id) {
+            return id;
+        }
+    }
+}
+
+/// Renews the lease of a key from now on; gives the time until which etcd keeps it.
+pub(super) async fn renew(
+    cluster: &Cluster,
+    connection: &Connection,
+    key: &[u8],
+    lease: i64,
+    ttl: Duration,
+) -> Answer<(Keepalive, tokio::time::Instant)> {
+    let range = Range::Key(key.to_vec());
+    cluster
+        .hedged(connection, move |connection| {
+            let range = range.clone();
+            Box::pin(async move {
+                let opened = Keepalive::open(&connection, lease, ttl).await;
+                opened.map_err(|error| error.about(&connection, Right::Write, &range))
+            })
+        })
+        .await
+}
+
+/// What stands under the key.
+pub(super) async fn get(
+    cluster: &Cluster,
+    connection: &Connection,
+    key: &[u8],
+) -> Answer<Option<Entry>> {
+    let key = key.to_vec();
+    cluster
+        .hedged(connection, move |connection| {
+            let key = key.clone();
+            Box::pin(async move {
+                let (mut client, range) = (connection.kv(), Range::Key(key.clone()));
+                let answer = connection
+                    .call(async move { client.get(key, Some(GetOptions::new())).await })
+                    .await;
+                let answer =
+                    answer.map_err(|error| error.about(&connection, Right::Read, &range))?;
+                Ok(answer.kvs().first().map(Entry::from_kv))
+            })
+        })
+        .await
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// It stands there, as the entry.
+    Yes(Entry),
+    /// The key had changed: this stands there. Perhaps the same value, written over another member.
+    Instead(Option<Entry>),
+}
+
+/// Writes `value` under `lease`, if the key was not changed since.
+pub(super) async fn put(
+    cluster: &Cluster,
+    connection: &Connection,
+    key: &[u8],
+    value: &[u8],
+    lease: i64,
+    unless_changed_since: i64,
+) -> Answer<Written> {
+    let (key, value) = (key.to_vec(), value.to_vec());
+    cluster
+        .hedged(connection, move |connection| {
+            let (key, value) = (key.clone(), value.clone());
+            Box::pin(async move {
+                let options = PutOptions::new().with_lease(lease);
+                let unchanged =
+                    Compare::mod_revision(&*key, CompareOp::Equal, unless_changed_since);
+                let txn = Txn::new()
+                    .when([unchanged])
+                    .and_then([TxnOp::put(&*key, &*value, Some(options))])
+                    .or_else([TxnOp::get(&*key, None)]);
+                let mut client = connection.kv();
+                let answer = connection.call(async move { client.txn(txn).await }).await;
+                let range = Range::Key(key.clone());
+                let answer =
+                    answer.map_err(|error| error.about(&connection, Right::Write, &range))?;
+                if answer.succeeded() {
+                    let header = answer.header();
+                    let header = header.ok_or_else(|| connection.incomplete("a header"))?;
+                    return Ok(Written::Yes(Entry {
+                        key,
+                        value,
+                        mod_revision: header.revision(),
+                        lease,
+                    }));
+                }
+                match answer.op_responses().into_iter().next() {
+                    Some(TxnOpResponse::Get(get)) => {
+                        Ok(Written::Instead(get.kvs().first().map(Entry::from_kv)))
+                    }
+                    _ => Err(connection.incomplete("what stands there")),
+                }
+            })
+        })
+        .await
+}
+
+/// Ends a lease, and with it what hangs on it; gives the revision, where etcd told: `None` where the lease was gone already.
+pub(super) async fn revoke(
+    cluster: &Cluster,
+    connection: &Connection,
+    key: &[u8],
+    lease: i64,
+) -> Answer<Option<i64>> {
+    let key = key.to_vec();
+    cluster
+        .hedged(connection, move |connection| {
+            let key = key.clone();
+            Box::pin(async move {
+                let mut client = connection.leases();
+                let revoked = connection
+                    .call(async move { client.revoke(lease).await })
+                    .await;
+                match revoked {
+                    Ok(mut answer) => Ok(answer.take_header().map(|header| header.revision())),
+                    Err(error) if error.is_lease_not_found() => Ok(None),
+                    Err(error) => Err(error.about(&connection, Right::Write, &Range::Key(key))),
+                }
+            })
+        })
+        .await
+}

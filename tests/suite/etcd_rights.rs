@@ -1,0 +1,158 @@
+//! Who may do what in etcd: what `sidekick roles` prints is enough, less is not, and what is missing is named.
+
+use crate::support::{Backend, Command, PASSWORD, PATIENCE, Scene, until};
+
+/// The rights of each role, as `sidekick roles` prints them.
+async fn printed(arguments: &[&str]) -> Vec<(String, Vec<String>)> {
+    let ended = Command::new("roles").args(arguments).run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let mut roles: Vec<(String, Vec<String>)> = Vec::new();
+    for line in ended.output.lines() {
+        if let Some(name) = line.strip_prefix("etcdctl role add ") {
+            roles.push((name.to_owned(), Vec::new()));
+        } else if let Some(right) = line.strip_prefix("etcdctl role grant-permission ") {
+            let (name, rights) = roles.last_mut().expect("the role was added");
+            let right = right.strip_prefix(name.as_str()).expect("the same role");
+            rights.push(right.trim().to_owned());
+        }
+    }
+    roles
+}
+
+fn as_user(command: Command, name: &str) -> Command {
+    command.args(["--user", &format!("{name}:{PASSWORD}")])
+}
+
+async fn done(scene: &Scene, user: &str, command: Command) -> String {
+    let ended = as_user(command.etcd(&scene.etcd), user).run().await;
+    assert_eq!(ended.code, Some(0), "{user}: {}", ended.output);
+    ended.output
+}
+
+async fn denied(scene: &Scene, user: &str, command: Command, grant: &str) {
+    let ended = as_user(command.etcd(&scene.etcd), user).run().await;
+    assert_eq!(ended.code, Some(69), "{user}: {}", ended.output);
+    for expected in [&format!("user {user} lacks the right to"), grant] {
+        assert!(
+            ended.output.contains(expected),
+            "{expected}: {}",
+            ended.output
+        );
+    }
+}
+
+fn command(line: &str) -> Command {
+    let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+    Command::new(name).args(rest.split_whitespace())
+}
+
+#[tokio::test]
+async fn every_command_works_with_exactly_the_rights_that_roles_prints() {
+    let mut scene = Scene::start().await;
+    scene.etcd.require_users().await;
+    for (role, rights) in printed(&["website", "--id", "edge"]).await {
+        let rights: Vec<_> = rights.iter().map(String::as_str).collect();
+        scene.etcd.add_user_with(&role, &rights).await;
+    }
+    let backend = Backend::start("b1").await;
+    let _pusher = as_user(scene.push(), "sidekick-push").start();
+    let announcer = scene.announce(&backend).args(["--ready", "routed"]);
+    let mut announcer = as_user(announcer, "sidekick-announce").start();
+    announcer.ready().await;
+    scene.routed(&[&backend]).await;
+    let view = "sidekick-view";
+    done(&scene, view, command("list website")).await;
+    done(&scene, view, command("status")).await;
+    done(&scene, view, command("wait website --for routed")).await;
+    let operate = "sidekick-operate";
+    done(
+        &scene,
+        operate,
+        command("hold website/b1 --for 1m --reason test"),
+    )
+    .await;
+    done(&scene, operate, command("hold website/b1 --release")).await;
+    done(&scene, operate, command("release website")).await;
+    let announce = "sidekick-announce";
+    done(&scene, announce, command("register website/b2 10.0.0.5:9")).await;
+    done(&scene, announce, command("deregister website/b2")).await;
+    let left = announcer.leave().await;
+    assert_eq!(left.code, Some(0), "{}", left.output);
+    assert!(!left.output.contains("lacks the right"), "{}", left.output);
+}
+
+#[tokio::test]
+async fn a_missing_right_is_named_with_the_command_that_grants_it() {
+    let mut scene = Scene::start().await;
+    scene.etcd.require_users().await;
+    scene.etcd.add_user_with("nobody", &[]).await;
+    let reader = ["--prefix=true read /services/"];
+    scene.etcd.add_user_with("reader", &reader).await;
+    let grant = |rest: &str| format!("etcdctl role grant-permission ROLE {rest}");
+    let all = [
+        ("list website", "--prefix=true read /services/website/"),
+        ("status", "--prefix=true read /sidekick/pushers/"),
+        (
+            "register website/b2 10.0.0.5:9",
+            "read /services/website/b2",
+        ),
+    ];
+    for (line, right) in all {
+        denied(&scene, "nobody", command(line), &grant(right)).await;
+    }
+    let write = grant("readwrite /services/website/b2");
+    denied(
+        &scene,
+        "reader",
+        command("register website/b2 10.0.0.5:9"),
+        &write,
+    )
+    .await;
+
+    let backend = Backend::start("b1").await;
+    let announcer = as_user(scene.announce(&backend), "reader").start();
+    let line = announcer.process().line("lacks the right to write").await;
+    assert!(
+        line.contains(&grant("readwrite /services/website/b1")),
+        "{line}"
+    );
+    let pusher = as_user(scene.push(), "nobody").start();
+    let line = pusher
+        .process()
+        .line("lacks the right to read /services/")
+        .await;
+    assert!(
+        line.contains(&grant("--prefix=true read /services/website/")),
+        "{line}"
+    );
+    assert!(!pusher.process().output().contains("lost sight"), "{line}");
+    until(
+        PATIENCE,
+        "the right to its own key to be missed",
+        async || {
+            let said = pusher.process().output();
+            said.contains("/sidekick/pushers/edge")
+                .then_some(())
+                .ok_or(said)
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn keys_in_the_old_v2_store_are_told_to_who_finds_no_records() {
+    let etcd = crate::support::Etcd::start_with_v2().await;
+    let list = || command("list").etcd(&etcd);
+    let ended = list().run().await;
+    assert!(!ended.output.contains("v2"), "{}", ended.output);
+    let key = "/v2/keys/services/website/b1";
+    let body = "value=127.0.0.1:80";
+    let wrote = crate::support::request(etcd.address(), "PUT", &format!("{key}?{body}"), "").await;
+    assert_eq!(wrote.unwrap().status, 201);
+    let ended = list().run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert!(ended.output.contains("v2 store"), "{}", ended.output);
+    let wait = command("wait website --for announced --timeout 1s").etcd(&etcd);
+    let ended = wait.run().await;
+    assert!(ended.output.contains("v2 store"), "{}", ended.output);
+}

@@ -1,0 +1,337 @@
+//! What etcd itself refuses or keeps silent about: tokens, space, a member that hangs, certificates that are over.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::EventType;
+use tokio::time::{Instant, timeout};
+
+use crate::support::{
+    Backend, Command, Etcd, Nginx, PASSWORD, PATIENCE, Pki, Scene, announce, folder, proc, until,
+};
+
+/// `--user root` and a file with the password.
+fn with_password(command: Command, file: &std::path::Path) -> Command {
+    let file = file.display().to_string();
+    command.args(["--user", "root", "--password-file", &file])
+}
+
+fn password_file(folder: &std::path::Path) -> std::path::PathBuf {
+    let file = folder.join("password");
+    fs::write(&file, PASSWORD).expect("our own folder");
+    file
+}
+
+/// Beyond what the token of an agent lasts, and the renewals that it would miss.
+async fn stays(etcd: &Etcd, key: &str, time: Duration) {
+    let before = etcd.get(key).await.expect("it is announced");
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        let now = etcd.get(key).await;
+        assert_eq!(now.as_ref(), Some(&before), "it was gone for a while");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn an_unrelated_user_costs_nothing(mut etcd: Etcd) {
+    etcd.require_users().await;
+    let folder = folder();
+    let file = password_file(folder.path());
+    let nginx = Nginx::start().await;
+    let backend = Backend::start("b1").await;
+    let pusher = Command::new("push").etcd(&etcd).args([
+        "--nginx",
+        &nginx.api_url(),
+        "--upstream",
+        "website",
+        "--id",
+        "edge",
+    ]);
+    let _pusher = with_password(pusher, &file).start();
+    let start = |backend: &Backend| {
+        let announcer = announce(&etcd.endpoint(), backend).args(["--ttl", "3s"]);
+        with_password(announcer, &file).start()
+    };
+    let mut announcer = start(&backend);
+    announcer.ready().await;
+    nginx
+        .routed("website", vec![backend.address().to_string()])
+        .await;
+
+    etcd.add_user("somebody").await;
+    // Two leases long: it is renewed all the while.
+    stays(&etcd, "/services/website/b1", Duration::from_secs(6)).await;
+    let other = Backend::start("b2").await;
+    let mut second = start(&other);
+    second.ready().await;
+    let both = [&backend, &other].map(|backend| backend.address().to_string());
+    nginx.routed("website", both.to_vec()).await;
+
+    etcd.add_user("somebody-else").await;
+    let asked = Instant::now();
+    let left = announcer.leave().await;
+    assert_eq!(left.code, Some(0), "{}", left.output);
+    assert!(left.output.contains("is gone"), "{}", left.output);
+    assert_eq!(etcd.get("/services/website/b1").await, None);
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
+    nginx
+        .routed("website", vec![other.address().to_string()])
+        .await;
+
+    etcd.add_user("and-another").await;
+    let deregistered = Command::new("deregister").etcd(&etcd).args(["website/b3"]);
+    let ended = with_password(deregistered, &file).run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    second.leave().await;
+}
+
+#[tokio::test]
+async fn an_unrelated_user_added_to_etcd_costs_no_record_and_no_change_with_simple_tokens() {
+    an_unrelated_user_costs_nothing(Etcd::start().await).await;
+}
+
+#[tokio::test]
+async fn an_unrelated_user_added_to_etcd_costs_no_record_and_no_change_with_jwt() {
+    let pki = Pki::new();
+    an_unrelated_user_costs_nothing(Etcd::start_with_jwt(&pki).await).await;
+}
+
+/// The bound of these backends: they are found dead within 0.6 s.
+fn quick(announcer: Command) -> Command {
+    announcer.args(["--fall", "2", "--interval", "200ms", "--timeout", "190ms"])
+}
+
+#[tokio::test]
+async fn a_dead_backend_leaves_an_etcd_that_is_out_of_space() {
+    for on_failure in ["withdraw", "mark"] {
+        let scene = Scene::start().await;
+        let mut backend = Backend::start("b1").await;
+        let other = Backend::start("b2").await;
+        let _pusher = scene.push().start();
+        let announcer = quick(scene.announce(&backend))
+            .args(["--on-failure", on_failure])
+            .start();
+        let _other = scene.announced(&other).await;
+        announcer.ready().await;
+        scene.routed(&[&backend, &other]).await;
+
+        scene.etcd.run_out_of_space().await;
+        backend.stop().await;
+        until(PATIENCE, "the record to be gone", async || {
+            scene.record(&backend).await.is_none()
+        })
+        .await;
+        scene.routed(&[&other]).await;
+        let said = announcer.process().output();
+        assert!(said.contains("no room"), "{said}");
+
+        backend.resume().await;
+        scene.etcd.has_room_again().await;
+        scene.routed(&[&backend, &other]).await;
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_an_etcd_that_is_out_of_space_is_gone_and_does_not_say_drained() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let _pusher = scene.pushing().await;
+    // No pusher can tell that it has applied anything.
+    let announcer = scene.announce(&backend).args(["--drain-timeout", "2s"]);
+    let mut announcer = announcer.start();
+    announcer.ready().await;
+    scene.routed(&[&backend]).await;
+    scene.etcd.put("/services/website/b2", "127.0.0.1:9").await;
+    scene.etcd.run_out_of_space().await;
+    let left = announcer.leave().await;
+    assert_eq!(left.code, Some(0), "{}", left.output);
+    assert_eq!(scene.record(&backend).await, None, "{}", left.output);
+    assert!(
+        !left.output.contains("drained everywhere"),
+        "{}",
+        left.output
+    );
+    assert!(left.output.contains("without draining"), "{}", left.output);
+    assert!(left.output.contains("is gone"), "{}", left.output);
+
+    let ended = Command::new("deregister")
+        .etcd(&scene.etcd)
+        .args(["website/b2"])
+        .run()
+        .await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert!(
+        ended.output.contains("without draining"),
+        "{}",
+        ended.output
+    );
+    assert_eq!(scene.etcd.get("/services/website/b2").await, None);
+}
+
+#[tokio::test]
+async fn who_leaves_while_etcd_is_silent_does_not_say_that_the_record_is_gone() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let mut announcer = scene
+        .announce(&backend)
+        .args(["--drain-timeout", "1s"])
+        .start();
+    announcer.ready().await;
+    scene.etcd.freeze();
+    let left = announcer.leave().await;
+    scene.etcd.thaw();
+    assert_eq!(left.code, Some(0), "{}", left.output);
+    assert!(left.output.contains("has not confirmed"), "{}", left.output);
+    assert!(
+        !left.output.contains("left: website/b1 is gone"),
+        "{}",
+        left.output
+    );
+}
+
+/// How long the record of a backend outlives it beyond its bound, when the member that its announcer talks to hangs.
+async fn outlives_its_bound_by() -> Duration {
+    let members = Etcd::cluster().await;
+    let mut backend = Backend::start("b1").await;
+    let endpoints: Vec<_> = members.iter().map(Etcd::endpoint).collect();
+    let announcer = quick(announce(&endpoints.join(","), &backend)).start();
+    announcer.ready().await;
+    let pid = announcer.process().pid();
+    let hung = until(PATIENCE, "a connection to a member", async || {
+        let mut members = members.iter();
+        members.position(|member| proc::connected(pid, member.address().port()))
+    })
+    .await;
+    let mut client = members[(hung + 1) % 3].client().await;
+    let mut changes = client
+        .watch("/services/website/b1", None)
+        .await
+        .expect("a watch");
+    members[hung].freeze();
+    let died = Instant::now();
+    backend.kill();
+    let gone = async {
+        loop {
+            let change = changes
+                .message()
+                .await
+                .expect("a change")
+                .expect("a change");
+            let mut events = change.events().iter();
+            if events.any(|event| event.event_type() == EventType::Delete) {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("the record goes");
+    let took = died.elapsed();
+    members[hung].thaw();
+    took.saturating_sub(Duration::from_millis(600))
+}
+
+#[tokio::test]
+async fn a_dead_backend_leaves_within_its_bound_and_a_moment_when_the_member_hangs() {
+    let late = outlives_its_bound_by().await;
+    // What is promised is 1.5 s; a busy machine is given more.
+    assert!(
+        late < Duration::from_secs(4),
+        "{late:?} later than its bound"
+    );
+}
+
+#[tokio::test]
+#[ignore = "a measurement: 20 times the test above"]
+async fn twenty_dead_backends_behind_hung_members() {
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        all.push(outlives_its_bound_by().await);
+    }
+    all.sort();
+    println!("beyond the bound: {all:?}");
+    assert!(all[19] <= Duration::from_millis(1500), "{all:?}");
+}
+
+#[tokio::test]
+async fn the_wrong_scheme_is_told_in_words() {
+    let pki = Arc::new(Pki::new());
+    let (secure, open) = tokio::join!(Etcd::start_with_tls(&pki), Etcd::start());
+    let http_to_https = Command::new("list")
+        .endpoints(&format!("http://{}", secure.address()))
+        .run();
+    let https_to_http = Command::new("list")
+        .endpoints(&format!("https://{}", open.address()))
+        .run();
+    for (ended, expected) in [
+        (http_to_https.await, "https"),
+        (https_to_http.await, "http://"),
+    ] {
+        assert_eq!(ended.code, Some(69), "{}", ended.output);
+        assert!(
+            ended.output.contains(expected),
+            "{expected}: {}",
+            ended.output
+        );
+        for riddle in ["transport error", "broken pipe", "os error", "docs.rs"] {
+            assert!(!ended.output.contains(riddle), "{}", ended.output);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_was_changed_is_read_again() {
+    let mut scene = Scene::start().await;
+    scene.etcd.require_users().await;
+    let folder = folder();
+    let file = password_file(folder.path());
+    let backend = Backend::start("b1").await;
+    let announcer = with_password(scene.announce_briefly(&backend), &file).start();
+    announcer.ready().await;
+    scene.etcd.change_password("battery-staple").await;
+    fs::write(&file, "battery-staple\n").expect("our own folder");
+    // Every token that the old password gave is gone.
+    scene.etcd.restart().await;
+    let lease = until(PATIENCE, "the record", async || {
+        scene.record(&backend).await
+    })
+    .await
+    .lease;
+    scene.etcd.revoke(lease).await;
+    until(PATIENCE, "the record to be back", async || {
+        scene
+            .record(&backend)
+            .await
+            .filter(|record| record.lease != lease)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_over_is_told_in_words_and_a_renewed_one_is_read_by_itself() {
+    let pki = Arc::new(Pki::new());
+    let mut etcd = Etcd::start_with_tls(&pki).await;
+    let backend = Backend::start("b1").await;
+    let announcer = announce(&etcd.endpoint(), &backend)
+        .args(["--ttl", "4s"])
+        .args(pki.flags())
+        .start();
+    announcer.ready().await;
+    pki.expire("client");
+    etcd.kill();
+    etcd.resume().await;
+    let line = announcer.process().line("expired on").await;
+    let (cert, _) = pki.pair("client");
+    assert!(line.contains(&cert.display().to_string()), "{line}");
+    pki.renew("client");
+    until(PATIENCE, "the record to be back", async || {
+        announcer
+            .process()
+            .output()
+            .contains("is kept in etcd again")
+    })
+    .await;
+}
