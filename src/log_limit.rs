@@ -1,6 +1,6 @@
 //! Limits log lines that foreign hands can cause as often as they like: by what they are about, and by kind.
 //!
-//! ```ignore
+//! ```text
 //! if let Some(more) = log_limit::allows("record", &key) {
 //!     warn!(%key, %reason, "quarantined: this record cannot be read{more}");
 //! }

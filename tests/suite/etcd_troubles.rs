@@ -30,6 +30,7 @@ async fn stays(etcd: &Etcd, key: &str, time: Duration) {
     while Instant::now() < end {
         let now = etcd.get(key).await;
         assert_eq!(now.as_ref(), Some(&before), "it was gone for a while");
+        // It has to stay all the time: there is no end to wait for.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
