@@ -58,6 +58,7 @@ mod steady;
 mod story;
 mod surroundings;
 mod systemd;
+mod timelines;
 mod tls;
 mod units;
 mod upstream_conf;
