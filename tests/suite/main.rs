@@ -51,6 +51,7 @@ mod reload;
 mod restarts;
 mod rig;
 mod rolling;
+mod routed;
 mod security;
 mod several;
 mod silent;

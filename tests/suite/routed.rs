@@ -1,0 +1,83 @@
+//! That an instance is routed, or is not, or still is: said of the instance, with a real nginx and its pusher.
+
+use crate::support::{Backend, Command, PATIENCE, Scene, Sidekick, key, until};
+
+/// What it told the service manager of itself, once that contains `part`.
+async fn told(announcer: &Sidekick, part: &str) -> String {
+    until(PATIENCE, format!("a status with '{part}'"), async || {
+        let all = announcer.notifications();
+        let found = all.iter().rev().find(|it| it.starts_with("STATUS="));
+        let found = found.filter(|status| status.contains(part));
+        found.cloned().ok_or(all)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_instance_that_nginx_refuses_is_neither_ready_nor_routed() {
+    let scene = Scene::start().await;
+    let (steady, backend) = tokio::join!(Backend::start("b1"), Backend::start("b2"));
+    let _pusher = scene.pushing().await;
+    let _first = scene.announced(&steady).await;
+    // nginx is not told a resolver.
+    let place = format!("localhost:{}", backend.address().port());
+    let announcer = Command::new("announce")
+        .etcd(&scene.etcd)
+        .args(["website/b2", &place, "--allow-loopback"])
+        .args(["--probe", "/health", "--rise", "1", "--ready", "routed"])
+        .notify()
+        .start();
+    let status = told(&announcer, "waiting to be routed: edge does not route it").await;
+    assert!(status.contains("no resolver"), "{status}");
+    let wait = ["website/b2", "--for", "routed", "--timeout", "1s"];
+    let ended = Command::new("wait")
+        .etcd(&scene.etcd)
+        .args(wait)
+        .run()
+        .await;
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    for said in ["website/b2 is not routed by edge", "no resolver"] {
+        assert!(ended.output.contains(said), "{}", ended.output);
+    }
+    let ready = announcer.notifications().iter().any(|it| it == "READY=1");
+    assert!(!ready, "{:?}", announcer.notifications());
+    scene.routed(&[&steady]).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_is_held_starts_and_says_that_it_is() {
+    let scene = Scene::start().await;
+    let (steady, backend) = tokio::join!(Backend::start("b1"), Backend::start("b2"));
+    let _pusher = scene.pushing().await;
+    let _first = scene.announced(&steady).await;
+    let hold = r#"{"reason":"disk full"}"#;
+    scene.etcd.put("/sidekick/holds/website/b2", hold).await;
+    let announcer = scene.announce(&backend).args(["--ready", "routed"]).start();
+    announcer.ready().await;
+    told(&announcer, "ready although edge does not route it: held: ").await;
+}
+
+#[tokio::test]
+async fn the_last_of_an_upstream_leaves_and_says_that_it_is_still_routed() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let _pusher = scene.pushing().await;
+    let mut announcer = scene
+        .announce(&backend)
+        .args(["--drain-timeout", "10m"])
+        .start();
+    announcer.ready().await;
+    scene.routed(&[&backend]).await;
+    scene.applied().await;
+    let ended = announcer.leave().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let said = "is not drained: still routed by edge: ";
+    assert!(ended.output.contains(said), "{}", ended.output);
+    assert!(
+        !ended.output.contains("drained everywhere"),
+        "{}",
+        ended.output
+    );
+    assert_eq!(scene.etcd.get(&key(&backend)).await, None);
+    scene.routed(&[&backend]).await;
+}
