@@ -289,12 +289,14 @@ impl Agent {
     /// A watchdog that wants feeding more often than the agent does anything would kill a healthy agent.
     fn check_watchdog(&self) {
         let heartbeat = self.settings.ttl / 3;
-        let slowest = (self.settings.pace.interval + self.settings.pace.timeout).max(heartbeat);
+        let probing = self.settings.pace.interval + self.settings.pace.timeout;
+        // While etcd is away the lease task shows itself once an attempt.
+        let slowest = probing.max(heartbeat).max(lease::SLOWEST_ATTEMPT);
         if let Some(watchdog) = &self.watchdog
             && watchdog.limit() < 2 * slowest
         {
             warn!(
-                "WatchdogSec={} is too short for this probe and TTL: make it {} or more, or systemd kills a healthy agent",
+                "WatchdogSec={} is too short for this probe, TTL and an etcd that is away: make it {} or more, or systemd kills a healthy agent",
                 span::show(watchdog.limit()),
                 span::show(2 * slowest),
             );

@@ -21,6 +21,7 @@ use crate::phase::OnFailure;
 use crate::probe::{Authorities, HttpOptions, Pace, Probe};
 use crate::record::{Address, Endpoint, Format, InstanceId, Record, Version};
 use crate::secret::{self, Secret};
+use crate::registry::lease;
 use crate::span;
 use crate::stop;
 use crate::unit::StopTimeout;
@@ -459,7 +460,9 @@ impl Args {
         };
         let (interval, timeout) = flags.before(Said::default());
         Timing {
-            slowest: (interval + timeout).max(read(&self.ttl) / 3),
+            slowest: (interval + timeout)
+                .max(read(&self.ttl) / 3)
+                .max(lease::SLOWEST_ATTEMPT),
             leaving: read(&self.drain_timeout) + read(&self.linger),
         }
     }

@@ -22,6 +22,9 @@ use crate::record::Nonce;
 
 mod report;
 
+/// How long an attempt to reach etcd and the pause before the next one take at most, while etcd is away.
+pub const SLOWEST_ATTEMPT: Duration = Duration::from_secs(8);
+
 /// What the owner wants to stand under the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
