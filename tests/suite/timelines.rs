@@ -45,13 +45,7 @@ async fn a_pusher_that_starts_while_an_instance_is_held_does_not_route_it() {
     let scene = Scene::start().await;
     let (a, b) = tokio::join!(Backend::start("a"), Backend::start("b"));
     let _running = scene.announced(&a).await;
-    let hold = [
-        "website/b",
-        "--for",
-        "10m",
-        "--reason",
-        "disk full",
-    ];
+    let hold = ["website/b", "--for", "10m", "--reason", "disk full"];
     let _waiting = scene.announced(&b).await;
     let held = Command::new("hold").etcd(&scene.etcd).args(hold);
     let held = held.run().await;
@@ -59,7 +53,10 @@ async fn a_pusher_that_starts_while_an_instance_is_held_does_not_route_it() {
 
     let mut pusher = scene.pushing().await;
     scene.applied().await;
-    assert_eq!(scene.nginx.addresses("website").await, [a.address().to_string()]);
+    assert_eq!(
+        scene.nginx.addresses("website").await,
+        [a.address().to_string()]
+    );
     // Its successor finds it taken out, and leaves it so.
     assert_eq!(pusher.leave().await.code, Some(0));
     let _successor = scene.pushing().await;
