@@ -90,8 +90,8 @@ chapter '3. Two of v0.2.0 come up, and get nothing yet'
 split 0 v0.1.0=100
 run_instance v0.2.0-a v0.2.0
 run_instance v0.2.0-b v0.2.0
-command_line 'sidekick wait website --for routed --count 4'
-sidekick wait website --for routed --count 4 2>/dev/null | sed 's/^/  /'
+command_line 'sidekick wait website --for announced --count 4'
+sidekick wait website --for announced --count 4 2>/dev/null | sed 's/^/  /'
 command_line 'sidekick list website'
 sidekick list website | sed 's/^/  /'
 has_keys v0.1.0-a v0.1.0-b || fail 'vulcand was told of v0.2.0'

@@ -324,7 +324,7 @@ impl Args {
             let kept = Kept::new(line, self, given, stop_timeout);
             let origin = |reading: Reading<'_>, run: Option<&Run>| kept.settings(reading, run);
             let stop = stop::on_signals()?;
-            return match run_paired(pairing, &origin, cluster, stop, &mut hangups).await {
+            return match Box::pin(run_paired(pairing, &origin, cluster, stop, &mut hangups)).await {
                 Ok(Outcome::NeverRan { why }) => {
                     let (name, limit) = waits_for;
                     anyhow::bail!(
@@ -344,7 +344,8 @@ impl Args {
         let kept = Kept::new(line, self, given, stop_timeout);
         let origin = |reading: Reading<'_>, run: Option<&Run>| kept.settings(reading, run);
         let stop = stop::on_signals()?;
-        let outcome = announce::run(settings, &origin, cluster, stop, &mut hangups).await;
+        let running = announce::run(settings, &origin, cluster, stop, &mut hangups);
+        let outcome = Box::pin(running).await;
         Ok(exit_code(&outcome))
     }
 

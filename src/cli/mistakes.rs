@@ -36,9 +36,16 @@ impl Mistakes {
         T::Err: fmt::Display,
     {
         let shown = secret::value(text);
-        let parsed = text.parse();
+        let parsed: Result<T, T::Err> = text.parse();
         parsed
-            .inspect_err(|error| self.add(format!("{place} {shown:?}: {error}")))
+            .inspect_err(|error| {
+                let mut error = error.to_string();
+                if shown != text {
+                    // It may repeat the text, with what is not shown of it.
+                    error = error.replace(text, &shown);
+                }
+                self.add(format!("{place} {shown:?}: {error}"));
+            })
             .ok()
     }
 

@@ -341,10 +341,10 @@ impl Cluster {
             return winner;
         }
         let mut current = self.current();
-        if current.generation != first.generation {
-            if let Some(younger) = &current.connection {
-                return younger.clone();
-            }
+        if current.generation != first.generation
+            && let Some(younger) = &current.connection
+        {
+            return younger.clone();
         }
         current.generation += 1;
         let winner = Connection {

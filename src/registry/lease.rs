@@ -155,6 +155,7 @@ pub fn hold(cluster: Cluster, key: String, nonce: Nonce, ttl: Duration) -> Holde
         beats,
         claim: Claim::new(nonce),
         lease: None,
+        unheard: None,
         seen: Seen::Unknown,
         deleted: None,
         no_space: false,
@@ -265,6 +266,15 @@ enum Ended {
     Deposed(String),
 }
 
+/// How an attempt begins.
+#[derive(Debug)]
+enum Entered {
+    /// The key is as intended, under a lease that is renewed.
+    Kept(Box<Keepalive>),
+    /// There is nothing more to do.
+    Ended(Ended),
+}
+
 struct Tenant {
     cluster: Cluster,
     key: Vec<u8>,
@@ -274,6 +284,9 @@ struct Tenant {
     beats: watch::Sender<()>,
     claim: Claim,
     lease: Option<Lease>,
+    /// One that lasted until etcd had not been heard for too long. Whether etcd has ended it too is not known: it counts
+    /// no time while it does not run, and anew when its leader changes.
+    unheard: Option<Lease>,
     seen: Seen,
     /// The revision at which the key was last taken away from here.
     deleted: Option<i64>,
@@ -340,13 +353,15 @@ impl Tenant {
 
     /// Connects, makes the key right and keeps it so, until something fails.
     async fn attempt(&mut self, watcher: &mut Watcher) -> Result<Ended, Error> {
-        let deadline = self.lease.map(|lease| lease.until);
+        // What is to go is taken away however long that takes.
+        let lease = self.lease.filter(|_| !self.wants_nothing());
+        let deadline = lease.map(|lease| lease.until);
         let connecting = async {
             let mut connection = self.cluster.connection().await?;
             let settled = self.enter(&mut connection).await;
             settled
                 .inspect_err(|error| self.cluster.failed(&connection, error))
-                .map(|(keepalive, ended)| (connection, keepalive, ended))
+                .map(|entered| (connection, entered))
         };
         let entered = match deadline {
             Some(deadline) => timeout_at(deadline, connecting).await,
@@ -355,27 +370,32 @@ impl Tenant {
         let Ok(entered) = entered else {
             return Err(self.expired());
         };
-        let (mut connection, mut keepalive, ended) = entered?;
-        if let Some(ended) = ended {
-            return Ok(ended);
-        }
+        let (mut connection, mut keepalive) = match entered? {
+            (_, Entered::Ended(ended)) => return Ok(ended),
+            (connection, Entered::Kept(keepalive)) => (connection, *keepalive),
+        };
+        self.unheard = None;
         self.note_success();
         let kept = self.keep(&mut connection, &mut keepalive, watcher).await;
         kept.inspect_err(|error| self.cluster.failed(&connection, error))
     }
 
     /// Has a living lease and a right key at the end, or an end of the pursuit.
-    async fn enter(
-        &mut self,
-        connection: &mut Connection,
-    ) -> Result<(Keepalive, Option<Ended>), Error> {
+    async fn enter(&mut self, connection: &mut Connection) -> Result<Entered, Error> {
+        // What is to go is not renewed: where etcd refuses to take it away, it ends with its lease.
+        if self.wants_nothing()
+            && let Some(lease) = self.lease.or(self.unheard)
+            && let Some(ended) = self.settle(connection, lease.id).await?
+        {
+            return Ok(Entered::Ended(ended));
+        }
         let lease = match self.lease {
             Some(lease) => lease,
             None => self.grant(connection).await?,
         };
         let keepalive = self.renew(connection, lease).await?;
         let ended = self.settle(connection, lease.id).await?;
-        Ok((keepalive, ended))
+        Ok(ended.map_or_else(|| Entered::Kept(Box::new(keepalive)), Entered::Ended))
     }
 
     /// Renews the lease from now on.
@@ -529,6 +549,7 @@ impl Tenant {
         (deleted, *connection) = calls::revoke(&self.cluster, connection, &self.key, lease).await?;
         self.deleted = deleted;
         self.lease = None;
+        self.unheard = None;
         self.seen = Seen::Unknown;
         Ok(())
     }
@@ -606,7 +627,7 @@ impl Tenant {
             return;
         }
         let mut until = Instant::now() + delay;
-        if let Some(lease) = self.lease {
+        if let Some(lease) = self.lease.filter(|_| !self.wants_nothing()) {
             until = until.min(lease.until);
         }
         // A holder that was dropped wants nothing either, but only a word of it ends the wait early.
@@ -618,8 +639,10 @@ impl Tenant {
 
     /// Whether the owner wants nothing and nothing can be left: then no further attempt is needed.
     fn has_nothing_to_take_away(&self) -> bool {
-        let wants_nothing = self.intents.borrow().is_absent();
-        let over = self.lease.is_none_or(|lease| lease.until <= Instant::now());
-        wants_nothing && over
+        self.wants_nothing() && self.lease.or(self.unheard).is_none()
+    }
+
+    fn wants_nothing(&self) -> bool {
+        self.intents.borrow().is_absent()
     }
 }

@@ -131,10 +131,10 @@ impl Pushers {
                 self.balancers.insert(id.clone(), balancer);
             }),
         };
-        if let Err(reason) = read {
-            if let Some(more) = crate::log_limit::allows(what, id.as_str()) {
-                tracing::warn!(%id, %reason, "ignoring {what}: it cannot be read{more}");
-            }
+        if let Err(reason) = read
+            && let Some(more) = crate::log_limit::allows(what, id.as_str())
+        {
+            tracing::warn!(%id, %reason, "ignoring {what}: it cannot be read{more}");
         }
     }
 }

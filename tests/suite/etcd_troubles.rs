@@ -147,7 +147,8 @@ async fn who_leaves_an_etcd_that_is_out_of_space_is_gone_and_does_not_say_draine
     let mut announcer = announcer.start();
     announcer.ready().await;
     scene.routed(&[&backend]).await;
-    scene.etcd.put("/services/website/b2", "127.0.0.1:9").await;
+    let other = r#"{"host":"127.0.0.1","port":9}"#;
+    scene.etcd.put("/services/website/b2", other).await;
     scene.etcd.run_out_of_space().await;
     let left = announcer.leave().await;
     assert_eq!(left.code, Some(0), "{}", left.output);
@@ -193,6 +194,43 @@ async fn who_leaves_while_etcd_is_silent_does_not_say_that_the_record_is_gone() 
         "{}",
         left.output
     );
+}
+
+#[tokio::test]
+async fn who_leaves_after_an_outage_longer_than_the_lease_does_not_say_that_nothing_is_left() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let announcer = scene.announce(&backend).args(["--drain-timeout", "1s"]);
+    let mut announcer = announcer.args(["--ttl", "2s"]).start();
+    announcer.ready().await;
+    scene.etcd.freeze();
+    let unheard = "was not heard for as long as the lease lasts";
+    announcer.process().line(unheard).await;
+    let left = announcer.leave().await;
+    scene.etcd.thaw();
+    assert_eq!(left.code, Some(0), "{}", left.output);
+    assert!(left.output.contains("has not confirmed"), "{}", left.output);
+    for untrue in ["was not announced", "left: website/b1 is gone"] {
+        assert!(!left.output.contains(untrue), "{}", left.output);
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_died_while_etcd_was_away_is_withdrawn_when_etcd_is_back() {
+    let mut scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let announcer = scene.announce(&backend).args(["--fall", "2"]);
+    let announcer = announcer.args(["--ttl", "4s"]).start();
+    announcer.ready().await;
+    scene.etcd.kill();
+    let unheard = "was not heard for as long as the lease lasts";
+    announcer.process().line(unheard).await;
+    backend.set_health(500).await;
+    announcer.process().line("failed 2 times in a row").await;
+    scene.etcd.resume().await;
+    // At once, and not when the lease, which etcd counts anew, is over.
+    announcer.process().line("website/b1 is withdrawn").await;
+    assert_eq!(scene.record(&backend).await, None);
 }
 
 /// How long the record of a backend outlives it beyond its bound, when the member that its announcer talks to hangs.

@@ -2,7 +2,7 @@
 
 use etcd_client::{Txn, TxnOp};
 
-use crate::support::{Backend, PATIENCE, Scene, until};
+use crate::support::{Backend, Command, PATIENCE, Scene, until};
 
 /// Values that are no record, by the name of their instance.
 const BAD: [(&str, &[u8]); 33] = [
@@ -100,17 +100,17 @@ async fn no_hostile_record_reaches_nginx_or_hinders_a_good_one() {
     scene.routed(&[&backend]).await;
     scene.applied().await;
     assert!(pusher.runs());
+    let listed = Command::new("list").etcd(&scene.etcd).run().await;
     for name in BAD
         .map(|(name, _)| name)
         .into_iter()
         .chain(["deep", "huge"])
     {
-        // Each is reported, with its key.
-        pusher
-            .process()
-            .line(&format!("/services/website/{name}"))
-            .await;
+        // Each is told, with its key; the log, where there are this many, names some and counts the rest.
+        let key = format!("/services/website/{name}");
+        assert!(listed.output.contains(&key), "{key}: {}", listed.output);
     }
+    pusher.process().line("/services/website/array").await;
     let raw_escape = pusher.process().output().contains("\u{1b}[2J");
     assert!(!raw_escape, "a key's control characters reach the terminal");
 }

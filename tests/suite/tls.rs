@@ -164,6 +164,8 @@ async fn no_mistake_on_a_command_line_or_in_a_file_repeats_a_secret() {
     for (command, args) in [
         ("push", &push[..]),
         ("list", &login),
+        ("announce", &["http://u:hunter2@h/x", "10.0.0.5:8080"]),
+        ("list", &["--prefix", "http://u:hunter2@h"]),
         (
             "announce",
             &[&announce[..], &["--probe-header", "Authorization hunter2"]].concat(),

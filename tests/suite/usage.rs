@@ -255,7 +255,7 @@ async fn settings_that_contradict_each_other_are_refused() {
     // Keepalives come every third of it, and etcd itself takes no less than 2 s.
     refuses("announce", &ANNOUNCE, &["--ttl", "1s"], &["--ttl"]).await;
     // One attempt would run into the next.
-    let slow = ["--interval", "1s", "--timeout", "1s"];
+    let slow = ["--interval", "1s", "--timeout", "2s"];
     refuses("announce", &ANNOUNCE, &slow, &["--interval", "--timeout"]).await;
     // A record would look like one of sidekick's own keys.
     let inside = ["--prefix", "/sidekick/services"];

@@ -13,6 +13,7 @@ impl Tenant {
     /// The lease can no longer be vouched for: etcd was not heard for as long as it lasts.
     pub(super) fn expired(&mut self) -> Error {
         let ttl = self.lease.map_or(self.ttl, |lease| lease.ttl);
+        self.unheard = self.lease.or(self.unheard);
         self.lost("etcd was not heard for as long as the lease lasts");
         Error::Silent {
             endpoint: "every endpoint".to_owned(),

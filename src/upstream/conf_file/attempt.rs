@@ -164,7 +164,7 @@ impl Actor {
             self.command(&check)
                 .await
                 .map_err(|reason| Error::Refused {
-                    command: check.to_string(),
+                    command: check.program(),
                     reason,
                 })?;
         }
@@ -230,7 +230,7 @@ impl Actor {
         {
             return self.stopped();
         }
-        let command = command.to_string();
+        let command = command.program();
         Error::Reload { command, reason }
     }
 
@@ -272,7 +272,7 @@ impl Actor {
             return Ok(());
         }
         Err(Error::NotTaken {
-            command: command.to_string(),
+            command: command.program(),
             after: self.settings.timeout,
         })
     }
