@@ -124,7 +124,7 @@ impl Wish {
                 let live = mine().filter(|(_, record, hold)| takes_traffic(&record.value, *hold));
                 let live: Vec<_> = live.map(|(id, _, _)| id).collect();
                 let known: Vec<_> = mine().map(|(id, _, _)| id.instance.to_string()).collect();
-                if live.is_empty() && !known.is_empty() {
+                if self.instance.is_some() && live.is_empty() && !known.is_empty() {
                     return Some(format!("held, draining or down: {}", known.join(", ")));
                 }
                 if let Some(missing) = self.too_few("announced and not held", live.len()) {
