@@ -37,8 +37,9 @@ async fn a_wrong_or_missing_certificate_is_told_and_retried() {
         (foreign.flags().to_vec(), "certificate"),
     ] {
         let mut announcer = announce(&etcd.endpoint(), &backend).args(flags).start();
-        let line = announcer.process().line(&etcd.address().to_string()).await;
-        assert!(line.contains(why), "{line}");
+        // Not the first that is said: on a busy machine an attempt may end otherwise.
+        let line = announcer.process().line(why).await;
+        assert!(line.contains(&etcd.address().to_string()), "{line}");
         assert!(announcer.runs());
         assert_eq!(etcd.get(&key(&backend)).await, None);
     }
