@@ -10,7 +10,7 @@ use std::time::Duration;
 use etcd_client::{Client, ConnectOptions, KvClient, LeaseClient, WatchClient};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Error;
@@ -22,7 +22,7 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a member may take before the same call is started at the next one, too.
 const HEDGE: Duration = Duration::from_secs(1);
 /// After that one of the others is asked so often, in turn and again: what they were asked while they had no leader may be lost.
-const HEDGE_AGAIN: Duration = Duration::from_millis(500);
+const HEDGE_AGAIN: Duration = Duration::from_millis(250);
 /// The largest message that is accepted, bytes: a page of a listing, or many changes at once.
 const MAX_MESSAGE: usize = 64 << 20;
 /// How long connecting to a member may take.
@@ -284,14 +284,22 @@ impl Cluster {
         T: Send,
     {
         let call = &call;
+        // One connection, and one login, for however many calls to the same member.
+        let connections: Vec<OnceCell<Connection>> =
+            (0..self.members()).map(|_| OnceCell::new()).collect();
+        let connections = &connections;
         let start = |nth: usize| -> BoxFuture<'_, Result<_, Error>> {
             if nth == 0 {
                 let answer = call(first.clone());
                 return Box::pin(async move { Ok((answer.await?, first.clone())) });
             }
             Box::pin(async move {
-                let number = first.member.number + offset(nth, self.members());
-                let connection = self.connect(number, first.generation).await?;
+                let offset = offset(nth, self.members());
+                let connecting = || self.connect(first.member.number + offset, first.generation);
+                let connection = match connections.get(offset) {
+                    Some(one) => one.get_or_try_init(connecting).await?.clone(),
+                    None => connecting().await?,
+                };
                 Ok((call(connection.clone()).await?, connection))
             })
         };
@@ -306,6 +314,7 @@ impl Cluster {
         start: impl Fn(usize) -> BoxFuture<'a, Result<T, Error>>,
     ) -> Result<T, Error> {
         let members = self.members().max(1);
+        let most = if members > 1 { 3 * members } else { 1 };
         let mut running = FuturesUnordered::new();
         running.push(start(0));
         let mut started = 1;
@@ -324,7 +333,7 @@ impl Cluster {
                         false
                     }
                 },
-                () = sleep_until(next_at), if started < 2 * members - 1 => true,
+                () = sleep_until(next_at), if started < most => true,
             };
             if late {
                 tracing::debug!("no answer yet: asking the next member, too");

@@ -233,8 +233,29 @@ async fn a_backend_that_died_while_etcd_was_away_is_withdrawn_when_etcd_is_back(
     assert_eq!(scene.record(&backend).await, None);
 }
 
-/// How long the record of a backend outlives it beyond its bound, when the member that its announcer talks to hangs.
-async fn outlives_its_bound_by() -> Duration {
+/// Makes this member the leader, or another one.
+async fn lead(members: &[Etcd; 3], wanted: usize) {
+    until(PATIENCE, "the leader to be another", async || {
+        let mut status = Vec::new();
+        for member in members {
+            status.push(member.client().await.status().await.ok()?);
+        }
+        let id = |nth: usize| Some(status[nth].header()?.member_id());
+        let leader = status[wanted].leader();
+        if leader == id(wanted)? {
+            return Some(());
+        }
+        let now = (0..3).find(|nth| id(*nth) == Some(leader))?;
+        // It may refuse as it no longer leads; the next look tells.
+        let moved = members[now].client().await.move_leader(id(wanted)?).await;
+        moved.ok().and(None)
+    })
+    .await;
+}
+
+/// How long the record of a backend outlives it beyond its bound, when the member that its announcer talks to hangs: the leader, or
+/// one that follows.
+async fn outlives_its_bound_by(leader: bool) -> Duration {
     let members = Etcd::cluster().await;
     let mut backend = Backend::start("b1").await;
     let endpoints: Vec<_> = members.iter().map(Etcd::endpoint).collect();
@@ -246,6 +267,7 @@ async fn outlives_its_bound_by() -> Duration {
         members.position(|member| proc::connected(pid, member.address().port()))
     })
     .await;
+    lead(&members, if leader { hung } else { (hung + 2) % 3 }).await;
     let mut client = members[(hung + 1) % 3].client().await;
     let mut changes = client
         .watch("/services/website/b1", None)
@@ -275,24 +297,29 @@ async fn outlives_its_bound_by() -> Duration {
 
 #[tokio::test]
 async fn a_dead_backend_leaves_within_its_bound_and_a_moment_when_the_member_hangs() {
-    let late = outlives_its_bound_by().await;
-    // What is promised is 1.5 s; a busy machine is given more.
-    assert!(
-        late < Duration::from_secs(4),
-        "{late:?} later than its bound"
-    );
+    for leader in [false, true] {
+        let late = Box::pin(outlives_its_bound_by(leader)).await;
+        // What is promised is 1.5 s; a busy machine is given more.
+        assert!(
+            late < Duration::from_secs(4),
+            "{late:?} later than its bound (leader: {leader})"
+        );
+    }
 }
 
 #[tokio::test]
 #[ignore = "a measurement: 20 times the test above"]
 async fn twenty_dead_backends_behind_hung_members() {
-    let mut all = Vec::new();
-    for _ in 0..20 {
-        all.push(outlives_its_bound_by().await);
+    // Behind a leader lies an election, too, which takes etcd one to two seconds, and more where the vote is split.
+    for (leader, most) in [(false, 1500), (true, 4000)] {
+        let mut all = Vec::new();
+        for _ in 0..20 {
+            all.push(Box::pin(outlives_its_bound_by(leader)).await);
+        }
+        all.sort();
+        eprintln!("beyond the bound (leader: {leader}): {all:?}");
+        assert!(all[19] <= Duration::from_millis(most), "{all:?}");
     }
-    all.sort();
-    eprintln!("beyond the bound: {all:?}");
-    assert!(all[19] <= Duration::from_millis(1500), "{all:?}");
 }
 
 #[tokio::test]
