@@ -126,7 +126,7 @@ fn run(line: Line, parsed: Parsed) -> anyhow::Result<Exit> {
         .enable_all()
         .build()?;
     let Parsed { cli, given, .. } = parsed;
-    match cli.command {
+    let ended = match cli.command {
         Command::Announce(args) => runtime.block_on(args.run(mistakes, line, given)),
         Command::Check(args) => runtime.block_on(args.run(mistakes)),
         Command::Push(args) => runtime.block_on(args.run(mistakes)),
@@ -143,7 +143,10 @@ fn run(line: Line, parsed: Parsed) -> anyhow::Result<Exit> {
         Command::Completions(args) => args.run(mistakes),
         Command::Man(args) => args.run(mistakes),
         Command::Release(args) => runtime.block_on(args.run(mistakes)),
-    }
+    };
+    // A name that is being resolved has no end that could be waited for; what must be finished, its owner has waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Reads `SERVICE/INSTANCE`, which must be given.

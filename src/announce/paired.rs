@@ -95,7 +95,12 @@ pub async fn run_paired(
             Next::TooLate(why) => return Ok(Outcome::NeverRan { why }),
         };
         let looking = surroundings(&pairing, host.take());
-        let known = hearing(hangups, origin, looking).await;
+        // What is asked may keep silent for long.
+        let known = tokio::select! {
+            biased;
+            () = stop.leave() => return Ok(Outcome::Left),
+            known = hearing(hangups, origin, looking) => known,
+        };
         host = Some(known.clone());
         drop(waiting);
         let run = Run {

@@ -15,6 +15,7 @@ use crate::docker::derive::{Derived, derive};
 use crate::docker::follow::State;
 use crate::docker::host::Surroundings;
 use crate::docker::{Client, Container};
+use crate::printable::short;
 use crate::probe;
 
 /// Shows what announce would do with the same arguments, and probes the backend. Writes nothing.
@@ -47,7 +48,13 @@ impl Args {
         self.announce.settings(&mut mistakes, None, None);
         let count = mistakes.none_or(count)?;
         let daemon = pairing.daemon.clone();
-        let (derived, container, host) = self.look(pairing).await?;
+        let client = Client::connect(pairing.daemon.clone()).await?;
+        let container = Arc::new(client.inspect(&pairing.container).await?);
+        let state = State::of(container.clone());
+        if !matches!(state, State::Running(_)) {
+            return not_running(&container.name, &state);
+        }
+        let (derived, host) = Self::derive(&pairing, &container).await?;
         let (_sender, states) = watch::channel(State::Running(container.clone()));
         let run = Run {
             container,
@@ -65,26 +72,35 @@ impl Args {
         show_and_probe(&settings, Some(&derived), count).await
     }
 
-    /// What the container is now.
-    async fn look(
-        &self,
-        pairing: Pairing,
-    ) -> anyhow::Result<(Derived, Arc<Container>, Arc<Surroundings>)> {
-        let client = Client::connect(pairing.daemon.clone()).await?;
-        let container = Arc::new(client.inspect(&pairing.container).await?);
+    /// What follows from the container, and from the host that it runs on.
+    async fn derive(
+        pairing: &Pairing,
+        container: &Container,
+    ) -> anyhow::Result<(Derived, Arc<Surroundings>)> {
         let wanted = &pairing.wanted;
         let choice = wanted.reach.host.as_ref();
         let wants_name = wanted.needs_host_name();
         let host = Arc::new(Surroundings::look(&pairing.daemon, choice, wants_name).await);
-        let derived = derive(wanted, &container, &host);
+        let derived = derive(wanted, container, &host);
         let mut mistakes = Mistakes::default();
         let derived = derived.map_err(|problems| {
             for problem in problems {
                 mistakes.add(format!("container {}: {problem}", pairing.container));
             }
         });
-        Ok((mistakes.none_or(derived.ok())?, container, host))
+        Ok((mistakes.none_or(derived.ok())?, host))
     }
+}
+
+/// There is nothing to probe: a container that has ended has no address, and one that is paused answers nothing.
+fn not_running(name: &str, state: &State) -> anyhow::Result<Exit> {
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "probe    down: container {} {state}; announce waits until it runs",
+        short(name)
+    )?;
+    Ok(Exit::No)
 }
 
 async fn show_and_probe(

@@ -64,6 +64,27 @@ pub enum Why {
     Dead,
 }
 
+impl State {
+    /// What an answer of the daemon says by itself.
+    #[must_use]
+    pub fn of(container: Arc<Container>) -> Self {
+        match container.status {
+            Status::Running => Self::Running(container),
+            Status::Stopping => Self::Stopping(container),
+            Status::Paused => Self::Paused(container),
+            Status::Created => Self::Gone(Why::NeverStarted),
+            Status::Restarting { code } => Self::Gone(Why::Restarting { code }),
+            Status::Exited {
+                out_of_memory: true,
+                ..
+            } => Self::Gone(Why::OutOfMemory),
+            Status::Exited { code, .. } => Self::Gone(Why::Exited { code }),
+            Status::Removing => Self::Gone(Why::Removed),
+            Status::Dead => Self::Gone(Why::Dead),
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -184,18 +205,7 @@ impl Life {
         self.state = match container.status {
             Status::Running | Status::Stopping | Status::Paused if ended => State::Gone(Why::Ended),
             Status::Running if ending => State::Stopping(container),
-            Status::Running => State::Running(container),
-            Status::Stopping => State::Stopping(container),
-            Status::Paused => State::Paused(container),
-            Status::Created => State::Gone(Why::NeverStarted),
-            Status::Restarting { code } => State::Gone(Why::Restarting { code }),
-            Status::Exited {
-                out_of_memory: true,
-                ..
-            } => State::Gone(Why::OutOfMemory),
-            Status::Exited { code, .. } => State::Gone(Why::Exited { code }),
-            Status::Removing => State::Gone(Why::Removed),
-            Status::Dead => State::Gone(Why::Dead),
+            _ => State::of(container),
         };
     }
 

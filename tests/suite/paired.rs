@@ -1,6 +1,11 @@
 //! Announcers of real containers.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::Instant;
 
 use crate::support::docker::{Daemon, Kind};
 use crate::support::stage::{NAME, Stage, up_at};
@@ -192,4 +197,86 @@ async fn check_tells_what_was_derived_and_why_and_writes_nothing() {
         );
     }
     assert_eq!(etcd.revision().await, before);
+}
+
+#[tokio::test]
+async fn check_of_a_container_that_does_not_run_says_how_it_is_and_fails() {
+    let Some(daemon) = Daemon::start(Kind::Docker).await else {
+        return;
+    };
+    let etcd = Etcd::start().await;
+    let socket = format!("unix://{}", daemon.socket().display());
+    let check = async |is: &str| {
+        let command = Command::new("check").etcd(&etcd);
+        let command = command.args(["--container", "web1", "--docker-host", &socket]);
+        let command = command.args(["--host-name", "h1", "--allow-loopback"]);
+        let ended = command.run().await;
+        assert_eq!(ended.code, Some(1), "{}", ended.output);
+        let says = format!("probe    down: container web1 {is}");
+        assert!(ended.output.contains(&says), "{}", ended.output);
+        assert!(!ended.output.contains("up"), "{}", ended.output);
+    };
+    daemon.container("web1").await;
+    daemon.act("web1", "pause").await;
+    check("is paused").await;
+    daemon.act("web1", "unpause").await;
+    daemon.act("web1", "kill").await;
+    until(PATIENCE, "it to end", async || !daemon.runs("web1").await).await;
+    check("exited with 137").await;
+}
+
+/// A daemon's socket behind which nobody is told what the host is called.
+async fn without_info(
+    daemon: &Daemon,
+) -> (std::path::PathBuf, std::sync::Arc<tokio::sync::Notify>) {
+    let path = daemon.socket().with_file_name("proxy.sock");
+    let listener = UnixListener::bind(&path).expect("our own folder");
+    let (target, asked) = (
+        daemon.socket(),
+        std::sync::Arc::new(tokio::sync::Notify::new()),
+    );
+    let tell = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (target, tell) = (target.clone(), tell.clone());
+            tokio::spawn(async move {
+                let mut head = vec![0; 4096];
+                let length = client.read(&mut head).await.unwrap_or(0);
+                let head = &head[..length];
+                if head.windows(6).any(|part| part == b"/info ") {
+                    tell.notify_one();
+                    // For as long as the client likes.
+                    let _ = client.read(&mut [0]).await;
+                    return;
+                }
+                let Ok(mut server) = UnixStream::connect(target).await else {
+                    return;
+                };
+                if server.write_all(head).await.is_ok() {
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                }
+            });
+        }
+    });
+    (path, asked)
+}
+
+#[tokio::test]
+async fn an_announcer_hears_sigterm_while_its_daemon_keeps_silent() {
+    let Some(daemon) = Daemon::start(Kind::Docker).await else {
+        return;
+    };
+    let etcd = Etcd::start().await;
+    daemon.container("web1").await;
+    let (socket, asked) = without_info(&daemon).await;
+    let socket = format!("unix://{}", socket.display());
+    let announcer = Command::new("announce").etcd(&etcd);
+    let announcer = announcer.args(["--container", "web1", "--docker-host", &socket]);
+    let mut announcer = announcer.args(["--allow-loopback"]).start();
+    asked.notified().await;
+    let from = Instant::now();
+    let left = announcer.leave().await;
+    assert_eq!(left.code, Some(0), "{}", left.output);
+    let took = from.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}: {}", left.output);
 }
