@@ -49,6 +49,7 @@ impl Agent {
             notify::status("draining");
             or_hurry(&mut stop, self.drain_and_linger()).await;
         }
+        let unconfirmed = self.tenure.borrow().error();
         let released = self.holder.release(Some(goodbye), RELEASE_TIMEOUT).await;
         if let Tenure::Deposed { by } = &*self.tenure.borrow() {
             return deposed(&self.settings, by.clone());
@@ -65,8 +66,13 @@ impl Agent {
         }
         let id = &self.settings.id;
         match released {
-            Released::Gone(_) if announced => info!("left: {id} is gone"),
-            Released::Gone(_) => info!("left: {id} was not announced"),
+            Released::Gone(deleted) if announced || deleted.is_some() => {
+                info!("left: {id} is gone");
+            }
+            Released::Gone(_) => match unconfirmed {
+                Some(why) => warn!("left: {id} was not announced: {why}"),
+                None => info!("left: {id} was not announced"),
+            },
             Released::Unconfirmed { within, why } => warn!(
                 "left, but etcd has not confirmed that {id} is gone{}; if it still stands there, it goes when its lease ends, \
                 within {}",

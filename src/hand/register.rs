@@ -8,6 +8,7 @@ use crate::record::{Format, InstanceId, Nonce, Record, State, decode};
 use crate::registry::Error;
 use crate::registry::client::Connection;
 use crate::registry::oneshot::{self, Lease, patiently};
+use crate::registry::ttl::whole_seconds;
 use crate::registry::watch::Entry;
 
 /// What is to be registered.
@@ -136,7 +137,7 @@ impl Wanted {
     /// Renews the lease that the record hangs on; `false` when it is of another length, or gone.
     async fn renew(&self, connection: &Connection, lease: i64) -> Result<bool, Error> {
         let left = oneshot::time_left(connection, lease).await?;
-        let wanted = self.ttl.map(oneshot::whole_seconds);
+        let wanted = self.ttl.map(whole_seconds);
         let granted = left.map(|left| left.granted.as_secs());
         Ok(wanted == granted && oneshot::renew(connection, lease).await?)
     }

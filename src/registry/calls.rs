@@ -11,7 +11,8 @@ use super::Error;
 use super::client::{Cluster, Connection};
 use super::error::Right;
 use super::keepalive::Keepalive;
-use super::oneshot::{is_by_hand, whole_seconds};
+use super::oneshot::is_by_hand;
+use super::ttl::whole_seconds;
 use super::watch::{Entry, Range};
 
 /// An answer, and the connection that it came over.

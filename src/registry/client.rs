@@ -85,6 +85,8 @@ pub struct Connection {
     member: Arc<Member>,
     /// Tells connections apart, so that a late complaint does not end a younger one.
     generation: u64,
+    /// How long one call may take.
+    limit: Duration,
 }
 
 /// A member, and who asks it.
@@ -153,7 +155,15 @@ impl Connection {
         self.generation == other.generation
     }
 
-    /// Runs one call with the usual time limit, [`CALL_TIMEOUT`].
+    /// The same connection, for calls that may take so long at most, and [`CALL_TIMEOUT`] at most.
+    pub(super) fn within(&self, limit: Duration) -> Self {
+        Self {
+            limit: limit.min(CALL_TIMEOUT),
+            ..self.clone()
+        }
+    }
+
+    /// Runs one call with a time limit, which is [`CALL_TIMEOUT`] where nothing else was said.
     ///
     /// # Errors
     /// [`Error::Etcd`] with etcd's answer, or [`Error::Silent`] when none came in time.
@@ -164,7 +174,7 @@ impl Connection {
         // gRPC calls are futures of many kilobytes; boxed here once, they stay out of everybody's tasks.
         let call = Box::pin(call);
         async move {
-            match timeout(CALL_TIMEOUT, call).await {
+            match timeout(self.limit, call).await {
                 Ok(Ok(answer)) => {
                     self.member.heard.store(true, Ordering::Relaxed);
                     Ok(answer)
@@ -172,7 +182,7 @@ impl Connection {
                 Ok(Err(source)) => Err(self.error(source)),
                 Err(_) => Err(Error::Silent {
                     endpoint: self.member.endpoint.clone(),
-                    after: CALL_TIMEOUT,
+                    after: self.limit,
                 }),
             }
         }
@@ -412,6 +422,7 @@ impl Cluster {
                 client: Arc::new(client),
                 member: Arc::new(member),
                 generation,
+                limit: CALL_TIMEOUT,
             }),
             Ok(Err(source)) => Err(Error::of(&member, source)),
             Err(_) => Err(Error::Silent {

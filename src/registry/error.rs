@@ -221,6 +221,19 @@ impl Error {
         }
     }
 
+    /// Whether etcd has understood the request and refuses it: nothing of it has been done.
+    pub(crate) fn is_refusal(&self) -> bool {
+        !self.is_about_the_connection() || self.wants_a_new_login()
+    }
+
+    /// The same, said at the end of several attempts that took so long in all.
+    pub(super) fn after_all(mut self, time: Duration) -> Self {
+        if let Self::Silent { after, .. } = &mut self {
+            *after = time.max(*after);
+        }
+        self
+    }
+
     /// Whether whoever asks the same etcd for something else fares no better: it cannot be reached, or the user or the password
     /// is wrong.
     pub(crate) fn concerns_every_range(&self) -> bool {

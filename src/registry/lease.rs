@@ -122,6 +122,15 @@ impl Tenure {
             _ => None,
         }
     }
+
+    /// What went wrong, where something is wanted that etcd has not confirmed.
+    #[must_use]
+    pub fn error(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Pending { error } => error.clone(),
+            _ => None,
+        }
+    }
 }
 
 /// The owner's end of a key.
@@ -131,8 +140,17 @@ pub struct Holder {
     tenure: watch::Receiver<Tenure>,
     pulse: watch::Receiver<()>,
     /// How long the key outlives it.
-    ttl: Duration,
-    task: JoinHandle<Option<i64>>,
+    granted: watch::Receiver<Duration>,
+    task: JoinHandle<Left>,
+}
+
+/// How the task ended.
+#[derive(Debug)]
+enum Left {
+    /// Nothing of this process stands there. With the revision of the last deletion from here, where etcd told.
+    Gone(Option<i64>),
+    /// etcd refuses to take it away, in these words.
+    Refused(Arc<str>),
 }
 
 /// Starts the task that keeps `key` as intended; at first nothing is intended.
@@ -146,6 +164,7 @@ pub fn hold(cluster: Cluster, key: String, nonce: Nonce, ttl: Duration) -> Holde
     let (intent, intents) = watch::channel(Intent::Absent { goodbye: None });
     let (tenures, tenure) = watch::channel(Tenure::Absent);
     let (beats, pulse) = watch::channel(());
+    let (grants, granted) = watch::channel(ttl);
     let tenant = Tenant {
         cluster,
         key: key.into_bytes(),
@@ -153,8 +172,10 @@ pub fn hold(cluster: Cluster, key: String, nonce: Nonce, ttl: Duration) -> Holde
         intents,
         tenures,
         beats,
+        granted: grants,
         claim: Claim::new(nonce),
         lease: None,
+        may_stand: false,
         unheard: None,
         seen: Seen::Unknown,
         deleted: None,
@@ -165,7 +186,7 @@ pub fn hold(cluster: Cluster, key: String, nonce: Nonce, ttl: Duration) -> Holde
         intent,
         tenure,
         pulse,
-        ttl,
+        granted,
         task: tokio::spawn(tenant.run()),
     }
 }
@@ -207,26 +228,24 @@ impl Holder {
         })
     }
 
-    /// Takes the key away and ends the task, waiting `within` at most. Whatever is still in etcd then
-    /// goes with the lease. `goodbye` is written before the deletion, where it does not stand already.
+    /// Takes the key away and ends the task, waiting `within` at most, and not at all where etcd refuses. Whatever is still
+    /// in etcd then goes with the lease. `goodbye` is written before the deletion, where it does not stand already.
     ///
     /// Tells whether it is known to be gone.
     pub async fn release(mut self, goodbye: Option<Arc<[u8]>>, within: Duration) -> Released {
         self.set(Intent::Absent { goodbye });
         drop(self.intent);
-        match timeout(within, &mut self.task).await {
-            Ok(Ok(deleted)) => Released::Gone(deleted),
+        let why = match timeout(within, &mut self.task).await {
+            Ok(Ok(Left::Gone(deleted))) => return Released::Gone(deleted),
+            Ok(Ok(Left::Refused(why))) => Some(why),
             _ => {
                 self.task.abort();
-                let why = match &*self.tenure.borrow() {
-                    Tenure::Pending { error } => error.clone(),
-                    _ => None,
-                };
-                Released::Unconfirmed {
-                    within: self.ttl,
-                    why,
-                }
+                self.tenure.borrow().error()
             }
+        };
+        Released::Unconfirmed {
+            within: *self.granted.borrow(),
+            why,
         }
     }
 }
@@ -264,6 +283,8 @@ enum Ended {
     NoSpace,
     /// A newer claimant has it.
     Deposed(String),
+    /// etcd refuses to take it away.
+    Refused(Arc<str>),
 }
 
 /// How an attempt begins.
@@ -282,8 +303,12 @@ struct Tenant {
     intents: watch::Receiver<Intent>,
     tenures: watch::Sender<Tenure>,
     beats: watch::Sender<()>,
+    /// How long etcd keeps a lease of this key that nobody renews.
+    granted: watch::Sender<Duration>,
     claim: Claim,
     lease: Option<Lease>,
+    /// Whether something may stand under the key by this process: written, and not known to be refused or gone.
+    may_stand: bool,
     /// One that lasted until etcd had not been heard for too long. Whether etcd has ended it too is not known: it counts
     /// no time while it does not run, and anew when its leader changes.
     unheard: Option<Lease>,
@@ -297,7 +322,7 @@ struct Tenant {
 }
 
 impl Tenant {
-    async fn run(mut self) -> Option<i64> {
+    async fn run(mut self) -> Left {
         loop {
             let wanted = !self.intents.borrow_and_update().is_absent();
             if wanted {
@@ -308,17 +333,18 @@ impl Tenant {
                         self.report(Tenure::NoSpace { deleted });
                         // Whatever is wanted next; the same again only after a while.
                         if let Ok(Err(_)) = timeout(NO_SPACE_PAUSE, self.intents.changed()).await {
-                            return self.deleted;
+                            return Left::Gone(self.deleted);
                         }
                     }
-                    Ended::Abandoned => return None,
+                    Ended::Abandoned => return Left::Gone(None),
                     Ended::Deposed(by) => {
                         self.report(Tenure::Deposed { by: by.into() });
-                        return None;
+                        return Left::Gone(None);
                     }
+                    Ended::Refused(why) => return Left::Refused(why),
                 }
             } else if self.intents.changed().await.is_err() {
-                return self.deleted;
+                return Left::Gone(self.deleted);
             }
         }
     }
@@ -329,6 +355,8 @@ impl Tenant {
         let mut pace = self.cluster.pace();
         self.seen = Seen::Unknown;
         self.report_pending(None);
+        // Refusals of a token since the owner has let go: with a new one, another member may do it.
+        let mut refusals = 0;
         loop {
             if self.has_nothing_to_take_away() {
                 return Ended::Absent;
@@ -347,6 +375,12 @@ impl Tenant {
                 self.lost("etcd no longer knows the lease");
             }
             self.note_failure(&error);
+            if self.is_let_go() && error.is_refusal() {
+                refusals += 1;
+                if !error.wants_a_new_login() || refusals > self.cluster.members() {
+                    return Ended::Refused(error.to_string().into());
+                }
+            }
             self.pause(pace.after_failure()).await;
         }
     }
@@ -404,8 +438,9 @@ impl Tenant {
         connection: &mut Connection,
         lease: Lease,
     ) -> Result<Keepalive, Error> {
-        let renewed =
-            calls::renew(&self.cluster, connection, &self.key, lease.id, lease.ttl).await?;
+        // As often as was asked for, also where etcd grants more: whoever waits for a sign of life reckons with that.
+        let ttl = lease.ttl.min(self.ttl);
+        let renewed = calls::renew(&self.cluster, connection, &self.key, lease.id, ttl).await?;
         let (keepalive, until);
         ((keepalive, until), *connection) = renewed;
         self.lease = Some(Lease { until, ..lease });
@@ -458,6 +493,7 @@ impl Tenant {
             ttl,
             until: asked_at + ttl,
         };
+        self.note_granted(ttl);
         self.claim.leased(lease.id);
         self.lease = Some(lease);
         Ok(lease)
@@ -548,6 +584,7 @@ impl Tenant {
         let deleted;
         (deleted, *connection) = calls::revoke(&self.cluster, connection, &self.key, lease).await?;
         self.deleted = deleted;
+        self.may_stand = false;
         self.lease = None;
         self.unheard = None;
         self.seen = Seen::Unknown;
@@ -577,6 +614,7 @@ impl Tenant {
         self.claim.attempting(seen.as_ref());
         // Until the answer is here, nobody knows.
         self.seen = Seen::Unknown;
+        let stood = std::mem::replace(&mut self.may_stand, true);
         let put = calls::put(
             &self.cluster,
             connection,
@@ -586,7 +624,11 @@ impl Tenant {
             unless_changed_since,
         );
         let written;
-        (written, *connection) = put.await?;
+        (written, *connection) = put.await.inspect_err(|error| {
+            if error.is_refusal() {
+                self.may_stand = stood;
+            }
+        })?;
         self.no_space = false;
         self.seen = Seen::Known(match written {
             Written::Yes(entry) => Some(entry),
@@ -639,7 +681,12 @@ impl Tenant {
 
     /// Whether the owner wants nothing and nothing can be left: then no further attempt is needed.
     fn has_nothing_to_take_away(&self) -> bool {
-        self.wants_nothing() && self.lease.or(self.unheard).is_none()
+        self.wants_nothing() && (!self.may_stand || self.lease.or(self.unheard).is_none())
+    }
+
+    /// Whether the owner wants nothing, and nothing else ever again.
+    fn is_let_go(&self) -> bool {
+        self.wants_nothing() && self.intents.has_changed().is_err()
     }
 
     fn wants_nothing(&self) -> bool {

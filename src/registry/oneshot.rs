@@ -6,10 +6,11 @@ use etcd_client::{
     Compare, CompareOp, DeleteOptions, LeaseGrantOptions, LeaseTimeToLiveOptions, PutOptions, Txn,
     TxnOp,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::client::{Cluster, Connection};
 use super::error::{Error, Right};
+use super::ttl::{self, whole_seconds};
 use super::watch::{Entry, Range, list_over};
 
 /// Which lease a written key hangs on.
@@ -32,8 +33,9 @@ pub struct TimeLeft {
     pub left: Duration,
 }
 
-/// Tries until a member answers, or `patience` is over, or etcd itself says no. Every member is asked once at least;
-/// each attempt takes a few seconds at most. An election, or an etcd that is just starting, is waited for so.
+/// Tries until a member answers, or `patience` is over, or etcd itself says no. Every member is asked once at least, and has
+/// its share of that time; no call begins or lasts when all of it is over. An election, or an etcd that is just starting, is
+/// waited for so.
 ///
 /// # Errors
 ///
@@ -44,12 +46,14 @@ pub async fn patiently<T>(
     mut attempt: impl AsyncFnMut(&Connection) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let deadline = Instant::now() + patience;
+    let left = || deadline.saturating_duration_since(Instant::now());
     let mut pace = cluster.pace();
-    let mut members = cluster.members().max(1);
+    let mut members = u32::try_from(cluster.members()).unwrap_or(u32::MAX).max(1);
     let mut logins = 0;
     loop {
-        let error = match cluster.connection().await {
-            Ok(connection) => match attempt(&connection).await {
+        let share = (left() / members).max(LEAST);
+        let error = match connect(cluster, left().max(LEAST)).await {
+            Ok(connection) => match attempt(&connection.within(share)).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
                     cluster.failed(&connection, &error);
@@ -58,9 +62,10 @@ pub async fn patiently<T>(
             },
             Err(error) => error,
         };
-        members = members.saturating_sub(1);
+        let asked_all = members == 1;
+        members = (members - 1).max(1);
         let pause = pace.after_failure();
-        let late = members == 0 && Instant::now() + pause >= deadline;
+        let late = asked_all && left() <= pause;
         // A refused token is tried again with a new one, once for every member.
         let again = match error.wants_a_new_login() {
             true => logins < cluster.members().max(1),
@@ -68,11 +73,25 @@ pub async fn patiently<T>(
         };
         logins += 1;
         if !again {
-            return Err(error);
+            return Err(error.after_all(patience));
         }
         tracing::debug!(%error, "trying again");
         sleep(pause).await;
     }
+}
+
+/// What a member has at least to answer, however little patience there is.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// The connection in use, or a new one; with a user, a member has to answer for that.
+async fn connect(cluster: &Cluster, limit: Duration) -> Result<Connection, Error> {
+    let connecting = timeout(limit, cluster.connection());
+    connecting.await.unwrap_or_else(|_| {
+        Err(Error::Silent {
+            endpoint: cluster.endpoints().join(", "),
+            after: limit,
+        })
+    })
 }
 
 /// The whole range, and the revision at which it looked so; tried as [`patiently`] does.
@@ -164,6 +183,10 @@ pub(crate) async fn grant(connection: &Connection, ttl: Duration) -> Result<i64,
     let granted = connection
         .call(async move { client.grant(seconds, Some(options)).await })
         .await?;
+    let lasts = Duration::from_secs(granted.ttl().unsigned_abs());
+    if let Some(differs) = ttl::differs(ttl, lasts) {
+        tracing::warn!("{differs}");
+    }
     Ok(granted.id())
 }
 
@@ -198,11 +221,6 @@ pub(crate) async fn time_left(
     let seconds = |seconds: i64| u64::try_from(seconds).ok().map(Duration::from_secs);
     let left = seconds(answer.ttl()).zip(seconds(answer.granted_ttl()));
     Ok(left.map(|(left, granted)| TimeLeft { granted, left }))
-}
-
-/// The length of a lease as etcd counts it.
-pub(crate) fn whole_seconds(ttl: Duration) -> u64 {
-    ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)
 }
 
 #[cfg(test)]

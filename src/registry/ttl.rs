@@ -24,6 +24,20 @@ pub enum TtlError {
     TooLong,
 }
 
+/// The length of a lease as etcd counts it, in seconds.
+pub(crate) fn whole_seconds(ttl: Duration) -> u64 {
+    ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)
+}
+
+/// What is to be said where etcd grants another length than was asked for: it has a least one, of one and a half times of what
+/// its members wait before they elect a leader.
+pub(crate) fn differs(asked: Duration, granted: Duration) -> Option<String> {
+    let (asked, granted) = (whole_seconds(asked), whole_seconds(granted));
+    let show = |seconds| crate::span::show(Duration::from_secs(seconds));
+    let (shown, instead) = (show(granted), show(asked));
+    (asked != granted).then(|| format!("etcd grants a lease of {shown} in place of {instead}"))
+}
+
 /// Whether a lease of `length` that nobody renews can be granted.
 ///
 /// # Errors

@@ -47,6 +47,8 @@ struct Member {
     tokens: String,
     /// Whether the v2 API is on.
     serves_v2: bool,
+    /// Whether it waits long before it elects a leader.
+    elects_slowly: bool,
 }
 
 /// The user who may do everything, once authentication is on.
@@ -103,6 +105,13 @@ impl Etcd {
     pub(crate) async fn start_with_v2() -> Self {
         let [mut member] = plan(None);
         member.serves_v2 = true;
+        Self::start_as(member).await
+    }
+
+    /// Starts an empty one that grants no lease below nine seconds: one and a half times of what it waits before an election.
+    pub(crate) async fn start_with_slow_elections() -> Self {
+        let [mut member] = plan(None);
+        member.elects_slowly = true;
         Self::start_as(member).await
     }
 
@@ -308,6 +317,13 @@ impl Etcd {
         client.user_grant_role(name, name).await.expect("a role");
     }
 
+    /// Takes back from a user a right to one key that [`add_user_with`](Self::add_user_with) gave.
+    pub(crate) async fn revoke_right(&self, name: &str, key: &str) {
+        let mut client = self.client().await;
+        let revoked = client.role_revoke_permission(name, key, None).await;
+        revoked.expect("there is such a right");
+    }
+
     /// Says that its disk is full: it refuses to write from now on.
     pub(crate) async fn run_out_of_space(&self) {
         self.alarm(AlarmAction::Activate).await;
@@ -457,6 +473,9 @@ impl Member {
             .args(["--logger", "zap"])
             .args(["--log-outputs", "stderr"])
             .args(["--log-level", "warn"]);
+        if self.elects_slowly {
+            command.args(["--heartbeat-interval", "600", "--election-timeout", "6000"]);
+        }
         if self.serves_v2 {
             command.arg("--enable-v2");
         }
@@ -499,6 +518,7 @@ fn plan<const N: usize>(pki: Option<&Arc<Pki>>) -> [Member; N] {
             cluster: String::new(),
             tokens: "simple".to_owned(),
             serves_v2: false,
+            elects_slowly: false,
         }
     });
     let urls: Vec<_> = members

@@ -1,12 +1,14 @@
 //! What a tenant tells: to its owner by [`Tenure`], to people by the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
 use super::{Tenant, Tenure};
 use crate::log_limit;
 use crate::registry::Error;
+use crate::registry::ttl;
 use crate::registry::watch::Entry;
 
 impl Tenant {
@@ -18,6 +20,19 @@ impl Tenant {
         Error::Silent {
             endpoint: "every endpoint".to_owned(),
             after: ttl,
+        }
+    }
+
+    /// Says so when etcd grants another length than was asked for, as it does below its own least one.
+    pub(super) fn note_granted(&self, granted: Duration) {
+        let is_new = self
+            .granted
+            .send_if_modified(|known| std::mem::replace(known, granted) != granted);
+        if let (true, Some(differs)) = (is_new, ttl::differs(self.ttl, granted)) {
+            warn!(
+                "{differs}: for so long {} outlives a killed process",
+                self.key_name()
+            );
         }
     }
 
