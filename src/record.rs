@@ -305,8 +305,8 @@ pub fn claimant(value: &[u8]) -> Option<Nonce> {
     codec::claimant(value)
 }
 
-/// What a record or a pusher's status says of who wrote it, for people: where it is, and since when. Printable.
+/// Who wrote a record or a key of a pusher, for people: what it is, where, and since when. Printable.
 #[must_use]
-pub fn origin(value: &[u8]) -> String {
-    codec::origin(value)
+pub fn author_in_words(value: &[u8]) -> String {
+    codec::author_in_words(value)
 }

@@ -142,21 +142,38 @@ pub(super) fn claimant(value: &[u8]) -> Option<Nonce> {
     fields.remove("nonce")?.as_str()?.parse().ok()
 }
 
-/// What a value says of its author, for people: where it is, and since when.
-pub(super) fn origin(value: &[u8]) -> String {
-    let Ok(fields) = parse_object(value) else {
-        return String::new();
-    };
+/// What a value says of its author, for people: what it is and where, and since when.
+pub(super) fn author_in_words(value: &[u8]) -> String {
+    let fields = parse_object(value).unwrap_or_default();
     let text = |name: &str| match fields.get(name) {
         Some(Value::String(text)) => Some(short(text)),
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
+    let who = match fields.get("targets") {
+        // As in a status record, and as in the key of a load balancer.
+        Some(Value::Object(targets)) => pusher_of(targets.keys().map(String::as_str)),
+        Some(Value::Array(targets)) => pusher_of(targets.iter().filter_map(Value::as_str)),
+        _ => "another announcer".to_owned(),
+    };
     let place = text("host").zip(text("port"));
     let place = place.map(|(host, port)| format!("at {host}:{port}"));
     let since = text("since").map(|since| format!("since {since}"));
-    let words: Vec<_> = place.into_iter().chain(since).collect();
+    let words: Vec<_> = [Some(who), place, since].into_iter().flatten().collect();
     words.join(" ")
+}
+
+/// A pusher by what it feeds.
+fn pusher_of<'t>(targets: impl Iterator<Item = &'t str>) -> String {
+    const NAMED: usize = 5;
+    let mut targets = targets.map(short);
+    let named: Vec<_> = targets.by_ref().take(NAMED).collect();
+    let named = named.join(", ");
+    match (named.is_empty(), targets.count()) {
+        (true, _) => "another pusher".to_owned(),
+        (false, 0) => format!("another pusher of {named}"),
+        (false, more) => format!("another pusher of {named} and {more} more"),
+    }
 }
 
 /// [`parse_object`], of a value that is no larger than a record may be.

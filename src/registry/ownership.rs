@@ -5,7 +5,7 @@
 
 use super::watch::Entry;
 use crate::printable::short;
-use crate::record::{Nonce, claimant, origin};
+use crate::record::{Nonce, author_in_words, claimant};
 
 /// Who wrote a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +32,8 @@ impl Claimant {
 fn in_words(entry: &Entry) -> String {
     match Claimant::of(entry) {
         Claimant::Named(nonce) => {
-            let origin = origin(&entry.value);
-            let space = if origin.is_empty() { "" } else { " " };
-            format!("another announcer{space}{origin} (nonce {nonce})")
+            let author = author_in_words(&entry.value);
+            format!("{author} (nonce {nonce})")
         }
         Claimant::Leased(lease) => format!(
             "a process that keeps {} there under the lease {lease:x} and names itself not: an announcer with --format plain, or \
@@ -227,6 +226,19 @@ mod tests {
             claim.successor(&named).unwrap(),
             "another announcer at 10.0.0.9:80 since 2026-01-02T03:04:05Z (nonce n2)"
         );
+        let status = r#"{"services":{},"targets":{"edge":{"ok":true}},"nonce":"n2","since":"2026-01-02T03:04:05Z"}"#;
+        let balancer =
+            r#"{"services":[],"targets":["edge"],"nonce":"n2","since":"2026-01-02T03:04:05Z"}"#;
+        for value in [status, balancer] {
+            let pusher = Entry {
+                value: value.as_bytes().to_vec(),
+                ..named.clone()
+            };
+            assert_eq!(
+                claim.successor(&pusher).unwrap(),
+                "another pusher of edge since 2026-01-02T03:04:05Z (nonce n2)"
+            );
+        }
         let looping = claim.successor(&plain(5, 0xabc)).unwrap();
         assert!(
             looping.contains("lease abc") && looping.contains("etcdctl put --lease"),
