@@ -28,6 +28,7 @@ mod balancers;
 pub mod config;
 mod driver;
 mod identity;
+mod namesake;
 mod oneshot;
 mod peers;
 mod prober;
@@ -39,6 +40,7 @@ mod settings;
 mod target;
 
 use balancer_key::BalancerKey;
+use namesake::Namesake;
 pub use oneshot::{Difference, RouteResult, compare, leave, once};
 use peers::{Peers, Word};
 use prober::Prober;
@@ -54,8 +56,6 @@ pub use target::{Target, TargetError};
 /// Between two looks at whether nginx was restarted. One small request costs it nothing; until it is noticed, clients of an
 /// upstream that has lost its servers get errors.
 const LOOK: Duration = Duration::from_secs(1);
-/// How many targets are named in one line of the log.
-const NAMED: usize = 5;
 /// How long the first changes wait until announcers can know that there is somebody to wait for.
 const UNANNOUNCED: Duration = Duration::from_secs(1);
 /// The least time between two writes of the presence: much happens at once in a large upstream, and etcd is not there for that.
@@ -138,8 +138,8 @@ struct Pusher {
     start: Start,
     told_ready: bool,
     told_status: String,
-    /// Whether it was said that another pusher has the id.
-    told_namesake: bool,
+    /// Why the id is not free, as it was said last.
+    namesake: Option<Namesake>,
 }
 
 /// How far the start has come.
@@ -209,7 +209,7 @@ impl Pusher {
             start: Start::Unlisted,
             told_ready: false,
             told_status: String::new(),
-            told_namesake: false,
+            namesake: None,
             refused: None,
             settings,
             cluster,
@@ -360,30 +360,33 @@ impl Pusher {
 
     fn take_in(&mut self, effect: &Effect) {
         log_quarantine(effect);
-        let may_begin = self.listed && self.peers.is_listed() && !self.has_namesake();
         match self.start {
-            Start::Unlisted if !may_begin => {}
-            // Whoever routes must be known to those who wait for the routing: first the presence, then the servers.
-            Start::Unlisted => self.start = Start::Announcing(Instant::now() + UNANNOUNCED),
+            Start::Unlisted => self.begin(),
             Start::Announcing(_) => {}
             Start::Open => self.publish(effect),
         }
     }
 
-    /// Whether another pusher lives under this id and feeds something else: that is no former self, and is waited for.
+    /// Announces itself once etcd has told everything and the id is free: whoever routes must be known to those who wait for the
+    /// routing, so first the presence, then the servers.
+    fn begin(&mut self) {
+        if self.listed && self.peers.is_listed() && !self.has_namesake() {
+            self.start = Start::Announcing(Instant::now() + UNANNOUNCED);
+        }
+    }
+
+    /// Whether somebody else has the id: that is no former self, and is waited for.
     fn has_namesake(&mut self) -> bool {
         let namesake = self.peers.balancers().namesake();
-        let Some(targets) = namesake.filter(|_| self.start == Start::Unlisted) else {
-            return false;
-        };
-        if !self.told_namesake {
-            self.told_namesake = true;
-            let (id, named) = (&self.settings.id, targets.iter().take(NAMED));
-            let targets = named.map(String::as_str).collect::<Vec<_>>().join(", ");
-            warn!(%id, %targets, "another pusher is running under this id and feeds other targets: nothing is done before it \
-                ends; give this one an --id of its own");
+        if namesake != self.namesake {
+            let id = &self.settings.id;
+            match &namesake {
+                Some(namesake) => warn!("{}", namesake.in_words(id)),
+                None => info!(%id, "the id is free now"),
+            }
+            self.namesake = namesake;
         }
-        true
+        self.namesake.is_some()
     }
 
     /// From now on changes are published, beginning with all that is known.
@@ -517,7 +520,9 @@ impl Pusher {
         self.balancer.route(&settings);
         self.settings = settings;
         self.roster.apply(&self.settings, &mut self.reckoning);
-        if self.start == Start::Open {
+        if self.start == Start::Unlisted {
+            self.begin();
+        } else if self.start == Start::Open {
             self.roster.publish_new(&self.records, self.peers.choices());
             self.look_after();
         }
@@ -575,11 +580,10 @@ impl Pusher {
 
     fn progress(&self) -> String {
         match (self.start, &*self.tenure.borrow()) {
-            (Start::Unlisted, _) if self.told_namesake => format!(
-                "waiting: another pusher runs under the id {} and feeds other targets; give this one an --id of its own",
-                self.settings.id
-            ),
-            (Start::Unlisted, _) => "waiting for etcd to tell the records".to_owned(),
+            (Start::Unlisted, _) => match &self.namesake {
+                Some(namesake) => format!("waiting: {}", namesake.in_words(&self.settings.id)),
+                None => "waiting for etcd to tell the records".to_owned(),
+            },
             (_, Tenure::Pending { error: Some(error) }) => {
                 format!("{}; etcd: {error}", self.reckoning)
             }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::namesake::Namesake;
 use super::settings::Settings;
 use crate::record::{Balancer, MetaPrefix, Nonce, Presence, PusherId};
 use crate::registry::watch::{Change, Entry, Update};
@@ -13,7 +14,10 @@ pub(super) struct Balancers {
     id: PusherId,
     /// Which keys are the own ones.
     own: Nonce,
+    /// The own targets, as they are shown.
     targets: BTreeSet<String>,
+    /// The same as others read them.
+    read_back: BTreeSet<String>,
     /// Which process each live pusher is.
     live: BTreeMap<PusherId, Nonce>,
     /// The targets of each pusher, live or not, and which process said so.
@@ -27,7 +31,8 @@ impl Balancers {
             meta: settings.meta.clone(),
             id: settings.id.clone(),
             own,
-            targets: Balancer::read_back(&settings.identities()),
+            targets: Balancer::shown(&settings.identities()),
+            read_back: Balancer::read_back(&settings.identities()),
             live: BTreeMap::new(),
             feeding: BTreeMap::new(),
         }
@@ -35,7 +40,8 @@ impl Balancers {
 
     /// From now on these are the own targets.
     pub(super) fn route(&mut self, settings: &Settings) {
-        self.targets = Balancer::read_back(&settings.identities());
+        self.targets = Balancer::shown(&settings.identities());
+        self.read_back = Balancer::read_back(&settings.identities());
     }
 
     /// Takes in what the watch of everything below the meta prefix tells; whether it is news.
@@ -84,14 +90,25 @@ impl Balancers {
         }
     }
 
-    /// The targets of another live pusher that has the own id and feeds something else: it is no former self.
-    pub(super) fn namesake(&self) -> Option<&BTreeSet<String>> {
-        let nonce = self
-            .live
-            .get(&self.id)
-            .filter(|nonce| **nonce != self.own)?;
-        let (author, targets) = self.feeding.get(&self.id)?;
-        (author == nonce && *targets != self.targets).then_some(targets)
+    /// Why the own id is not free, if it is not: somebody who is no former self has it, or had it last. A former self that fed
+    /// none but the own targets leaves nothing behind.
+    pub(super) fn namesake(&self) -> Option<Namesake> {
+        let lives = self.live.get(&self.id);
+        let lives = lives.filter(|nonce| **nonce != self.own);
+        let fed = self.feeding.get(&self.id);
+        let fed = fed.filter(|(author, _)| *author != self.own);
+        match (lives, fed) {
+            (Some(nonce), Some((author, targets))) if nonce == author => {
+                (*targets != self.read_back).then(|| Namesake::Lives(targets.clone()))
+            }
+            // Between its first key and its second.
+            (Some(_), _) => Some(Namesake::Unknown),
+            (None, Some((_, targets))) => {
+                let foreign: BTreeSet<_> = targets - &self.targets;
+                (!foreign.is_empty()).then_some(Namesake::Silent(foreign))
+            }
+            (None, None) => None,
+        }
     }
 
     /// The other live pushers that feed this target too.
@@ -112,11 +129,13 @@ impl Balancers {
     /// Of a pusher of this id and with these targets.
     pub(super) fn of(id: &str, own: &str, targets: &[&str]) -> Self {
         let targets = targets.iter().map(|target| (*target).to_owned());
+        let targets: BTreeSet<_> = targets.collect();
         Self {
             meta: MetaPrefix::default(),
             id: id.parse().unwrap(),
             own: own.parse().unwrap(),
-            targets: targets.collect(),
+            read_back: targets.clone(),
+            targets,
             live: BTreeMap::new(),
             feeding: BTreeMap::new(),
         }
@@ -160,21 +179,24 @@ mod tests {
         balancers
     }
 
-    #[test]
-    fn only_a_live_pusher_of_the_same_id_with_other_targets_is_a_namesake() {
-        let other = |lease| Entry {
+    fn live(lease: i64) -> Entry {
+        Entry {
             lease,
             ..pusher("edge", "other")
-        };
-        let elsewhere = || balancer("edge", "other", "elsewhere");
-        assert!(told(vec![other(7), elsewhere()]).namesake().is_some());
+        }
+    }
+
+    fn of(target: &str) -> BTreeSet<String> {
+        [target.to_owned()].into()
+    }
+
+    #[test]
+    fn the_id_is_free_while_nothing_else_was_fed_under_it() {
         for entries in [
             vec![],
-            vec![elsewhere()],
-            vec![other(7)],
-            vec![other(0), elsewhere()],
-            vec![other(7), balancer("edge", "other", "here")],
-            vec![other(7), balancer("edge", "gone", "elsewhere")],
+            vec![live(0), balancer("edge", "other", "here")],
+            vec![live(7), balancer("edge", "other", "here")],
+            vec![balancer("edge", "gone", "here")],
             vec![pusher("edge", "own"), balancer("edge", "own", "elsewhere")],
             vec![
                 pusher("edge-2", "other"),
@@ -186,18 +208,64 @@ mod tests {
     }
 
     #[test]
-    fn a_namesake_that_ends_is_none_any_more_and_that_is_news() {
+    fn a_live_pusher_of_the_same_id_is_waited_for_unless_it_feeds_the_same() {
+        let elsewhere = balancer("edge", "other", "elsewhere");
+        let lives = Some(Namesake::Lives(of("elsewhere")));
+        assert_eq!(told(vec![live(7), elsewhere]).namesake(), lives);
+        // It has its first key only: what the second says was said by a former one.
+        let unknown = Some(Namesake::Unknown);
+        assert_eq!(told(vec![live(7)]).namesake(), unknown);
+        for target in ["here", "elsewhere"] {
+            let former = balancer("edge", "gone", target);
+            assert_eq!(told(vec![live(7), former]).namesake(), unknown, "{target}");
+        }
+    }
+
+    #[test]
+    fn load_balancers_of_a_silent_pusher_of_the_same_id_are_waited_for_unless_this_one_feeds_them()
+    {
+        let silent = Some(Namesake::Silent(of("elsewhere")));
+        let elsewhere = || balancer("edge", "other", "elsewhere");
+        assert_eq!(told(vec![elsewhere()]).namesake(), silent);
+        assert_eq!(told(vec![live(0), elsewhere()]).namesake(), silent);
+        let mut more = Balancers::of("edge", "own", &["elsewhere", "here"]);
+        let (revision, entries) = (9, vec![elsewhere()]);
+        more.hear(&Update::Listed { revision, entries });
+        assert_eq!(more.namesake(), None, "one target was added");
+    }
+
+    #[test]
+    fn of_more_targets_than_are_read_none_is_taken_for_another() {
+        let names: Vec<_> = (0..300).map(|number| format!("t{number:03}")).collect();
+        let all: BTreeSet<_> = names.iter().cloned().collect();
+        let mut balancers = Balancers::of("edge", "own", &[]);
+        balancers.targets = Balancer::shown(&all);
+        balancers.read_back = Balancer::read_back(&all);
+        // One that sorts first is new: the last of those that were read is not read any more.
+        let former: BTreeSet<_> = names[1..].iter().cloned().collect();
+        let told = ("gone".parse().unwrap(), Balancer::read_back(&former));
+        balancers.feeding.insert("edge".parse().unwrap(), told);
+        assert_eq!(balancers.namesake(), None);
+    }
+
+    #[test]
+    fn a_namesake_that_is_retired_is_none_any_more_and_that_is_news() {
         let mut balancers = told(vec![
             pusher("edge", "other"),
             balancer("edge", "other", "elsewhere"),
         ]);
-        let gone = Change::Deleted {
-            key: b"/sidekick/pushers/edge".to_vec(),
-            mod_revision: 10,
+        let gone = |balancers: &mut Balancers, key: &str| {
+            let change = Change::Deleted {
+                key: key.as_bytes().to_vec(),
+                mod_revision: 10,
+            };
+            let (revision, changes) = (10, vec![change]);
+            assert!(balancers.hear(&Update::Changed { revision, changes }));
+            balancers.namesake()
         };
-        let (revision, changes) = (10, vec![gone]);
-        assert!(balancers.hear(&Update::Changed { revision, changes }));
-        assert_eq!(balancers.namesake(), None);
+        let silent = Some(Namesake::Silent(of("elsewhere")));
+        assert_eq!(gone(&mut balancers, "/sidekick/pushers/edge"), silent);
+        assert_eq!(gone(&mut balancers, "/sidekick/balancers/edge"), None);
         let (revision, changes) = (11, Vec::new());
         assert!(!balancers.hear(&Update::Changed { revision, changes }));
     }

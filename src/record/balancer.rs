@@ -30,7 +30,10 @@ pub struct Balancer {
 
 /// As many targets as are read, each as it is shown.
 fn as_read<'t>(targets: impl Iterator<Item = &'t str>) -> BTreeSet<String> {
-    let targets = targets.take(MAX_LISTED);
+    as_shown(targets.take(MAX_LISTED))
+}
+
+fn as_shown<'t>(targets: impl Iterator<Item = &'t str>) -> BTreeSet<String> {
     targets.map(|name| printable(name, MAX_TARGET)).collect()
 }
 
@@ -39,6 +42,12 @@ impl Balancer {
     #[must_use]
     pub fn read_back(targets: &BTreeSet<String>) -> BTreeSet<String> {
         as_read(targets.iter().map(String::as_str))
+    }
+
+    /// These targets as they are shown, also those beyond what is read again.
+    #[must_use]
+    pub fn shown(targets: &BTreeSet<String>) -> BTreeSet<String> {
+        as_shown(targets.iter().map(String::as_str))
     }
 
     /// The value to write: compact JSON, one line, always the same bytes for the same content.

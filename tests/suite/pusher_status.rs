@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::config::Config;
 use crate::support::{
-    Backend, Command, Etcd, Kv, Nginx, PATIENCE, Scene, Sidekick, folder, push, until,
+    Backend, Command, Etcd, Kv, Nginx, PATIENCE, Scene, Sidekick, Signal, folder, push, until,
 };
 
 const BALANCER: &str = "/sidekick/balancers/edge";
@@ -218,6 +218,15 @@ async fn retiring_takes_both_keys_away_unless_the_pusher_runs() {
     assert!(again.output.contains("knows nothing"), "{}", again.output);
 }
 
+async fn retired(scene: &Scene) {
+    let retire = Command::new("push").etcd(&scene.etcd);
+    let ended = retire.args(["--retire", "--id", "edge"]).run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+}
+
+const LIVES: &str = "another pusher is running under the id edge";
+const SILENT: &str = "other targets were fed last under the id edge";
+
 #[tokio::test]
 async fn a_pusher_of_the_same_id_with_other_targets_is_waited_for_and_never_deposed() {
     let scene = Scene::start().await;
@@ -227,21 +236,117 @@ async fn a_pusher_of_the_same_id_with_other_targets_is_waited_for_and_never_depo
     first.ready().await;
     scene.routed(&[&backend]).await;
     let second = push(&scene.etcd.endpoint(), &elsewhere).notify().start();
-    let waits = second
-        .process()
-        .line("another pusher is running under this id")
-        .await;
+    let waits = second.process().line(LIVES).await;
     assert!(waits.contains(&scene.nginx.api_url()), "{waits}");
-    second
-        .notified("STATUS=waiting: another pusher runs under the id edge")
-        .await;
+    second.notified(&format!("STATUS=waiting: {LIVES}")).await;
     assert!(first.runs(), "it is deposed");
     assert_eq!(elsewhere.addresses("website").await, Vec::<String>::new());
     assert_eq!(first.leave().await.code, Some(0));
+    // Its nginx goes on routing, and announcers are to know that.
+    second.notified(&format!("STATUS=waiting: {SILENT}")).await;
+    let said = second.process().line(SILENT).await;
+    assert!(said.contains("sidekick push --retire --id edge"), "{said}");
+    assert_eq!(elsewhere.addresses("website").await, Vec::<String>::new());
+    retired(&scene).await;
     second.ready().await;
     elsewhere
         .routed("website", vec![backend.address().to_string()])
         .await;
+}
+
+#[tokio::test]
+async fn a_pusher_of_the_same_id_with_other_targets_takes_nothing_over_while_the_first_restarts() {
+    let scene = Scene::start().await;
+    let (a, b, elsewhere) = tokio::join!(Backend::start("a"), Backend::start("b"), Nginx::start());
+    let mut first = scene.push().notify().start();
+    first.ready().await;
+    let patient = |backend: &Backend| {
+        let announcer = scene.announce(backend);
+        announcer.args(["--drain-timeout", "10m"]).start()
+    };
+    let (mut leaving, staying) = (patient(&a), patient(&b));
+    tokio::join!(leaving.ready(), staying.ready());
+    scene.routed(&[&a, &b]).await;
+    let second = push(&scene.etcd.endpoint(), &elsewhere).notify().start();
+    second.process().line(LIVES).await;
+    assert_eq!(first.leave().await.code, Some(0));
+    second.process().line(SILENT).await;
+    leaving.terminate();
+    leaving.process().line("pusher edge is silent").await;
+    let first = scene.push().notify().start();
+    first.ready().await;
+    let ended = leaving.end(PATIENCE).await;
+    assert!(
+        ended.output.contains("is drained everywhere"),
+        "{}",
+        ended.output
+    );
+    scene.routed(&[&b]).await;
+    assert_eq!(elsewhere.addresses("website").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_live_pusher_of_the_same_id_that_has_not_said_what_it_feeds_is_waited_for() {
+    let scene = Scene::start().await;
+    // Between the first of its keys and the second.
+    let value = r#"{"services":{},"targets":{},"nonce":"other","since":"2026-01-02T03:04:05Z"}"#;
+    scene.etcd.put_for(PUSHER, value, 600).await;
+    let pusher = scene.push().notify().start();
+    pusher
+        .process()
+        .line("has not said yet what it feeds")
+        .await;
+    let value = r#"{"prefix":"/services","services":[],"targets":["there"],"nonce":"other","since":"2026-01-02T03:04:05Z"}"#;
+    scene.etcd.put_for(BALANCER, value, 600).await;
+    pusher.process().line("feeds other targets (there)").await;
+    assert_eq!(scene.presence().await.json()["nonce"], "other");
+    scene.etcd.delete(PUSHER).await;
+    scene.etcd.delete(BALANCER).await;
+    pusher.ready().await;
+}
+
+#[tokio::test]
+async fn a_pusher_that_is_restarted_with_one_target_more_goes_on_and_with_others_once_that_is_said()
+{
+    let (scene, more) = tokio::join!(Scene::start(), Nginx::start());
+    let config = Config::new();
+    let feeds = |all: &[&Nginx]| {
+        let target = |nginx: &&Nginx| {
+            let (name, api) = (nginx.api_address(), nginx.api_url());
+            format!("[[nginx]]\nname = \"{name}\"\napi = \"{api}\"\n")
+        };
+        let targets: String = all.iter().map(target).collect();
+        config.write(&format!("{targets}[[upstream]]\nname = \"website\"\n"));
+    };
+    feeds(&[&scene.nginx]);
+    let mut pusher = config.push(&scene.etcd).start();
+    pusher.ready().await;
+    assert_eq!(pusher.leave().await.code, Some(0));
+    feeds(&[&scene.nginx, &more]);
+    let mut pusher = config.push(&scene.etcd).start();
+    pusher.ready().await;
+    assert_eq!(pusher.leave().await.code, Some(0));
+    feeds(&[&more]);
+    let pusher = config.push(&scene.etcd).start();
+    let said = pusher.process().line(SILENT).await;
+    assert!(said.contains(&scene.nginx.api_url()), "{said}");
+    assert!(!said.contains(&more.api_url()), "{said}");
+    feeds(&[&scene.nginx, &more]);
+    pusher.process().signal(Signal::HUP);
+    pusher.ready().await;
+}
+
+#[tokio::test]
+async fn a_deposed_pusher_says_which_pusher_has_its_id_now() {
+    let scene = Scene::start().await;
+    let mut first = scene.push().notify().start();
+    first.ready().await;
+    let second = scene.push().notify().start();
+    second.ready().await;
+    let ended = first.end(PATIENCE).await;
+    assert_eq!(ended.code, Some(75), "{}", ended.output);
+    let who = format!("another pusher of {} since ", scene.nginx.api_url());
+    assert!(ended.output.contains(&who), "{}", ended.output);
 }
 
 #[tokio::test]

@@ -1,0 +1,66 @@
+//! Who else has the id of this pusher, and what is said of that.
+
+use std::collections::BTreeSet;
+
+use crate::record::PusherId;
+
+/// How many targets are named.
+const NAMED: usize = 5;
+
+/// Why the id is not free. Whoever takes it over makes etcd forget what was fed under it: announcers would no longer know
+/// which load balancers may still send them requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Namesake {
+    /// Another live pusher has it and feeds these targets.
+    Lives(BTreeSet<String>),
+    /// Nobody lives under it. These targets are none of this pusher's and go on routing what they were told last.
+    Silent(BTreeSet<String>),
+    /// Another live pusher has it and has not said yet what it feeds.
+    Unknown,
+}
+
+impl Namesake {
+    /// What it is, what is waited for, and what to do.
+    pub(super) fn in_words(&self, id: &PusherId) -> String {
+        match self {
+            Self::Lives(targets) => format!(
+                "another pusher is running under the id {id} and feeds other targets ({}): nothing is done before it ends; give \
+                this one an --id of its own",
+                named(targets)
+            ),
+            Self::Silent(targets) => format!(
+                "other targets were fed last under the id {id} ({}), and they may still send requests: nothing is done before \
+                etcd forgets them, --forget-after their pusher has ended; give this one an --id of its own, or, if they are gone \
+                for good or this one's targets take their place: sidekick push --retire --id {id}",
+                named(targets)
+            ),
+            Self::Unknown => format!(
+                "another pusher is running under the id {id} and has not said yet what it feeds: nothing is done before it does \
+                or ends"
+            ),
+        }
+    }
+}
+
+fn named(targets: &BTreeSet<String>) -> String {
+    let shown: Vec<_> = targets.iter().take(NAMED).map(String::as_str).collect();
+    let shown = shown.join(", ");
+    match targets.len().checked_sub(NAMED) {
+        Some(more @ 1..) => format!("{shown} and {more} more"),
+        _ => shown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_targets_are_named_and_the_rest_is_counted() {
+        let id = "edge".parse().unwrap();
+        let targets = (0..7).map(|number| format!("t{number}")).collect();
+        let said = Namesake::Silent(targets).in_words(&id);
+        assert!(said.contains("(t0, t1, t2, t3, t4 and 2 more)"), "{said}");
+        assert!(said.ends_with("sidekick push --retire --id edge"), "{said}");
+    }
+}
