@@ -10,9 +10,10 @@ use super::settle::{Awaited, Settled, settle};
 use crate::record::Format;
 use crate::record::{InstanceId, Nonce, Quarantined, Record, State, decode};
 use crate::registry::Error;
+use crate::registry::history::changes_after;
 use crate::registry::oneshot::{self, Lease, patiently};
 use crate::registry::pushers::Leaving;
-use crate::registry::watch::Entry;
+use crate::registry::watch::{Entry, Range};
 use crate::stop::Stop;
 
 /// How long it is waited for what.
@@ -92,12 +93,13 @@ pub async fn deregister(
     if let Ok(Some(value)) = draining {
         match say(place, &key, value, revision).await {
             Ok(Some(said)) => revision = said,
-            Ok(None) => return taken_over(place, &key).await,
+            Ok(None) => return vanished(place, id, revision, waiting, &mut stop, tell).await,
             Err(error) if error.is_out_of_space() => {
                 tell(Event::NoSpace);
                 return Ok(match delete(place, &key, revision).await? {
                     Some(_) => Outcome::Undrained,
-                    None => taken_over(place, &key).await?,
+                    None if look(place, &key).await?.is_none() => Outcome::Undrained,
+                    None => Outcome::TakenOver,
                 });
             }
             Err(error) => return Err(error),
@@ -105,14 +107,41 @@ pub async fn deregister(
         tell(Event::Draining);
         drained = Some(let_go(place, id, revision, waiting, &mut stop, tell).await);
     }
-    let Some(deleted) = delete(place, &key, revision).await? else {
-        return taken_over(place, &key).await;
-    };
-    Ok(Outcome::Gone(match drained {
-        Some(settled) => settled,
+    match (delete(place, &key, revision).await?, drained) {
         // What cannot say that it drains starts to by its deletion.
-        None => let_go(place, id, deleted, waiting, &mut stop, tell).await,
-    }))
+        (Some(deleted), None) => {
+            let settled = let_go(place, id, deleted, waiting, &mut stop, tell).await;
+            Ok(Outcome::Gone(settled))
+        }
+        (Some(_), Some(settled)) => Ok(Outcome::Gone(settled)),
+        (None, Some(_)) if look(place, &key).await?.is_some() => Ok(Outcome::TakenOver),
+        // It went by itself, after it was said that it drains.
+        (None, Some(settled)) => Ok(Outcome::Gone(settled)),
+        (None, None) => vanished(place, id, revision, waiting, &mut stop, tell).await,
+    }
+}
+
+/// The key is not as it was at `revision`: somebody else's, or gone by itself. Then it is waited from that deletion on.
+async fn vanished(
+    place: &Place,
+    id: &InstanceId,
+    revision: i64,
+    waiting: Waiting,
+    stop: &mut Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Outcome, Error> {
+    let key = place.prefix.key(id);
+    if look(place, &key).await?.is_some() {
+        return Ok(Outcome::TakenOver);
+    }
+    let range = Range::Key(key.into());
+    let past = patiently(&place.cluster, place.patience, async |connection| {
+        changes_after(connection, &range, revision).await
+    });
+    // Where that is compacted already: it was later than what was seen.
+    let deleted = past.await?.newest.max(revision + 1);
+    let settled = let_go(place, id, deleted, waiting, stop, tell).await;
+    Ok(Outcome::Gone(settled))
 }
 
 /// Waits until every pusher has let go, and lingers.
@@ -184,12 +213,4 @@ async fn delete(place: &Place, key: &str, since: i64) -> Result<Option<i64>, Err
         oneshot::delete(connection, key, since).await
     })
     .await
-}
-
-/// The key is not as it was: gone by itself, or somebody else's.
-async fn taken_over(place: &Place, key: &str) -> Result<Outcome, Error> {
-    Ok(match look(place, key).await? {
-        None => Outcome::Gone(Settled::NoPusher),
-        Some(_) => Outcome::TakenOver,
-    })
 }

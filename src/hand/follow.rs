@@ -32,7 +32,7 @@ pub async fn read(place: &Place, only: Option<&ServiceName>) -> Result<Roster, E
     Ok(roster)
 }
 
-fn range(place: &Place, kind: Kind, only: Option<&ServiceName>) -> Range {
+pub(super) fn range(place: &Place, kind: Kind, only: Option<&ServiceName>) -> Range {
     let prefix = match kind {
         Kind::Records => place.prefix.service_range(only),
         Kind::Holds => place.meta.holds_range(),

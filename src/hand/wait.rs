@@ -5,9 +5,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Place;
-use super::follow::Follow;
-use super::roster::{Roster, takes_traffic};
+use super::follow::{self, Follow};
+use super::roster::{Kind, Roster, takes_traffic};
 use crate::record::{InstanceId, InstanceName, Prefix, ServiceName, State};
+use crate::registry::Error;
+use crate::registry::history::{Past, changes_after};
+use crate::registry::oneshot::patiently;
 use crate::registry::pushers::{self, Applied, Pushers, Revision, joined};
 
 /// etcd is given so long to tell how it stands now, however short the wait is to be.
@@ -64,6 +67,7 @@ pub async fn wait(
     let mut follow = Follow::new(place, Some(&wish.service));
     let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
     let asks_pushers = wish.goal != Goal::Announced;
+    let mut deleted = Deleted::default();
     let deadline = Instant::now() + within;
     let heard = async {
         while follow.roster().is_none() {
@@ -72,6 +76,7 @@ pub async fn wait(
         while asks_pushers && pushers.heard().is_none() {
             pushers.changed().await;
         }
+        deleted.look(place, wish, pushers.known()).await;
     };
     if timeout(within.max(FIRST_WORD), heard).await.is_err() {
         return Outcome::Unheard;
@@ -79,8 +84,10 @@ pub async fn wait(
     let mut last = String::new();
     let reached = async {
         loop {
+            // A pusher that was frozen comes back with what it had applied then.
+            deleted.look(place, wish, pushers.known()).await;
             if let Some(roster) = follow.roster() {
-                match wish.missing(roster, &place.prefix, pushers.known()) {
+                match wish.missing(roster, &deleted, &place.prefix, pushers.known()) {
                     None => return,
                     Some(missing) if missing == last => {}
                     Some(missing) => {
@@ -101,9 +108,57 @@ pub async fn wait(
     }
 }
 
+/// What happened to the records of the service before it was looked: what is deleted is not listed.
+#[derive(Debug, Default)]
+enum Deleted {
+    /// It was not looked yet, or there is nobody who could not know of it.
+    #[default]
+    Unasked,
+    /// So it was.
+    Known(Past),
+    /// etcd did not tell, for this reason.
+    Unknown(Error),
+}
+
+impl Deleted {
+    /// Looks as far back as any pusher may be. What etcd has compacted away was deleted long before, as it keeps the history of
+    /// the last minutes: a pusher that lives has heard of it since, or was told that it missed something.
+    async fn look(&mut self, place: &Place, wish: &Wish, pushers: &Pushers) {
+        let oldest = pushers.oldest_applied(&place.prefix, &wish.service);
+        let Some(oldest) = oldest.filter(|_| wish.goal == Goal::Gone) else {
+            return;
+        };
+        if matches!(self, Self::Known(past) if past.asked_after <= oldest) {
+            return;
+        }
+        let range = follow::range(place, Kind::Records, Some(&wish.service));
+        let looking = patiently(&place.cluster, place.patience, async |connection| {
+            changes_after(connection, &range, oldest).await
+        });
+        *self = match looking.await {
+            Ok(past) => Self::Known(past),
+            Err(error) => Self::Unknown(error),
+        };
+    }
+
+    /// The revision of the newest change; 0 for none.
+    fn newest(&self) -> i64 {
+        match self {
+            Self::Known(past) => past.newest,
+            Self::Unasked | Self::Unknown(_) => 0,
+        }
+    }
+}
+
 impl Wish {
     /// What is missing, in words; `None` when nothing is.
-    fn missing(&self, roster: &Roster, prefix: &Prefix, pushers: &Pushers) -> Option<String> {
+    fn missing(
+        &self,
+        roster: &Roster,
+        deleted: &Deleted,
+        prefix: &Prefix,
+        pushers: &Pushers,
+    ) -> Option<String> {
         let mine = || {
             let all = roster.instances(&self.service);
             all.filter(|(id, _, _)| self.names(&id.instance))
@@ -114,7 +169,13 @@ impl Wish {
                 if !left.is_empty() {
                     return Some(format!("still there: {}", left.join(", ")));
                 }
-                self.not_let_go(roster, prefix, pushers)
+                if let Deleted::Unknown(error) = deleted {
+                    return Some(format!("what was deleted before is not known: {error}"));
+                }
+                // Who has not confirmed anything yet has not seen that it is gone.
+                let newest = roster.newest(&self.service).records;
+                let newest = newest.max(deleted.newest()).max(1);
+                self.not_let_go(newest, prefix, pushers)
             }
             Goal::Announced => {
                 let up = mine().filter(|(_, record, _)| record.value.state == State::Up);
@@ -153,10 +214,8 @@ impl Wish {
         }
     }
 
-    /// Which load balancers may still send requests to what has no record any more.
-    fn not_let_go(&self, roster: &Roster, prefix: &Prefix, pushers: &Pushers) -> Option<String> {
-        // Who has not confirmed anything yet has not seen that it is gone.
-        let newest = roster.newest(&self.service).records.max(1);
+    /// Which load balancers may still send requests to what has no record any more since `newest` at the latest.
+    fn not_let_go(&self, newest: i64, prefix: &Prefix, pushers: &Pushers) -> Option<String> {
         let applied = self.applied(prefix, pushers, Revision::Records(newest));
         let still = pushers.still_routed(prefix, &self.service);
         let still = still.iter().filter(|(name, _)| self.names(name));

@@ -42,14 +42,14 @@ pub enum Range {
 }
 
 impl Range {
-    fn start(&self) -> &[u8] {
+    pub(super) fn start(&self) -> &[u8] {
         match self {
             Self::Key(key) | Self::Prefix(key) => key,
         }
     }
 
     /// The first key behind the range, as etcd spells it; `None` for a single key.
-    fn end(&self) -> Option<Vec<u8>> {
+    pub(super) fn end(&self) -> Option<Vec<u8>> {
         let Self::Prefix(prefix) = self else {
             return None;
         };

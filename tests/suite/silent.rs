@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Command, Ended, Etcd, PATIENCE, Sidekick, Signal, announce, until};
+use crate::support::{
+    Backend, Command, Ended, Etcd, PATIENCE, Scene, Sidekick, Signal, announce, key, until,
+};
 
 /// Who ends in time has not waited for this.
 const NEVER: &str = "10m";
@@ -142,6 +144,66 @@ async fn a_pusher_that_stays_silent_is_named_after_the_drain_timeout() {
     gone.process().line(SILENT).await;
     applied(&etcd, "edge").await;
     says(&gone.end(PATIENCE).await, 0, &[]);
+}
+
+#[tokio::test]
+async fn what_was_deleted_without_a_word_is_not_gone_before_a_pusher_that_was_frozen_has_applied_that()
+ {
+    for ttl in ["60s", "2s"] {
+        let scene = Scene::start().await;
+        let (a, b) = tokio::join!(Backend::start("a"), Backend::start("b"));
+        for backend in [&a, &b] {
+            let address = backend.address().to_string();
+            scene.etcd.put(&key(backend), address).await;
+        }
+        let pusher = scene.push().args(["--ttl", ttl, "--hold", "0s"]).start();
+        scene.routed(&[&a, &b]).await;
+        scene.applied().await;
+        pusher.process().signal(Signal::STOP);
+        if ttl == "2s" {
+            until(PATIENCE, "the end of its lease", async || {
+                scene.etcd.list("/sidekick/pushers/").await.is_empty()
+            })
+            .await;
+        }
+        scene.etcd.delete(&key(&a)).await;
+        let gone = ["wait", "website/a", "--for", "gone", "--timeout"];
+        let ended = run(&scene.etcd, &[&gone[..], &["1s"]].concat()).await;
+        let missing = match ttl {
+            "60s" => "not yet applied by edge",
+            _ => SILENT,
+        };
+        says(&ended, 1, &[missing]);
+        let mut waiting = command(&scene.etcd, &[&gone[..], &[NEVER]].concat()).start();
+        waiting.process().line(missing).await;
+        pusher.process().signal(Signal::CONT);
+        says(&waiting.end(PATIENCE).await, 0, &[]);
+        scene.routed(&[&b]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_deleted_long_ago_is_gone_though_etcd_has_compacted_that() {
+    let etcd = Etcd::start().await;
+    registered(&etcd).await;
+    applied(&etcd, "edge").await;
+    etcd.delete(KEY).await;
+    let gone = ["wait", "website/a", "--for", "gone", "--timeout", "1s"];
+    says(&run(&etcd, &gone).await, 1, &["not yet applied by edge"]);
+    etcd.compact().await;
+    says(&run(&etcd, &gone).await, 0, &[]);
+}
+
+#[tokio::test]
+async fn a_record_that_goes_by_itself_while_it_drains_leaves_a_silent_load_balancer_all_the_same() {
+    let etcd = Etcd::start().await;
+    registered(&etcd).await;
+    balancer(&etcd, "edge", "http://10.0.0.1/api").await;
+    let line = ["deregister", "website/a", "--drain-timeout", "3s"];
+    let mut deregister = command(&etcd, &line).start();
+    draining(&etcd).await;
+    etcd.delete(KEY).await;
+    says(&deregister.end(PATIENCE).await, 0, &[SILENT]);
 }
 
 #[tokio::test]

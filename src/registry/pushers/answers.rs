@@ -158,6 +158,22 @@ impl Pushers {
         all
     }
 
+    /// The oldest revision of the service's records that a live pusher has applied and not gone beyond; `None` when there is none.
+    /// Nobody asks what happened before. A pusher that has applied nothing yet counts for itself.
+    #[must_use]
+    pub fn oldest_applied(&self, prefix: &Prefix, service: &ServiceName) -> Option<i64> {
+        let status = self
+            .presences
+            .values()
+            .filter_map(|live| live.status(prefix, service));
+        let applied = status
+            .filter(|status| !status.idle)
+            .map(|status| status.applied);
+        applied
+            .filter(|applied| (1..=self.revision).contains(applied))
+            .min()
+    }
+
     /// How far they are with an instance that leaves since `revision`.
     #[must_use]
     pub fn leaving(&self, prefix: &Prefix, id: &InstanceId, revision: i64) -> Leaving {

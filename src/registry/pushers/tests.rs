@@ -253,3 +253,24 @@ fn who_refuses_an_instance_is_told_from_who_holds_it() {
     assert_eq!(named(&routed.withheld), ["two"]);
     assert_eq!(routed.applied.by.len(), 3);
 }
+
+#[test]
+fn history_matters_from_the_oldest_revision_that_a_live_pusher_stands_at() {
+    let at = |presences: Vec<Entry>| {
+        let pushers = pushers(50, presences);
+        pushers.oldest_applied(&Prefix::default(), &web())
+    };
+    let (a, b) = (presence("a", &[("web", 12)]), presence("b", &[("web", 9)]));
+    assert_eq!(at(vec![a.clone(), b]), Some(9));
+    // Neither has applied anything of this history.
+    let (new, restored) = (presence("c", &[("web", 0)]), presence("d", &[("web", 900)]));
+    assert_eq!(at(vec![new, restored, presence("e", &[("shop", 3)])]), None);
+    let idle = ServiceStatus {
+        idle: true,
+        ..super::tests::at(3)
+    };
+    assert_eq!(
+        at(vec![a, status_record("f", vec![("web", idle)])]),
+        Some(12)
+    );
+}
