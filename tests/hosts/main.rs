@@ -20,6 +20,7 @@ mod cluster;
 mod crashes;
 mod hooks;
 mod image;
+mod network;
 mod order;
 mod podman;
 mod stage;

@@ -1,0 +1,126 @@
+//! A load balancer whose own network fails, beside an etcd that it still reaches.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::stage::{configure_nginx, install, servers};
+use crate::support::hosts::{Host, Site};
+use crate::support::{PATIENCE, until};
+
+const PORTS: [u16; 4] = [8001, 8002, 8003, 8004];
+
+/// Where nobody listens, on the load balancer itself.
+const DEAD: &str = "127.0.0.1:9";
+
+/// Longer than what is silent is asked until it counts as dead.
+const LONG: Duration = Duration::from_secs(8);
+
+/// A host with etcd, nginx and a pusher, and one with the backends.
+struct Stage {
+    balancer: Host,
+    backends: Host,
+}
+
+impl Stage {
+    async fn start() -> Option<Self> {
+        let site = Site::start().await?;
+        let (balancer, backends) =
+            tokio::join!(Host::start(&site, "h1", 1), Host::start(&site, "h2", 2));
+        install(&balancer);
+        configure_nginx(&balancer);
+        for port in PORTS {
+            let listen = backends.at(port);
+            let line = format!(
+                "systemd-run --quiet --unit b{port} /usr/local/bin/backend --listen {listen} --name b{port}"
+            );
+            backends.exec(&line).await;
+        }
+        let start = "systemctl daemon-reload && systemctl start etcd nginx sidekick-push";
+        balancer.exec(start).await;
+        let stage = Self { balancer, backends };
+        stage.record().await;
+        stage.routed().await;
+        Some(stage)
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        let all = PORTS.map(|port| self.backends.at(port).to_string());
+        all.to_vec()
+    }
+
+    /// One record for each backend, and one that leads nowhere.
+    async fn record(&self) {
+        for (nth, address) in self.addresses().iter().enumerate() {
+            self.etcdctl(&format!("put /services/website/b{nth} {address}"))
+                .await;
+        }
+        self.etcdctl(&format!("put /services/website/dead {DEAD}"))
+            .await;
+    }
+
+    async fn etcdctl(&self, line: &str) {
+        self.balancer.exec(&format!("etcdctl {line}")).await;
+    }
+
+    /// Waits until nginx has all of it.
+    async fn routed(&self) {
+        let mut wanted = self.addresses();
+        wanted.push(DEAD.to_owned());
+        wanted.sort();
+        until(PATIENCE, "all to be routed", async || {
+            let found = servers(&self.balancer).await;
+            if found == wanted { Ok(()) } else { Err(found) }
+        })
+        .await;
+    }
+
+    /// Every record vanishes, and only what is known to be dead leaves nginx.
+    async fn outlasts_its_records(&self) {
+        self.etcdctl("del --prefix /services/website/").await;
+        let wanted = self.addresses();
+        until(PATIENCE, "the dead one to be let go", async || {
+            let found = servers(&self.balancer).await;
+            if found == wanted { Ok(()) } else { Err(found) }
+        })
+        .await;
+        let end = Instant::now() + LONG;
+        while Instant::now() < end {
+            assert_eq!(servers(&self.balancer).await, wanted);
+            // It has to stay all the time: there is no end to wait for.
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_load_balancer_that_has_lost_its_interface_lets_go_of_no_server_that_vanished() {
+    let Some(stage) = Stage::start().await else {
+        return;
+    };
+    let interface = "$(basename $(ls -d /sys/class/net/e*))";
+    stage
+        .balancer
+        .exec(&format!("ip link set {interface} down"))
+        .await;
+    stage.outlasts_its_records().await;
+    stage
+        .balancer
+        .exec(&format!("ip link set {interface} up"))
+        .await;
+    stage.record().await;
+    stage.routed().await;
+}
+
+#[tokio::test]
+async fn a_load_balancer_whose_backends_are_all_silent_lets_go_of_none_that_vanished() {
+    let Some(stage) = Stage::start().await else {
+        return;
+    };
+    let interface = "$(basename $(ls -d /sys/class/net/e*))";
+    stage
+        .backends
+        .exec(&format!("ip link set {interface} down"))
+        .await;
+    stage.outlasts_its_records().await;
+}
