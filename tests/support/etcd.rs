@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{
-    AlarmAction, AlarmOptions, AlarmType, Client, ConnectOptions, GetOptions, KeyValue, Permission,
-    PutOptions,
+    AlarmAction, AlarmOptions, AlarmType, Client, CompactionOptions, ConnectOptions, GetOptions,
+    KeyValue, Permission, PutOptions,
 };
 use tempfile::TempDir;
 
@@ -427,6 +427,25 @@ impl Etcd {
         let revision = self.revision().await;
         let answer = self.client().await.compact(revision, None).await;
         answer.expect("etcd compacts");
+    }
+
+    /// Forgets all history, the newest change included, and has thrown it away when this returns.
+    pub(crate) async fn compact_physically(&self) {
+        let revision = self.revision().await;
+        let options = CompactionOptions::new().with_physical();
+        let answer = self.client().await.compact(revision, Some(options)).await;
+        answer.expect("etcd compacts");
+    }
+
+    /// How often this server has looked for keys since it started.
+    pub(crate) async fn ranges(&self) -> u64 {
+        let answer = request(self.member.metrics, "GET", "/metrics", "").await;
+        let body = answer.expect("etcd tells its metrics").body;
+        let mut lines = body.lines();
+        let count = lines.find_map(|line| line.strip_prefix("etcd_debugging_mvcc_range_total "));
+        let count: f64 = count.expect("it counts").parse().expect("a number");
+        // A counter: whole, and far below where a float leaves numbers out.
+        count as u64
     }
 
     /// How many raft proposals this server has seen committed, those that it made by itself when it started included:
