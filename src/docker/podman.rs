@@ -1,7 +1,8 @@
 //! What Podman tells in a way of its own.
 //!
 //! Docker tells that a container was sent its stop signal. Podman has no event before the end: it only says, when asked,
-//! that the container is `stopping`, and can be asked to answer when it is.
+//! that the container is `stopping`. It cannot wait for that: 4.3 refuses `wait?condition=stopping`, and 5.4, which does not know
+//! that condition either, answers at once as if it were met.
 
 use std::time::Duration;
 
@@ -9,74 +10,37 @@ use bollard::errors::Error as Cause;
 use hyper::Method;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
-use tracing::debug;
 
 use super::client::{CALL_TIMEOUT, Client};
 use super::raw;
 
-/// How often Podman itself looks, while it is asked to wait: a millisecond of its time each.
-const LOOKS: &str = "100ms";
-/// How often it is asked where it cannot wait for that: three milliseconds each.
+/// How often Podman is asked: three milliseconds of its time each.
 const ASKED: Duration = Duration::from_millis(250);
 /// Until it is asked again after a failure. Who follows the container notices by himself when the daemon is gone.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How Podman answers the wish to wait.
-enum Waited {
-    /// It is the time to look.
-    Over,
-    /// It does not know what it is to wait for.
-    NotUnderstood,
-}
-
 impl Client {
-    /// Waits until Podman says that the container is stopping, or has reason to say so: whoever asked looks then. With
-    /// Docker, which tells by an event, for ever. Cancel safe.
+    /// Waits until Podman says that the container is stopping. With Docker, which tells by an event, for ever. Cancel safe.
     pub(super) async fn stopping(&self, id: &str) {
         loop {
             // At first too: whoever looks and finds nothing asks again at once.
             sleep(ASKED).await;
-            match self.waited(id).await {
-                Ok(Some(Waited::Over)) => return,
-                Ok(Some(Waited::NotUnderstood)) => break,
+            match self.is_stopping(id).await {
+                Ok(Some(true)) => return,
+                Ok(Some(false)) => {}
                 Ok(None) => return std::future::pending().await,
                 Err(cause) => {
-                    debug!("waiting for container {id} to be stopping: {cause}");
+                    tracing::debug!("asking whether container {id} is stopping: {cause}");
                     sleep(AGAIN).await;
                 }
-            }
-        }
-        debug!("this Podman cannot wait for a container to be stopping: it is asked instead");
-        loop {
-            sleep(ASKED).await;
-            match self.is_stopping(id).await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(_) => sleep(AGAIN).await,
             }
         }
     }
 
     /// `None` when it is not Podman.
-    async fn waited(&self, id: &str) -> Result<Option<Waited>, Cause> {
+    async fn is_stopping(&self, id: &str) -> Result<Option<bool>, Cause> {
         let Some(version) = self.libpod().await? else {
             return Ok(None);
-        };
-        let path =
-            format!("/v{version}/libpod/containers/{id}/wait?condition=stopping&interval={LOOKS}");
-        match raw::call(self.daemon(), Method::POST, &path).await {
-            Ok(_) => Ok(Some(Waited::Over)),
-            // Podman before 4.6 knows the state and cannot wait for it.
-            Err(Cause::DockerResponseServerError {
-                status_code: 400, ..
-            }) => Ok(Some(Waited::NotUnderstood)),
-            Err(cause) => Err(cause),
-        }
-    }
-
-    async fn is_stopping(&self, id: &str) -> Result<bool, Cause> {
-        let Some(version) = self.libpod().await? else {
-            return Ok(false);
         };
         // Of all questions that tell the state the one that costs Podman least.
         let path = format!(
@@ -87,7 +51,7 @@ impl Client {
             return Err(Cause::RequestTimeoutError);
         };
         let listed: Value = serde_json::from_slice(&answer?.body)?;
-        Ok(listed[0]["State"] == "stopping")
+        Ok(Some(listed[0]["State"] == "stopping"))
     }
 
     /// The version of Podman's own API; `None` when it is not Podman.
@@ -160,24 +124,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn podman_is_asked_to_wait_until_the_container_is_stopping() {
-        let answers = vec![ping("5.4.0"), with(200, "", "-1")];
-        let (client, mut asked, _folder) = daemon(answers).await;
-        client.stopping("ab").await;
-        assert_eq!(asked.recv().await.unwrap(), "GET /_ping HTTP/1.1");
-        assert_eq!(
-            asked.recv().await.unwrap(),
-            "POST /v5.4.0/libpod/containers/ab/wait?condition=stopping&interval=100ms HTTP/1.1"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_podman_that_cannot_wait_for_that_is_asked_for_the_state() {
-        let refusal = with(400, "", r#"{"message":"converting value for condition"}"#);
+    async fn podman_is_asked_until_it_says_that_the_container_is_stopping() {
+        let failure = with(500, "", r#"{"message":"database is locked"}"#);
         let answers = vec![
-            ping("4.3.1"),
-            refusal,
+            ping("5.4.2"),
             listed("running"),
+            failure,
             listed("stopping"),
         ];
         let (client, mut asked, _folder) = daemon(answers).await;
@@ -188,7 +140,12 @@ mod tests {
         }
         assert_eq!(lines.len(), 4, "{lines:?}");
         // Without all=true only those are listed that run.
-        assert!(lines[3].starts_with("GET /v4.3.1/libpod/containers/json?all=true&filters="));
+        for line in &lines[1..] {
+            assert!(
+                line.starts_with("GET /v5.4.2/libpod/containers/json?all=true&filters="),
+                "{line}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::fs;
 use crate::image::Context;
 use crate::stage::{TRAFFIC, configure_nginx, install, record, servers, shipped, sidekick};
 use crate::support::hosts::{Host, Site};
-use crate::support::{PATIENCE, until};
+use crate::support::{Load, PATIENCE, until};
 
 /// Where the shipped backend is published.
 const PORT: u16 = 8080;
@@ -206,14 +206,62 @@ async fn what_install_sh_installs_announces_a_container_of_podman_where_there_is
     assert_eq!(host.property(&unit, "NRestarts").await, "0");
 }
 
+#[tokio::test]
+async fn podman_stop_by_hand_under_load_loses_no_request() {
+    let Some(site) = Site::start().await else {
+        return;
+    };
+    let host = host(&site, &[]).await;
+    install(&host);
+    configure_nginx(&host);
+    let steady = host.at(8002);
+    let web1 = host.at(8081);
+    for line in [
+        "systemctl daemon-reload && systemctl start nginx sidekick-push podman.socket".to_owned(),
+        format!("systemd-run --quiet --unit steady backend --listen {steady} --name steady"),
+        format!("etcdctl put /services/website/steady {steady}"),
+        // As the first process it does not heed SIGTERM: it serves until Podman kills it.
+        "podman create --name web1 --publish 8081:80 --label SERVICE_NAME=website --entrypoint /usr/local/bin/backend \
+         --volume /usr/local/bin:/usr/local/bin:ro --volume /usr/lib:/lib:ro --volume /usr/lib64:/lib64:ro \
+         docker.io/library/nginx:1.29 --listen 0.0.0.0:80 --name web1"
+            .to_owned(),
+        format!(
+            "systemd-run --quiet --unit web1-sidekick {} sidekick announce --container web1 --probe /health \
+             --on-gone wait",
+            PACE.lines().map(|line| format!("--setenv {line} ")).collect::<String>()
+        ),
+    ] {
+        host.exec(&line).await;
+    }
+    let started = async || {
+        host.exec("podman start web1").await;
+        all_routed(&host, &[web1.to_string(), steady.to_string()]).await;
+    };
+    started().await;
+    let load = Load::start(host.at(TRAFFIC), 4);
+    for _ in 0..3 {
+        let mine = || load.report().answers_of("web1");
+        let before = mine();
+        until(PATIENCE, "it to be asked", async || mine() > before + 20).await;
+        host.exec("podman stop --time 4 web1").await;
+        all_routed(&host, &[steady.to_string()]).await;
+        started().await;
+    }
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report:?}");
+}
+
 async fn routed(host: &Host, wanted: &str) {
-    until(PATIENCE, format!("{wanted} to be routed"), async || {
+    all_routed(host, &[wanted.to_owned()]).await;
+}
+
+/// Waits until nginx has exactly these.
+async fn all_routed(host: &Host, wanted: &[String]) {
+    let mut wanted = wanted.to_vec();
+    wanted.sort();
+    until(PATIENCE, format!("{wanted:?} to be routed"), async || {
         let found = servers(host).await;
-        if found == [wanted] {
-            Ok(())
-        } else {
-            Err(found)
-        }
+        if found == wanted { Ok(()) } else { Err(found) }
     })
     .await;
 }
