@@ -20,7 +20,7 @@ mod records;
 pub use choices::{Choice, Choices};
 pub use choose::{Rule, Selection, SplitNotice, Terms};
 pub use instances::{Instances, Out, Placed};
-pub use keep::{Keeper, Limits, MAX_HOLD, Protection};
+pub use keep::{Keeper, Limits, MAX_HOLD, Protection, Seen};
 pub use pool::{Pool, Wanted};
 pub use records::{Effect, Known, Records};
 

@@ -248,6 +248,10 @@ impl Pusher {
                     self.note();
                 }
                 Event::Report((number, standing)) => {
+                    if let Some(seen) = &standing.seen {
+                        self.roster.see(number, seen, Instant::now());
+                        self.look_after();
+                    }
                     let balancers = self.peers.balancers();
                     let suspects = |target: &str| balancers.also_feeding(target);
                     self.reckoning.update(number, standing, suspects);

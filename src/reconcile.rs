@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::desired::Desired;
+use crate::desired::{Desired, Seen};
 use crate::plan::{Plan, Serving, Step};
 use crate::record::Endpoint;
 use crate::upstream::{Error, Outcome, Progress, Upstream};
@@ -24,6 +24,7 @@ use health::Health;
 pub use pace::{DEBOUNCE_LIMIT, Pacing, PacingError};
 use pace::{Next, Pace};
 pub use verdict::Verdict;
+pub(crate) use verdict::{found, seen};
 
 /// For how long a target must refuse connections before it counts as one that routes nothing: one that restarts is none.
 const REFUSING: Duration = Duration::from_secs(3);
@@ -50,6 +51,8 @@ pub struct Standing {
     pub has: Option<usize>,
     /// What became of the instances, as of what is confirmed.
     pub verdict: Verdict,
+    /// What the target makes of the servers; `None` before anything was read.
+    pub seen: Option<Seen>,
 }
 
 impl Default for Standing {
@@ -64,6 +67,7 @@ impl Default for Standing {
             wanted: 0,
             has: None,
             verdict: Verdict::default(),
+            seen: None,
         }
     }
 }
@@ -80,6 +84,8 @@ pub struct Found {
     pub servers: Vec<Serving>,
     /// Those that would take traffic and did not.
     pub lacking: Vec<Endpoint>,
+    /// All that the target makes of the servers.
+    pub seen: Seen,
     /// To be dropped when what is desired has taken them into account: nothing is done before.
     pub heard: oneshot::Sender<()>,
 }
@@ -179,9 +185,11 @@ impl<U: Upstream> Reconciler<U> {
                     return None;
                 }
                 let (heard, hears) = oneshot::channel();
+                let lacking = lacking(&plan);
                 let found = Found {
                     number: self.links.number,
-                    lacking: lacking(&plan),
+                    seen: found(desired, &lacking, &plan.leaving),
+                    lacking,
                     servers: plan.leaving,
                     heard,
                 };
@@ -278,10 +286,12 @@ impl<U: Upstream> Reconciler<U> {
                 let since = *self.refusing_since.get_or_insert(now);
                 self.standing.routing &= now - since < REFUSING;
                 self.standing.has = Some(0).filter(|_| !self.standing.routing);
+                self.doubt(false);
             }
             Err(_) => {
                 self.refusing_since = None;
                 self.standing.routing = true;
+                self.doubt(true);
             }
         }
         if self.standing != self.reported {
@@ -291,6 +301,14 @@ impl<U: Upstream> Reconciler<U> {
                 .links
                 .reports
                 .send((self.links.number, self.standing.clone()));
+        }
+    }
+
+    /// The target is in trouble. What it refused it may refuse again; what took traffic may still do so where it is routing.
+    fn doubt(&mut self, routing: bool) {
+        if let Some(seen) = &mut self.standing.seen {
+            seen.current = false;
+            seen.serving = seen.serving.take().filter(|_| routing);
         }
     }
 
@@ -311,7 +329,10 @@ impl<U: Upstream> Reconciler<U> {
                 self.standing.confirmed = confirmed.max(self.standing.confirmed);
             }
         }
-        self.standing.has = Some(verdict::serving(desired, outcome));
+        let serving = verdict::serving(desired, outcome);
+        self.standing.wanted = verdict::wanted(desired, &serving);
+        self.standing.has = Some(serving.len());
+        self.standing.seen = Some(seen(desired, outcome));
         self.standing.verdict = Verdict::of(desired, outcome);
     }
 }

@@ -5,6 +5,8 @@
 //! - The **guard**: records that vanish without a goodbye, more of them than may be, have ended for a reason that is not
 //!   known: a network, an etcd, a rack of announcers. Their servers stay for a while, and only those go at once that
 //!   turn out to be dead.
+//! - **Refused is not there**: a server that a target refuses takes no traffic, so nobody goes in its favour. Nor does anybody go for
+//!   good before the targets have taken those that come.
 //! - **One address, one owner**: what is kept goes at once when a record of another service names its address.
 //!
 //! A server is kept only after a record named it or nginx was seen to send it traffic: nobody's word adds one. Which of them stay
@@ -23,16 +25,23 @@ use crate::record::{Endpoint, InstanceName, State};
 
 mod fit;
 mod kept;
+mod seen;
 mod share;
 mod window;
 
 pub use fit::{Protection, Sight, Spare};
 pub use kept::{Decision, Kept, Notice, Why};
+pub use seen::Seen;
+use seen::Sightings;
 pub use share::{Share, ShareError};
 use window::Window;
 
 /// The longest hold: a guard that lasts longer keeps nobody from an accident.
 pub const MAX_HOLD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many servers are remembered that are not kept, for targets that may need one: a target that is out of reach for long could
+/// need any that went meanwhile.
+const MAX_SPARES: usize = 256;
 
 /// How far an upstream may follow its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +134,8 @@ struct Left {
     named_since: Instant,
     /// Until when the guard holds it.
     held_until: Option<Instant>,
+    /// Whether the guard only holds it until the targets have taken what came in its place.
+    awaits_swap: bool,
     /// Whether it was let go. It may still be better than no server at all.
     let_go: bool,
 }
@@ -143,9 +154,13 @@ pub struct Keeper {
     /// What went because another service has the address.
     taken: BTreeSet<Endpoint>,
     window: Option<Window>,
+    /// What the targets make of the servers.
+    seen: Sightings,
     /// Whether somebody said that nothing is to be kept. Holds until the upstream is back at its floor.
     released: bool,
     kept: Kept,
+    /// What of it was said.
+    said: Kept,
 }
 
 impl Keeper {
@@ -161,8 +176,10 @@ impl Keeper {
             named: BTreeMap::new(),
             taken: BTreeSet::new(),
             window: None,
+            seen: Sightings::default(),
             released: false,
             kept: Kept::default(),
+            said: Kept::default(),
         }
     }
 
@@ -174,6 +191,7 @@ impl Keeper {
             limits,
             // Whoever is told by the new one was told nothing yet.
             outcome: None,
+            seen: self.seen.inherit(),
             ..self.clone()
         }
     }
@@ -187,7 +205,7 @@ impl Keeper {
     /// How many servers are kept.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.kept.floor.len() + self.kept.guard.len()
+        self.kept.len()
     }
 
     /// Whether anything is or may be kept without a record.
@@ -214,10 +232,8 @@ impl Keeper {
         self.window = self.window.take().filter(|window| !window.is_over(now));
         self.update_left(&wanted, &fate);
         if let Some(former) = self.wanted.replace(wanted.clone()) {
-            let base = self
-                .outcome
-                .as_deref()
-                .map_or(0, |outcome| ups(outcome).count());
+            let base = self.outcome.as_deref();
+            let base = base.map_or(0, |outcome| self.up(outcome).count());
             let vanished = self.take_leave(&former, &wanted, &fate, now);
             self.shrink(&vanished, base, now);
             let new = ups(&wanted).filter(|(endpoint, _)| !is_up(&former, endpoint));
@@ -225,10 +241,39 @@ impl Keeper {
         }
         self.name(&wanted, now);
         self.give_up(&claim, now);
-        let why = match self.guard() {
-            true => Why::Told,
-            false => Why::Swapped,
-        };
+        let why = self.guard();
+        self.decide(why)
+    }
+
+    /// The target with this number makes something of the servers.
+    pub fn see(&mut self, number: usize, seen: Seen, now: Instant) -> Decision {
+        match self.seen.tell(number, seen) {
+            true => self.look_again(now),
+            false => Decision::default(),
+        }
+    }
+
+    /// Of the targets only those with these numbers are left.
+    pub fn keep_targets(&mut self, numbers: &BTreeSet<usize>, now: Instant) -> Decision {
+        match self.seen.keep_only(numbers) {
+            true => self.look_again(now),
+            false => Decision::default(),
+        }
+    }
+
+    /// What the target with this number makes of the servers.
+    #[must_use]
+    pub fn seen(&self, number: usize) -> Option<&Seen> {
+        self.seen.of(number)
+    }
+
+    /// The targets make something else of the servers: only who has left, or is about to, depends on that.
+    fn look_again(&mut self, now: Instant) -> Decision {
+        if self.left.is_empty() && !self.released {
+            return Decision::default();
+        }
+        self.window = self.window.take().filter(|window| !window.is_over(now));
+        let why = self.guard();
         self.decide(why)
     }
 
@@ -244,6 +289,7 @@ impl Keeper {
     pub fn dead(&mut self, endpoint: &Endpoint) -> Decision {
         if let Some(left) = self.left.get_mut(endpoint) {
             left.held_until = None;
+            left.awaits_swap = false;
             left.reason = Reason::Gone;
         }
         self.decide(Why::Dead)
@@ -281,7 +327,7 @@ impl Keeper {
             return Decision::default();
         }
         self.window = self.window.take().filter(|window| !window.is_over(now));
-        let up = ups(&wanted).map(|(endpoint, _)| endpoint);
+        let up = self.up(&wanted);
         let there = up.filter(|endpoint| !found.lacking.contains(*endpoint));
         let base = there.count() + found.extra.len();
         let mut vanished = Vec::new();
@@ -308,17 +354,21 @@ impl Keeper {
                 at: now,
                 named_since: now,
                 held_until: None,
+                awaits_swap: false,
                 let_go: false,
             };
             self.left.insert(endpoint, left);
         }
         self.shrink(&vanished, base, now);
         self.grow(found.lacking.iter(), &wanted);
-        let why = match self.guard() {
-            true => Why::Told,
-            false => Why::Swapped,
-        };
+        let why = self.guard();
         self.decide(why)
+    }
+
+    /// The servers that take traffic, but for those that some target refuses.
+    fn up<'a>(&'a self, desired: &'a Desired) -> impl Iterator<Item = &'a Endpoint> {
+        let up = ups(desired).map(|(endpoint, _)| endpoint);
+        up.filter(|endpoint| !self.seen.refuses(endpoint))
     }
 
     /// Remembers since when records name what they name now.
@@ -391,11 +441,15 @@ impl Keeper {
             let Some(origin) = former.origins.get(endpoint) else {
                 continue;
             };
+            if self.seen.refuse_all(endpoint) {
+                // It never served anybody.
+                continue;
+            }
             let reason = match wanted.servers.get(endpoint) {
                 Some(server) => reason_of(server.state),
                 None => fate(&origin.instance).reason(),
             };
-            if reason == Reason::Vanished {
+            if reason == Reason::Vanished && !self.seen.refuses(endpoint) {
                 vanished.push(endpoint.clone());
             }
             let left = Left {
@@ -405,6 +459,7 @@ impl Keeper {
                 at: now,
                 named_since: self.named.get(endpoint).copied().unwrap_or(now),
                 held_until: None,
+                awaits_swap: false,
                 let_go: false,
             };
             self.left.insert(endpoint.clone(), left);
@@ -434,25 +489,34 @@ impl Keeper {
         }
     }
 
-    /// Holds what has vanished when that is too much, or lets go of it when others have taken its place: then `false`.
-    fn guard(&mut self) -> bool {
+    /// Holds what has vanished when that is too much, or lets go of it when others have taken its place. Those that came count when
+    /// the targets have taken them; before, what they may replace is held without a word.
+    fn guard(&mut self) -> Why {
         let Some(window) = &self.window else {
-            return true;
+            return Why::Told;
         };
-        let swapped = window.is_swap();
-        let holding = window.is_too_much(self.limits.max_removal) && !self.limits.hold.is_zero();
+        let seen = &self.seen;
+        let taken = window.arrived(|endpoint| seen.confirm_now(endpoint));
+        let likely = window.arrived(|endpoint| !seen.refuses(endpoint));
+        let share = self.limits.max_removal;
+        let swapped = window.is_swap(taken);
+        let holding = window.is_too_much(share, taken) && !self.limits.hold.is_zero();
+        let awaits_swap = holding && !window.is_too_much(share, likely);
         for left in self.left.values_mut() {
-            if swapped {
+            if swapped || (left.awaits_swap && !holding) {
                 left.held_until = None;
-            } else if holding
-                && left.reason == Reason::Vanished
-                && left.held_until.is_none()
-                && !left.let_go
-            {
+                left.awaits_swap = false;
+            } else if holding && left.held_until.is_some() {
+                left.awaits_swap &= awaits_swap;
+            } else if holding && left.reason == Reason::Vanished && !left.let_go {
                 left.held_until = Some(left.at + self.limits.hold);
+                left.awaits_swap = awaits_swap;
             }
         }
-        !swapped
+        match swapped {
+            true => Why::Swapped,
+            false => Why::Told,
+        }
     }
 
     /// What is kept, and what the upstream should be.
@@ -460,18 +524,28 @@ impl Keeper {
         let Some(wanted) = self.wanted.clone() else {
             return Decision::default();
         };
-        let up = ups(&wanted).count();
-        let is_short = up < self.limits.min_servers;
+        let floor = self.limits.min_servers;
+        let up = self.up(&wanted).count();
+        let is_short = up < floor;
         self.released &= is_short;
         let kept = self.choose(up);
+        // Whom no target has confirmed yet may be refused.
+        let confirmed = self.up(&wanted);
+        let confirmed = confirmed.filter(|endpoint| self.seen.confirm(endpoint));
+        let confirmed = confirmed.take(floor).count();
         // What is let go may still be better than nothing in a target that has no other.
-        let may_return = is_short && !self.released;
-        self.left
-            .retain(|endpoint, _| kept.has(endpoint) || may_return);
+        let may_return = confirmed < floor && !self.released;
+        let mut room = if may_return { MAX_SPARES } else { 0 };
+        self.left.retain(|endpoint, _| {
+            let stays = kept.has(endpoint) || room > 0;
+            room -= usize::from(stays && !kept.has(endpoint));
+            stays
+        });
+        let is_enough = confirmed + kept.len() >= floor;
         for (endpoint, left) in &mut self.left {
-            left.let_go = !kept.has(endpoint);
+            left.let_go |= is_enough && !kept.has(endpoint);
         }
-        let notices = kept::notices(&self.kept, &kept, why);
+        let notices = self.say(&kept, why);
         self.kept = kept;
         let outcome = self.outcome_of(&wanted);
         let changed = self.outcome.as_ref() != Some(&outcome);
@@ -480,6 +554,19 @@ impl Keeper {
             desired: changed.then_some(outcome),
             notices,
         }
+    }
+
+    /// What is new about what is kept. What only waits for others to be taken is no news.
+    fn say(&mut self, kept: &Kept, why: Why) -> Vec<Notice> {
+        let mut said = kept.clone();
+        let awaits = |endpoint: &Endpoint| {
+            let left = self.left.get(endpoint);
+            left.is_some_and(|left| left.awaits_swap)
+        };
+        said.guard.retain(|endpoint, _| !awaits(endpoint));
+        let notices = kept::notices(&self.said, &said, why);
+        self.said = said;
+        notices
     }
 
     /// The guard keeps what it holds; the floor as many of the others as are missing then, the best first.
@@ -493,7 +580,7 @@ impl Keeper {
                     kept.guard.insert(endpoint.clone(), (server, origin, until));
                 }
                 None if left.let_go => {}
-                None => others.push((left.reason, endpoint, left)),
+                None => others.push((!self.seen.is_served(endpoint), left.reason, endpoint, left)),
             }
         }
         if self.released {
@@ -504,8 +591,8 @@ impl Keeper {
             .min_servers
             .saturating_sub(up + kept.guard.len());
         // Nothing but what every pusher sees alike: they choose the same ones.
-        others.sort_by_key(|(reason, endpoint, _)| (*reason, *endpoint));
-        for (_, endpoint, left) in others.into_iter().take(missing) {
+        others.sort_by_key(|(is_away, reason, endpoint, _)| (*is_away, *reason, *endpoint));
+        for (_, _, endpoint, left) in others.into_iter().take(missing) {
             let server = (left.server, left.origin.clone());
             kept.floor.insert(endpoint.clone(), server);
         }

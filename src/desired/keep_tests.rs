@@ -543,3 +543,207 @@ fn a_backend_of_two_services_is_kept_for_each() {
     story.wait(HOLD);
     assert_eq!(story.serving(), [1]);
 }
+
+fn endpoints(numbers: &[u8]) -> Arc<BTreeSet<Endpoint>> {
+    Arc::new(numbers.iter().map(|number| at(*number)).collect())
+}
+
+/// A target tells that it refuses these, and that those take traffic.
+fn see(story: &mut Story, target: usize, refused: &[u8], serving: &[u8]) {
+    let seen = Seen {
+        refused: endpoints(refused),
+        serving: Some(endpoints(serving)),
+        current: true,
+    };
+    let decision = story.keeper.see(target, seen, story.now);
+    story.said.extend(decision.notices);
+}
+
+/// One server that serves, and a newcomer that is refused.
+fn with_a_refused_newcomer(limits: Limits) -> Story {
+    let mut story = Story::of(1, limits);
+    see(&mut story, 0, &[], &[1]);
+    story.tell(2, State::Up);
+    see(&mut story, 0, &[2], &[1]);
+    story
+}
+
+#[test]
+fn a_refused_newcomer_does_not_stand_in_for_the_last_server() {
+    let mut story = with_a_refused_newcomer(limits(1));
+    story.tell(1, State::Draining);
+    assert_eq!(story.serving(), [1, 2]);
+    assert_eq!(story.said(), [Notice::FloorKeeps(vec![at(1)])]);
+    story.vanish(&[1]);
+    assert_eq!(story.serving(), [1, 2]);
+    see(&mut story, 0, &[], &[1, 2]);
+    assert_eq!(story.serving(), [2], "it is refused no longer");
+    assert_eq!(story.said(), [Notice::FloorEnds]);
+}
+
+#[test]
+fn a_newcomer_that_is_refused_after_the_last_server_has_left_does_not_stand_in_for_it() {
+    let mut story = Story::of(1, limits(1));
+    see(&mut story, 0, &[], &[1]);
+    story.tell(1, State::Draining);
+    story.change(|records| *records = [(2, State::Up)].into());
+    assert_eq!(story.serving(), [2]);
+    story.said();
+    see(&mut story, 0, &[2], &[1]);
+    assert_eq!(story.serving(), [1, 2]);
+    assert_eq!(story.said(), [Notice::FloorKeeps(vec![at(1)])]);
+    story.claim(&[1]);
+    assert_eq!(story.serving(), [2], "its address is taken");
+}
+
+#[test]
+fn who_has_left_is_forgotten_when_the_targets_have_taken_the_newcomer() {
+    let mut story = Story::of(1, limits(1));
+    see(&mut story, 0, &[], &[1]);
+    see(&mut story, 1, &[], &[1]);
+    story.change(|records| records.extend([(1, State::Down), (2, State::Up)]));
+    see(&mut story, 0, &[], &[2]);
+    assert!(!story.keeper.is_idle(), "the other target may refuse it");
+    see(&mut story, 1, &[], &[2]);
+    assert!(story.keeper.is_idle());
+    assert_eq!((story.serving(), story.said()), (vec![2], vec![]));
+}
+
+#[test]
+fn of_many_that_left_only_some_are_remembered_for_a_target_that_is_out_of_reach() {
+    let mut story = Story::of(1, limits(1));
+    see(&mut story, 0, &[], &[1]);
+    for number in 0..1_000_u32 {
+        let octets = number.to_be_bytes();
+        let address = format!("10.1.{}.{}:80", octets[2], octets[3]);
+        let mut wanted = story.wanted();
+        let mut follow = |state| {
+            let endpoint: Endpoint = address.parse().unwrap();
+            wanted.servers = [(endpoint.clone(), Server { state, ..up() })].into();
+            wanted.origins = [(endpoint, origin(9))].into();
+            let fate = |_: &InstanceName| Fate::Recorded;
+            let claim = |_: &Endpoint| Claim::Nobody;
+            drop(story.keeper.follow(wanted.clone(), fate, claim, story.now));
+        };
+        follow(State::Up);
+        follow(State::Down);
+    }
+    assert!(story.keeper.left.len() <= MAX_SPARES + 1);
+}
+
+#[test]
+fn each_target_of_an_upstream_decides_by_what_it_refuses_itself() {
+    let mut story = Story::of(1, limits(1));
+    see(&mut story, 0, &[], &[1]);
+    see(&mut story, 1, &[], &[1]);
+    story.tell(2, State::Up);
+    see(&mut story, 0, &[2], &[1]);
+    see(&mut story, 1, &[], &[1, 2]);
+    story.tell(1, State::Down);
+    let outcome = story.keeper.outcome.clone().unwrap();
+    let fitted = |refused: &[u8], serving: &[u8]| {
+        let mut sight = Sight::default();
+        sight.read((*endpoints(serving)).clone(), &outcome, story.now);
+        let fitted = outcome.fit(&sight, &endpoints(refused)).into_owned();
+        ups(&fitted).map(|(at, _)| at.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(fitted(&[2], &[1]), [at(1), at(2)]);
+    assert_eq!(fitted(&[], &[1, 2]), [at(2)]);
+    // The one that refuses is gone.
+    let decision = story.keeper.keep_targets(&[1].into(), story.now);
+    assert_eq!(decision.notices, [Notice::FloorEnds]);
+    assert_eq!(story.serving(), [2]);
+}
+
+#[test]
+fn refusals_outlive_a_change_of_the_limits() {
+    let mut story = with_a_refused_newcomer(limits(1));
+    story.tell(1, State::Down);
+    story.keeper = story.keeper.succeeded_by(limits(2));
+    story.change(|_| {});
+    assert_eq!(story.serving(), [1, 2]);
+    see(&mut story, 7, &[2], &[1]);
+    story.keeper.keep_targets(&[7].into(), story.now);
+    assert_eq!(story.serving(), [1, 2]);
+}
+
+#[test]
+fn a_newcomer_that_never_served_is_not_kept() {
+    let mut story = Story::new(limits(1));
+    see(&mut story, 0, &[], &[]);
+    story.tell(1, State::Up);
+    see(&mut story, 0, &[1], &[]);
+    story.vanish(&[1]);
+    assert_eq!((story.serving(), story.said()), (vec![], vec![]));
+    assert!(story.keeper.is_idle());
+    // Where some target takes it, it is.
+    let mut story = Story::of(1, limits(1));
+    see(&mut story, 0, &[1], &[]);
+    see(&mut story, 1, &[], &[1]);
+    story.vanish(&[1]);
+    assert_eq!(story.serving(), [1]);
+}
+
+#[test]
+fn refused_newcomers_are_no_swap() {
+    let mut story = Story::of(3, limits(0));
+    see(&mut story, 0, &[], &[1, 2, 3]);
+    let all = |records: &mut BTreeMap<u8, State>| {
+        *records = (4..=6).map(|number| (number, State::Up)).collect();
+    };
+    story.change(all);
+    assert_eq!(story.serving(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(story.said(), [], "they may be taken");
+    see(&mut story, 0, &[4, 5, 6], &[1, 2, 3]);
+    assert_eq!(story.serving(), [1, 2, 3, 4, 5, 6]);
+    let held = vec![at(1), at(2), at(3)];
+    assert_eq!(story.said(), [Notice::GuardKeeps(held.clone())]);
+    see(&mut story, 0, &[], &[1, 2, 3, 4, 5, 6]);
+    assert_eq!(story.serving(), [4, 5, 6]);
+    assert_eq!(story.said(), [Notice::GuardLetsGo(held, Why::Swapped)]);
+}
+
+#[test]
+fn a_swap_that_the_targets_take_is_one_without_a_word() {
+    let mut story = Story::of(3, limits(0));
+    see(&mut story, 0, &[], &[1, 2, 3]);
+    story.change(|records| *records = (4..=6).map(|number| (number, State::Up)).collect());
+    see(&mut story, 0, &[], &[1, 2, 3, 4, 5, 6]);
+    assert_eq!((story.serving(), story.said()), (vec![4, 5, 6], vec![]));
+    assert!(story.keeper.kept().is_empty());
+}
+
+#[test]
+fn what_waits_for_its_swap_waits_no_longer_than_the_hold() {
+    let mut story = Story::of(3, limits(0));
+    see(&mut story, 0, &[], &[1, 2, 3]);
+    story.change(|records| *records = (4..=6).map(|number| (number, State::Up)).collect());
+    story.wait(HOLD);
+    assert_eq!((story.serving(), story.said()), (vec![4, 5, 6], vec![]));
+    see(&mut story, 0, &[4, 5, 6], &[]);
+    assert_eq!((story.serving(), story.said()), (vec![4, 5, 6], vec![]));
+}
+
+#[test]
+fn refused_servers_are_no_part_of_what_may_vanish() {
+    let mut story = Story::of(4, limits(0));
+    see(&mut story, 0, &[2, 3, 4], &[1]);
+    story.vanish(&[1]);
+    assert_eq!(story.serving(), [1, 2, 3, 4], "all that there was");
+    assert_eq!(story.said(), [Notice::GuardKeeps(vec![at(1)])]);
+}
+
+#[test]
+fn a_target_in_trouble_holds_no_swap_of_another_up() {
+    let mut story = Story::of(2, limits(0));
+    see(&mut story, 0, &[], &[1, 2]);
+    let troubled = Seen {
+        refused: endpoints(&[]),
+        serving: Some(endpoints(&[1, 2])),
+        current: false,
+    };
+    story.keeper.see(1, troubled, story.now);
+    story.change(|records| *records = (3..=4).map(|number| (number, State::Up)).collect());
+    see(&mut story, 0, &[], &[1, 2, 3, 4]);
+    assert_eq!((story.serving(), story.said()), (vec![3, 4], vec![]));
+}

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::settings::Route;
-use crate::desired::keep::{Claim, Decision, Fate, Finding, Keeper, Notice, Why};
+use crate::desired::keep::{Claim, Decision, Fate, Finding, Keeper, Notice, Seen, Why};
 use crate::desired::{Choices, Effect, Origin, Pool, Records, Server, SplitNotice};
 use crate::plan::Serving;
 use crate::reconcile::{Found, Published};
@@ -30,6 +30,8 @@ pub(super) struct Publisher {
     pool: Pool,
     keeper: Keeper,
     desired: watch::Sender<Published>,
+    /// The numbers of the reconcilers that it tells.
+    rows: BTreeSet<usize>,
 }
 
 impl Publisher {
@@ -40,6 +42,7 @@ impl Publisher {
             pool: route.pool(),
             keeper: keeper.unwrap_or_else(|| Keeper::new(route.limits)),
             desired: watch::channel(None).0,
+            rows: BTreeSet::new(),
             route,
         }
     }
@@ -128,6 +131,7 @@ impl Publisher {
     /// This takes traffic in a target of which nothing was known before.
     pub(super) fn find(&mut self, found: &Found, records: &Records, now: Instant) {
         let finding = finding(&self.route, &found.servers, &found.lacking);
+        self.see(found.number, &found.seen, now);
         let claims = self.claims(records);
         let decision = self.keeper.find(finding, claims, now);
         if !decision.notices.is_empty() {
@@ -135,6 +139,22 @@ impl Publisher {
             warn!(%upstream, "nginx sends traffic to servers that no record names: at the start they are treated as if their \
                 records had vanished just now");
         }
+        self.settle(decision);
+    }
+
+    /// A target makes this of the servers.
+    pub(super) fn see(&mut self, number: usize, seen: &Seen, now: Instant) {
+        let decision = self.keeper.see(number, seen.clone(), now);
+        self.settle(decision);
+        // The last of those that have not told anything may just have.
+        let decision = self.keeper.keep_targets(&self.rows, now);
+        self.settle(decision);
+    }
+
+    /// Only these reconcilers are left of those that it tells.
+    pub(super) fn keep_rows(&mut self, rows: BTreeSet<usize>, now: Instant) {
+        self.rows = rows;
+        let decision = self.keeper.keep_targets(&self.rows, now);
         self.settle(decision);
     }
 
@@ -166,23 +186,28 @@ impl Publisher {
         upstream_name(&self.route)
     }
 
-    /// Tells which servers stay without a record, and why.
-    pub(super) fn protect(&self, told: &mut UpstreamStatus, clock: &Clock) {
+    /// Tells which servers stay without a record in the target of this reconciler, and why: those that take traffic there, where that
+    /// is known.
+    pub(super) fn protect(&self, number: usize, told: &mut UpstreamStatus, clock: &Clock) {
         let kept = self.keeper.kept();
-        let floor = kept.floor.keys();
+        let serving = self.keeper.seen(number).filter(|seen| seen.current);
+        let serving = serving.and_then(|seen| seen.serving.as_ref());
+        let is_there = |server: &Endpoint| serving.is_none_or(|serving| serving.contains(server));
+        let floor = kept.floor.keys().filter(|server| is_there(server));
         let floor = floor.map(|server| Protected {
             server: server.clone(),
             why: "the last that takes traffic".to_owned(),
             until: None,
         });
-        let guard = kept.guard.iter();
+        let guard = kept.guard.iter().filter(|(server, _)| is_there(server));
         let guard = guard.map(|(server, (_, _, until))| Protected {
             server: server.clone(),
             why: "too many records vanished at once".to_owned(),
             until: Some(clock.read(*until)),
         });
-        told.protected = floor.chain(guard).take(MAX_LISTED).collect();
-        told.protected_more = count(self.keeper.count().saturating_sub(MAX_LISTED));
+        let mut protected = floor.chain(guard);
+        told.protected = protected.by_ref().take(MAX_LISTED).collect();
+        told.protected_more = count(protected.count());
     }
 
     fn settle(&mut self, decision: Decision) {

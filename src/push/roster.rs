@@ -16,7 +16,7 @@ use super::publisher::{Clock, Publisher};
 use super::reckoning::Reckoning;
 use super::settings::{Route, Settings};
 use super::target::Target;
-use crate::desired::{Choices, Effect, Records};
+use crate::desired::{Choices, Effect, Records, Seen};
 use crate::reconcile::{self, Found, Links, Pacing, Published, Report};
 use crate::record::TargetStatus;
 use crate::registry::client::Cluster;
@@ -100,6 +100,12 @@ impl Roster {
         let routed: Vec<_> = settings.routes().map(|(_, route)| route).collect();
         self.publishers
             .retain(|publisher| routed.contains(&&publisher.route));
+        let now = Instant::now();
+        for publisher in &mut self.publishers {
+            let rows = self.targets.iter().flat_map(|running| &running.rows);
+            let rows = rows.filter(|row| row.route == publisher.route);
+            publisher.keep_rows(rows.map(|row| row.number).collect(), now);
+        }
     }
 
     /// Stops what is not so any more in a target that is `now` so, or gone.
@@ -230,14 +236,24 @@ impl Roster {
 
     /// Takes into account what a reconciler has found in its target.
     pub(super) fn find(&mut self, found: &Found, records: &Records, now: Instant) {
-        let mut rows = self.targets.iter().flat_map(|running| &running.rows);
-        let Some(row) = rows.find(|row| row.number == found.number) else {
-            return;
-        };
-        let mut publishers = self.publishers.iter_mut();
-        if let Some(publisher) = publishers.find(|publisher| publisher.route == row.route) {
+        if let Some(publisher) = self.publisher_of(found.number) {
             publisher.find(found, records, now);
         }
+    }
+
+    /// Takes into account what the target of a reconciler makes of the servers.
+    pub(super) fn see(&mut self, number: usize, seen: &Seen, now: Instant) {
+        if let Some(publisher) = self.publisher_of(number) {
+            publisher.see(number, seen, now);
+        }
+    }
+
+    /// Who decides what the upstream of a reconciler should be.
+    fn publisher_of(&mut self, number: usize) -> Option<&mut Publisher> {
+        let mut rows = self.targets.iter().flat_map(|running| &running.rows);
+        let row = rows.find(|row| row.number == number)?;
+        let mut publishers = self.publishers.iter_mut();
+        publishers.find(|publisher| publisher.route == row.route)
     }
 
     /// Tells of each upstream of each target which servers stay there without a record.
@@ -252,7 +268,7 @@ impl Roster {
                 if publisher.kept() > 0 {
                     let target = told.entry(name.to_string()).or_default();
                     let upstream = target.upstreams.entry(publisher.name()).or_default();
-                    publisher.protect(upstream, clock);
+                    publisher.protect(row.number, upstream, clock);
                 }
             }
         }

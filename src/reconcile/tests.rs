@@ -106,7 +106,11 @@ impl Stage {
     async fn standing(&mut self) -> Standing {
         let (number, standing) = self.reports.recv().await.unwrap();
         assert_eq!(number, 7);
-        standing
+        // What is made of the servers has tests of its own.
+        Standing {
+            seen: None,
+            ..standing
+        }
     }
 
     async fn pass(&self, millis: u64) {

@@ -1,8 +1,10 @@
 //! What a look at the target says of each instance: pure.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::desired::{Desired, Instances, Out};
+use crate::desired::{Desired, Instances, Out, Seen};
+use crate::plan::Serving;
 use crate::record::{Endpoint, InstanceName, ServiceStatus, State};
 use crate::upstream::Outcome;
 
@@ -57,7 +59,7 @@ impl Verdict {
     /// Servers that take traffic without a record of their own.
     fn note_unrecorded(&mut self, desired: &Desired, outcome: &Outcome) {
         let placed = desired.instances.values();
-        let placed: std::collections::BTreeSet<_> = placed.map(|placed| &placed.endpoint).collect();
+        let placed: BTreeSet<_> = placed.map(|placed| &placed.endpoint).collect();
         for (endpoint, origin) in &desired.origins {
             let recorded = placed.contains(endpoint) || self.takes(&origin.instance);
             if !recorded && takes_traffic(desired, outcome, endpoint) {
@@ -75,17 +77,39 @@ impl Verdict {
     }
 }
 
-/// How many servers take traffic in the target.
-pub(super) fn serving(desired: &Desired, outcome: &Outcome) -> usize {
+/// The servers that take traffic in the target.
+pub(super) fn serving(desired: &Desired, outcome: &Outcome) -> BTreeSet<Endpoint> {
     match &outcome.serving {
-        Some(serving) => serving.len(),
+        Some(serving) => serving.clone(),
         None => {
-            let mut endpoints = desired.servers.keys();
-            let serving = endpoints
-                .by_ref()
-                .filter(|endpoint| takes_traffic(desired, outcome, endpoint));
-            serving.count()
+            let endpoints = desired.servers.keys();
+            let serving = endpoints.filter(|endpoint| takes_traffic(desired, outcome, endpoint));
+            serving.cloned().collect()
         }
+    }
+}
+
+/// How many servers should take traffic in the target, where these do. What is kept is wanted only where it is needed, which is where
+/// it stays.
+pub(super) fn wanted(desired: &Desired, serving: &BTreeSet<Endpoint>) -> usize {
+    let spares = &desired.protection.spares;
+    let up = desired.servers.iter();
+    let up = up.filter(|(endpoint, server)| {
+        server.state == State::Up
+            && (!spares.contains_key(*endpoint) || serving.contains(*endpoint))
+    });
+    up.count()
+}
+
+/// What the target makes of the servers.
+pub(crate) fn seen(desired: &Desired, outcome: &Outcome) -> Seen {
+    let serving = serving(desired, outcome);
+    let missing = outcome.missing.keys();
+    let refused = missing.filter(|endpoint| !serving.contains(*endpoint));
+    Seen {
+        refused: Arc::new(refused.cloned().collect()),
+        serving: Some(Arc::new(serving)),
+        current: true,
     }
 }
 
@@ -118,12 +142,28 @@ fn why_kept(desired: &Desired, endpoint: &Endpoint) -> String {
     }
 }
 
+/// What a target makes of the servers when it is looked at for the first time.
+pub(crate) fn found(desired: &Desired, lacking: &[Endpoint], leaving: &[Serving]) -> Seen {
+    let up = desired.servers.iter();
+    let up = up.filter(|(_, server)| server.state == State::Up);
+    let lacking: BTreeSet<_> = lacking.iter().collect();
+    let there = up.map(|(endpoint, _)| endpoint);
+    let there = there.filter(|endpoint| !lacking.contains(endpoint));
+    let leaving = leaving.iter().map(|serving| &serving.endpoint);
+    Seen {
+        refused: Arc::default(),
+        serving: Some(Arc::new(there.chain(leaving).cloned().collect())),
+        current: true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::num::NonZeroU16;
 
     use super::*;
+    use crate::desired::keep::{Reason, Spare};
     use crate::desired::{Origin, Parameters, Placed, Server};
     use crate::upstream::Progress;
 
@@ -185,7 +225,7 @@ mod tests {
             told(&Verdict::of(&wanted, &unread).refused),
             ["b: no address"]
         );
-        assert_eq!(serving(&wanted, &unread), 1);
+        assert_eq!(serving(&wanted, &unread).len(), 1);
     }
 
     #[test]
@@ -234,5 +274,28 @@ mod tests {
             told(&Verdict::of(&wanted, &read(&[A, B], &[])).kept),
             ["gone: its record is gone, but 10.0.0.2:80 is protected for now"]
         );
+    }
+
+    #[test]
+    fn a_server_that_serves_is_not_refused_though_a_change_of_it_is() {
+        let read = read(&[A], &[(A, "no such weight"), (B, "no resolver")]);
+        let seen = seen(&desired(&[]), &read);
+        assert_eq!(*seen.refused, [B.parse().unwrap()].into());
+        assert_eq!(*seen.serving.unwrap(), [A.parse().unwrap()].into());
+    }
+
+    #[test]
+    fn what_is_kept_is_wanted_only_where_it_stays() {
+        let mut kept = desired(&[("a", A, None), ("b", B, None)]);
+        let spare = Spare {
+            server: kept.servers[&B.parse().unwrap()],
+            recorded: None,
+            reason: Reason::Gone,
+            guarded: false,
+        };
+        let spares = &mut kept.protection.spares;
+        spares.insert(B.parse().unwrap(), spare);
+        let wants = |there: &[&str]| wanted(&kept, &serving(&kept, &read(there, &[])));
+        assert_eq!((wants(&[A, B]), wants(&[A]), wants(&[B])), (2, 1, 2));
     }
 }

@@ -11,7 +11,7 @@
 //!          └────── verdict ───────┘
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,10 +24,11 @@ use tracing::{debug, warn};
 
 use super::{Error, Layer, Outcome, Progress, Upstream, UpstreamName};
 use crate::command::CommandLine;
-use crate::desired::Desired;
+use crate::desired::keep::Sight;
+use crate::desired::{Desired, Servers};
 use crate::plan::{Drains, Plan};
 use crate::printable::short;
-use crate::record::Endpoint;
+use crate::record::{Endpoint, State};
 
 mod attempt;
 mod blame;
@@ -191,6 +192,8 @@ struct Applied {
     busy: BTreeMap<Endpoint, u64>,
     /// The servers that are left out, with the reasons.
     refused: BTreeMap<Endpoint, String>,
+    /// Those of them that take traffic all the same, by the addresses that their names had.
+    stand_ins: BTreeSet<Endpoint>,
 }
 
 impl Site {
@@ -266,6 +269,9 @@ impl Site {
             drains: Drains::new(drain_timeout),
             asked: 0,
             desired: None,
+            sight: Sight::default(),
+            refused: BTreeSet::new(),
+            taken: BTreeSet::new(),
         })
     }
 
@@ -293,11 +299,27 @@ pub struct ConfFile {
     /// The number of what was asked last.
     asked: u64,
     desired: Option<Desired>,
+    /// What the file has been told to have.
+    sight: Sight,
+    /// What nginx was seen to refuse, or may refuse.
+    refused: BTreeSet<Endpoint>,
+    /// What nginx last took as taking traffic.
+    taken: BTreeSet<Endpoint>,
 }
 
 impl ConfFile {
-    /// Hands over what is desired, unless the answer to just that is still to come.
+    /// Hands over what is desired as it fits the file, unless the answer to just that is still to come.
     fn ask(&mut self, desired: &Desired) {
+        let now = Instant::now();
+        let fitted = desired.fit(&self.sight, &self.refused);
+        let mut up = ups(&fitted.servers);
+        up.retain(|endpoint| !self.refused.contains(endpoint));
+        self.sight.read(up, desired, now);
+        self.drains.follow(&fitted, now);
+        self.hand_over(&fitted);
+    }
+
+    fn hand_over(&mut self, desired: &Desired) {
         let same = self.desired.as_ref() == Some(desired);
         if same && self.verdict.borrow().number < self.asked {
             return;
@@ -311,6 +333,33 @@ impl ConfFile {
             number: self.asked,
             desired: (!same).then(|| desired.clone()),
         });
+    }
+
+    /// Takes note of what nginx refuses. Where nothing of a change is taken, whatever is new may be why: others must stay for that.
+    fn note(&mut self, result: &Result<Applied, Error>) {
+        let desired = self.desired.iter();
+        let all = desired.flat_map(|desired| ups(&desired.servers));
+        match result {
+            Ok(applied) => {
+                let refused = applied.refused.keys().cloned();
+                let refused = refused.filter(|at| !applied.stand_ins.contains(at));
+                self.refused = refused.collect();
+                self.taken = all.filter(|at| !self.refused.contains(at)).collect();
+            }
+            Err(Error::Refused { .. } | Error::Unresolved(_) | Error::Template(_)) => {
+                let new = all.filter(|endpoint| !self.taken.contains(endpoint));
+                self.refused.extend(new);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// This block was found in the file.
+    fn find(&mut self, block: Option<&String>, desired: &Desired) {
+        self.taken = block
+            .map(|block| compare::serving(block))
+            .unwrap_or_default();
+        self.sight.read(self.taken.clone(), desired, Instant::now());
     }
 
     fn progress(&self, applied: &Applied) -> Progress {
@@ -329,9 +378,15 @@ impl ConfFile {
     }
 }
 
+fn ups(servers: &Servers) -> BTreeSet<Endpoint> {
+    let up = servers
+        .iter()
+        .filter(|(_, server)| server.state == State::Up);
+    up.map(|(endpoint, _)| endpoint.clone()).collect()
+}
+
 impl Upstream for ConfFile {
     async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
-        self.drains.follow(desired, Instant::now());
         self.ask(desired);
         let number = self.asked;
         let told = async {
@@ -346,27 +401,32 @@ impl Upstream for ConfFile {
                 return Ok(Outcome::new(Progress::Unfinished));
             }
         };
+        self.note(&result);
         let applied = result?;
         let refused = applied.refused.iter();
         let refused = refused.map(|(server, reason)| (format!("server {server}"), reason.clone()));
         Ok(Outcome {
             refused: refused.collect(),
             missing: applied.refused.clone(),
+            serving: Some(self.taken.clone()),
             ..Outcome::new(self.progress(&applied))
         })
     }
 
     async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
-        let settings = self.site.settings();
+        let settings = self.site.0.settings.clone();
+        let settings = &*settings;
         let found = Disk::new(&settings.file).read().await;
         let found = found.map_err(|reason| file_error(&settings.file, &reason))?;
         let text = found.map(|content| content.text).unwrap_or_default();
         let Some(taken_over) = foreign::check(&text, settings)? else {
             let found = render::split(&text).remove(self.name.as_str());
+            self.find(found.as_ref(), desired);
             return compare::plan(found, settings, &self.name, desired);
         };
         foreign::told(&settings.file, &taken_over);
         let found = taken_over.get(&self.name).cloned();
+        self.find(found.as_ref(), desired);
         compare::plan(found, settings, &self.name, desired)
     }
 }

@@ -106,8 +106,6 @@ pub(super) struct Stepwise<G> {
     pub(super) drains: Drains,
     refusals: Refusals,
     lacks: Lacks,
-    /// The servers that take traffic, as last read.
-    serving: BTreeSet<Endpoint>,
     /// What takes traffic there.
     sight: Sight,
     /// The steps that wait because too few would be left.
@@ -137,7 +135,6 @@ impl<G: Group> Stepwise<G> {
             drains: Drains::new(drain_timeout),
             refusals: Refusals::default(),
             lacks: Lacks::default(),
-            serving: BTreeSet::new(),
             sight: Sight::default(),
             withheld: Vec::new(),
             unseen: BTreeSet::new(),
@@ -181,7 +178,7 @@ impl<G: Group> Stepwise<G> {
         Ok(Outcome {
             refused,
             missing: self.refusals.servers(),
-            serving: Some(self.serving.clone()),
+            serving: Some(self.sight.serving().clone()),
             changed,
             ..Outcome::new(progress)
         })
@@ -205,9 +202,8 @@ impl<G: Group> Stepwise<G> {
     /// Reads and plans. Asks for running requests only where the plan hangs on them.
     async fn plan(&mut self, desired: &Desired) -> Result<(Plan, Option<Running>), Error> {
         let peers = self.group.servers().await?;
-        self.serving = taking_traffic(&peers);
         self.sight
-            .read(self.serving.clone(), desired, Instant::now());
+            .read(taking_traffic(&peers), desired, Instant::now());
         let desired = desired.fit(&self.sight, &self.refusals.additions());
         self.drains.follow(&desired, Instant::now());
         let wanted = self.lacks.possible(&desired.servers);

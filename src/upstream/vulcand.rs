@@ -263,15 +263,17 @@ impl Upstream for Vulcand {
         let mut fewest = usize::MAX;
         let mut disappointments = 0;
         let mut changed = false;
-        let outcome = |progress, changed| Outcome {
+        let outcome = |progress, changed, serving| Outcome {
             refused: keys::untold(desired),
             changed,
+            serving,
             ..Outcome::new(progress)
         };
         loop {
             let (moves, _) = self.moves(desired).await?;
             let Some(first) = moves.first() else {
-                return Ok(outcome(Progress::Converged, changed));
+                let serving = Some(self.sight.serving().clone());
+                return Ok(outcome(Progress::Converged, changed, serving));
             };
             if moves.len() >= fewest {
                 disappointments += 1;
@@ -284,7 +286,7 @@ impl Upstream for Vulcand {
             self.make(&moves, until).await?;
             changed = true;
             if moves.len() > MAX_OPERATIONS && Instant::now() >= until {
-                return Ok(outcome(Progress::Unfinished, changed));
+                return Ok(outcome(Progress::Unfinished, changed, None));
             }
         }
     }

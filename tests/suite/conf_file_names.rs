@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 
+use etcd_client::{Txn, TxnOp};
 use sidekick::upstream::Layer;
 
 use super::conf_file::who;
@@ -186,4 +187,43 @@ async fn an_upstream_of_names_alone_keeps_its_addresses_when_dns_fails() {
     );
     scene.dns.set("web.test", HERE);
     scene.file_has(&format!("server {named}"), true).await;
+}
+
+#[tokio::test]
+async fn the_last_server_stays_and_is_told_when_it_goes_in_favour_of_a_name_that_does_not_resolve()
+{
+    let dns = Dns::start();
+    dns.set("web.test", Reply::NxDomain);
+    let two = Backend::start("two").await;
+    let second = two.address().to_string();
+    let scene = Scene::start(dns, &[("website/two", &second)]).await;
+    scene.answers("/", &two).await;
+    let record = r#"{"host":"web.test","port":80}"#;
+    let txn = Txn::new().and_then(vec![
+        TxnOp::put("/services/website/new", record, None),
+        TxnOp::delete("/services/website/two", None),
+    ]);
+    let mut client = scene.etcd.client().await;
+    client.txn(txn).await.unwrap();
+    until(PATIENCE, "both to be told", async || {
+        let presence = scene.etcd.get("/sidekick/pushers/edge").await;
+        let presence = presence.ok_or_else(String::new)?.json();
+        let service = &presence["services"]["website"];
+        let refused = service["not_routed"]["new"].as_str();
+        let told = refused.is_some_and(|reason| reason.contains("does not resolve"))
+            && service["still_routed"].get("two").is_some();
+        told.then_some(()).ok_or(presence.to_string())
+    })
+    .await;
+    scene.file_has(&format!("server {second}"), true).await;
+    scene.answers("/", &two).await;
+    // Another service has the address now.
+    put(&scene.etcd, "shop/two", &second).await;
+    until(PATIENCE, "it to serve nobody else", async || {
+        let file = scene.nginx.text();
+        let servers = file.matches(&format!("server {second}")).count();
+        (servers == 1).then_some(()).ok_or(file)
+    })
+    .await;
+    scene.answers("/shop", &two).await;
 }

@@ -48,6 +48,7 @@ mod podman_stop;
 mod probes;
 mod push;
 mod pusher_status;
+mod refused;
 mod reload;
 mod restarts;
 mod rig;

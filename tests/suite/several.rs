@@ -334,13 +334,22 @@ async fn what_nginx_lost_comes_back_and_what_somebody_took_out_does_not() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     scene.nginx.restart().await;
     scene.routed(&all[1..]).await;
-    // Too few are left: the floor adds one.
-    for server in scene.nginx.servers("website").await {
-        let path = format!("/http/upstreams/website/servers/{}", server.id);
-        scene.nginx.call("DELETE", &path, "").await;
-    }
-    until(PATIENCE, "a server", async || {
-        (scene.nginx.servers("website").await.len() == 1).then_some(())
-    })
+    // Too few are left: the floor adds one. What is taken out while the restart is being noticed counts as lost in it, and comes
+    // back once more.
+    until(
+        PATIENCE,
+        "one server after all were taken out",
+        async || {
+            let servers = scene.nginx.servers("website").await;
+            if servers.len() == 1 {
+                return Ok(());
+            }
+            for server in &servers {
+                let path = format!("/http/upstreams/website/servers/{}", server.id);
+                scene.nginx.call("DELETE", &path, "").await;
+            }
+            Err(servers)
+        },
+    )
     .await;
 }

@@ -75,10 +75,10 @@ impl Sight {
         self.serving = serving;
     }
 
-    /// How many take traffic.
+    /// What takes traffic, as last read.
     #[must_use]
-    pub fn serving(&self) -> usize {
-        self.serving.len()
+    pub fn serving(&self) -> &BTreeSet<Endpoint> {
+        &self.serving
     }
 }
 
@@ -110,9 +110,11 @@ impl Desired {
         let mut stay: Vec<&Endpoint> = Vec::new();
         let mut others = Vec::new();
         for (endpoint, spare) in spares {
-            match spare.guarded && is_there(endpoint) {
-                true => stay.push(endpoint),
-                false => others.push((!is_there(endpoint), spare.reason, endpoint)),
+            match (is_there(endpoint), spare.guarded) {
+                (true, true) => stay.push(endpoint),
+                // What cannot be added is no help.
+                (false, _) if refused.contains(endpoint) => {}
+                (is_there, _) => others.push((!is_there, spare.reason, endpoint)),
             }
         }
         others.sort_unstable();

@@ -24,6 +24,12 @@ impl Kept {
         self.floor.contains_key(endpoint) || self.guard.contains_key(endpoint)
     }
 
+    /// How many are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.floor.len() + self.guard.len()
+    }
+
     /// Whether nothing is.
     #[must_use]
     pub fn is_empty(&self) -> bool {

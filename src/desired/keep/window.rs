@@ -50,14 +50,20 @@ impl Window {
         self.arrived.retain(is_up);
     }
 
-    /// Whether more is lost than may be.
-    pub(super) fn is_too_much(&self, share: Share) -> bool {
-        let lost = self.vanished.len().saturating_sub(self.arrived.len());
+    /// How many of those that came are such.
+    pub(super) fn arrived(&self, is_such: impl Fn(&Endpoint) -> bool) -> usize {
+        let arrived = self.arrived.iter();
+        arrived.filter(|endpoint| is_such(endpoint)).count()
+    }
+
+    /// Whether more is lost than may be, when so many have come.
+    pub(super) fn is_too_much(&self, share: Share, arrived: usize) -> bool {
+        let lost = self.vanished.len().saturating_sub(arrived);
         lost > 0 && share.is_exceeded(lost, self.base)
     }
 
-    /// Whether as many have come as have vanished.
-    pub(super) fn is_swap(&self) -> bool {
-        !self.vanished.is_empty() && self.arrived.len() >= self.vanished.len()
+    /// Whether as many have come as have vanished, when so many have come.
+    pub(super) fn is_swap(&self, arrived: usize) -> bool {
+        !self.vanished.is_empty() && arrived >= self.vanished.len()
     }
 }

@@ -7,8 +7,11 @@ use super::render::{self, Member, NOBODY};
 use super::syntax::statements;
 use super::{Settings, file_error};
 use crate::desired::Desired;
-use crate::plan::{Activity, Drains, Peer, Plan, Step, Tuning, plan as difference, read_time};
+use crate::plan::{
+    Activity, Drains, Peer, Plan, Step, Tuning, plan as difference, read_time, taking_traffic,
+};
 use crate::printable::short;
+use crate::record::Endpoint;
 use crate::upstream::{Error, UpstreamName};
 
 /// What is to be done to the block of one upstream, which is `found` in the file.
@@ -53,6 +56,11 @@ pub(super) fn plan(
 /// Whether any server of a block takes traffic, as far as can be read.
 pub(super) fn takes_traffic(block: &str) -> bool {
     peers(block).map_or(true, |peers| peers.iter().any(|peer| !peer.down))
+}
+
+/// The servers of a block that take traffic, as far as can be read.
+pub(super) fn serving(block: &str) -> BTreeSet<Endpoint> {
+    peers(block).map_or_else(|_| BTreeSet::new(), |peers| taking_traffic(&peers))
 }
 
 /// The servers of a block.

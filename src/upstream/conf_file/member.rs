@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::compare::takes_traffic;
+use super::compare::{serving, takes_traffic};
 use super::names::Names;
 use super::render::empty;
 use super::resolved::Resolved;
@@ -56,6 +56,8 @@ pub(super) struct Member {
 struct Wanted {
     block: String,
     refused: Refused,
+    /// Those of them whose former addresses stay.
+    stand_ins: BTreeSet<Endpoint>,
 }
 
 /// A block that nginx has refused.
@@ -173,9 +175,16 @@ impl Member {
         self.good.as_ref()
     }
 
-    /// Whether what nginx last took has servers that take traffic.
+    /// Whether what nginx last took has servers that take traffic, but for those that another service has by now.
     pub(super) fn has_servers(&self) -> bool {
-        self.good.as_deref().is_some_and(takes_traffic)
+        let taken = self.desired.iter();
+        let taken: BTreeSet<_> = taken.flat_map(|it| &it.protection.taken).collect();
+        let good = self.good.as_deref().filter(|block| takes_traffic(block));
+        good.is_some_and(|block| {
+            let known = serving(block);
+            // What cannot be read is more than nothing.
+            known.is_empty() || known.iter().any(|server| !taken.contains(server))
+        })
     }
 
     /// Whether with this block the upstream would lose all its servers.
@@ -280,10 +289,12 @@ impl Member {
 
     fn result(&self, busy: impl Fn(u64) -> u64) -> Result<Applied, Error> {
         let mut refused = Refused::new();
+        let mut stand_ins = BTreeSet::new();
         match &self.wanted {
             Some(Err(error)) => return Err(error.clone()),
             Some(Ok(wanted)) => {
                 refused.extend(wanted.refused.clone());
+                stand_ins.extend(wanted.stand_ins.clone());
                 match &self.bad {
                     Some(bad) if bad.block == wanted.block => match &bad.instead {
                         None => return Err(bad.error.clone()),
@@ -300,6 +311,7 @@ impl Member {
                 .map(|(endpoint, reload)| (endpoint.clone(), busy(*reload)))
                 .collect(),
             refused,
+            stand_ins,
         })
     }
 
@@ -321,8 +333,11 @@ fn wanted(
     let all: BTreeSet<_> = resolved.desired.servers.keys().cloned().collect();
     let error = match rendered(&BTreeSet::new()) {
         Ok(block) => {
-            let refused = resolved.left_out.clone();
-            return Ok(Wanted { block, refused });
+            return Ok(Wanted {
+                block,
+                refused: resolved.left_out.clone(),
+                stand_ins: resolved.stand_ins.clone(),
+            });
         }
         // No server is to blame, and trying which one is would take very long.
         Err(error @ RenderError::Endless(_)) => return Err(failed(error)),
@@ -344,5 +359,9 @@ fn wanted(
     let mut refused: Refused = refused.into_iter().collect();
     let block = rendered(&refused.keys().cloned().collect()).map_err(failed)?;
     refused.extend(resolved.left_out.clone());
-    Ok(Wanted { block, refused })
+    Ok(Wanted {
+        block,
+        refused,
+        stand_ins: resolved.stand_ins.clone(),
+    })
 }

@@ -17,6 +17,8 @@ pub(super) struct Resolved {
     pub(super) desired: Desired,
     /// The servers that are left out, with the reasons.
     pub(super) left_out: Refused,
+    /// Those of them whose former addresses stay.
+    pub(super) stand_ins: BTreeSet<Endpoint>,
     /// The lines that say what the names resolve to, so that the file changes when that does.
     names: String,
 }
@@ -46,6 +48,7 @@ impl Resolved {
         let mut resolved = Self {
             desired: resolved,
             left_out,
+            stand_ins: BTreeSet::new(),
             names: lines.map(|(_, line)| line).collect(),
         };
         if resolved.is_empty_for(desired) {
@@ -64,6 +67,7 @@ impl Resolved {
             if kept.is_empty() {
                 continue;
             }
+            self.stand_ins.insert(endpoint.clone());
             reason.push_str("; the addresses that it had stay, as no other server is left");
             for address in kept {
                 let origin = desired.origins.get(endpoint);

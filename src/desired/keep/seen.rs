@@ -1,0 +1,160 @@
+//! What the targets of an upstream make of its servers: which they refuse, and which take traffic there. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::record::Endpoint;
+
+/// What one target makes of the servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The servers that it does not take.
+    pub refused: Arc<BTreeSet<Endpoint>>,
+    /// The servers that take traffic there; `None` where that cannot be known.
+    pub serving: Option<Arc<BTreeSet<Endpoint>>>,
+    /// Whether that is how it was at the last look: a target in trouble may have changed since.
+    pub current: bool,
+}
+
+/// What all targets make of them, by the number of whoever tells. Before anybody has told anything, whatever a record names
+/// counts as served.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Sightings {
+    told: BTreeMap<usize, Seen>,
+    /// What was refused before those who tell were exchanged: counts until all of them have told something.
+    former: BTreeSet<Endpoint>,
+}
+
+impl Sightings {
+    /// Takes note of what a target makes of the servers; whether it is news.
+    pub(super) fn tell(&mut self, number: usize, seen: Seen) -> bool {
+        let news = self.told.get(&number) != Some(&seen);
+        self.told.insert(number, seen);
+        news
+    }
+
+    /// Only these tell anything from now on; whether that is news.
+    pub(super) fn keep_only(&mut self, numbers: &BTreeSet<usize>) -> bool {
+        let before = (self.told.len(), self.former.len());
+        self.told.retain(|number, _| numbers.contains(number));
+        if numbers.iter().all(|number| self.told.contains_key(number)) {
+            self.former.clear();
+        }
+        before != (self.told.len(), self.former.len())
+    }
+
+    /// The same, to be told by others.
+    pub(super) fn inherit(&self) -> Self {
+        let refused = self.told.values().flat_map(|seen| &*seen.refused);
+        Self {
+            told: BTreeMap::new(),
+            former: self.former.iter().chain(refused).cloned().collect(),
+        }
+    }
+
+    /// What the target with this number makes of them.
+    pub(super) fn of(&self, number: usize) -> Option<&Seen> {
+        self.told.get(&number)
+    }
+
+    /// Whether some target refuses it.
+    pub(super) fn refuses(&self, endpoint: &Endpoint) -> bool {
+        let mut told = self.told.values();
+        told.any(|seen| seen.refused.contains(endpoint)) || self.former.contains(endpoint)
+    }
+
+    /// Whether no target takes it.
+    pub(super) fn refuse_all(&self, endpoint: &Endpoint) -> bool {
+        let mut told = self.told.values();
+        match self.told.is_empty() {
+            true => self.former.contains(endpoint),
+            false => told.all(|seen| seen.refused.contains(endpoint)),
+        }
+    }
+
+    /// Whether it takes traffic in every target, as far as that can be known.
+    pub(super) fn confirm(&self, endpoint: &Endpoint) -> bool {
+        !self.former.contains(endpoint) && self.told.values().all(|seen| seen.serves(endpoint))
+    }
+
+    /// The same of those targets that are in no trouble: others may keep it waiting for long.
+    pub(super) fn confirm_now(&self, endpoint: &Endpoint) -> bool {
+        let mut current = self.told.values().filter(|seen| seen.current);
+        !self.refuses(endpoint) && current.all(|seen| seen.serves(endpoint))
+    }
+
+    /// Whether it takes traffic anywhere.
+    pub(super) fn is_served(&self, endpoint: &Endpoint) -> bool {
+        let mut told = self.told.values();
+        told.any(|seen| seen.serves(endpoint)) || self.told.is_empty()
+    }
+}
+
+impl Seen {
+    fn serves(&self, endpoint: &Endpoint) -> bool {
+        let serving = self.serving.as_ref();
+        serving.is_none_or(|serving| serving.contains(endpoint))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(number: u8) -> Endpoint {
+        format!("10.0.0.{number}:80").parse().unwrap()
+    }
+
+    fn set(numbers: &[u8]) -> Arc<BTreeSet<Endpoint>> {
+        Arc::new(numbers.iter().map(|number| at(*number)).collect())
+    }
+
+    fn seen(refused: &[u8], serving: &[u8]) -> Seen {
+        Seen {
+            refused: set(refused),
+            serving: Some(set(serving)),
+            current: true,
+        }
+    }
+
+    #[test]
+    fn what_one_target_refuses_is_refused_and_what_all_have_is_confirmed() {
+        let mut all = Sightings::default();
+        assert!(all.confirm(&at(1)) && !all.refuses(&at(1)) && !all.refuse_all(&at(1)));
+        assert!(all.tell(0, seen(&[1], &[2])));
+        assert!(!all.tell(0, seen(&[1], &[2])), "no news");
+        assert!(all.refuses(&at(1)) && all.refuse_all(&at(1)) && !all.confirm(&at(1)));
+        all.tell(1, seen(&[], &[1]));
+        assert!(all.refuses(&at(1)) && !all.refuse_all(&at(1)));
+        assert!(!all.confirm(&at(2)) && all.is_served(&at(2)) && !all.is_served(&at(3)));
+        all.tell(1, seen(&[], &[1, 2]));
+        assert!(all.confirm(&at(2)));
+        assert!(all.keep_only(&[1].into()));
+        assert!(all.confirm(&at(1)), "who refused it is gone");
+    }
+
+    #[test]
+    fn a_target_in_trouble_keeps_its_refusals_and_holds_no_other_up() {
+        let mut all = Sightings::default();
+        let troubled = Seen {
+            current: false,
+            ..seen(&[1], &[])
+        };
+        all.tell(0, troubled);
+        all.tell(1, seen(&[], &[2]));
+        assert!(all.refuses(&at(1)) && !all.confirm_now(&at(1)));
+        assert!(all.confirm_now(&at(2)) && !all.confirm(&at(2)));
+    }
+
+    #[test]
+    fn refusals_outlive_an_exchange_of_those_who_tell_until_all_have_told() {
+        let mut all = Sightings::default();
+        all.tell(0, seen(&[1], &[]));
+        let mut all = all.inherit();
+        assert!(all.refuses(&at(1)) && all.refuse_all(&at(1)));
+        all.tell(7, seen(&[], &[1]));
+        assert!(!all.keep_only(&[7, 8].into()) && all.refuses(&at(1)));
+        all.tell(8, seen(&[], &[1]));
+        assert!(all.keep_only(&[7, 8].into()) && all.confirm(&at(1)));
+    }
+}
