@@ -16,6 +16,7 @@ mod list;
 mod log;
 mod manual;
 mod mistakes;
+mod needs;
 mod output;
 mod pace;
 mod probes;
@@ -106,7 +107,9 @@ pub fn main() -> ExitCode {
     let line = Line::of_process();
     let ended = match line.parse() {
         Ok(parsed) => run(line, parsed),
-        Err(line::Error::Usage(error)) => return exit::usage(&error).into(),
+        Err(line::Error::Usage(error)) => {
+            return exit::usage(&error, &line.behind_secrets()).into();
+        }
         Err(line::Error::File(invalid)) => Err(invalid.into()),
     };
     match ended {
@@ -116,7 +119,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(line: Line, parsed: Parsed) -> anyhow::Result<Exit> {
-    let mut mistakes = Mistakes::default();
+    let mut mistakes = Mistakes::hiding(line.behind_secrets());
+    needs::check(&parsed.given, &mut mistakes);
     parsed.cli.global.log.init(&mut mistakes);
     for note in &parsed.notes {
         tracing::warn!("{note}");
@@ -129,7 +133,7 @@ fn run(line: Line, parsed: Parsed) -> anyhow::Result<Exit> {
     let ended = match cli.command {
         Command::Announce(args) => runtime.block_on(args.run(mistakes, line, given)),
         Command::Check(args) => runtime.block_on(args.run(mistakes)),
-        Command::Push(args) => runtime.block_on(args.run(mistakes)),
+        Command::Push(args) => runtime.block_on(args.run(mistakes, &given)),
         Command::Register(args) => runtime.block_on(args.run(mistakes)),
         Command::Deregister(args) => runtime.block_on(args.run(mistakes)),
         Command::List(args) => runtime.block_on(args.run(mistakes)),

@@ -86,6 +86,17 @@ pub fn value(text: &str) -> String {
     }
 }
 
+/// A message without what it quotes, unless that stands in `shown`.
+#[must_use]
+pub fn unquoted(message: &str, shown: &str) -> String {
+    let parts = message.split('"').enumerate();
+    let parts = parts.map(|(number, part)| match number % 2 {
+        1 if !shown.contains(part) => HIDDEN,
+        _ => part,
+    });
+    parts.collect::<Vec<_>>().join("\"")
+}
+
 /// What may be shown of a command line: the program.
 #[must_use]
 pub fn command(text: &str) -> String {
@@ -184,6 +195,16 @@ mod tests {
                 "{shown}"
             );
         }
+    }
+
+    #[test]
+    fn a_message_quotes_nothing_but_what_may_be_shown() {
+        let message = "the service name \"u:hunter2@h\" in \"a=h\" is none";
+        assert_eq!(
+            unquoted(message, "a=h"),
+            "the service name \"...\" in \"a=h\" is none"
+        );
+        assert_eq!(unquoted("cut \"u:hunt", ""), "cut \"...");
     }
 
     #[test]

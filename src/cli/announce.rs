@@ -8,7 +8,7 @@ use reqwest::header::HeaderValue;
 use super::kept::Kept;
 use super::line::{Given, Line};
 use super::pace::Said;
-use super::probes::{container_probe, header, own_checks, probe};
+use super::probes::{check_whole, container_probe, header, own_checks, probe};
 use super::unit::Timing;
 use super::{Exit, Mistakes, etcd, record};
 use crate::announce::paired::{OnGone, Pairing, run_paired};
@@ -606,6 +606,7 @@ impl Args {
         for text in &self.probe_header {
             let text = text.reveal();
             let sent = header(text).and_then(|(name, value)| {
+                check_whole(text, value)?;
                 let value = value.parse::<HeaderValue>();
                 Ok((name, value.map_err(|error| error.to_string())?))
             });

@@ -163,6 +163,13 @@ impl Args {
         let given = self.endpoints.reveal();
         let texts: Vec<_> = given.split(',').map(str::trim).collect();
         let mut endpoints = Vec::new();
+        if given.contains('@') {
+            // A password may hold a comma, and then no part by itself looks like a login.
+            mistakes.add(
+                "--endpoints: a login does not belong into it; give --user and --password-file",
+            );
+            return endpoints;
+        }
         for text in texts.into_iter().filter(|text| !text.is_empty()) {
             match endpoint(text, wants_tls) {
                 Ok(endpoint) => endpoints.push(endpoint),
@@ -283,13 +290,11 @@ fn endpoint(text: &str, tls: Tls) -> Result<String, String> {
     if tls == Tls::Needed && scheme == "http" {
         return Err("certificates are given, but the member is http://".to_owned());
     }
-    if rest.contains('@') {
-        return Err("a login does not belong into it: give --user and --password-file".to_owned());
-    }
     let place = rest.strip_suffix('/').unwrap_or(rest);
     match place.parse::<crate::record::Endpoint>() {
         Ok(place) => Ok(format!("{scheme}://{place}")),
-        Err(error) => Err(error.to_string()),
+        // It repeats the text.
+        Err(error) => Err(error.to_string().replace(place, &secret::url(place))),
     }
 }
 

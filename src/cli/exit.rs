@@ -3,7 +3,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
+
 use super::Invalid;
+use super::line::Behind;
 
 /// How a run ended, as the shell and systemd see it (after sysexits.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +35,14 @@ impl From<Exit> for ExitCode {
 }
 
 /// Help and version go to standard output and are no failure; the rest is wrong usage.
-pub(super) fn usage(error: &clap::Error) -> Exit {
+pub(super) fn usage(error: &clap::Error, behind_secrets: &[Behind]) -> Exit {
+    if let Some(Behind { option, .. }) = surplus(error, behind_secrets) {
+        say(&format!(
+            "sidekick: a word behind the value of --{option} belongs nowhere; it is not shown, as it may be a part of a \
+            secret: put quotes around a value with spaces"
+        ));
+        return Exit::Usage;
+    }
     let printed = error.print();
     if error.use_stderr() {
         // Nobody is left to hear about a closed terminal.
@@ -40,6 +50,15 @@ pub(super) fn usage(error: &clap::Error) -> Exit {
     }
     let printed = printed.and_then(|()| std::io::stdout().flush());
     printed.map_or_else(|error| failure(&error.into()), |()| Exit::Done)
+}
+
+/// The word that clap could not make anything of, where it is one of these.
+fn surplus<'a>(error: &clap::Error, behind_secrets: &'a [Behind]) -> Option<&'a Behind> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let mut behind = behind_secrets.iter();
+    behind.find(|behind| behind.word == *word)
 }
 
 /// Says why the command failed, and with which code.

@@ -108,13 +108,6 @@ impl Args {
 
     fn wish(&self, mistakes: &mut Mistakes) -> Option<Wish> {
         if self.release {
-            for (flag, given) in [("--for", &self.length), ("--reason", &self.reason)] {
-                if given.is_some() {
-                    mistakes.add(format!(
-                        "{flag}: --release ends a hold and needs nothing else"
-                    ));
-                }
-            }
             return Some(Wish::Release);
         }
         let length = mistakes.required("--for", self.length.as_deref());
@@ -144,10 +137,12 @@ async fn take_out(
     length: Duration,
     within: Duration,
 ) -> anyhow::Result<Exit> {
-    let roster = follow::read(place, None).await?;
+    let roster = follow::read(place, scope.service()).await?;
     let services = services(&roster, scope);
     if services.is_empty() {
-        super::exit::say(&format!("sidekick: {}", nothing(&roster, scope)));
+        // What is called nearly so may be of another service, which not everybody may see.
+        let all = follow::read(place, None).await.unwrap_or(roster);
+        super::exit::say(&format!("sidekick: {}", nothing(&all, scope)));
         return Ok(Exit::No);
     }
     // The lease counts from when etcd grants it, a moment after this.
@@ -195,7 +190,7 @@ async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow:
         )?;
         return Ok(Exit::Done);
     };
-    let roster = follow::read(place, None).await?;
+    let roster = follow::read(place, scope.service()).await?;
     let mut services = services(&roster, scope);
     services.extend(scope.service().cloned());
     let what = format!("putting back {scope}");
@@ -248,7 +243,7 @@ fn whom(roster: &Roster, scope: &HoldScope) -> String {
 
 /// Which of its instances somebody holds otherwise.
 async fn others(place: &Place, scope: &HoldScope) -> anyhow::Result<String> {
-    let roster = follow::read(place, None).await?;
+    let roster = follow::read(place, scope.service()).await?;
     let held = services(&roster, scope).into_iter().flat_map(|service| {
         let instances = roster.instances(&service);
         let held = instances.filter_map(|(id, record, held)| {

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 
 use clap::builder::{BoolishValueParser, Resettable};
+use clap::parser::ValueSource;
 use clap::{
     Arg, ArgAction, ArgMatches, Args as _, Command, CommandFactory as _, FromArgMatches as _,
 };
@@ -25,6 +26,18 @@ const ENV_FILE: &str = "SIDEKICK_ENV_FILE";
 /// The arguments that the process was started with.
 #[derive(Debug, Clone)]
 pub(super) struct Line(Vec<OsString>);
+
+/// Options whose values may be secrets with spaces in them.
+const SECRETS: [&str; 4] = ["probe", "probe-header", "user", "password"];
+
+/// A word that may be a part of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Behind {
+    /// The option whose value stands before it, without its dashes.
+    pub(super) option: &'static str,
+    /// It.
+    pub(super) word: String,
+}
 
 /// What they say, together with the file and the environment.
 #[derive(Debug)]
@@ -54,6 +67,38 @@ impl Line {
     /// Those of this process.
     pub(super) fn of_process() -> Self {
         Self(std::env::args_os().collect())
+    }
+
+    /// Of these words.
+    #[cfg(test)]
+    pub(super) fn of(words: impl Iterator<Item = impl Into<OsString>>) -> Self {
+        Self(words.map(Into::into).collect())
+    }
+
+    /// The words behind the value of an option that may be a secret, each with that option: where the value was not quoted,
+    /// they are the rest of it.
+    pub(super) fn behind_secrets(&self) -> Vec<Behind> {
+        let mut behind = Vec::new();
+        let mut secret = None;
+        let mut words = self.0.iter().skip(1).map(|word| word.to_string_lossy());
+        while let Some(word) = words.next() {
+            if let Some(flag) = word.strip_prefix("--") {
+                let (flag, value) = flag.split_once('=').unzip();
+                let flag = flag.unwrap_or_else(|| word.trim_start_matches('-'));
+                secret = SECRETS.iter().find(|secret| **secret == flag);
+                if secret.is_some() && value.is_none() {
+                    words.next();
+                }
+            } else if word.starts_with('-') {
+                secret = None;
+            } else if let Some(option) = secret {
+                behind.push(Behind {
+                    option,
+                    word: word.into_owned(),
+                });
+            }
+        }
+        behind
     }
 
     /// Reads the file, where one is named, and puts everything together.
@@ -105,6 +150,19 @@ impl Line {
 }
 
 impl Given {
+    /// The command, and what it was told.
+    pub(super) fn subcommand(&self) -> Option<(&str, &ArgMatches)> {
+        self.0.subcommand()
+    }
+
+    /// Whether the command line itself says this argument of the subcommand.
+    pub(super) fn is_said(&self, id: &str) -> bool {
+        self.subcommand().is_some_and(|(_, matches)| {
+            let known = matches.try_contains_id(id).unwrap_or(false);
+            known && matches.value_source(id) == Some(ValueSource::CommandLine)
+        })
+    }
+
     /// Which of these arguments of the subcommand have other values in `other`.
     pub(super) fn differing<'a>(&self, other: &Self, ids: &[&'a str]) -> Vec<&'a str> {
         let differs = |id: &&str| self.values(id) != other.values(id);

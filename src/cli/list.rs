@@ -30,8 +30,9 @@ impl Args {
         let roster = follow::read(&place, only.as_ref()).await?;
         let lines: Vec<_> = roster.lines().collect();
         if lines.is_empty() {
+            // Who may not see the others is told nothing of them.
             let others = match &only {
-                Some(_) => follow::read(&place, None).await?,
+                Some(_) => follow::read(&place, None).await.unwrap_or(roster),
                 None => roster,
             };
             super::exit::say(&format!("sidekick: {}", nothing(only.as_ref(), &others)));

@@ -2,20 +2,40 @@
 
 use std::fmt;
 
+use super::line::Behind;
 use crate::secret::{self, Secret};
 
 /// What is wrong so far.
 #[derive(Debug, Default)]
-pub(super) struct Mistakes(Vec<String>);
+pub(super) struct Mistakes {
+    said: Vec<String>,
+    /// Words that may be a part of a secret.
+    hidden: Vec<Behind>,
+}
 
 /// Everything that is wrong: the command did not start.
 #[derive(Debug)]
 pub(super) struct Invalid(Vec<String>);
 
 impl Mistakes {
+    /// None so far. These words are not shown, whatever they were taken for.
+    pub(super) fn hiding(hidden: Vec<Behind>) -> Self {
+        let said = Vec::new();
+        Self { said, hidden }
+    }
+
+    /// What may be shown of a text that is wrong.
+    fn shown(&self, text: &str) -> String {
+        let is_part = |behind: &Behind| behind.word.contains(text);
+        if !text.is_empty() && self.hidden.iter().any(is_part) {
+            return "...".to_owned();
+        }
+        secret::value(text)
+    }
+
     /// Takes note of a mistake.
     pub(super) fn add(&mut self, mistake: impl Into<String>) {
-        self.0.push(mistake.into());
+        self.said.push(mistake.into());
     }
 
     /// The value, or a note that says where (`--flag`) and what was wrong.
@@ -35,14 +55,14 @@ impl Mistakes {
         T: std::str::FromStr,
         T::Err: fmt::Display,
     {
-        let shown = secret::value(text);
+        let shown = self.shown(text);
         let parsed: Result<T, T::Err> = text.parse();
         parsed
             .inspect_err(|error| {
                 let mut error = error.to_string();
                 if shown != text {
-                    // It may repeat the text, with what is not shown of it.
-                    error = error.replace(text, &shown);
+                    // It may repeat the text, or a part of it, with what is not shown of it.
+                    error = secret::unquoted(&error.replace(text, &shown), &shown);
                 }
                 self.add(format!("{place} {shown:?}: {error}"));
             })
@@ -84,15 +104,15 @@ impl Mistakes {
     /// `value`, unless anything was wrong.
     pub(super) fn none_or<T>(self, value: Option<T>) -> Result<T, Invalid> {
         match value {
-            Some(value) if self.0.is_empty() => Ok(value),
-            _ => Err(Invalid(self.0)),
+            Some(value) if self.said.is_empty() => Ok(value),
+            _ => Err(Invalid(self.said)),
         }
     }
 }
 
 impl From<Mistakes> for Invalid {
     fn from(mistakes: Mistakes) -> Self {
-        Self(mistakes.0)
+        Self(mistakes.said)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::docker::conventions::Check;
 use crate::printable::short;
 use crate::probe::{ContainerProbe, HttpOptions, HttpProbe, InsideProbe, Probe};
 use crate::record::Endpoint;
+use crate::secret;
 
 /// The probe `docker:`.
 pub(super) fn container_probe(found: &Found<'_>, needs_healthcheck: bool) -> Probe {
@@ -78,6 +79,17 @@ pub(super) fn header(text: &str) -> Result<(HeaderName, &str), String> {
     let (name, rest) = text.split_once(':').ok_or("expected NAME: and a value")?;
     let name = name.trim().parse::<HeaderName>();
     Ok((name.map_err(|error| error.to_string())?, rest.trim()))
+}
+
+/// Refuses a header that looks as if the shell had taken it apart at its spaces.
+pub(super) fn check_whole(header: &str, value: &str) -> Result<(), String> {
+    let scheme = ["", "basic", "bearer", "digest", "token"]
+        .iter()
+        .any(|scheme| value.eq_ignore_ascii_case(scheme));
+    if value.is_empty() || (scheme && secret::is_credential(header)) {
+        return Err("the value is missing: put quotes around 'NAME: VALUE'".to_owned());
+    }
+    Ok(())
 }
 
 /// One `--probe`. A path needs the record's own address.

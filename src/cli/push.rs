@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use humantime::format_duration;
 
+use super::line::Given;
 use super::{Exit, Mistakes, etcd, with_default};
 use crate::desired::{Limits, MAX_HOLD};
 use crate::push::config::{Config, File, Invalid, Overrides};
 use crate::push::{
     self, DRAIN_TIMEOUT, FORGET_AFTER, Outcome, REQUEST_TIMEOUT, Reload, Retired, Route, Settings,
-    TTL, TargetError,
+    TTL, Target, TargetError,
 };
 use crate::reconcile::Pacing;
 use crate::record::PusherId;
@@ -154,7 +155,7 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+    pub(super) async fn run(self, mut mistakes: Mistakes, given: &Given) -> anyhow::Result<Exit> {
         // Before the file is read: a SIGHUP that comes meanwhile must not end the process.
         let stays = !(self.once || self.dry_run || self.check_config || self.retire);
         let hangups = stays.then(push::hangups).transpose()?;
@@ -174,6 +175,14 @@ impl Args {
             Some(file) => self.settings_of(file, &mut mistakes),
             None => self.settings_of_flags(&overrides, &mut mistakes),
         };
+        if given.is_said("adopt")
+            && let Some((settings, config)) = settings.as_ref().zip(self.config.as_ref())
+            && !settings.targets.iter().any(Target::is_file)
+        {
+            mistakes.add(format!(
+                "--adopt: {config} has no target with `file`, and nothing else can be taken over"
+            ));
+        }
         let output = mistakes.parse("--output", &self.output);
         let (settings, (cluster, output)) = mistakes.none_or(settings.zip(cluster.zip(output)))?;
         if self.check_config {
@@ -336,6 +345,12 @@ impl Args {
         overrides: &Overrides,
         mistakes: &mut Mistakes,
     ) -> Option<Settings> {
+        let torn = |url: &&Secret| url.reveal().contains('@') && !url.reveal().contains("://");
+        if self.nginx.iter().any(|url| torn(&url)) {
+            // Either half may hold a part of the password.
+            mistakes.add("--nginx: a comma divides URLs; write %2C for one in a login");
+            return None;
+        }
         let urls = self
             .nginx
             .iter()

@@ -8,8 +8,8 @@ use crate::record::{InstanceName, MetaPrefix, Prefix};
 
 /// Prints the etcdctl commands that make roles with the least rights that sidekick needs.
 ///
-/// One role for announce, register and deregister, one for push, one for who only looks, and one for people who split and
-/// hold. Give a role to a user with: etcdctl user grant-role USER ROLE. Nothing is changed: pipe it into sh, or pick.
+/// One role for announce, register and deregister, one for push, one for who only looks, and one for people who split, hold
+/// and release. Give a role to a user with: etcdctl user grant-role USER ROLE. Nothing is changed: pipe it into sh, or pick.
 ///
 /// Example: sidekick roles website/nginx1 | sh
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ impl Args {
         let mut out = std::io::stdout().lock();
         for role in roles {
             let name = role.name();
-            writeln!(out, "# {name}: for {}", role.commands())?;
+            writeln!(out, "# {name}: for {}", role.commands(&scope))?;
             writeln!(out, "etcdctl role add {name}")?;
             for right in role.rights(&scope) {
                 writeln!(out, "etcdctl role grant-permission {name} {right}")?;

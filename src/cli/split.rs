@@ -154,7 +154,8 @@ async fn look(
         }
         let meant = match versions.is_empty() {
             true => {
-                let all = follow::read(place, None).await?;
+                // Not everybody may see what is called nearly so.
+                let all = follow::read(place, None).await.unwrap_or(roster);
                 suggestion(service.as_str(), all.services())
             }
             false => String::new(),

@@ -116,9 +116,6 @@ impl Args {
             {
                 mistakes.add(format!("{flag}: one line, please"));
             }
-            if value.is_some() && !self.quadlet {
-                mistakes.add(format!("{flag} goes with --quadlet"));
-            }
         }
         if self.quadlet {
             return mistakes

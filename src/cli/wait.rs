@@ -113,13 +113,9 @@ impl Args {
             }
             None => None,
         };
-        let number = self.count.as_deref().unwrap_or("1");
-        let number = count(mistakes, "--count", number);
-        if goal == Some(Goal::Gone) && self.count.is_some() {
-            mistakes.add(
-                "--count: gone means that none is left; --count goes with announced and routed",
-            );
-        }
+        // Said by a variable for many commands, it means nothing here.
+        let said = self.count.as_deref().filter(|_| goal != Some(Goal::Gone));
+        let number = count(mistakes, "--count", said.unwrap_or("1"));
         if let (Some(instance), Some(2..)) = (&instance, number) {
             let name = instance
                 .as_ref()

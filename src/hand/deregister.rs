@@ -187,7 +187,7 @@ fn draining(place: &Place, entry: &Entry, nonce: &Nonce) -> Result<Option<Vec<u8
 
 async fn look(place: &Place, key: &str) -> Result<Option<Entry>, Error> {
     patiently(&place.cluster, place.patience, async |connection| {
-        oneshot::get(connection, key).await
+        oneshot::get_to_write(connection, key).await
     })
     .await
 }
@@ -200,7 +200,7 @@ async fn say(place: &Place, key: &str, value: Vec<u8>, since: i64) -> Result<Opt
             return Ok(written);
         }
         // Perhaps by this very command, in an attempt whose answer was lost.
-        let seen = oneshot::get(connection, key).await?;
+        let seen = oneshot::get_to_write(connection, key).await?;
         let own = seen.filter(|entry| entry.value == value);
         Ok(own.map(|entry| entry.mod_revision))
     })

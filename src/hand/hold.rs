@@ -116,6 +116,6 @@ pub(super) async fn revision_of(
     connection: &crate::registry::client::Connection,
     key: &str,
 ) -> Result<i64, Error> {
-    let seen = oneshot::get(connection, key).await?;
+    let seen = oneshot::get_to_write(connection, key).await?;
     Ok(seen.map_or(0, |entry| entry.mod_revision))
 }

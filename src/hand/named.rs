@@ -29,8 +29,12 @@ pub async fn named(place: &Place, id: InstanceId) -> Result<Named, Error> {
     let exact = patiently(&place.cluster, place.patience, async |connection| {
         oneshot::get(connection, &key).await
     });
-    if exact.await?.is_some() {
-        return Ok(Named::One(id));
+    match exact.await {
+        Ok(None) => {}
+        Ok(Some(_)) => return Ok(Named::One(id)),
+        // Whoever may not see it is told so by what is done with it.
+        Err(error) if !error.concerns_every_range() => return Ok(Named::One(id)),
+        Err(error) => return Err(error),
     }
     let range = place.prefix.service_range(Some(&id.service));
     let all = Range::Prefix(range.clone().into_bytes());

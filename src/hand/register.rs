@@ -69,7 +69,7 @@ pub async fn register(place: &Place, mut wanted: Wanted) -> Result<Outcome, Erro
     let mut deposed = None;
     patiently(&place.cluster, place.patience, async |connection| {
         loop {
-            let seen = oneshot::get(connection, &key).await?;
+            let seen = oneshot::get_to_write(connection, &key).await?;
             let known = seen.as_ref().and_then(|entry| read(place, entry));
             let own = known
                 .as_ref()

@@ -27,7 +27,7 @@ pub enum Role {
     Announce,
     /// `push`.
     Push,
-    /// `list`, `watch`, `wait`, `status`, `ui`.
+    /// `list`, `watch`, `wait`, `status`.
     View,
     /// People: `split`, `hold`, `release`, and all that `View` may.
     Operate,
@@ -50,12 +50,23 @@ impl Role {
 
     /// Which commands it is for.
     #[must_use]
-    pub const fn commands(self) -> &'static str {
-        match self {
+    pub fn commands(self, scope: &Scope) -> String {
+        let for_all = match self {
             Self::Announce => "announce, register and deregister",
             Self::Push => "push",
-            Self::View => "list, watch, wait, status and ui",
+            Self::View => "list, watch, wait and status",
             Self::Operate => "people: split, hold and release, and all that sidekick-view may",
+        };
+        match (self, &scope.service) {
+            (Self::View, Some(service)) => {
+                format!(
+                    "list, watch and wait of {service}; status shows all services and needs the role of all"
+                )
+            }
+            (Self::Operate, Some(service)) => format!(
+                "people: split, hold and release of {service}, and all that sidekick-view may; hold --host needs the role of all"
+            ),
+            _ => for_all.to_owned(),
         }
     }
 
@@ -93,15 +104,31 @@ impl Role {
                     pusher("balancers"),
                 ]
             }
-            // `status` and `ui` show what is quarantined wherever it lies.
+            // What pushers and people say lies together for all services, and is no secret of any.
             Self::View => vec![
-                Grant::all(Right::Read, prefix.service_range(None)),
+                Grant::all(Right::Read, prefix.service_range(scope.service.as_ref())),
                 Grant::all(Right::Read, meta.range()),
             ],
             Self::Operate => {
                 let mut rights = Self::View.rights(scope);
-                let folders = ["splits", "holds", "service-holds", "host-holds", "releases"];
-                rights.extend(folders.map(|folder| Grant::all(Right::Write, own(folder))));
+                rights.extend(match &scope.service {
+                    // A hold on a host takes out what other services have there.
+                    Some(service) => vec![
+                        Grant::key(Right::Write, meta.split_key(service)),
+                        match &scope.instance {
+                            Some(instance) => Grant::key(
+                                Right::Write,
+                                own("holds") + &format!("{service}/{instance}"),
+                            ),
+                            None => Grant::all(Right::Write, own("holds") + &format!("{service}/")),
+                        },
+                        Grant::key(Right::Write, own("service-holds") + service.as_str()),
+                        Grant::key(Right::Write, meta.release_key(service.as_str())),
+                    ],
+                    None => ["splits", "holds", "service-holds", "host-holds", "releases"]
+                        .map(|folder| Grant::all(Right::Write, own(folder)))
+                        .into(),
+                });
                 rights
             }
         }
@@ -181,6 +208,32 @@ mod tests {
                 "readwrite /sidekick/balancers/edge",
             ]
         );
+        let view = [
+            "--prefix=true read /services/web/",
+            "--prefix=true read /sidekick/",
+        ];
+        assert_eq!(rights(Role::View, &narrow), view);
+        let operate = rights(Role::Operate, &narrow);
+        assert_eq!(operate[..2], view);
+        assert_eq!(
+            operate[2..],
+            [
+                "readwrite /sidekick/splits/web",
+                "readwrite /sidekick/holds/web/one",
+                "readwrite /sidekick/service-holds/web",
+                "readwrite /sidekick/releases/web",
+            ]
+        );
+        let service = Scope {
+            instance: None,
+            ..narrow
+        };
+        let operate = rights(Role::Operate, &service);
+        assert!(operate.contains(&"--prefix=true readwrite /sidekick/holds/web/".to_owned()));
+        for role in Role::ALL {
+            let said = role.commands(&service) + &role.commands(&scope());
+            assert!(!said.contains("ui"), "there is no such command: {said}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::record::{MetaPrefix, PusherId};
 use crate::registry::client::Cluster;
-use crate::registry::oneshot::{delete, get, patiently};
+use crate::registry::oneshot::{delete, get_to_write, patiently};
 use crate::registry::{self};
 
 /// How long etcd may take.
@@ -34,8 +34,8 @@ pub async fn retire(
     let (pusher, balancer) = (meta.pusher_key(id), meta.balancer_key(id));
     patiently(cluster, PATIENCE, async |connection| {
         loop {
-            let status = get(connection, &pusher).await?;
-            let key = get(connection, &balancer).await?;
+            let status = get_to_write(connection, &pusher).await?;
+            let key = get_to_write(connection, &balancer).await?;
             // Without a lease it is nobody's, and would stay for ever.
             if status.as_ref().is_some_and(|entry| entry.lease != 0) {
                 return Ok(Retired::Lives);

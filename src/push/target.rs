@@ -201,6 +201,12 @@ fn read_files(how: &How) -> Result<u64, TargetError> {
 }
 
 impl Target {
+    /// Whether it is a file that nginx includes.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::ConfFile(_))
+    }
+
     /// The target called `name`, told as `how` says. Reads the files that are named there, but opens no connection.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::printable::short;
+use crate::secret::value;
 
 /// The longest name, in bytes.
 pub const MAX_NAME: usize = 253;
@@ -67,7 +67,7 @@ pub(crate) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
         return Err(NameError::Dots { what, text });
     }
     if !text.bytes().all(is_name_byte) {
-        let text = short(text);
+        let text = value(text);
         return Err(NameError::Character { what, text });
     }
     Ok(())
@@ -176,7 +176,7 @@ impl FromStr for InstanceId {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let pair = text.split_once('/').filter(|(_, rest)| !rest.contains('/'));
         let Some((service, instance)) = pair else {
-            let text = short(text);
+            let text = value(text);
             return Err(NameError::NotAPair { text });
         };
         Ok(Self {

@@ -91,8 +91,9 @@ pub(super) async fn get(
                 let answer = connection
                     .call(async move { client.get(key, Some(GetOptions::new())).await })
                     .await;
+                // Whoever asks so is about to write it.
                 let answer =
-                    answer.map_err(|error| error.about(&connection, Right::Read, &range))?;
+                    answer.map_err(|error| error.about(&connection, Right::Write, &range))?;
                 Ok(answer.kvs().first().map(Entry::from_kv))
             })
         })

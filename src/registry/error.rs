@@ -167,6 +167,14 @@ impl Error {
         }
     }
 
+    /// The same, of a key that is read in order to write it.
+    pub(super) fn of_writing(mut self) -> Self {
+        if let Self::Denied { right, .. } = &mut self {
+            *right = Right::Write;
+        }
+        self
+    }
+
     /// Whether etcd misses a right of the user.
     fn is_denied(&self) -> bool {
         match self {

@@ -120,6 +120,15 @@ pub(crate) async fn get(connection: &Connection, key: &str) -> Result<Option<Ent
     Ok(answer.kvs().first().map(Entry::from_kv))
 }
 
+/// The same, for who is about to write it: what is lacking is the right to do that, which holds that of reading it.
+pub(crate) async fn get_to_write(
+    connection: &Connection,
+    key: &str,
+) -> Result<Option<Entry>, Error> {
+    let entry = get(connection, key).await;
+    entry.map_err(Error::of_writing)
+}
+
 /// Writes `key` if it was last changed at revision `unless_changed_since` (0: if it does not exist). Gives the
 /// revision of the write, or `None` when it was changed meanwhile.
 pub(crate) async fn put(

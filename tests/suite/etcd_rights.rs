@@ -41,6 +41,10 @@ async fn denied(scene: &Scene, user: &str, command: Command, grant: &str) {
     }
 }
 
+fn grant(rest: &str) -> String {
+    format!("etcdctl role grant-permission ROLE {rest}")
+}
+
 fn command(line: &str) -> Command {
     let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
     Command::new(name).args(rest.split_whitespace())
@@ -64,7 +68,21 @@ async fn every_command_works_with_exactly_the_rights_that_roles_prints() {
     scene.routed(&[&backend]).await;
     let view = "sidekick-view";
     done(&scene, view, command("list website")).await;
-    done(&scene, view, command("status")).await;
+    // What is shown of all services takes the role of all.
+    let reads = grant("--prefix=true read /services/");
+    denied(&scene, view, command("status"), &reads).await;
+    denied(
+        &scene,
+        view,
+        command("list other"),
+        &grant("--prefix=true read /services/other/"),
+    )
+    .await;
+    for (_, rights) in printed(&["--role", "view"]).await {
+        let rights: Vec<_> = rights.iter().map(String::as_str).collect();
+        scene.etcd.add_user_with("view-all", &rights).await;
+    }
+    done(&scene, "view-all", command("status")).await;
     done(&scene, view, command("wait website --for routed")).await;
     let operate = "sidekick-operate";
     done(
@@ -74,6 +92,16 @@ async fn every_command_works_with_exactly_the_rights_that_roles_prints() {
     )
     .await;
     done(&scene, operate, command("hold website/b1 --release")).await;
+    done(
+        &scene,
+        operate,
+        command("hold website --for 1m --reason test"),
+    )
+    .await;
+    done(&scene, operate, command("hold website --release")).await;
+    done(&scene, operate, command("split website --clear")).await;
+    let other = grant("--prefix=true read /services/other/");
+    denied(&scene, operate, command("split other v1=1"), &other).await;
     done(&scene, operate, command("release website")).await;
     let announce = "sidekick-announce";
     done(&scene, announce, command("register website/b2 10.0.0.5:9")).await;
@@ -90,13 +118,17 @@ async fn a_missing_right_is_named_with_the_command_that_grants_it() {
     scene.etcd.add_user_with("nobody", &[]).await;
     let reader = ["--prefix=true read /services/"];
     scene.etcd.add_user_with("reader", &reader).await;
-    let grant = |rest: &str| format!("etcdctl role grant-permission ROLE {rest}");
     let all = [
         ("list website", "--prefix=true read /services/website/"),
         ("status", "--prefix=true read /sidekick/pushers/"),
         (
             "register website/b2 10.0.0.5:9",
-            "read /services/website/b2",
+            "readwrite /services/website/b2",
+        ),
+        ("deregister website/b2", "readwrite /services/website/b2"),
+        (
+            "push --retire --id edge",
+            "readwrite /sidekick/pushers/edge",
         ),
     ];
     for (line, right) in all {

@@ -81,6 +81,8 @@ async fn a_printed_unit_is_accepted_by_systemd_whatever_the_arguments_hold() {
         "10.0.0.5:8080/v1",
         "--probe",
         "exec:sh -c 'test \"$HOME\" = \"100%\"; true'",
+        "--probe",
+        "/health",
         "--expect-body",
         "^ok\\.$",
         "--meta",

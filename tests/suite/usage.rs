@@ -438,3 +438,316 @@ async fn refuses(subcommand: &str, right: &[&str], wrong: &[&str], named: &[&str
     }
     assert!(!said.contains("panicked"), "{said}");
 }
+
+/// A secret that no message may repeat, nor a part of it.
+const SECRET: &str = "Hun9ter";
+
+/// Arguments that are wrong, each with a secret in it.
+const SECRETIVE: [&[&str]; 31] = [
+    &["list", "--endpoints", "http://h/?token=Hun9ter"],
+    &["list", "--endpoints", "http://u:Hun9ter@h"],
+    &["list", "--endpoints", "u:Hun9ter@h:2379"],
+    &["list", "--endpoints", "http://u:Hun9ter,x@h"],
+    &["list", "--endpoints", "ftp://Hun9ter@h"],
+    &["list", "--user", ":Hun9ter"],
+    &["list", "--user", "u:Hun9ter", "--password", "Hun9ter"],
+    &["list", "--password", "Hun9ter"],
+    &["list", "website", "--user", "u:my", "Hun9ter"],
+    &["list", "website", "--password", "my", "Hun9ter"],
+    &["list", "--user", "u:my", "x/Hun9ter"],
+    &[
+        "announce",
+        "a/b",
+        "10.0.0.5:80",
+        "--probe",
+        "http://u:Hun9ter@h:bad/",
+    ],
+    &[
+        "announce",
+        "a/b",
+        "10.0.0.5:80",
+        "--probe",
+        "ftp://u:Hun9ter@h",
+    ],
+    &[
+        "announce",
+        "a/b",
+        "10.0.0.5:80",
+        "--probe",
+        "grpc://u:Hun9ter@h:1",
+    ],
+    &[
+        "announce",
+        "a/b",
+        "10.0.0.5:80",
+        "--probe",
+        "tcp://u:Hun9ter@h:1",
+    ],
+    &[
+        "announce",
+        "a/b",
+        "10.0.0.5:80",
+        "--probe",
+        "h?token=Hun9ter",
+    ],
+    &[
+        "announce",
+        "a/b",
+        "10.0.0.5:80",
+        "--probe",
+        "exec:curl 'Hun9ter",
+    ],
+    &[
+        "announce",
+        "a/b",
+        "10.0.0.5:80",
+        "--probe",
+        "exec:curl",
+        "-u",
+        "Hun9ter",
+    ],
+    &[
+        "announce",
+        "a/b",
+        "10.0.0.5:80",
+        "--probe",
+        "exec:curl",
+        "u:Hun9ter",
+    ],
+    &[
+        "announce",
+        "a/b",
+        "10.0.0.5:80",
+        "--probe",
+        "/",
+        "--probe-header",
+        "Authorization Hun9ter",
+    ],
+    &[
+        "announce",
+        "a/b",
+        "10.0.0.5:80",
+        "--probe",
+        "/",
+        "--probe-header",
+        "Authorization:",
+        "Hun9ter",
+    ],
+    &[
+        "announce",
+        "a/b",
+        "10.0.0.5:80",
+        "--probe",
+        "/",
+        "--probe-header",
+        "Authorization:",
+        "Bearer",
+        "Hun9ter",
+    ],
+    &[
+        "announce",
+        "--container",
+        "c",
+        "--probe",
+        "/",
+        "--probe-header",
+        "Authorization:",
+        "Hun9ter",
+    ],
+    &[
+        "announce",
+        "--container",
+        "c",
+        "--probe",
+        "/",
+        "--probe-header",
+        "Authorization:Basic",
+        "a/Hun9ter",
+    ],
+    &[
+        "announce",
+        "--container",
+        "c",
+        "--probe-header",
+        "Authorization:Basic",
+        "Hun9ter",
+    ],
+    &[
+        "announce",
+        "--container",
+        "c",
+        "--docker-host",
+        "tcp://u:Hun9ter@h:1:2",
+    ],
+    &[
+        "push",
+        "--upstream",
+        "web",
+        "--nginx",
+        "https://u:Hun9ter@h:bad",
+    ],
+    &[
+        "push",
+        "--upstream",
+        "web",
+        "--nginx",
+        "https://u:Hun9ter,x@h:bad",
+    ],
+    &[
+        "push",
+        "--upstream",
+        "web",
+        "--nginx",
+        "https://h/api?token=Hun9ter",
+    ],
+    &[
+        "push",
+        "--nginx",
+        "http://h/api",
+        "--upstream",
+        "web=http://u:Hun9ter@h",
+    ],
+    &[
+        "push",
+        "--nginx",
+        "http://h/api",
+        "--upstream",
+        "http://u:Hun9ter@h",
+    ],
+];
+
+#[tokio::test]
+async fn no_message_about_a_wrong_command_line_repeats_a_secret() {
+    for line in SECRETIVE {
+        let ended = Command::new(line[0]).args(&line[1..]).run().await;
+        assert_eq!(ended.code, USAGE, "{line:?}: {}", ended.output);
+        assert!(!ended.output.contains(SECRET), "{line:?}: {}", ended.output);
+    }
+    let folder = folder();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("our own folder");
+        path.display().to_string()
+    };
+    for text in [
+        "ETCDCTL_PASSWORD Hun9ter",
+        "ETCDCTL_PASSWORD='Hun9ter",
+        "Hun9ter",
+        "Hun9ter=x y\nHun9 ter=x",
+        "ETCDCTL_ENDPOINTS=http://u:Hun9ter@h",
+        "ETCDCTL_VERBOSE=1\nSIDEKICK_VERBOSE=Hun9ter",
+    ] {
+        let env = file("env", text);
+        let ended = Command::new("list").args(["--env-file", &env]).run().await;
+        let ended_well = ended.code == Some(69);
+        assert!(
+            ended.code == USAGE || ended_well,
+            "{text}: {}",
+            ended.output
+        );
+        let name_alone = ended.output.contains("Hun9ter") && text.starts_with("Hun9ter=");
+        assert!(
+            name_alone || !ended.output.contains(SECRET),
+            "{text}: {}",
+            ended.output
+        );
+    }
+    let config = file(
+        "push.toml",
+        "[[nginx]]\napi = \"https://u:Hun9ter@h:bad\"\n[[upstream]]\nname = \"http://u:Hun9ter@h\"\n",
+    );
+    let check = Command::new("push").args(["--check-config", "--config", &config]);
+    let ended = check.run().await;
+    assert_eq!(ended.code, USAGE, "{}", ended.output);
+    assert!(!ended.output.contains(SECRET), "{}", ended.output);
+}
+
+#[tokio::test]
+async fn a_value_that_the_shell_took_apart_is_refused_with_the_way_to_write_it() {
+    for line in [
+        &[
+            "announce",
+            "a/b",
+            "10.0.0.5:80",
+            "--probe",
+            "/",
+            "--probe-header",
+            "Authorization:",
+            "x",
+        ][..],
+        &[
+            "announce",
+            "--container",
+            "c",
+            "--probe",
+            "/",
+            "--probe-header",
+            "Authorization:",
+            "x/y",
+        ][..],
+        &[
+            "announce",
+            "--container",
+            "c",
+            "--probe",
+            "/",
+            "--probe-header",
+            "authorization: Bearer",
+            "x/y",
+        ][..],
+    ] {
+        let ended = Command::new(line[0]).args(&line[1..]).run().await;
+        assert_eq!(ended.code, USAGE, "{line:?}: {}", ended.output);
+        assert!(
+            ended.output.contains("put quotes around"),
+            "{line:?}: {}",
+            ended.output
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_option_without_effect_is_refused_and_the_same_in_the_environment_is_not() {
+    refuses(
+        "announce",
+        &ANNOUNCE,
+        &["--host", "10.0.0.5"],
+        &["--host: goes with --container"],
+    )
+    .await;
+    refuses(
+        "wait",
+        &["a"],
+        &["--for", "announced", "--live-only"],
+        &["--live-only"],
+    )
+    .await;
+    refuses(
+        "push",
+        &PUSH,
+        &["--retire", "--id", "edge"],
+        &["--nginx, --upstream: --retire"],
+    )
+    .await;
+    let folder = folder();
+    let config = folder.path().join("push.toml");
+    let text = "[[nginx]]\nname = \"edge\"\napi = \"http://127.0.0.1:1/api\"\n[[upstream]]\nname = \"website\"\n";
+    std::fs::write(&config, text).expect("our own folder");
+    let config = config.display().to_string();
+    let check = ["--check-config", "--config", &config];
+    refuses(
+        "push",
+        &check,
+        &["--adopt"],
+        &["--adopt: ", "no target with `file`"],
+    )
+    .await;
+    let push = Command::new("push").args(check).env("SIDEKICK_ADOPT", "1");
+    let ended = push.run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let check = Command::new("check")
+        .args(ANNOUNCE)
+        .env("SIDEKICK_HOST", "10.0.0.5");
+    let ended = check.env("SIDEKICK_PROBE_METHOD", "HEAD").run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+}
