@@ -28,6 +28,7 @@ mod balancers;
 pub mod config;
 mod driver;
 mod identity;
+mod look;
 mod namesake;
 mod oneshot;
 mod peers;

@@ -9,13 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::driver::Driver;
-use super::publisher::{claims, finding};
+use super::look::Look;
 use super::settings::{Route, Settings};
-use crate::desired::keep::Fate;
-use crate::desired::{Choices, Desired, Keeper, Limits, Records, Wanted};
+use crate::desired::{Choices, Desired, Records, Wanted};
 use crate::plan::{Plan, Step};
-use crate::reconcile::lacking;
-use crate::record::{Endpoint, InstanceName};
+use crate::record::Endpoint;
 use crate::registry::client::Cluster;
 use crate::registry::watch::{self, Update};
 use crate::registry::{self};
@@ -39,35 +37,45 @@ pub struct RouteResult<T> {
 
 /// What is to be done to an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference(Plan);
+pub struct Difference {
+    plan: Plan,
+    withheld: BTreeMap<String, String>,
+}
 
 impl Difference {
     /// What has to be done.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
-        &self.0.steps
+        &self.plan.steps
+    }
+
+    /// The steps that floor and guard do not allow, with the reasons.
+    #[must_use]
+    pub fn withheld(&self) -> &BTreeMap<String, String> {
+        &self.withheld
     }
 
     /// The servers whose requests have to be waited for, and how many run there where that is known.
     #[must_use]
     pub fn waiting(&self) -> &[(Endpoint, Option<u64>)] {
-        &self.0.waiting
+        &self.plan.waiting
     }
 
     /// Whether the upstream is equal to the records.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self.0.steps.is_empty() && self.0.waiting.is_empty()
+        let Plan { steps, waiting, .. } = &self.plan;
+        steps.is_empty() && waiting.is_empty() && self.withheld.is_empty()
     }
 }
 
 impl fmt::Display for Difference {
     /// One line for each step.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for step in &self.0.steps {
+        for step in &self.plan.steps {
             writeln!(f, "{step}")?;
         }
-        for (endpoint, active) in &self.0.waiting {
+        for (endpoint, active) in &self.plan.waiting {
             match active {
                 Some(active) => writeln!(
                     f,
@@ -76,12 +84,15 @@ impl fmt::Display for Difference {
                 None => writeln!(f, "wait for the requests on {endpoint}, then remove it")?,
             }
         }
+        for (step, reason) in &self.withheld {
+            writeln!(f, "would not {step}: {reason}")?;
+        }
         Ok(())
     }
 }
 
-/// Makes every upstream equal to the records as they are now, draining included. Writes nothing to etcd. What the guard of a running
-/// pusher would hold is refused.
+/// Makes every upstream equal to the records as they are now, draining included. Writes nothing to etcd. What floor and guard of a
+/// running pusher would keep at its start is refused.
 ///
 /// # Errors
 ///
@@ -108,54 +119,22 @@ async fn converge(
 ) -> Result<Outcome, Error> {
     let deadline = Instant::now() + route.drain_timeout + MARGIN;
     let plan = driver.compare(&desired).await?;
-    let (desired, held) = guarded(&desired, &plan, &route, &records);
+    let mut look = Look::new(&desired, &plan, &route, &records);
     loop {
-        let mut outcome = driver.converge(&desired).await?;
-        outcome.refused.extend(held.clone());
-        match outcome.progress {
-            Progress::Converged => return Ok(outcome),
-            Progress::Draining { .. } if Instant::now() >= deadline => return Ok(outcome),
-            Progress::Draining { .. } => sleep(POLL).await,
-            Progress::Unfinished => {}
+        let mut outcome = driver.converge(look.desired()).await?;
+        if outcome.progress == Progress::Unfinished || look.see(&outcome) {
+            continue;
         }
+        if outcome.progress != Progress::Converged && Instant::now() < deadline {
+            sleep(POLL).await;
+            continue;
+        }
+        outcome.refused.extend(look.withheld());
+        return Ok(outcome);
     }
 }
 
-/// What is desired with those servers that the guard of a running pusher would hold, and why these are not removed. Nobody stays to
-/// look after them, so they are left to whoever asked.
-fn guarded(
-    desired: &Desired,
-    plan: &Plan,
-    route: &Route,
-    records: &Records,
-) -> (Desired, BTreeMap<String, String>) {
-    let limits = Limits {
-        min_servers: 0,
-        ..route.limits
-    };
-    let mut keeper = Keeper::new(limits);
-    let (claims, now) = (claims(route, records), Instant::now());
-    let fate = |_: &InstanceName| Fate::Unknown;
-    keeper.follow(desired.clone(), fate, &claims, now);
-    let found = finding(route, &plan.leaving, &lacking(plan));
-    let decision = keeper.find(found, &claims, now);
-    let max_removal = limits.max_removal;
-    let held = keeper.kept().guard.keys().map(|endpoint| {
-        let reason = format!(
-            "it takes traffic and no record names it; more than --max-removal ({max_removal}) would go at once: write the \
-            records first, or allow it with --max-removal 100%"
-        );
-        (format!("remove {endpoint}"), reason)
-    });
-    let held = held.collect();
-    let desired = match decision.desired {
-        Some(kept) => Desired::clone(&kept),
-        None => desired.clone(),
-    };
-    (desired, held)
-}
-
-/// What would have to be done to make every upstream equal to the records as they are now. Changes nothing.
+/// What [`once`] would do, and what it would refuse, as far as that can be known beforehand. Changes nothing.
 ///
 /// # Errors
 ///
@@ -170,10 +149,17 @@ pub async fn compare(
 async fn difference(
     mut driver: Driver,
     desired: Desired,
-    _: Arc<Route>,
-    _: Arc<Records>,
+    route: Arc<Route>,
+    records: Arc<Records>,
 ) -> Result<Difference, Error> {
-    driver.compare(&desired).await.map(Difference)
+    let plan = driver.compare(&desired).await?;
+    let look = Look::hopeful(&desired, &plan, &route, &records);
+    let withheld = look.withheld();
+    let plan = match withheld.is_empty() {
+        true => plan,
+        false => driver.compare(&look.end()).await?,
+    };
+    Ok(Difference { plan, withheld })
 }
 
 /// Does something with every upstream and what it should be, all at once; the results come in the order of the routes.

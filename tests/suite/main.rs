@@ -41,6 +41,7 @@ mod keeping;
 mod leaving;
 mod leaving_matrix;
 mod nginx_faults;
+mod once;
 mod ownership;
 mod paired;
 mod parameters;

@@ -1,5 +1,6 @@
 //! What `push` says on standard output.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::str::FromStr;
 
@@ -47,6 +48,9 @@ struct Row<'a, T: Serialize> {
 struct ToDo {
     steps: Vec<String>,
     waiting: Vec<Waiting>,
+    /// What floor and guard do not allow.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    withheld: Vec<Refused>,
 }
 
 /// A server whose requests are waited for.
@@ -73,6 +77,14 @@ struct Refused {
     reason: String,
 }
 
+fn refused(steps: &BTreeMap<String, String>) -> Vec<Refused> {
+    let refused = steps.iter().map(|(step, reason)| Refused {
+        step: step.clone(),
+        reason: reason.clone(),
+    });
+    refused.collect()
+}
+
 /// What can be said of what was found.
 trait Report {
     type Row: Serialize + Default;
@@ -93,6 +105,7 @@ impl Report for Difference {
         ToDo {
             steps: self.steps().iter().map(ToString::to_string).collect(),
             waiting: waiting.collect(),
+            withheld: refused(self.withheld()),
         }
     }
 
@@ -115,14 +128,10 @@ impl Report for Outcome {
     type Row = Done;
 
     fn row(&self) -> Done {
-        let refused = self.refused.iter().map(|(step, reason)| Refused {
-            step: step.clone(),
-            reason: reason.clone(),
-        });
         Done {
             equal: self.exit() == Exit::Done,
             draining: self.progress != Progress::Converged,
-            refused: refused.collect(),
+            refused: refused(&self.refused),
         }
     }
 

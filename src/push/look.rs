@@ -1,0 +1,137 @@
+//! What a single look decides, as a running pusher would at its start: what takes traffic and no record names counts as one whose
+//! record vanished just now. Nobody stays to look after what is kept, so that is told to whoever asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::publisher::{claims, finding};
+use super::settings::Route;
+use crate::desired::keep::{Fate, Seen};
+use crate::desired::{Desired, Keeper, Protection, Records};
+use crate::plan::Plan;
+use crate::reconcile::{found, lacking};
+use crate::record::{Endpoint, InstanceName, State};
+use crate::upstream::Outcome;
+
+/// There is one target.
+const TARGET: usize = 0;
+
+/// What one look at one target decides.
+#[derive(Debug)]
+pub(super) struct Look {
+    route: Arc<Route>,
+    keeper: Keeper,
+    desired: Arc<Desired>,
+}
+
+impl Look {
+    /// The target needs this `plan` to be as `desired`. What is lacking there counts when the target has taken it.
+    pub(super) fn new(
+        desired: &Desired,
+        plan: &Plan,
+        route: &Arc<Route>,
+        records: &Records,
+    ) -> Self {
+        let seen = found(desired, &lacking(plan), &plan.leaving);
+        Self::with(desired, plan, route, records, Some(seen))
+    }
+
+    /// The same, as if the target took all that is lacking.
+    pub(super) fn hopeful(
+        desired: &Desired,
+        plan: &Plan,
+        route: &Arc<Route>,
+        records: &Records,
+    ) -> Self {
+        Self::with(desired, plan, route, records, None)
+    }
+
+    fn with(
+        desired: &Desired,
+        plan: &Plan,
+        route: &Arc<Route>,
+        records: &Records,
+        seen: Option<Seen>,
+    ) -> Self {
+        let (claims, now) = (claims(route, records), Instant::now());
+        let fate = |_: &InstanceName| Fate::Unknown;
+        let mut keeper = Keeper::new(route.limits);
+        keeper.follow(desired.clone(), fate, &claims, now);
+        if let Some(seen) = seen {
+            keeper.see(TARGET, seen, now);
+        }
+        let finding = finding(route, &plan.leaving, &lacking(plan));
+        let decision = keeper.find(finding, &claims, now);
+        Self {
+            route: route.clone(),
+            keeper,
+            desired: decision
+                .desired
+                .unwrap_or_else(|| Arc::new(desired.clone())),
+        }
+    }
+
+    /// What the target should be.
+    pub(super) fn desired(&self) -> &Desired {
+        &self.desired
+    }
+
+    /// The same as it is once all is done that a plan says.
+    pub(super) fn end(&self) -> Desired {
+        Desired {
+            protection: Protection::default(),
+            ..Desired::clone(&self.desired)
+        }
+    }
+
+    /// The target ended so; whether something else is desired now.
+    pub(super) fn see(&mut self, outcome: &Outcome) -> bool {
+        let seen = crate::reconcile::seen(&self.desired, outcome);
+        let decision = self.keeper.see(TARGET, seen, Instant::now());
+        let news = decision.desired.is_some();
+        self.desired = decision.desired.unwrap_or_else(|| self.desired.clone());
+        news
+    }
+
+    /// The steps that floor and guard do not allow, with the reasons.
+    pub(super) fn withheld(&self) -> BTreeMap<String, String> {
+        let kept = self.keeper.kept();
+        let seen = self.keeper.seen(TARGET);
+        let serving: Option<&BTreeSet<Endpoint>> = seen.and_then(|seen| seen.serving.as_deref());
+        let is_there = |at: &&Endpoint| serving.is_none_or(|serving| serving.contains(*at));
+        let floor = kept.floor.keys().filter(is_there);
+        let floor = floor.map(|at| (self.step(at), self.floor_reason()));
+        let guard = kept.guard.keys().filter(is_there);
+        let guard = guard.map(|at| (self.step(at), self.guard_reason()));
+        floor.chain(guard).collect()
+    }
+
+    fn step(&self, endpoint: &Endpoint) -> String {
+        let spare = self.desired.protection.spares.get(endpoint);
+        let recorded = spare.and_then(|spare| spare.recorded);
+        match recorded.map(|server| server.state) {
+            Some(State::Draining) => format!("drain {endpoint}"),
+            Some(State::Down) => format!("change {endpoint} down=true"),
+            Some(State::Up) | None => format!("remove {endpoint}"),
+        }
+    }
+
+    fn floor_reason(&self) -> String {
+        let least = self.route.limits.min_servers;
+        format!(
+            "fewer servers than --min-servers ({least}) would take traffic; it goes when others have come, or now with a lower \
+             --min-servers"
+        )
+    }
+
+    fn guard_reason(&self) -> String {
+        let (share, hold) = (self.route.limits.max_removal, self.route.limits.hold);
+        let hold = crate::span::show(hold);
+        format!(
+            "it takes traffic and no record names it; more than --max-removal ({share}) would go at once: write the records first, \
+             or leave it to a running pusher, which lets go of it when --hold ({hold}) is over, and at once when it is dead"
+        )
+    }
+}
