@@ -19,7 +19,7 @@ use crate::notify;
 use crate::reconcile::{Found, Report};
 use crate::record::{Endpoint, Nonce, Presence, Released};
 use crate::registry::client::Cluster;
-use crate::registry::lease::{self, Holder, Intent, Tenure};
+use crate::registry::lease::{self, Holder, Intent, Tenure, Trouble};
 use crate::registry::watch::{Update, Watcher};
 use crate::stop::Stop;
 
@@ -150,6 +150,8 @@ enum Start {
     Unlisted,
     /// The presence is being written; at this time it is no longer waited for.
     Announcing(Instant),
+    /// A right to its own keys is missing, so no announcer could know of it: nothing is done before both stand.
+    Denied,
     /// Whatever comes is published.
     Open,
 }
@@ -241,13 +243,7 @@ impl Pusher {
                 }
                 Event::Balancer => self.note(),
                 Event::Write => self.write_at = None,
-                Event::Unannounced => {
-                    warn!(
-                        "the presence is not in etcd yet: announcers do not know that they should wait for this pusher"
-                    );
-                    self.open();
-                    self.note();
-                }
+                Event::Unannounced => self.go_unannounced(),
                 Event::Report((number, standing)) => {
                     if let Some(seen) = &standing.seen {
                         self.roster.see(number, seen, Instant::now());
@@ -315,7 +311,7 @@ impl Pusher {
         let overdue = async {
             match self.start {
                 Start::Announcing(until) => sleep_until(until).await,
-                Start::Unlisted | Start::Open => std::future::pending().await,
+                Start::Unlisted | Start::Denied | Start::Open => std::future::pending().await,
             }
         };
         let due = async {
@@ -363,11 +359,36 @@ impl Pusher {
         }
     }
 
+    /// The keys do not stand yet: an etcd that is slow is not waited for, but one that refuses them.
+    fn go_unannounced(&mut self) {
+        if let Some(denied) = self.trouble().filter(|trouble| trouble.denied) {
+            warn!(
+                %denied,
+                "nothing is done before that right is granted: no announcer could know that it should wait for this pusher"
+            );
+            self.start = Start::Denied;
+            return;
+        }
+        warn!(
+            "the presence is not in etcd yet: announcers do not know that they should wait for this pusher"
+        );
+        self.open();
+        self.note();
+    }
+
+    /// Why its own keys do not stand in etcd.
+    fn trouble(&self) -> Option<Trouble> {
+        match &*self.tenure.borrow() {
+            Tenure::Pending { error } => error.clone(),
+            _ => self.balancer.trouble(),
+        }
+    }
+
     fn take_in(&mut self, effect: &Effect) {
         log_quarantine(effect);
         match self.start {
             Start::Unlisted => self.begin(),
-            Start::Announcing(_) => {}
+            Start::Announcing(_) | Start::Denied => {}
             Start::Open => self.publish(effect),
         }
     }
@@ -396,7 +417,7 @@ impl Pusher {
 
     /// From now on changes are published, beginning with all that is known.
     fn open(&mut self) {
-        if let Start::Announcing(_) = self.start {
+        if let Start::Announcing(_) | Start::Denied = self.start {
             self.start = Start::Open;
             self.publish(&Effect {
                 services: self.records.services().cloned().collect(),
@@ -589,6 +610,14 @@ impl Pusher {
                 Some(namesake) => format!("waiting: {}", namesake.in_words(&self.settings.id)),
                 None => "waiting for etcd to tell the records".to_owned(),
             },
+            (Start::Denied, _) => {
+                let trouble = self.trouble();
+                let trouble = trouble.map(|trouble| format!(": {trouble}"));
+                format!(
+                    "waiting for its own keys in etcd{}",
+                    trouble.unwrap_or_default()
+                )
+            }
             (_, Tenure::Pending { error: Some(error) }) => {
                 format!("{}; etcd: {error}", self.reckoning)
             }

@@ -10,7 +10,7 @@ use tracing::debug;
 use super::settings::Settings;
 use crate::record::{Balancer, Nonce};
 use crate::registry::client::Cluster;
-use crate::registry::lease::{self, Holder, Intent, Tenure};
+use crate::registry::lease::{self, Holder, Intent, Tenure, Trouble};
 
 /// Before the key is taken back from a process that is no pusher of this id any more: the pusher's own key decides who is.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -81,6 +81,15 @@ impl BalancerKey {
     pub(super) fn is_held(&self) -> bool {
         let kept = self.kept.as_ref();
         kept.is_some_and(|(_, tenure)| matches!(*tenure.borrow(), Tenure::Held { .. }))
+    }
+
+    /// Why etcd has not confirmed it; `None` where it has, or no reason is known.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        let (_, tenure) = self.kept.as_ref()?;
+        match &*tenure.borrow() {
+            Tenure::Pending { error } => error.clone(),
+            _ => None,
+        }
     }
 
     /// Waits for news. Cancel safe.

@@ -5,6 +5,7 @@
 //! lost or revoked lease, a deleted or overwritten key, a wiped or restored etcd, any outage.
 //! Every write is a transaction on what was seen before it, so that nothing of a successor is ever touched.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,39 @@ impl Released {
     }
 }
 
+/// Why a key is not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// In words.
+    pub text: Arc<str>,
+    /// Whether it is a missing right: it lasts until somebody grants that, and the words say how.
+    pub denied: bool,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<&str> for Trouble {
+    fn from(text: &str) -> Self {
+        Self {
+            text: text.into(),
+            denied: false,
+        }
+    }
+}
+
+impl From<&Error> for Trouble {
+    fn from(error: &Error) -> Self {
+        Self {
+            text: error.to_string().into(),
+            denied: matches!(error, Error::Denied { .. }),
+        }
+    }
+}
+
 /// What is known about the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tenure {
@@ -89,7 +123,7 @@ pub enum Tenure {
     /// Something is wanted that etcd has not confirmed, or no longer vouches for.
     Pending {
         /// Why not, after a failure.
-        error: Option<Arc<str>>,
+        error: Option<Trouble>,
     },
     /// etcd has confirmed it.
     Held {
@@ -127,7 +161,7 @@ impl Tenure {
     #[must_use]
     pub fn error(&self) -> Option<Arc<str>> {
         match self {
-            Self::Pending { error } => error.clone(),
+            Self::Pending { error: Some(error) } => Some(error.text.clone()),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! Who may do what in etcd: what `sidekick roles` prints is enough, less is not, and what is missing is named.
 
-use crate::support::{Backend, Command, PASSWORD, Scene};
+use crate::support::{Backend, Command, PASSWORD, PATIENCE, Scene, until};
 
 /// The rights of each role, as `sidekick roles` prints them.
 async fn printed(arguments: &[&str]) -> Vec<(String, Vec<String>)> {
@@ -169,6 +169,45 @@ async fn a_missing_right_is_named_with_the_command_that_grants_it() {
     let pusher = as_user(scene.push(), "lister").start();
     let own = grant("readwrite /sidekick/pushers/edge");
     pusher.process().line(&own).await;
+}
+
+#[tokio::test]
+async fn a_pusher_changes_nothing_before_it_may_write_both_of_its_own_keys() {
+    let mut scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let address = backend.address().to_string();
+    scene.etcd.put("/services/website/b1", address).await;
+    scene.etcd.require_users().await;
+    let reads = [
+        "--prefix=true read /services/website/",
+        "--prefix=true read /sidekick/",
+    ];
+    scene.etcd.add_user_with("lister", &reads).await;
+    let pusher = as_user(scene.push().notify(), "lister").start();
+    let says = async |key: &str| {
+        let status = "STATUS=waiting for its own keys in etcd: ";
+        let line = format!("etcdctl role grant-permission ROLE readwrite {key}");
+        until(PATIENCE, "what is missing to be told", async || {
+            let all = pusher.notifications();
+            let told = all.last().filter(|it| it.starts_with(status));
+            told.filter(|it| it.contains(&line)).map(drop).ok_or(all)
+        })
+        .await;
+        assert_eq!(scene.nginx.addresses("website").await, [""; 0]);
+    };
+    pusher
+        .process()
+        .line("nothing is done before that right is granted")
+        .await;
+    says("/sidekick/pushers/edge").await;
+    let etcd = &scene.etcd;
+    etcd.grant("lister", "readwrite /sidekick/pushers/edge")
+        .await;
+    says("/sidekick/balancers/edge").await;
+    etcd.grant("lister", "readwrite /sidekick/balancers/edge")
+        .await;
+    pusher.ready().await;
+    scene.routed(&[&backend]).await;
 }
 
 #[tokio::test]

@@ -294,27 +294,33 @@ impl Etcd {
         let mut client = self.client().await;
         client.role_add(name).await.expect("a role");
         for right in rights {
-            let words: Vec<_> = right.split_whitespace().collect();
-            let (prefix, right, key) = match words[..] {
-                ["--prefix=true", right, key] => (true, right, key),
-                [right, key] => (false, right, key),
-                _ => panic!("not a right: {right}"),
-            };
-            let permission = match right {
-                "read" => Permission::read(key),
-                "readwrite" => Permission::read_write(key),
-                _ => panic!("not a right: {right}"),
-            };
-            let permission = if prefix {
-                permission.with_prefix()
-            } else {
-                permission
-            };
-            let granted = client.role_grant_permission(name, permission).await;
-            granted.expect("a right");
+            self.grant(name, right).await;
         }
         client.user_add(name, PASSWORD, None).await.expect("a user");
         client.user_grant_role(name, name).await.expect("a role");
+    }
+
+    /// One right more for a user of [`add_user_with`](Self::add_user_with).
+    pub(crate) async fn grant(&self, name: &str, right: &str) {
+        let words: Vec<_> = right.split_whitespace().collect();
+        let (prefix, right, key) = match words[..] {
+            ["--prefix=true", right, key] => (true, right, key),
+            [right, key] => (false, right, key),
+            _ => panic!("not a right: {right}"),
+        };
+        let permission = match right {
+            "read" => Permission::read(key),
+            "readwrite" => Permission::read_write(key),
+            _ => panic!("not a right: {right}"),
+        };
+        let permission = if prefix {
+            permission.with_prefix()
+        } else {
+            permission
+        };
+        let mut client = self.client().await;
+        let granted = client.role_grant_permission(name, permission).await;
+        granted.expect("a right");
     }
 
     /// Takes back from a user a right to one key that [`add_user_with`](Self::add_user_with) gave.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::{Tenant, Tenure};
+use super::{Tenant, Tenure, Trouble};
 use crate::log_limit;
 use crate::registry::Error;
 use crate::registry::ttl;
@@ -73,7 +73,7 @@ impl Tenant {
             warn!(%error, "cannot keep {} in etcd; trying again until it works", self.key_name());
         }
         if !matches!(*self.tenures.borrow(), Tenure::Held { .. }) {
-            self.report_pending(Some(error.to_string().into()));
+            self.report_pending(Some(error.into()));
         }
     }
 
@@ -98,7 +98,7 @@ impl Tenant {
         String::from_utf8_lossy(&self.key)
     }
 
-    pub(super) fn report_pending(&self, error: Option<Arc<str>>) {
+    pub(super) fn report_pending(&self, error: Option<Trouble>) {
         self.report(Tenure::Pending { error });
     }
 
