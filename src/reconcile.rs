@@ -41,7 +41,7 @@ pub struct Standing {
     pub choices: i64,
     /// Whether the target sends requests anywhere, as far as is known.
     pub routing: bool,
-    /// What keeps the upstream from being equal to the records. Stays the same as long as the kind of trouble does.
+    /// What keeps the upstream from being equal to the records, as it was at the last look.
     pub errors: Vec<Arc<str>>,
     /// How often somebody else has undone what was made equal, and within which time, where that happens again and again.
     pub contested: Option<(u32, Duration)>,

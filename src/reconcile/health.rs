@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::desired::Desired;
+use crate::log_limit;
 use crate::record::State;
 use crate::upstream::{Error, Outcome, Progress};
 
@@ -45,7 +46,7 @@ impl Health {
         }
     }
 
-    /// All that is wrong, in words that stay the same as long as the kind of trouble does.
+    /// All that is wrong, as it was at the last look.
     pub(super) fn errors(&self) -> Vec<Arc<str>> {
         let failure = self.failure.as_ref().map(|failure| failure.text.clone());
         let refused = self.refused.iter().take(LISTED);
@@ -74,22 +75,24 @@ impl Health {
         }
     }
 
+    /// The same trouble in other words may be another one: they are kept, and told, but not as often as they may change.
     fn fail(&mut self, error: &Error, now: Instant) {
         let Self {
             target, upstream, ..
         } = self;
         let kind = std::mem::discriminant(error);
-        let since = self.failure.as_ref().map_or(now, |failure| failure.since);
-        if self
-            .failure
-            .as_ref()
-            .is_some_and(|failure| failure.kind == kind)
-        {
+        let text: Arc<str> = error.to_string().into();
+        let known = self.failure.as_ref();
+        let since = known.map_or(now, |failure| failure.since);
+        if known.is_some_and(|failure| failure.text == text) {
             debug!(nginx = %target, %upstream, %error, "still not equal to the records");
-            return;
+        } else if known.is_none_or(|failure| failure.kind != kind) {
+            warn!(nginx = %target, %upstream, %error, "cannot be made equal to the records; trying on");
+        } else if let Some(more) =
+            log_limit::allows("fails otherwise", format!("{target}/{upstream}"))
+        {
+            warn!(nginx = %target, %upstream, %error, "still cannot be made equal to the records{more}");
         }
-        warn!(nginx = %target, %upstream, %error, "cannot be made equal to the records; trying on");
-        let text = error.to_string().into();
         self.failure = Some(Failure { since, kind, text });
     }
 
@@ -181,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_told_in_the_same_words_until_its_kind_changes() {
+    fn trouble_is_told_in_the_words_of_the_last_look() {
         let mut health = Health::new("edge".into(), "website".into());
         let mut after = |result: Result<Outcome, Error>| {
             health.observe(&result, &desired(), Instant::now());
@@ -192,7 +195,8 @@ mod tests {
         assert_eq!(after(refusing(&[])), None);
         let first = after(Err(Error::Broken("one".to_owned())));
         assert!(first.as_ref().is_some_and(|text| text.contains("one")));
-        assert_eq!(after(Err(Error::Broken("two".to_owned()))), first);
+        let second = after(Err(Error::Broken("two".to_owned())));
+        assert!(second.is_some_and(|text| text.contains("two") && !text.contains("one")));
         assert_ne!(after(Err(Error::ReadOnly)), first);
         assert_eq!(
             after(refusing(&["add a:1"])).as_deref(),
