@@ -18,7 +18,8 @@ use tables::tables;
 /// Shows every live pusher: its targets with their errors and servers, what it has applied, how far it is behind, which instances it
 /// does not route or cannot let go, and what cannot be read.
 ///
-/// Revisions are etcd's. A pusher that is behind is said to be so since the oldest change whose time is known. Load
+/// How many servers an upstream has is as its pusher last read it, --resync ago at most; whoever changes it meanwhile shows then.
+/// When etcd has no space left, no pusher can say anything new, and that is told. Revisions are etcd's. A pusher that is behind is said to be so since the oldest change whose time is known. Load
 /// balancers whose pusher is silent are shown too: they go on routing as they were told last, until it is back or
 /// `sidekick push --retire --id ID` says that they are gone.
 ///
@@ -43,6 +44,9 @@ impl Args {
         if pushers.is_empty() {
             super::exit::say("sidekick: there is no live pusher");
         }
+        if status.out_of_space {
+            super::exit::say(&format!("sidekick: {NO_SPACE}"));
+        }
         let text = match output {
             Output::Table => tables(&status),
             Output::Json => {
@@ -66,6 +70,10 @@ impl Args {
         Ok(Exit::Done)
     }
 }
+
+/// What it means that etcd has no room, and the way out.
+const NO_SPACE: &str = "etcd has no space left and refuses to write: what pushers say here may be old, whatever it is. Make room \
+    (etcdctl compact, etcdctl defrag for each member), then let it write again: etcdctl alarm disarm";
 
 fn lines(lines: impl Iterator<Item = String>) -> String {
     lines.map(|line| line + "\n").collect()
@@ -106,7 +114,10 @@ fn others(status: &Status) -> impl Iterator<Item = Value> {
     });
     let ignored = status.ignored.iter();
     let ignored = ignored.map(|(key, reason)| json!({"ignored": key, "reason": reason}));
-    silent.chain(conflicts).chain(ignored)
+    let alarm = status
+        .out_of_space
+        .then(|| json!({"alarm": "NOSPACE", "reason": NO_SPACE}));
+    silent.chain(conflicts).chain(ignored).chain(alarm)
 }
 
 /// All that stands in etcd, also what is not known here, with the lag added, and what it sets aside.

@@ -11,7 +11,7 @@ use super::roster::{Line, Revisions, Roster};
 use crate::printable::printable;
 use crate::record::{Balancer, Presence, PusherId, Quarantined, Reason, ServiceName};
 use crate::registry::Error;
-use crate::registry::oneshot::list;
+use crate::registry::oneshot::{is_out_of_space, list, patiently};
 use crate::registry::watch::{Entry, Range};
 
 /// How it all stands.
@@ -27,6 +27,8 @@ pub struct Status {
     pub ignored: Vec<(String, String)>,
     /// The records, splits and holds that cannot be read, by key.
     pub quarantined: Vec<Quarantined>,
+    /// etcd has no room, and refuses the pushers' words: theirs may be old. Not where etcd does not tell this user.
+    pub out_of_space: bool,
 }
 
 /// One live pusher.
@@ -133,7 +135,15 @@ pub async fn status(place: &Place) -> Result<Status, Error> {
             (None, Ok(_)) => ignore(entry, "its name is no pusher's".to_owned()),
         }
     }
+    let alarm = patiently(&place.cluster, place.patience, async |connection| {
+        is_out_of_space(connection).await
+    });
+    let out_of_space = alarm.await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "etcd does not tell whether it has room");
+        false
+    });
     Ok(Status {
+        out_of_space,
         conflicts: conflicts(&live, &read),
         silent: silent(&live, read),
         pushers: live,

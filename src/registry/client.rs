@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, KvClient, LeaseClient, WatchClient};
+use etcd_client::{Client, ConnectOptions, KvClient, LeaseClient, MaintenanceClient, WatchClient};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{OnceCell, watch};
@@ -137,6 +137,12 @@ impl Connection {
     #[must_use]
     pub fn leases(&self) -> LeaseClient {
         self.client.lease_client()
+    }
+
+    /// For asking how etcd does.
+    #[must_use]
+    pub fn maintenance(&self) -> MaintenanceClient {
+        self.client.maintenance_client()
     }
 
     /// Which member this is.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use etcd_client::{
-    Compare, CompareOp, DeleteOptions, LeaseGrantOptions, LeaseTimeToLiveOptions, PutOptions, Txn,
-    TxnOp,
+    AlarmAction, AlarmType, Compare, CompareOp, DeleteOptions, LeaseGrantOptions,
+    LeaseTimeToLiveOptions, PutOptions, Txn, TxnOp,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -230,6 +230,16 @@ pub(crate) async fn time_left(
     let seconds = |seconds: i64| u64::try_from(seconds).ok().map(Duration::from_secs);
     let left = seconds(answer.ttl()).zip(seconds(answer.granted_ttl()));
     Ok(left.map(|(left, granted)| TimeLeft { granted, left }))
+}
+
+/// Whether any member has no space left: then etcd refuses whatever would write, until somebody disarms the alarm.
+pub(crate) async fn is_out_of_space(connection: &Connection) -> Result<bool, Error> {
+    let mut client = connection.maintenance();
+    let (action, kind) = (AlarmAction::Get, AlarmType::Nospace);
+    let answer = connection
+        .call(async move { client.alarm(action, kind, None).await })
+        .await?;
+    Ok(answer.alarms().iter().any(|it| it.alarm() == kind))
 }
 
 #[cfg(test)]

@@ -139,6 +139,33 @@ async fn a_dead_backend_leaves_an_etcd_that_is_out_of_space() {
 }
 
 #[tokio::test]
+async fn the_status_says_that_it_may_be_old_while_etcd_is_out_of_space() {
+    let scene = Scene::start().await;
+    let _pusher = scene.pushing().await;
+    let status = async |output: &str| {
+        let status = Command::new("status").etcd(&scene.etcd);
+        let ended = status.args(["--output", output]).run().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.output);
+        ended.output
+    };
+    let means = "what pushers say here may be old";
+    let before = status("json").await;
+    assert!(!before.contains("NOSPACE"), "{before}");
+    scene.etcd.run_out_of_space().await;
+    for output in ["table", "plain", "json"] {
+        let said = status(output).await;
+        assert!(said.contains(means), "{said}");
+        assert!(said.contains("etcdctl alarm disarm"), "{said}");
+    }
+    let said = status("json").await;
+    let alarm = said.lines().find(|line| line.starts_with(r#"{"alarm":"#));
+    assert!(alarm.is_some_and(|it| it.contains("NOSPACE")), "{said}");
+    scene.etcd.has_room_again().await;
+    let after = status("table").await;
+    assert!(!after.contains(means), "{after}");
+}
+
+#[tokio::test]
 async fn who_leaves_an_etcd_that_is_out_of_space_is_gone_and_does_not_say_drained() {
     let scene = Scene::start().await;
     let backend = Backend::start("b1").await;
