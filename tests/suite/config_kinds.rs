@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use sidekick::upstream::Layer;
+
 use crate::support::{
-    Backend, Command, Ended, Etcd, Kv, Load, Nginx, PATIENCE, Settings, Signal, announce, key,
-    until,
+    Backend, Command, Ended, Etcd, FileNginx, Kv, Load, Nginx, PATIENCE, Settings, Sidekick,
+    Signal, announce, key, until,
 };
 
 use super::config::{Config, addresses, reload};
@@ -106,6 +108,90 @@ async fn a_split_has_moved_vulcands_keys_and_nginx_when_its_command_ends() {
         servers(&etcd, "/vulcand").await,
         told("http", &[&new, &old])
     );
+}
+
+/// A file of nginx and vulcand, without any word of what they protect.
+struct Kinds {
+    etcd: Etcd,
+    nginx: FileNginx,
+    backends: Vec<Backend>,
+    config: Config,
+}
+
+impl Kinds {
+    /// Two records of `website`, and a pusher that has told both.
+    async fn start() -> (Self, Sidekick) {
+        let nginx = FileNginx::start(Layer::Http, &["website", "shop"]).await;
+        let (etcd, one, two) =
+            tokio::join!(Etcd::start(), Backend::start("one"), Backend::start("two"));
+        let config = Config::new();
+        config.write(&format!(
+            "[[vulcand]]\nname = \"vulcan\"\n\
+             [[nginx]]\nname = \"file\"\nfile = \"{}\"\ncheck = \"{}\"\nreload = \"{}\"\npid = \"{}\"\n\
+             [[upstream]]\nname = \"website\"\nhold = \"1h\"\n[[upstream]]\nname = \"shop\"\n",
+            nginx.file().display(),
+            nginx.command("-t"),
+            nginx.command("-s reload"),
+            nginx.settings(Layer::Http).pid.expect("it has one").display(),
+        ));
+        put(&etcd, &one, "v1").await;
+        put(&etcd, &two, "v1").await;
+        let pusher = config.push(&etcd).start();
+        let kinds = Self {
+            etcd,
+            nginx,
+            backends: vec![one, two],
+            config,
+        };
+        kinds.have(&[0, 1]).await;
+        (kinds, pusher)
+    }
+
+    /// Waits until both have exactly these for `website`.
+    async fn have(&self, wanted: &[usize]) {
+        let wanted: Vec<_> = wanted.iter().map(|&nth| &self.backends[nth]).collect();
+        becomes(&self.etcd, "/vulcand", told("http", &wanted)).await;
+        let mut addresses = addresses(&wanted);
+        addresses.sort();
+        until(PATIENCE, "the file to have the same", async || {
+            let text = self.nginx.text();
+            let website = text.split("upstream website").nth(1).unwrap_or_default();
+            let website = website.split('}').next().unwrap_or_default();
+            let lines = website.lines().filter_map(|line| {
+                let line = line.trim().strip_suffix(";")?;
+                let server = line.strip_prefix("server ")?;
+                Some(server.split([' ', ';']).next()?.to_owned())
+            });
+            let mut found: Vec<_> = lines.collect();
+            found.sort();
+            if found == addresses {
+                Ok(())
+            } else {
+                Err(text.clone())
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_vanished_is_kept_in_a_file_and_in_vulcand_until_another_service_has_its_address() {
+    let (kinds, mut pusher) = Kinds::start().await;
+    kinds.etcd.delete_all("/services/website/").await;
+    pusher.process().line("too many records vanished").await;
+    kinds.have(&[0, 1]).await;
+    let first = kinds.backends[0].address().to_string();
+    kinds.etcd.put("/services/shop/s1", first).await;
+    kinds.have(&[1]).await;
+
+    // A pusher that finds it so when it starts does the same: nobody's list of before is needed.
+    assert_eq!(pusher.leave().await.code, Some(0));
+    let pusher = kinds.config.push(&kinds.etcd).start();
+    pusher.process().line("that no record names").await;
+    kinds.have(&[1]).await;
+    let second = kinds.backends[1].address().to_string();
+    kinds.etcd.put("/services/shop/s2", second).await;
+    kinds.have(&[]).await;
 }
 
 #[tokio::test]

@@ -48,6 +48,36 @@ async fn a_pusher_that_starts_before_all_records_are_written_takes_nobody_away()
 }
 
 #[tokio::test]
+async fn whom_nginx_has_as_down_or_draining_no_starting_pusher_revives() {
+    let scene = Scene::start().await;
+    let backends = put(&scene, 4).await;
+    let [up, vanished, down, draining] = &backends[..] else {
+        panic!("four backends")
+    };
+    let mut pusher = scene.pushing().await;
+    scene.routed(&[up, vanished, down, draining]).await;
+    assert_eq!(pusher.leave().await.code, Some(0));
+    for server in scene.nginx.servers("website").await {
+        let change = match server.server {
+            it if it == down.address().to_string() => r#"{"down":true}"#,
+            it if it == draining.address().to_string() => r#"{"drain":true}"#,
+            _ => continue,
+        };
+        let path = format!("/http/upstreams/website/servers/{}", server.id);
+        let answer = scene.nginx.call("PATCH", &path, change).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    for backend in [vanished, down, draining] {
+        scene.etcd.delete(&key(backend)).await;
+    }
+    let push = scene.push().args(FOR_LONG).args(["--max-removal", "0"]);
+    let _pusher = push.start();
+    // Only what took traffic counts as vanished just now.
+    kept(&scene, "edge", 0, 1).await;
+    scene.routed(&[up, vanished]).await;
+}
+
+#[tokio::test]
 async fn a_crash_looping_pusher_removes_nobody_and_one_that_lives_does_when_its_hold_is_over() {
     let scene = Scene::start().await;
     let backends = put(&scene, 3).await;

@@ -148,12 +148,11 @@ pub(super) fn has_backend(place: &Place, found: &[Entry]) -> bool {
 }
 
 fn delete(entry: &Entry, desired: &Desired) -> Move {
-    let drains = endpoint(entry).and_then(|endpoint| {
-        let server = desired.servers.get(&endpoint)?;
-        Some(server.state == State::Draining)
-    });
-    let cause = match drains {
-        Some(true) => Cause::Drained,
+    let server = endpoint(entry).and_then(|endpoint| desired.servers.get(&endpoint));
+    let cause = match server.map(|server| server.state) {
+        Some(State::Draining) => Cause::Drained,
+        // Under another key.
+        Some(State::Up) => Cause::Replaced,
         _ => Cause::NoRecord,
     };
     Move {
@@ -398,6 +397,7 @@ mod tests {
             entry("servers/n1", r#"{"URL":"http://10.9.9.9:80"}"#),
             entry("servers/n2", r#"{"URL":"http://10.0.0.2:80"}"#),
             entry("servers/n3", "\u{1b}"),
+            entry("servers/older", r#"{"URL":"http://10.0.0.1:80"}"#),
         ];
         assert_eq!(
             shown(&wanted, &found),
@@ -406,6 +406,7 @@ mod tests {
                 "servers/a/b - @7",
                 "servers/n2 - @7",
                 "servers/n3 - @7",
+                "servers/older - @7",
             ]
         );
         let plan = plan(moves(&place(), Scheme::Http, &wanted, &found), &wanted);
@@ -418,6 +419,7 @@ mod tests {
                 "remove /vulcand/backends/website/servers/a/b (no record names it)",
                 "remove http://10.0.0.2:80 (drained)",
                 "remove /vulcand/backends/website/servers/n3 (no record names it)",
+                "remove http://10.0.0.1:80 (another one has taken its place)",
             ]
         );
     }
