@@ -96,7 +96,7 @@ call_api PATCH "/$id" '{"drain":true}'
 began=$EPOCHREALTIME
 until_true 'the upstream to be right again' is_right
 good "all of it repaired after $(since "$began") s (--resync 1s; 30s as shipped). The pusher says:"
-grep -E ' (remove|change) ' "$folder/push.log" | sed 's/^[^ ]* *INFO \(.*\) nginx=.*/  \1/'
+grep -E ' (remove|change) ' "$folder/push.log" | sed 's/^[^ ]* *INFO \(.*\) target=.*/  \1/'
 shown_servers
 traffic
 none_lost 'by other hands and by the repair'

@@ -131,7 +131,8 @@ async fn linger_after(
         Ok(Drained::Deposed) => return,
         Ok(Drained::Answered(leaving)) => match leaving.still() {
             None if leaving.applied.is_nobody() => {
-                info!("no pusher routes {}: nothing to wait for", id.service);
+                let nobody = leaving.applied.nobody(&id.service);
+                info!("{nobody}: nothing to wait for");
             }
             None => {
                 let took = span::about(started.elapsed());

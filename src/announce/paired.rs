@@ -246,16 +246,22 @@ enum Next {
 async fn next_run(pairing: &Pairing, served: bool, states: &mut States, stop: &mut Stop) -> Next {
     let ends = pairing.on_gone == OnGone::Exit;
     let mut left = pairing.start_timeout;
+    // The end of a run was told with what became of its record.
+    let mut told = served;
     loop {
         let state = states.borrow_and_update().clone();
         match &state {
             State::Running(container) => return Next::Run(container.clone()),
-            State::Gone(why) if ends && served => {
-                info!("container {} {why}: leaving, too", pairing.container);
+            State::Gone(_) if ends && served => {
+                info!("leaving with container {}", pairing.container);
                 return Next::Over;
             }
             _ => {
-                info!("container {} {state}: waiting for it", pairing.container);
+                let name = &pairing.container;
+                match std::mem::take(&mut told) {
+                    true => info!("waiting for container {name} to run again"),
+                    false => info!("container {name} {state}: waiting for it"),
+                }
                 notify::status(&format!(
                     "waiting for container {}, which {state}",
                     pairing.container

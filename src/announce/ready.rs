@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::{Agent, Ready};
 use crate::notify;
 use crate::phase::Phase;
-use crate::record::State;
+use crate::record::{ServiceName, State};
 use crate::registry::pushers::{Obstacle, Routed, joined};
 
 /// How far the start has come.
@@ -103,7 +103,7 @@ impl Agent {
         let pushers = self.pushers.heard();
         let routed = pushers.map(|it| it.routed(&settings.prefix, &settings.id, revision));
         let waited = since.elapsed() >= settings.drain_timeout;
-        match routed.map(|routed| judge(&routed, waited)) {
+        match routed.map(|routed| judge(&self.settings.id.service, &routed, waited)) {
             Some(Ok(although)) => self.tell_ready(although),
             Some(Err(Why { words, is_refused })) => {
                 if is_refused && told.as_ref() != Some(&words) {
@@ -140,7 +140,7 @@ struct Why {
 
 /// Whether the start is over, and what is not as it should be then. Silent load balancers are waited for until one has
 /// `waited` long enough; a hold or a split is no reason to wait, since it may follow the start.
-fn judge(routed: &Routed, waited: bool) -> Result<Option<String>, Why> {
+fn judge(service: &ServiceName, routed: &Routed, waited: bool) -> Result<Option<String>, Why> {
     let Routed {
         applied,
         refused,
@@ -151,7 +151,7 @@ fn judge(routed: &Routed, waited: bool) -> Result<Option<String>, Why> {
     let nobody = applied.by.is_empty() && applied.not_by.is_empty();
     let waits = is_refused || nobody || !applied.not_by.is_empty();
     if waits || !(applied.unknown.is_empty() || waited) {
-        let nobody = nobody.then(|| "no live pusher routes this service".to_owned());
+        let nobody = nobody.then(|| applied.nobody(service));
         let reasons = refused.iter().map(not_routed);
         let reasons = reasons.chain(nobody).chain(applied.missing());
         let words = joined(reasons).unwrap_or_default();
@@ -164,6 +164,10 @@ fn judge(routed: &Routed, waited: bool) -> Result<Option<String>, Why> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn web() -> ServiceName {
+        "web".parse().unwrap()
+    }
 
     fn routed(by: &[&str], not_by: &[&str], unknown: &[&str]) -> Routed {
         let set = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
@@ -183,33 +187,36 @@ mod tests {
 
     #[test]
     fn a_start_is_over_when_every_pusher_routes_the_instance() {
-        assert_eq!(judge(&routed(&["a", "b"], &[], &[]), false), Ok(None));
+        assert_eq!(
+            judge(&web(), &routed(&["a", "b"], &[], &[]), false),
+            Ok(None)
+        );
         for waiting in [
             routed(&[], &[], &[]),
             routed(&["a"], &["b"], &[]),
             routed(&["a"], &[], &["b"]),
         ] {
-            assert!(judge(&waiting, false).is_err(), "{waiting:?}");
+            assert!(judge(&web(), &waiting, false).is_err(), "{waiting:?}");
         }
     }
 
     #[test]
     fn a_silent_load_balancer_is_waited_for_only_so_long_and_then_named() {
-        let all = judge(&routed(&["a"], &[], &["b"]), true);
+        let all = judge(&web(), &routed(&["a"], &[], &["b"]), true);
         assert!(all.unwrap().unwrap().contains("pusher b is silent"));
-        let nobody = judge(&routed(&[], &[], &["b"]), true).unwrap_err();
+        let nobody = judge(&web(), &routed(&[], &[], &["b"]), true).unwrap_err();
         assert!(nobody.words.contains("no live pusher"), "{nobody:?}");
-        assert!(judge(&routed(&["a"], &["c"], &["b"]), true).is_err());
+        assert!(judge(&web(), &routed(&["a"], &["c"], &["b"]), true).is_err());
     }
 
     #[test]
     fn a_refused_instance_is_waited_for_and_a_held_one_is_not() {
         let mut all = routed(&["a"], &[], &[]);
         all.withheld.push(obstacle("a", "held: disk full"));
-        let although = judge(&all, false).unwrap().unwrap();
+        let although = judge(&web(), &all, false).unwrap().unwrap();
         assert_eq!(although, "a does not route it: held: disk full");
         all.refused.push(obstacle("a", "edge: no resolver"));
-        let why = judge(&all, true).unwrap_err();
+        let why = judge(&web(), &all, true).unwrap_err();
         assert!(why.is_refused);
         assert_eq!(why.words, "a does not route it: edge: no resolver");
     }

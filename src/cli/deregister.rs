@@ -76,14 +76,19 @@ fn event_in_words(id: &InstanceId, event: &Event<'_>) -> String {
 fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
     let mut out = std::io::stdout().lock();
     match outcome {
-        Outcome::Absent => writeln!(out, "{id} is not registered: nothing to do")?,
+        Outcome::Absent { silent } => {
+            writeln!(out, "{id} is not registered: nothing to do")?;
+            if let Some(silent) = silent {
+                super::exit::say(&format!("sidekick: {silent}"));
+            }
+        }
         Outcome::Gone(settled) => {
             let how = match settled {
                 Settled::Answered(progress) if progress.still.is_empty() => {
                     let pushers = progress.applied.by.len();
                     format!(", let go by {pushers} of {pushers} pushers")
                 }
-                Settled::NoPusher => format!("; no live pusher routes {}", id.service),
+                Settled::NoPusher(why) => format!("; {why}"),
                 _ => {
                     format!(", but {}", settled::unsettled(settled))
                 }

@@ -226,15 +226,17 @@ impl Args {
         let (id, (cluster, (_, meta))) = mistakes.none_or(id.zip(cluster.zip(prefixes)))?;
         let (line, exit) = match push::retire(&cluster, &meta, &id).await? {
             Retired::Lives => (
-                format!("{id}: this pusher is running; stop it first"),
+                format!(
+                    "pusher {id} is running, or was killed just now: stop it, wait until its --ttl is over, and try again"
+                ),
                 Exit::No,
             ),
             Retired::Gone => (
-                format!("{id}: retired; nobody reckons with its targets any more"),
+                format!("pusher {id} is retired: nobody waits for its load balancers any more"),
                 Exit::Done,
             ),
             Retired::Unknown => (
-                format!("{id}: etcd knows nothing of such a pusher"),
+                format!("there is no pusher {id} below {meta}/ in etcd: nothing to do"),
                 Exit::Done,
             ),
         };

@@ -37,6 +37,7 @@ pub(super) fn in_words(progress: &Leaving) -> String {
         by,
         not_by,
         unknown,
+        idle: _,
     } = applied;
     let of = by.len() + not_by.len() + unknown.len() + still.len();
     let behind = not_by.iter().map(ToString::to_string);
@@ -52,9 +53,12 @@ pub(super) fn unsettled(settled: &Settled) -> String {
         Settled::NotBy(progress) | Settled::Answered(progress) => {
             progress.missing().unwrap_or_default()
         }
-        Settled::Unknown => "etcd did not tell which pushers there are".to_owned(),
+        Settled::Unknown(why) => {
+            let why = why.as_ref().map(|why| format!(": {why}"));
+            "etcd did not tell which pushers there are".to_owned() + &why.unwrap_or_default()
+        }
         Settled::Hurried => "the pushers were not waited for any longer".to_owned(),
-        Settled::NoPusher => String::new(),
+        Settled::NoPusher(why) => why.clone(),
     }
 }
 
@@ -78,9 +82,9 @@ pub(super) async fn wait(
             let how = format!("applied by {pushers} of {pushers} pushers");
             (Exit::Done, how)
         }
-        Settled::NoPusher => (
+        Settled::NoPusher(why) => (
             Exit::Done,
-            format!("no live pusher routes {service}, so no load balancer has been changed"),
+            format!("{why}, so no load balancer has been changed"),
         ),
         _ => (Exit::No, unsettled(&settled)),
     }

@@ -76,7 +76,9 @@ impl Args {
         match outcome {
             Outcome::Reached => Ok(Exit::Done),
             Outcome::TooLate { missing } => {
-                super::exit::say(&format!("sidekick: not within {after}: {missing}"));
+                super::exit::say(&format!(
+                    "sidekick: not within {after} (--timeout): {missing}"
+                ));
                 if wish.goal != Goal::Gone
                     && let Some(hint) = v2::hint(&place).await
                 {
@@ -84,7 +86,10 @@ impl Args {
                 }
                 Ok(Exit::No)
             }
-            Outcome::Unheard => anyhow::bail!("etcd did not tell how it stands within {after}"),
+            Outcome::Unheard(why) => {
+                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                anyhow::bail!("etcd did not tell how it stands within {after} (--timeout){why}")
+            }
         }
     }
 

@@ -359,7 +359,12 @@ impl Task {
             let now = renamed.map_or(String::new(), |held| {
                 format!(", called {} now", short(&held.name))
             });
-            info!("container {name} ({short_id}{now}) {state}");
+            let told = format!("container {name} ({short_id}{now}) {state}");
+            // Whoever follows it says what becomes of the rest.
+            match state {
+                State::Running(_) => info!("{told}"),
+                _ => debug!("{told}"),
+            }
         }
     }
 }

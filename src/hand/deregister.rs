@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Place;
 use super::keeper::Keeper;
@@ -12,9 +12,12 @@ use crate::record::{InstanceId, Nonce, Quarantined, Record, State, decode};
 use crate::registry::Error;
 use crate::registry::history::changes_after;
 use crate::registry::oneshot::{self, Lease, patiently};
-use crate::registry::pushers::Leaving;
+use crate::registry::pushers::{self, Applied, Leaving};
 use crate::registry::watch::{Entry, Range};
 use crate::stop::Stop;
+
+/// How long etcd may take to tell of the pushers where nothing hangs on it.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How long it is waited for what.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +49,10 @@ pub enum Event<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// There was none.
-    Absent,
+    Absent {
+        /// The load balancers whose pushers are silent and may not have heard of that, in words.
+        silent: Option<String>,
+    },
     /// It is deleted.
     Gone(Settled),
     /// It is deleted without draining, as etcd has no room to say so.
@@ -76,7 +82,8 @@ pub async fn deregister(
     let key = place.prefix.key(id);
     let nonce = Nonce::fresh();
     let Some(entry) = look(place, &key).await? else {
-        return Ok(Outcome::Absent);
+        let silent = silent(place, id).await;
+        return Ok(Outcome::Absent { silent });
     };
     if let Some(keeper) = Keeper::of(&entry) {
         tell(Event::Suspecting(&keeper.name));
@@ -142,6 +149,20 @@ async fn vanished(
     let deleted = past.await?.newest.max(revision + 1);
     let settled = let_go(place, id, deleted, waiting, stop, tell).await;
     Ok(Outcome::Gone(settled))
+}
+
+/// Who may still send requests to an instance without a record. Nobody is waited for: whoever took the record away has done that,
+/// or nobody has.
+async fn silent(place: &Place, id: &InstanceId) -> Option<String> {
+    let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
+    let heard = timeout(LOOK.min(place.patience), pushers.until_so(|_| true)).await;
+    heard.ok()?;
+    let applied = pushers.known().leaving(&place.prefix, id, 0).applied;
+    let silent = Applied {
+        unknown: applied.unknown,
+        ..Applied::default()
+    };
+    silent.missing()
 }
 
 /// Waits until every pusher has let go, and lingers.

@@ -1,6 +1,7 @@
 //! The picture as etcd tells it: once, or for as long as it is looked at.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Place;
 use super::roster::{Kind, Roster};
@@ -16,6 +17,9 @@ const KINDS: [Kind; 5] = [
     Kind::HostHolds,
     Kind::Splits,
 ];
+
+/// How long etcd has to say why it has said nothing.
+const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// Reads all of one service, or of all services, once.
 ///
@@ -41,6 +45,30 @@ pub(super) fn range(place: &Place, kind: Kind, only: Option<&ServiceName>) -> Ra
         Kind::Splits => place.meta.splits_range(),
     };
     Range::Prefix(prefix.into_bytes())
+}
+
+/// What a wait for the pushers reads.
+#[must_use]
+pub fn pusher_ranges(place: &Place) -> [Range; 2] {
+    let ranges = [place.meta.pushers_range(), place.meta.balancers_range()];
+    ranges.map(|range| Range::Prefix(range.into_bytes()))
+}
+
+/// What the picture of a service, or of all, is made of.
+#[must_use]
+pub fn ranges(place: &Place, only: Option<&ServiceName>) -> [Range; KINDS.len()] {
+    KINDS.map(|kind| range(place, kind, only))
+}
+
+/// Why etcd has told nothing of these, in words: whoever watches waits for ever, also for a right that is missing. `None` when it
+/// tells now.
+pub async fn why_silent(place: &Place, ranges: &[Range]) -> Option<String> {
+    for range in ranges {
+        if let Err(error) = list(&place.cluster, LAST_LOOK, range).await {
+            return Some(error.to_string());
+        }
+    }
+    None
 }
 
 /// Keeps the picture true.

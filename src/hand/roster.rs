@@ -541,16 +541,26 @@ impl Roster {
         records.chain(holds).chain(split)
     }
 
-    /// The versions that a service has, with how many instances of each take traffic.
+    /// The versions that a service has, with how many instances of each there are.
     #[must_use]
-    pub fn versions(&self, service: &ServiceName) -> BTreeMap<Option<Version>, usize> {
-        let mut versions = BTreeMap::new();
+    pub fn versions(&self, service: &ServiceName) -> BTreeMap<Option<Version>, Instances> {
+        let mut versions: BTreeMap<_, Instances> = BTreeMap::new();
         for (_, record, hold) in self.instances(service) {
-            let count = versions.entry(record.value.version.clone()).or_insert(0);
-            *count += usize::from(takes_traffic(&record.value, hold));
+            let count = versions.entry(record.value.version.clone()).or_default();
+            count.live += usize::from(takes_traffic(&record.value, hold));
+            count.held += usize::from(hold.is_some());
         }
         versions
     }
+}
+
+/// How many instances there are of something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Instances {
+    /// That take traffic.
+    pub live: usize,
+    /// That are held.
+    pub held: usize,
 }
 
 /// Whether an instance is sent anything, as far as its record and its hold say.

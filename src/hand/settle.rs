@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Place;
+use super::follow::{pusher_ranges, why_silent};
 use crate::record::{InstanceId, ServiceName};
 use crate::registry::pushers::{self, Leaving, Pushers, Revision};
 use crate::stop::Stop;
@@ -23,17 +24,24 @@ pub enum Awaited<'a> {
 pub enum Settled {
     /// Every load balancer has answered: it has applied the change, or says why it still routes.
     Answered(Leaving),
-    /// No load balancer routes the service: there is nothing to wait for.
-    NoPusher,
+    /// No load balancer routes the service, for this reason: there is nothing to wait for.
+    NoPusher(String),
     /// The time was over, and some have not.
     NotBy(Leaving),
-    /// The time was over, and etcd has not told which pushers there are.
-    Unknown,
+    /// The time was over, and etcd has not told which pushers there are; why, where that can be found out.
+    Unknown(Option<String>),
     /// Somebody asked not to wait any longer.
     Hurried,
 }
 
 impl Awaited<'_> {
+    fn service(&self) -> &ServiceName {
+        match self {
+            Awaited::Leaving(id, _) => &id.service,
+            Awaited::Choices(service, _) => service,
+        }
+    }
+
     fn progress(&self, place: &Place, pushers: &Pushers) -> Leaving {
         match *self {
             Awaited::Leaving(id, revision) => pushers.leaving(&place.prefix, id, revision),
@@ -55,13 +63,13 @@ pub async fn settle(
     tell: &mut dyn FnMut(&Leaving),
 ) -> Settled {
     let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
-    let mut last = Settled::Unknown;
+    let mut last = Settled::Unknown(None);
     let waiting = async {
         loop {
             if let Some(pushers) = pushers.heard() {
                 let progress = awaited.progress(place, pushers);
                 if progress.applied.is_nobody() && progress.still.is_empty() {
-                    return Settled::NoPusher;
+                    return Settled::NoPusher(progress.applied.nobody(awaited.service()));
                 }
                 if progress.is_answered() {
                     return Settled::Answered(progress);
@@ -77,5 +85,8 @@ pub async fn settle(
         settled = timeout(within, waiting) => settled.ok(),
         () = stop.leave() => Some(Settled::Hurried),
     };
-    settled.unwrap_or(last)
+    match settled.unwrap_or(last) {
+        Settled::Unknown(_) => Settled::Unknown(why_silent(place, &pusher_ranges(place)).await),
+        settled => settled,
+    }
 }

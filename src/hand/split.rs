@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Place;
 use super::hold::{delete, revision_of};
-use super::roster::{Roster, takes_traffic};
+use super::roster::{Instances, Roster, takes_traffic};
 use crate::record::{Address, InstanceId, ServiceName, Share, Split, Version};
 use crate::registry::Error;
 use crate::registry::oneshot::{self, Lease, patiently};
@@ -52,13 +52,18 @@ pub fn preview(split: &Split, roster: &Roster, service: &ServiceName) -> Option<
 
 /// The versions of a service in words, with how many instances of each take traffic.
 #[must_use]
-pub fn versions_in_words(versions: &BTreeMap<Option<Version>, usize>) -> String {
+pub fn versions_in_words(versions: &BTreeMap<Option<Version>, Instances>) -> String {
     if versions.is_empty() {
         return "it has no instance at all".to_owned();
     }
-    let one = |(version, live): (&Option<Version>, &usize)| {
-        let name = version.as_ref().map_or("no version", Version::as_str);
-        format!("{name} ({live} live)")
+    let one = |(version, count): (&Option<Version>, &Instances)| {
+        let name = version.as_ref().map(Version::as_str);
+        let name = name.unwrap_or("an instance without a version");
+        let Instances { live, held } = count;
+        match held {
+            0 => format!("{name} ({live} live)"),
+            _ => format!("{name} ({live} live, {held} held)"),
+        }
     };
     let all: Vec<_> = versions.iter().map(one).collect();
     format!("there is {}", all.join(", "))

@@ -219,8 +219,9 @@ fn pusher(place: &Place, roster: &Roster, revision: i64, entry: &Entry) -> Pushe
             choices: reached(status.overrides),
         };
         let (changes, since) = roster.since(service, revisions);
-        let newest = roster.newest(service).records;
         let applied = revisions.records;
+        // A deletion that is applied leaves no record with its revision.
+        let newest = roster.newest(service).records.max(applied);
         let lag = Lag {
             applied,
             newest,

@@ -52,8 +52,8 @@ pub enum Outcome {
         /// What was still missing, in words.
         missing: String,
     },
-    /// The time was over, and etcd had not told anything.
-    Unheard,
+    /// The time was over, and etcd had not told anything; why, where that can be found out.
+    Unheard(Option<String>),
 }
 
 /// Waits until it is as wished, `within` at most. `tell` hears what is missing, at every change. However short the time,
@@ -64,14 +64,14 @@ pub async fn wait(
     within: Duration,
     tell: &mut dyn FnMut(&str),
 ) -> Outcome {
-    let mut follow = Follow::new(place, Some(&wish.service));
+    let mut picture = Follow::new(place, Some(&wish.service));
     let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
     let asks_pushers = wish.goal != Goal::Announced;
     let mut deleted = Deleted::default();
     let deadline = Instant::now() + within;
     let heard = async {
-        while follow.roster().is_none() {
-            follow.next().await;
+        while picture.roster().is_none() {
+            picture.next().await;
         }
         while asks_pushers && pushers.heard().is_none() {
             pushers.changed().await;
@@ -79,14 +79,20 @@ pub async fn wait(
         deleted.look(place, wish, pushers.known()).await;
     };
     if timeout(within.max(FIRST_WORD), heard).await.is_err() {
-        return Outcome::Unheard;
+        let mut ranges = follow::ranges(place, Some(&wish.service)).to_vec();
+        ranges.extend(
+            follow::pusher_ranges(place)
+                .into_iter()
+                .filter(|_| asks_pushers),
+        );
+        return Outcome::Unheard(follow::why_silent(place, &ranges).await);
     }
     let mut last = String::new();
     let reached = async {
         loop {
             // A pusher that was frozen comes back with what it had applied then.
             deleted.look(place, wish, pushers.known()).await;
-            if let Some(roster) = follow.roster() {
+            if let Some(roster) = picture.roster() {
                 match wish.missing(roster, &deleted, &place.prefix, pushers.known()) {
                     None => return,
                     Some(missing) if missing == last => {}
@@ -97,7 +103,7 @@ pub async fn wait(
                 }
             }
             tokio::select! {
-                _ = follow.next() => {}
+                _ = picture.next() => {}
                 () = pushers.changed(), if asks_pushers => {}
             }
         }
@@ -254,7 +260,7 @@ impl Wish {
 
     fn unapplied(&self, applied: &Applied) -> Option<String> {
         let nobody = applied.by.is_empty() && applied.not_by.is_empty();
-        let nobody = nobody.then(|| format!("no live pusher routes {}", self.service));
+        let nobody = nobody.then(|| applied.nobody(&self.service));
         let settles = |id| {
             format!(
                 "if the load balancer of {id} is gone for good: sidekick push --retire --id {id}"

@@ -137,7 +137,7 @@ impl Publisher {
         if !decision.notices.is_empty() {
             let upstream = &self.route.upstream;
             warn!(%upstream, "nginx sends traffic to servers that no record names: at the start they are treated as if their \
-                records had vanished just now");
+                records had vanished just now. Where they are announced, this pusher looks elsewhere: is --prefix right?");
         }
         self.settle(decision);
     }
@@ -247,7 +247,7 @@ impl Publisher {
                 let max_removal = limits.max_removal;
                 warn!(%upstream, %servers, %max_removal, %hold, "too many records vanished at once and without a goodbye: \
                     their servers stay for now, but for those that turn out to be dead; `sidekick release {upstream}` lets \
-                    them go");
+                    them go. Where nothing has ended, look at etcd, and whether --prefix is right");
             }
             Notice::GuardLetsGo(servers, why) => {
                 let servers = named(servers);

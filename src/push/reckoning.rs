@@ -64,15 +64,15 @@ impl Reckoning {
         let Some(row) = self.0.get_mut(&number) else {
             return;
         };
-        let (nginx, upstream) = (&row.target, &row.upstream);
+        let (target, upstream) = (&row.target, &row.upstream);
         match (row.standing.contested, standing.contested) {
             (None, Some((times, within))) => {
                 let who = whose_hand(&suspects(&row.identity));
                 let within = std::time::Duration::from_secs(within.as_secs());
                 let within = crate::span::show(within);
-                warn!(%nginx, %upstream, times, %within, "{CONTESTED}: {who}");
+                warn!(%target, %upstream, times, %within, "{CONTESTED}: {who}");
             }
-            (Some(_), None) => info!(%nginx, %upstream, "nobody else changes it back any more"),
+            (Some(_), None) => info!(%target, %upstream, "nobody else changes it back any more"),
             _ => {}
         }
         row.standing = standing;

@@ -116,13 +116,13 @@ impl Roster {
         for row in go {
             row.reconciler.abort();
             reckoning.remove(row.number);
-            let (nginx, upstream) = (running.target.name(), &row.route.upstream);
+            let (name, upstream) = (running.target.name(), &row.route.upstream);
             let successor = now.is_some_and(|target| {
                 let mut routes = target.routes().iter();
                 routes.any(|route| route.is_upstream_of(&row.route))
             });
             if !successor {
-                info!(%nginx, %upstream, "not pushed any more; its servers stay as they are");
+                info!(target = %name, %upstream, "not pushed any more; its servers stay as they are");
             }
         }
         running.rows = stay;
@@ -170,8 +170,8 @@ impl Roster {
             deferring: self.deferring.subscribe(),
         };
         reckoning.add(number, target, route);
-        let (nginx, upstream, service) = (target.name(), &route.upstream, &route.service);
-        info!(%nginx, %upstream, %service, "pushing");
+        let (name, upstream, service) = (target.name(), &route.upstream, &route.service);
+        info!(target = %name, %upstream, %service, "pushing");
         let Some(driver) = target.driver(route, &self.cluster) else {
             // A file is made anew with all its upstreams: never one that it was not made with.
             return;

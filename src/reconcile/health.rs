@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use crate::desired::Desired;
 use crate::log_limit;
-use crate::record::State;
+use crate::record::{Endpoint, State};
 use crate::upstream::{Error, Outcome, Progress};
 
 /// So many refused steps are told one by one; the rest is counted.
@@ -68,7 +68,7 @@ impl Health {
             Ok(outcome) if outcome.progress == Progress::Unfinished => {}
             Ok(outcome) => {
                 self.recover(now);
-                self.refuse(&outcome.refused);
+                self.refuse(&outcome.refused, desired);
                 self.settle(outcome.progress, desired);
             }
             Err(error) => self.fail(error, now),
@@ -85,13 +85,13 @@ impl Health {
         let known = self.failure.as_ref();
         let since = known.map_or(now, |failure| failure.since);
         if known.is_some_and(|failure| failure.text == text) {
-            debug!(nginx = %target, %upstream, %error, "still not equal to the records");
+            debug!(target = %target, %upstream, %error, "still not equal to the records");
         } else if known.is_none_or(|failure| failure.kind != kind) {
-            warn!(nginx = %target, %upstream, %error, "cannot be made equal to the records; trying on");
+            warn!(target = %target, %upstream, %error, "cannot be made equal to the records; trying on");
         } else if let Some(more) =
             log_limit::allows("fails otherwise", format!("{target}/{upstream}"))
         {
-            warn!(nginx = %target, %upstream, %error, "still cannot be made equal to the records{more}");
+            warn!(target = %target, %upstream, %error, "still cannot be made equal to the records{more}");
         }
         self.failure = Some(Failure { since, kind, text });
     }
@@ -102,31 +102,35 @@ impl Health {
         } = self;
         if let Some(failure) = self.failure.take() {
             let after = whole_millis(now.duration_since(failure.since));
-            info!(nginx = %target, %upstream, after = %crate::span::about(after), "works again");
+            info!(target = %target, %upstream, after = %crate::span::about(after), "works again");
         }
     }
 
-    fn refuse(&mut self, refused: &BTreeMap<String, String>) {
+    fn refuse(&mut self, refused: &BTreeMap<String, String>, desired: &Desired) {
         let Self {
             target, upstream, ..
         } = self;
         let (named, more) = news(refused, &self.refused);
         for (step, reason) in named {
-            warn!(nginx = %target, %upstream, %step, %reason, "refused; everything else goes on");
+            warn!(target = %target, %upstream, %step, %reason, "refused; everything else goes on");
         }
         if more > 0 {
-            warn!(nginx = %target, %upstream, more, "more steps like these are refused; everything else goes on");
+            warn!(target = %target, %upstream, more, "more steps like these are refused; everything else goes on");
         }
         let mut ended = self
             .refused
             .keys()
             .filter(|step| !refused.contains_key(*step));
         for step in ended.by_ref().take(NAMED) {
-            info!(nginx = %target, %upstream, %step, "no longer refused");
+            if is_wanted(step, desired) {
+                info!(target = %target, %upstream, %step, "no longer refused");
+            } else {
+                info!(target = %target, %upstream, %step, "was refused, and is not wanted any more");
+            }
         }
         let more = ended.count();
         if more > 0 {
-            info!(nginx = %target, %upstream, more, "more steps are no longer refused");
+            info!(target = %target, %upstream, more, "more steps that were refused are done, or not wanted any more");
         }
         self.refused.clone_from(refused);
     }
@@ -143,9 +147,18 @@ impl Health {
                 .filter(|server| server.state != State::Draining)
                 .count();
             let service = &desired.service;
-            info!(nginx = %target, %upstream, %service, servers, "equal to the records");
+            info!(target = %target, %upstream, %service, servers, "equal to the records");
         }
     }
+}
+
+/// Whether a step that was refused is no longer missing because it is done, and not because its server is not wanted any more.
+fn is_wanted(step: &str, desired: &Desired) -> bool {
+    if !(step.starts_with("add ") || step.starts_with("change ")) {
+        return true;
+    }
+    let mut endpoints = step.split(' ').filter_map(|word| word.parse().ok());
+    endpoints.all(|endpoint: Endpoint| desired.servers.contains_key(&endpoint))
 }
 
 /// The refusals that were not known so, of which so many are named, and how many there are beyond those.
@@ -235,6 +248,28 @@ mod tests {
         });
         health.observe(&Ok(draining), &desired(), Instant::now());
         assert_eq!(health.errors(), []);
+    }
+
+    #[test]
+    fn a_refusal_that_ends_with_its_record_is_not_said_to_be_over() {
+        let nobody = desired();
+        assert!(!is_wanted("add 10.0.0.1:80 weight=1", &nobody));
+        assert!(!is_wanted("change [2001:db8::1]:80 weight=2", &nobody));
+        assert!(!is_wanted("add web.example:80 weight=1", &nobody));
+        assert!(is_wanted(
+            "remove 10.0.0.1:80 (no record names it)",
+            &nobody
+        ));
+        assert!(is_wanted("set weights", &nobody));
+        let server = crate::desired::Server {
+            weight: std::num::NonZeroU16::MIN,
+            state: State::Up,
+            parameters: crate::desired::Parameters::default(),
+        };
+        let servers = [("10.0.0.1:80".parse().unwrap(), server)].into();
+        let one = Desired::at(1, &servers);
+        assert!(is_wanted("add 10.0.0.1:80 weight=1", &one));
+        assert!(!is_wanted("add 10.0.0.2:80 weight=1", &one));
     }
 
     #[test]

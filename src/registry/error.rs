@@ -316,6 +316,12 @@ fn in_words(error: &etcd_client::Error, member: &Member) -> String {
     };
     match (&*message, &member.user) {
         ("user name is empty", None) => format!("{message} (it wants a user: give --user)"),
+        ("authentication is not enabled", Some(_)) => {
+            format!("{message} (this etcd knows no users: leave --user away, or switch it on)")
+        }
+        _ if message.contains("database space exceeded") => {
+            format!("{message} (make room: etcdctl compact, defrag, then alarm disarm)")
+        }
         _ => message,
     }
 }

@@ -302,8 +302,8 @@ impl<G: Group> Stepwise<G> {
             }
             match self.take(step).await? {
                 Verdict::Done => {
-                    let (nginx, upstream) = (self.group.api(), self.group.upstream());
-                    info!(%nginx, %upstream, "{step}");
+                    let (target, upstream) = (self.group.api(), self.group.upstream());
+                    info!(%target, %upstream, "{step}");
                     acted.done = true;
                     acted.freed |= matches!(step, Step::Remove { .. });
                 }

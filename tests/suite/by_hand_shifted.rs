@@ -189,7 +189,7 @@ async fn a_split_that_leaves_nobody_is_refused_and_the_old_one_stands() {
     says(
         &run(&etcd, &["split", "website", "v2=1"]).await,
         1,
-        &["v2 (0 live)"],
+        &["v2 (0 live, 1 held)"],
     );
     assert_eq!(etcd.get(SPLIT).await, Some(before));
     let ahead = run(&etcd, &["split", "website", "v1=90", "v3=10"]).await;

@@ -303,7 +303,8 @@ async fn a_wait_ends_when_so_many_are_announced_or_none_is_left() {
     let late = waits(&etcd, &["website", "--for", "gone", "--timeout", "1s"]).await;
     assert_eq!(late.code, Some(1), "{}", late.output);
     assert!(
-        late.output.contains("not within 1s: still there: b, c"),
+        late.output
+            .contains("not within 1s (--timeout): still there: b, c"),
         "{}",
         late.output
     );

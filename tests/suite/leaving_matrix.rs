@@ -90,7 +90,7 @@ const ROW: Row = Row {
 const NO_PUSHER: Row = Row {
     pusher: Pusher::None,
     waits: Waits::No,
-    says: "no pusher routes website: nothing to wait for",
+    says: "no live pusher routes website: nothing to wait for",
     ..ROW
 };
 
@@ -408,7 +408,11 @@ async fn a_container_that_is_paused_is_led_away_and_waited_for() {
         "it is routed after it was drained"
     );
     withdrawn(&scene).await;
-    announcer.process().line("is paused: waiting for it").await;
+    let again = "waiting for container web1 to run again";
+    announcer.process().line(again).await;
+    let lines = announcer.process().lines();
+    let told = lines.iter().filter(|line| line.contains("is paused"));
+    assert_eq!(told.count(), 1, "a state is told once: {lines:?}");
     assert!(announcer.runs());
     daemon.act("web1", "unpause").await;
     until(PATIENCE, "nginx to send requests again", async || {

@@ -69,3 +69,4 @@ mod upstream_conf;
 mod usage;
 mod versions;
 mod vulcand;
+mod words;

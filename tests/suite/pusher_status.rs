@@ -215,7 +215,11 @@ async fn retiring_takes_both_keys_away_unless_the_pusher_runs() {
     assert_eq!(scene.etcd.get(BALANCER).await, None);
     let again = retire("edge").await;
     assert_eq!(again.code, Some(0), "{}", again.output);
-    assert!(again.output.contains("knows nothing"), "{}", again.output);
+    assert!(
+        again.output.contains("there is no pusher edge"),
+        "{}",
+        again.output
+    );
 }
 
 async fn retired(scene: &Scene) {

@@ -318,7 +318,7 @@ fn is_ready(announcer: &Sidekick) -> bool {
 async fn a_start_goes_on_waiting_while_a_target_refuses_the_instance() {
     let etcd = Etcd::start().await;
     let (_backend, announcer) = starting(&etcd, NEVER).await;
-    told(&announcer, "no live pusher routes this service").await;
+    told(&announcer, "no live pusher routes website").await;
     let revision = etcd.revision().await;
     let refused = json!({"applied": revision, "not_routed": {"a": "nginx: no resolver"}});
     status(&etcd, "edge", refused).await;

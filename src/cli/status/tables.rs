@@ -39,8 +39,9 @@ const PROTECTED: [Column; 5] = [
     ("UNTIL", 60),
 ];
 
-const SILENT: [Column; 4] = [
+const SILENT: [Column; 5] = [
     ("SILENT", 40),
+    ("PREFIX", 30),
     ("SERVICES", 80),
     ("TARGETS", 120),
     ("WHAT THAT MEANS", 100),
@@ -57,10 +58,22 @@ const RELEASE: &str = "`sidekick release UPSTREAM` lets them go at once.\n";
 const RETIRE: &str =
     "For a load balancer that is gone for good: `sidekick push --retire --id ID`.\n";
 
+/// How many keys are named that somebody else has to put right. Whoever can write to etcd makes as many as he likes.
+const MOST: usize = 20;
+
+/// How many there are beyond those.
+fn more(all: usize) -> String {
+    match all.saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!("and {more} more: --output json has all of them\n"),
+    }
+}
+
 pub(super) fn tables(status: &Status) -> String {
     let pushers = || status.pushers.iter();
     let silent = status.silent.iter();
     let ignored = status.ignored.iter();
+    let set_aside = status.quarantined.iter();
     let parts = [
         (&TARGETS[..], pushers().flat_map(target_rows).collect(), ""),
         (&UPSTREAMS, pushers().flat_map(upstream_rows).collect(), ""),
@@ -79,13 +92,13 @@ pub(super) fn tables(status: &Status) -> String {
         ),
         (
             &IGNORED,
-            ignored.map(|(key, why)| two(key, why)).collect(),
-            "",
+            ignored.take(MOST).map(|(key, why)| two(key, why)).collect(),
+            &more(status.ignored.len()),
         ),
         (
             &QUARANTINED,
-            status.quarantined.iter().map(quarantined_row).collect(),
-            "",
+            set_aside.take(MOST).map(quarantined_row).collect(),
+            &more(status.quarantined.len()),
         ),
     ];
     let shown = parts
@@ -285,6 +298,7 @@ fn silent_row((id, silent): &(PusherId, Silent)) -> Vec<Cell> {
     let id = Cell::new(id.as_str());
     vec![
         id,
+        Cell::new(balancer.prefix.as_str()),
         Cell::new(services.join(", ")),
         Cell::new(targets.join(", ")),
         what,

@@ -38,10 +38,11 @@ impl Tenant {
 
     pub(super) fn lost(&mut self, why: &str) {
         if self.lease.take().is_some() {
-            warn!(
-                "{why}: {} counts as gone; announcing again",
-                self.key_name()
-            );
+            let next = match self.wants_nothing() {
+                true => "",
+                false => "; announcing again",
+            };
+            warn!("{why}: {} counts as gone{next}", self.key_name());
         }
         self.report_pending(Some(why.into()));
     }
@@ -87,8 +88,7 @@ impl Tenant {
         if !std::mem::replace(&mut self.no_space, true) {
             warn!(
                 %error,
-                "{} cannot say that it takes no traffic, as etcd has no room: deleting it without a word. Make room in etcd \
-                (etcdctl compact, defrag, then alarm disarm)",
+                "{} cannot say that it takes no traffic, as etcd has no room: deleting it without a word",
                 self.key_name()
             );
         }

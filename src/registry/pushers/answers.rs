@@ -17,6 +17,8 @@ pub struct Applied {
     pub not_by: BTreeSet<PusherId>,
     /// The pushers that are silent and whose load balancers route the service as they were told last.
     pub unknown: BTreeSet<PusherId>,
+    /// The live pushers that are there for the service while nothing of what they feed runs: nobody is sent anything there.
+    pub idle: BTreeSet<PusherId>,
 }
 
 /// Something that a pusher says of an instance.
@@ -59,6 +61,17 @@ impl Applied {
     #[must_use]
     pub fn is_nobody(&self) -> bool {
         self.by.is_empty() && self.not_by.is_empty() && self.unknown.is_empty()
+    }
+
+    /// Why no live pusher routes the service, in words.
+    #[must_use]
+    pub fn nobody(&self, service: &ServiceName) -> String {
+        let names = names(&self.idle);
+        match self.idle.len() {
+            0 => format!("no live pusher routes {service}"),
+            1 => format!("the load balancer of {service} does not run (pusher {names})"),
+            _ => format!("no load balancer of {service} runs (pushers {names})"),
+        }
     }
 
     /// The same for those who ask live pushers alone.
@@ -142,9 +155,13 @@ impl Pushers {
             ..Applied::default()
         };
         for (id, live) in &self.presences {
-            let Some(status) = live.status(prefix, service).filter(|status| !status.idle) else {
+            let Some(status) = live.status(prefix, service) else {
                 continue;
             };
+            if status.idle {
+                all.idle.insert(id.clone());
+                continue;
+            }
             let (applied, wanted) = match revision {
                 Revision::Records(wanted) => (status.applied, wanted),
                 Revision::Choices(wanted) => (status.overrides, wanted),
