@@ -43,10 +43,15 @@ impl fmt::Display for More {
 
 /// Whether a line of this kind about `key` may be logged now, and what to say at its end. One limit for the whole process.
 pub fn allows(kind: &'static str, key: impl AsRef<str>) -> Option<More> {
+    allows_of(kind, key, PER_KIND)
+}
+
+/// The same for a kind of which so many lines may be logged in a period, whatever they are about.
+pub fn allows_of(kind: &'static str, key: impl AsRef<str>, per_kind: u32) -> Option<More> {
     static LIMIT: LazyLock<Mutex<Limit>> = LazyLock::new(Mutex::default);
     // Nothing panics while holding it; a poisoned value would still be whole.
     let mut limit = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
-    limit.allows(kind, key.as_ref(), Instant::now())
+    limit.allows(kind, key.as_ref(), per_kind, Instant::now())
 }
 
 /// The limit itself. Pure.
@@ -60,7 +65,7 @@ struct Kind {
     since: Instant,
     /// How many lines were logged in this period.
     lines: u32,
-    /// How many of them are about which key. At most [`PER_KIND`] keys.
+    /// How many of them are about which key. At most as many keys as lines of the kind are logged.
     keys: HashMap<Box<str>, u32>,
     /// How many were left out since the last line that told.
     left_out: u64,
@@ -68,7 +73,13 @@ struct Kind {
 
 impl Limit {
     /// Whether a line of this kind about `key` may be logged at this time, and what to say at its end.
-    pub fn allows(&mut self, kind: &'static str, key: &str, now: Instant) -> Option<More> {
+    pub fn allows(
+        &mut self,
+        kind: &'static str,
+        key: &str,
+        per_kind: u32,
+        now: Instant,
+    ) -> Option<More> {
         let kind = self.kinds.entry(kind).or_insert_with(|| Kind {
             since: now,
             lines: 0,
@@ -81,7 +92,7 @@ impl Limit {
             kind.keys.clear();
         }
         let about_key = kind.keys.get(key).copied().unwrap_or(0);
-        if kind.lines >= PER_KIND || about_key >= PER_KEY {
+        if kind.lines >= per_kind || about_key >= PER_KEY {
             kind.left_out += 1;
             return None;
         }
@@ -89,7 +100,7 @@ impl Limit {
         kind.keys.insert(key.into(), about_key + 1);
         Some(More {
             left_out: std::mem::take(&mut kind.left_out),
-            last: kind.lines == PER_KIND || about_key + 1 == PER_KEY,
+            last: kind.lines == per_kind || about_key + 1 == PER_KEY,
         })
     }
 }
@@ -101,12 +112,12 @@ mod tests {
     #[test]
     fn a_key_that_is_rewritten_a_thousand_times_gives_three_lines_and_a_count() {
         let (mut limit, now) = (Limit::default(), Instant::now());
-        let lines = (0..1000).filter_map(|_| limit.allows("record", "a", now));
+        let lines = (0..1000).filter_map(|_| limit.allows("record", "a", PER_KIND, now));
         let lines: Vec<_> = lines.collect();
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0].to_string(), "");
         assert!(lines[2].last);
-        let later = limit.allows("record", "a", now + PERIOD).unwrap();
+        let later = limit.allows("record", "a", PER_KIND, now + PERIOD).unwrap();
         assert_eq!(later.left_out, 997);
         assert!(later.to_string().contains("997 lines like this"), "{later}");
     }
@@ -114,7 +125,8 @@ mod tests {
     #[test]
     fn a_thousand_keys_give_twenty_lines_and_little_memory() {
         let (mut limit, now) = (Limit::default(), Instant::now());
-        let lines = (0..1000).filter_map(|key| limit.allows("split", &key.to_string(), now));
+        let lines =
+            (0..1000).filter_map(|key| limit.allows("split", &key.to_string(), PER_KIND, now));
         let lines: Vec<_> = lines.collect();
         assert_eq!(lines.len(), 20);
         assert!(lines[19].last && !lines[18].last);
@@ -125,9 +137,12 @@ mod tests {
     fn kinds_and_keys_do_not_take_each_others_lines() {
         let (mut limit, now) = (Limit::default(), Instant::now());
         for _ in 0..10 {
-            limit.allows("record", "a", now);
+            limit.allows("record", "a", PER_KIND, now);
         }
-        assert_eq!(limit.allows("split", "a", now), Some(More::default()));
-        assert!(limit.allows("record", "b", now).is_some());
+        assert_eq!(
+            limit.allows("split", "a", PER_KIND, now),
+            Some(More::default())
+        );
+        assert!(limit.allows("record", "b", PER_KIND, now).is_some());
     }
 }

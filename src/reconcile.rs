@@ -220,11 +220,13 @@ impl<U: Upstream> Reconciler<U> {
             deferring,
             ..
         } = &mut self.links;
+        // What only wakes because somebody has changed something back waits in a contest.
+        let wakes = self.upstream.forgets() || self.contest.pause().is_none();
         let (going_on, restarted) = match next {
             Next::Change => (changed(desired, &self.pace).await, false),
             Next::ChangeOr(at) => tokio::select! {
                 changed = changed(desired, &self.pace) => (changed, false),
-                () = restarted(restarts) => (Some(()), true),
+                () = restarted(restarts), if wakes => (Some(()), true),
                 () = due(at, deferring) => (Some(()), false),
             },
             // Changes wait as well: a target in trouble is not asked more often because much happens.
@@ -269,7 +271,20 @@ impl<U: Upstream> Reconciler<U> {
         let decided = self.refusing_since.map(|since| since + REFUSING);
         match (self.pace.after(result, now), decided) {
             (Next::At(at), Some(decided)) if decided > now => Next::At(at.min(decided)),
+            (Next::ChangeOr(at), _) if is_converged(result) => {
+                Next::ChangeOr(self.next_repair(at, now))
+            }
             (next, _) => next,
+        }
+    }
+
+    /// When to see whether somebody has changed it, at this time at the latest unless there is a contest.
+    fn next_repair(&self, at: Instant, now: Instant) -> Instant {
+        match self.contest.pause() {
+            None => at,
+            Some(pause) if self.upstream.forgets() => at.max(now + pause),
+            // Nothing wakes it meanwhile.
+            Some(pause) => now + pause,
         }
     }
 
@@ -321,7 +336,10 @@ impl<U: Upstream> Reconciler<U> {
             Progress::Converged => {
                 self.standing.confirmed = desired.revision;
                 self.standing.choices = desired.choices;
-                let restarts = *self.links.restarts.borrow();
+                let restarts = match self.upstream.forgets() {
+                    true => *self.links.restarts.borrow(),
+                    false => 0,
+                };
                 let contest = &mut self.contest;
                 self.standing.contested = contest.settle(desired, restarts, outcome.changed, now);
             }
@@ -335,6 +353,11 @@ impl<U: Upstream> Reconciler<U> {
         self.standing.seen = Some(seen(desired, outcome));
         self.standing.verdict = Verdict::of(desired, outcome);
     }
+}
+
+fn is_converged(result: &Result<Outcome, Error>) -> bool {
+    let progress = result.as_ref().map(|outcome| outcome.progress);
+    progress == Ok(Progress::Converged)
 }
 
 /// The servers that a plan makes take traffic.

@@ -57,6 +57,12 @@ pub trait Upstream {
     /// The target was restarted or reloaded, or nobody could ask it for a while: what it does not have any more it may have lost
     /// by itself. To be said as soon as that is seen, if a little late.
     fn forgotten(&mut self) {}
+
+    /// Whether a restart may make the target forget what it had. Where not, whatever it lacks was taken out by somebody, and that is
+    /// what wakes whoever looks after it.
+    fn forgets(&self) -> bool {
+        true
+    }
 }
 
 /// How far an upstream is.

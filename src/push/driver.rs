@@ -44,4 +44,13 @@ impl Upstream for Driver {
             Self::Vulcand(vulcand) => vulcand.forgotten(),
         }
     }
+
+    fn forgets(&self) -> bool {
+        match self {
+            Self::Plus(plus) => plus.forgets(),
+            Self::UpstreamConf(conf) => conf.forgets(),
+            Self::ConfFile(file) => file.forgets(),
+            Self::Vulcand(vulcand) => vulcand.forgets(),
+        }
+    }
 }

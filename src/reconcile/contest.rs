@@ -12,6 +12,11 @@ const OFTEN: u32 = 3;
 /// How long nothing must be undone at least for a contest to be over.
 const QUIET: Duration = Duration::from_secs(60);
 
+/// The first pause that a contest makes between two repairs; each is twice as long as the one before.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest. Not longer than what ends a contest: then it is still one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// Watches what becomes of what was made equal.
 #[derive(Debug, Default)]
 pub(super) struct Contest {
@@ -54,6 +59,16 @@ impl Contest {
     }
 }
 
+impl Contest {
+    /// For how long nothing is repaired that somebody may have undone, so that two who do not agree do not swing a target to and fro
+    /// as fast as they can; `None` where nobody does.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let more = self.undone.checked_sub(OFTEN)?;
+        let pause = PAUSE.saturating_mul(2_u32.saturating_pow(more));
+        Some(pause.min(LONGEST_PAUSE))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +93,20 @@ mod tests {
         assert_eq!(settle(90, true), Some((3, seconds(60))));
         assert_eq!(settle(120, false), Some((3, seconds(90))));
         assert_eq!(settle(200, false), None, "nobody undoes it any more");
+    }
+
+    #[test]
+    fn the_longer_a_contest_lasts_the_longer_is_the_pause_between_two_repairs() {
+        let (mut contest, wanted, now) = (Contest::default(), desired(1), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..40 {
+            contest.settle(&wanted, 0, true, now);
+            pauses.extend(contest.pause().map(|pause| pause.as_secs()));
+        }
+        assert_eq!(pauses[..7], [1, 2, 4, 8, 16, 32, 60]);
+        assert_eq!((pauses.len(), pauses[36]), (37, 60));
+        contest.settle(&wanted, 0, false, now + seconds(999));
+        assert_eq!(contest.pause(), None);
     }
 
     #[test]

@@ -194,6 +194,8 @@ struct Applied {
     refused: BTreeMap<Endpoint, String>,
     /// Those of them that take traffic all the same, by the addresses that their names had.
     stand_ins: BTreeSet<Endpoint>,
+    /// Whether somebody else had changed it in the file.
+    undone: bool,
 }
 
 impl Site {
@@ -409,6 +411,7 @@ impl Upstream for ConfFile {
             refused: refused.collect(),
             missing: applied.refused.clone(),
             serving: Some(self.taken.clone()),
+            changed: applied.undone,
             ..Outcome::new(self.progress(&applied))
         })
     }

@@ -18,7 +18,8 @@ use tracing::{debug, info};
 use super::{Error, Outcome, Progress, Upstream, UpstreamName};
 use crate::desired::Desired;
 use crate::desired::keep::Sight;
-use crate::plan::Plan;
+use crate::log_limit;
+use crate::plan::{Plan, Step};
 use crate::record::Prefix;
 use crate::registry;
 use crate::registry::client::Cluster;
@@ -36,6 +37,8 @@ const MAX_OPERATIONS: usize = 100;
 const PATIENCE: usize = 4;
 /// How long a convergence goes on before it asks whether something newer is desired.
 const TURN: Duration = Duration::from_millis(250);
+/// How many steps are logged in a minute.
+const STEPS: u32 = 1_000;
 /// How many of our own revisions are remembered.
 const OWN: usize = 256;
 
@@ -238,22 +241,32 @@ impl Vulcand {
         Ok((moves, desired))
     }
 
-    /// Makes the moves until all are made, somebody else was faster, or `until` has come.
-    async fn make(&self, moves: &[Move], until: Instant) -> Result<(), Error> {
+    /// Makes the moves until all are made, somebody else was faster, or `until` has come; whether any was made.
+    async fn make(&self, moves: &[Move], until: Instant) -> Result<bool, Error> {
+        let mut made = false;
         for some in moves.chunks(MAX_OPERATIONS) {
             let written = self.keys.write(some).await;
             if !written.map_err(|error| Error::Etcd(error.to_string()))? {
-                return Ok(());
+                break;
             }
-            let (prefix, backend) = (&self.keys.settings.prefix, &self.backend);
+            made = true;
             for step in some.iter().flat_map(|step| &step.steps) {
-                info!(vulcand = %prefix, %backend, "{step}");
+                self.log(step);
             }
             if Instant::now() >= until {
-                return Ok(());
+                break;
             }
         }
-        Ok(())
+        Ok(made)
+    }
+
+    /// Logs what was done; where somebody else undoes it again and again, not every time.
+    fn log(&self, step: &Step) {
+        let (prefix, backend) = (&self.keys.settings.prefix, &self.backend);
+        let about = format!("{prefix} {backend} {step}");
+        if let Some(more) = log_limit::allows_of("vulcand step", about, STEPS) {
+            info!(vulcand = %prefix, %backend, "{step}{more}");
+        }
     }
 }
 
@@ -283,8 +296,7 @@ impl Upstream for Vulcand {
                 }
             }
             fewest = fewest.min(moves.len());
-            self.make(&moves, until).await?;
-            changed = true;
+            changed |= self.make(&moves, until).await?;
             if moves.len() > MAX_OPERATIONS && Instant::now() >= until {
                 return Ok(outcome(Progress::Unfinished, changed, None));
             }
@@ -294,5 +306,9 @@ impl Upstream for Vulcand {
     async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
         let (moves, desired) = self.moves(desired).await?;
         Ok(keys::plan(moves, &desired))
+    }
+
+    fn forgets(&self) -> bool {
+        false
     }
 }

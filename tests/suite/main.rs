@@ -26,6 +26,7 @@ mod conf_file_names;
 mod conf_file_others;
 mod config;
 mod config_kinds;
+mod contests;
 mod docker;
 mod etcd_rights;
 mod etcd_troubles;

@@ -62,6 +62,7 @@ impl Actor {
         let settled = match &done {
             Ok((blocks, _)) => {
                 self.took(blocks);
+                self.left = Some(Some(self.compose(blocks)));
                 self.disk.keep().await
             }
             Err(_) => self.disk.restore(former.as_deref()).await,

@@ -48,6 +48,8 @@ pub(super) struct Member {
     retries: Backoff,
     /// By draining server, the reload since which it gets nothing new.
     drained: BTreeMap<Endpoint, u64>,
+    /// Whether somebody else has changed it in the file since the last good answer.
+    undone: bool,
     warned: bool,
 }
 
@@ -85,6 +87,7 @@ impl Member {
             bad: None,
             retries: Backoff::new(RETRIES.0, RETRIES.1),
             drained: BTreeMap::new(),
+            undone: false,
             warned: false,
         }
     }
@@ -163,6 +166,11 @@ impl Member {
     /// An upstream without servers.
     pub(super) fn placeholder(&self) -> String {
         empty(&self.name)
+    }
+
+    /// Somebody else has changed it in the file.
+    pub(super) fn set_undone(&mut self) {
+        self.undone = true;
     }
 
     /// nginx takes the file without a block by this name, or with an empty one.
@@ -278,8 +286,10 @@ impl Member {
 
     /// Answers what was asked: the file is as it should be, but for what nginx refuses. `busy` counts the workers that may have a
     /// configuration from before a reload.
-    pub(super) fn answer(&self, busy: impl Fn(u64) -> u64) {
-        self.tell(self.result(busy));
+    pub(super) fn answer(&mut self, busy: impl Fn(u64) -> u64) {
+        let result = self.result(busy);
+        self.undone &= result.is_err();
+        self.tell(result);
     }
 
     /// Answers that nothing came of it.
@@ -312,6 +322,7 @@ impl Member {
                 .collect(),
             refused,
             stand_ins,
+            undone: self.undone,
         })
     }
 

@@ -45,6 +45,8 @@ pub(super) struct Actor {
     pub(super) reloads: u64,
     /// What the running nginx has; `None` when that is not known.
     pub(super) running: Option<Running>,
+    /// What was left in the file last; `None` before anything was read.
+    pub(super) left: Option<Option<String>>,
     /// What an nginx that cannot be seen was last told to read.
     pub(super) told: Option<String>,
     /// Whether an nginx was seen by its process: then one that is gone does not run.
@@ -97,6 +99,7 @@ impl Actor {
             members: tellers.into_iter().map(member).collect(),
             reloads: 0,
             running: None,
+            left: None,
             told: None,
             met: false,
             listens: false,
@@ -229,6 +232,7 @@ impl Actor {
         if let Some(until) = self.start_until(Instant::now()) {
             return Some(until);
         }
+        self.notice_others(found.as_ref());
         if let Err(error) = self.resolve(found.as_ref()).await {
             self.fail_all(&error);
             return None;
@@ -288,6 +292,23 @@ impl Actor {
             Err(error) => self.fail_all(&error),
         }
         again
+    }
+
+    /// Notes which upstreams somebody else has changed in the file since it was left; all of them where it is none of them.
+    fn notice_others(&mut self, found: Option<&Content>) {
+        let found = found.map(|found| found.text.clone());
+        if self.left.as_ref() == Some(&found) {
+            return;
+        }
+        if let Some(left) = self.left.replace(found.clone()) {
+            let before = split(&left.unwrap_or_default());
+            let now = split(&found.unwrap_or_default());
+            let differs = |name: &UpstreamName| before.get(name.as_str()) != now.get(name.as_str());
+            let any = self.members.keys().any(differs);
+            let members = self.members.iter_mut();
+            let changed = members.filter(|(name, _)| !any || differs(name));
+            changed.for_each(|(_, member)| member.set_undone());
+        }
     }
 
     /// Looks up the names of servers. Those that neither resolve here nor are taken by nginx are left out.
@@ -356,7 +377,7 @@ impl Actor {
             let before = self.old.iter().filter(|(_, at)| *at <= reload);
             u64::try_from(before.count()).unwrap_or(u64::MAX)
         };
-        for (name, member) in &self.members {
+        for (name, member) in &mut self.members {
             if member.is_waiting() && which(name) {
                 member.answer(busy);
             }
