@@ -610,6 +610,17 @@ fn who_has_left_is_forgotten_when_the_targets_have_taken_the_newcomer() {
 }
 
 #[test]
+fn who_has_left_is_remembered_until_every_target_has_told_something() {
+    let mut story = Story::of(1, limits(1));
+    story.keeper.keep_targets(&[0].into(), story.now);
+    story.change(|records| records.extend([(1, State::Down), (2, State::Up)]));
+    assert_eq!((story.serving(), story.said()), (vec![2], vec![]));
+    see(&mut story, 0, &[2], &[1]);
+    assert_eq!(story.serving(), [1, 2]);
+    assert_eq!(story.said(), [Notice::FloorKeeps(vec![at(1)])]);
+}
+
+#[test]
 fn of_many_that_left_only_some_are_remembered_for_a_target_that_is_out_of_reach() {
     let mut story = Story::of(1, limits(1));
     see(&mut story, 0, &[], &[1]);

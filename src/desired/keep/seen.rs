@@ -21,6 +21,8 @@ pub struct Seen {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sightings {
     told: BTreeMap<usize, Seen>,
+    /// Who will tell something.
+    expected: BTreeSet<usize>,
     /// What was refused before those who tell were exchanged: counts until all of them have told something.
     former: BTreeSet<Endpoint>,
 }
@@ -36,6 +38,7 @@ impl Sightings {
     /// Only these tell anything from now on; whether that is news.
     pub(super) fn keep_only(&mut self, numbers: &BTreeSet<usize>) -> bool {
         let before = (self.told.len(), self.former.len());
+        self.expected.clone_from(numbers);
         self.told.retain(|number, _| numbers.contains(number));
         if numbers.iter().all(|number| self.told.contains_key(number)) {
             self.former.clear();
@@ -48,6 +51,7 @@ impl Sightings {
         let refused = self.told.values().flat_map(|seen| &*seen.refused);
         Self {
             told: BTreeMap::new(),
+            expected: BTreeSet::new(),
             former: self.former.iter().chain(refused).cloned().collect(),
         }
     }
@@ -72,9 +76,11 @@ impl Sightings {
         }
     }
 
-    /// Whether it takes traffic in every target, as far as that can be known.
+    /// Whether it takes traffic in every target, as far as that can be known. Who has not told anything yet may refuse it.
     pub(super) fn confirm(&self, endpoint: &Endpoint) -> bool {
-        !self.former.contains(endpoint) && self.told.values().all(|seen| seen.serves(endpoint))
+        let mut expected = self.expected.iter();
+        expected.all(|number| self.told.contains_key(number))
+            && self.told.values().all(|seen| seen.serves(endpoint))
     }
 
     /// The same of those targets that are in no trouble: others may keep it waiting for long.
@@ -151,6 +157,7 @@ mod tests {
         let mut all = Sightings::default();
         all.tell(0, seen(&[1], &[]));
         let mut all = all.inherit();
+        all.keep_only(&[7, 8].into());
         assert!(all.refuses(&at(1)) && all.refuse_all(&at(1)));
         all.tell(7, seen(&[], &[1]));
         assert!(!all.keep_only(&[7, 8].into()) && all.refuses(&at(1)));
