@@ -34,6 +34,7 @@ mod oneshot;
 mod peers;
 mod prober;
 mod publisher;
+mod publishers;
 mod reckoning;
 mod retire;
 mod roster;

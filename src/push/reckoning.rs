@@ -81,47 +81,12 @@ impl Reckoning {
     /// The revision that everybody who routes a service has confirmed. A target that does not route is left out; a service
     /// that no target routes is idle.
     pub(super) fn services(&self) -> BTreeMap<ServiceName, ServiceStatus> {
-        let mut services = BTreeMap::new();
-        for row in self.0.values().filter(|row| row.standing.routing) {
-            let (applied, overrides) = (row.standing.confirmed, row.standing.choices);
-            let status = services
-                .entry(row.service.clone())
-                .or_insert(ServiceStatus {
-                    applied,
-                    overrides,
-                    ..ServiceStatus::default()
-                });
-            status.applied = applied.min(status.applied);
-            status.overrides = overrides.min(status.overrides);
+        let mut rows = BTreeMap::<&ServiceName, Vec<&Row>>::new();
+        for row in self.0.values() {
+            rows.entry(&row.service).or_default().push(row);
         }
-        for (service, status) in &mut services {
-            let rows = || self.routing(service);
-            let verdicts = rows().map(|row| &row.standing.verdict);
-            let taken =
-                |instance: &InstanceName| rows().any(|row| row.standing.verdict.takes(instance));
-            let withheld = verdicts.flat_map(|verdict| &verdict.withheld);
-            // Where it takes traffic in another upstream, it is routed.
-            let withheld = withheld.filter(|(instance, _)| !taken(instance)).cloned();
-            let refused = rows().flat_map(|row| row.tell(&row.standing.verdict.refused));
-            status.not_routed = Reasons::of(refused.chain(withheld));
-            status.still_routed =
-                Reasons::of(rows().flat_map(|row| row.tell(&row.standing.verdict.kept)));
-        }
-        // Named all the same: nobody is to take it for one that this pusher has not heard of yet.
-        for row in self.0.values().filter(|row| !row.standing.routing) {
-            let idle = || ServiceStatus {
-                idle: true,
-                ..ServiceStatus::default()
-            };
-            services.entry(row.service.clone()).or_insert_with(idle);
-        }
-        services
-    }
-
-    /// The upstreams of a service where they send requests somewhere, as far as is known.
-    fn routing(&self, service: &ServiceName) -> impl Iterator<Item = &Row> {
-        let rows = self.0.values();
-        rows.filter(move |row| row.standing.routing && row.service == *service)
+        let status = |(service, rows): (&ServiceName, Vec<&Row>)| (service.clone(), status(&rows));
+        rows.into_iter().map(status).collect()
     }
 
     /// How each target does: well when all its upstreams do. `suspects` are the pushers that feed the same target.
@@ -159,6 +124,39 @@ impl Reckoning {
             shorten(&mut target.errors);
         }
         targets
+    }
+}
+
+/// Where a service stands that these upstreams take.
+fn status(all: &[&Row]) -> ServiceStatus {
+    let rows = || all.iter().filter(|row| row.standing.routing);
+    let confirmed = rows().map(|row| row.standing.confirmed).min();
+    let Some(applied) = confirmed else {
+        // Named all the same: nobody is to take it for one that this pusher has not heard of yet.
+        return ServiceStatus {
+            idle: true,
+            ..ServiceStatus::default()
+        };
+    };
+    let overrides = rows().map(|row| row.standing.choices).min();
+    let withheld = rows().flat_map(|row| &row.standing.verdict.withheld);
+    // Each once, however many upstreams withhold it.
+    let mut reasons = BTreeMap::new();
+    for (instance, reason) in withheld {
+        reasons.entry(instance).or_insert(reason);
+    }
+    // Where it takes traffic in another upstream, it is routed.
+    let taken = |instance: &InstanceName| rows().any(|row| row.standing.verdict.takes(instance));
+    let withheld = reasons.into_iter().filter(|(name, _)| !taken(name));
+    let withheld = withheld.map(|(name, reason)| (name.clone(), reason.clone()));
+    let refused = rows().flat_map(|row| row.tell(&row.standing.verdict.refused));
+    let kept = rows().flat_map(|row| row.tell(&row.standing.verdict.kept));
+    ServiceStatus {
+        applied,
+        overrides: overrides.unwrap_or(0),
+        not_routed: Reasons::of(refused.chain(withheld)),
+        still_routed: Reasons::of(kept),
+        idle: false,
     }
 }
 

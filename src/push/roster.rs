@@ -3,7 +3,7 @@
 //! A new configuration is compared with what runs. What did not change is not touched: its drains, its backoff and what
 //! was decided about it go on. What is new starts, what is gone stops; its servers stay as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -13,8 +13,9 @@ use tracing::info;
 
 use super::LOOK;
 use super::publisher::{Clock, Publisher};
+use super::publishers::Publishers;
 use super::reckoning::Reckoning;
-use super::settings::{Route, Settings};
+use super::settings::{Place, Route, Settings};
 use super::target::Target;
 use crate::desired::{Choices, Effect, Records, Seen};
 use crate::reconcile::{self, Found, Links, Pacing, Published, Report};
@@ -27,7 +28,9 @@ pub(super) struct Roster {
     tasks: JoinSet<()>,
     targets: Vec<Running>,
     /// What happens to one service wakes the upstreams of no other.
-    publishers: Vec<Publisher>,
+    publishers: Publishers,
+    /// Which of them decides for the reconciler of a number.
+    deciders: BTreeMap<usize, usize>,
     pacing: watch::Sender<Pacing>,
     /// Whether other pushers know better at the moment.
     deferring: watch::Sender<bool>,
@@ -47,7 +50,7 @@ struct Running {
     permits: Arc<Semaphore>,
     restarts: watch::Receiver<u64>,
     sentinel: AbortHandle,
-    rows: Vec<Row>,
+    rows: BTreeMap<Place, Row>,
 }
 
 /// One upstream of a target.
@@ -55,6 +58,7 @@ struct Running {
 struct Row {
     route: Arc<Route>,
     number: usize,
+    publisher: usize,
     reconciler: AbortHandle,
 }
 
@@ -68,7 +72,8 @@ impl Roster {
         Self {
             tasks: JoinSet::new(),
             targets: Vec::new(),
-            publishers: Vec::new(),
+            publishers: Publishers::default(),
+            deciders: BTreeMap::new(),
             pacing: watch::Sender::new(Pacing::default()),
             deferring: watch::Sender::new(false),
             reports,
@@ -82,47 +87,71 @@ impl Roster {
     pub(super) fn apply(&mut self, settings: &Settings, reckoning: &mut Reckoning) {
         self.pacing.send_replace(settings.pacing);
         let formerly = std::mem::take(&mut self.targets);
+        let wanted: HashMap<_, _> = settings
+            .targets
+            .iter()
+            .map(|target| (target.name().clone(), target))
+            .collect();
         for running in formerly {
-            let name = running.target.name().clone();
-            let mut targets = settings.targets.iter();
-            let now = targets.find(|target| *target.name() == name);
+            let now = wanted.get(running.target.name()).copied();
             self.keep(running, now, reckoning);
         }
+        let running = self.targets.iter().enumerate();
+        let places: HashMap<_, _> = running
+            .map(|(place, running)| (running.target.name().clone(), place))
+            .collect();
         for target in &settings.targets {
-            let place = self.place_of(target);
+            let known = places.get(target.name()).copied();
+            let place = known.unwrap_or_else(|| self.watch(target));
             for route in target.routes() {
                 if !self.targets[place].has(route) {
                     self.start(place, route, reckoning);
                 }
             }
         }
-        // Only now: what was stopped must not see the end of its publisher.
-        let routed: Vec<_> = settings.routes().map(|(_, route)| route).collect();
+        self.dismiss();
+    }
+
+    /// Drops the publishers that nobody listens to any more. Only when all was stopped that must not see their end.
+    fn dismiss(&mut self) {
+        let rows = self.targets.iter().flat_map(|it| it.rows.values());
+        self.deciders = rows.map(|row| (row.number, row.publisher)).collect();
+        let mut rows_of = BTreeMap::<usize, Vec<usize>>::new();
+        for (number, publisher) in &self.deciders {
+            rows_of.entry(*publisher).or_default().push(*number);
+        }
         self.publishers
-            .retain(|publisher| routed.contains(&&publisher.route));
+            .retain(|number| rows_of.contains_key(&number));
         let now = Instant::now();
-        for publisher in &mut self.publishers {
-            let rows = self.targets.iter().flat_map(|running| &running.rows);
-            let rows = rows.filter(|row| row.route == publisher.route);
-            publisher.keep_rows(rows.map(|row| row.number).collect(), now);
+        for (number, rows) in rows_of {
+            if let Some(publisher) = self.publishers.get_mut(number) {
+                publisher.keep_rows(rows.into_iter().collect(), now);
+            }
         }
     }
 
     /// Stops what is not so any more in a target that is `now` so, or gone.
     fn keep(&mut self, mut running: Running, now: Option<&Target>, reckoning: &mut Reckoning) {
         let same = now.filter(|target| target.is_told_as(&running.target));
-        let stays = |row: &Row| same.is_some_and(|target| target.routes().contains(&row.route));
-        let (stay, go): (Vec<_>, Vec<_>) = running.rows.into_iter().partition(stays);
-        for row in go {
+        let routes = now.into_iter().flat_map(Target::routes);
+        let wanted: HashMap<_, _> = routes.map(|route| (route.place(), route)).collect();
+        let stays = |place: &Place, row: &Row| {
+            let wanted = wanted.get(place).copied();
+            same.is_some() && wanted == Some(&row.route)
+        };
+        let rows = running.rows.into_iter();
+        let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            rows.partition(|(place, row)| stays(place, row));
+        for (place, row) in go {
             row.reconciler.abort();
             reckoning.remove(row.number);
             let (name, upstream) = (running.target.name(), &row.route.upstream);
-            let successor = now.is_some_and(|target| {
-                let mut routes = target.routes().iter();
-                routes.any(|route| route.is_upstream_of(&row.route))
-            });
-            if !successor {
-                info!(target = %name, %upstream, "not pushed any more; its servers stay as they are");
+            if !wanted.contains_key(&place) {
+                info!(
+                    target = %name, %upstream,
+                    "not pushed any more; its servers stay as they are, and no announcer waits for it any more: take the upstream \
+                    out of there too"
+                );
             }
         }
         running.rows = stay;
@@ -132,12 +161,8 @@ impl Roster {
         }
     }
 
-    /// Where a target stands in the list; it is started when it does not.
-    fn place_of(&mut self, target: &Target) -> usize {
-        let mut known = self.targets.iter();
-        if let Some(place) = known.position(|running| running.target.name() == target.name()) {
-            return place;
-        }
+    /// Looks after a target from now on; gives where it stands in the list.
+    fn watch(&mut self, target: &Target) -> usize {
         let (restart, restarts) = watch::channel(0);
         let watch = target.clone().watch(LOOK, restart, self.cluster.clone());
         let sentinel = self.tasks.spawn(watch);
@@ -146,13 +171,13 @@ impl Roster {
             permits: Arc::new(Semaphore::new(target.concurrency())),
             restarts,
             sentinel,
-            rows: Vec::new(),
+            rows: BTreeMap::new(),
         });
         self.targets.len() - 1
     }
 
     fn start(&mut self, place: usize, route: &Arc<Route>, reckoning: &mut Reckoning) {
-        let desired = self.subscribe(route);
+        let (publisher, desired) = self.subscribe(route);
         let number = self.next_number;
         self.next_number += 1;
         let running = &mut self.targets[place];
@@ -177,29 +202,24 @@ impl Roster {
             return;
         };
         let reconciler = self.tasks.spawn(reconcile::run(driver, links));
-        let route = route.clone();
-        running.rows.push(Row {
-            route,
+        let row = Row {
+            route: route.clone(),
             number,
+            publisher,
             reconciler,
-        });
+        };
+        running.rows.insert(route.place(), row);
     }
 
     /// What the upstream of a route should be. A route that several targets take is decided once, for all.
-    fn subscribe(&mut self, route: &Arc<Route>) -> watch::Receiver<Published> {
-        let mut known = self.publishers.iter();
-        if let Some(publisher) = known.find(|known| known.route == *route) {
-            let mut subscriber = publisher.subscribe();
+    fn subscribe(&mut self, route: &Arc<Route>) -> (usize, watch::Receiver<Published>) {
+        let (number, publisher) = self.publishers.of(route);
+        let mut subscriber = publisher.subscribe();
+        if subscriber.borrow().is_some() {
             // What is known already is news to whoever starts now.
             subscriber.mark_changed();
-            return subscriber;
         }
-        let mut former = self.publishers.iter();
-        let former = former.find(|former| former.route.is_upstream_of(route));
-        let publisher = Publisher::new(route.clone(), former);
-        let subscriber = publisher.subscribe();
-        self.publishers.push(publisher);
-        subscriber
+        (number, subscriber)
     }
 
     /// Tells the reconcilers of the services that have changed what should be.
@@ -250,19 +270,16 @@ impl Roster {
 
     /// Who decides what the upstream of a reconciler should be.
     fn publisher_of(&mut self, number: usize) -> Option<&mut Publisher> {
-        let mut rows = self.targets.iter().flat_map(|running| &running.rows);
-        let row = rows.find(|row| row.number == number)?;
-        let mut publishers = self.publishers.iter_mut();
-        publishers.find(|publisher| publisher.route == row.route)
+        let publisher = self.deciders.get(&number)?;
+        self.publishers.get_mut(*publisher)
     }
 
     /// Tells of each upstream of each target which servers stay there without a record.
     pub(super) fn protect(&self, told: &mut BTreeMap<String, TargetStatus>, clock: &Clock) {
         for running in &self.targets {
             let name = running.target.name();
-            for row in &running.rows {
-                let mut publishers = self.publishers.iter();
-                let Some(publisher) = publishers.find(|known| known.route == row.route) else {
+            for row in running.rows.values() {
+                let Some(publisher) = self.publishers.get(row.publisher) else {
                     continue;
                 };
                 if publisher.kept() > 0 {
@@ -307,7 +324,8 @@ impl Roster {
 
 impl Running {
     fn has(&self, route: &Arc<Route>) -> bool {
-        self.rows.iter().any(|row| row.route == *route)
+        let known = self.rows.get(&route.place());
+        known.is_some_and(|row| row.route == *route)
     }
 }
 
@@ -336,7 +354,7 @@ mod tests {
         let targets = roster.targets.iter();
         let rows = targets.flat_map(|running| {
             let name = running.target.name();
-            let rows = running.rows.iter();
+            let rows = running.rows.values();
             rows.map(move |row| (name.to_string(), row.route.upstream.to_string(), row.number))
         });
         rows.collect()
@@ -395,7 +413,7 @@ mod tests {
         assert_eq!(more, rows(&[("a", "x", 0), ("b", "x", 1), ("b", "y", 2)]));
         let fewer = stage.apply(&format!("{TWO}{X}nginx = [\"a\"]\n{Y}nginx = [\"b\"]\n"));
         assert_eq!(fewer, rows(&[("a", "x", 0), ("b", "y", 2)]));
-        assert_eq!(stage.roster.publishers.len(), 2);
+        assert_eq!(stage.roster.publishers.iter().count(), 2);
         assert_eq!(stage.reckoning.services().len(), 2);
     }
 
@@ -410,7 +428,7 @@ mod tests {
         let moved = stage.apply(&format!("{elsewhere}{X}drain_timeout = \"1s\"\n{Y}"));
         let expected = [("a", "x", 6), ("b", "x", 5), ("a", "y", 7), ("b", "y", 3)];
         assert_eq!(moved, rows(&expected));
-        assert_eq!(stage.roster.publishers.len(), 2);
+        assert_eq!(stage.roster.publishers.iter().count(), 2);
     }
 
     #[tokio::test]
@@ -438,8 +456,8 @@ mod tests {
         stage.roster.publish(&records, &choices, &effect);
         let settings = settings(&format!("{TWO}{X}{Y}nginx = [\"b\"]\n"));
         let route = settings.targets[0].routes()[0].clone();
-        let late = stage.roster.subscribe(&route);
-        assert_eq!(stage.roster.publishers.len(), 2, "it is known");
+        let (_, late) = stage.roster.subscribe(&route);
+        assert_eq!(stage.roster.publishers.iter().count(), 2, "it is known");
         assert!(
             late.has_changed().unwrap(),
             "what was decided before is news"

@@ -99,6 +99,9 @@ impl Settings {
     }
 }
 
+/// An upstream of a target.
+pub(super) type Place = (Layer, UpstreamName);
+
 /// Which records an upstream takes, and how it is treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -130,9 +133,9 @@ impl Route {
         }
     }
 
-    /// Whether both are about the same upstream of a target.
-    pub(super) fn is_upstream_of(&self, other: &Self) -> bool {
-        (self.layer, &self.upstream) == (other.layer, &other.upstream)
+    /// Which upstream of a target it is about: a target has each once.
+    pub(super) fn place(&self) -> Place {
+        (self.layer, self.upstream.clone())
     }
 
     /// What decides what the upstream should be.
