@@ -61,8 +61,9 @@ async fn every_command_works_with_exactly_the_rights_that_roles_prints() {
     let backend = Backend::start("b1").await;
     // One backend that may be held.
     let pusher = scene.push().args(["--min-servers", "0"]);
-    let _pusher = as_user(pusher, "sidekick-push").start();
+    let mut pusher = as_user(pusher, "sidekick-push").start();
     let announcer = scene.announce(&backend).args(["--ready", "routed"]);
+    let announcer = announcer.env("SIDEKICK_SERVICE_VERSION", "v1");
     let mut announcer = as_user(announcer, "sidekick-announce").start();
     announcer.ready().await;
     scene.routed(&[&backend]).await;
@@ -84,22 +85,32 @@ async fn every_command_works_with_exactly_the_rights_that_roles_prints() {
     }
     done(&scene, "view-all", command("status")).await;
     done(&scene, view, command("wait website --for routed")).await;
+    done(&scene, view, command("wait website/b9 --for gone")).await;
+    let watch = command("watch website -o plain").etcd(&scene.etcd);
+    let watch = as_user(watch, view).start();
+    watch.process().line("website/b1").await;
     let operate = "sidekick-operate";
-    done(
-        &scene,
-        operate,
-        command("hold website/b1 --for 1m --reason test"),
-    )
-    .await;
-    done(&scene, operate, command("hold website/b1 --release")).await;
-    done(
-        &scene,
-        operate,
-        command("hold website --for 1m --reason test"),
-    )
-    .await;
-    done(&scene, operate, command("hold website --release")).await;
-    done(&scene, operate, command("split website --clear")).await;
+    for line in [
+        "hold website/b1 --for 1m --reason test",
+        "hold website/b1 --release",
+        "hold website --for 1m --reason test",
+        "hold website --release",
+        "split website v1=100",
+        "split website --clear",
+    ] {
+        done(&scene, operate, command(line)).await;
+    }
+    // What is at a host is of all services.
+    for (_, rights) in printed(&["--role", "operate"]).await {
+        let rights: Vec<_> = rights.iter().map(String::as_str).collect();
+        scene.etcd.add_user_with("operate-all", &rights).await;
+    }
+    for line in [
+        "hold --host 127.0.0.1 --for 1m --reason test",
+        "hold --host 127.0.0.1 --release",
+    ] {
+        done(&scene, "operate-all", command(line)).await;
+    }
     let other = grant("--prefix=true read /services/other/");
     denied(&scene, operate, command("split other v1=1"), &other).await;
     done(&scene, operate, command("release website")).await;
@@ -109,6 +120,129 @@ async fn every_command_works_with_exactly_the_rights_that_roles_prints() {
     let left = announcer.leave().await;
     assert_eq!(left.code, Some(0), "{}", left.output);
     assert!(!left.output.contains("lacks the right"), "{}", left.output);
+    for agent in [&pusher, &watch] {
+        let said = agent.process().output();
+        assert!(!said.contains("lacks the right"), "{said}");
+    }
+    assert_eq!(pusher.leave().await.code, Some(0));
+    let retire = command("push --retire --id edge");
+    let said = done(&scene, "sidekick-push", retire).await;
+    assert!(said.contains("edge is retired"), "{said}");
+}
+
+/// What each role is for, and which of its rights a command cannot do without, by the key that they are about.
+const NEEDS: [(&str, &str, &[&str]); 17] = [
+    (
+        "announce",
+        "register website/b2 10.0.0.5:9",
+        &["/services/"],
+    ),
+    (
+        "announce",
+        "deregister website/b1 --drain-timeout 1s",
+        &["/services/", "/sidekick/pushers/", "/sidekick/balancers/"],
+    ),
+    (
+        "announce",
+        "announce website/b3 10.0.0.5:9 --ready routed",
+        &["/services/", "/sidekick/pushers/", "/sidekick/balancers/"],
+    ),
+    // First: a killed pusher counts as running for a while. What it reads it may read by another right too.
+    (
+        "push",
+        "push --retire --id edge",
+        &["/sidekick/balancers/edge"],
+    ),
+    (
+        "push",
+        "push --nginx http://127.0.0.1:1/api --upstream website --id edge",
+        &[
+            "/services/",
+            "/sidekick/",
+            "/sidekick/pushers/edge",
+            "/sidekick/balancers/edge",
+        ],
+    ),
+    ("view", "list website", VIEW),
+    ("view", "watch website", VIEW),
+    ("view", "status", VIEW),
+    ("view", "wait website --for announced --timeout 1s", VIEW),
+    ("view", "wait website --for routed --timeout 1s", VIEW),
+    ("view", "wait website --for gone --timeout 1s", VIEW),
+    (
+        "operate",
+        "hold website/b1 --for 1m --reason x",
+        &["/sidekick/holds/"],
+    ),
+    (
+        "operate",
+        "hold website --for 1m --reason x",
+        &["/sidekick/service-holds/"],
+    ),
+    (
+        "operate",
+        "hold --host 10.0.0.5 --for 1m --reason x",
+        &["/sidekick/host-holds/"],
+    ),
+    (
+        "operate",
+        "split website v1=100",
+        &["/services/", "/sidekick/", "/sidekick/splits/"],
+    ),
+    ("operate", "split website --clear", &["/sidekick/splits/"]),
+    ("operate", "release website", &["/sidekick/releases/"]),
+];
+
+const VIEW: &[&str] = &["/services/", "/sidekick/"];
+
+#[tokio::test]
+async fn with_one_right_less_each_command_says_which_it_is() {
+    let mut scene = Scene::start().await;
+    let record = r#"{"host":"10.0.0.5","port":9,"version":"v1"}"#;
+    scene.etcd.put("/sidekick/splits/website", "{}").await;
+    let balancer = r#"{"prefix":"/services","services":["website"],"targets":["t"],"nonce":"n","since":"2026-01-02T03:04:05Z"}"#;
+    scene
+        .etcd
+        .put_for("/sidekick/balancers/other", balancer, 600)
+        .await;
+    // Without a lease it hinders no pusher of the id.
+    scene.etcd.put("/sidekick/balancers/edge", balancer).await;
+    scene.etcd.require_users().await;
+    let roles = printed(&["--id", "edge"]).await;
+    for (role, line, needs) in NEEDS {
+        let name = format!("sidekick-{role}");
+        let (_, rights) = roles
+            .iter()
+            .find(|(known, _)| *known == name)
+            .expect("a role");
+        for key in needs {
+            let missing = |right: &&str| right.split(' ').next_back() == Some(*key);
+            let rights = rights.iter().map(String::as_str);
+            let (gone, left): (Vec<_>, Vec<_>) = rights.partition(missing);
+            assert_eq!(gone.len(), 1, "{role} has no right on {key}");
+            let user = format!("{role}-{}-less-{}", line.len(), key.replace('/', "-"));
+            scene.etcd.add_user_with(&user, &left).await;
+            // The one before may have taken it away.
+            scene.etcd.put("/services/website/b1", record).await;
+            let command = as_user(command(line).etcd(&scene.etcd), &user).named(&user);
+            let process = command.start();
+            let process = process.process();
+            until(PATIENCE, format!("{line} to miss {key}"), async || {
+                let said = process.output();
+                let lacks = format!("user {user} lacks the right to");
+                let grants = |line: &str| {
+                    let grant = line.split("etcdctl role grant-permission").nth(1);
+                    line.contains(&lacks) && grant.is_some_and(|grant| grant.contains(key))
+                };
+                if said.lines().any(grants) {
+                    Ok(())
+                } else {
+                    Err(said)
+                }
+            })
+            .await;
+        }
+    }
 }
 
 #[tokio::test]
