@@ -126,10 +126,45 @@ async fn a_forged_presence_adds_no_server_and_holds_nobody_back() {
     let _pusher = scene.push().args(["--resync", "1s"]).start();
     scene.routed(&all).await;
     let before = scene.nginx.servers("website").await;
-    let leased = scene.etcd.put_for("/sidekick/pushers/evil2", &forged, 60);
-    leased.await;
-    scene.etcd.delete("/sidekick/pushers/evil2").await;
     unchanged(&scene, &before).await;
+}
+
+#[tokio::test]
+async fn a_forged_presence_that_is_kept_adds_no_server_either() {
+    let mut scene = Scene::start().await;
+    let backends = put(&scene, 2).await;
+    let all: Vec<_> = backends.iter().collect();
+    let pusher = scene.push().args(["--resync", "1s"]).args(FOR_LONG).start();
+    scene.routed(&all).await;
+    let evil = Backend::start("evil").await;
+    let address = evil.address();
+    let list = format!(
+        r#"[{{"server":"{address}","why":"x","weight":65535,"instance":"evil","rules":1}}]"#
+    );
+    // As pushers write it, as the first edition did, and with a load balancer of its own.
+    let forged = format!(
+        r#"{{"services":{{"website":{{"applied":1,"overrides":1,"still_routed":{{"evil":"x"}}}}}},"targets":{{"{api}":{{"ok":true,"errors":[],"upstreams":{{"website":{{"wanted":9,"has":9,"protected":{list}}}}}}}}},"kept":{{"website":{{"floor":1,"guard":1,"servers":{list}}}}},"prefix":"/services","nonce":"n","since":"2026-01-02T03:04:05Z"}}"#,
+        api = scene.nginx.api_url(),
+    );
+    let own = scene.etcd.get("/sidekick/balancers/edge").await.unwrap();
+    for (key, value) in [("pushers", &forged), ("balancers", &own.value)] {
+        let key = format!("/sidekick/{key}/evil");
+        scene.etcd.put_for(&key, value, 600).await;
+    }
+    let before = scene.nginx.servers("website").await;
+    unchanged(&scene, &before).await;
+    // Neither where servers are kept without a record, nor where nginx has lost them, nor after a start.
+    scene.etcd.delete_all("/services/website/").await;
+    pusher.process().line("vanished at once").await;
+    unchanged(&scene, &before).await;
+    scene.nginx.restart().await;
+    scene.routed(&all).await;
+    let mut pusher = pusher;
+    assert_eq!(pusher.leave().await.code, Some(0));
+    let pusher = scene.push().args(["--resync", "1s"]).args(FOR_LONG).start();
+    pusher.process().line("that no record names").await;
+    scene.routed(&all).await;
+    assert!(scene.etcd.get("/sidekick/pushers/evil").await.is_some());
 }
 
 #[tokio::test]

@@ -147,6 +147,42 @@ async fn a_pusher_that_stays_silent_is_named_after_the_drain_timeout() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_silent_pusher_waits_no_longer_when_that_is_retired() {
+    let etcd = Etcd::start().await;
+    balancer(&etcd, "edge", "http://10.0.0.1/api").await;
+    let (_backend, mut announcer) = announced(&etcd, NEVER).await;
+    says(
+        &run(&etcd, &["register", "website/b", "10.0.0.5:80"]).await,
+        0,
+        &[],
+    );
+    let line = ["deregister", "website/b", "--drain-timeout", NEVER];
+    let mut deregister = command(&etcd, &line).start();
+    let line = ["wait", "website", "--for", "gone", "--timeout", NEVER];
+    let mut gone = command(&etcd, &line).start();
+    announcer.terminate();
+    announcer.process().line(SILENT).await;
+    let waits = "waiting for edge (silent)";
+    deregister.process().line(waits).await;
+    gone.process().line("still there: ").await;
+    says(
+        &run(&etcd, &["push", "--retire", "--id", "edge"]).await,
+        0,
+        &["edge is retired"],
+    );
+    let left = announcer.end(PATIENCE).await;
+    says(&left, 0, &["no live pusher routes website"]);
+    assert!(
+        !left.output.contains("drained everywhere"),
+        "{}",
+        left.output
+    );
+    let said = "deregistered website/b; no live pusher routes website";
+    says(&deregister.end(PATIENCE).await, 0, &[said]);
+    says(&gone.end(PATIENCE).await, 0, &[]);
+}
+
+#[tokio::test]
 async fn what_was_deleted_without_a_word_is_not_gone_before_a_pusher_that_was_frozen_has_applied_that()
  {
     for ttl in ["60s", "2s"] {
