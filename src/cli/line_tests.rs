@@ -230,3 +230,37 @@ fn lines_that_mean_nothing_are_named_up_to_a_limit_and_counted() {
         "19980 more lines like these are ignored"
     );
 }
+
+/// What this thread has cost so far, whatever else the machine does.
+fn cpu() -> std::time::Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanos = told.split(' ').next().unwrap();
+    std::time::Duration::from_nanos(nanos.parse().unwrap())
+}
+
+#[test]
+fn an_env_file_of_many_lines_is_read_in_linear_time_whatever_they_say() {
+    let kinds: [&dyn Fn(usize) -> String; 4] = [
+        &|number| format!("SIDEKICK_TAG=t{number}\n"),
+        &|number| format!("SIDEKICK_UNKNOWN{number}=x\n"),
+        &|number| format!("A{number}='x\\\n{number}' # y\n"),
+        &|number| format!("no name {number}\n"),
+    ];
+    for one in kinds {
+        let cost = |lines: usize| {
+            let file = file(&(0..lines).map(one).collect::<String>());
+            let once = |_| {
+                let began = cpu();
+                let _ = with_file(&ANNOUNCE, &file);
+                cpu() - began
+            };
+            (0..3).map(once).min().unwrap()
+        };
+        let (small, large) = (cost(1_000), cost(10_000));
+        assert!(
+            large < small * 30 + std::time::Duration::from_millis(50),
+            "{}: {small:?}, ten times as many: {large:?}",
+            one(0)
+        );
+    }
+}

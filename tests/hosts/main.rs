@@ -25,3 +25,4 @@ mod order;
 mod podman;
 mod stage;
 mod units;
+mod waiting;

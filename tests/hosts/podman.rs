@@ -23,7 +23,7 @@ ENTRYPOINT ["/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; /bin/busybox httpd 
 "#;
 
 /// A host with Podman, etcd, and an image of a backend that is called as the shipped one.
-async fn host(site: &std::sync::Arc<Site>, binds: &[String]) -> Host {
+pub(crate) async fn host(site: &std::sync::Arc<Site>, binds: &[String]) -> Host {
     let busybox = "/bin/busybox:/srv/backend/busybox:ro".to_owned();
     let binds = [binds, &[busybox]].concat();
     let host = Host::start_with_podman(site, "h1", 1, &binds).await;

@@ -101,11 +101,7 @@ async fn depart(away: Away) -> Report {
         .await;
     }
     let report = load.stop().await;
-    eprintln!(
-        "{DEPARTURES} departures, pusher {away:?}: {} answered, {} failed",
-        report.answered(),
-        report.failed(),
-    );
+    report.tell(&format!("(b) {DEPARTURES} departures, pusher {away:?}"));
     report
 }
 
@@ -170,10 +166,6 @@ async fn a_migration_from_plain_records_loses_no_request_and_says_who_is_still_r
         .await;
     }
     let report = load.stop().await;
-    eprintln!(
-        "migration: {} answered, {} failed",
-        report.answered(),
-        report.failed()
-    );
+    report.tell("(d) migration from plain records, beside the old writer");
     assert_eq!(report.failed(), 0, "{report:#?}");
 }

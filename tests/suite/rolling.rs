@@ -21,6 +21,7 @@ const RESTARTS: usize = 20;
 #[tokio::test]
 async fn twenty_rolling_restarts_under_load_lose_no_request() {
     let report = roll(&["--drain-timeout", "30s"]).await;
+    report.tell(&format!("(a) {RESTARTS} rolling restarts"));
     assert_eq!(report.failed(), 0, "{report:#?}");
 }
 

@@ -449,6 +449,8 @@ pub(super) fn podman(folder: &Path, runtime: &Path) -> Command {
     fs::write(&path, settings).expect("our own folder");
     let mut command = Command::new("podman");
     command
+        // Where conmon leaves a file when a container runs out of memory.
+        .current_dir(folder)
         .env("CONTAINERS_CONF", path)
         .arg("--root")
         .arg(folder.join("root"))

@@ -260,6 +260,22 @@ impl Host {
         Ran::from(output.expect("nsenter is installed"))
     }
 
+    /// Runs a program of this machine in its network, and gives what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub(crate) async fn network(&self, words: &[&str]) -> String {
+        let output = tokio::process::Command::new("nsenter")
+            .args(["--net", "--target", &self.pid.to_string(), "--"])
+            .args(words)
+            .kill_on_drop(true)
+            .output()
+            .await;
+        let ran = Ran::from(output.expect("nsenter is installed"));
+        assert_eq!(ran.code, Some(0), "{}: {words:?}: {ran:?}", self.name);
+        ran.stdout
+    }
+
     /// A command in it.
     fn inside(&self, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");

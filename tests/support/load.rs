@@ -32,6 +32,12 @@ impl Report {
         self.failures.values().sum()
     }
 
+    /// Prints its row of the table of `tests/losses.sh`.
+    pub(crate) fn tell(&self, what: &str) {
+        let (failed, all) = (self.failed(), self.failed() + self.answered());
+        eprintln!("| {what} | {all} | {failed} |");
+    }
+
     /// How many this backend answered.
     pub(crate) fn answers_of(&self, backend: &str) -> u64 {
         self.answers.get(backend).copied().unwrap_or_default()
