@@ -210,6 +210,11 @@ pub enum Error {
     /// No nginx runs that would read its file.
     #[error("nginx does not run: {0}; the file is as it should be")]
     Stopped(String),
+    /// The master process was killed, and its workers go on without.
+    #[error(
+        "nginx's master process is gone, but its worker process {0} still answers, with the configuration that it had: end it with `kill -QUIT {0}`, and start nginx"
+    )]
+    Orphaned(u32),
     /// Nothing shows whether an nginx runs that has the file.
     #[error(
         "no nginx can be seen that has the file: {0}; where nginx runs in a container or another pid namespace, set `proof`"

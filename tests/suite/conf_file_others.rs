@@ -8,7 +8,9 @@ use sidekick::upstream::{Layer, Upstream as _};
 use tokio::time::{Instant, sleep};
 
 use super::conf_file::{LONG, desired, name, one_address, only, settle, who};
-use crate::support::{Backend, Command, Etcd, FileNginx, PATIENCE, free_port, proc, until};
+use crate::support::{
+    Backend, Command, Etcd, FileNginx, PATIENCE, Signal, free_port, proc, send, until,
+};
 
 /// confd's upstream of the same name is included from another file.
 #[tokio::test]
@@ -244,4 +246,73 @@ async fn an_nginx_in_another_pid_namespace_is_reloaded_but_counts_as_one_that_ma
     let reload = settings.reload;
     let mut upstream = only(sidekick::upstream::conf_file::Settings { reload, ..proven });
     settle(&mut upstream, &wanted).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_nginx_that_lost_its_pid_file_goes_on_routing_and_its_error_says_what_to_do() {
+    let nginx = FileNginx::start(Layer::Http, &["website"]).await;
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let pid_file = nginx.folder().join("nginx.pid");
+    let mut settings = nginx.settings(Layer::Http);
+    settings.min_reload_interval = Duration::ZERO;
+    let mut upstream = only(settings.clone());
+    let first = desired(1, &[&one_address(&one)]);
+    settle(&mut upstream, &first).await.unwrap();
+    let id = fs::read_to_string(&pid_file).unwrap();
+    fs::remove_file(&pid_file).unwrap();
+    settle(&mut upstream, &first).await.unwrap();
+    let second = desired(2, &[&one_address(&two)]);
+    for _ in 0..2 {
+        let error = settle(&mut upstream, &second).await.unwrap_err();
+        assert!(!error.is_not_routing(), "{error}");
+        let (error, id) = (error.to_string(), id.trim());
+        assert!(error.contains(&format!("process {id}: write")), "{error}");
+        assert_eq!(who(&nginx, "/").await.as_deref(), Ok("one"));
+    }
+    fs::write(&pid_file, &id).unwrap();
+    settle(&mut upstream, &second).await.unwrap();
+    assert_eq!(who(&nginx, "/").await.as_deref(), Ok("two"));
+
+    // A reload that needs no pid file is one that works.
+    settings.reload = format!("kill -HUP {}", id.trim()).parse().unwrap();
+    let mut upstream = only(settings);
+    settle(&mut upstream, &second).await.unwrap();
+    fs::remove_file(&pid_file).unwrap();
+    let third = desired(3, &[&one_address(&one)]);
+    settle(&mut upstream, &third).await.unwrap();
+    assert_eq!(who(&nginx, "/").await.as_deref(), Ok("one"));
+}
+
+#[tokio::test]
+async fn workers_that_go_on_without_their_master_are_an_nginx_that_routes() {
+    let nginx = FileNginx::start(Layer::Http, &["website"]).await;
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut settings = nginx.settings(Layer::Http);
+    settings.min_reload_interval = Duration::ZERO;
+    let mut upstream = only(settings);
+    settle(&mut upstream, &desired(1, &[&one_address(&one)]))
+        .await
+        .unwrap();
+    let workers = proc::children(nginx.process().pid());
+    send(nginx.process().pid(), Signal::KILL).unwrap();
+    until(PATIENCE, "the master to be gone", async || {
+        proc::children(nginx.process().pid()).is_empty()
+    })
+    .await;
+    let second = desired(2, &[&one_address(&two)]);
+    for _ in 0..2 {
+        let error = settle(&mut upstream, &second).await.unwrap_err();
+        assert!(!error.is_not_routing(), "{error}");
+        let error = error.to_string();
+        assert!(error.contains("kill -QUIT"), "{error}");
+        assert_eq!(who(&nginx, "/").await.as_deref(), Ok("one"));
+    }
+    for worker in workers {
+        send(worker, Signal::KILL).unwrap();
+    }
+    until(PATIENCE, "no nginx to run", async || {
+        let ended = settle(&mut upstream, &second).await;
+        ended.is_err_and(|error| error.is_not_routing())
+    })
+    .await;
 }

@@ -40,6 +40,8 @@ pub(super) enum Reached {
     Running,
     /// No nginx runs; the next one will have it.
     Stopped,
+    /// No master runs that would read it, but a worker that goes on without.
+    Orphaned(Process),
     /// Nothing shows whether an nginx has it; why it could not even be told, where that is so.
     Unseen(Option<String>),
 }
@@ -86,6 +88,7 @@ impl Actor {
                 info!(file = %self.settings.file.display(), "written; nginx does not run");
                 return Ok((blocks, Reached::Stopped));
             }
+            Seen::Orphaned(worker) => return Ok((blocks, Reached::Orphaned(worker))),
             Seen::Hidden => {
                 let failed = self.tell_unseen(&blocks).await;
                 return Ok((blocks, Reached::Unseen(failed)));
@@ -210,7 +213,7 @@ impl Actor {
         info!(%file, reloads, "nginx has the file");
         self.listens = self.settings.proof.is_some();
         self.running = Some(Running {
-            master: self.look().master(),
+            master: self.see().master(),
             text,
         });
         Ok(())
@@ -231,7 +234,11 @@ impl Actor {
         {
             return self.stopped();
         }
+        if let Seen::Orphaned(worker) = seen {
+            return Error::Orphaned(worker.id());
+        }
         let command = command.program();
+        let reason = reason + &self.pid_hint();
         Error::Reload { command, reason }
     }
 
@@ -251,8 +258,11 @@ impl Actor {
             let now = seen.master().map(Process::workers).unwrap_or_default();
             let has = match self.settings.proof {
                 Some(proof) => self.answers(proof, text).await == Some(true),
-                None if seen.master().is_none() => return Err(self.stopped()),
-                None => replaced(before, &now),
+                None => match seen {
+                    Seen::Master(_) => replaced(before, &now),
+                    Seen::Orphaned(worker) => return Err(Error::Orphaned(worker.id())),
+                    Seen::Nobody | Seen::Unseen | Seen::Hidden => return Err(self.stopped()),
+                },
             };
             since = since.filter(|_| has).or(has.then(Instant::now));
             let alone = match seen {

@@ -27,12 +27,16 @@ impl Process {
         stat.alive.then_some(Self { id, start })
     }
 
+    pub(super) fn id(self) -> u32 {
+        self.id
+    }
+
     /// The master that the pid file names, when it runs.
     pub(super) fn master(pid_file: &Path) -> Option<Self> {
         let id = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
         let process = Self::running(id)?;
         // After a crash the file stays, and its number may be somebody else's.
-        title(id).contains("master process").then_some(process)
+        is_master(&title(id)).then_some(process)
     }
 
     /// Whether the pid file names a process that runs and is no nginx, so that a signal would reach somebody else.
@@ -89,7 +93,7 @@ pub(super) fn none_anywhere() -> bool {
     let ids = all
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    !{ ids }.any(|id: u32| title(id).contains("nginx: master process"))
+    !{ ids }.any(|id: u32| is_master(&title(id)))
 }
 
 /// Whether all that answer requests were started after `since`, so that they have what stood in the file then.
@@ -122,6 +126,11 @@ pub(super) fn replaced(before: &[Worker], now: &[Worker]) -> bool {
         .filter(|worker| !is_old(worker) && !worker.leaving);
     let (staying, new) = (staying.count(), new.count());
     new > 0 && (staying == 0 || new >= answering(before).max(1))
+}
+
+/// Whether a process of this title is the master of an nginx. Forks put their own name in front.
+fn is_master(title: &str) -> bool {
+    title.contains("master process") && !title.starts_with("php-fpm")
 }
 
 /// The title that nginx gives itself.
@@ -200,6 +209,23 @@ mod tests {
         leaving[1].leaving = true;
         assert!(replaced(&before, &leaving));
         assert!(replaced(&[], &workers(&[1])));
+    }
+
+    #[test]
+    fn the_master_of_a_fork_is_one_and_that_of_php_is_none() {
+        for title in [
+            "nginx: master process nginx -c /etc/nginx.conf",
+            "angie: master process v1.8.0 #1 [/usr/sbin/angie]",
+        ] {
+            assert!(is_master(title), "{title}");
+        }
+        for title in [
+            "php-fpm: master process (/etc/php/8.2/fpm/php-fpm.conf)",
+            "nginx: worker process",
+            "",
+        ] {
+            assert!(!is_master(title), "{title}");
+        }
     }
 
     #[test]

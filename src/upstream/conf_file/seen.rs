@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio::time::{Instant, sleep_until};
 
 use super::disk::Content;
-use super::process::{Process, all_started_after, none_anywhere};
+use super::process::{Process, Worker, all_started_after, none_anywhere};
 use super::proof::Proof;
 use super::render::{Blocks, token};
 use super::site::{Actor, Change, Running};
@@ -22,13 +22,34 @@ pub(super) enum Seen {
     Unseen,
     /// It cannot be seen, and nothing else tells.
     Hidden,
+    /// Its master is gone, and this worker of it still answers.
+    Orphaned(Process),
+}
+
+/// The nginx that was seen last.
+#[derive(Debug)]
+pub(super) struct Met {
+    master: Process,
+    workers: Vec<Worker>,
+}
+
+impl Met {
+    /// The one that has lost its pid file, or its master, while it still answers.
+    fn still(&self) -> Option<Seen> {
+        if self.master.is_alive() {
+            return Some(Seen::Master(self.master));
+        }
+        let mut answering = self.workers.iter().filter(|worker| !worker.leaving);
+        let left = answering.find(|worker| worker.process.is_alive());
+        left.map(|worker| Seen::Orphaned(worker.process))
+    }
 }
 
 impl Seen {
     pub(super) fn master(self) -> Option<Process> {
         match self {
             Self::Master(master) => Some(master),
-            Self::Nobody | Self::Unseen | Self::Hidden => None,
+            Self::Nobody | Self::Unseen | Self::Hidden | Self::Orphaned(_) => None,
         }
     }
 }
@@ -36,18 +57,42 @@ impl Seen {
 impl Actor {
     pub(super) fn see(&mut self) -> Seen {
         let seen = self.look();
-        self.met |= seen.master().is_some();
+        if let Some(master) = seen.master() {
+            let workers = master.workers();
+            self.met = Some(Met { master, workers });
+        }
         seen
     }
 
-    /// Which nginx runs. A pid file that names none proves nothing: nginx may run in another pid namespace, or have another file.
+    /// Which nginx runs. A pid file that names none proves nothing: somebody may have removed it, or nginx may run in another pid
+    /// namespace, or have another file.
     pub(super) fn look(&self) -> Seen {
-        let master = self.settings.pid.as_deref().and_then(Process::master);
-        match (master, self.settings.proof) {
-            (Some(master), _) => Seen::Master(master),
+        if let Some(master) = self.named() {
+            return Seen::Master(master);
+        }
+        let still = self.met.as_ref().and_then(Met::still);
+        match (still, self.settings.proof) {
+            (Some(still), _) => still,
             (None, Some(_)) => Seen::Unseen,
-            (None, None) if self.met || none_anywhere() => Seen::Nobody,
+            (None, None) if self.met.is_some() || none_anywhere() => Seen::Nobody,
             (None, None) => Seen::Hidden,
+        }
+    }
+
+    /// The master that the pid file names.
+    fn named(&self) -> Option<Process> {
+        self.settings.pid.as_deref().and_then(Process::master)
+    }
+
+    /// What to do where the reload fails because the pid file does not name the nginx that runs; empty where it does.
+    pub(super) fn pid_hint(&self) -> String {
+        match (self.look(), self.named(), &self.settings.pid) {
+            (Seen::Master(master), None, Some(pid)) => format!(
+                "; {pid} does not name the nginx that still runs, process {id}: write {id} into it, or restart nginx",
+                pid = pid.display(),
+                id = master.id()
+            ),
+            _ => String::new(),
         }
     }
 

@@ -17,7 +17,7 @@ use super::names::{self, Names};
 use super::process::Process;
 use super::proof::Proof;
 use super::render::{Blocks, compose, split};
-use super::seen::Seen;
+use super::seen::{Met, Seen};
 use super::{Asked, Settings, Verdict, file_error};
 use crate::upstream::{Error, UpstreamName};
 
@@ -49,8 +49,8 @@ pub(super) struct Actor {
     pub(super) left: Option<Option<String>>,
     /// What an nginx that cannot be seen was last told to read.
     pub(super) told: Option<String>,
-    /// Whether an nginx was seen by its process: then one that is gone does not run.
-    pub(super) met: bool,
+    /// The nginx that was seen by its process last: once that is gone, none runs.
+    pub(super) met: Option<Met>,
     /// Whether the file that nginx should have has the listener that answers for it.
     pub(super) listens: bool,
     /// What servers' names resolve to.
@@ -101,7 +101,7 @@ impl Actor {
             running: None,
             left: None,
             told: None,
-            met: false,
+            met: None,
             listens: false,
             names: Names::new(),
             change: Change::None,
@@ -258,6 +258,12 @@ impl Actor {
                 self.fail_all(&self.stopped());
                 return again;
             }
+            (Some(_), Seen::Orphaned(worker)) => {
+                self.running = None;
+                self.took(&blocks);
+                self.fail_all(&Error::Orphaned(worker.id()));
+                return again;
+            }
             (Some(_), Seen::Hidden) if self.told.as_ref() == Some(&text) => {
                 self.took(&blocks);
                 self.fail_all(&self.unseen(None));
@@ -288,6 +294,7 @@ impl Actor {
         match self.apply(blocks, found.as_ref(), seen).await {
             Ok(Reached::Running) => self.answer(|_| true),
             Ok(Reached::Stopped) => self.fail_all(&self.stopped()),
+            Ok(Reached::Orphaned(worker)) => self.fail_all(&Error::Orphaned(worker.id())),
             Ok(Reached::Unseen(reason)) => self.fail_all(&self.unseen(reason)),
             Err(error) => self.fail_all(&error),
         }
