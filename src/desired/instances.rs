@@ -1,6 +1,6 @@
 //! What became of each instance that an upstream takes: for those who ask about an instance, not about a server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Choice;
 use super::choose::Chosen;
@@ -27,7 +27,12 @@ pub enum Out {
     Held(String),
     /// It has no weight, for this reason.
     Weightless(String),
+    /// Its record is gone, and another one has had its address ever since.
+    Gone,
 }
+
+/// So many that are gone are remembered at most.
+const MAX_GONE: usize = 4096;
 
 /// What became of the instances that were chosen.
 pub(super) fn instances(chosen: &[Chosen<'_>], choice: &Choice) -> Instances {
@@ -49,6 +54,33 @@ pub(super) fn instances(chosen: &[Chosen<'_>], choice: &Choice) -> Instances {
     placed.collect()
 }
 
+/// Takes note of those among the `former` ones that have no record any more while another one has their address: who asks about them
+/// is to hear that requests go there still.
+pub(super) fn note_gone<'a>(
+    instances: &mut Instances,
+    former: &Instances,
+    recorded: impl Iterator<Item = &'a InstanceName>,
+) {
+    let gone = former.iter();
+    let mut gone = gone
+        .filter(|(name, _)| !instances.contains_key(*name))
+        .peekable();
+    if gone.peek().is_none() {
+        return;
+    }
+    let recorded: BTreeSet<_> = recorded.collect();
+    let taken: BTreeSet<_> = instances.values().map(|placed| &placed.endpoint).collect();
+    let gone =
+        gone.filter(|(name, placed)| !recorded.contains(name) && taken.contains(&placed.endpoint));
+    let gone = gone.take(MAX_GONE).map(|(name, placed)| {
+        let endpoint = placed.endpoint.clone();
+        let out = Some(Out::Gone);
+        (name.clone(), Placed { endpoint, out })
+    });
+    let gone: Vec<_> = gone.collect();
+    instances.extend(gone);
+}
+
 /// Takes note of those that a split gives nothing: they took traffic before, and finish what runs now.
 pub(super) fn note_split(instances: &mut Instances, chosen: &[Chosen<'_>]) {
     for (instance, record, server) in chosen {
@@ -67,5 +99,80 @@ pub(super) fn note_split(instances: &mut Instances, chosen: &[Chosen<'_>]) {
                 "the split gives {version} nothing"
             )));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "10.0.0.1:80";
+    const B: &str = "10.0.0.2:80";
+
+    fn instances(listed: &[(&str, &str)]) -> Instances {
+        let placed = |address: &str| Placed {
+            endpoint: address.parse().unwrap(),
+            out: None,
+        };
+        let listed = listed.iter();
+        listed
+            .map(|(name, at)| (name.parse().unwrap(), placed(at)))
+            .collect()
+    }
+
+    /// Who is gone after each of these steps.
+    fn gone(steps: &[&[(&str, &str)]]) -> Vec<Vec<String>> {
+        let mut former = Instances::new();
+        let steps = steps.iter().map(|listed| {
+            let mut now = instances(listed);
+            let recorded: Vec<InstanceName> = now.keys().cloned().collect();
+            note_gone(&mut now, &former, recorded.iter());
+            let gone = now.iter().filter(|(_, it)| it.out == Some(Out::Gone));
+            let gone = gone.map(|(name, _)| name.to_string()).collect();
+            former = now;
+            gone
+        });
+        steps.collect()
+    }
+
+    #[test]
+    fn who_is_gone_is_remembered_while_another_record_has_the_address() {
+        let both: &[_] = &[("w1", A), ("w2", A), ("w3", B)];
+        let steps = gone(&[
+            both,
+            &[("w2", A), ("w3", B)],
+            &[("w2", A)],
+            &[("w3", B)],
+            both,
+        ]);
+        assert_eq!(
+            steps,
+            [
+                vec![],
+                vec!["w1".to_owned()],
+                vec!["w1".to_owned()],
+                vec![],
+                vec![]
+            ]
+        );
+        // Two names one after the other, and the first is back.
+        let steps = gone(&[
+            both,
+            &[("w2", A)],
+            &[("w4", A), ("w2", A)],
+            &[("w4", A)],
+            &[("w4", A), ("w1", B)],
+        ]);
+        assert_eq!(steps[3], ["w1", "w2"]);
+        assert_eq!(steps[4], ["w2"]);
+    }
+
+    #[test]
+    fn a_record_that_an_upstream_no_longer_takes_is_not_gone() {
+        let former = instances(&[("w1", A), ("w2", A)]);
+        let mut now = instances(&[("w2", A)]);
+        let recorded: Vec<InstanceName> = former.keys().cloned().collect();
+        note_gone(&mut now, &former, recorded.iter());
+        assert_eq!(now.len(), 1);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::choose::{Chosen, Selection, SplitNotice, Splitting, choose};
-use super::instances;
+use super::instances::{self, Instances};
 use super::{Choices, Desired, Origin, Origins, Protection, Records, Server, Servers};
 use crate::record::{InstanceName, Record, ServiceName};
 
@@ -13,6 +13,8 @@ pub struct Pool {
     service: ServiceName,
     selection: Selection,
     splitting: Splitting,
+    /// Those of the last decision.
+    former: Arc<Instances>,
 }
 
 /// What an upstream should be, as far as records and people decide it.
@@ -32,7 +34,17 @@ impl Pool {
             service,
             selection,
             splitting: Splitting::default(),
+            former: Arc::default(),
         }
+    }
+
+    /// Remembers what a former one of the same service does.
+    #[must_use]
+    pub fn succeeding(mut self, former: &Self) -> Self {
+        if self.service == former.service {
+            self.former = former.former.clone();
+        }
+        self
     }
 
     /// The service that it takes.
@@ -49,6 +61,9 @@ impl Pool {
         let mut instances = instances::instances(&chosen, choice);
         let split = self.splitting.apply(choice.split.as_ref(), &mut chosen);
         instances::note_split(&mut instances, &chosen);
+        let recorded = known.records().map(|(name, _)| name);
+        instances::note_gone(&mut instances, &self.former, recorded);
+        self.former = Arc::new(instances);
         let (servers, origins) = fold(chosen);
         let desired = Desired {
             service: self.service.clone(),
@@ -56,7 +71,7 @@ impl Pool {
             choices: choice.revision,
             servers,
             origins,
-            instances: Arc::new(instances),
+            instances: self.former.clone(),
             protection: Protection::default(),
         };
         Some(Wanted { desired, split })

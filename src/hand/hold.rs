@@ -7,6 +7,7 @@ use super::roster::Roster;
 use crate::record::{Hold, HoldScope, InstanceId, Presence, PusherId};
 use crate::registry::Error;
 use crate::registry::oneshot::{self, Lease, patiently};
+use crate::registry::pushers::unlisted;
 use crate::registry::watch::Range;
 
 /// Writes the hold under a lease of its length, in place of an older one; gives the revision.
@@ -82,11 +83,12 @@ pub async fn still_routed(
         }
         let still = roster.covered(scope).filter_map(|(id, _)| {
             let service = presence.services.get(&id.service)?;
-            let reason = service.still_routed.listed.get(&id.instance)?;
+            let still = &service.still_routed;
+            let listed = still.listed.get(&id.instance).cloned();
             Some(StillRouted {
                 id: id.clone(),
                 pusher: pusher.clone(),
-                reason: reason.clone(),
+                reason: listed.or_else(|| (still.more > 0).then(unlisted))?,
             })
         });
         found.extend(still);

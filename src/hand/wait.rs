@@ -224,12 +224,19 @@ impl Wish {
     fn not_let_go(&self, newest: i64, prefix: &Prefix, pushers: &Pushers) -> Option<String> {
         let applied = self.applied(prefix, pushers, Revision::Records(newest));
         let still = pushers.still_routed(prefix, &self.service);
-        let still = still.iter().filter(|(name, _)| self.names(name));
-        let still = still.map(|(name, it)| {
+        let said = still.iter().filter_map(|(name, it)| {
             let (service, pusher, reason) = (&self.service, &it.pusher, &it.reason);
-            format!("{service}/{name} is still routed by {pusher}: {reason}")
+            match name {
+                Some(name) if self.names(name) => Some(format!(
+                    "{service}/{name} is still routed by {pusher}: {reason}"
+                )),
+                None => Some(format!(
+                    "whether {pusher} still routes it is not known: {reason}"
+                )),
+                Some(_) => None,
+            }
         });
-        joined(applied.missing().into_iter().chain(still))
+        joined(applied.missing().into_iter().chain(said))
     }
 
     /// Why too few of these are routed by every pusher.

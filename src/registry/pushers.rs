@@ -8,13 +8,14 @@ mod answers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-pub(crate) use answers::joined;
 pub use answers::{Applied, Leaving, Obstacle, Routed};
+pub(crate) use answers::{joined, unlisted};
 
 use super::client::Cluster;
 use super::watch::{Change, Entry, Range, Update, Watcher};
+use crate::log_limit;
 use crate::record::{Balancer, MetaPrefix, Presence, PusherId};
 
 /// The pushers and their balancers, as their keys tell.
@@ -24,8 +25,6 @@ pub struct Pushers {
     presences: BTreeMap<PusherId, Live>,
     /// Those that may route, whether or not their pusher lives.
     balancers: BTreeMap<PusherId, Balancer>,
-    /// Keys that hang on no lease: nobody's. Each is told once.
-    ignored: BTreeSet<Vec<u8>>,
     /// The newest revision of etcd seen here.
     revision: i64,
 }
@@ -116,8 +115,8 @@ impl Pushers {
             Kind::Balancer => "the balancer key of a pusher",
         };
         if entry.lease == 0 {
-            if self.ignored.insert(entry.key.clone()) {
-                tracing::warn!(%id, "ignoring {what}: it has no lease, so no pusher keeps it");
+            if let Some(more) = log_limit::allows("a key without a lease", id.as_str()) {
+                tracing::warn!(%id, "ignoring {what}: it has no lease, so no pusher keeps it{more}");
             }
             return;
         }
@@ -132,7 +131,7 @@ impl Pushers {
             }),
         };
         if let Err(reason) = read
-            && let Some(more) = crate::log_limit::allows(what, id.as_str())
+            && let Some(more) = log_limit::allows(what, id.as_str())
         {
             tracing::warn!(%id, %reason, "ignoring {what}: it cannot be read{more}");
         }

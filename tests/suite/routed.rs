@@ -81,3 +81,51 @@ async fn the_last_of_an_upstream_leaves_and_says_that_it_is_still_routed() {
     assert_eq!(scene.etcd.get(&key(&backend)).await, None);
     scene.routed(&[&backend]).await;
 }
+
+/// Two records of one address, as in a migration: one is gone when nothing is sent there, not when its key is.
+#[tokio::test]
+async fn what_is_gone_is_still_routed_while_another_record_has_its_address() {
+    let scene = Scene::start().await;
+    let (shared, other) = tokio::join!(Backend::start("w2"), Backend::start("w3"));
+    let address = shared.address().to_string();
+    for name in ["w1", "w2", "plain"] {
+        let key = format!("/services/website/{name}");
+        let (host, port) = address.split_once(':').unwrap();
+        let value = match name {
+            "plain" => address.clone(),
+            _ => format!(r#"{{"host":"{host}","port":{port}}}"#),
+        };
+        scene.etcd.put(&key, value).await;
+    }
+    scene
+        .etcd
+        .put(&key(&other), other.address().to_string())
+        .await;
+    let _pusher = scene.pushing().await;
+    scene.routed(&[&shared, &other]).await;
+    let run = async |command: &str, arguments: &[&str]| {
+        let command = Command::new(command).etcd(&scene.etcd).args(arguments);
+        command.run().await
+    };
+    let why = format!("has the same address {address}");
+    for name in ["website/plain", "website/w1"] {
+        let ended = run("deregister", &[name]).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.output);
+        assert!(
+            ended.output.contains("still routed by edge"),
+            "{}",
+            ended.output
+        );
+        scene.applied().await;
+        let ended = run("wait", &[name, "--for", "gone", "--timeout", "1s"]).await;
+        assert_eq!(ended.code, Some(1), "{}", ended.output);
+        assert!(ended.output.contains(&why), "{}", ended.output);
+    }
+    let ended = run("deregister", &["website/w2"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    scene.routed(&[&other]).await;
+    for name in ["website/plain", "website/w1", "website/w2"] {
+        let ended = run("wait", &[name, "--for", "gone"]).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.output);
+    }
+}

@@ -243,6 +243,60 @@ async fn a_record_that_goes_by_itself_while_it_drains_leaves_a_silent_load_balan
 }
 
 #[tokio::test]
+async fn a_record_that_somebody_deletes_while_it_drains_is_let_go_by_nobody_who_has_not_applied_that()
+ {
+    let scene = Scene::start().await;
+    let backend = Backend::start("a").await;
+    let (address, name) = (backend.address().to_string(), "website/a");
+    let register = ["register", name, &address, "--allow-loopback"];
+    says(&run(&scene.etcd, &register).await, 0, &[]);
+    let pusher = scene.pushing().await;
+    scene.routed(&[&backend]).await;
+    scene.applied().await;
+    pusher.process().signal(Signal::STOP);
+    let line = ["deregister", name, "--drain-timeout", "2s"];
+    let mut deregister = command(&scene.etcd, &line).start();
+    draining(&scene.etcd).await;
+    scene.etcd.delete(KEY).await;
+    says(
+        &deregister.end(PATIENCE).await,
+        0,
+        &["deregistered", "not yet applied by edge"],
+    );
+}
+
+#[tokio::test]
+async fn what_a_pusher_has_no_room_to_tell_is_unknown_and_neither_gone_nor_held() {
+    let etcd = Etcd::start().await;
+    registered(&etcd).await;
+    let full = async |revision: i64| {
+        let website = json!({
+            "applied": revision, "overrides": revision, "still_routed": {}, "still_routed_more": 3,
+        });
+        status(&etcd, "edge", website).await;
+    };
+    applied(&etcd, "edge").await;
+    let hold = ["hold", "website/a", "--for", "1m", "--reason", "disk"];
+    let mut hold = command(&etcd, &hold).start();
+    let held = until(PATIENCE, "the hold", async || {
+        etcd.get("/sidekick/holds/website/a").await
+    })
+    .await;
+    full(held.mod_revision).await;
+    says(&hold.end(PATIENCE).await, 1, &["edge", "more to tell"]);
+
+    etcd.delete(KEY).await;
+    full(etcd.revision().await).await;
+    let gone = |what| ["wait", what, "--for", "gone", "--timeout", "1s"];
+    for what in ["website/a", "website"] {
+        let ended = run(&etcd, &gone(what)).await;
+        says(&ended, 1, &["edge", "more to tell"]);
+    }
+    applied(&etcd, "edge").await;
+    says(&run(&etcd, &gone("website/a")).await, 0, &[]);
+}
+
+#[tokio::test]
 async fn a_live_pusher_that_does_not_speak_of_the_service_has_not_let_go() {
     let etcd = Etcd::start().await;
     balancer(&etcd, "edge", "http://10.0.0.1/api").await;

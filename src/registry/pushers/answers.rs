@@ -128,7 +128,10 @@ pub(crate) fn joined(parts: impl IntoIterator<Item = String>) -> Option<String> 
 
 /// `edge-1, edge-2`
 fn names(pushers: &BTreeSet<PusherId>) -> String {
-    let names: Vec<_> = pushers.iter().map(ToString::to_string).collect();
+    let mut names: Vec<_> = pushers.iter().take(MOST).map(ToString::to_string).collect();
+    if let Some(beyond @ 1..) = pushers.len().checked_sub(MOST) {
+        names.push(format!("and {beyond} more"));
+    }
     names.join(", ")
 }
 
@@ -243,13 +246,14 @@ impl Pushers {
         all
     }
 
-    /// Which instances of a service stay in rotation although they have left, as far as the live pushers say.
+    /// Which instances of a service stay in rotation although they have left, as far as the live pushers say. Where one has more of
+    /// them than it lists, any other instance may be among those: nobody is named then.
     #[must_use]
     pub fn still_routed(
         &self,
         prefix: &Prefix,
         service: &ServiceName,
-    ) -> Vec<(InstanceName, Obstacle)> {
+    ) -> Vec<(Option<InstanceName>, Obstacle)> {
         let mut all = Vec::new();
         for (pusher, live) in &self.presences {
             let status = live.status(prefix, service);
@@ -258,7 +262,11 @@ impl Pushers {
             };
             for (instance, reason) in &status.still_routed.listed {
                 let (pusher, reason) = (pusher.clone(), reason.clone());
-                all.push((instance.clone(), Obstacle { pusher, reason }));
+                all.push((Some(instance.clone()), Obstacle { pusher, reason }));
+            }
+            if status.still_routed.more > 0 {
+                let (pusher, reason) = (pusher.clone(), unlisted());
+                all.push((None, Obstacle { pusher, reason }));
             }
         }
         all
@@ -297,6 +305,6 @@ impl Live {
     }
 }
 
-fn unlisted() -> String {
+pub(crate) fn unlisted() -> String {
     format!("it has more to tell than the {MAX_LISTED} instances that it lists")
 }
