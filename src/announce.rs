@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::gate::{Gate, Health};
+use crate::log_limit;
 use crate::notify::{self, Waiting, Watchdog};
 use crate::phase::{OnFailure, Phase, Wish};
 use crate::probe::{self, Probe, Prober, Verdict};
@@ -169,6 +170,8 @@ struct Agent {
     refused: Option<String>,
     /// What systemd was told last.
     told_status: String,
+    /// What was logged last of the record.
+    noted: &'static str,
     watchdog: Option<Watchdog>,
     /// While etcd is waited for at the start.
     waiting: Option<Waiting>,
@@ -206,6 +209,7 @@ impl Agent {
             readiness: Readiness::default(),
             refused: None,
             told_status: String::new(),
+            noted: "",
             watchdog: Watchdog::of_unit(),
             waiting: None,
             settings,
@@ -398,9 +402,21 @@ impl Agent {
                     Phase::Failing => "marked down",
                     _ => "announced",
                 };
-                info!("{} is {state} (etcd revision {revision})", self.settings.id);
+                let id = &self.settings.id;
+                // Somebody overwrites it, as often as he likes.
+                let again = std::mem::replace(&mut self.noted, state) == state;
+                let more = match again {
+                    true => log_limit::allows("announced again", id.to_string()),
+                    false => Some(log_limit::More::default()),
+                };
+                if let Some(more) = more {
+                    info!("{id} is {state} (etcd revision {revision}){more}");
+                }
             }
-            Tenure::Absent | Tenure::NoSpace { .. } => info!("{} is withdrawn", self.settings.id),
+            Tenure::Absent | Tenure::NoSpace { .. } => {
+                self.noted = "withdrawn";
+                info!("{} is withdrawn", self.settings.id);
+            }
             // The lease task has said what is wrong.
             Tenure::Pending { .. } | Tenure::Deposed { .. } => {}
         }

@@ -19,6 +19,8 @@ const PERIOD: Duration = Duration::from_secs(60);
 const PER_KEY: u32 = 3;
 /// How many lines of one kind are logged in a period, whatever they are about.
 const PER_KIND: u32 = 20;
+/// How many steps that are done with a target are logged in a period: a large cluster does much within a minute.
+pub const STEPS: u32 = 1_000;
 
 /// To be written at the end of the line: what was left out, or will be. Empty for most lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

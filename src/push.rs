@@ -408,8 +408,16 @@ impl Pusher {
         if namesake != self.namesake {
             let id = &self.settings.id;
             match &namesake {
-                Some(namesake) => warn!("{}", namesake.in_words(id)),
-                None => info!(%id, "the id is free now"),
+                Some(namesake) => {
+                    if let Some(more) = log_limit::allows("namesake", id.as_str()) {
+                        warn!("{}{more}", namesake.in_words(id));
+                    }
+                }
+                None => {
+                    if let Some(more) = log_limit::allows("no namesake", id.as_str()) {
+                        info!(%id, "the id is free now{more}");
+                    }
+                }
             }
             self.namesake = namesake;
         }

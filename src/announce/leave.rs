@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use super::{Agent, Outcome, Settings, deposed};
+use crate::log_limit;
 use crate::notify::{self, Waiting};
 use crate::phase::{Phase, Wish};
 use crate::record::State;
@@ -170,7 +171,9 @@ async fn drained(
             && last.as_ref().map(silent) != Some(silent(&leaving))
         {
             let missing = leaving.missing().unwrap_or_default();
-            info!("{id} waits: {missing}");
+            if let Some(more) = log_limit::allows("waits", id.to_string()) {
+                info!("{id} waits: {missing}{more}");
+            }
             notify::status(&format!("draining: {missing}"));
         }
         last.insert(leaving).is_answered()

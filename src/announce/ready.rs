@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::{Agent, Ready};
+use crate::log_limit;
 use crate::notify;
 use crate::phase::Phase;
 use crate::record::{ServiceName, State};
@@ -106,8 +107,12 @@ impl Agent {
         match routed.map(|routed| judge(&self.settings.id.service, &routed, waited)) {
             Some(Ok(although)) => self.tell_ready(although),
             Some(Err(Why { words, is_refused })) => {
-                if is_refused && told.as_ref() != Some(&words) {
-                    warn!("{} is announced but not routed: {words}", self.settings.id);
+                let id = &self.settings.id;
+                if is_refused
+                    && told.as_ref() != Some(&words)
+                    && let Some(more) = log_limit::allows("not routed", id.to_string())
+                {
+                    warn!("{id} is announced but not routed: {words}{more}");
                 }
                 let why = Some(words);
                 self.readiness = Readiness::Waiting { since, why };

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::settings::Route;
 use crate::desired::keep::{Claim, Decision, Fate, Finding, Keeper, Notice, Seen, Why};
 use crate::desired::{Choices, Effect, Origin, Pool, Records, Server, SplitNotice};
+use crate::log_limit;
 use crate::plan::Serving;
 use crate::reconcile::{Found, Published};
 use crate::record::{
@@ -38,8 +39,12 @@ impl Publisher {
     /// Knows nothing yet, but for what a `former` one of the same upstream keeps.
     pub(super) fn new(route: Arc<Route>, former: Option<&Self>) -> Self {
         let keeper = former.map(|former| former.keeper.succeeded_by(route.limits));
+        let pool = route.pool();
         Self {
-            pool: route.pool(),
+            pool: match former {
+                Some(former) => pool.succeeding(&former.pool),
+                None => pool,
+            },
             keeper: keeper.unwrap_or_else(|| Keeper::new(route.limits)),
             desired: watch::channel(None).0,
             rows: BTreeSet::new(),
@@ -123,7 +128,9 @@ impl Publisher {
         let released = self.keeper.count();
         let decision = self.keeper.release();
         let upstream = &self.route.upstream;
-        info!(%upstream, servers = released, "released: it follows its records until it is back at its floor");
+        if let Some(more) = log_limit::allows("released", self.name()) {
+            info!(%upstream, servers = released, "released: it follows its records until it is back at its floor{more}");
+        }
         self.settle(decision);
         count(released)
     }
@@ -221,13 +228,20 @@ impl Publisher {
 
     fn say_split(&self, notice: Option<SplitNotice>) {
         let (upstream, service) = (&self.route.upstream, &self.route.service);
+        let kind = match notice {
+            Some(SplitNotice::Ignored) => "split ignored",
+            Some(SplitNotice::Followed) => "split followed",
+            None => return,
+        };
+        let Some(more) = log_limit::allows(kind, self.name()) else {
+            return;
+        };
         match notice {
             Some(SplitNotice::Ignored) => warn!(
                 %upstream, %service,
-                "the split matches no instance that takes traffic; it is not followed until one does"
+                "the split matches no instance that takes traffic; it is not followed until one does{more}"
             ),
-            Some(SplitNotice::Followed) => info!(%upstream, %service, "the split is followed now"),
-            None => {}
+            _ => info!(%upstream, %service, "the split is followed now{more}"),
         }
     }
 
@@ -235,19 +249,23 @@ impl Publisher {
         let Route {
             upstream, limits, ..
         } = &*self.route;
+        // Whoever writes records can cause each of them as often as he likes.
+        let Some(more) = log_limit::allows(kind(notice), self.name()) else {
+            return;
+        };
         match notice {
             Notice::FloorKeeps(servers) => {
                 let (servers, min_servers) = (named(servers), limits.min_servers);
                 warn!(%upstream, %servers, min_servers, "the last servers: kept in rotation although their records say \
-                    otherwise, until enough others take traffic; `sidekick release {upstream}` lets them go");
+                    otherwise, until enough others take traffic; `sidekick release {upstream}` lets them go{more}");
             }
-            Notice::FloorEnds => info!(%upstream, "the last servers are not kept any longer"),
+            Notice::FloorEnds => info!(%upstream, "the last servers are not kept any longer{more}"),
             Notice::GuardKeeps(servers) => {
                 let (servers, hold) = (named(servers), crate::span::show(limits.hold));
                 let max_removal = limits.max_removal;
                 warn!(%upstream, %servers, %max_removal, %hold, "too many records vanished at once and without a goodbye: \
                     their servers stay for now, but for those that turn out to be dead; `sidekick release {upstream}` lets \
-                    them go. Where nothing has ended, look at etcd, and whether --prefix is right");
+                    them go. Where nothing has ended, look at etcd, and whether --prefix is right{more}");
             }
             Notice::GuardLetsGo(servers, why) => {
                 let servers = named(servers);
@@ -259,9 +277,19 @@ impl Publisher {
                     Why::Released => "released",
                     Why::Taken => "a record of another service has the address now",
                 };
-                info!(%upstream, %servers, "no longer kept without a record: {why}");
+                info!(%upstream, %servers, "no longer kept without a record: {why}{more}");
             }
         }
+    }
+}
+
+/// The kind of a notice, for the limit of its lines.
+fn kind(notice: &Notice) -> &'static str {
+    match notice {
+        Notice::FloorKeeps(_) => "floor keeps",
+        Notice::FloorEnds => "floor ends",
+        Notice::GuardKeeps(_) => "guard keeps",
+        Notice::GuardLetsGo(..) => "guard lets go",
     }
 }
 

@@ -111,26 +111,42 @@ impl Health {
             target, upstream, ..
         } = self;
         let (named, more) = news(refused, &self.refused);
+        let key = format!("{target}/{upstream}");
         for (step, reason) in named {
-            warn!(target = %target, %upstream, %step, %reason, "refused; everything else goes on");
+            if let Some(more) = log_limit::allows("refused", format!("{key} {step}")) {
+                warn!(target = %target, %upstream, %step, %reason, "refused; everything else goes on{more}");
+            }
         }
-        if more > 0 {
-            warn!(target = %target, %upstream, more, "more steps like these are refused; everything else goes on");
+        if more > 0
+            && let Some(left_out) = log_limit::allows("more are refused", &key)
+        {
+            warn!(target = %target, %upstream, more, "more steps like these are refused; everything else goes on{left_out}");
         }
         let mut ended = self
             .refused
             .keys()
             .filter(|step| !refused.contains_key(*step));
         for step in ended.by_ref().take(NAMED) {
-            if is_wanted(step, desired) {
-                info!(target = %target, %upstream, %step, "no longer refused");
+            let wanted = is_wanted(step, desired);
+            let kind = if wanted {
+                "no longer refused"
             } else {
-                info!(target = %target, %upstream, %step, "was refused, and is not wanted any more");
+                "not wanted any more"
+            };
+            let Some(more) = log_limit::allows(kind, format!("{key} {step}")) else {
+                continue;
+            };
+            if wanted {
+                info!(target = %target, %upstream, %step, "no longer refused{more}");
+            } else {
+                info!(target = %target, %upstream, %step, "was refused, and is not wanted any more{more}");
             }
         }
         let more = ended.count();
-        if more > 0 {
-            info!(target = %target, %upstream, more, "more steps that were refused are done, or not wanted any more");
+        if more > 0
+            && let Some(left_out) = log_limit::allows("more are no longer refused", &key)
+        {
+            info!(target = %target, %upstream, more, "more steps that were refused are done, or not wanted any more{left_out}");
         }
         self.refused.clone_from(refused);
     }

@@ -120,7 +120,7 @@ pub struct Presence {
     pub services: BTreeMap<ServiceName, ServiceStatus>,
     /// The targets by name.
     pub targets: BTreeMap<String, TargetStatus>,
-    /// What it has made of the releases that stand in etcd, by upstream.
+    /// What it has made of the releases that stand in etcd, by upstream. [`MAX_LISTED`] of them are told.
     pub releases: BTreeMap<String, Released>,
     /// Where the records lie that it follows; absent where an older pusher does not tell.
     pub prefix: Option<Prefix>,
@@ -293,7 +293,11 @@ impl Presence {
         object.object("services", &services);
         object.object("targets", &targets);
         if !self.releases.is_empty() {
-            object.object("releases", &released::encode_released(&self.releases));
+            let (releases, more) = released::encode_released(&self.releases);
+            object.object("releases", &releases);
+            if more > 0 {
+                object.field("releases_more", more);
+            }
         }
         if let Some(prefix) = &self.prefix {
             object.field("prefix", prefix.as_str());

@@ -13,6 +13,7 @@ use tracing::info;
 use super::{ApiUrl, Error, Outcome, Progress, UpstreamName};
 use crate::desired::keep::Sight;
 use crate::desired::{Desired, Parameters};
+use crate::log_limit;
 use crate::plan::{
     Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan, taking_traffic, withhold,
 };
@@ -303,7 +304,10 @@ impl<G: Group> Stepwise<G> {
             match self.take(step).await? {
                 Verdict::Done => {
                     let (target, upstream) = (self.group.api(), self.group.upstream());
-                    info!(%target, %upstream, "{step}");
+                    let about = format!("{target} {upstream} {step}");
+                    if let Some(more) = log_limit::allows_of("step", about, log_limit::STEPS) {
+                        info!(%target, %upstream, "{step}{more}");
+                    }
                     acted.done = true;
                     acted.freed |= matches!(step, Step::Remove { .. });
                 }

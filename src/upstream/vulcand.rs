@@ -37,8 +37,6 @@ const MAX_OPERATIONS: usize = 100;
 const PATIENCE: usize = 4;
 /// How long a convergence goes on before it asks whether something newer is desired.
 const TURN: Duration = Duration::from_millis(250);
-/// How many steps are logged in a minute.
-const STEPS: u32 = 1_000;
 /// How many of our own revisions are remembered.
 const OWN: usize = 256;
 
@@ -264,7 +262,7 @@ impl Vulcand {
     fn log(&self, step: &Step) {
         let (prefix, backend) = (&self.keys.settings.prefix, &self.backend);
         let about = format!("{prefix} {backend} {step}");
-        if let Some(more) = log_limit::allows_of("vulcand step", about, STEPS) {
+        if let Some(more) = log_limit::allows_of("vulcand step", about, log_limit::STEPS) {
             info!(vulcand = %prefix, %backend, "{step}{more}");
         }
     }

@@ -41,6 +41,7 @@ mod install;
 mod keeping;
 mod leaving;
 mod leaving_matrix;
+mod log_floods;
 mod nginx_faults;
 mod once;
 mod ownership;

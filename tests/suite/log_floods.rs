@@ -1,0 +1,238 @@
+//! Foreign hands that write again and again: a few lines of each kind, and a count.
+
+use serde_json::{Value, json};
+
+use crate::support::{Backend, Command, PATIENCE, Process, Scene, key, until};
+
+/// The most lines of one kind that are logged in a minute, whatever they are about.
+const PER_KIND: usize = 20;
+/// The most of them that are about one key.
+const PER_KEY: usize = 3;
+
+fn lines(process: &Process, part: &str) -> usize {
+    let lines = process.lines();
+    lines.iter().filter(|line| line.contains(part)).count()
+}
+
+#[track_caller]
+fn at_most(most: usize, process: &Process, part: &str) {
+    let found = lines(process, part);
+    assert!((1..=most).contains(&found), "{found} lines with '{part}'");
+}
+
+fn record(backend: &Backend, state: &str) -> String {
+    let address = backend.address();
+    json!({"host": address.ip(), "port": address.port(), "state": state}).to_string()
+}
+
+/// Waits until the pusher has applied the splits and holds of this revision.
+async fn followed(scene: &Scene, revision: i64) {
+    until(PATIENCE, "the split to be applied", async || {
+        let presence = scene.presence().await.json();
+        let applied = presence["services"]["website"]["overrides"].as_i64();
+        if applied >= Some(revision) {
+            Ok(())
+        } else {
+            Err(presence)
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn splits_that_match_nobody_and_the_end_of_each_give_a_few_lines() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("a").await;
+    scene.etcd.put(&key(&backend), record(&backend, "up")).await;
+    let pusher = scene.pushing().await;
+    scene.routed(&[&backend]).await;
+    for number in 0..30 {
+        let version = format!("v{number}");
+        let split = json!({"weights": {version: 1}}).to_string();
+        let revision = scene.etcd.put("/sidekick/splits/website", split).await;
+        followed(&scene, revision).await;
+    }
+    at_most(PER_KEY, pusher.process(), "the split matches no instance");
+}
+
+#[tokio::test]
+async fn the_last_record_that_flips_gives_a_few_lines() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("a").await;
+    scene.etcd.put(&key(&backend), record(&backend, "up")).await;
+    let pusher = scene.pushing().await;
+    scene.routed(&[&backend]).await;
+    for state in ["draining", "up"].into_iter().cycle().take(30) {
+        let value = record(&backend, state);
+        scene.etcd.put(&key(&backend), value).await;
+        scene.applied().await;
+    }
+    at_most(PER_KEY, pusher.process(), "the last servers: kept");
+    at_most(PER_KEY, pusher.process(), "the last servers are not kept");
+}
+
+#[tokio::test]
+async fn records_that_vanish_and_come_back_give_a_few_lines() {
+    let scene = Scene::start().await;
+    let backends = tokio::join!(
+        Backend::start("a"),
+        Backend::start("b"),
+        Backend::start("c")
+    );
+    let (a, b, c) = &backends;
+    let all = async || {
+        for backend in [a, b, c] {
+            let value = record(backend, "up");
+            scene.etcd.put(&key(backend), value).await;
+        }
+    };
+    all().await;
+    let pusher = scene.pushing().await;
+    scene.routed(&[a, b, c]).await;
+    for _ in 0..15 {
+        scene.etcd.delete_all("/services/website/").await;
+        until(PATIENCE, "the servers to be protected", async || {
+            let presence = scene.presence().await.json();
+            let told = presence["targets"].to_string();
+            told.contains("vanished").then_some(()).ok_or(presence)
+        })
+        .await;
+        all().await;
+        until(PATIENCE, "nothing to be protected", async || {
+            let presence = scene.presence().await.json();
+            let told = presence["targets"].to_string();
+            (!told.contains("vanished")).then_some(()).ok_or(presence)
+        })
+        .await;
+    }
+    at_most(PER_KEY, pusher.process(), "too many records vanished");
+    at_most(2 * PER_KEY, pusher.process(), "no longer kept without");
+}
+
+#[tokio::test]
+async fn a_server_that_comes_and_goes_gives_a_few_lines() {
+    let scene = Scene::start().await;
+    let (a, b) = tokio::join!(Backend::start("a"), Backend::start("b"));
+    scene.etcd.put(&key(&a), record(&a, "up")).await;
+    let pusher = scene.pushing().await;
+    scene.routed(&[&a]).await;
+    for _ in 0..15 {
+        scene.etcd.put(&key(&b), record(&b, "up")).await;
+        scene.routed(&[&a, &b]).await;
+        scene.etcd.put(&key(&b), record(&b, "draining")).await;
+        scene.etcd.delete(&key(&b)).await;
+        scene.routed(&[&a]).await;
+    }
+    at_most(PER_KEY, pusher.process(), &format!("add {}", b.address()));
+    let remove = format!("remove {}", b.address());
+    // In order, and where no record names it any more.
+    at_most(2 * PER_KEY, pusher.process(), &remove);
+}
+
+#[tokio::test]
+async fn a_refused_record_that_is_renamed_gives_a_few_lines() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("a").await;
+    scene.etcd.put(&key(&backend), record(&backend, "up")).await;
+    let pusher = scene.pushing().await;
+    scene.routed(&[&backend]).await;
+    for number in 0..40 {
+        let value = json!({"host": format!("n{number}.example"), "port": 80}).to_string();
+        scene.etcd.put("/services/website/z", value).await;
+        scene.applied().await;
+    }
+    at_most(PER_KIND, pusher.process(), "refused; everything else");
+    at_most(PER_KIND, pusher.process(), "was refused, and is not wanted");
+}
+
+#[tokio::test]
+async fn a_release_that_is_written_again_and_again_gives_a_few_lines() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("a").await;
+    scene.etcd.put(&key(&backend), record(&backend, "up")).await;
+    let pusher = scene.pushing().await;
+    scene.routed(&[&backend]).await;
+    for number in 0..20 {
+        let nonce = format!("n{number}");
+        let value = json!({"nonce": nonce, "since": "2026-01-02T03:04:05Z"}).to_string();
+        scene.etcd.put("/sidekick/releases/website", value).await;
+        until(PATIENCE, "the release to be obeyed", async || {
+            let presence = scene.presence().await.json();
+            let told = &presence["releases"]["website"]["nonce"];
+            (*told == nonce).then_some(()).ok_or(presence)
+        })
+        .await;
+    }
+    at_most(PER_KEY, pusher.process(), "released: it follows");
+}
+
+#[tokio::test]
+async fn keys_of_pushers_without_a_lease_give_a_few_lines() {
+    let scene = Scene::start().await;
+    for number in 0..100 {
+        let pusher = format!("/sidekick/pushers/p{number}");
+        scene.etcd.put(&pusher, "{}").await;
+    }
+    let wait = ["website/a", "--for", "gone", "--timeout", "1s"];
+    let ended = Command::new("wait").etcd(&scene.etcd).args(wait).run();
+    let output = ended.await.output;
+    let told = output.matches("it has no lease").count();
+    assert!((1..=PER_KIND).contains(&told), "{told} lines");
+}
+
+#[tokio::test]
+async fn a_record_that_somebody_overwrites_again_and_again_gives_a_few_lines() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("a").await;
+    let announcer = scene.announced(&backend).await;
+    let own = scene.record(&backend).await.unwrap().value;
+    for number in 0..20 {
+        let foreign = format!("10.0.0.1:{}", number + 1);
+        scene.etcd.put(&key(&backend), foreign).await;
+        until(PATIENCE, "the record to be back", async || {
+            let found = scene.record(&backend).await;
+            (found.as_ref().map(|found| &found.value) == Some(&own))
+                .then_some(())
+                .ok_or(found)
+        })
+        .await;
+    }
+    // The first of them is no news of a foreign hand.
+    at_most(PER_KEY + 1, announcer.process(), "is announced");
+}
+
+/// All of a pusher's lists in its key are bounded.
+#[tokio::test]
+async fn foreign_releases_do_not_make_a_status_record_grow() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("a").await;
+    scene.etcd.put(&key(&backend), record(&backend, "up")).await;
+    let _pusher = scene.pushing().await;
+    scene.routed(&[&backend]).await;
+    let value = json!({"nonce": "n", "since": "2026-01-02T03:04:05Z"}).to_string();
+    for number in 0..300 {
+        let release = format!("/sidekick/releases/a{number}");
+        scene.etcd.put(&release, value.as_str()).await;
+    }
+    let told: Value = until(PATIENCE, "the releases to be counted", async || {
+        let presence = scene.presence().await.json();
+        match presence["releases_more"].as_u64() {
+            Some(44) => Ok(presence),
+            _ => Err(presence),
+        }
+    })
+    .await;
+    assert_eq!(told["releases"].as_object().map(|all| all.len()), Some(256));
+    let release = Command::new("release").etcd(&scene.etcd).args(["website"]);
+    let ended = release.run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    // One that is not told of has no such upstream.
+    let release = ["a299", "--timeout", "5s"];
+    let ended = Command::new("release").etcd(&scene.etcd).args(release);
+    let ended = ended.run().await;
+    assert!(
+        ended.output.contains("0 of 1 pushers have"),
+        "{}",
+        ended.output
+    );
+}
