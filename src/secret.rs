@@ -123,12 +123,27 @@ fn is_name(text: &str) -> bool {
     text.len() <= 60 && text.bytes().all(allowed)
 }
 
-/// Whether a probe has a login in its URL.
+/// Whether a text has a URL in it that says who comes: a login, or a token in its query.
 #[must_use]
-pub fn has_login(probe: &str) -> bool {
-    let place = probe.split_once("://").map(|(_, rest)| rest);
-    let place = place.and_then(|rest| rest.split(['/', '?', '#']).next());
-    place.is_some_and(|place| place.contains('@'))
+pub fn has_login(text: &str) -> bool {
+    text.split("://").skip(1).any(|rest| {
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // A password may hold a slash.
+        let authority = place.split(['/', '#']).next().unwrap_or_default();
+        let before = place
+            .rsplit_once('@')
+            .and_then(|(login, _)| login.split_once(':'));
+        let in_password = before.is_some_and(|(_, rest)| !begins_with_a_port(rest));
+        let mut pairs = query.split(['&', ';']);
+        let names = |pair: &str| is_credential(pair.split('=').next().unwrap_or_default());
+        authority.contains('@') || in_password || pairs.any(names)
+    })
+}
+
+/// Whether the digits of a port stand there, up to a path.
+fn begins_with_a_port(text: &str) -> bool {
+    let port = text.split('/').next().unwrap_or_default();
+    !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether a header is there to let somebody in.
@@ -222,6 +237,16 @@ mod tests {
         assert_eq!(header("Authorization Basic u:hunter2"), "...");
         assert!(is_credential("X-Api-Key: x") && !is_credential("Host: keyhole"));
         assert!(has_login("https://u:p@h/") && !has_login("https://h/@") && !has_login("exec:a@b"));
+        for text in [
+            "http://a,http://u:p@h",
+            "x=http://u:p/w@h",
+            "http://h/?a=1&token=x",
+        ] {
+            assert!(has_login(text), "{text}");
+        }
+        for text in ["http://h:80/a@b?full=1", "a@b", "u:p@h"] {
+            assert!(!has_login(text), "{text}");
+        }
     }
 
     proptest! {

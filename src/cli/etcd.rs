@@ -151,7 +151,8 @@ impl Args {
         )
     }
 
-    fn endpoints(&self, mistakes: &mut Mistakes) -> Vec<String> {
+    /// Where the members are, as URLs; what is wrong is noted.
+    pub(super) fn endpoints(&self, mistakes: &mut Mistakes) -> Vec<String> {
         let given = self.cacert.is_some() || self.cert.is_some() || self.key.is_some();
         // A credential lies there for all, and is no reason to refuse an etcd without certificates.
         let there = ["etcd-cacert", "etcd-cert", "etcd-key"];

@@ -8,7 +8,9 @@ use tokio::time::timeout;
 
 use super::Mistakes;
 use crate::docker::host::resolve;
+use crate::printable::short;
 use crate::record::{Address, Format, Host, Protocol, Record};
+use crate::secret;
 
 /// How long a name may take to be resolved that need not be.
 const RESOLVING: Duration = Duration::from_secs(2);
@@ -106,6 +108,12 @@ impl Args {
             refuse_unreachable(mistakes, host, &why);
         }
         record.weight = weight.or(record.weight);
+        for tag in self.tag.iter().filter(|tag| secret::has_login(tag)) {
+            let shown = secret::url(tag);
+            mistakes.add(format!(
+                "--tag {shown}: everybody who may read etcd could read the login in it; leave it out"
+            ));
+        }
         record.tags.extend_from_slice(&self.tag);
         record.meta.extend(meta);
         record.protocol = protocol.unwrap_or(record.protocol);
@@ -127,10 +135,20 @@ impl Args {
         let mut meta = BTreeMap::new();
         for pair in &self.meta {
             match pair.split_once('=') {
+                Some((name, value)) if secret::has_login(value) => {
+                    let (name, value) = (short(name), secret::url(value));
+                    mistakes.add(format!(
+                        "--meta {name}={value}: everybody who may read etcd could read the login in it; leave it out"
+                    ));
+                }
                 Some((name, value)) if !name.is_empty() => {
                     meta.insert(name.to_owned(), value.to_owned());
                 }
-                _ => mistakes.add(format!("--meta {pair:?}: expected NAME=VALUE")),
+                // It may be the end of a login with a comma.
+                _ => {
+                    let shown = secret::url(pair);
+                    mistakes.add(format!("--meta {shown:?}: expected NAME=VALUE"));
+                }
             }
         }
         meta

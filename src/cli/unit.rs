@@ -80,6 +80,9 @@ impl Args {
         let paired = self.announce.pairing(mistakes).is_some();
         self.announce.settings(mistakes, None, None);
         let arguments = given_to_announce();
+        if arguments.iter().any(|argument| argument == "--endpoints") {
+            self.announce.etcd.endpoints(mistakes);
+        }
         self.refuse_secrets(mistakes, &arguments);
         if self.fleet && self.quadlet {
             mistakes.add("--fleet and --quadlet: give one of them");
@@ -137,15 +140,23 @@ impl Args {
                 ));
             }
             let credential = match former {
-                "--probe" => secret::has_login(argument),
+                // These are told what to do instead.
+                "--endpoints" | "--meta" | "--tag" => false,
                 "--probe-header" => secret::is_credential(argument),
-                _ => false,
+                _ => secret::has_login(argument),
             };
             if credential {
-                let variable = former.trim_start_matches('-').replace('-', "_");
+                let what = match former.strip_prefix("--") {
+                    Some(_) => former,
+                    None => "the command line",
+                };
                 mistakes.add(format!(
-                    "{former}: everybody could read the login in the unit; put SIDEKICK_{}=... into a file that --env-file names",
-                    variable.to_uppercase()
+                    "{what}: everybody could read the login in the unit; put it into a file that --env-file names{}",
+                    match former {
+                        "--probe" => ", as SIDEKICK_PROBE=...",
+                        "--probe-header" => ", as SIDEKICK_PROBE_HEADER=...",
+                        _ => "",
+                    }
                 ));
             }
             former = argument;

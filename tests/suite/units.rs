@@ -264,3 +264,42 @@ async fn the_manual_renders_for_the_program_and_for_every_command() {
         ended.output
     );
 }
+
+#[tokio::test]
+async fn a_login_that_everybody_could_read_in_the_unit_is_refused_and_not_repeated() {
+    let announce = ["website/web1", "10.0.0.5:8080"];
+    for given in [
+        ["--endpoints", "http://u:hunter2@h:1"],
+        ["--endpoints", "http://a:1,http://u:hunter2@h:1"],
+        ["--endpoints", "http://u:a,hunter2@h:1"],
+        ["--endpoints", "http://u:hunter2@h"],
+        ["--meta", "admin=http://u:hunter2@h/"],
+        ["--meta", "admin=http://u:a,hunter2@h/"],
+        ["--probe", "http://h/health?token=hunter2"],
+        ["--docker-host", "tcp://u:hunter2@h:1"],
+        ["--tag", "http://u:hunter2@h/"],
+        ["--probe-header", "X-Api-Key: hunter2"],
+    ] {
+        let ended = Command::new("unit").args(announce).args(given).run().await;
+        assert_eq!(ended.code, Some(64), "{given:?}: {}", ended.output);
+        assert!(!ended.output.contains("hunter2"), "{}", ended.output);
+        assert!(ended.output.contains(given[0]), "{}", ended.output);
+    }
+    // What would end the announcer with 64 ends this so.
+    let wrong = Command::new("unit")
+        .args(announce)
+        .args(["--endpoints", "h"]);
+    assert_eq!(wrong.run().await.code, Some(64));
+    let right = ["--endpoints", "http://a:1,b:2", "--probe", "/health?full=1"];
+    let ended = Command::new("unit").args(announce).args(right).run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert!(ended.output.contains("http://a:1,b:2"), "{}", ended.output);
+
+    // A record is for everybody who may read etcd.
+    for command in ["announce", "check", "register"] {
+        let meta = ["--meta", "admin=http://u:hunter2@h/"];
+        let ended = Command::new(command).args(announce).args(meta).run().await;
+        assert_eq!(ended.code, Some(64), "{command}: {}", ended.output);
+        assert!(!ended.output.contains("hunter2"), "{}", ended.output);
+    }
+}
