@@ -6,7 +6,7 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Read as _;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -17,7 +17,7 @@ use super::identity::identity;
 use super::settings::Route;
 use crate::record::Prefix;
 use crate::registry::client::Cluster;
-use crate::upstream::access::{self, Access, AccessError, Secret, Tls};
+use crate::upstream::access::{self, Access, AccessError, Again, Secret, Tls};
 use crate::upstream::conf_file::{self, Site, Template};
 use crate::upstream::plus::{self, Api, Plus};
 use crate::upstream::upstream_conf::{self, ConfApi, UpstreamConf};
@@ -96,7 +96,7 @@ impl Kind {
                 let settings = plus::Settings {
                     url: api.url.clone(),
                     timeout: api.timeout,
-                    access: access(api).map_err(of(api))?,
+                    access: renewed(how, api).map_err(of(api))?,
                 };
                 let api = Api::new(settings).map_err(of(api))?;
                 Ok(Self::Plus(Arc::new(api)))
@@ -106,7 +106,7 @@ impl Kind {
                     url: api.url.clone(),
                     status: status.clone(),
                     timeout: api.timeout,
-                    access: access(api).map_err(of(api))?,
+                    access: renewed(how, api).map_err(of(api))?,
                 };
                 let api = ConfApi::new(settings).map_err(of(api))?;
                 Ok(Self::UpstreamConf(Arc::new(api)))
@@ -153,7 +153,29 @@ fn access(api: &ApiSettings) -> Result<Access, AccessError> {
         cert.map(PathBuf::as_path),
         key.map(PathBuf::as_path),
     )?;
-    Ok(Access { login, tls })
+    let again = Again::default();
+    Ok(Access { login, tls, again })
+}
+
+/// Who we say we are, and how that is read again once the files have changed.
+fn renewed(how: &How, api: &ApiSettings) -> Result<Access, AccessError> {
+    let (how, api_settings) = (how.clone(), api.clone());
+    let known = Mutex::new(fingerprint(&how)?);
+    let again = Again::by(move || {
+        let now = fingerprint(&how)?;
+        // Nothing panics while holding it.
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known == now {
+            return Ok(None);
+        }
+        let read = access(&api_settings)?;
+        *known = now;
+        Ok(Some(read))
+    });
+    Ok(Access {
+        again,
+        ..access(api)?
+    })
 }
 
 /// The file, with the upstreams that go there. Reads the template.
@@ -185,6 +207,14 @@ fn site(file: &FileSettings, routes: &[Arc<Route>]) -> Result<Site, TargetError>
 
 /// A number that changes with what stands in the files that a target needs.
 fn read_files(how: &How) -> Result<u64, TargetError> {
+    fingerprint(how).map_err(|error| match error {
+        AccessError::Unreadable { file, error } => TargetError::Unreadable { file, error },
+        other => TargetError::Wrong(other.to_string()),
+    })
+}
+
+/// The same for who knows that they are about access.
+fn fingerprint(how: &How) -> Result<u64, AccessError> {
     let mut hasher = DefaultHasher::new();
     for file in how.files() {
         let mut bytes = Vec::new();
@@ -193,7 +223,7 @@ fn read_files(how: &How) -> Result<u64, TargetError> {
             Ok(_) => bytes.hash(&mut hasher),
             Err(error) => {
                 let file = file.to_owned();
-                return Err(TargetError::Unreadable { file, error });
+                return Err(AccessError::Unreadable { file, error });
             }
         }
     }

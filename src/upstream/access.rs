@@ -1,9 +1,11 @@
 //! How to get in: logins and certificates for the APIs of targets. No secret shows in a log or on a command line.
 
 use std::env;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use reqwest::{Certificate, ClientBuilder, Identity, RequestBuilder};
 
@@ -248,6 +250,34 @@ pub struct Access {
     pub login: Login,
     /// The certificates of https.
     pub tls: Tls,
+    /// How both are read again when the target does not let us in.
+    pub again: Again,
+}
+
+/// Reads what says who we are again; tells nothing where it is as it was.
+#[derive(Clone, Default)]
+pub struct Again(Option<Arc<Reader>>);
+
+type Reader = dyn Fn() -> Result<Option<Access>, AccessError> + Send + Sync;
+
+impl Again {
+    /// By this function, which gives nothing while nothing has changed.
+    pub fn by(
+        read: impl Fn() -> Result<Option<Access>, AccessError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Some(Arc::new(read)))
+    }
+
+    /// What has changed; nothing where it is never read again.
+    pub(super) fn read(&self) -> Result<Option<Access>, AccessError> {
+        self.0.as_ref().map_or(Ok(None), |read| read())
+    }
+}
+
+impl fmt::Debug for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Again" } else { "Never" })
+    }
 }
 
 impl Access {
@@ -292,7 +322,8 @@ mod tests {
         assert_eq!(found.reveal(), "correct horse");
         let login = Login::basic("edge", found.clone()).unwrap();
         let tls = Tls::default();
-        let access = Access { login, tls };
+        let again = Again::default();
+        let access = Access { login, tls, again };
         let shown = format!("{found:?} {access:?}");
         assert!(
             !shown.contains("horse") && shown.contains("edge"),

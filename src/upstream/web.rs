@@ -1,13 +1,17 @@
 //! Requests to the API of a target: signed, with bounded answers, and with errors that say what happened.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use tracing::{info, warn};
 
-use super::access::{Access, AccessError, Login};
+use super::access::{Access, AccessError, Again, Login};
 use super::{ApiUrl, Error};
 use crate::explain::{Heard, Options, Peer};
 use crate::http;
+use crate::log_limit;
 use crate::printable::short;
 
 /// The largest list or state that is read, in bytes: some 20,000 servers.
@@ -18,13 +22,44 @@ pub(super) const MAX_FAULT: usize = 64 << 10;
 /// Speaks HTTP with one target, over connections that are kept.
 #[derive(Debug)]
 pub(super) struct Web {
-    client: Client,
-    login: Login,
+    way: Mutex<Way>,
+    again: Again,
     timeout: Duration,
     /// `HOST:PORT` of the target.
     place: String,
     tls: bool,
+}
+
+/// The way in, as it was read last.
+#[derive(Debug, Clone)]
+struct Way {
+    client: Client,
+    login: Login,
     shows_certificate: bool,
+}
+
+impl Way {
+    fn new(https: bool, timeout: Duration, access: Access) -> Result<Self, AccessError> {
+        let client = access.client(https)?.timeout(timeout).build();
+        Ok(Self {
+            client: client.map_err(|error| AccessError::Tls(http::cause(&error)))?,
+            shows_certificate: access.tls.shows_certificate(),
+            login: access.login,
+        })
+    }
+
+    /// The same request with another login.
+    fn sign_anew(&self, mut request: reqwest::Request) -> reqwest::Request {
+        let signed = self
+            .login
+            .sign(self.client.request(Method::GET, request.url().clone()));
+        let signed = signed.build().ok();
+        let login = signed.and_then(|signed| signed.headers().get(AUTHORIZATION).cloned());
+        if let Some(login) = login {
+            request.headers_mut().insert(AUTHORIZATION, login);
+        }
+        request
+    }
 }
 
 /// A request that has not been sent, and what to call it.
@@ -40,32 +75,74 @@ impl Web {
         timeout: Duration,
         access: Access,
     ) -> Result<Self, AccessError> {
-        let shows_certificate = access.tls.shows_certificate();
-        let client = access.client(url.is_https())?.timeout(timeout).build();
-        if url.has_login() && !access.login.is_none() {
+        let (two, again) = (
+            url.has_login() && !access.login.is_none(),
+            access.again.clone(),
+        );
+        let way = Way::new(url.is_https(), timeout, access)?;
+        if two {
             return Err(AccessError::TwoLogins);
         }
         Ok(Self {
-            client: client.map_err(|error| AccessError::Tls(http::cause(&error)))?,
-            login: access.login,
+            way: Mutex::new(way),
+            again,
             timeout,
             place: http::place(&url.bare()),
             tls: url.is_https(),
-            shows_certificate,
         })
+    }
+
+    fn way(&self) -> MutexGuard<'_, Way> {
+        // Nothing panics while holding it; a poisoned value would still be whole.
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request, called by its method and path in errors.
     pub(super) fn request(&self, method: Method, url: Url) -> Request {
+        let way = self.way();
         Request {
             label: format!("{method} {}", short(url.path())),
-            builder: self.login.sign(self.client.request(method, url)),
+            builder: way.login.sign(way.client.request(method, url)),
         }
     }
 
+    /// Sends a request; once more where the target does not let us in, and what says who we are has changed meanwhile.
     pub(super) async fn send(&self, request: Request) -> Result<Response, Error> {
-        let sent = request.builder.send().await;
-        sent.map_err(|error| self.error(&error, Heard::Earlier))
+        let earlier = |error: reqwest::Error| self.error(&error, Heard::Earlier);
+        let (client, request) = request.builder.build_split();
+        let request = request.map_err(earlier)?;
+        let again = request.try_clone();
+        let sent = client.execute(request).await;
+        if !is_kept_out(&sent) {
+            return sent.map_err(earlier);
+        }
+        match (self.renew(), again) {
+            (Some(way), Some(again)) => {
+                let request = way.sign_anew(again);
+                way.client.execute(request).await.map_err(earlier)
+            }
+            _ => sent.map_err(earlier),
+        }
+    }
+
+    /// The way in, where it is another one than before.
+    fn renew(&self) -> Option<Way> {
+        let read = self.again.read().transpose()?;
+        let way = read.and_then(|access| Way::new(self.tls, self.timeout, access));
+        match way {
+            Ok(way) => {
+                info!(target = %self.place, "the login and the certificates were read again");
+                *self.way() = way.clone();
+                Some(way)
+            }
+            Err(error) => {
+                if let Some(more) = log_limit::allows("login unreadable", &self.place) {
+                    let target = &self.place;
+                    warn!(%target, %error, "a changed login or certificate cannot be used: what was read last is used{more}");
+                }
+                None
+            }
+        }
     }
 
     /// The body of an answer, of at most `limit` bytes.
@@ -100,7 +177,7 @@ impl Web {
                 options: Options {
                     authority: Some("`cacert`"),
                     name: None,
-                    certificate: (!self.shows_certificate).then_some("`cert` and `key`"),
+                    certificate: (!self.way().shows_certificate).then_some("`cert` and `key`"),
                 },
             };
             http::failure(error, peer)
@@ -115,6 +192,14 @@ impl Web {
         } else {
             Error::Broken(reason(heard))
         }
+    }
+}
+
+/// Whether the target does not let us in, or may not: another login or certificate may help then. Nothing has been done.
+fn is_kept_out(sent: &reqwest::Result<Response>) -> bool {
+    match sent {
+        Ok(response) => matches!(response.status().as_u16(), 400 | 401 | 403),
+        Err(error) => error.is_connect() && !http::is_refused(error),
     }
 }
 

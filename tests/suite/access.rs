@@ -197,6 +197,13 @@ fn what_does_not_go_together_is_refused_before_anything_is_asked() {
     assert_eq!(error, "the URL has a login, and another one is given");
     let tls = Tls::read(Some(&pki.ca()), None, None).unwrap();
     let login = Login::default();
-    let error = new("http://127.0.0.1/api", Access { login, tls });
+    let error = new(
+        "http://127.0.0.1/api",
+        Access {
+            login,
+            tls,
+            ..Access::default()
+        },
+    );
     assert_eq!(error, "certificates are given, but the URL is http://");
 }

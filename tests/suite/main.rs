@@ -53,6 +53,7 @@ mod push;
 mod pusher_status;
 mod refused;
 mod reload;
+mod renewed_access;
 mod restarts;
 mod rig;
 mod rolling;
