@@ -27,6 +27,8 @@ use crate::registry::client::Cluster;
 pub(super) struct Roster {
     tasks: JoinSet<()>,
     targets: Vec<Running>,
+    /// What former targets are still at: none may be left in the middle of a change.
+    ending: JoinSet<()>,
     /// What happens to one service wakes the upstreams of no other.
     publishers: Publishers,
     /// Which of them decides for the reconciler of a number.
@@ -72,6 +74,7 @@ impl Roster {
         Self {
             tasks: JoinSet::new(),
             targets: Vec::new(),
+            ending: JoinSet::new(),
             publishers: Publishers::default(),
             deciders: BTreeMap::new(),
             pacing: watch::Sender::new(Pacing::default()),
@@ -86,6 +89,7 @@ impl Roster {
     /// Makes what runs what the settings say. What is new is told nothing yet.
     pub(super) fn apply(&mut self, settings: &Settings, reckoning: &mut Reckoning) {
         self.pacing.send_replace(settings.pacing);
+        while self.ending.try_join_next().is_some() {}
         let formerly = std::mem::take(&mut self.targets);
         let wanted: HashMap<_, _> = settings
             .targets
@@ -157,7 +161,11 @@ impl Roster {
         running.rows = stay;
         match same {
             Some(_) => self.targets.push(running),
-            None => running.sentinel.abort(),
+            None => {
+                running.sentinel.abort();
+                let former = running.target;
+                self.ending.spawn(async move { former.leave().await });
+            }
         }
     }
 
@@ -319,6 +327,7 @@ impl Roster {
         self.tasks.shutdown().await;
         let leaving = self.targets.iter().map(|running| running.target.leave());
         futures_util::future::join_all(leaving).await;
+        while self.ending.join_next().await.is_some() {}
     }
 }
 

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::conf_file::{LONG, desired, name, one_address, only, settle, template, who};
 use super::conf_file_others::push_toml;
-use crate::support::{Backend, Command, Etcd, FileNginx, PATIENCE, until};
+use super::config::reload;
+use crate::support::{Backend, Command, Etcd, FileNginx, Nginx, PATIENCE, until};
 
 /// A check that says that it has begun, and then takes as long as the test likes.
 fn slow_check(nginx: &FileNginx) -> (std::path::PathBuf, String) {
@@ -114,4 +115,76 @@ async fn a_check_that_fails_slowly_never_counts_as_success() {
     }
     assert_eq!(nginx.reloads(), 0);
     assert_eq!(who(&nginx, "/").await, Err("status 502".to_owned()));
+}
+
+/// SIGTERM while a former target, which SIGHUP has taken away or changed, is still in the middle of a change.
+async fn sigterm_after_a_reload(text: impl FnOnce(&str) -> String) {
+    let nginx = FileNginx::start(Layer::Http, &["website"]).await;
+    let (etcd, other) = tokio::join!(Etcd::start(), Nginx::start());
+    etcd.put("/services/website/one", r#"{"host":"127.0.0.1","port":9}"#)
+        .await;
+    let (begun, check) = slow_check(&nginx);
+    let before = nginx.text();
+    let config = push_toml(&nginx, "command_timeout = \"10m\"");
+    let first = fs::read_to_string(&config).unwrap();
+    let line = first
+        .lines()
+        .find(|line| line.trim_start().starts_with("check = "))
+        .unwrap();
+    let first = first.replace(line, &format!("check = \"{check}\""));
+    let api = format!("[[nginx]]\nname = \"api\"\napi = \"{}\"\n", other.api_url());
+    fs::write(&config, first.clone() + &api).unwrap();
+    let push = Command::new("push").etcd(&etcd);
+    let push = push.args(["--config", &config, "--id", "edge"]).notify();
+    let mut push = push.start();
+    until(PATIENCE, "the check to begin", async || begun.exists()).await;
+    fs::write(&config, text(&first) + &api).unwrap();
+    reload(&push).await;
+    let ended = push.leave().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert_eq!(nginx.text(), before, "{}", ended.output);
+    let beside = fs::read_dir(nginx.file().parent().unwrap()).unwrap();
+    assert_eq!(beside.count(), 1, "nothing is left beside the file");
+}
+
+#[tokio::test]
+async fn sigterm_after_a_reload_took_the_target_away_in_the_middle_of_a_change_leaves_the_file_as_it_was()
+ {
+    let without = |text: &str| {
+        let (begin, rest) = text.split_once("[[nginx]]").unwrap();
+        let (_, upstream) = rest.split_once("[[upstream]]").unwrap();
+        format!("{begin}[[upstream]]{upstream}")
+    };
+    sigterm_after_a_reload(without).await;
+}
+
+#[tokio::test]
+async fn sigterm_after_a_reload_changed_the_target_in_the_middle_of_a_change_leaves_the_file_as_it_was()
+ {
+    let changed = |text: &str| text.replace("\"50ms\"", "\"60ms\"");
+    sigterm_after_a_reload(changed).await;
+}
+
+#[tokio::test]
+async fn sigterm_in_the_middle_of_a_change_of_once_leaves_the_file_as_it_was() {
+    let nginx = FileNginx::start(Layer::Http, &["website"]).await;
+    let etcd = Etcd::start().await;
+    etcd.put("/services/website/one", r#"{"host":"127.0.0.1","port":9}"#)
+        .await;
+    let (begun, check) = slow_check(&nginx);
+    let before = nginx.text();
+    let config = push_toml(&nginx, "command_timeout = \"10m\"");
+    let text = fs::read_to_string(&config).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("check = "))
+        .unwrap();
+    fs::write(&config, text.replace(line, &format!("check = \"{check}\""))).unwrap();
+    let push = Command::new("push").etcd(&etcd);
+    let push = push.args(["--config", &config, "--id", "edge", "--once"]);
+    let mut push = push.start();
+    until(PATIENCE, "the check to begin", async || begun.exists()).await;
+    let ended = push.leave().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert_eq!(nginx.text(), before, "{}", ended.output);
 }
