@@ -375,6 +375,36 @@ mod tests {
     }
 
     #[test]
+    fn as_many_are_listed_as_there_is_room_for_refusals_first_and_the_rest_is_counted() {
+        let mut reckoning = reckoning(&[("a", "website")]);
+        let many = |kind: &str, count: usize| {
+            let names = (0..count).map(|number| format!("{kind}{number:03}"));
+            let reasons = names.map(|name| (name.parse().unwrap(), format!("{kind}: no")));
+            reasons.collect::<Vec<_>>()
+        };
+        let verdict = Verdict {
+            refused: many("refused", 200),
+            // Their names come first.
+            withheld: many("held", 100),
+            kept: many("kept", 300),
+            ..Verdict::default()
+        };
+        update(&mut reckoning, 0, with(verdict));
+        let status = &reckoning.services()["website"];
+        let listed = |reasons: &Reasons, kind: &str| {
+            let names = reasons.listed.keys();
+            names.filter(|name| name.as_str().starts_with(kind)).count()
+        };
+        assert_eq!(listed(&status.not_routed, "refused"), 200);
+        assert_eq!(listed(&status.not_routed, "held"), MAX_LISTED - 200);
+        assert_eq!(status.not_routed.more, 44);
+        assert_eq!(listed(&status.still_routed, "kept"), MAX_LISTED);
+        assert_eq!(status.still_routed.more, 44);
+        let unlisted = "held099".parse().unwrap();
+        assert_eq!(status.routes(&unlisted), crate::record::Routes::Unknown);
+    }
+
+    #[test]
     fn who_has_no_weight_in_one_upstream_and_takes_traffic_in_another_is_routed() {
         let mut reckoning = reckoning(&[("a", "website"), ("b", "website")]);
         let nothing = || Verdict {

@@ -258,3 +258,59 @@ async fn an_older_nginx_is_pushed_to_from_a_file_and_loses_no_request_of_a_backe
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report:?}");
 }
+
+#[tokio::test]
+async fn what_a_pusher_finds_in_vulcands_keys_when_it_starts_counts_as_vanished_just_now() {
+    let (etcd, config) = (Etcd::start().await, Config::new());
+    let (b1, b2) = tokio::join!(Backend::start("b1"), Backend::start("b2"));
+    let at = "/vulcand/backends/website";
+    etcd.put(&format!("{at}/backend"), r#"{"Type":"http"}"#)
+        .await;
+    for backend in [&b1, &b2] {
+        let key = format!("{at}/servers/{}", backend.name());
+        etcd.put(&key, format!(r#"{{"URL":"http://{}"}}"#, backend.address()))
+            .await;
+    }
+    let urls = async || {
+        let servers = etcd.list(&format!("{at}/servers/")).await;
+        let mut urls: Vec<_> = servers.iter().map(|it| it.json()["URL"].clone()).collect();
+        urls.sort_by_key(ToString::to_string);
+        urls
+    };
+    let before = urls().await;
+    config.write("[[vulcand]]\nname = \"vulcan\"\n[[upstream]]\nname = \"website\"\n");
+    let start = |hold: &str| {
+        let push = config.push(&etcd).args(["--hold", hold]);
+        push.args(["--max-removal", "0%"]).start()
+    };
+    let mut pusher = start("1h");
+    pusher.process().line("that no record names").await;
+    let protects = async |count: usize| {
+        until(PATIENCE, format!("{count} to be protected"), async || {
+            let presence = etcd.get("/sidekick/pushers/edge").await;
+            let presence = presence.ok_or_else(String::new)?.json();
+            let upstream = &presence["targets"]["vulcan"]["upstreams"]["website"];
+            let protected = upstream["protected"].as_array().map_or(0, Vec::len);
+            let converged = presence["services"]["website"]["applied"].as_i64() > Some(0);
+            let told = converged && protected == count;
+            told.then_some(()).ok_or(presence.to_string())
+        })
+        .await;
+    };
+    protects(2).await;
+    assert_eq!(urls().await, before);
+    // A record of one of them makes it an ordinary server, and the other one is held on.
+    etcd.put("/services/website/b1", b1.address().to_string())
+        .await;
+    protects(1).await;
+    assert_eq!(urls().await, before);
+    assert_eq!(pusher.leave().await.code, Some(0));
+    let pusher = start("2s");
+    pusher.process().line("did not come back in time").await;
+    until(PATIENCE, "the other one to go", async || {
+        let urls = urls().await;
+        let one = [serde_json::json!(format!("http://{}", b1.address()))];
+        (urls == one).then_some(()).ok_or(urls)
+    })
+    .await;
+}

@@ -361,3 +361,36 @@ async fn keys_in_the_old_v2_store_are_told_to_who_finds_no_records() {
     let ended = wait.run().await;
     assert!(ended.output.contains("v2 store"), "{}", ended.output);
 }
+
+#[tokio::test]
+async fn a_record_that_its_announcer_may_not_take_away_any_more_ends_with_its_lease() {
+    let mut scene = Scene::start().await;
+    let mut backend = Backend::start("b1").await;
+    scene.etcd.require_users().await;
+    let rights = printed(&["website"]).await;
+    let (role, rights) = rights
+        .iter()
+        .find(|(role, _)| role.contains("announce"))
+        .expect("a role for announcers");
+    let rights: Vec<_> = rights.iter().map(String::as_str).collect();
+    scene.etcd.add_user_with(role, &rights).await;
+    // The right to its own key alone, which can be taken back by itself.
+    let own = "--prefix=true readwrite /services/website/";
+    assert!(rights.contains(&own), "{rights:?}");
+    let announcer = as_user(scene.announce(&backend), role);
+    // Longer than the longest pause between two attempts: a lease that each of them renews would never end.
+    let mut announcer = announcer.args(["--fall", "2", "--ttl", "10s"]).start();
+    announcer.ready().await;
+    scene
+        .etcd
+        .revoke_right_to_all(role, "/services/website/")
+        .await;
+    backend.kill();
+    let line = announcer.process().line("lacks the right to").await;
+    assert!(line.contains("/services/website/"), "{line}");
+    until(PATIENCE, "its lease to end", async || {
+        scene.record(&backend).await.is_none()
+    })
+    .await;
+    assert!(announcer.runs(), "it goes on trying");
+}

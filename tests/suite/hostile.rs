@@ -232,3 +232,46 @@ fn huge() -> String {
         "x".repeat(1_000_000)
     )
 }
+
+/// What others may write as often as they like: what stands there is told, however often it is written anew.
+#[tokio::test]
+async fn what_is_written_badly_a_thousand_times_gives_a_few_lines_and_a_count() {
+    let scene = Scene::start().await;
+    let pusher = scene.pushing().await;
+    let keys = [
+        "/services/website/bad",
+        "/services/-stray-/bad",
+        "/sidekick/holds/website/bad",
+        "/sidekick/splits/website",
+        "/sidekick/releases/website",
+        "/sidekick/pushers/bad",
+        "/sidekick/balancers/bad",
+    ];
+    let mut client = scene.etcd.client().await;
+    for number in 0..1_000 {
+        // Every other time it can be read, where anything can: that is news too.
+        let value = match number % 2 {
+            0 => format!("bad {number}"),
+            _ => r#"{"host":"10.99.0.1","port":80,"state":"down"}"#.to_owned(),
+        };
+        let puts = keys.map(|key| TxnOp::put(key, value.clone(), None));
+        let txn = Txn::new().and_then(puts.to_vec());
+        client.txn(txn).await.expect("etcd answers");
+    }
+    let revision = scene.etcd.revision().await;
+    until(PATIENCE, "all of it to be applied", async || {
+        let presence = scene.presence().await.json();
+        let applied = presence["services"]["website"]["applied"].as_i64();
+        (applied >= Some(revision)).then_some(()).ok_or(presence)
+    })
+    .await;
+    let output = pusher.process().output();
+    for key in keys {
+        let lines = output.lines().filter(|line| line.contains(key)).count();
+        assert!(lines <= 6, "{key}: {lines} lines");
+    }
+    let lines = output.lines().count();
+    assert!(lines <= 80, "{lines} lines: {output}");
+    assert!(output.contains("/services/website/bad"), "{output}");
+    assert!(output.contains("are only counted"), "{output}");
+}

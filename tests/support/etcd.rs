@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use etcd_client::{
     AlarmAction, AlarmOptions, AlarmType, Client, CompactionOptions, ConnectOptions, GetOptions,
-    KeyValue, Permission, PutOptions,
+    KeyValue, Permission, PutOptions, RoleRevokePermissionOptions,
 };
 use tempfile::TempDir;
 
@@ -327,6 +327,14 @@ impl Etcd {
     pub(crate) async fn revoke_right(&self, name: &str, key: &str) {
         let mut client = self.client().await;
         let revoked = client.role_revoke_permission(name, key, None).await;
+        revoked.expect("there is such a right");
+    }
+
+    /// The same of a right to all keys that begin like this.
+    pub(crate) async fn revoke_right_to_all(&self, name: &str, prefix: &str) {
+        let mut client = self.client().await;
+        let all = RoleRevokePermissionOptions::new().with_prefix();
+        let revoked = client.role_revoke_permission(name, prefix, Some(all)).await;
         revoked.expect("there is such a right");
     }
 
