@@ -40,6 +40,7 @@ mod retire;
 mod roster;
 mod settings;
 mod target;
+mod write_pace;
 
 use balancer_key::BalancerKey;
 use namesake::Namesake;
@@ -54,14 +55,13 @@ pub use settings::{
     DRAIN_TIMEOUT, FORGET_AFTER, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL,
 };
 pub use target::{Target, TargetError};
+use write_pace::WritePace;
 
 /// Between two looks at whether nginx was restarted. One small request costs it nothing; until it is noticed, clients of an
 /// upstream that has lost its servers get errors.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long the first changes wait until announcers can know that there is somebody to wait for.
 const UNANNOUNCED: Duration = Duration::from_secs(1);
-/// The least time between two writes of the presence: much happens at once in a large upstream, and etcd is not there for that.
-const WRITE_INTERVAL: Duration = Duration::from_millis(20);
 /// How long leaving waits until the presence is withdrawn; what is left of it then goes with its lease.
 const WITHDRAWAL: Duration = Duration::from_secs(2);
 
@@ -133,10 +133,10 @@ struct Pusher {
     tenure: watch::Receiver<Tenure>,
     /// The key that outlives this process.
     balancer: BalancerKey,
-    /// When the presence was written last, and what.
-    written: (Option<Instant>, Arc<[u8]>),
-    /// When it is to be written next.
-    write_at: Option<Instant>,
+    /// The presence as it was written last.
+    written: Arc<[u8]>,
+    /// When it may be written again.
+    write_pace: WritePace,
     start: Start,
     told_ready: bool,
     told_status: String,
@@ -208,8 +208,8 @@ impl Pusher {
             tenure: holder.tenure(),
             holder,
             balancer,
-            written: (None, Arc::new([])),
-            write_at: None,
+            written: Arc::new([]),
+            write_pace: WritePace::default(),
             start: Start::Unlisted,
             told_ready: false,
             told_status: String::new(),
@@ -243,7 +243,7 @@ impl Pusher {
                     self.note();
                 }
                 Event::Balancer => self.note(),
-                Event::Write => self.write_at = None,
+                Event::Write => self.write_pace.pass(),
                 Event::Unannounced => self.go_unannounced(),
                 Event::Report((number, standing)) => {
                     if let Some(seen) = &standing.seen {
@@ -297,7 +297,7 @@ impl Pusher {
             dead,
             due,
             balancer,
-            write_at,
+            write_pace,
             ..
         } = self;
         let hangup = async {
@@ -322,7 +322,7 @@ impl Pusher {
             }
         };
         let write = async {
-            match *write_at {
+            match write_pace.due() {
                 Some(at) => sleep_until(at).await,
                 None => std::future::pending().await,
             }
@@ -574,7 +574,7 @@ impl Pusher {
         if self.start == Start::Unlisted {
             return;
         }
-        if self.write_at.is_some() {
+        if self.write_pace.due().is_some() {
             return;
         }
         self.presence.services = self.reckoning.services();
@@ -585,17 +585,11 @@ impl Pusher {
         self.presence.targets = targets;
         self.roster.protect(&mut self.presence.targets, &self.clock);
         let value: Arc<[u8]> = self.presence.encode().into();
-        if value == self.written.1 {
-            return;
-        }
-        let now = Instant::now();
-        let next = self.written.0.map(|written| written + WRITE_INTERVAL);
         // What comes meanwhile is written together with it.
-        if let Some(next) = next.filter(|next| now < *next) {
-            self.write_at = Some(next);
+        if value == self.written || !self.write_pace.allows(Instant::now()) {
             return;
         }
-        self.written = (Some(now), value.clone());
+        self.written = value.clone();
         self.holder.set(Intent::Present(value));
     }
 

@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::config::Config;
 use crate::support::{
-    Backend, Command, Etcd, Kv, Nginx, PATIENCE, Scene, Settings, Sidekick, Signal, folder, push,
-    until,
+    Backend, Command, Etcd, Kv, Nginx, PATIENCE, Scene, Sidekick, Signal, folder, push, until,
 };
 
 const BALANCER: &str = "/sidekick/balancers/edge";
@@ -352,54 +351,6 @@ async fn a_deposed_pusher_says_which_pusher_has_its_id_now() {
     assert_eq!(ended.code, Some(75), "{}", ended.output);
     let who = format!("another pusher of {} since ", scene.nginx.api_url());
     assert!(ended.output.contains(&who), "{}", ended.output);
-}
-
-#[tokio::test]
-async fn a_status_record_is_written_every_20_ms_at_most_however_much_happens() {
-    const SERVICES: usize = 8;
-    let names: Vec<_> = (0..SERVICES).map(|number| format!("s{number}")).collect();
-    let upstreams: Vec<_> = names.iter().map(String::as_str).collect();
-    let nginx = Settings::default().upstreams(&upstreams).start();
-    let (etcd, nginx) = tokio::join!(Etcd::start(), nginx);
-    let args = names.iter().flat_map(|name| ["--upstream", name.as_str()]);
-    let api = nginx.api_url();
-    let pusher = Command::new("push")
-        .etcd(&etcd)
-        .args(["--nginx", api.as_str()]);
-    let pusher = pusher
-        .args(args)
-        .env("SIDEKICK_ID", "edge")
-        .notify()
-        .start();
-    pusher.ready().await;
-    // How often it was written since it was made.
-    let written = async || {
-        let mut client = etcd.client().await;
-        let answer = client.get(PUSHER, None).await.expect("an answer");
-        answer.kvs()[0].version()
-    };
-    let (before, began) = (written().await, std::time::Instant::now());
-    let mut newest = 0;
-    for round in 0..40 {
-        for name in &names {
-            let record = format!(r#"{{"host":"10.0.0.1","port":{}}}"#, 1000 + round);
-            newest = etcd.put(&format!("/services/{name}/a"), record).await;
-        }
-    }
-    until(PATIENCE, "all of it to be applied", async || {
-        let presence = etcd.get(PUSHER).await.ok_or(Value::Null)?.json();
-        let applied = presence["services"]["s7"]["applied"].as_i64();
-        if applied == Some(newest) {
-            Ok(())
-        } else {
-            Err(presence)
-        }
-    })
-    .await;
-    let (writes, took) = (written().await - before, began.elapsed().as_millis());
-    let allowed = i64::try_from(took / 20 + 2).expect("a short test");
-    assert!(writes > 3, "it tells how far it is: {writes} in {took} ms");
-    assert!(writes <= allowed, "{writes} writes in {took} ms");
 }
 
 #[tokio::test]

@@ -1,0 +1,74 @@
+//! How often the status record is written: pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The least time between two writes: much happens at once in a large upstream, and etcd is not there for that.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// When the status record may be written.
+#[derive(Debug, Default)]
+pub(super) struct WritePace {
+    written: Option<Instant>,
+    /// When what has been put off is to be written.
+    due: Option<Instant>,
+}
+
+impl WritePace {
+    /// Whether it may be written at once, and is then taken to be; else it is [due](Self::due) later, together with whatever
+    /// changes until then.
+    pub(super) fn allows(&mut self, now: Instant) -> bool {
+        let next = self.written.map(|written| written + INTERVAL);
+        self.due = next.filter(|next| now < *next);
+        if self.due.is_none() {
+            self.written = Some(now);
+        }
+        self.due.is_none()
+    }
+
+    /// When what has been put off is to be written; `None` while nothing is.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// That time has come.
+    pub(super) fn pass(&mut self) {
+        self.due = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_often_it_changes_it_is_written_every_20_ms_and_the_last_change_is_not_lost() {
+        let (mut pace, start) = (WritePace::default(), Instant::now());
+        let mut writes = Vec::new();
+        let mut unwritten = false;
+        for millis in 0..1_100 {
+            let now = start + Duration::from_millis(millis);
+            if pace.due().is_some_and(|due| due <= now) {
+                pace.pass();
+            }
+            // It changes every millisecond for a second.
+            unwritten |= millis < 1_000;
+            if unwritten && pace.due().is_none() && pace.allows(now) {
+                writes.push(millis);
+                unwritten = false;
+            }
+        }
+        assert_eq!(writes.len(), 51, "{writes:?}");
+        assert_eq!((writes[0], writes[50]), (0, 1_000));
+    }
+
+    #[test]
+    fn what_changes_after_a_pause_is_written_at_once() {
+        let (mut pace, start) = (WritePace::default(), Instant::now());
+        assert!(pace.allows(start));
+        assert!(pace.allows(start + INTERVAL));
+        assert!(!pace.allows(start + INTERVAL + INTERVAL / 2));
+        assert_eq!(pace.due(), Some(start + 2 * INTERVAL));
+    }
+}
