@@ -119,13 +119,9 @@ pub(crate) async fn announced(etcd: &Etcd, backend: &Backend, flags: &[&str]) ->
             &format!("website/{}", backend.name()),
             &backend.address().to_string(),
         ])
-        .args([
-            "--allow-loopback",
-            "--interval",
-            "200ms",
-            "--timeout",
-            "150ms",
-        ])
+        .args(["--allow-loopback"])
+        .env("SIDEKICK_INTERVAL", "200ms")
+        .env("SIDEKICK_TIMEOUT", "150ms")
         .env("SIDEKICK_RISE", "1")
         .env("SIDEKICK_FALL", "3")
         .args(flags)
