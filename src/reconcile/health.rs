@@ -33,6 +33,8 @@ struct Failure {
     since: Instant,
     kind: Discriminant<Error>,
     text: Arc<str>,
+    /// Whether the log has it. What has not is logged as soon as there is room, and its end is no news before.
+    logged: bool,
 }
 
 impl Health {
@@ -84,23 +86,40 @@ impl Health {
         let text: Arc<str> = error.to_string().into();
         let known = self.failure.as_ref();
         let since = known.map_or(now, |failure| failure.since);
-        if known.is_some_and(|failure| failure.text == text) {
+        let ever = known.is_some_and(|failure| failure.logged);
+        let is_new = known.is_none_or(|failure| failure.kind != kind) || !ever;
+        let is_known = known.is_some_and(|failure| failure.logged && failure.text == text);
+        let key = format!("{target}/{upstream}");
+        let logged = if is_known {
             debug!(target = %target, %upstream, %error, "still not equal to the records");
-        } else if known.is_none_or(|failure| failure.kind != kind) {
-            warn!(target = %target, %upstream, %error, "cannot be made equal to the records; trying on");
-        } else if let Some(more) =
-            log_limit::allows("fails otherwise", format!("{target}/{upstream}"))
-        {
-            warn!(target = %target, %upstream, %error, "still cannot be made equal to the records{more}");
-        }
-        self.failure = Some(Failure { since, kind, text });
+            true
+        } else if is_new {
+            let more = log_limit::allows("fails", key);
+            if let Some(more) = more {
+                warn!(target = %target, %upstream, %error, "cannot be made equal to the records; trying on{more}");
+            }
+            more.is_some()
+        } else {
+            if let Some(more) = log_limit::allows("fails otherwise", key) {
+                warn!(target = %target, %upstream, %error, "still cannot be made equal to the records{more}");
+            }
+            true
+        };
+        self.failure = Some(Failure {
+            since,
+            kind,
+            text,
+            logged,
+        });
     }
 
     fn recover(&mut self, now: Instant) {
         let Self {
             target, upstream, ..
         } = self;
-        if let Some(failure) = self.failure.take() {
+        if let Some(failure) = self.failure.take()
+            && failure.logged
+        {
             let after = whole_millis(now.duration_since(failure.since));
             info!(target = %target, %upstream, after = %crate::span::about(after), "works again");
         }
@@ -286,6 +305,24 @@ mod tests {
         let one = Desired::at(1, &servers);
         assert!(is_wanted("add 10.0.0.1:80 weight=1", &one));
         assert!(!is_wanted("add 10.0.0.2:80 weight=1", &one));
+    }
+
+    #[test]
+    fn trouble_that_comes_and_goes_is_logged_a_few_times_and_the_last_of_it_later() {
+        let mut health = Health::new("floods".into(), "website".into());
+        let now = Instant::now();
+        let mut logged = 0;
+        for _ in 0..20 {
+            health.observe(&refusing(&[]), &desired(), now);
+            health.observe(&Err(Error::ReadOnly), &desired(), now);
+            logged += u32::from(health.failure.as_ref().unwrap().logged);
+        }
+        assert_eq!(logged, 3);
+        assert_eq!(
+            health.errors().len(),
+            1,
+            "what is not logged is told all the same"
+        );
     }
 
     #[test]

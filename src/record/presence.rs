@@ -452,6 +452,26 @@ mod tests {
     }
 
     #[test]
+    fn releases_are_bounded_and_those_of_own_upstreams_come_first() {
+        let released = |servers| Released {
+            nonce: "r".parse().unwrap(),
+            servers,
+        };
+        let foreign = (0..300).map(|number| (format!("a{number}"), released(None)));
+        let own = [("website".to_owned(), released(Some(0)))];
+        let presence = Presence {
+            releases: foreign.chain(own).collect(),
+            ..presence()
+        };
+        let text = presence.encode();
+        let read: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(read["releases_more"], 45);
+        let read = Presence::decode(&text).unwrap();
+        assert_eq!(read.releases.len(), MAX_LISTED);
+        assert_eq!(read.releases["website"], released(Some(0)));
+    }
+
+    #[test]
     fn what_is_wrong_about_the_protected_and_released_is_left_out_and_harms_nothing_else() {
         for wrong in [
             "1",

@@ -12,6 +12,7 @@ use super::render::Blocks;
 use super::seen::Seen;
 use super::site::{Actor, Change, Running};
 use crate::command::CommandLine;
+use crate::log_limit;
 use crate::record::DnsName;
 use crate::upstream::Error;
 
@@ -85,7 +86,10 @@ impl Actor {
         }
         match seen {
             Seen::Nobody => {
-                info!(file = %self.settings.file.display(), "written; nginx does not run");
+                let file = self.settings.file.display();
+                if let Some(more) = log_limit::allows("written", file.to_string()) {
+                    info!(%file, "written; nginx does not run{more}");
+                }
                 return Ok((blocks, Reached::Stopped));
             }
             Seen::Orphaned(worker) => return Ok((blocks, Reached::Orphaned(worker))),
@@ -210,7 +214,9 @@ impl Actor {
         let old: Vec<_> = old.map(|process| (process, self.reloads)).collect();
         self.old.extend(old);
         let (file, reloads) = (self.settings.file.display(), self.reloads);
-        info!(%file, reloads, "nginx has the file");
+        if let Some(more) = log_limit::allows("reloaded", file.to_string()) {
+            info!(%file, reloads, "nginx has the file{more}");
+        }
         self.listens = self.settings.proof.is_some();
         self.running = Some(Running {
             master: self.see().master(),
