@@ -217,7 +217,7 @@ pub enum Error {
     Orphaned(u32),
     /// Nothing shows whether an nginx runs that has the file.
     #[error(
-        "no nginx can be seen that has the file: {0}; where nginx runs in a container or another pid namespace, set `proof`"
+        "no nginx can be seen that has the file: {0}; where nginx runs here, write its process id there, or restart it; where it runs in a container or another pid namespace, set `proof`"
     )]
     Unseen(String),
     /// Its servers have names that do not resolve, and without them it would have none.
