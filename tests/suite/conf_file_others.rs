@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::conf_file::{LONG, desired, name, one_address, only, settle, who};
 use crate::support::{
-    Backend, Command, Etcd, FileNginx, PATIENCE, Signal, free_port, proc, send, until,
+    Backend, Command, Etcd, FileNginx, PATIENCE, Signal, announce, free_port, proc, send, until,
 };
 
 /// confd's upstream of the same name is included from another file.
@@ -315,4 +315,29 @@ async fn workers_that_go_on_without_their_master_are_an_nginx_that_routes() {
         ended.is_err_and(|error| error.is_not_routing())
     })
     .await;
+}
+
+#[tokio::test]
+async fn whoever_leaves_waits_for_an_nginx_that_lost_its_pid_file() {
+    let (etcd, nginx) = tokio::join!(Etcd::start(), FileNginx::start(Layer::Http, &["website"]));
+    let (leaving, staying) = tokio::join!(Backend::start("a"), Backend::start("b"));
+    let config = push_toml(&nginx, "");
+    let pusher = Command::new("push").etcd(&etcd);
+    let pusher = pusher.args(["--config", &config, "--id", "edge"]).start();
+    let announcers = [&leaving, &staying].map(|backend| {
+        let command = announce(&etcd.endpoint(), backend);
+        let command = command.args(["--ready", "routed", "--drain-timeout", "3s"]);
+        command.start()
+    });
+    let [mut announcer, other] = announcers;
+    announcer.ready().await;
+    other.ready().await;
+    fs::remove_file(nginx.folder().join("nginx.pid")).unwrap();
+    let ended = announcer.leave().await;
+    let said = "is not drained after 3s: not yet applied by edge";
+    assert!(ended.output.contains(said), "{}", ended.output);
+    pusher.process().line("does not name the nginx that").await;
+    let gone = ["website/a", "--for", "gone", "--timeout", "1s"];
+    let ended = Command::new("wait").etcd(&etcd).args(gone).run().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
 }

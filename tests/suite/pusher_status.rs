@@ -129,7 +129,18 @@ async fn who_leaves_and_stays_in_rotation_is_told_with_the_reason() {
         reason.is_some_and(|reason| reason.contains("the record of old"))
     })
     .await;
+    // Its key is gone, and requests go there all the same.
     scene.etcd.delete("/services/website/b1").await;
+    let deleted = scene.etcd.revision().await;
+    let kept = told(&scene, "the deletion to be applied", |service| {
+        service["applied"].as_i64() >= Some(deleted)
+    })
+    .await;
+    let reason = kept["still_routed"]["b1"].as_str().unwrap_or_default();
+    assert!(reason.contains("the record of old"), "{kept}");
+    let other = Backend::start("b2").await;
+    scene.etcd.put("/services/website/b2", up(&other)).await;
+    scene.etcd.delete("/services/website/old").await;
     told(&scene, "nobody to leave", |service| {
         service["still_routed"] == serde_json::json!({})
     })
