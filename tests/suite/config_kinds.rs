@@ -185,9 +185,13 @@ async fn what_vanished_is_kept_in_a_file_and_in_vulcand_until_another_service_ha
     kinds.have(&[1]).await;
 
     // A pusher that finds it so when it starts does the same: nobody's list of before is needed.
+    let key = "/vulcand/backends/website/servers/two";
+    let before = kinds.etcd.get(key).await;
     assert_eq!(pusher.leave().await.code, Some(0));
     let pusher = kinds.config.push(&kinds.etcd).start();
-    pusher.process().line("that no record names").await;
+    let told = "equal to the records target=vulcan upstream=website service=website servers=1";
+    pusher.process().line(told).await;
+    assert_eq!(kinds.etcd.get(key).await, before);
     kinds.have(&[1]).await;
     let second = kinds.backends[1].address().to_string();
     kinds.etcd.put("/services/shop/s2", second).await;

@@ -59,7 +59,7 @@ pub(super) fn moves(
     desired: &Desired,
     found: &[Entry],
 ) -> Vec<Move> {
-    let wanted = wanted(scheme, desired);
+    let wanted = wanted(scheme, desired, &standing(place, found));
     let mut servers: BTreeMap<&[u8], &Entry> = BTreeMap::new();
     let mut has_backend = false;
     for entry in found {
@@ -196,16 +196,47 @@ pub(super) fn plan(moves: Vec<Move>, desired: &Desired) -> Plan {
     }
 }
 
-fn wanted(scheme: Scheme, desired: &Desired) -> Wanted {
+/// Under which id each URL stands.
+fn standing(place: &Place, found: &[Entry]) -> BTreeMap<String, String> {
+    let ids = found.iter().filter_map(|entry| {
+        let id = entry.key.strip_prefix(place.servers.as_bytes())?;
+        let id = str::from_utf8(id).ok().filter(|id| safe(id) == **id)?;
+        Some((url(entry)?, id.to_owned()))
+    });
+    ids.collect()
+}
+
+/// `standing` names what no record does any more: who starts finds only its address.
+fn wanted(scheme: Scheme, desired: &Desired, standing: &BTreeMap<String, String>) -> Wanted {
     let servers = without_backups(&desired.servers);
     let up = servers
         .iter()
         .filter(|(_, server)| server.state == State::Up);
+    let up: Vec<_> = up.map(|(endpoint, _)| endpoint).collect();
+    let recorded = |endpoint: &Endpoint| {
+        let origin = desired.origins.get(endpoint)?;
+        let name = origin.instance.to_string();
+        (name != endpoint.to_string()).then(|| safe(&name))
+    };
+    let taken: BTreeSet<_> = up
+        .iter()
+        .filter_map(|endpoint| recorded(endpoint))
+        .collect();
     let named: Vec<_> = up
-        .map(|(endpoint, _)| {
-            let instance = desired.origins.get(endpoint);
-            let name = instance.map_or_else(|| endpoint.to_string(), |o| o.instance.to_string());
-            (safe(&name), endpoint)
+        .iter()
+        .map(|endpoint| {
+            let url = format!("{}://{endpoint}", scheme.as_str());
+            let found = || {
+                standing
+                    .get(&url)
+                    .filter(|id| !taken.contains(*id))
+                    .cloned()
+            };
+            let name = recorded(endpoint).or_else(found);
+            (
+                name.unwrap_or_else(|| safe(&endpoint.to_string())),
+                *endpoint,
+            )
         })
         .collect();
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
@@ -313,6 +344,31 @@ mod tests {
         };
         let moves = moves(&place(), Scheme::Http, desired, found);
         moves.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn what_no_record_names_any_more_stays_under_the_key_that_it_has() {
+        let kept = |instance| desired(&[(instance, "10.0.0.1:80", State::Up)]);
+        let found = [
+            backend(),
+            entry("servers/n1", r#"{"URL":"http://10.0.0.1:80"}"#),
+        ];
+        assert_eq!(shown(&kept("10.0.0.1:80"), &found), Vec::<String>::new());
+        assert_eq!(shown(&kept("n1"), &found), Vec::<String>::new());
+        let moved = shown(&kept("n9"), &found);
+        assert_eq!(moved.len(), 2, "{moved:?}");
+        // Somebody else has the name by now.
+        let both = desired(&[
+            ("10.0.0.1:80", "10.0.0.1:80", State::Up),
+            ("n1", "10.0.0.2:80", State::Up),
+        ]);
+        assert_eq!(
+            shown(&both, &found),
+            [
+                r#"servers/10.0.0.1_80 {"URL":"http://10.0.0.1:80"} @0"#,
+                r#"servers/n1 {"URL":"http://10.0.0.2:80"} @7"#,
+            ]
+        );
     }
 
     #[test]
@@ -433,7 +489,9 @@ mod tests {
             ("c", "10.0.0.3:80", up),
             ("a_b-10.0.0.1_80", "10.0.0.4:80", up),
         ]);
-        let ids: Vec<_> = super::wanted(Scheme::Https, &wanted).into_keys().collect();
+        let ids: Vec<_> = super::wanted(Scheme::Https, &wanted, &BTreeMap::new())
+            .into_keys()
+            .collect();
         assert_eq!(
             ids,
             [
@@ -458,7 +516,7 @@ mod tests {
         let untold: Vec<_> = untold(&wanted).into_keys().collect();
         assert_eq!(untold, ["set backup=true", "set weights"]);
         assert_eq!(
-            super::wanted(Scheme::Http, &wanted).len(),
+            super::wanted(Scheme::Http, &wanted, &BTreeMap::new()).len(),
             1,
             "the backup is left out"
         );
