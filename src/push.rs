@@ -405,6 +405,7 @@ impl Pusher {
     /// Whether somebody else has the id: that is no former self, and is waited for.
     fn has_namesake(&mut self) -> bool {
         let namesake = self.peers.balancers().namesake();
+        let namesake = namesake.filter(|it| self.namesake.is_some() || !self.succeeds(it));
         if namesake != self.namesake {
             let id = &self.settings.id;
             match &namesake {
@@ -422,6 +423,18 @@ impl Pusher {
             self.namesake = namesake;
         }
         self.namesake.is_some()
+    }
+
+    /// Whether this pusher takes the id over: it was started anew with other targets. Who has waited for another pusher does not,
+    /// however long that is away.
+    fn succeeds(&self, namesake: &Namesake) -> bool {
+        let Some(left) = namesake.left_behind(&self.settings.id) else {
+            return false;
+        };
+        if let Some(more) = log_limit::allows("left behind", self.settings.id.as_str()) {
+            warn!("{left}{more}");
+        }
+        true
     }
 
     /// From now on changes are published, beginning with all that is known.

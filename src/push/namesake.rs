@@ -20,6 +20,18 @@ pub(super) enum Namesake {
 }
 
 impl Namesake {
+    /// What becomes of a silent one's targets when this pusher takes its id over.
+    pub(super) fn left_behind(&self, id: &PusherId) -> Option<String> {
+        let Self::Silent(targets) = self else {
+            return None;
+        };
+        Some(format!(
+            "other targets were fed last under the id {id} ({}): they go on routing what they were told, and announcers do not \
+            wait for them any more; if they are still in use, give each of both pushers an --id of its own",
+            named(targets)
+        ))
+    }
+
     /// What it is, what is waited for, and what to do.
     pub(super) fn in_words(&self, id: &PusherId) -> String {
         match self {
@@ -62,5 +74,6 @@ mod tests {
         let said = Namesake::Silent(targets).in_words(&id);
         assert!(said.contains("(t0, t1, t2, t3, t4 and 2 more)"), "{said}");
         assert!(said.ends_with("sidekick push --retire --id edge"), "{said}");
+        assert_eq!(Namesake::Unknown.left_behind(&id), None);
     }
 }
