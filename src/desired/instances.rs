@@ -1,5 +1,6 @@
 //! What became of each instance that an upstream takes: for those who ask about an instance, not about a server.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Choice;
@@ -27,12 +28,12 @@ pub enum Out {
     Held(String),
     /// It has no weight, for this reason.
     Weightless(String),
-    /// Its record is gone, and another one has had its address ever since.
-    Gone,
+    /// Its record is gone since this revision, and another one has had its address ever since.
+    Gone(i64),
 }
 
-/// So many that are gone are remembered at most.
-const MAX_GONE: usize = 4096;
+/// So many that are gone are remembered at most, the last ones: a status record has room for more, and lists nobody else then.
+const MAX_GONE: usize = 64;
 
 /// What became of the instances that were chosen.
 pub(super) fn instances(chosen: &[Chosen<'_>], choice: &Choice) -> Instances {
@@ -54,15 +55,17 @@ pub(super) fn instances(chosen: &[Chosen<'_>], choice: &Choice) -> Instances {
     placed.collect()
 }
 
-/// Takes note of those among the `former` ones that have no record any more while another one has their address: who asks about them
-/// is to hear that requests go there still.
+/// Takes note of those among the `former` ones that have no record any more, at this revision, while another one has their address:
+/// who asks about them is to hear that requests go there still. Of each address the last one: a backend that is started again and
+/// again under a new name would fill the list.
 pub(super) fn note_gone<'a>(
     instances: &mut Instances,
     former: &Instances,
     recorded: impl Iterator<Item = &'a InstanceName>,
+    revision: i64,
 ) {
-    let gone = former.iter();
-    let mut gone = gone
+    let mut gone = former
+        .iter()
         .filter(|(name, _)| !instances.contains_key(*name))
         .peekable();
     if gone.peek().is_none() {
@@ -70,14 +73,27 @@ pub(super) fn note_gone<'a>(
     }
     let recorded: BTreeSet<_> = recorded.collect();
     let taken: BTreeSet<_> = instances.values().map(|placed| &placed.endpoint).collect();
-    let gone =
-        gone.filter(|(name, placed)| !recorded.contains(name) && taken.contains(&placed.endpoint));
-    let gone = gone.take(MAX_GONE).map(|(name, placed)| {
-        let endpoint = placed.endpoint.clone();
-        let out = Some(Out::Gone);
-        (name.clone(), Placed { endpoint, out })
-    });
-    let gone: Vec<_> = gone.collect();
+    let mut last = BTreeMap::new();
+    for (name, placed) in gone {
+        if recorded.contains(name) || !taken.contains(&placed.endpoint) {
+            continue;
+        }
+        let since = match placed.out {
+            Some(Out::Gone(since)) => since,
+            _ => revision,
+        };
+        let kept = last.entry(&placed.endpoint).or_insert((since, name));
+        *kept = (*kept).max((since, name));
+    }
+    let mut last: Vec<_> = last.into_iter().collect();
+    last.sort_by_key(|(_, (since, _))| Reverse(*since));
+    let gone = last.into_iter().take(MAX_GONE);
+    let gone: Vec<_> = gone
+        .map(|(endpoint, (since, name))| {
+            let (endpoint, out) = (endpoint.clone(), Some(Out::Gone(since)));
+            (name.clone(), Placed { endpoint, out })
+        })
+        .collect();
     instances.extend(gone);
 }
 
@@ -123,11 +139,13 @@ mod tests {
     /// Who is gone after each of these steps.
     fn gone(steps: &[&[(&str, &str)]]) -> Vec<Vec<String>> {
         let mut former = Instances::new();
-        let steps = steps.iter().map(|listed| {
+        let steps = steps.iter().zip(1..).map(|(listed, revision)| {
             let mut now = instances(listed);
             let recorded: Vec<InstanceName> = now.keys().cloned().collect();
-            note_gone(&mut now, &former, recorded.iter());
-            let gone = now.iter().filter(|(_, it)| it.out == Some(Out::Gone));
+            note_gone(&mut now, &former, recorded.iter(), revision);
+            let gone = now
+                .iter()
+                .filter(|(_, it)| matches!(it.out, Some(Out::Gone(_))));
             let gone = gone.map(|(name, _)| name.to_string()).collect();
             former = now;
             gone
@@ -155,16 +173,37 @@ mod tests {
                 vec![]
             ]
         );
-        // Two names one after the other, and the first is back.
+        // Three names of one address, one after the other: the last one counts.
         let steps = gone(&[
             both,
             &[("w2", A)],
             &[("w4", A), ("w2", A)],
             &[("w4", A)],
-            &[("w4", A), ("w1", B)],
+            &[("w5", A), ("w4", A)],
+            &[("w5", A), ("w2", B)],
         ]);
-        assert_eq!(steps[3], ["w1", "w2"]);
-        assert_eq!(steps[4], ["w2"]);
+        assert_eq!(steps[3], ["w2"]);
+        assert_eq!(steps[5], ["w4"]);
+    }
+
+    #[test]
+    fn so_many_that_are_gone_leave_room_for_those_who_leave() {
+        let names: Vec<_> = (0..MAX_GONE + 9)
+            .map(|n| {
+                (
+                    format!("a{n}"),
+                    format!("b{n}"),
+                    format!("10.0.0.1:{}", 80 + n),
+                )
+            })
+            .collect();
+        let new: Vec<_> = names
+            .iter()
+            .map(|(_, b, at)| (b.as_str(), at.as_str()))
+            .collect();
+        let old = names.iter().map(|(a, _, at)| (a.as_str(), at.as_str()));
+        let both: Vec<_> = old.chain(new.iter().copied()).collect();
+        assert_eq!(gone(&[&both, &new])[1].len(), MAX_GONE);
     }
 
     #[test]
@@ -172,7 +211,7 @@ mod tests {
         let former = instances(&[("w1", A), ("w2", A)]);
         let mut now = instances(&[("w2", A)]);
         let recorded: Vec<InstanceName> = former.keys().cloned().collect();
-        note_gone(&mut now, &former, recorded.iter());
+        note_gone(&mut now, &former, recorded.iter(), 7);
         assert_eq!(now.len(), 1);
     }
 }

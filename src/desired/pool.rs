@@ -62,7 +62,7 @@ impl Pool {
         let split = self.splitting.apply(choice.split.as_ref(), &mut chosen);
         instances::note_split(&mut instances, &chosen);
         let recorded = known.records().map(|(name, _)| name);
-        instances::note_gone(&mut instances, &self.former, recorded);
+        instances::note_gone(&mut instances, &self.former, recorded, known.revision());
         self.former = Arc::new(instances);
         let (servers, origins) = fold(chosen);
         let desired = Desired {

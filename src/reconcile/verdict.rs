@@ -41,7 +41,7 @@ impl Verdict {
                     let reason = why_kept(desired, endpoint);
                     verdict.kept.push((instance.clone(), reason));
                 }
-                (Some(Out::Leaving | Out::Gone), false) => {}
+                (Some(Out::Leaving | Out::Gone(_)), false) => {}
                 (Some(Out::Held(why)), false) => {
                     let reason = format!("{}{why}", ServiceStatus::HELD);
                     verdict.withheld.push((instance.clone(), reason));

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::config::Config;
 use crate::support::{
-    Backend, Command, Etcd, Kv, Nginx, PATIENCE, Scene, Sidekick, Signal, folder, push, until,
+    Backend, Command, Etcd, Kv, Nginx, PATIENCE, Scene, Sidekick, folder, push, until,
 };
 
 const BALANCER: &str = "/sidekick/balancers/edge";
