@@ -78,6 +78,7 @@ pub fn explain(error: &(dyn StdError + 'static), peer: Peer<'_>) -> String {
     let sentence = links
         .iter()
         .find_map(|&link| Some(of_tls(link.downcast_ref()?, peer)))
+        .or_else(|| links.iter().find_map(|&link| of_words(link, peer)))
         .or_else(|| links.iter().rev().find_map(|&link| of_http(link, peer)))
         .or_else(|| links.iter().rev().find_map(|&link| of_io(link, peer)))
         .or_else(|| of_http2(&links, peer))
@@ -167,6 +168,31 @@ fn of_alert(alert: AlertDescription, peer: Peer<'_>) -> String {
             format!("{place} ended the TLS handshake: {why}")
         }
     }
+}
+
+/// The alerts that have something to say.
+const ALERTS: [AlertDescription; 13] = [
+    AlertDescription::CertificateRequired,
+    AlertDescription::NoCertificate,
+    AlertDescription::BadCertificate,
+    AlertDescription::HandshakeFailure,
+    AlertDescription::UnknownCA,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::AccessDenied,
+    AlertDescription::ProtocolVersion,
+    AlertDescription::InsufficientSecurity,
+    AlertDescription::DecryptError,
+];
+
+/// An alert of which HTTP/2 has kept the words alone.
+fn of_words(link: &(dyn StdError + 'static), peer: Peer<'_>) -> Option<String> {
+    let text = link.to_string();
+    let mut alerts = ALERTS.into_iter();
+    let alert = alerts.find(|alert| text == rustls::Error::AlertReceived(*alert).to_string());
+    alert.map(|alert| of_alert(alert, peer))
 }
 
 fn nothing_in_common(place: &str) -> String {

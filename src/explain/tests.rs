@@ -201,3 +201,21 @@ proptest! {
         prop_assert!(told.bytes().all(|byte| (0x20..=0x7e).contains(&byte)));
     }
 }
+
+/// HTTP/2 keeps of an error its words alone: TLS 1.3 refuses a certificate after the handshake, when HTTP/2 has begun.
+#[test]
+fn a_refusal_of_which_only_the_words_are_left_is_told_as_any_other() {
+    for alert in ALERTS {
+        let options = Options {
+            certificate: Some("--cert and --key"),
+            ..Options::default()
+        };
+        let peer = Peer {
+            options,
+            ..peer(true)
+        };
+        let error = rustls::Error::AlertReceived(alert);
+        let words = io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+        assert_eq!(explain(&words, peer), explain(&nested(error), peer));
+    }
+}
