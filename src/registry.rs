@@ -3,7 +3,7 @@
 //! - [`access`]: user, password and certificates.
 //! - [`client`]: one connection at a time, rotating through the endpoints.
 //! - [`watch`]: list, then watch, for ever.
-//! - [`history`]: what was changed or deleted before.
+//! - `history`: what was changed or deleted before.
 //! - [`lease`]: one key that lives exactly as long as its owner wants it and its owner lives.
 //! - [`oneshot`]: one call, for commands that end.
 //! - [`pushers`]: whether every load balancer has applied a change.

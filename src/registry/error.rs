@@ -352,7 +352,8 @@ fn connection_in_words(error: &etcd_client::Error, member: &Member) -> String {
             words += " (it may want to see a certificate: give --cert and --key)";
         }
     }
-    let silent = tls.is_some() && !member.has_answered() && words.contains("closed the connection");
+    let mut ends = ["closed the connection", "reset the connection"].into_iter();
+    let silent = tls.is_some() && !member.has_answered() && ends.any(|end| words.contains(end));
     match outdated {
         Some(outdated) => format!("{words} ({outdated})"),
         None if silent => format!("{words} (or it speaks no TLS: try http://)"),
