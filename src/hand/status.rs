@@ -1,6 +1,6 @@
 //! How the pushers do, and which load balancers are without one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -160,20 +160,21 @@ fn silent(live: &[Pusher], all: BTreeMap<PusherId, Balancer>) -> Vec<(PusherId, 
     let (alive, silent): (BTreeMap<_, _>, BTreeMap<_, _>) =
         all.into_iter().partition(|(id, _)| lives(id));
     let fed_by = |balancer: &Balancer| {
-        let feeds = |target: &String| {
-            let mut others = alive.iter().filter(|(_, it)| it.targets.contains(target));
-            let same = others.find(|(_, it)| {
-                it.prefix == balancer.prefix && it.services.is_superset(&balancer.services)
-            });
-            same.map(|(id, _)| id.to_string())
-        };
-        let all: Option<Vec<_>> = balancer.targets.iter().map(feeds).collect();
-        let mut all = all.unwrap_or_default();
-        all.dedup();
-        all
+        let mut others = BTreeSet::new();
+        for service in &balancer.services {
+            for fed in balancer.feeds(service)? {
+                let feeds = |it: &Balancer| {
+                    let same = it.prefix == balancer.prefix && it.services.contains(service);
+                    same && it.feeds(service).is_some_and(|all| all.contains(&fed))
+                };
+                let (id, _) = alive.iter().find(|(_, it)| feeds(it))?;
+                others.insert(id.to_string());
+            }
+        }
+        Some(others.into_iter().collect())
     };
     let silent = silent.into_iter().map(|(id, balancer)| {
-        let fed_by = fed_by(&balancer);
+        let fed_by = fed_by(&balancer).unwrap_or_default();
         (id, Silent { balancer, fed_by })
     });
     silent.collect()
@@ -258,6 +259,7 @@ mod tests {
             prefix: prefix.parse().unwrap(),
             services: ["web".parse().unwrap()].into(),
             targets: targets.iter().map(|name| (*name).to_owned()).collect(),
+            routes: BTreeMap::new(),
             nonce: "n".parse().unwrap(),
             since: Timestamp::UNIX_EPOCH,
         }

@@ -1,5 +1,6 @@
 //! The key that outlives its pusher: which load balancers go on routing what they were told when nobody feeds them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,10 +58,11 @@ impl BalancerKey {
             prefix: settings.prefix.clone(),
             services: settings.services(),
             targets: settings.identities(),
+            routes: BTreeMap::new(),
             nonce: self.nonce.clone(),
             since: self.since,
         };
-        self.value = balancer.encode().into();
+        self.value = balancer.feeding(settings.fed()).encode().into();
         if let Some((holder, _)) = &self.kept {
             holder.set(Intent::Present(self.value.clone()));
         }

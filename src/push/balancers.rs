@@ -166,6 +166,7 @@ mod tests {
             prefix: Prefix::default(),
             services: BTreeSet::new(),
             targets: [target.to_owned()].into(),
+            routes: BTreeMap::new(),
             nonce: nonce.parse().unwrap(),
             since: "2026-01-02T03:04:05Z".parse().unwrap(),
         };

@@ -1,6 +1,6 @@
 //! What to push, where to, and how.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::target::Target;
 use crate::desired::{Limits, Pool, Selection};
 use crate::reconcile::Pacing;
-use crate::record::{MetaPrefix, NameError, Prefix, PusherId, ServiceName};
+use crate::record::{Balancer, MetaPrefix, NameError, Prefix, Protocol, PusherId, ServiceName};
 use crate::registry::watch::Range;
 use crate::upstream::{Layer, UpstreamName};
 
@@ -86,6 +86,16 @@ impl Settings {
         self.targets.iter().map(Target::identity).collect()
     }
 
+    /// What is fed of each service, as other pushers are to know it.
+    pub(super) fn fed(&self) -> BTreeMap<ServiceName, BTreeSet<String>> {
+        let mut all: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (target, route) in self.routes() {
+            let fed = Balancer::fed(&target.identity(), &route.in_words());
+            all.entry(route.service.clone()).or_default().insert(fed);
+        }
+        all
+    }
+
     /// The keys to watch: those of the service when there is only one, else those of all.
     pub(super) fn range(&self) -> Range {
         let services = self.services();
@@ -136,6 +146,33 @@ impl Route {
     /// Which upstream of a target it is about: a target has each once.
     pub(super) fn place(&self) -> Place {
         (self.layer, self.upstream.clone())
+    }
+
+    /// The upstream, and which records of the service it takes where it does not take all of them.
+    fn in_words(&self) -> String {
+        let layer = match self.layer {
+            Layer::Http => "http",
+            Layer::Stream => "stream",
+        };
+        let mut words = format!("{layer}/{}", self.upstream);
+        let Selection {
+            protocol,
+            versions,
+            tags,
+            ..
+        } = &self.selection;
+        if *protocol == Protocol::Udp {
+            words += " udp";
+        }
+        let versions: BTreeSet<_> = versions.iter().map(ToString::to_string).collect();
+        let tags: BTreeSet<_> = tags.iter().cloned().collect();
+        for (name, all) in [("versions", versions), ("tags", tags)] {
+            if !all.is_empty() {
+                let all: Vec<_> = all.into_iter().collect();
+                words += &format!(" {name}={}", all.join(","));
+            }
+        }
+        words
     }
 
     /// What decides what the upstream should be.

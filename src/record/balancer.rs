@@ -1,6 +1,6 @@
 //! The load balancers that a pusher feeds, which go on routing when the pusher is silent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -13,6 +13,9 @@ use crate::printable::printable;
 /// The longest name of a target, in bytes. One that was cut has three dots more.
 const MAX_TARGET: usize = 400;
 
+/// The longest text of what is fed, in bytes.
+const MAX_FED: usize = 4 * MAX_TARGET;
+
 /// The value under a balancer's key: what its targets go on routing, whether or not the pusher of the same id lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balancer {
@@ -22,10 +25,18 @@ pub struct Balancer {
     pub services: BTreeSet<ServiceName>,
     /// The targets, each named so that two pushers of one target name it alike. Foreign text where it was read.
     pub targets: BTreeSet<String>,
+    /// What is fed of those services that are not, at every target, wholly in the http upstream of their name: as by [`Balancer::fed`].
+    /// Foreign text where it was read.
+    pub routes: BTreeMap<ServiceName, BTreeSet<String>>,
     /// Which process wrote it.
     pub nonce: Nonce,
     /// Since when that process is there.
     pub since: Timestamp,
+}
+
+/// The upstream that takes all of a service where nothing else is said.
+fn usual(service: &ServiceName) -> String {
+    format!("http/{service}")
 }
 
 /// As many targets as are read, each as it is shown.
@@ -38,6 +49,13 @@ fn as_shown<'t>(targets: impl Iterator<Item = &'t str>) -> BTreeSet<String> {
 }
 
 impl Balancer {
+    /// An upstream of a target, in words in which two pushers that feed it alike name it alike. `upstream` says what it is and what
+    /// it takes.
+    #[must_use]
+    pub fn fed(target: &str, upstream: &str) -> String {
+        format!("{} {upstream}", printable(target, MAX_TARGET))
+    }
+
     /// These targets as they are read again when they were written.
     #[must_use]
     pub fn read_back(targets: &BTreeSet<String>) -> BTreeSet<String> {
@@ -50,6 +68,34 @@ impl Balancer {
         as_shown(targets.iter().map(String::as_str))
     }
 
+    /// The upstreams that it feeds with a service, as by [`Balancer::fed`]; `None` where not all of them are told.
+    #[must_use]
+    pub fn feeds(&self, service: &ServiceName) -> Option<BTreeSet<String>> {
+        let told = match self.routes.get(service) {
+            Some(told) => told.clone(),
+            None => self.usually_feeds(service),
+        };
+        // Beyond that many there may be others that are not read.
+        (!told.is_empty() && told.len() < MAX_LISTED).then_some(told)
+    }
+
+    fn usually_feeds(&self, service: &ServiceName) -> BTreeSet<String> {
+        let upstream = usual(service);
+        let targets = self.targets.iter();
+        targets.map(|target| Self::fed(target, &upstream)).collect()
+    }
+
+    /// Tells what is fed of each service, as by [`Balancer::fed`]: only of those of which it does not go without saying.
+    #[must_use]
+    pub fn feeding(mut self, fed: BTreeMap<ServiceName, BTreeSet<String>>) -> Self {
+        let unusual = fed.into_iter();
+        self.routes = unusual
+            .filter(|(service, fed)| *fed != self.usually_feeds(service))
+            .map(|(service, fed)| (service, fed.into_iter().take(MAX_LISTED).collect()))
+            .collect();
+        self
+    }
+
     /// The value to write: compact JSON, one line, always the same bytes for the same content.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -59,6 +105,12 @@ impl Balancer {
         object.field("prefix", self.prefix.as_str());
         object.field("services", services.collect::<Vec<_>>());
         object.field("targets", targets.collect::<Vec<_>>());
+        if !self.routes.is_empty() {
+            let list = |fed: &BTreeSet<String>| fed.iter().map(String::as_str).collect();
+            let routes = self.routes.iter();
+            let routes = routes.map(|(service, fed)| (service.to_string(), list(fed)));
+            object.field("routes", routes.collect::<serde_json::Map<_, _>>());
+        }
         object.field("nonce", self.nonce.as_str());
         object.field("since", self.since.to_string());
         object.finish()
@@ -79,16 +131,29 @@ impl Balancer {
             Some(_) => Err(Reason::Field(name, "a list of strings")),
         };
         let (services, targets) = (texts("services")?, texts("targets")?);
+        let routes = match fields.remove("routes") {
+            Some(Value::Object(routes)) => routes,
+            None => serde_json::Map::new(),
+            Some(_) => return Err(Reason::Field("routes", "an object")),
+        };
         let services = services.iter().filter_map(Value::as_str);
         let targets = targets.iter().filter_map(Value::as_str);
         Ok(Self {
             prefix: codec::parsed("prefix", "a prefix", &prefix)?,
             services: services.filter_map(|name| name.parse().ok()).collect(),
             targets: as_read(targets),
+            routes: routes.iter().filter_map(read_fed).collect(),
             nonce,
             since,
         })
     }
+}
+
+fn read_fed((service, fed): (&String, &Value)) -> Option<(ServiceName, BTreeSet<String>)> {
+    let fed = fed.as_array()?.iter().filter_map(Value::as_str);
+    let fed = fed.take(MAX_LISTED);
+    let fed = fed.map(|text| printable(text, MAX_FED)).collect();
+    Some((service.parse().ok()?, fed))
 }
 
 #[cfg(test)]
@@ -103,6 +168,7 @@ mod tests {
             prefix: Prefix::default(),
             services: ["website".parse().unwrap()].into(),
             targets: ["http://10.0.0.1:8080/api".to_owned()].into(),
+            routes: BTreeMap::new(),
             nonce: "n1".parse().unwrap(),
             since: "2026-01-02T03:04:05Z".parse().unwrap(),
         };
@@ -116,12 +182,35 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_without_saying_is_not_told_and_the_rest_is_read_again() {
+        let text = r#"{"prefix":"/p","services":["shop","web"],"targets":["a","b"],"nonce":"n","since":"2026-01-02T03:04:05Z"}"#;
+        let plain = Balancer::decode(text.as_bytes()).unwrap();
+        let set = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
+        let (shop, web): (ServiceName, ServiceName) =
+            ("shop".parse().unwrap(), "web".parse().unwrap());
+        assert_eq!(plain.feeds(&web), Some(set(&["a http/web", "b http/web"])));
+        let fed = [
+            (web.clone(), set(&["a http/web", "b http/web"])),
+            (shop.clone(), set(&["a http/front versions=v1"])),
+        ];
+        let told = plain.clone().feeding(fed.into());
+        assert_eq!(told.routes.keys().collect::<Vec<_>>(), [&shop]);
+        let again = Balancer::decode(&told.encode()).unwrap();
+        assert_eq!(again, told);
+        assert_eq!(again.feeds(&shop), Some(set(&["a http/front versions=v1"])));
+        let many = (0..MAX_LISTED + 9).map(|n| format!("a http/{n}")).collect();
+        let told = plain.feeding([(shop.clone(), many)].into());
+        assert_eq!(told.feeds(&shop), None, "not all of it is told");
+    }
+
+    #[test]
     fn what_is_no_balancer_is_refused_with_a_reason() {
         for text in [
             "",
             "{}",
             r#"{"nonce":"n","since":"2026-01-02T03:04:05Z"}"#,
             r#"{"prefix":"x","services":[],"targets":[],"nonce":"n","since":"2026-01-02T03:04:05Z"}"#,
+            r#"{"prefix":"/x","services":[],"targets":[],"routes":[],"nonce":"n","since":"2026-01-02T03:04:05Z"}"#,
             r#"{"prefix":"/x","services":{},"targets":[],"nonce":"n","since":"2026-01-02T03:04:05Z"}"#,
         ] {
             assert!(Balancer::decode(text.as_bytes()).is_err(), "{text}");

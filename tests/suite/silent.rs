@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Backend, Command, Ended, Etcd, PATIENCE, Scene, Sidekick, Signal, announce, key, until,
+    Backend, Command, Ended, Etcd, PATIENCE, Scene, Settings, Sidekick, Signal, announce, key,
+    until,
 };
 
 /// Who ends in time has not waited for this.
@@ -613,7 +614,7 @@ async fn the_status_shows_silent_load_balancers_conflicts_and_keys_without_a_lea
         "http://10.0.0.9/api",
         "may still send requests",
     ]);
-    has(&["renamed", "one feeds the same targets"]);
+    has(&["renamed", "one feeds the same upstreams"]);
     has(&["push --retire --id"]);
     has(&[target, "one follows /services", "two follows /staging"]);
     has(&["/sidekick/pushers/forged", "has no lease"]);
@@ -636,4 +637,53 @@ async fn the_status_shows_silent_load_balancers_conflicts_and_keys_without_a_lea
         find("pusher", "one")["targets"]["nginx"]["errors"][1],
         "shop: zone is full"
     );
+}
+
+#[tokio::test]
+async fn a_silent_pusher_is_waited_for_though_another_feeds_its_target_but_another_upstream() {
+    let (etcd, nginx) = tokio::join!(
+        Etcd::start(),
+        Settings::default().upstreams(&["website", "front"]).start()
+    );
+    let scene = Scene { etcd, nginx };
+    let (a, b) = tokio::join!(Backend::start("a"), Backend::start("b"));
+    for (name, backend) in [("a", &a), ("b", &b)] {
+        let address = backend.address().to_string();
+        let register = ["register", &format!("website/{name}"), &address];
+        let register = [&register[..], &["--allow-loopback"]].concat();
+        says(&run(&scene.etcd, &register).await, 0, &[]);
+    }
+    let both = || vec![a.address().to_string(), b.address().to_string()];
+    let mut pusher = scene.pushing().await;
+    let front = Command::new("push").etcd(&scene.etcd).args([
+        "--nginx",
+        &scene.nginx.api_url(),
+        "--upstream",
+        "front=website",
+        "--id",
+        "front",
+    ]);
+    let _front = front.start();
+    scene.nginx.routed("website", both()).await;
+    scene.nginx.routed("front", both()).await;
+    assert_eq!(pusher.leave().await.code, Some(0));
+    let line = ["deregister", "website/a", "--drain-timeout", "1s"];
+    says(&run(&scene.etcd, &line).await, 0, &[SILENT]);
+    let text = run(&scene.etcd, &["status"]).await.output;
+    assert!(text.contains("may still send requests"), "{text}");
+
+    // One that feeds the same upstream knows better.
+    let same = scene.push().env("SIDEKICK_ID", "same").start();
+    let name = "/sidekick/balancers/same";
+    until(PATIENCE, "its key", async || scene.etcd.get(name).await).await;
+    let line = ["deregister", "website/b", "--drain-timeout", NEVER];
+    let ended = run(&scene.etcd, &line).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert!(!ended.output.contains("silent"), "{}", ended.output);
+    let text = run(&scene.etcd, &["status"]).await.output;
+    assert!(
+        text.contains("nothing: same feeds the same upstreams"),
+        "{text}"
+    );
+    drop(same);
 }

@@ -291,7 +291,7 @@ fn silent_row((id, silent): &(PusherId, Silent)) -> Vec<Cell> {
         Cell::toned("it may still send requests as it was told last", Tone::Bad)
     } else {
         Cell::new(format!(
-            "nothing: {} feeds the same targets",
+            "nothing: {} feeds the same upstreams",
             fed_by.join(", ")
         ))
     };

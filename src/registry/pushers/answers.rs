@@ -272,7 +272,7 @@ impl Pushers {
         all
     }
 
-    /// The silent pushers whose balancers route a service, but for those all of whose targets a live pusher feeds too.
+    /// The silent pushers whose balancers route a service, but for those all of whose upstreams with it a live pusher feeds too.
     fn unknown(&self, prefix: &Prefix, service: &ServiceName) -> BTreeSet<PusherId> {
         let routes = |(_, balancer): &(&PusherId, &Balancer)| {
             balancer.prefix == *prefix && balancer.services.contains(service)
@@ -284,12 +284,11 @@ impl Pushers {
         let (live, silent): (Vec<_>, Vec<_>) = (self.balancers.iter())
             .filter(routes)
             .partition(|(id, _)| lives(id));
-        let fed: BTreeSet<_> = live.iter().flat_map(|(_, it)| &it.targets).collect();
+        let fed = live.iter().filter_map(|(_, it)| it.feeds(service));
+        let fed: BTreeSet<_> = fed.flatten().collect();
         let is_fed = |balancer: &Balancer| {
-            let targets = &balancer.targets;
-            // Beyond that many there may be others that are not read.
-            let all = !targets.is_empty() && targets.len() < MAX_LISTED;
-            all && targets.iter().all(|target| fed.contains(target))
+            let feeds = balancer.feeds(service);
+            feeds.is_some_and(|feeds| feeds.is_subset(&fed))
         };
         let unknown = silent.into_iter().filter(|(_, it)| !is_fed(it));
         unknown.map(|(id, _)| id.clone()).collect()

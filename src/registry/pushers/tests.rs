@@ -45,6 +45,7 @@ fn balancer(id: &str, services: &[&str], targets: &[&str]) -> Entry {
         prefix: Prefix::default(),
         services: services.iter().map(|name| name.parse().unwrap()).collect(),
         targets: targets.iter().map(|name| (*name).to_owned()).collect(),
+        routes: BTreeMap::new(),
         nonce: "n".parse().unwrap(),
         since: jiff::Timestamp::UNIX_EPOCH,
     };
