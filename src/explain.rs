@@ -149,7 +149,10 @@ fn of_alert(alert: AlertDescription, peer: Peer<'_>) -> String {
             | AlertDescription::UnsupportedCertificate
             | AlertDescription::AccessDenied,
             _,
-        ) => refused("is it for clients, and of the right authority?"),
+        ) => format!(
+            "{place} does not accept the certificate of this side, or that it shows none: is there one, is it for clients, and of \
+            the right authority?"
+        ),
         (
             AlertDescription::HandshakeFailure
             | AlertDescription::ProtocolVersion

@@ -20,6 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::announce::paired::{States, verdict};
+use crate::docker::follow::State;
 use crate::explain::{Peer, explain};
 use crate::record::Endpoint;
 use crate::span;
@@ -55,6 +56,14 @@ pub struct ContainerProbe {
     pub states: States,
     /// Whether a container without a HEALTHCHECK fails.
     pub needs_healthcheck: bool,
+}
+
+impl ContainerProbe {
+    /// Whether the container has a HEALTHCHECK, as far as is known.
+    #[must_use]
+    pub fn has_healthcheck(&self) -> bool {
+        matches!(&*self.states.borrow(), State::Running(run) if run.health.is_some())
+    }
 }
 
 /// How often, and how long at most.

@@ -124,7 +124,7 @@ pub(super) struct Args {
     on_gone: String,
 
     /// What must work: a path (/health, asked at the announced address), http://…, https://…,
-    /// tcp://HOST:PORT, grpc://HOST:PORT[/SERVICE] (grpc.health.v1), exec:COMMAND (exit code 0) or docker: (the container's HEALTHCHECK). May be given several times: all must pass. Without it the record is kept unconditionally.
+    /// tcp://HOST:PORT, grpc://HOST:PORT[/SERVICE] (grpc.health.v1), exec:COMMAND (exit code 0) or docker: (the container's HEALTHCHECK). May be given several times: all must pass. Without it a container is asked what its SERVICE_CHECK_ labels or its HEALTHCHECK say, or else only whether it runs; without a container the record is kept unconditionally.
     #[arg(
         long,
         value_name = "PROBE",

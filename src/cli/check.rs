@@ -16,7 +16,7 @@ use crate::docker::follow::State;
 use crate::docker::host::Surroundings;
 use crate::docker::{Client, Container};
 use crate::printable::short;
-use crate::probe;
+use crate::probe::{self, Probe};
 
 /// Shows what announce would do with the same arguments, and probes the backend. Writes nothing.
 ///
@@ -103,6 +103,15 @@ fn not_running(name: &str, state: &State) -> anyhow::Result<Exit> {
     Ok(Exit::No)
 }
 
+/// Whether nobody asks the backend itself: its container has no check of its own, and none was given.
+fn only_runs(settings: &Settings, derived: Option<&Derived>) -> bool {
+    let asked = |probe: &Probe| match probe {
+        Probe::Container(probe) => probe.has_healthcheck(),
+        _ => true,
+    };
+    derived.is_some() && !settings.probes.iter().any(asked)
+}
+
 async fn show_and_probe(
     settings: &Settings,
     derived: Option<&Derived>,
@@ -132,6 +141,10 @@ async fn show_and_probe(
             Ok(()) if settings.probes.is_empty() => {
                 writeln!(out, "probe    none: it counts as up")?
             }
+            Ok(()) if only_runs(settings, derived) => writeln!(
+                out,
+                "probe    up: it runs; nothing asks its port, see --probe"
+            )?,
             Ok(()) => writeln!(out, "probe    up")?,
             Err(failure) => {
                 exit = Exit::No;

@@ -350,7 +350,9 @@ impl Args {
         let torn = |url: &&Secret| url.reveal().contains('@') && !url.reveal().contains("://");
         if self.nginx.iter().any(|url| torn(&url)) {
             // Either half may hold a part of the password.
-            mistakes.add("--nginx: a comma divides URLs; write %2C for one in a login");
+            mistakes.add(
+                "--nginx: a URL must begin with http:// or https://; a comma divides URLs: write %2C for one in a login",
+            );
             return None;
         }
         let urls = self

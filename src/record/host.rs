@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Version;
 use super::token::TokenError;
-use crate::printable::short;
+use crate::secret;
 
 /// Why a text is no host, endpoint or address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,9 +107,9 @@ impl FromStr for Host {
             return Ok(Self::Ip(ip));
         }
         if text.starts_with('[') {
-            return Err(AddressError::Bracketed(short(text)));
+            return Err(AddressError::Bracketed(secret::url(text)));
         }
-        let name = DnsName::parse(text).ok_or_else(|| AddressError::Host(short(text)))?;
+        let name = DnsName::parse(text).ok_or_else(|| AddressError::Host(secret::url(text)))?;
         Ok(Self::Dns(name))
     }
 }
@@ -167,18 +167,18 @@ impl FromStr for Endpoint {
             Some(rest) => {
                 let (inside, port) = rest
                     .split_once("]:")
-                    .ok_or_else(|| AddressError::NoPort(short(text)))?;
+                    .ok_or_else(|| AddressError::NoPort(secret::url(text)))?;
                 let ip: Ipv6Addr = inside
                     .parse()
-                    .map_err(|_| AddressError::NotV6(short(text)))?;
+                    .map_err(|_| AddressError::NotV6(secret::url(text)))?;
                 (Host::Ip(ip.into()), port)
             }
             None => {
                 let (host, port) = text
                     .split_once(':')
-                    .ok_or_else(|| AddressError::NoPort(short(text)))?;
+                    .ok_or_else(|| AddressError::NoPort(secret::url(text)))?;
                 if port.contains(':') {
-                    return Err(AddressError::Unbracketed(short(text)));
+                    return Err(AddressError::Unbracketed(secret::url(text)));
                 }
                 (host.parse()?, port)
             }
@@ -192,7 +192,7 @@ impl FromStr for Endpoint {
 fn parse_port(text: &str) -> Result<NonZeroU16, AddressError> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     let port = if digits { text.parse().ok() } else { None };
-    port.ok_or_else(|| AddressError::Port(short(text)))
+    port.ok_or_else(|| AddressError::Port(secret::url(text)))
 }
 
 impl fmt::Display for Endpoint {
@@ -243,6 +243,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_looks_like_a_login_is_not_repeated() {
+        for text in [
+            "http://u:hunter2@10.0.0.1:80",
+            "u:hunter2@h",
+            "u:hunter2@10.0.0.1:1",
+            "[u:hunter2@h",
+        ] {
+            for error in [
+                text.parse::<Endpoint>().unwrap_err().to_string(),
+                text.parse::<Address>().unwrap_err().to_string(),
+            ] {
+                assert!(!error.contains("hunter2"), "{text}: {error}");
+            }
+        }
+    }
 
     #[test]
     fn hosts_are_addresses_or_dns_names_in_lower_case() {

@@ -356,7 +356,10 @@ fn connection_in_words(error: &etcd_client::Error, member: &Member) -> String {
     let silent = tls.is_some() && !member.has_answered() && ends.any(|end| words.contains(end));
     match outdated {
         Some(outdated) => format!("{words} ({outdated})"),
-        None if silent => format!("{words} (or it speaks no TLS: try http://)"),
+        None if silent && shows_none => format!("{words} (or it speaks no TLS: try http://)"),
+        None if silent => format!(
+            "{words} (it may not accept the certificate of --cert, or it speaks no TLS: try http://)"
+        ),
         None => words,
     }
 }

@@ -172,12 +172,17 @@ async fn check_tells_what_was_derived_and_why_and_writes_nothing() {
     daemon.container("web1").await;
     let before = etcd.revision().await;
     let socket = format!("unix://{}", daemon.socket().display());
-    let check = |probe: &str| {
+    let check_with = |probe: &[&str]| {
         let command = Command::new("check").etcd(&etcd);
         let command = command.args(["--container", "web1", "--docker-host", &socket]);
         let command = command.args(["--host-name", "h1", "--allow-loopback"]);
-        command.args(["--probe", probe]).run()
+        command.args(probe).run()
     };
+    let check = |probe: &str| check_with(&["--probe", probe]);
+    let bare = check_with(&[]).await;
+    assert_eq!(bare.code, Some(0), "{}", bare.output);
+    let nobody = "probe    up: it runs; nothing asks its port";
+    assert!(bare.output.contains(nobody), "{}", bare.output);
     // The web server in the container has no page to show.
     let down = check("/health").await;
     assert_eq!(down.code, Some(1), "{}", down.output);
