@@ -493,7 +493,7 @@ impl Keeper {
     /// the targets have taken them; before, what they may replace is held without a word.
     fn guard(&mut self) -> Why {
         let Some(window) = &self.window else {
-            return Why::Told;
+            return Why::Few;
         };
         let seen = &self.seen;
         let taken = window.arrived(|endpoint| seen.confirm_now(endpoint));
@@ -515,7 +515,7 @@ impl Keeper {
         }
         match swapped {
             true => Why::Swapped,
-            false => Why::Told,
+            false => Why::Few,
         }
     }
 
@@ -545,7 +545,7 @@ impl Keeper {
         for (endpoint, left) in &mut self.left {
             left.let_go |= is_enough && !kept.has(endpoint);
         }
-        let notices = self.say(&kept, why);
+        let notices = self.say(&kept, why, &wanted);
         self.kept = kept;
         let outcome = self.outcome_of(&wanted);
         let changed = self.outcome.as_ref() != Some(&outcome);
@@ -557,14 +557,14 @@ impl Keeper {
     }
 
     /// What is new about what is kept. What only waits for others to be taken is no news.
-    fn say(&mut self, kept: &Kept, why: Why) -> Vec<Notice> {
+    fn say(&mut self, kept: &Kept, why: Why, wanted: &Desired) -> Vec<Notice> {
         let mut said = kept.clone();
         let awaits = |endpoint: &Endpoint| {
             let left = self.left.get(endpoint);
             left.is_some_and(|left| left.awaits_swap)
         };
         said.guard.retain(|endpoint, _| !awaits(endpoint));
-        let notices = kept::notices(&self.said, &said, why);
+        let notices = kept::notices(&self.said, &said, why, wanted);
         self.said = said;
         notices
     }

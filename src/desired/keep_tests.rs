@@ -242,6 +242,20 @@ fn records_that_vanish_together_are_held_until_their_time_is_over() {
 }
 
 #[test]
+fn of_those_that_were_held_it_is_said_who_is_back_and_who_leaves() {
+    let mut story = Story::of(4, limits(0));
+    story.vanish(&[1, 2, 3]);
+    story.said();
+    story.tell(1, State::Up);
+    assert_eq!(story.said(), [Notice::GuardLetsGo(vec![at(1)], Why::Back)]);
+    story.tell(2, State::Draining);
+    assert_eq!(
+        story.said(),
+        [Notice::GuardLetsGo(vec![at(2)], Why::Leaving)]
+    );
+}
+
+#[test]
 fn half_of_them_may_vanish_and_the_next_may_not() {
     let mut story = Story::of(4, limits(0));
     story.vanish(&[1]);

@@ -270,7 +270,9 @@ impl Publisher {
             Notice::GuardLetsGo(servers, why) => {
                 let servers = named(servers);
                 let why = match why {
-                    Why::Told => "their records are back, or say goodbye",
+                    Why::Back => "their records are back",
+                    Why::Leaving => "their records are back, and say that they take no traffic",
+                    Why::Few => "few enough are missing now",
                     Why::Swapped => "as many others have come",
                     Why::Dead => "nobody answers there",
                     Why::Over => "their records did not come back in time",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::desired::{Desired, Origin, Server};
-use crate::record::Endpoint;
+use crate::record::{Endpoint, State};
 
 /// What an upstream keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,8 +40,12 @@ impl Kept {
 /// Why the guard let servers go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// Their records are back, or say something else.
-    Told,
+    /// Their records are back.
+    Back,
+    /// Their records are back, and say that they take no traffic.
+    Leaving,
+    /// Too few are missing by now to hold anybody.
+    Few,
     /// As many others have come.
     Swapped,
     /// Nobody answers there.
@@ -77,7 +81,7 @@ pub struct Decision {
 }
 
 /// What is new about what is kept.
-pub(super) fn notices(former: &Kept, kept: &Kept, why: Why) -> Vec<Notice> {
+pub(super) fn notices(former: &Kept, kept: &Kept, why: Why, wanted: &Desired) -> Vec<Notice> {
     let mut notices = Vec::new();
     let floor = new_keys(&former.floor, &kept.floor);
     let guard = new_keys(&former.guard, &kept.guard);
@@ -86,7 +90,7 @@ pub(super) fn notices(former: &Kept, kept: &Kept, why: Why) -> Vec<Notice> {
         notices.push(Notice::GuardKeeps(guard));
     }
     if !gone.is_empty() {
-        notices.push(Notice::GuardLetsGo(gone, why));
+        notices.extend(let_go(gone, why, wanted));
     }
     if !floor.is_empty() {
         notices.push(Notice::FloorKeeps(floor));
@@ -95,6 +99,25 @@ pub(super) fn notices(former: &Kept, kept: &Kept, why: Why) -> Vec<Notice> {
         notices.push(Notice::FloorEnds);
     }
     notices
+}
+
+/// Whom the guard lets go, and why: where too few are missing to hold anybody, that is mostly since records are back.
+fn let_go(gone: Vec<Endpoint>, why: Why, wanted: &Desired) -> Vec<Notice> {
+    let why_of = |endpoint: &Endpoint| match wanted.servers.get(endpoint) {
+        Some(server) if why == Why::Few && server.state == State::Up => Why::Back,
+        Some(_) if why == Why::Few => Why::Leaving,
+        _ => why,
+    };
+    let mut groups: Vec<(Why, Vec<Endpoint>)> = Vec::new();
+    for endpoint in gone {
+        let why = why_of(&endpoint);
+        match groups.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, group)) => group.push(endpoint),
+            None => groups.push((why, vec![endpoint])),
+        }
+    }
+    let notice = |(why, group)| Notice::GuardLetsGo(group, why);
+    groups.into_iter().map(notice).collect()
 }
 
 /// The keys that `now` has and `before` has not.
