@@ -268,6 +268,40 @@ impl Error {
     pub fn is_not_routing(&self) -> bool {
         matches!(self, Self::NotRunning | Self::Stopped(_))
     }
+
+    /// Whether the target, or the etcd that it reads, could not be asked: another attempt may do. Else it was, and the answer is no:
+    /// somebody has to change something.
+    #[must_use]
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::NotRunning
+            | Self::Unreachable(_)
+            | Self::Broken(_)
+            | Self::Silent(_)
+            | Self::Etcd(_)
+            | Self::Stopped(_)
+            | Self::Orphaned(_)
+            | Self::Unseen(_) => true,
+            Self::TooLarge { .. }
+            | Self::NotTheApi { .. }
+            | Self::NoCommonVersion { .. }
+            | Self::Denied { .. }
+            | Self::Certificate { .. }
+            | Self::ReadOnly
+            | Self::NoUpstream(_)
+            | Self::NoStream
+            | Self::NoZone(_)
+            | Self::Answer { .. }
+            | Self::Undrainable(_)
+            | Self::Unsettled(_)
+            | Self::Unresolved(_)
+            | Self::File { .. }
+            | Self::Template(_)
+            | Self::Refused { .. }
+            | Self::Reload { .. }
+            | Self::NotTaken { .. } => false,
+        }
+    }
 }
 
 /// Where in nginx an upstream is.

@@ -143,6 +143,9 @@ pub async fn compare(
     settings: &Settings,
     cluster: &Cluster,
 ) -> Result<Vec<RouteResult<Difference>>, registry::Error> {
+    for target in &settings.targets {
+        target.tell_adoption().await;
+    }
     each(settings, cluster, difference).await
 }
 

@@ -339,6 +339,13 @@ impl Target {
         Some(made.clone())
     }
 
+    /// Says, where it is a file that is not sidekick's own, what would be taken over. Changes nothing.
+    pub(super) async fn tell_adoption(&self) {
+        if let Kind::ConfFile(site) = &self.kind {
+            site.tell_adoption().await;
+        }
+    }
+
     /// Ends what goes on in it although nobody waits for it any more.
     pub(super) async fn leave(&self) {
         if let Kind::ConfFile(site) = &self.kind {

@@ -387,6 +387,24 @@ fn ups(servers: &Servers) -> BTreeSet<Endpoint> {
     up.map(|(endpoint, _)| endpoint.clone()).collect()
 }
 
+impl Site {
+    /// Says what would be taken over (`adopt`), where the file is not sidekick's own. Changes nothing; what hinders that is told
+    /// by each upstream.
+    pub async fn tell_adoption(&self) {
+        let settings = &*self.0.settings;
+        let found = Disk::new(&settings.file).read().await;
+        if let Ok(Some(content)) = found
+            && let Ok(Some(taken_over)) = foreign::check(&content.text, settings)
+        {
+            foreign::told(
+                &settings.file,
+                &taken_over,
+                "--adopt would take it over, without --dry-run",
+            );
+        }
+    }
+}
+
 impl Upstream for ConfFile {
     async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
         self.ask(desired);
@@ -427,7 +445,6 @@ impl Upstream for ConfFile {
             self.find(found.as_ref(), desired);
             return compare::plan(found, settings, &self.name, desired);
         };
-        foreign::told(&settings.file, &taken_over);
         let found = taken_over.get(&self.name).cloned();
         self.find(found.as_ref(), desired);
         compare::plan(found, settings, &self.name, desired)

@@ -160,15 +160,25 @@ async fn confds_file_is_taken_over_when_asked_for_and_its_other_upstreams_stay()
         "{}",
         refused.output
     );
-    assert_ne!(refused.code, Some(0));
+    assert_eq!(refused.code, Some(1), "{}", refused.output);
+    assert!(!refused.output.contains("trying on"), "{}", refused.output);
+    let one_route = fs::read_to_string(&config).unwrap();
+    let two_routes = format!("{one_route}\n[[upstream]]\nname = \"shop\"\n");
+    fs::write(&config, two_routes).unwrap();
     let shown = push(&["--dry-run", "--adopt"]).await;
+    fs::write(&config, one_route).unwrap();
     assert_eq!(shown.code, Some(2), "{}", shown.output);
     assert!(
         shown.output.contains(&format!("add {two}")),
         "{}",
         shown.output
     );
-    assert!(shown.output.contains("taking it over"), "{}", shown.output);
+    let would = shown
+        .output
+        .matches("--adopt would take it over, without --dry-run")
+        .count();
+    assert_eq!(would, 1, "once for both upstreams: {}", shown.output);
+    assert!(!shown.output.contains("taking it over"), "{}", shown.output);
     assert_eq!((nginx.text(), nginx.reloads()), (confd, 0));
     let done = push(&["--once", "--adopt"]).await;
     assert_eq!(done.code, Some(0), "{}", done.output);
@@ -178,6 +188,8 @@ async fn confds_file_is_taken_over_when_asked_for_and_its_other_upstreams_stay()
         "it says what it replaces: {}",
         done.output
     );
+    let taking = done.output.matches("taking it over").count();
+    assert_eq!(taking, 1, "{}", done.output);
     assert_eq!(who(&nginx, "/").await.as_deref(), Ok("two"));
     assert_eq!(who(&nginx, "/shop").await.as_deref(), Ok("one"));
     let again = push(&["--once"]).await;

@@ -342,7 +342,7 @@ async fn dry_run_and_once_tell_programs_what_they_tell_people() {
         (ended.code, rows.collect::<Vec<serde_json::Value>>())
     };
     let (code, rows) = run("--dry-run").await;
-    assert_eq!(code, Some(69), "one of them cannot be told: {rows:?}");
+    assert_eq!(code, Some(1), "nginx lacks one of them: {rows:?}");
     let address = backend.address();
     let expected = serde_json::json!({
         "target": "edge", "upstream": "website", "protocol": "http",

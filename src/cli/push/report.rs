@@ -167,12 +167,25 @@ pub(super) fn outcomes(results: Vec<RouteResult<Outcome>>, output: Output) -> an
     report(&results, output)
 }
 
+/// Of the exit codes of several upstreams the gravest counts: what cannot be made equal is worse than what would be.
+fn gravity(exit: Exit) -> (bool, Exit) {
+    (!matches!(exit, Exit::Done | Exit::Different), exit)
+}
+
+fn exit_of<T: Report>(result: &Result<T, Error>) -> Exit {
+    match result {
+        Ok(found) => found.exit(),
+        Err(error) if error.is_out_of_reach() => Exit::Unavailable,
+        Err(_) => Exit::No,
+    }
+}
+
 /// Says what became of every upstream; the gravest exit code counts.
 fn report<T: Report>(results: &[RouteResult<T>], output: Output) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     let mut out = std::io::stdout().lock();
     for result in results {
-        exit = exit.max(result.result.as_ref().map_or(Exit::Unavailable, T::exit));
+        exit = std::cmp::max_by_key(exit, exit_of(&result.result), |exit| gravity(*exit));
         match output {
             Output::Text => text(&mut out, result)?,
             Output::Json => json(&mut out, result)?,

@@ -28,7 +28,9 @@ pub(super) fn check(text: &str, settings: &Settings) -> Result<Option<Blocks>, E
         Err(file_error(&settings.file, &reason))
     };
     match blocks(text) {
-        Err(reason) => refuse(&format!("{reason}; give sidekick a `file` of its own")),
+        Err(reason) => refuse(&format!(
+            "{reason}, so --adopt cannot take it over; give sidekick a `file` of its own"
+        )),
         Ok(blocks) if settings.adopt => Ok(Some(blocks)),
         Ok(blocks) => refuse(&format!(
             "it holds {}; `sidekick push --adopt` takes it over, or give sidekick a `file` of its own",
@@ -89,10 +91,10 @@ fn upstream(statement: &Statement) -> Option<&str> {
     }
 }
 
-/// What is said when a file is taken over.
-pub(super) fn told(file: &Path, blocks: &Blocks) {
+/// What is said when a file is taken over, or would be: that is `what`.
+pub(super) fn told(file: &Path, blocks: &Blocks, what: &str) {
     let (file, holds, text) = (file.display(), named(blocks), shown(blocks));
-    tracing::warn!(%file, %holds, %text, "this file is not sidekick's own; taking it over (--adopt)");
+    tracing::warn!(%file, %holds, %text, "this file is not sidekick's own; {what}");
 }
 
 impl Actor {
@@ -112,7 +114,8 @@ impl Actor {
             // Said before; it is tried again.
             return Ok(());
         }
-        told(&self.settings.file, &taken_over);
+        let what = "taking it over (--adopt)";
+        told(&self.settings.file, &taken_over, what);
         for (name, block) in taken_over {
             match self.members.get_mut(&name) {
                 Some(member) => member.adopt(block),
@@ -168,7 +171,7 @@ mod tests {
             for adopt in [false, true] {
                 let error = checked(text, adopt).unwrap_err();
                 assert!(
-                    error.contains(reason) && !error.contains("--adopt"),
+                    error.contains(reason) && error.contains("so --adopt cannot take it over"),
                     "{text}: {error}"
                 );
             }
