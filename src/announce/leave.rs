@@ -137,7 +137,8 @@ async fn linger_after(
             }
             None => {
                 let took = span::about(started.elapsed());
-                info!("{id} is drained everywhere after {took}");
+                let doubt = leaving.applied.doubt();
+                info!("{id} is drained everywhere after {took}{doubt}");
             }
             Some(still) => warn!("{id} is not drained: {still}"),
         },

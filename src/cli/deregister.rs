@@ -86,7 +86,8 @@ fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
             let how = match settled {
                 Settled::Answered(progress) if progress.still.is_empty() => {
                     let pushers = progress.applied.by.len();
-                    format!(", let go by {pushers} of {pushers} pushers")
+                    let doubt = progress.applied.doubt();
+                    format!(", let go by {pushers} of {pushers} pushers{doubt}")
                 }
                 Settled::NoPusher(why) => format!("; {why}"),
                 _ => {

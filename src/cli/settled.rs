@@ -38,6 +38,7 @@ pub(super) fn in_words(progress: &Leaving) -> String {
         not_by,
         unknown,
         idle: _,
+        stopped: _,
     } = applied;
     let of = by.len() + not_by.len() + unknown.len() + still.len();
     let behind = not_by.iter().map(ToString::to_string);
@@ -79,7 +80,8 @@ pub(super) async fn wait(
     match &settled {
         Settled::Answered(progress) => {
             let pushers = progress.applied.by.len();
-            let how = format!("applied by {pushers} of {pushers} pushers");
+            let doubt = progress.applied.doubt();
+            let how = format!("applied by {pushers} of {pushers} pushers{doubt}");
             (Exit::Done, how)
         }
         Settled::NoPusher(why) => (

@@ -135,6 +135,7 @@ fn status(all: &[&Row]) -> ServiceStatus {
         // Named all the same: nobody is to take it for one that this pusher has not heard of yet.
         return ServiceStatus {
             idle: true,
+            stopped: stopped(all),
             ..ServiceStatus::default()
         };
     };
@@ -157,7 +158,20 @@ fn status(all: &[&Row]) -> ServiceStatus {
         not_routed: Reasons::of(refused.chain(withheld)),
         still_routed: Reasons::of(kept),
         idle: false,
+        stopped: stopped(all),
     }
+}
+
+/// The targets that count as routing nothing, with what is seen of them.
+fn stopped(all: &[&Row]) -> BTreeMap<String, String> {
+    let rows = all.iter().filter(|row| !row.standing.routing);
+    let told = rows.map(|row| {
+        let error = row.standing.errors.first();
+        let error = error.map_or("nothing is seen of it", |error| error);
+        let error = printable(error, TargetStatus::MAX_ERROR);
+        (row.target.to_string(), error)
+    });
+    told.take(MAX_LISTED).collect()
 }
 
 /// What is said of an upstream that is changed back.
@@ -294,6 +308,13 @@ mod tests {
         update(&mut reckoning, 0, confirmed(9));
         update(&mut reckoning, 1, refusing());
         assert_eq!(services(&reckoning), [("website".to_owned(), 9)]);
+        let all = reckoning.services();
+        let stopped = all.values().flat_map(|status| status.stopped.keys());
+        assert_eq!(
+            stopped.collect::<Vec<_>>(),
+            ["b"],
+            "it may listen elsewhere"
+        );
         update(&mut reckoning, 0, refusing());
         let all = reckoning.services();
         let idle: Vec<_> = all.values().map(|status| status.idle).collect();

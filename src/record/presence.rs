@@ -36,6 +36,9 @@ pub struct ServiceStatus {
     pub still_routed: Reasons,
     /// No target routes the service at present, since none accepts connections: nothing is waited for here.
     pub idle: bool,
+    /// The targets that count as routing nothing, with what is seen of them, [`MAX_LISTED`] at most: an nginx whose API listens
+    /// elsewhere looks alike. Foreign text where it was read.
+    pub stopped: BTreeMap<String, String>,
 }
 
 /// Whether a pusher routes an instance, as far as its status record tells.
@@ -200,6 +203,13 @@ impl ServiceStatus {
         if self.idle {
             object.field("idle", true);
         }
+        if !self.stopped.is_empty() {
+            let mut stopped = Object::new();
+            for (target, error) in self.stopped.iter().take(MAX_LISTED) {
+                stopped.field(target, error.as_str());
+            }
+            object.object("stopped", &stopped);
+        }
         object
     }
 
@@ -221,6 +231,7 @@ impl ServiceStatus {
             not_routed: reasons("not_routed", "not_routed_more"),
             still_routed: reasons("still_routed", "still_routed_more"),
             idle: fields.get("idle").and_then(Value::as_bool).unwrap_or(false),
+            stopped: decode_stopped(fields.get("stopped")),
         })
     }
 }
@@ -350,6 +361,15 @@ fn encode_target(status: &TargetStatus) -> Object {
     object
 }
 
+fn decode_stopped(value: Option<&Value>) -> BTreeMap<String, String> {
+    let stopped = value.and_then(Value::as_object).into_iter().flatten();
+    let stopped = stopped.take(MAX_LISTED).filter_map(|(target, error)| {
+        let error = printable(error.as_str()?, TargetStatus::MAX_ERROR + "...".len());
+        Some((short(target), error))
+    });
+    stopped.collect()
+}
+
 fn decode_target(value: &Value) -> TargetStatus {
     let errors = value.get("errors").and_then(Value::as_array);
     let errors = errors.into_iter().flatten().filter_map(Value::as_str);
@@ -404,7 +424,7 @@ mod tests {
             overrides: 7,
             not_routed: Reasons::of([refused]),
             still_routed: Reasons::default(),
-            idle: false,
+            ..ServiceStatus::default()
         };
         Presence {
             services: [("website".parse().unwrap(), status)].into(),
@@ -522,6 +542,7 @@ mod tests {
         assert_eq!((all.listed.len(), all.more), (MAX_LISTED, 2));
         let status = ServiceStatus {
             not_routed: all,
+            stopped: [("edge".to_owned(), "connection refused".to_owned())].into(),
             ..ServiceStatus::default()
         };
         assert_eq!(status.routes(&"i000".parse().unwrap()), Routes::No("no"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{Backend, Command, Scene, Sidekick, Signal, key};
+use crate::support::{Backend, Command, PATIENCE, Scene, Sidekick, Signal, free_port, key, until};
 
 /// Far more than `Sidekick::leave` waits: who has left by then has not waited for this.
 const NEVER: [&str; 2] = ["--drain-timeout", "10m"];
@@ -80,6 +80,35 @@ async fn an_nginx_that_is_gone_holds_nothing_back() {
     scene.nginx.kill();
     let ended = announcer.leave().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
+}
+
+#[tokio::test]
+async fn who_is_drained_where_nginx_answers_is_told_of_the_target_where_nothing_listens() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let nowhere = format!("http://127.0.0.1:{}/api", free_port());
+    let mut announcer = announced(scene.announce(&backend).args(NEVER)).await;
+    // The floor keeps nobody here, so that it leaves for good.
+    let push = scene
+        .push()
+        .args(["--nginx", &nowhere, "--min-servers", "0"]);
+    let _pusher = push.start();
+    scene.routed(&[&backend]).await;
+    until(PATIENCE, "the target to count as not running", async || {
+        scene.presence().await.value.contains("stopped")
+    })
+    .await;
+    let ended = announcer.leave().await;
+    let line = ended
+        .output
+        .lines()
+        .find(|line| line.contains("is drained everywhere"));
+    let doubt = format!("edge counts {nowhere} as not running: connection refused");
+    assert!(
+        line.is_some_and(|line| line.contains(&doubt)),
+        "{}",
+        ended.output
+    );
 }
 
 #[tokio::test]

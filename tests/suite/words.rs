@@ -57,6 +57,23 @@ async fn a_load_balancer_that_does_not_run_is_not_said_to_have_no_pusher() {
 }
 
 #[tokio::test]
+async fn who_leaves_is_told_that_a_target_only_seems_not_to_run() {
+    let etcd = Etcd::start().await;
+    let refused = "connection refused: nginx does not run, or its API listens elsewhere";
+    let stopped = json!({"http://10.0.0.1:80/api": refused});
+    let doubt = format!("edge counts http://10.0.0.1:80/api as not running: {refused}");
+    let idle = json!({"applied": 0, "idle": true, "stopped": stopped});
+    status(&etcd, "edge", idle).await;
+    says(&run(&etcd, "register website/b2 10.0.0.5:80").await, 0, &[]);
+    let left = run(&etcd, "deregister website/b2").await;
+    says(
+        &left,
+        0,
+        &["the load balancer of website does not run", &doubt],
+    );
+}
+
+#[tokio::test]
 async fn who_deregisters_what_is_not_there_is_told_of_a_load_balancer_that_may_not_know() {
     let etcd = Etcd::start().await;
     let absent = "website/b1 is not registered: nothing to do";

@@ -19,6 +19,9 @@ pub struct Applied {
     pub unknown: BTreeSet<PusherId>,
     /// The live pushers that are there for the service while nothing of what they feed runs: nobody is sent anything there.
     pub idle: BTreeSet<PusherId>,
+    /// What live pushers take for not running, and what they see of it, in words. An nginx whose API listens elsewhere looks
+    /// alike, so this is told wherever it is said that all have applied it.
+    pub stopped: Vec<Obstacle>,
 }
 
 /// Something that a pusher says of an instance.
@@ -67,11 +70,20 @@ impl Applied {
     #[must_use]
     pub fn nobody(&self, service: &ServiceName) -> String {
         let names = names(&self.idle);
+        let doubt = self.doubt();
         match self.idle.len() {
             0 => format!("no live pusher routes {service}"),
-            1 => format!("the load balancer of {service} does not run (pusher {names})"),
-            _ => format!("no load balancer of {service} runs (pushers {names})"),
+            1 => format!("the load balancer of {service} does not run (pusher {names}){doubt}"),
+            _ => format!("no load balancer of {service} runs (pushers {names}){doubt}"),
         }
+    }
+
+    /// What is only taken for not running, as the end of a sentence; empty where there is none.
+    #[must_use]
+    pub fn doubt(&self) -> String {
+        let one = |it: &Obstacle| format!("{} counts {}", it.pusher, it.reason);
+        let doubt = joined(self.stopped.iter().map(one));
+        doubt.map(|doubt| format!("; {doubt}")).unwrap_or_default()
     }
 
     /// The same for those who ask live pushers alone.
@@ -161,6 +173,11 @@ impl Pushers {
             let Some(status) = live.status(prefix, service) else {
                 continue;
             };
+            let stopped = status.stopped.iter().map(|(target, error)| Obstacle {
+                pusher: id.clone(),
+                reason: format!("{target} as not running: {error}"),
+            });
+            all.stopped.extend(stopped);
             if status.idle {
                 all.idle.insert(id.clone());
                 continue;
