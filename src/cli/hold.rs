@@ -154,19 +154,22 @@ async fn take_out(
         by: somebody(),
         nonce: Some(Nonce::fresh()),
     };
-    let mut stop = stop::on_signals()?;
     let revision = hold::hold(place, scope, &wanted, length).await?;
+    // Not before: until something is written, a signal ends the command.
+    let mut stop = stop::on_signals()?;
     let what = format!("draining {scope}");
     let (exit, how) = wait_for_all(place, &services, revision, within, &mut stop, &what).await;
     let length = crate::span::show(length);
     let until = until.map(|until| format!(", until {until}"));
     let until = until.unwrap_or_default();
     let whom = whom(&roster, scope);
+    let still = hold::still_routed(place, &roster, scope).await;
+    let but = still.as_deref().map(but).unwrap_or_default();
     writeln!(
         std::io::stdout(),
-        "{scope}{whom} is held for {length}{until}: {how}"
+        "{scope}{whom} is held for {length}{until}: {how}{but}"
     )?;
-    let still = hold::still_routed(place, &roster, scope).await?;
+    let still = still?;
     for StillRouted { id, pusher, reason } in still.iter().take(NAMED) {
         let reason = short(reason);
         super::exit::say(&format!(
@@ -179,8 +182,18 @@ async fn take_out(
     Ok(if still.is_empty() { exit } else { Exit::No })
 }
 
+/// Who is held in vain; the reasons are told apart.
+fn but(still: &[StillRouted]) -> String {
+    let ids: BTreeSet<_> = still.iter().map(|it| it.id.to_string()).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    match ids.len() {
+        0 => String::new(),
+        1 => format!(", but {} still takes traffic", named(&ids)),
+        _ => format!(", but {} still take traffic", named(&ids)),
+    }
+}
+
 async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow::Result<Exit> {
-    let mut stop = stop::on_signals()?;
     let mut out = std::io::stdout();
     let Some(revision) = hold::release(place, scope).await? else {
         writeln!(
@@ -190,6 +203,8 @@ async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow:
         )?;
         return Ok(Exit::Done);
     };
+    // Not before: until something is written, a signal ends the command.
+    let mut stop = stop::on_signals()?;
     let roster = follow::read(place, scope.service()).await?;
     let mut services = services(&roster, scope);
     services.extend(scope.service().cloned());

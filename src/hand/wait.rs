@@ -6,8 +6,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Place;
 use super::follow::{self, Follow};
-use super::roster::{Kind, Roster, takes_traffic};
-use crate::record::{InstanceId, InstanceName, Prefix, ServiceName, State};
+use super::roster::{Held, Kind, Roster, takes_traffic};
+use crate::printable::short;
+use crate::record::{InstanceId, InstanceName, Prefix, Record, ServiceName, State};
 use crate::registry::Error;
 use crate::registry::history::{Past, changes_after};
 use crate::registry::oneshot::patiently;
@@ -185,17 +186,27 @@ impl Wish {
             }
             Goal::Announced => {
                 let up = mine().filter(|(_, record, _)| record.value.state == State::Up);
-                self.too_few("announced", up.count())
+                let others = mine().filter_map(|(id, record, _)| {
+                    let why = state_in_words(&record.value)?;
+                    Some(format!("{id} is announced, but {why}"))
+                });
+                self.too_few("are announced", up.count(), others)
             }
             Goal::Routed => {
                 let live = mine().filter(|(_, record, hold)| takes_traffic(&record.value, *hold));
                 let live: Vec<_> = live.map(|(id, _, _)| id).collect();
-                let known: Vec<_> = mine().map(|(id, _, _)| id.instance.to_string()).collect();
-                if self.instance.is_some() && live.is_empty() && !known.is_empty() {
-                    return Some(format!("held, draining or down: {}", known.join(", ")));
-                }
-                if let Some(missing) = self.too_few("announced and not held", live.len()) {
-                    return Some(missing);
+                let none = if self.instance.is_some() {
+                    "no traffic"
+                } else {
+                    "none"
+                };
+                let others = mine().filter_map(|(id, record, hold)| {
+                    let why = why_idle(&record.value, hold)?;
+                    Some(format!("{id} takes {none}: {why}"))
+                });
+                let missing = self.too_few("can take traffic", live.len(), others);
+                if missing.is_some() {
+                    return missing;
                 }
                 let newest = roster.newest(&self.service);
                 let applied = |revision| self.applied(prefix, pushers, revision);
@@ -277,13 +288,51 @@ impl Wish {
         joined(nobody.into_iter().chain(applied.missing()).chain(retire))
     }
 
-    fn too_few(&self, what: &str, found: usize) -> Option<String> {
-        if found >= self.count {
+    /// What is missing where fewer than wanted were `found`, and `others` tell why they do not count.
+    fn too_few(
+        &self,
+        what: &str,
+        found: usize,
+        others: impl Iterator<Item = String>,
+    ) -> Option<String> {
+        let Self { service, count, .. } = self;
+        if found >= *count {
             return None;
         }
-        Some(match &self.instance {
-            Some(instance) => format!("{}/{instance} is not {what}", self.service),
-            None => format!("{found} of {} of {} {what}", self.count, self.service),
-        })
+        match &self.instance {
+            Some(instance) => {
+                joined(others).or_else(|| Some(format!("{service}/{instance} is not announced")))
+            }
+            None => {
+                let counted = format!("{found} of {count} wanted instances of {service} {what}");
+                joined(std::iter::once(counted).chain(others))
+            }
+        }
     }
+}
+
+/// Why a record is not one of an instance that is up; `None` when it is.
+fn state_in_words(record: &Record) -> Option<&'static str> {
+    match record.state {
+        State::Up => None,
+        State::Draining => Some("it is draining"),
+        State::Down => Some("it is down"),
+    }
+}
+
+/// Why an instance takes no traffic; `None` when it does.
+fn why_idle(record: &Record, hold: Option<&Held>) -> Option<String> {
+    if takes_traffic(record, hold) {
+        return None;
+    }
+    let held = hold.map(|held| match &held.hold {
+        Ok(hold) => format!("it is held ({})", short(&hold.reason)),
+        Err(_) => "it is held (the hold cannot be read)".to_owned(),
+    });
+    let state = state_in_words(record).map(str::to_owned);
+    Some(
+        state
+            .or(held)
+            .unwrap_or_else(|| "its weight is 0".to_owned()),
+    )
 }

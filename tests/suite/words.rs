@@ -229,3 +229,62 @@ async fn status_shows_prefixes_and_no_revision_beyond_the_newest_and_a_bounded_l
     let applied = applied.to_string();
     assert_eq!(words[2..4], [&*applied, &*applied], "{service}");
 }
+
+#[tokio::test]
+async fn who_waits_in_vain_is_told_why_an_instance_takes_no_traffic() {
+    let etcd = Etcd::start().await;
+    for (instance, more) in [
+        ("draining", r#","state":"draining""#),
+        ("held", ""),
+        ("weightless", r#","weight":0"#),
+    ] {
+        let value = format!(r#"{{"host":"10.0.0.5","port":80{more}}}"#);
+        etcd.put(&format!("/services/shop/{instance}"), value).await;
+    }
+    let hold = r#"{"reason":"disk full"}"#;
+    etcd.put("/sidekick/holds/shop/held", hold).await;
+    let draining = "shop/draining takes no traffic: it is draining";
+    for (instance, goal, said) in [
+        ("/draining", "routed", draining),
+        (
+            "/draining",
+            "announced",
+            "shop/draining is announced, but it is draining",
+        ),
+        (
+            "/held",
+            "routed",
+            "shop/held takes no traffic: it is held (disk full)",
+        ),
+        (
+            "/weightless",
+            "routed",
+            "shop/weightless takes no traffic: its weight is 0",
+        ),
+        (
+            "/s3",
+            "routed",
+            "not within 0s (--timeout): shop/s3 is not announced",
+        ),
+        (
+            "/s3",
+            "announced",
+            "not within 0s (--timeout): shop/s3 is not announced",
+        ),
+        (
+            " --count 4",
+            "routed",
+            "0 of 4 wanted instances of shop can take traffic; shop/draining takes none: it is draining; \
+             shop/held takes none: it is held (disk full); shop/weightless takes none: its weight is 0",
+        ),
+        (
+            " --count 4",
+            "announced",
+            "2 of 4 wanted instances of shop are announced; shop/draining is announced, but it is draining",
+        ),
+    ] {
+        let line = format!("wait shop{instance} --for {goal} --timeout 0s");
+        let ended = run(&etcd, &line).await;
+        says(&ended, 1, &[said]);
+    }
+}
