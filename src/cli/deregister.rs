@@ -13,7 +13,8 @@ use crate::stop;
 /// Takes a record away in good order: it drains, every load balancer lets go, then it is deleted.
 ///
 /// Exit code 0 also when there is no such record, so it can stand in ExecStop= and ExecStopPost=. A record that a
-/// running announcer keeps is left alone, with exit code 1. A signal ends the waiting, not the deletion. A load balancer
+/// running announcer keeps is left alone, with exit code 1. A signal ends the waiting, not the deletion; a second one ends the
+/// command, and so does one that comes before it is known whether such an announcer lives, with exit code 1. A load balancer
 /// whose pusher is silent is waited for as long as --drain-timeout says, and then named: it may still send requests.
 ///
 /// Example: sidekick deregister website/nginx1 --drain-timeout 30s
@@ -51,18 +52,45 @@ impl Args {
         });
         let ((id, waiting), place) = mistakes.none_or(id.zip(waiting).zip(place))?;
         let id = super::named(&place, id).await?;
-        let stop = stop::on_signals()?;
+        let mut stop = stop::on_signals()?;
         let mut progress = Progress::new();
-        let mut tell = |event: Event<'_>| progress.say(&event_in_words(&id, &event));
-        let outcome = deregister(&place, &id, waiting, stop, &mut tell).await;
+        let mut begun = false;
+        let mut tell = |event: Event<'_>| {
+            begun |= !matches!(event, Event::Suspecting(..));
+            progress.say(&event_in_words(&id, &event));
+        };
+        let work = deregister(&place, &id, waiting, stop.clone(), &mut tell);
+        let outcome = tokio::select! {
+            biased;
+            outcome = work => Some(outcome),
+            () = stop.hurry() => None,
+        };
         drop(progress);
-        Ok(report(&id, &outcome?)?)
+        match outcome {
+            Some(outcome) => Ok(report(&id, &outcome?)?),
+            None => Ok(given_up(&id, begun)),
+        }
     }
+}
+
+/// Asked twice to stop, it does not wait for etcd either.
+fn given_up(id: &InstanceId, begun: bool) -> Exit {
+    let stands = match begun {
+        true => "it may still be registered, as draining",
+        false => "it may still be registered",
+    };
+    super::exit::say(&format!(
+        "sidekick: asked again to stop: {id} was not deregistered for sure, {stands}"
+    ));
+    Exit::No
 }
 
 fn event_in_words(id: &InstanceId, event: &Event<'_>) -> String {
     match event {
-        Event::Suspecting(name) => format!("{name} has {id}: looking whether it lives"),
+        Event::Suspecting(name, within) => {
+            let within = crate::span::about(*within);
+            format!("{name} has {id}: looking whether it lives, for {within} at most")
+        }
         Event::Draining => format!("draining {id}"),
         Event::Waiting(progress) => format!("draining {id}: {}", in_words(progress)),
         Event::NoSpace => format!("etcd has no room: {id} is deleted without draining"),
@@ -103,6 +131,12 @@ fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
         Outcome::Kept { by } => {
             super::exit::say(&format!(
                 "sidekick: {by} keeps {id} and would write it back: stop that one (it deregisters by itself), or take the instance out for a while with sidekick hold {id}"
+            ));
+            return Ok(Exit::No);
+        }
+        Outcome::Interrupted { by } => {
+            super::exit::say(&format!(
+                "sidekick: asked to stop before it was known whether {by} lives: {id} is left alone"
             ));
             return Ok(Exit::No);
         }

@@ -31,8 +31,8 @@ pub struct Waiting {
 /// What happens, as it does.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A process may keep the record; whether it lives is being found out.
-    Suspecting(&'a str),
+    /// A process may keep the record; whether it lives is being found out, within this time.
+    Suspecting(&'a str, Duration),
     /// The record says that it drains.
     Draining,
     /// Pushers are waited for.
@@ -64,10 +64,15 @@ pub enum Outcome {
     },
     /// Somebody else wrote it meanwhile, and it was left alone.
     TakenOver,
+    /// Somebody asked to stop before it was known whether the process that keeps it lives: it was left alone.
+    Interrupted {
+        /// Who may keep it, in words.
+        by: String,
+    },
 }
 
 /// Says in the record that it drains, waits until every pusher that routes the service has let go, and deletes it. A
-/// request to stop ends the waiting, not the deletion.
+/// request to stop ends the waiting, not the deletion. Whoever drops this gives up: the record may stay as it is, or draining.
 ///
 /// # Errors
 ///
@@ -86,9 +91,20 @@ pub async fn deregister(
         return Ok(Outcome::Absent { silent });
     };
     if let Some(keeper) = Keeper::of(&entry) {
-        tell(Event::Suspecting(&keeper.name));
-        if keeper.lives(place).await? {
-            return Ok(Outcome::Kept { by: keeper.name });
+        let looking = keeper.lives(place, |within| {
+            tell(Event::Suspecting(&keeper.name, within));
+        });
+        let lives = tokio::select! {
+            biased;
+            lives = looking => Some(lives?),
+            () = stop.leave() => None,
+        };
+        let by = keeper.name;
+        match lives {
+            Some(true) => return Ok(Outcome::Kept { by }),
+            // It may live: it is not to be disturbed.
+            None => return Ok(Outcome::Interrupted { by }),
+            Some(false) => {}
         }
     }
     let draining = draining(place, &entry, &nonce);

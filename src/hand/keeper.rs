@@ -40,8 +40,13 @@ impl Keeper {
         Some(Self { name, lease })
     }
 
-    /// Whether it lives: its lease is renewed. One that was killed is known by the renewal that it misses.
-    pub(super) async fn lives(&self, place: &Place) -> Result<bool, Error> {
+    /// Whether it lives: its lease is renewed. One that was killed is known by the renewal that it misses. `tell` hears how long
+    /// that takes at most, where one look is not enough.
+    pub(super) async fn lives(
+        &self,
+        place: &Place,
+        mut tell: impl FnMut(Duration),
+    ) -> Result<bool, Error> {
         let ask = async || {
             patiently(&place.cluster, place.patience, async |connection| {
                 time_left(connection, self.lease).await
@@ -56,11 +61,24 @@ impl Keeper {
                 Some(lives) => return Ok(lives),
                 // Not known to be dead: it is not to be disturbed.
                 None if Instant::now() >= deadline => return Ok(true),
-                None => former = now,
+                None => {
+                    if let (None, Some(now)) = (former, now) {
+                        tell(longest(now));
+                    }
+                    former = now;
+                }
             }
             sleep(PAUSE).await;
         }
     }
+}
+
+/// How long the looks at a lease take at most, until it is renewed or overdue: a third of its length, and what etcd rounds.
+fn longest(now: TimeLeft) -> Duration {
+    (now.left + SLACK)
+        .saturating_sub(now.granted * 2 / 3)
+        .saturating_add(Duration::from_secs(1))
+        .min(LOOK)
 }
 
 /// What two looks at a lease tell about who renews it, every third of its length: `None` is nothing yet.

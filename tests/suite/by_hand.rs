@@ -215,6 +215,70 @@ async fn the_record_of_a_killed_announcer_does_not_wait_for_its_lease() {
 }
 
 #[tokio::test]
+async fn a_signal_ends_the_look_at_who_keeps_a_record_and_leaves_that_alone() {
+    let etcd = Etcd::start().await;
+    etcd.put_for(KEY, "10.0.0.5:8080", 600).await;
+    let before = record(&etcd).await;
+    let mut command = deregister(&etcd).start();
+    let looking = "looking whether it lives, for 30s at most";
+    command.process().line(looking).await;
+    command.process().signal(Signal::TERM);
+    // Far less than the look would take.
+    let ended = command.end(Duration::from_secs(10)).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    let said = "asked to stop before it was known whether a process that holds the lease";
+    assert!(ended.output.contains(said), "{}", ended.output);
+    assert_eq!(record(&etcd).await, before);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_deregistration_that_waits_for_etcd() {
+    let etcd = Etcd::start().await;
+    register(&etcd, "10.0.0.5:8080").run().await;
+    presence(&etcd, 1).await;
+    let patient = ["--drain-timeout", "10m", "--command-timeout", "10m"];
+    let deregister = deregister(&etcd).args(patient);
+    let mut command = deregister.args(["--log-level", "info"]).start();
+    command.process().line("waiting for edge").await;
+    etcd.freeze();
+    command.process().signal(Signal::TERM);
+    command.process().line("SIGTERM").await;
+    command.process().signal(Signal::TERM);
+    let ended = command.end(Duration::from_secs(10)).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    let said =
+        "website/nginx1 was not deregistered for sure, it may still be registered, as draining";
+    assert!(ended.output.contains(said), "{}", ended.output);
+}
+
+#[tokio::test]
+async fn a_signal_ends_every_command_that_waits_for_an_etcd_that_does_not_answer() {
+    let patient = ["--command-timeout", "10m"];
+    let lines: [(&str, &[&str]); 8] = [
+        ("deregister website/nginx1", &patient),
+        ("hold website/nginx1 --for 1m --reason x", &patient),
+        ("hold website/nginx1 --release", &patient),
+        ("split website v1=1", &patient),
+        ("split website --clear", &patient),
+        ("register website/nginx1 10.0.0.5:80", &patient),
+        ("wait website --for routed", &["--timeout", "10m"]),
+        ("release website", &["--timeout", "10m"]),
+    ];
+    for (line, more) in lines {
+        // It takes connections, and says nothing.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap().to_string();
+        let mut words = line.split(' ');
+        let command = Command::new(words.next().unwrap()).endpoints(&address);
+        let mut command = command.args(words).args(more.iter().copied()).start();
+        let _asked = silent.accept().await.unwrap();
+        command.process().signal(Signal::TERM);
+        let ended = command.end(Duration::from_secs(10)).await;
+        assert_ne!(ended.code, Some(0), "{line}: {}", ended.output);
+    }
+}
+
+#[tokio::test]
 async fn a_pusher_that_does_not_answer_is_named_and_waited_for_no_longer_than_said() {
     let etcd = Etcd::start().await;
     register(&etcd, "10.0.0.5:8080").run().await;
