@@ -64,6 +64,11 @@ impl Server {
         }
     }
 
+    /// Whether it takes its share all the time.
+    fn is_no_backup(self) -> bool {
+        !self.parameters.backup
+    }
+
     /// What two instances with one address come to: up beats draining beats down, then the larger weight.
     fn merge(self, other: Self) -> Self {
         let rank = |server: &Self| {

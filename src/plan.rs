@@ -19,7 +19,7 @@ mod setting;
 
 pub use backups::without_backups;
 pub use drain::Drains;
-pub use least::withhold;
+pub use least::{missing, withheld_for, withhold};
 pub use setting::{Setting, read_time, write_time};
 
 /// What nginx calls a server within its upstream. Valid until nginx reloads: never kept from one reading to the next.
@@ -108,10 +108,25 @@ impl Peer {
         self.drain || self.down
     }
 
+    /// Whether it takes traffic, by itself.
+    pub(crate) fn serves(&self) -> bool {
+        !self.child && !self.is_quiesced()
+    }
+
+    /// By what it is told from others: its address as ours are spelled, where it can be one of ours.
+    fn name(&self) -> String {
+        let endpoint = self.endpoint();
+        endpoint.map_or_else(|| self.server.clone(), |at| at.to_string())
+    }
+
+    /// Whether no record can name it: unix sockets, service records.
+    pub(crate) fn is_stranger(&self) -> bool {
+        self.endpoint().is_none()
+    }
+
     /// It as one that takes traffic, when it does and can be one of ours.
     fn serving(&self) -> Option<Serving> {
-        let serves = !self.child && !self.is_quiesced();
-        let endpoint = self.endpoint().filter(|_| serves)?;
+        let endpoint = self.endpoint().filter(|_| self.serves())?;
         let weight = u16::try_from(self.weight).unwrap_or(u16::MAX);
         Some(Serving {
             endpoint,
@@ -287,8 +302,10 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The servers that are draining, with the requests that run on them where that is known.
     pub waiting: Vec<(Endpoint, Option<u64>)>,
-    /// The servers that take traffic and would take none any more.
+    /// The servers that take traffic and would take none any more, as far as records can name them.
     pub leaving: Vec<Serving>,
+    /// The steps that are left out, as too few servers would take traffic.
+    pub withheld: Vec<Step>,
 }
 
 /// A server that takes traffic.
@@ -446,6 +463,7 @@ impl Sorted {
             steps: steps.into_iter().flatten().collect(),
             waiting: self.waiting,
             leaving: Vec::new(),
+            withheld: Vec::new(),
         }
     }
 }

@@ -580,19 +580,25 @@ impl Keeper {
                     kept.guard.insert(endpoint.clone(), (server, origin, until));
                 }
                 None if left.let_go => {}
-                None => others.push((!self.seen.is_served(endpoint), left.reason, endpoint, left)),
+                None => others.push((!self.seen.is_served(endpoint), endpoint, left)),
             }
         }
         if self.released {
             return kept;
         }
-        let missing = self
-            .limits
-            .min_servers
-            .saturating_sub(up + kept.guard.len());
+        // A backup is no replacement for one that is none.
+        let lefts = self.left.values();
+        let any_other = lefts.map(|left| left.server).any(Server::is_no_backup);
+        let held = kept.guard.values().map(|(server, ..)| *server);
+        let held = held.filter(|server| !any_other || server.is_no_backup());
+        let held = held.count();
+        let missing = self.limits.min_servers.saturating_sub(up + held);
         // Nothing but what every pusher sees alike: they choose the same ones.
-        others.sort_by_key(|(is_away, reason, endpoint, _)| (*is_away, *reason, *endpoint));
-        for (_, _, endpoint, left) in others.into_iter().take(missing) {
+        others.sort_by_key(|(is_away, endpoint, left)| {
+            let backup = left.server.parameters.backup;
+            (*is_away, backup, left.reason, *endpoint)
+        });
+        for (_, endpoint, left) in others.into_iter().take(missing) {
             let server = (left.server, left.origin.clone());
             kept.floor.insert(endpoint.clone(), server);
         }
@@ -618,6 +624,7 @@ impl Keeper {
             floor,
             spares: self.left.iter().map(spare).collect(),
             taken: self.taken.clone(),
+            hopeful: false,
         };
         let kept = self.left.iter().filter(|(at, _)| self.kept.has(at));
         for (endpoint, left) in kept {

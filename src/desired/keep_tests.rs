@@ -476,6 +476,23 @@ fn find(story: &mut Story, found: &[u8], lacking: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn backups_found_at_the_start_are_guarded_and_replace_no_server_that_is_none() {
+    let mut story = Story::of(1, limits(1));
+    let mut backup = up();
+    backup.parameters.backup = true;
+    let extra = [2, 3].map(|number| (at(number), (backup, origin(number))));
+    let finding = Finding {
+        extra: extra.into(),
+        ..Finding::default()
+    };
+    let nobody = |_: &Endpoint| Claim::Nobody;
+    story.keeper.find(finding, nobody, story.now);
+    assert_eq!(story.serving(), [1, 2, 3]);
+    story.tell(1, State::Draining);
+    assert_eq!(story.serving(), [1, 2, 3]);
+}
+
+#[test]
 fn servers_found_at_the_start_count_as_vanished_just_now_however_many_records_there_are() {
     for records in 0..=1 {
         let mut story = Story::of(records, limits(1));

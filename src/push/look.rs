@@ -58,18 +58,16 @@ impl Look {
         let (claims, now) = (claims(route, records), Instant::now());
         let fate = |_: &InstanceName| Fate::Unknown;
         let mut keeper = Keeper::new(route.limits);
-        keeper.follow(desired.clone(), fate, &claims, now);
-        if let Some(seen) = seen {
-            keeper.see(TARGET, seen, now);
-        }
+        let followed = keeper.follow(desired.clone(), fate, &claims, now).desired;
+        let saw = seen.and_then(|seen| keeper.see(TARGET, seen, now).desired);
         let finding = finding(route, &plan.leaving, &lacking(plan));
-        let decision = keeper.find(finding, &claims, now);
+        // Each tells only what is new.
+        let found = keeper.find(finding, &claims, now).desired;
+        let decided = found.or(saw).or(followed);
         Self {
             route: route.clone(),
             keeper,
-            desired: decision
-                .desired
-                .unwrap_or_else(|| Arc::new(desired.clone())),
+            desired: decided.unwrap_or_else(|| Arc::new(desired.clone())),
         }
     }
 
@@ -81,7 +79,10 @@ impl Look {
     /// The same as it is once all is done that a plan says.
     pub(super) fn end(&self) -> Desired {
         Desired {
-            protection: Protection::default(),
+            protection: Protection {
+                hopeful: true,
+                ..self.desired.protection.clone()
+            },
             ..Desired::clone(&self.desired)
         }
     }

@@ -12,7 +12,7 @@ use super::driver::Driver;
 use super::look::Look;
 use super::settings::{Route, Settings};
 use crate::desired::{Choices, Desired, Records, Wanted};
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Step, withheld_for};
 use crate::record::Endpoint;
 use crate::registry::client::Cluster;
 use crate::registry::watch::{self, Update};
@@ -157,11 +157,12 @@ async fn difference(
 ) -> Result<Difference, Error> {
     let plan = driver.compare(&desired).await?;
     let look = Look::hopeful(&desired, &plan, &route, &records);
-    let withheld = look.withheld();
-    let plan = match withheld.is_empty() {
-        true => plan,
-        false => driver.compare(&look.end()).await?,
-    };
+    let end = look.end();
+    let plan = driver.compare(&end).await?;
+    let reason = withheld_for(end.protection.floor);
+    let steps = plan.withheld.iter().map(Step::to_string);
+    let mut withheld: BTreeMap<_, _> = steps.map(|step| (step, reason.clone())).collect();
+    withheld.extend(look.withheld());
     Ok(Difference { plan, withheld })
 }
 

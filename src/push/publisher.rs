@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::settings::Route;
 use crate::desired::keep::{Claim, Decision, Fate, Finding, Keeper, Notice, Seen, Why};
-use crate::desired::{Choices, Effect, Origin, Pool, Records, Server, SplitNotice};
+use crate::desired::{Choices, Effect, Origin, Parameters, Pool, Records, Server, SplitNotice};
 use crate::log_limit;
 use crate::plan::Serving;
 use crate::reconcile::{Found, Published};
@@ -347,15 +347,17 @@ pub(super) fn claims<'a>(
 /// What was found, as servers of the route.
 pub(super) fn finding(route: &Route, servers: &[Serving], lacking: &[Endpoint]) -> Finding {
     let parameters = route.selection.terms.parameters;
-    // One of the other kind cannot stay as it is.
-    let alike = servers
-        .iter()
-        .filter(|server| server.backup == parameters.backup);
-    let extra = alike.filter_map(|found| {
+    // Of two with one address the one counts that is no backup.
+    let backups = servers.iter().filter(|server| server.backup);
+    let others = servers.iter().filter(|server| !server.backup);
+    let extra = backups.chain(others).filter_map(|found| {
         let server = Server {
             weight: found.weight,
             state: State::Up,
-            parameters,
+            parameters: Parameters {
+                backup: found.backup,
+                ..parameters
+            },
         };
         let instance = found.endpoint.to_string().parse().ok()?;
         let origin = Arc::new(Origin::named(instance));

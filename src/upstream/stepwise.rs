@@ -15,7 +15,8 @@ use crate::desired::keep::Sight;
 use crate::desired::{Desired, Parameters};
 use crate::log_limit;
 use crate::plan::{
-    Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan, taking_traffic, withhold,
+    Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan, taking_traffic, withheld_for,
+    withhold,
 };
 use crate::record::Endpoint;
 
@@ -168,11 +169,7 @@ impl<G: Group> Stepwise<G> {
             self.unfinished = Some((revisions, rounds));
         }
         if progress != Progress::Unfinished {
-            let floor = desired.protection.floor;
-            let reason = match floor {
-                1 => "it is the last server that takes traffic".to_owned(),
-                _ => format!("fewer than {floor} servers would take traffic (min_servers)"),
-            };
+            let reason = withheld_for(desired.protection.floor);
             let withheld = self.withheld.iter().map(Step::to_string);
             refused.extend(withheld.map(|step| (step, reason.clone())));
         }
@@ -218,7 +215,7 @@ impl<G: Group> Stepwise<G> {
                 planned = plan(&wanted, &peers, &activity, &self.drains);
             }
         }
-        self.withheld = withhold(&mut planned.steps, &peers, &desired.protection);
+        planned.withheld = withhold(&mut planned.steps, &peers, &desired.protection);
         Ok((planned, running))
     }
 
@@ -252,7 +249,8 @@ impl<G: Group> Stepwise<G> {
         rounds: &mut Rounds,
         until: Instant,
     ) -> Result<Option<Progress>, Error> {
-        let (plan, running) = self.plan(desired).await?;
+        let (mut plan, running) = self.plan(desired).await?;
+        self.withheld = std::mem::take(&mut plan.withheld);
         let zombies = self.zombies(running.as_ref());
         self.refusals.keep_only(&plan.steps);
         let steps = plan.steps.iter().filter(|step| !self.refusals.holds(step));

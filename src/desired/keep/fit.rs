@@ -26,6 +26,8 @@ pub struct Protection {
     pub spares: BTreeMap<Endpoint, Spare>,
     /// Addresses that belong to another service by now: these go, whatever is left.
     pub taken: BTreeSet<Endpoint>,
+    /// Whether what stays is decided already, and what is about to be added counts as taken: for a plan that is only shown.
+    pub hopeful: bool,
 }
 
 /// A server that no record names, or that takes traffic against its record.
@@ -89,7 +91,7 @@ impl Desired {
     /// - The floor takes those that are there before others, and adds some only where it needs them.
     #[must_use]
     pub fn fit(&self, sight: &Sight, refused: &BTreeSet<Endpoint>) -> Cow<'_, Self> {
-        if self.protection.spares.is_empty() {
+        if self.protection.spares.is_empty() || self.protection.hopeful {
             return Cow::Borrowed(self);
         }
         let Protection { floor, spares, .. } = &self.protection;
@@ -114,16 +116,24 @@ impl Desired {
                 (true, true) => stay.push(endpoint),
                 // What cannot be added is no help.
                 (false, _) if refused.contains(endpoint) => {}
-                (is_there, _) => others.push((!is_there, spare.reason, endpoint)),
+                (is_there, _) => {
+                    let backup = spare.server.parameters.backup;
+                    others.push((!is_there, backup, spare.reason, endpoint));
+                }
             }
         }
         others.sort_unstable();
-        let missing = floor.saturating_sub(up + stay.len());
+        // A backup is no replacement for one that is none.
+        let spare = |endpoint: &&Endpoint| spares.get(*endpoint).map(|spare| spare.server);
+        let any_other = spares.values().any(|spare| spare.server.is_no_backup());
+        let held = stay.iter().filter_map(spare);
+        let held = held.filter(|server| !any_other || server.is_no_backup());
+        let missing = floor.saturating_sub(up + held.count());
         stay.extend(
             others
                 .into_iter()
                 .take(missing)
-                .map(|(_, _, endpoint)| endpoint),
+                .map(|(_, _, _, endpoint)| endpoint),
         );
         for endpoint in stay {
             if let Some(spare) = spares.get(endpoint) {

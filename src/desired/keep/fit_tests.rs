@@ -38,7 +38,7 @@ fn desired(floor: usize, records: &[u8], spares: &[(u8, Reason)]) -> Desired {
             spares: spares
                 .map(|(number, reason)| (at(*number), spare(*reason)))
                 .collect(),
-            taken: BTreeSet::new(),
+            ..Protection::default()
         },
         ..Desired::at(1, &servers)
     }
@@ -127,6 +127,18 @@ fn the_floor_takes_what_the_target_has_before_what_it_lacks() {
         [1],
         "the guard adds no more than the floor does"
     );
+}
+
+#[test]
+fn a_backup_that_the_guard_holds_replaces_no_server_that_is_none() {
+    let mut stage = Stage::new(desired(1, &[], &[(1, Draining), (2, Vanished)]));
+    assert_eq!(stage.read(&[1, 2]), [2]);
+    let spares = &mut stage.desired.protection.spares;
+    spares.get_mut(&at(2)).unwrap().server.parameters.backup = true;
+    assert_eq!(stage.read(&[1, 2]), [1, 2]);
+    stage.desired.protection.spares.remove(&at(1));
+    stage.desired.servers.remove(&at(1));
+    assert_eq!(stage.read(&[2]), [2]);
 }
 
 #[test]

@@ -193,6 +193,7 @@ pub(super) fn plan(moves: Vec<Move>, desired: &Desired) -> Plan {
         leaving: leaving.into_iter().map(serving).collect(),
         steps,
         waiting: Vec::new(),
+        withheld: Vec::new(),
     }
 }
 
