@@ -46,6 +46,7 @@ mod resolved;
 mod seen;
 mod sift;
 mod site;
+mod strangers;
 mod syntax;
 mod template;
 
@@ -194,6 +195,8 @@ struct Applied {
     refused: BTreeMap<Endpoint, String>,
     /// Those of them that take traffic all the same, by the addresses that their names had.
     stand_ins: BTreeSet<Endpoint>,
+    /// The steps that are left out as too few servers would take traffic, with the reasons.
+    withheld: BTreeMap<String, String>,
     /// Whether somebody else had changed it in the file.
     undone: bool,
 }
@@ -425,8 +428,9 @@ impl Upstream for ConfFile {
         let applied = result?;
         let refused = applied.refused.iter();
         let refused = refused.map(|(server, reason)| (format!("server {server}"), reason.clone()));
+        let withheld = applied.withheld.clone();
         Ok(Outcome {
-            refused: refused.collect(),
+            refused: refused.chain(withheld).collect(),
             missing: applied.refused.clone(),
             serving: Some(self.taken.clone()),
             changed: applied.undone,

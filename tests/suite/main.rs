@@ -63,6 +63,7 @@ mod several;
 mod silent;
 mod steady;
 mod story;
+mod strangers;
 mod surroundings;
 mod systemd;
 mod timelines;

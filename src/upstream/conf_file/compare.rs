@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::render::{self, Member, NOBODY};
 use super::syntax::statements;
-use super::{Settings, file_error};
+use super::{Settings, file_error, strangers};
 use crate::desired::Desired;
 use crate::plan::{
     Activity, Drains, Peer, Plan, Step, Tuning, plan as difference, read_time, taking_traffic,
@@ -32,7 +32,11 @@ pub(super) fn plan(
     let wanted = render::block(settings.template.as_ref(), member);
     let wanted = wanted.map_err(|error| Error::Template(error.to_string()))?;
     let found = found.map(|block| render::without_names(&block));
-    if found.as_ref() == Some(&wanted) {
+    let strangers = found.as_deref().map(strangers::of).unwrap_or_default();
+    let wanted = strangers::keep(wanted, name, &strangers, &desired.protection);
+    let kept = strangers::kept(&wanted, &strangers);
+    let is_equal = found.as_ref() == Some(&wanted);
+    if is_equal && kept.is_empty() {
         return Ok(Plan::default());
     }
     let peers = peers(&found.unwrap_or_default())
@@ -46,7 +50,15 @@ pub(super) fn plan(
     let mut plan = difference(&servers, &peers, &Activity::new(), &drains);
     // A draining server stays in the file, as `down`, as long as its record stands.
     plan.waiting.clear();
-    if plan.steps.is_empty() {
+    let is_kept = |step: &mut Step| {
+        let Step::Remove { id, .. } = step else {
+            return false;
+        };
+        let peer = peers.iter().find(|peer| peer.id == *id);
+        peer.is_some_and(|peer| kept.iter().any(|stranger| stranger.is(peer)))
+    };
+    plan.withheld = plan.steps.extract_if(.., is_kept).collect();
+    if plan.steps.is_empty() && !is_equal {
         let file = short(settings.file.as_os_str().as_encoded_bytes());
         plan.steps.push(Step::Write { file });
     }
@@ -63,8 +75,14 @@ pub(super) fn serving(block: &str) -> BTreeSet<Endpoint> {
     peers(block).map_or_else(|_| BTreeSet::new(), |peers| taking_traffic(&peers))
 }
 
+/// The servers of a block as nginx is told them, as far as can be read. Untrusted.
+pub(super) fn servers(block: &str) -> BTreeSet<String> {
+    let peers = peers(block).unwrap_or_default();
+    peers.into_iter().map(|peer| peer.server).collect()
+}
+
 /// The servers of a block.
-fn peers(block: &str) -> Result<Vec<Peer>, &'static str> {
+pub(super) fn peers(block: &str) -> Result<Vec<Peer>, &'static str> {
     let statements = statements(block)?;
     let servers = statements.iter().filter_map(|statement| {
         let (directive, rest) = statement.words.split_first()?;

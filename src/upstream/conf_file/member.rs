@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::compare::{serving, takes_traffic};
+use super::compare::{servers, serving, takes_traffic};
 use super::names::Names;
 use super::render::empty;
 use super::resolved::Resolved;
 use super::sift::Sift;
+use super::strangers;
 use super::template::{RenderError, Template};
 use super::{Applied, Verdict};
 use crate::backoff::Backoff;
 use crate::desired::Desired;
+use crate::log_limit;
+use crate::plan::withheld_for;
+use crate::printable::short;
 use crate::record::{DnsName, Endpoint, Host, State};
 use crate::upstream::{Error, UpstreamName};
 
@@ -125,7 +129,8 @@ impl Member {
         let Some(desired) = &self.desired else {
             return;
         };
-        let resolved = Resolved::of(desired, names);
+        let strangers = self.good.as_deref().map(strangers::of);
+        let resolved = Resolved::of(desired, names, strangers.unwrap_or_default());
         let resolved = match resolved.is_empty_for(desired) && self.has_servers() {
             true => Err(Error::Unresolved(resolved.reason())),
             false => Ok(resolved),
@@ -264,6 +269,7 @@ impl Member {
 
     /// nginx has taken `block`. Since reload number `reload` nothing new goes to its draining servers.
     pub(super) fn took(&mut self, block: &str, reload: u64) {
+        self.tell_removals(block);
         self.good = Some(block.to_owned());
         self.elsewhere = false;
         let wanted = self.wanted.as_ref().and_then(|wanted| wanted.as_ref().ok());
@@ -284,6 +290,32 @@ impl Member {
         }
     }
 
+    /// Logs which servers stood in the file and do not any more.
+    fn tell_removals(&self, block: &str) {
+        let Some(good) = self.good.as_deref().filter(|good| *good != block) else {
+            return;
+        };
+        let left = servers(block);
+        for server in servers(good).difference(&left) {
+            let (upstream, server) = (&self.name, short(server));
+            let about = format!("{upstream} {server}");
+            if let Some(more) = log_limit::allows_of("file step", about, log_limit::STEPS) {
+                info!(%upstream, "remove {server}{more}");
+            }
+        }
+    }
+
+    /// What is not removed, with the reasons.
+    fn withheld(&self, block: &str) -> BTreeMap<String, String> {
+        let resolved = self.resolved.iter().flatten();
+        let strangers = resolved.flat_map(|it| strangers::kept(block, &it.strangers));
+        let desired = self.desired.as_ref();
+        let floor = desired.map_or(0, |desired| desired.protection.floor);
+        strangers
+            .map(|stranger| (stranger.removal(), withheld_for(floor)))
+            .collect()
+    }
+
     /// Answers what was asked: the file is as it should be, but for what nginx refuses. `busy` counts the workers that may have a
     /// configuration from before a reload.
     pub(super) fn answer(&mut self, busy: impl Fn(u64) -> u64) {
@@ -300,18 +332,23 @@ impl Member {
     fn result(&self, busy: impl Fn(u64) -> u64) -> Result<Applied, Error> {
         let mut refused = Refused::new();
         let mut stand_ins = BTreeSet::new();
+        let mut withheld = BTreeMap::new();
         match &self.wanted {
             Some(Err(error)) => return Err(error.clone()),
             Some(Ok(wanted)) => {
                 refused.extend(wanted.refused.clone());
                 stand_ins.extend(wanted.stand_ins.clone());
-                match &self.bad {
-                    Some(bad) if bad.block == wanted.block => match &bad.instead {
-                        None => return Err(bad.error.clone()),
-                        Some((_, left_out)) => refused.extend(left_out.clone()),
-                    },
-                    _ => {}
-                }
+                let block = match &self.bad {
+                    Some(bad) if bad.block == wanted.block => {
+                        let Some((block, left_out)) = &bad.instead else {
+                            return Err(bad.error.clone());
+                        };
+                        refused.extend(left_out.clone());
+                        block
+                    }
+                    _ => &wanted.block,
+                };
+                withheld = self.withheld(block);
             }
             None => {}
         }
@@ -322,6 +359,7 @@ impl Member {
                 .collect(),
             refused,
             stand_ins,
+            withheld,
             undone: self.undone,
         })
     }
