@@ -14,8 +14,9 @@ use crate::upstream::{Error, Outcome, Progress};
 
 /// So many refused steps are told one by one; the rest is counted.
 const LISTED: usize = 16;
-/// How many steps that are refused, or no longer are, get a line each at a time: a full dictionary refuses every one.
-const NAMED: usize = 5;
+/// How many steps that are refused, or no longer are, get a line each at a time: a full dictionary refuses every one. Those that
+/// come one by one are limited alike: the log has no more lines of a kind about one upstream.
+const NAMED: usize = 3;
 
 /// How an upstream has been doing.
 #[derive(Debug)]
@@ -132,7 +133,7 @@ impl Health {
         let (named, more) = news(refused, &self.refused);
         let key = format!("{target}/{upstream}");
         for (step, reason) in named {
-            if let Some(more) = log_limit::allows("refused", format!("{key} {step}")) {
+            if let Some(more) = log_limit::allows("refused", &key) {
                 warn!(target = %target, %upstream, %step, %reason, "refused; everything else goes on{more}");
             }
         }
@@ -152,7 +153,7 @@ impl Health {
             } else {
                 "not wanted any more"
             };
-            let Some(more) = log_limit::allows(kind, format!("{key} {step}")) else {
+            let Some(more) = log_limit::allows(kind, &key) else {
                 continue;
             };
             if wanted {

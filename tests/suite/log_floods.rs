@@ -143,8 +143,27 @@ async fn a_refused_record_that_is_renamed_gives_a_few_lines() {
         scene.etcd.put("/services/website/z", value).await;
         scene.applied().await;
     }
-    at_most(PER_KIND, pusher.process(), "refused; everything else");
-    at_most(PER_KIND, pusher.process(), "was refused, and is not wanted");
+    at_most(PER_KEY, pusher.process(), "refused; everything else");
+    at_most(PER_KEY, pusher.process(), "was refused, and is not wanted");
+}
+
+#[tokio::test]
+async fn records_that_are_refused_one_after_the_other_give_a_few_lines_of_each_kind() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("a").await;
+    scene.etcd.put(&key(&backend), record(&backend, "up")).await;
+    let pusher = scene.pushing().await;
+    scene.routed(&[&backend]).await;
+    for number in 0..30 {
+        let value = json!({"host": format!("n{number}.example"), "port": 80}).to_string();
+        let key = format!("/services/website/z{number}");
+        scene.etcd.put(&key, value).await;
+        scene.applied().await;
+    }
+    scene.etcd.delete_all("/services/website/z").await;
+    scene.applied().await;
+    at_most(PER_KEY, pusher.process(), "refused; everything else");
+    at_most(3 * PER_KEY, pusher.process(), "refused");
 }
 
 #[tokio::test]
