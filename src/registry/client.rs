@@ -67,6 +67,8 @@ struct Shared {
     moved: watch::Sender<()>,
     /// How many watches have lost sight of etcd.
     blind: AtomicUsize,
+    /// Whether all watches ever had it in sight.
+    seen: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -226,6 +228,7 @@ impl Cluster {
             connecting: tokio::sync::Mutex::new(()),
             moved: watch::Sender::new(()),
             blind: AtomicUsize::new(0),
+            seen: AtomicBool::new(false),
         }))
     }
 
@@ -242,6 +245,18 @@ impl Cluster {
     /// One of them has it in sight again, or looks no more; whether it was the last.
     pub(super) fn regain_sight(&self) -> bool {
         self.0.blind.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+
+    /// A watch has it in sight. While another one still misses it, that is no news yet.
+    pub(super) fn has_sight(&self) {
+        if self.0.blind.load(Ordering::Relaxed) == 0 {
+            self.0.seen.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether all watches ever had it in sight.
+    pub(super) fn was_seen(&self) -> bool {
+        self.0.seen.load(Ordering::Relaxed)
     }
 
     /// The connection in use, or a new one.

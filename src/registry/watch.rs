@@ -153,6 +153,9 @@ pub(crate) trait Source {
     /// Hears that the range is being followed.
     fn succeeded(&mut self);
 
+    /// Whether this etcd was ever followed by all who wanted to.
+    fn was_seen(&self) -> bool;
+
     /// Hears that it is followed no more; whether nobody else has said so of the same etcd.
     fn lost(&self) -> bool;
 
@@ -353,10 +356,11 @@ impl<S: Source> Following<S> {
     async fn open(&mut self, from: i64) -> Result<(), Error> {
         let stream = self.source.watch(from).await?;
         self.state = State::Watching(stream);
-        self.source.succeeded();
         if std::mem::take(&mut self.failing) && self.sees_again() {
-            info!("etcd answers again");
+            let again = if self.source.was_seen() { " again" } else { "" };
+            info!("etcd answers{again}");
         }
+        self.source.succeeded();
         Ok(())
     }
 
@@ -401,7 +405,10 @@ impl<S: Source> Following<S> {
         } else {
             match error {
                 Error::Denied { .. } => warn!(%error, "trying again until the right is granted"),
-                _ => warn!(%error, "lost sight of etcd; trying again until it answers"),
+                _ if self.source.was_seen() => {
+                    warn!(%error, "lost sight of etcd; trying again until it answers");
+                }
+                _ => warn!(%error, "cannot follow etcd yet; trying again until it answers"),
             }
         }
         self.state = State::Failed(Instant::now() + self.source.pause());
@@ -562,6 +569,11 @@ impl Source for Etcd {
 
     fn succeeded(&mut self) {
         self.pace.reset();
+        self.cluster.has_sight();
+    }
+
+    fn was_seen(&self) -> bool {
+        self.cluster.was_seen()
     }
 
     fn lost(&self) -> bool {

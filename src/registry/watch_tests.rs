@@ -78,6 +78,10 @@ impl Source for Script {
 
     fn succeeded(&mut self) {}
 
+    fn was_seen(&self) -> bool {
+        true
+    }
+
     fn lost(&self) -> bool {
         true
     }

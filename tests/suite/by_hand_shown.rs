@@ -154,7 +154,7 @@ async fn colours_are_for_terminals_where_nobody_asked_for_none() {
         let log = ended
             .output
             .lines()
-            .find(|line| line.contains("lost sight"));
+            .find(|line| line.contains("cannot follow etcd yet"));
         let log = log.unwrap_or_else(|| panic!("{}", ended.output));
         assert_eq!(log.contains("\u{1b}[33m"), coloured, "{log:?}");
     }
@@ -358,9 +358,14 @@ async fn a_wait_rides_through_an_outage_and_names_one_that_lasts() {
     let short = waits(&etcd, &["website", "--for", "routed", "--timeout", "1s"]).await;
     assert_eq!(short.code, Some(69), "{}", short.output);
     assert_eq!(
-        short.output.matches("lost sight of etcd").count(),
+        short.output.matches("cannot follow etcd yet").count(),
         1,
         "{}",
+        short.output
+    );
+    assert!(
+        !short.output.contains("lost sight"),
+        "nobody has seen it: {}",
         short.output
     );
     etcd.resume().await;
