@@ -74,11 +74,21 @@ impl Agent {
                 Some(why) => warn!("left: {id} was not announced: {why}"),
                 None => info!("left: {id} was not announced"),
             },
-            Released::Unconfirmed { within, why } => warn!(
+            Released::Unconfirmed {
+                within,
+                why,
+                answers,
+            } => warn!(
                 "left, but etcd has not confirmed that {id} is gone{}; if it still stands there, it goes when its lease ends, \
-                within {}",
+                within {}{}",
                 why.map(|why| format!(" ({why})")).unwrap_or_default(),
-                span::show(within)
+                span::show(within),
+                // A lease ends only where etcd has a leader, and a new leader counts it anew.
+                if answers {
+                    ""
+                } else {
+                    " after etcd works again"
+                }
             ),
         }
         Outcome::Left

@@ -62,10 +62,12 @@ pub enum Confirmed {
 pub enum Released {
     /// It is gone, or was never there. With the revision of the last deletion from here, where etcd told.
     Gone(Option<i64>),
-    /// etcd has not confirmed it: what is left there goes when its lease ends, at this time at the latest.
+    /// etcd has not confirmed it: what is left there goes when its lease ends.
     Unconfirmed {
-        /// How long the lease lasts at most.
+        /// How long the lease lasts at most, while etcd works.
         within: Duration,
+        /// Whether etcd works: it has answered, with a refusal.
+        answers: bool,
         /// What went wrong last.
         why: Option<Arc<str>>,
     },
@@ -269,16 +271,17 @@ impl Holder {
     pub async fn release(mut self, goodbye: Option<Arc<[u8]>>, within: Duration) -> Released {
         self.set(Intent::Absent { goodbye });
         drop(self.intent);
-        let why = match timeout(within, &mut self.task).await {
+        let (answers, why) = match timeout(within, &mut self.task).await {
             Ok(Ok(Left::Gone(deleted))) => return Released::Gone(deleted),
-            Ok(Ok(Left::Refused(why))) => Some(why),
+            Ok(Ok(Left::Refused(why))) => (true, Some(why)),
             _ => {
                 self.task.abort();
-                self.tenure.borrow().error()
+                (false, self.tenure.borrow().error())
             }
         };
         Released::Unconfirmed {
             within: *self.granted.borrow(),
+            answers,
             why,
         }
     }

@@ -216,7 +216,11 @@ async fn who_leaves_while_etcd_is_silent_does_not_say_that_the_record_is_gone() 
     let left = announcer.leave().await;
     scene.etcd.thaw();
     assert_eq!(left.code, Some(0), "{}", left.output);
-    assert!(left.output.contains("has not confirmed"), "{}", left.output);
+    let said = "etcd has not confirmed that website/b1 is gone";
+    assert!(left.output.contains(said), "{}", left.output);
+    // No lease ends while etcd does not work.
+    let until = "after etcd works again";
+    assert!(left.output.contains(until), "{}", left.output);
     assert!(
         !left.output.contains("left: website/b1 is gone"),
         "{}",
@@ -237,7 +241,11 @@ async fn who_leaves_after_an_outage_longer_than_the_lease_does_not_say_that_noth
     let left = announcer.leave().await;
     scene.etcd.thaw();
     assert_eq!(left.code, Some(0), "{}", left.output);
-    assert!(left.output.contains("has not confirmed"), "{}", left.output);
+    let said = "etcd has not confirmed that website/b1 is gone";
+    assert!(left.output.contains(said), "{}", left.output);
+    // No lease ends while etcd does not work.
+    let until = "after etcd works again";
+    assert!(left.output.contains(until), "{}", left.output);
     for untrue in ["was not announced", "left: website/b1 is gone"] {
         assert!(!left.output.contains(untrue), "{}", left.output);
     }
