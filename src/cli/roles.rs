@@ -10,6 +10,8 @@ use crate::record::{InstanceName, MetaPrefix, Prefix};
 ///
 /// One role for announce, register and deregister, one for push, one for who only looks, and one for people who split, hold
 /// and release. Give a role to a user with: etcdctl user grant-role USER ROLE. Nothing is changed: pipe it into sh, or pick.
+/// For one service, release is granted for the upstream of its name: who releases another upstream needs the right to write
+/// releases/UPSTREAM below --meta-prefix, too.
 ///
 /// Example: sidekick roles website/nginx1 | sh
 #[derive(Debug, clap::Args)]
@@ -45,7 +47,7 @@ impl Args {
         let roles = self.roles(&mut mistakes);
         let scope = self.scope(&mut mistakes);
         let (roles, scope) = mistakes.none_or(roles.zip(scope))?;
-        let mut out = std::io::stdout().lock();
+        let mut out = std::io::stdout();
         for role in roles {
             let name = role.name();
             writeln!(out, "# {name}: for {}", role.commands(&scope))?;

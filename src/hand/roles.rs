@@ -64,7 +64,9 @@ impl Role {
                 )
             }
             (Self::Operate, Some(service)) => format!(
-                "people: split, hold and release of {service}, and all that sidekick-view may; hold --host needs the role of all"
+                "people: split, hold and release of {service}, and all that sidekick-view may; hold --host needs the role of all; \
+                release names the upstream: where that is not called {service}, grant readwrite {}/releases/UPSTREAM, too",
+                scope.meta
             ),
             _ => for_all.to_owned(),
         }
@@ -230,6 +232,8 @@ mod tests {
         };
         let operate = rights(Role::Operate, &service);
         assert!(operate.contains(&"--prefix=true readwrite /sidekick/holds/web/".to_owned()));
+        let said = Role::Operate.commands(&service);
+        assert!(said.contains("/sidekick/releases/UPSTREAM"), "{said}");
         for role in Role::ALL {
             let said = role.commands(&service) + &role.commands(&scope());
             assert!(!said.contains("ui"), "there is no such command: {said}");
