@@ -12,7 +12,7 @@ use crate::phase::{Phase, Wish};
 use crate::record::State;
 use crate::registry::client::CALL_TIMEOUT;
 use crate::registry::lease::{Confirmed, Intent, Released, Tenure};
-use crate::registry::pushers::{self, Leaving};
+use crate::registry::pushers::{self, Doubt, Leaving};
 use crate::span;
 use crate::stop::Stop;
 
@@ -155,7 +155,8 @@ async fn linger_after(
         Ok(Drained::Unknown) => {}
         Err(_) if limit.is_zero() => {}
         Err(_) => {
-            let missing = last.as_ref().and_then(Leaving::missing);
+            let missing = last.as_ref();
+            let missing = missing.and_then(|leaving| leaving.missing(Doubt::StillSends));
             let missing = missing.unwrap_or_else(|| "etcd did not confirm it".to_owned());
             warn!(
                 "{id} is not drained after {}: {missing}",
@@ -181,7 +182,7 @@ async fn drained(
         if !leaving.applied.unknown.is_empty()
             && last.as_ref().map(silent) != Some(silent(&leaving))
         {
-            let missing = leaving.missing().unwrap_or_default();
+            let missing = leaving.missing(Doubt::StillSends).unwrap_or_default();
             if let Some(more) = log_limit::allows("waits", id.to_string()) {
                 info!("{id} waits: {missing}{more}");
             }

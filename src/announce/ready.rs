@@ -10,7 +10,7 @@ use crate::log_limit;
 use crate::notify;
 use crate::phase::Phase;
 use crate::record::{ServiceName, State};
-use crate::registry::pushers::{Obstacle, Routed, joined};
+use crate::registry::pushers::{Doubt, Obstacle, Routed, joined};
 
 /// How far the start has come.
 #[derive(Debug, Default)]
@@ -158,12 +158,12 @@ fn judge(service: &ServiceName, routed: &Routed, waited: bool) -> Result<Option<
     if waits || !(applied.unknown.is_empty() || waited) {
         let nobody = nobody.then(|| applied.nobody(service));
         let reasons = refused.iter().map(not_routed);
-        let reasons = reasons.chain(nobody).chain(applied.missing());
+        let reasons = reasons.chain(nobody).chain(applied.missing(Doubt::Unaware));
         let words = joined(reasons).unwrap_or_default();
         return Err(Why { words, is_refused });
     }
     let reasons = withheld.iter().map(not_routed);
-    Ok(joined(reasons.chain(applied.missing())))
+    Ok(joined(reasons.chain(applied.missing(Doubt::Unaware))))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::{Exit, Mistakes, etcd, instance};
 use crate::hand::deregister::{Event, Outcome, Waiting, deregister};
 use crate::hand::settle::Settled;
 use crate::record::InstanceId;
+use crate::registry::pushers::Doubt;
 use crate::stop;
 
 /// Takes a record away in good order: it drains, every load balancer lets go, then it is deleted.
@@ -102,7 +103,7 @@ fn event_in_words(id: &InstanceId, event: &Event<'_>) -> String {
 }
 
 fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
-    let mut out = std::io::stdout().lock();
+    let mut out = std::io::stdout();
     match outcome {
         Outcome::Absent { silent } => {
             writeln!(out, "{id} is not registered: nothing to do")?;
@@ -119,7 +120,7 @@ fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
                 }
                 Settled::NoPusher(why) => format!("; {why}"),
                 _ => {
-                    format!(", but {}", settled::unsettled(settled))
+                    format!(", but {}", settled::unsettled(settled, Doubt::StillSends))
                 }
             };
             writeln!(out, "deregistered {id}{how}")?;

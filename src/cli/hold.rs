@@ -15,6 +15,7 @@ use crate::hand::{Place, follow, hold};
 use crate::nearest::suggestion;
 use crate::printable::short;
 use crate::record::{Hold, HoldScope, Host, Nonce, ServiceName};
+use crate::registry::pushers::Doubt;
 use crate::stop::{self, Stop};
 
 /// The longest reason, in bytes.
@@ -158,7 +159,16 @@ async fn take_out(
     // Not before: until something is written, a signal ends the command.
     let mut stop = stop::on_signals()?;
     let what = format!("draining {scope}");
-    let (exit, how) = wait_for_all(place, &services, revision, within, &mut stop, &what).await;
+    let (exit, how) = wait_for_all(
+        place,
+        &services,
+        revision,
+        within,
+        &mut stop,
+        &what,
+        Doubt::StillSends,
+    )
+    .await;
     let length = crate::span::show(length);
     let until = until.map(|until| format!(", until {until}"));
     let until = until.unwrap_or_default();
@@ -209,7 +219,16 @@ async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow:
     let mut services = services(&roster, scope);
     services.extend(scope.service().cloned());
     let what = format!("putting back {scope}");
-    let (exit, how) = wait_for_all(place, &services, revision, within, &mut stop, &what).await;
+    let (exit, how) = wait_for_all(
+        place,
+        &services,
+        revision,
+        within,
+        &mut stop,
+        &what,
+        Doubt::Unaware,
+    )
+    .await;
     writeln!(
         out,
         "{scope} is released: {how}{}",
@@ -298,6 +317,7 @@ async fn wait_for_all(
     within: Duration,
     stop: &mut Stop,
     what: &str,
+    doubt: Doubt,
 ) -> (Exit, String) {
     if services.is_empty() {
         return (Exit::Done, "no record is concerned".to_owned());
@@ -306,7 +326,7 @@ async fn wait_for_all(
     let (mut exit, mut words) = (Exit::Done, Vec::new());
     for service in services {
         let left = deadline.saturating_duration_since(Instant::now());
-        let (of_this, how) = wait(place, service, revision, left, stop, what).await;
+        let (of_this, how) = wait(place, service, revision, left, stop, what, doubt).await;
         exit = match exit {
             Exit::Done => of_this,
             no => no,

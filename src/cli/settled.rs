@@ -7,7 +7,7 @@ use super::{Exit, Mistakes};
 use crate::hand::Place;
 use crate::hand::settle::{Awaited, Settled, settle};
 use crate::record::ServiceName;
-use crate::registry::pushers::{Applied, Leaving};
+use crate::registry::pushers::{Applied, Doubt, Leaving};
 use crate::stop::Stop;
 
 /// The option of these commands.
@@ -49,10 +49,10 @@ pub(super) fn in_words(progress: &Leaving) -> String {
 }
 
 /// Why it is not known to be applied by all.
-pub(super) fn unsettled(settled: &Settled) -> String {
+pub(super) fn unsettled(settled: &Settled, doubt: Doubt) -> String {
     match settled {
         Settled::NotBy(progress) | Settled::Answered(progress) => {
-            progress.missing().unwrap_or_default()
+            progress.missing(doubt).unwrap_or_default()
         }
         Settled::Unknown(why) => {
             let why = why.as_ref().map(|why| format!(": {why}"));
@@ -71,6 +71,7 @@ pub(super) async fn wait(
     within: Duration,
     stop: &mut Stop,
     what: &str,
+    doubt: Doubt,
 ) -> (Exit, String) {
     let mut progress = Progress::new();
     let mut tell = |now: &Leaving| progress.say(&format!("{what}: {}", in_words(now)));
@@ -88,6 +89,6 @@ pub(super) async fn wait(
             Exit::Done,
             format!("{why}, so no load balancer has been changed"),
         ),
-        _ => (Exit::No, unsettled(&settled)),
+        _ => (Exit::No, unsettled(&settled, doubt)),
     }
 }

@@ -14,6 +14,7 @@ use crate::hand::{Place, follow};
 use crate::nearest::suggestion;
 use crate::printable::short;
 use crate::record::{ServiceName, Split, Version};
+use crate::registry::pushers::Doubt;
 use crate::stop;
 
 const SHARES: [Column; 3] = [("INSTANCE", 60), ("ADDRESS", 70), ("SHARE", 7)];
@@ -73,7 +74,16 @@ impl Args {
             },
         };
         let mut stop = stop::on_signals()?;
-        let (exit, how) = wait(&place, &service, revision, within, &mut stop, &what).await;
+        let (exit, how) = wait(
+            &place,
+            &service,
+            revision,
+            within,
+            &mut stop,
+            &what,
+            Doubt::Unaware,
+        )
+        .await;
         writeln!(std::io::stdout(), "{what}: {how}")?;
         Ok(exit)
     }

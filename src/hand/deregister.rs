@@ -12,7 +12,7 @@ use crate::record::{InstanceId, Nonce, Quarantined, Record, State, decode};
 use crate::registry::Error;
 use crate::registry::history::changes_after;
 use crate::registry::oneshot::{self, Lease, patiently};
-use crate::registry::pushers::{self, Applied, Leaving};
+use crate::registry::pushers::{self, Applied, Doubt, Leaving};
 use crate::registry::watch::{Entry, Range};
 use crate::stop::Stop;
 
@@ -178,7 +178,7 @@ async fn silent(place: &Place, id: &InstanceId) -> Option<String> {
         unknown: applied.unknown,
         ..Applied::default()
     };
-    silent.missing()
+    silent.missing(Doubt::StillSends)
 }
 
 /// Waits until every pusher has let go, and lingers.

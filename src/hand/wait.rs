@@ -12,7 +12,7 @@ use crate::record::{InstanceId, InstanceName, Prefix, Record, ServiceName, State
 use crate::registry::Error;
 use crate::registry::history::{Past, changes_after};
 use crate::registry::oneshot::patiently;
-use crate::registry::pushers::{self, Applied, Pushers, Revision, joined};
+use crate::registry::pushers::{self, Applied, Doubt, Pushers, Revision, joined};
 
 /// etcd is given so long to tell how it stands now, however short the wait is to be.
 const FIRST_WORD: Duration = Duration::from_secs(2);
@@ -247,7 +247,8 @@ impl Wish {
                 Some(_) => None,
             }
         });
-        joined(applied.missing().into_iter().chain(said))
+        let missing = applied.missing(Doubt::StillSends);
+        joined(missing.into_iter().chain(said))
     }
 
     /// Why too few of these are routed by every pusher.
@@ -285,7 +286,8 @@ impl Wish {
             )
         };
         let retire = applied.unknown.iter().map(settles);
-        joined(nobody.into_iter().chain(applied.missing()).chain(retire))
+        let missing = applied.missing(Doubt::Unaware);
+        joined(nobody.into_iter().chain(missing).chain(retire))
     }
 
     /// What is missing where fewer than wanted were `found`, and `others` tell why they do not count.

@@ -10,7 +10,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-pub use answers::{Applied, Leaving, Obstacle, Routed};
+pub use answers::{Applied, Doubt, Leaving, Obstacle, Routed};
 pub(crate) use answers::{joined, unlisted};
 
 use super::client::Cluster;

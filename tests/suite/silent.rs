@@ -17,6 +17,7 @@ const LEASE: i64 = 600;
 const KEY: &str = "/services/website/a";
 
 const SILENT: &str = "pusher edge is silent, and its load balancer may still send requests";
+const UNAWARE: &str = "pusher edge is silent, and its load balancer may not know of it yet";
 
 /// That the load balancers of pusher `id` route `website` at `target`.
 async fn balancer(etcd: &Etcd, id: &str, target: &str) {
@@ -454,9 +455,9 @@ async fn a_start_waits_for_a_silent_pusher_no_longer_than_the_drain_timeout_and_
     balancer(&etcd, "edge", "http://10.0.0.1/api").await;
     let (_backend, announcer) = starting(&etcd, "3s").await;
     applied(&etcd, "other").await;
-    told(&announcer, &format!("waiting to be routed: {SILENT}")).await;
+    told(&announcer, &format!("waiting to be routed: {UNAWARE}")).await;
     announcer.ready().await;
-    told(&announcer, &format!("ready although {SILENT}")).await;
+    told(&announcer, &format!("ready although {UNAWARE}")).await;
 }
 
 #[tokio::test]
@@ -521,7 +522,10 @@ async fn a_wait_for_routing_names_instance_pusher_and_reason() {
     says(
         &ended,
         1,
-        &["pusher gone is silent", "sidekick push --retire --id gone"],
+        &[
+            "pusher gone is silent, and its load balancer may not know of it yet",
+            "sidekick push --retire --id gone",
+        ],
     );
     let live = [&any[..], &["--live-only"]].concat();
     says(&run(&etcd, &live).await, 0, &[]);
@@ -543,6 +547,8 @@ async fn a_hold_is_not_applied_by_a_load_balancer_whose_pusher_is_silent() {
         "1s",
     ];
     says(&run(&etcd, &hold).await, 1, &[SILENT]);
+    let release = ["hold", "website/a", "--release", "--drain-timeout", "1s"];
+    says(&run(&etcd, &release).await, 1, &[UNAWARE]);
 }
 
 #[tokio::test]

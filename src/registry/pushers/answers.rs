@@ -24,6 +24,15 @@ pub struct Applied {
     pub stopped: Vec<Obstacle>,
 }
 
+/// What a load balancer may do wrong while its pusher is silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It may send requests to what was taken out.
+    StillSends,
+    /// It may not have heard of what is to take traffic, or of how much.
+    Unaware,
+}
+
 /// Something that a pusher says of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
@@ -95,10 +104,10 @@ impl Applied {
 
     /// Who is missing, in words; `None` when nobody is.
     #[must_use]
-    pub fn missing(&self) -> Option<String> {
+    pub fn missing(&self, doubt: Doubt) -> Option<String> {
         let behind = (!self.not_by.is_empty())
             .then(|| format!("not yet applied by {}", names(&self.not_by)));
-        let silent = (!self.unknown.is_empty()).then(|| silent(&self.unknown));
+        let silent = (!self.unknown.is_empty()).then(|| silent(&self.unknown, doubt));
         joined(behind.into_iter().chain(silent))
     }
 }
@@ -112,8 +121,8 @@ impl Leaving {
 
     /// What hinders it, in words; `None` when nothing does.
     #[must_use]
-    pub fn missing(&self) -> Option<String> {
-        joined(self.applied.missing().into_iter().chain(self.still()))
+    pub fn missing(&self, doubt: Doubt) -> Option<String> {
+        joined(self.applied.missing(doubt).into_iter().chain(self.still()))
     }
 
     /// Who still routes it and why, in words; `None` when nobody says so.
@@ -148,13 +157,15 @@ fn names(pushers: &BTreeSet<PusherId>) -> String {
 }
 
 /// That the load balancers of these are unknown.
-fn silent(pushers: &BTreeSet<PusherId>) -> String {
+fn silent(pushers: &BTreeSet<PusherId>, doubt: Doubt) -> String {
     let names = names(pushers);
+    let may = match doubt {
+        Doubt::StillSends => "may still send requests",
+        Doubt::Unaware => "may not know of it yet",
+    };
     match pushers.len() {
-        1 => format!("pusher {names} is silent, and its load balancer may still send requests"),
-        _ => {
-            format!("pushers {names} are silent, and their load balancers may still send requests")
-        }
+        1 => format!("pusher {names} is silent, and its load balancer {may}"),
+        _ => format!("pushers {names} are silent, and their load balancers {may}"),
     }
 }
 
