@@ -1,5 +1,6 @@
 //! `sidekick release`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::record::{MetaPrefix, Nonce, Presence, PusherId, Release};
 use crate::registry::client::Cluster;
 use crate::registry::lease::{self, Confirmed, Intent};
 use crate::registry::oneshot::list;
-use crate::registry::pushers::{self, Pushers};
+use crate::registry::pushers::{self, Pushers, names};
 use crate::registry::watch::Range;
 use crate::upstream::UpstreamName;
 
@@ -83,15 +84,15 @@ impl Order {
         let patience = self.deadline.saturating_duration_since(Instant::now());
         list(cluster, patience, &pushers).await?;
         let mut watch = pushers::Watch::new(cluster.clone(), self.meta.clone());
-        let count = async {
-            watch.until_so(|_| true).await;
-            watch.known().presences().count()
-        };
-        let Ok(live) = timeout_at(self.deadline, count).await else {
+        if timeout_at(self.deadline, watch.until_so(|_| true))
+            .await
+            .is_err()
+        {
             anyhow::bail!("etcd does not answer");
-        };
-        if live == 0 {
-            say("no pusher is running: nothing is kept")?;
+        }
+        let known = watch.known();
+        if known.presences().count() == 0 {
+            say(&nobody(&known.silent()))?;
             return Ok(Exit::No);
         }
         let key = self.meta.release_key(self.upstream.as_str());
@@ -153,6 +154,11 @@ impl Order {
                 None => missing(id)?,
             }
         }
+        for id in pushers.silent() {
+            say(&format!(
+                "{id}: is silent, and its load balancer keeps what it was told last"
+            ))?;
+        }
         let all = pushers.presences().count();
         say(&format!(
             "{having} of {all} pushers have the upstream {upstream}"
@@ -162,6 +168,17 @@ impl Order {
             _ => Exit::No,
         })
     }
+}
+
+/// Why nothing is released, where no pusher lives: these are silent.
+fn nobody(silent: &BTreeSet<PusherId>) -> String {
+    let keep = match silent.len() {
+        0 => return "no pusher is running: nothing is kept".to_owned(),
+        1 => "the load balancer of {} keeps what it was told last",
+        _ => "the load balancers of {} keep what they were told last",
+    };
+    let keep = keep.replace("{}", &names(silent));
+    format!("no live pusher: nothing was released; {keep}")
 }
 
 fn missing(id: &PusherId) -> std::io::Result<()> {

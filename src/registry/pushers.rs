@@ -11,7 +11,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use answers::{Applied, Doubt, Leaving, Obstacle, Routed};
-pub(crate) use answers::{joined, unlisted};
+pub(crate) use answers::{joined, names, unlisted};
 
 use super::client::Cluster;
 use super::watch::{Change, Entry, Range, Update, Watcher};

@@ -148,7 +148,7 @@ pub(crate) fn joined(parts: impl IntoIterator<Item = String>) -> Option<String> 
 }
 
 /// `edge-1, edge-2`
-fn names(pushers: &BTreeSet<PusherId>) -> String {
+pub(crate) fn names(pushers: &BTreeSet<PusherId>) -> String {
     let mut names: Vec<_> = pushers.iter().take(MOST).map(ToString::to_string).collect();
     if let Some(beyond @ 1..) = pushers.len().checked_sub(MOST) {
         names.push(format!("and {beyond} more"));
@@ -298,6 +298,19 @@ impl Pushers {
             }
         }
         all
+    }
+
+    /// The silent pushers whose balancers route anything that no live pusher feeds as well.
+    #[must_use]
+    pub fn silent(&self) -> BTreeSet<PusherId> {
+        let mut silent = BTreeSet::new();
+        for balancer in self.balancers.values() {
+            for service in &balancer.services {
+                silent.extend(self.unknown(&balancer.prefix, service));
+            }
+        }
+        silent.retain(|id| !self.presences.contains_key(id));
+        silent
     }
 
     /// The silent pushers whose balancers route a service, but for those all of whose upstreams with it a live pusher feeds too.
