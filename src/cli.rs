@@ -29,6 +29,7 @@ mod roles;
 mod settled;
 mod split;
 mod status;
+mod stdout;
 mod table;
 mod unit;
 mod wait;

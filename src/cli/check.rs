@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::announce::{self, Found};
+use super::stdout::Stdout;
 use super::{Exit, Mistakes};
 use crate::announce::Settings;
 use crate::announce::paired::Pairing;
@@ -94,7 +95,7 @@ impl Args {
 
 /// There is nothing to probe: a container that has ended has no address, and one that is paused answers nothing.
 fn not_running(name: &str, state: &State) -> anyhow::Result<Exit> {
-    let mut out = std::io::stdout();
+    let mut out = Stdout;
     writeln!(
         out,
         "probe    down: container {} {state}; announce waits until it runs",
@@ -117,7 +118,7 @@ async fn show_and_probe(
     derived: Option<&Derived>,
     count: u32,
 ) -> anyhow::Result<Exit> {
-    let mut out = std::io::stdout().lock();
+    let mut out = Stdout;
     let value = settings.record.encode(settings.format);
     writeln!(out, "key      {}", settings.prefix.key(&settings.id))?;
     writeln!(out, "value    {}", String::from_utf8_lossy(&value))?;

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::progress::Progress;
 use super::settled::{self, in_words};
+use super::stdout::Stdout;
 use super::{Exit, Mistakes, etcd, instance};
 use crate::hand::deregister::{Event, Outcome, Waiting, deregister};
 use crate::hand::settle::Settled;
@@ -103,7 +104,7 @@ fn event_in_words(id: &InstanceId, event: &Event<'_>) -> String {
 }
 
 fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
-    let mut out = std::io::stdout();
+    let mut out = Stdout;
     match outcome {
         Outcome::Absent { silent } => {
             writeln!(out, "{id} is not registered: nothing to do")?;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 
-use super::Invalid;
 use super::line::Behind;
+use super::{Invalid, stdout};
 
 /// How a run ended, as the shell and systemd see it (after sysexits.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +49,7 @@ pub(super) fn usage(error: &clap::Error, behind_secrets: &[Behind]) -> Exit {
         return Exit::Usage;
     }
     let printed = printed.and_then(|()| std::io::stdout().flush());
+    let printed = printed.map_err(stdout::named);
     printed.map_or_else(|error| failure(&error.into()), |()| Exit::Done)
 }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::settled::{self, wait};
+use super::stdout::Stdout;
 use super::{Exit, Mistakes, etcd};
 use crate::hand::hold::StillRouted;
 use crate::hand::roster::Roster;
@@ -176,7 +177,7 @@ async fn take_out(
     let still = hold::still_routed(place, &roster, scope).await;
     let but = still.as_deref().map(but).unwrap_or_default();
     writeln!(
-        std::io::stdout(),
+        Stdout,
         "{scope}{whom} is held for {length}{until}: {how}{but}"
     )?;
     let still = still?;
@@ -204,7 +205,7 @@ fn but(still: &[StillRouted]) -> String {
 }
 
 async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow::Result<Exit> {
-    let mut out = std::io::stdout();
+    let mut out = Stdout;
     let Some(revision) = hold::release(place, scope).await? else {
         writeln!(
             out,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use super::output::{self, COLUMNS, Output};
+use super::stdout::Stdout;
 use super::table::table;
 use super::{Exit, Mistakes};
 use crate::hand::roster::{Line, Roster};
@@ -43,7 +44,7 @@ impl Args {
             }
             return Ok(Exit::Done);
         }
-        std::io::stdout().write_all(show(&lines, output).as_bytes())?;
+        Stdout.write_all(show(&lines, output).as_bytes())?;
         Ok(Exit::Done)
     }
 }

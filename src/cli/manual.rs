@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
+use super::stdout::Stdout;
 use super::{Cli, Exit, Mistakes};
 use crate::nearest::suggestion;
 
@@ -44,7 +45,7 @@ impl Completions {
         let shell = mistakes.none_or(shell)?;
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "sidekick", &mut text);
-        std::io::stdout().write_all(&text)?;
+        Stdout.write_all(&text)?;
         Ok(Exit::Done)
     }
 }
@@ -71,7 +72,7 @@ impl Man {
         let page = mistakes.none_or(page)?;
         let mut text = Vec::new();
         clap_mangen::Man::new(page).render(&mut text)?;
-        std::io::stdout().write_all(&text)?;
+        Stdout.write_all(&text)?;
         Ok(Exit::Done)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::stdout::Stdout;
 use super::{Exit, Mistakes, etcd, instance, record};
 use crate::hand::register::{Outcome, Wanted, register};
 use crate::record::{Address, Record};
@@ -45,7 +46,7 @@ impl Args {
             format!(" for {ttl}")
         });
         let lasting = lasting.unwrap_or_default();
-        let mut out = std::io::stdout().lock();
+        let mut out = Stdout;
         match register(&place, wanted).await? {
             Outcome::Written { revision, deposed } => {
                 if let Some(name) = deposed {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::progress::Progress;
+use super::stdout::Stdout;
 use super::{Exit, Mistakes, etcd};
 use crate::record::{MetaPrefix, Nonce, Presence, PusherId, Release};
 use crate::registry::client::Cluster;
@@ -186,5 +187,5 @@ fn missing(id: &PusherId) -> std::io::Result<()> {
 }
 
 fn say(line: &str) -> std::io::Result<()> {
-    writeln!(std::io::stdout(), "{line}")
+    writeln!(Stdout, "{line}")
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::stdout::Stdout;
 use super::{Exit, Mistakes, with_default};
 use crate::hand::roles::{Role, Scope};
 use crate::record::{InstanceName, MetaPrefix, Prefix};
@@ -47,7 +48,7 @@ impl Args {
         let roles = self.roles(&mut mistakes);
         let scope = self.scope(&mut mistakes);
         let (roles, scope) = mistakes.none_or(roles.zip(scope))?;
-        let mut out = std::io::stdout();
+        let mut out = Stdout;
         for role in roles {
             let name = role.name();
             writeln!(out, "# {name}: for {}", role.commands(&scope))?;

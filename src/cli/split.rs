@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::output::split_in_words;
 use super::settled::{self, wait};
+use super::stdout::Stdout;
 use super::table::{Cell, Column, table};
 use super::{Exit, Mistakes, etcd, service};
 use crate::hand::split::{self, Preview, preview, versions_in_words};
@@ -61,14 +62,14 @@ impl Args {
                     return Ok(Exit::No);
                 };
                 let revision = split::split(&place, &service, wanted).await?;
-                std::io::stdout().write_all(shares(&preview).as_bytes())?;
+                Stdout.write_all(shares(&preview).as_bytes())?;
                 let what = format!("{service} is split {}", split_in_words(wanted));
                 (revision, what)
             }
             None => match split::clear(&place, &service).await? {
                 Some(revision) => (revision, format!("{service} is no longer split")),
                 None => {
-                    writeln!(std::io::stdout(), "{service} is not split: nothing to do")?;
+                    writeln!(Stdout, "{service} is not split: nothing to do")?;
                     return Ok(Exit::Done);
                 }
             },
@@ -84,7 +85,7 @@ impl Args {
             Doubt::Unaware,
         )
         .await;
-        writeln!(std::io::stdout(), "{what}: {how}")?;
+        writeln!(Stdout, "{what}: {how}")?;
         Ok(exit)
     }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::output::{self, Output};
+use super::stdout::Stdout;
 use super::{Exit, Mistakes, etcd};
 use crate::hand::roster::Line;
 use crate::hand::status::{Lag, Pusher, Status, status};
@@ -66,7 +67,7 @@ impl Args {
                 lines(pushers.iter().flat_map(plain))
             }
         };
-        std::io::stdout().write_all(text.as_bytes())?;
+        Stdout.write_all(text.as_bytes())?;
         Ok(Exit::Done)
     }
 }

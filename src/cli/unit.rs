@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory};
 
+use super::stdout::Stdout;
 use super::{Cli, Exit, Mistakes, announce};
 use crate::registry::client::CALL_TIMEOUT;
 use crate::secret;
@@ -63,7 +64,7 @@ impl Args {
         let settings = self.settings(&mut mistakes);
         let image = self.image(&mut mistakes);
         let (settings, image) = mistakes.none_or(settings.zip(image))?;
-        let mut out = std::io::stdout().lock();
+        let mut out = Stdout;
         if !self.quadlet {
             write!(out, "{}", service(&settings, self.fleet))?;
             return Ok(Exit::Done);

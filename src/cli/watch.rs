@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::output::{self, COLUMNS, Output};
+use super::stdout::Stdout;
 use super::table::{Cell, Column, Table, Tone};
 use super::{Exit, Mistakes};
 use crate::hand::follow::{self, Follow};
@@ -130,7 +131,7 @@ impl View {
             news.extend(line.clone().or(former).map(|line| (event, line)));
             self.known.extend(line.map(|line| (key, line)));
         }
-        let mut out = std::io::stdout().lock();
+        let mut out = Stdout;
         out.write_all(self.text(&news, event == Event::Listed).as_bytes())?;
         out.flush()
     }

@@ -397,13 +397,19 @@ async fn help_is_no_mistake() {
 }
 
 #[test]
-fn help_that_does_not_get_through_is_a_failure() {
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
-    let status = std::process::Command::new(env!("CARGO_BIN_EXE_sidekick"))
-        .args(["announce", "--help"])
-        .stdout(full.expect("every Linux has it"))
-        .status();
-    assert_eq!(status.expect("it runs").code(), Some(69));
+fn output_that_does_not_get_through_is_a_failure_that_names_it() {
+    for arguments in [&["announce", "--help"][..], &["roles"], &["man"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let ended = std::process::Command::new(env!("CARGO_BIN_EXE_sidekick"))
+            .args(arguments)
+            .stdout(full.expect("every Linux has it"))
+            .output()
+            .expect("it runs");
+        assert_eq!(ended.status.code(), Some(69));
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let why = "standard output cannot be written: No space left on device";
+        assert!(said.contains(why), "{arguments:?}: {said}");
+    }
 }
 
 /// The commands that the program says it has.

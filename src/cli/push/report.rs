@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::cli::exit::{Exit, say};
+use crate::cli::stdout::Stdout;
 use crate::push::{Difference, RouteResult, Settings};
 use crate::upstream::{Error, Layer, Outcome, Progress};
 
@@ -183,7 +184,7 @@ fn exit_of<T: Report>(result: &Result<T, Error>) -> Exit {
 /// Says what became of every upstream; the gravest exit code counts.
 fn report<T: Report>(results: &[RouteResult<T>], output: Output) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
-    let mut out = std::io::stdout().lock();
+    let mut out = Stdout;
     for result in results {
         exit = std::cmp::max_by_key(exit, exit_of(&result.result), |exit| gravity(*exit));
         match output {
@@ -230,12 +231,12 @@ fn protocol(layer: Layer) -> &'static str {
 
 /// Says one thing.
 pub(super) fn line(text: &str) -> std::io::Result<()> {
-    writeln!(std::io::stdout(), "{text}")
+    writeln!(Stdout, "{text}")
 }
 
 /// Says what a configuration means.
 pub(super) fn settings(settings: &Settings) -> anyhow::Result<Exit> {
-    let mut out = std::io::stdout().lock();
+    let mut out = Stdout;
     let (prefix, meta) = (&settings.prefix, &settings.meta);
     writeln!(
         out,
