@@ -12,8 +12,8 @@ make_docker_folder() {
 # start_dockerd: one that leaves firewall and forwarding of this machine alone; docker and sidekick are told where it is.
 start_dockerd() {
     export DOCKER_HOST=unix://$folder/d.sock
-    # Not to be interrupted with us: it is ended last, by end_dockerd.
-    start dockerd setsid dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" --host "$DOCKER_HOST" \
+    # Not to be interrupted with us: it is ended last, by end_dockerd. A containerd that is slow to end leaves a trace where TMPDIR is.
+    start dockerd env TMPDIR="$folder" setsid dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" --host "$DOCKER_HOST" \
         --bridge none --iptables=false --ip6tables=false --ip-masq=false --ip-forward=false --storage-driver overlay2
     daemon=$started
     unset 'pids[-1]'

@@ -385,11 +385,9 @@ async fn a_container_that_is_killed_is_withdrawn_at_once_whoever_hangs() {
     let ended = announcer.end(ANSWERS + SLACK).await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     let says = |part: &str| ended.output.contains(part);
-    assert!(
-        says("container web1 died") && says(": withdrawing at once"),
-        "{}",
-        ended.output
-    );
+    // Docker tells of the signal first: whoever hears that before the end has begun to wait, and stops.
+    let at_once = says(": withdrawing at once") || says(": not waiting any longer");
+    assert!(says("container web1 died") && at_once, "{}", ended.output);
     assert!(!says("asked again to stop"), "{}", ended.output);
     withdrawn(&scene).await;
 }
