@@ -152,9 +152,18 @@ async fn a_name_that_moves_is_followed() {
     scene
         .file_has("# sidekick: name web.test 127.0.0.9\n", true)
         .await;
+    // Told once nginx has been reloaded, and not only the file written.
+    let told = "equal to the records target=file upstream=website service=website servers=1";
+    scene.push.process().line(told).await;
     let reloads = scene.nginx.reloads();
     scene.dns.set("web.test", HERE);
     scene.answers("/", &one).await;
+    // New workers may answer before nginx has written down why.
+    until(PATIENCE, "one more reload", async || {
+        let now = scene.nginx.reloads();
+        (now > reloads).then_some(()).ok_or(now)
+    })
+    .await;
     assert_eq!(scene.nginx.reloads(), reloads + 1);
 }
 
