@@ -115,7 +115,7 @@ fn no_settings_show_a_secret() {
     assert_eq!(probes, ["https://host/?...", "exec:curl ..."]);
     let told = mistakes.none_or(None::<()>).unwrap_err().to_string();
     assert!(
-        told.contains("--endpoints: a login does not belong into it"),
+        told.contains("--endpoints: a login does not belong in it"),
         "{told}"
     );
     let shown = format!("{settings:?} {:?} {told}", args.args);

@@ -167,7 +167,7 @@ impl Args {
         if given.contains('@') {
             // A password may hold a comma, and then no part by itself looks like a login.
             mistakes.add(
-                "--endpoints: a login does not belong into it; give --user and --password-file",
+                "--endpoints: a login does not belong in it; give --user and --password-file",
             );
             return endpoints;
         }

@@ -15,7 +15,7 @@ use crate::unit_file::{Settings, Socket, quadlet, service};
 /// Prints the systemd unit that runs announce with the same arguments.
 ///
 /// It is the one in units/, with the name of the backend's unit and the arguments filled in. What comes from the environment
-/// here stays out of it: etcd's endpoints belong into /etc/sidekick/sidekick.env, its password into /etc/credstore/etcd-password.
+/// here stays out of it: etcd's endpoints belong in /etc/sidekick/sidekick.env, its password into /etc/credstore/etcd-password.
 ///
 /// Example: sidekick unit website/nginx1 10.0.0.5:8080 --probe /health > /etc/systemd/system/nginx1-sidekick.service
 #[derive(Debug, clap::Args)]

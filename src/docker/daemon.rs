@@ -26,7 +26,7 @@ pub enum AddressError {
     #[error("\"{0}\" names no absolute path")]
     Path(String),
     /// A login, which cannot be used and is not shown.
-    #[error("a login does not belong into it: tcp://HOST:PORT")]
+    #[error("a login does not belong in it: tcp://HOST:PORT")]
     Login,
     /// No host and port behind the scheme.
     #[error("\"{0}\" names no HOST:PORT")]

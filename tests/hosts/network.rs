@@ -93,21 +93,20 @@ impl Stage {
     }
 }
 
+/// Takes the host's only interface down, or up again.
+async fn set_link(host: &Host, state: &str) {
+    let line = format!("ip link set $(basename $(ls -d /sys/class/net/e*)) {state}");
+    host.exec(&line).await;
+}
+
 #[tokio::test]
 async fn a_load_balancer_that_has_lost_its_interface_lets_go_of_no_server_that_vanished() {
     let Some(stage) = Stage::start().await else {
         return;
     };
-    let interface = "$(basename $(ls -d /sys/class/net/e*))";
-    stage
-        .balancer
-        .exec(&format!("ip link set {interface} down"))
-        .await;
+    set_link(&stage.balancer, "down").await;
     stage.outlasts_its_records().await;
-    stage
-        .balancer
-        .exec(&format!("ip link set {interface} up"))
-        .await;
+    set_link(&stage.balancer, "up").await;
     stage.record().await;
     stage.routed().await;
 }
@@ -117,10 +116,6 @@ async fn a_load_balancer_whose_backends_are_all_silent_lets_go_of_none_that_vani
     let Some(stage) = Stage::start().await else {
         return;
     };
-    let interface = "$(basename $(ls -d /sys/class/net/e*))";
-    stage
-        .backends
-        .exec(&format!("ip link set {interface} down"))
-        .await;
+    set_link(&stage.backends, "down").await;
     stage.outlasts_its_records().await;
 }

@@ -16,7 +16,7 @@ pub(super) struct Keys {
 }
 
 const IN_A_FILE: &str =
-    "a secret does not belong into this file; give `password_file` or `bearer_file`";
+    "a secret does not belong in this file; give `password_file` or `bearer_file`";
 const ALWAYS_CHECKED: &str =
     "certificates are always checked; give `cacert` where the system does not know the authority";
 
@@ -163,7 +163,7 @@ fn api_url(section: &Section<'_>, key: &str) -> Option<ApiUrl> {
     if login {
         section.note(
             key,
-            "a login does not belong into a URL; give `user` and `password_file`",
+            "a login does not belong in a URL; give `user` and `password_file`",
         );
         return None;
     }

@@ -93,7 +93,7 @@ fn what_is_wrong_with_an_nginx_is_said() {
             ),
         ],
     );
-    let secret = "a secret does not belong into this file; give `password_file` or `bearer_file`";
+    let secret = "a secret does not belong in this file; give `password_file` or `bearer_file`";
     let absolute = "an absolute path such as \"/etc/sidekick/...\" is expected";
     let loopback = "a loopback address with a port such as \"127.0.0.1:9181\" is expected";
     refused(
@@ -170,7 +170,7 @@ fn what_is_wrong_with_an_nginx_is_said() {
             ),
             (
                 "api = \"http://a:b@h/\"",
-                "7: `api`: a login does not belong into a URL; give `user` and `password_file`",
+                "7: `api`: a login does not belong in a URL; give `user` and `password_file`",
             ),
             ("file = \"up.conf\"", &format!("8: `file`: {absolute}")),
         ],
