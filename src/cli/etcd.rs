@@ -166,9 +166,8 @@ impl Args {
         let mut endpoints = Vec::new();
         if given.contains('@') {
             // A password may hold a comma, and then no part by itself looks like a login.
-            mistakes.add(
-                "--endpoints: a login does not belong in it; give --user and --password-file",
-            );
+            mistakes
+                .add("--endpoints: a login does not belong in it; give --user and --password-file");
             return endpoints;
         }
         for text in texts.into_iter().filter(|text| !text.is_empty()) {

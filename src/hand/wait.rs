@@ -202,7 +202,7 @@ impl Wish {
                 };
                 let others = mine().filter_map(|(id, record, hold)| {
                     let why = why_idle(&record.value, hold)?;
-                    Some(format!("{id} takes {none}: {why}"))
+                    Some(format!("{id} is to take {none}: {why}"))
                 });
                 let missing = self.too_few("can take traffic", live.len(), others);
                 if missing.is_some() {

@@ -97,7 +97,7 @@ async fn a_held_host_takes_out_its_instances_of_every_service_also_those_that_co
         "--timeout",
         "1s",
     ];
-    let missing = "2 of 3 wanted instances of website can take traffic; website/a takes none: it is held (new kernel); website/c";
+    let missing = "2 of 3 wanted instances of website can take traffic; website/a is to take none: it is held (new kernel); website/c";
     says(&run(&scene, &wait).await, 1, &[missing]);
 
     let release = ["hold", "--host", "::ffff:10.0.0.1", "--release"];
@@ -180,8 +180,7 @@ async fn a_hold_that_cannot_be_read_holds_for_every_reader_alike() {
         "--timeout",
         "1s",
     ];
-    let missing =
-        "1 of 2 wanted instances of website can take traffic; website/a takes none: it is held";
+    let missing = "1 of 2 wanted instances of website can take traffic; website/a is to take none: it is held";
     says(&run(&scene, &wait).await, 1, &[missing]);
     let keys = ["/sidekick/holds/website/a", "/sidekick/host-holds/10.0.0.2"];
     says(&run(&scene, &["status"]).await, 0, &keys);

@@ -243,7 +243,7 @@ async fn who_waits_in_vain_is_told_why_an_instance_takes_no_traffic() {
     }
     let hold = r#"{"reason":"disk full"}"#;
     etcd.put("/sidekick/holds/shop/held", hold).await;
-    let draining = "shop/draining takes no traffic: it is draining";
+    let draining = "shop/draining is to take no traffic: it is draining";
     for (instance, goal, said) in [
         ("/draining", "routed", draining),
         (
@@ -254,12 +254,12 @@ async fn who_waits_in_vain_is_told_why_an_instance_takes_no_traffic() {
         (
             "/held",
             "routed",
-            "shop/held takes no traffic: it is held (disk full)",
+            "shop/held is to take no traffic: it is held (disk full)",
         ),
         (
             "/weightless",
             "routed",
-            "shop/weightless takes no traffic: its weight is 0",
+            "shop/weightless is to take no traffic: its weight is 0",
         ),
         (
             "/s3",
@@ -274,8 +274,8 @@ async fn who_waits_in_vain_is_told_why_an_instance_takes_no_traffic() {
         (
             " --count 4",
             "routed",
-            "0 of 4 wanted instances of shop can take traffic; shop/draining takes none: it is draining; \
-             shop/held takes none: it is held (disk full); shop/weightless takes none: its weight is 0",
+            "0 of 4 wanted instances of shop can take traffic; shop/draining is to take none: it is draining; \
+             shop/held is to take none: it is held (disk full); shop/weightless is to take none: its weight is 0",
         ),
         (
             " --count 4",
