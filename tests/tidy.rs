@@ -171,6 +171,31 @@ fn every_script_is_executable_and_parses() {
 }
 
 #[test]
+fn every_link_of_a_readme_leads_to_a_file() {
+    let mut links = 0;
+    let mut broken = Vec::new();
+    for path in files() {
+        if path.extension().is_none_or(|ending| ending != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1) {
+            let link = link.split(')').next().unwrap_or_default();
+            let (target, _anchor) = link.split_once('#').unwrap_or((link, ""));
+            if target.contains("://") || target.is_empty() {
+                continue;
+            }
+            links += 1;
+            if !path.parent().unwrap().join(target).exists() {
+                broken.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(links > 10, "only {links} links are found");
+    refuse("no such file", &broken);
+}
+
+#[test]
 fn every_flag_that_the_readme_shows_exists() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let shown = sidekick_commands(&readme, &subcommands());

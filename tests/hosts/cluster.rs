@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::stage::{
     RESTART, TRAFFIC, configure_nginx, install, install_backend, servers, sidekick,
 };
-use crate::support::examples::tells_what_the_readme_says;
+use crate::support::examples::prints_what_its_readme_shows;
 use crate::support::hosts::{Host, Site};
 use crate::support::{Load, PATIENCE, Report, until};
 
@@ -168,10 +168,10 @@ async fn all_answer(cluster: &Cluster, load: &Load) {
 }
 
 #[tokio::test]
-async fn the_story_of_the_cluster_prints_what_the_readme_shows() {
+async fn the_story_of_the_cluster_prints_what_its_readme_shows() {
     // The same daemon of this machine, and the same image: where hosts cannot run, neither can the story.
     let Some(_site) = Site::start().await else {
         return;
     };
-    tells_what_the_readme_says("cluster").await;
+    prints_what_its_readme_shows("cluster").await;
 }

@@ -1,10 +1,10 @@
-//! The stories of `examples/`: each is told, and says what the README says that it says.
+//! The stories of `examples/stories/`: each is run, and prints what its README shows.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::support::examples::{compare, excerpt, script, tells_what_the_readme_says};
+use crate::support::examples::{compare, excerpt, excerpts, prints_what_its_readme_shows, script};
 
 /// Told by another test, among the hosts that it needs.
 const TOLD_ELSEWHERE: [&str; 1] = ["cluster"];
@@ -17,25 +17,25 @@ macro_rules! told_here {
         $(
             #[tokio::test]
             async fn $test() {
-                tells_what_the_readme_says($example).await;
+                prints_what_its_readme_shows($example).await;
             }
         )*
     };
 }
 
 told_here! {
-    a_backend_that_fails_prints_what_the_readme_shows: "failing-health",
-    the_hello_prints_what_the_readme_shows: "hello",
-    the_quickstart_prints_what_the_readme_shows: "quickstart",
-    the_confd_story_prints_what_the_readme_shows: "confd",
-    the_nginx_plus_story_prints_what_the_readme_shows: "nginx-plus",
-    the_vulcand_story_prints_what_the_readme_shows: "vulcand",
+    a_backend_that_fails_prints_what_its_readme_shows: "failing-health",
+    the_hello_prints_what_its_readme_shows: "hello",
+    the_quickstart_prints_what_its_readme_shows: "quickstart",
+    the_confd_story_prints_what_its_readme_shows: "confd",
+    the_nginx_plus_story_prints_what_its_readme_shows: "nginx-plus",
+    the_vulcand_story_prints_what_its_readme_shows: "vulcand",
 }
 
 #[test]
-fn every_example_is_told_by_a_test_and_shown_in_the_readme() {
+fn every_story_is_run_by_a_test_and_shown_in_its_readme_and_named_on_the_front_page() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = fs::read_dir(root.join("examples")).expect("our own folder");
+    let folders = fs::read_dir(root.join("examples/stories")).expect("our own folder");
     let folders = folders.map(|entry| entry.expect("our own folder"));
     let there: BTreeSet<_> = folders
         .filter(|entry| entry.path().join("run.sh").exists())
@@ -43,19 +43,26 @@ fn every_example_is_told_by_a_test_and_shown_in_the_readme() {
         .collect();
     let told = TOLD_HERE.iter().chain(&TOLD_ELSEWHERE);
     let told: BTreeSet<_> = told.map(|&name| name.to_owned()).collect();
-    assert_eq!(there, told, "left: examples/*/run.sh, right: told by tests");
-    let readme = fs::read_to_string(root.join("README.md")).expect("it is there");
+    assert_eq!(
+        there, told,
+        "left: examples/stories/*/run.sh, right: run by tests"
+    );
     let wrong: Vec<_> = there
         .iter()
-        .filter_map(|name| excerpt(&readme, &script(name)).err())
+        .filter_map(|name| excerpts(root, name).err())
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let front = fs::read_to_string(root.join("README.md")).expect("it is there");
+    for name in there {
+        let link = format!("(examples/stories/{name}/)");
+        assert!(front.contains(&link), "README.md has no link to {link}");
+    }
 }
 
 /// A README with one story.
 const README: &str = "\
 ```sh
-sudo -E examples/first/run.sh
+sudo -E examples/stories/first/run.sh
 ```
 
 says:

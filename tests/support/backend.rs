@@ -1,4 +1,4 @@
-//! Backends as processes that can be killed: `examples/quickstart/backend.rs`.
+//! Backends as processes that can be killed: `examples/stories/lib/backend.rs`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

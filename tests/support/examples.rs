@@ -1,7 +1,7 @@
-//! The stories of `examples/`, and that they tell what the README says that they tell.
+//! The stories of `examples/stories/`: each prints what its README shows.
 //!
-//! The README shows the command of each, and in the `text` block that follows, a part of its output. There, a number
-//! stands for any number, but 0 for itself alone, so that nothing lost is nothing lost; `…` stands for anything.
+//! A README shows the command, and in the `text` block that follows, a part of the output. There, a number stands for any
+//! number, but 0 for itself alone, so that nothing lost is nothing lost; `…` stands for anything.
 
 use std::fs;
 use std::path::Path;
@@ -25,15 +25,15 @@ const ANYTHING: &str = "…";
 /// A story while it is told.
 struct Story(Process);
 
-/// Tells the story `examples/NAME/run.sh` as a user would, and compares what it says with the README.
+/// Runs a story as a user would, and compares its output with what its README shows, and with the front page where that
+/// shows it too.
 ///
 /// # Panics
-/// When it fails, says something else, or leaves anything behind.
-pub(crate) async fn tells_what_the_readme_says(name: &str) {
+/// When it fails, prints something else, or leaves anything behind.
+pub(crate) async fn prints_what_its_readme_shows(name: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(root.join("README.md")).expect("the README is there");
     let script = script(name);
-    let excerpt = excerpt(&readme, &script).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let excerpts = excerpts(root, name).unwrap_or_else(|wrong| panic!("{wrong}"));
     let folder = folder();
     let mut command = Command::new(root.join(&script));
     command.env("TMPDIR", folder.path());
@@ -45,8 +45,10 @@ pub(crate) async fn tells_what_the_readme_says(name: &str) {
     let mut story = Story(Process::start(&script, &mut command));
     let ended = story.0.end(LIMIT).await;
     assert_eq!(ended.code, Some(0), "{script}:\n{}", ended.output);
-    if let Err(wrong) = compare(&excerpt, &ended.output) {
-        panic!("{script}: {wrong}\nIt said:\n{}", ended.output);
+    for excerpt in excerpts {
+        if let Err(wrong) = compare(&excerpt, &ended.output) {
+            panic!("{script}: {wrong}\nIt printed:\n{}", ended.output);
+        }
     }
     let left = fs::read_dir(folder.path()).expect("our own folder");
     let left: Vec<_> = left.flatten().map(|entry| entry.path()).collect();
@@ -77,11 +79,31 @@ fn is_of_cargo(variable: &str) -> bool {
 
 /// The path of a story below the root.
 pub(crate) fn script(name: &str) -> String {
-    format!("examples/{name}/run.sh")
+    format!("examples/stories/{name}/run.sh")
 }
 
-/// What the README shows of a story's output: the lines of the `text` block that comes next behind the one block that
-/// has its command.
+/// What is shown of a story's output: in its own README, and on the front page if that has its command.
+///
+/// # Errors
+/// What is missing, in words.
+pub(crate) fn excerpts(root: &Path, name: &str) -> Result<Vec<Vec<String>>, String> {
+    let script = script(name);
+    let read = |path: String| {
+        fs::read_to_string(root.join(&path)).map_err(|error| format!("{path}: {error}"))
+    };
+    let mut excerpts = vec![excerpt(
+        &read(script.replace("run.sh", "README.md"))?,
+        &script,
+    )?];
+    let front = read("README.md".to_owned())?;
+    if front.contains(&script) {
+        excerpts.push(excerpt(&front, &script)?);
+    }
+    Ok(excerpts)
+}
+
+/// What a README shows of a story's output: the lines of the `text` block that comes next behind the one block that has
+/// its command.
 ///
 /// # Errors
 /// What is missing, in words.

@@ -6,14 +6,14 @@
 # On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 
 readonly PATIENCE=30 # seconds that anything here may take
 readonly CLIENTS=8 # requests at a time
 readonly BACKEND=web # web1 to web3
 
-source examples/story.sh
-source examples/services.sh
+source examples/stories/lib/story.sh
+source examples/stories/lib/services.sh
 
 # ---- what is asked again and again ----
 

@@ -6,7 +6,7 @@
 # is ended at the end, also on Ctrl-C. Needs root. On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 
 readonly OLD=52c7248a14 NEW=9d3f0c61be # versions
 readonly TTL=5 # seconds until a record that nobody keeps expires
@@ -15,9 +15,9 @@ readonly PATIENCE=30 # seconds that anything here may take
 readonly CLIENTS=4 # requests at a time
 readonly BACKEND=nginx BACKENDS=2 # nginx1 and nginx2
 
-source examples/story.sh
-source examples/services.sh
-source examples/docker.sh
+source examples/stories/lib/story.sh
+source examples/stories/lib/services.sh
+source examples/stories/lib/docker.sh
 
 # Ends what we started: the containers by their names in our own daemon, the rest by process id.
 end_everything() {

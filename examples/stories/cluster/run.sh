@@ -7,15 +7,15 @@
 # root. On a fresh Debian it first installs what is missing, and says so; the first run makes an image of Debian.
 set -Eeuo pipefail
 export LC_ALL=C
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 
 readonly TTL=5 # seconds until the record of a killed sidekick expires
 readonly PATIENCE=60 # seconds that anything here may take
 readonly CLIENTS=8 # requests at a time
 readonly BACKEND=web # web1 to web3
 
-source examples/story.sh
-source examples/docker.sh
+source examples/stories/lib/story.sh
+source examples/stories/lib/docker.sh
 
 # Ends what we started: the containers by their names in our own daemon, the rest by process id.
 end_everything() {

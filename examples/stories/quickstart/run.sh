@@ -6,15 +6,15 @@
 # On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 
 readonly TTL=5 # seconds until the record of a killed announcer expires
 readonly PATIENCE=30 # seconds that anything here may take
 readonly CLIENTS=8 # requests at a time
 readonly BACKEND=nginx # nginx1 to nginx3
 
-source examples/story.sh
-source examples/services.sh
+source examples/stories/lib/story.sh
+source examples/stories/lib/services.sh
 
 generation() { curl -sS "$api/9/nginx" | grep -o '"generation":[0-9]*' | cut -d: -f2; }
 

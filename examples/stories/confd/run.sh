@@ -6,14 +6,14 @@
 # On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 
 readonly PATIENCE=30 # seconds that anything here may take
 readonly CLIENTS=8 # requests at a time
 readonly BACKEND=web # web1 to web3
 
-source examples/story.sh
-source examples/services.sh
+source examples/stories/lib/story.sh
+source examples/stories/lib/services.sh
 
 readonly RECORDS=/test/website/ # what lies below
 
@@ -51,9 +51,9 @@ END
 # The files for everybody, with a free port and the folder in place of their own.
 configure_sidekick() {
     mkdir "$folder/sidekick"
-    sed "s/listen 8000;/listen 127.0.0.1:$traffic_port;/" examples/confd/website.conf.jinja >"$folder/sidekick/website.conf.jinja"
+    sed "s/listen 8000;/listen 127.0.0.1:$traffic_port;/" examples/stories/confd/website.conf.jinja >"$folder/sidekick/website.conf.jinja"
     sed -e "s|/etc/sidekick/|$folder/sidekick/|" -e "s|/etc/nginx/|$folder/nginx/|" -e "s|/run/|$folder/nginx/|" \
-        -e "s|\"nginx |\"${nginx[*]} |" examples/confd/push.toml >"$folder/sidekick/push.toml"
+        -e "s|\"nginx |\"${nginx[*]} |" examples/stories/confd/push.toml >"$folder/sidekick/push.toml"
 }
 
 run_announcer() {
@@ -171,4 +171,4 @@ chapter 'In sum'
 say "$(answers) requests: $(count 0), and $(grep -c 'nginx has the file' "$folder/push.log") reloads"
 from=0
 none_lost 'from the beginning to the end'
-say 'Everything is ended and removed now. Yours to copy: examples/confd/push.toml and its template.'
+say 'Everything is ended and removed now. Yours to copy: examples/stories/confd/push.toml and its template.'

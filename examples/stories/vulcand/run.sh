@@ -6,13 +6,13 @@
 # On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 
 readonly PATIENCE=30 # seconds that anything here may take
 readonly CLIENTS=8 # requests at a time
 
-source examples/story.sh
-source examples/services.sh
+source examples/stories/lib/story.sh
+source examples/stories/lib/services.sh
 
 readonly SERVERS=/vulcand/backends/website/servers/ # what vulcand reads
 
@@ -69,7 +69,7 @@ make_folder vulcand
 chapter '1. etcd, nginx, and a pusher with two targets: the keys of vulcand, and nginx'
 start_etcd
 start_nginx
-sed "s|http://127.0.0.1:8080/api|$api|" examples/vulcand/push.toml >"$folder/push.toml"
+sed "s|http://127.0.0.1:8080/api|$api|" examples/stories/vulcand/push.toml >"$folder/push.toml"
 command_line 'sidekick push --check-config --config push.toml'
 sidekick push --check-config --config "$folder/push.toml" | sed 's/^/  /'
 command_line 'sidekick push --config push.toml &'
@@ -123,4 +123,4 @@ chapter 'In sum'
 say "$(answers) requests: $(count 0)"
 from=0
 none_lost 'by the canary, the switch and the way back'
-say 'Everything is ended and removed now. Yours to copy: examples/vulcand/push.toml.'
+say 'Everything is ended and removed now. Yours to copy: examples/stories/vulcand/push.toml.'
