@@ -22,7 +22,7 @@ use crate::phase::{OnFailure, Phase, Wish};
 use crate::probe::{self, Probe, Prober, Verdict};
 use crate::record::{Format, InstanceId, MetaPrefix, Nonce, Prefix, Record, State};
 use crate::registry::client::Cluster;
-use crate::registry::lease::{self, Holder, Intent, Tenure};
+use crate::registry::lease::{self, LeaseKeeper, LeaseStatus, Wanted};
 use crate::registry::pushers;
 use crate::span;
 use crate::stop::Stop;
@@ -154,8 +154,8 @@ async fn serve(settings: Settings, cluster: Cluster, stop: Stop, reload: Reload<
 
 struct Agent {
     settings: Settings,
-    holder: Holder,
-    tenure: watch::Receiver<Tenure>,
+    keeper: LeaseKeeper,
+    lease: watch::Receiver<LeaseStatus>,
     /// None when there is nothing to ask.
     prober: Option<Prober>,
     gate: Gate,
@@ -182,7 +182,7 @@ struct Agent {
 enum Event {
     Leave,
     Verdict(Verdict),
-    Tenure,
+    Lease,
     /// The pushers have something to tell, or were waited for long enough.
     Pushers,
     Pulse,
@@ -195,11 +195,11 @@ impl Agent {
         settings.record.nonce = Some(nonce.clone());
         settings.record.since = Some(now());
         let key = settings.prefix.key(&settings.id);
-        let holder = lease::hold(cluster.clone(), key, nonce, settings.ttl);
+        let keeper = lease::keep(cluster.clone(), key, nonce, settings.ttl);
         Self {
-            tenure: holder.tenure(),
-            pulse: holder.pulse(),
-            holder,
+            lease: keeper.status(),
+            pulse: keeper.pulse(),
+            keeper,
             prober: None,
             gate: Gate::new(settings.rise, settings.fall),
             phase: Phase::Starting,
@@ -234,12 +234,12 @@ impl Agent {
                 }
                 Event::Verdict(verdict) => self.judge(verdict),
                 Event::Pushers => {}
-                Event::Tenure => {
-                    let tenure = self.tenure.borrow_and_update().clone();
-                    if let Tenure::Deposed { by } = tenure {
+                Event::Lease => {
+                    let lease = self.lease.borrow_and_update().clone();
+                    if let LeaseStatus::Deposed { by } = lease {
                         return deposed(&self.settings, by);
                     }
-                    self.note(&tenure);
+                    self.note(&lease);
                 }
                 Event::Reread(read) => {
                     self.reloaded(*read);
@@ -272,7 +272,7 @@ impl Agent {
         tokio::select! {
             biased;
             () = stop.leave() => Event::Leave,
-            Ok(()) = self.tenure.changed() => Event::Tenure,
+            Ok(()) = self.lease.changed() => Event::Lease,
             verdict = probe::next_verdict(&mut self.prober) => Event::Verdict(verdict),
             () = self.pushers.changed(), if waiting => Event::Pushers,
             () = overdue, if waiting => Event::Pushers,
@@ -283,7 +283,7 @@ impl Agent {
 
     /// That etcd does not answer is no reason to end the start.
     fn note_waiting(&mut self) {
-        let pending = matches!(*self.tenure.borrow(), Tenure::Pending { .. });
+        let pending = matches!(*self.lease.borrow(), LeaseStatus::Pending { .. });
         let waits = pending && !self.readiness.is_told();
         if waits != self.waiting.is_some() {
             self.waiting = waits.then(Waiting::to_be_up);
@@ -361,8 +361,8 @@ impl Agent {
     /// A verdict is progress; so is a lease task that rightly has nothing to keep.
     fn note_progress(&mut self) {
         let idle = matches!(
-            *self.tenure.borrow(),
-            Tenure::Absent | Tenure::NoSpace { .. }
+            *self.lease.borrow(),
+            LeaseStatus::Absent | LeaseStatus::NoSpace { .. }
         );
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.probed();
@@ -375,13 +375,13 @@ impl Agent {
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         let intent = match phase.wish(self.settings.on_failure) {
-            Wish::Record(State::Up) => Intent::Present(self.value(State::Up)),
-            Wish::Record(state) => Intent::PresentOrAbsent(self.value(state)),
-            Wish::Nothing(state) => Intent::Absent {
-                goodbye: Some(self.value(state)),
+            Wish::Record(State::Up) => Wanted::Present(self.value(State::Up)),
+            Wish::Record(state) => Wanted::PresentOrAbsent(self.value(state)),
+            Wish::Nothing(state) => Wanted::Absent {
+                notice: Some(self.value(state)),
             },
         };
-        self.holder.set(intent);
+        self.keeper.set(intent);
     }
 
     /// The bytes of the record in `state`, with the reason for it.
@@ -395,9 +395,9 @@ impl Agent {
         record.encode(self.settings.format).into()
     }
 
-    fn note(&mut self, tenure: &Tenure) {
-        match tenure {
-            Tenure::Held { revision, .. } => {
+    fn note(&mut self, lease: &LeaseStatus) {
+        match lease {
+            LeaseStatus::Held { revision, .. } => {
                 let state = match self.phase {
                     Phase::Failing => "marked down",
                     _ => "announced",
@@ -413,24 +413,24 @@ impl Agent {
                     info!("{id} is {state} (etcd revision {revision}){more}");
                 }
             }
-            Tenure::Absent | Tenure::NoSpace { .. } => {
+            LeaseStatus::Absent | LeaseStatus::NoSpace { .. } => {
                 self.noted = "withdrawn";
                 info!("{} is withdrawn", self.settings.id);
             }
             // The lease task has said what is wrong.
-            Tenure::Pending { .. } | Tenure::Deposed { .. } => {}
+            LeaseStatus::Pending { .. } | LeaseStatus::Deposed { .. } => {}
         }
     }
 
     /// The phase and the reason, in words.
     fn status(&self) -> String {
-        let announced = match &*self.tenure.borrow() {
-            Tenure::Held { revision, .. } => format!("announced at revision {revision}"),
-            Tenure::Absent => "not announced".to_owned(),
-            Tenure::NoSpace { .. } => "not announced, as etcd has no room".to_owned(),
-            Tenure::Pending { error: None } => "waiting for etcd".to_owned(),
-            Tenure::Pending { error: Some(error) } => format!("waiting for etcd: {error}"),
-            Tenure::Deposed { by } => format!("deposed by {by}"),
+        let announced = match &*self.lease.borrow() {
+            LeaseStatus::Held { revision, .. } => format!("announced at revision {revision}"),
+            LeaseStatus::Absent => "not announced".to_owned(),
+            LeaseStatus::NoSpace { .. } => "not announced, as etcd has no room".to_owned(),
+            LeaseStatus::Pending { error: None } => "waiting for etcd".to_owned(),
+            LeaseStatus::Pending { error: Some(error) } => format!("waiting for etcd: {error}"),
+            LeaseStatus::Deposed { by } => format!("deposed by {by}"),
         };
         let waiting = self.readiness.in_words();
         let (against, needed) = self.gate.progress();

@@ -5,7 +5,7 @@
 //! **[`announce`]**, beside each backend:
 //!
 //! ```text
-//! probe ─► gate ─► phase ─Intent─► registry::lease ─► etcd      (Tenure comes back)
+//! probe ─► gate ─► phase ─Wanted─► registry::lease ─► etcd      (LeaseStatus comes back)
 //! ```
 //!
 //! - [`probe`] asks the backend, [`gate`] adds verdicts up, [`phase`] says what is to stand in etcd.

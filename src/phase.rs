@@ -31,7 +31,7 @@ pub enum Phase {
 pub enum Wish {
     /// A record in this state.
     Record(State),
-    /// No record; one that stands there says goodbye in this state first.
+    /// No record; one that stands there is first rewritten in this state, as a withdrawal notice.
     Nothing(State),
 }
 

@@ -19,7 +19,7 @@ use crate::notify;
 use crate::reconcile::{Found, Report};
 use crate::record::{Endpoint, Nonce, Presence, Released};
 use crate::registry::client::Cluster;
-use crate::registry::lease::{self, Holder, Intent, Tenure, Trouble};
+use crate::registry::lease::{self, LeaseKeeper, LeaseStatus, Trouble, Wanted};
 use crate::registry::watch::{Update, Watcher};
 use crate::stop::Stop;
 
@@ -129,8 +129,8 @@ struct Pusher {
     finds: mpsc::UnboundedReceiver<Found>,
     reckoning: Reckoning,
     presence: Presence,
-    holder: Holder,
-    tenure: watch::Receiver<Tenure>,
+    keeper: LeaseKeeper,
+    lease: watch::Receiver<LeaseStatus>,
     /// The key that outlives this process.
     balancer: BalancerKey,
     /// The presence as it was written last.
@@ -160,7 +160,7 @@ enum Start {
 /// What to do next.
 enum Event {
     Leave,
-    Tenure,
+    Lease,
     Unannounced,
     Report(Report),
     Found(Found),
@@ -179,7 +179,7 @@ impl Pusher {
         let (nonce, since) = (Nonce::fresh(), now());
         let key = settings.meta.pusher_key(&settings.id);
         let balancer = BalancerKey::new(cluster.clone(), &settings, nonce.clone(), since);
-        let holder = lease::hold(cluster.clone(), key, nonce.clone(), settings.ttl);
+        let keeper = lease::keep(cluster.clone(), key, nonce.clone(), settings.ttl);
         let peers = Peers::new(&cluster, &settings, nonce.clone());
         let (prober, dead) = Prober::new();
         let (report, reports) = mpsc::unbounded_channel();
@@ -205,8 +205,8 @@ impl Pusher {
                 nonce,
                 since,
             },
-            tenure: holder.tenure(),
-            holder,
+            lease: keeper.status(),
+            keeper,
             balancer,
             written: Arc::new([]),
             write_pace: WritePace::default(),
@@ -233,9 +233,9 @@ impl Pusher {
             }
             match self.next_event(&mut stop).await {
                 Event::Leave => return self.leave(stop).await,
-                Event::Tenure => {
-                    let tenure = self.tenure.borrow_and_update().clone();
-                    if let Tenure::Deposed { by } = tenure {
+                Event::Lease => {
+                    let lease = self.lease.borrow_and_update().clone();
+                    if let LeaseStatus::Deposed { by } = lease {
                         error!(%by, "another pusher has this id now; it is left to that one");
                         self.roster.shutdown().await;
                         return Outcome::Deposed { by };
@@ -287,7 +287,7 @@ impl Pusher {
 
     async fn next_event(&mut self, stop: &mut Stop) -> Event {
         let Self {
-            tenure,
+            lease,
             reports,
             finds,
             watcher,
@@ -330,7 +330,7 @@ impl Pusher {
         tokio::select! {
             biased;
             () = stop.leave() => Event::Leave,
-            changed = tenure.changed() => if changed.is_ok() { Event::Tenure } else { Event::TaskEnded },
+            changed = lease.changed() => if changed.is_ok() { Event::Lease } else { Event::TaskEnded },
             Some(report) = reports.recv() => Event::Report(report),
             Some(found) = finds.recv() => Event::Found(found),
             () = hangup => Event::Reload,
@@ -347,7 +347,7 @@ impl Pusher {
 
     /// Goes on when both keys stand: first the presence, as the newest pusher of an id has both.
     fn note(&mut self) {
-        if !matches!(*self.tenure.borrow(), Tenure::Held { .. }) {
+        if !matches!(*self.lease.borrow(), LeaseStatus::Held { .. }) {
             return;
         }
         self.balancer.claim();
@@ -379,8 +379,8 @@ impl Pusher {
 
     /// Why its own keys do not stand in etcd.
     fn trouble(&self) -> Option<Trouble> {
-        match &*self.tenure.borrow() {
-            Tenure::Pending { error } => error.clone(),
+        match &*self.lease.borrow() {
+            LeaseStatus::Pending { error } => error.clone(),
             _ => self.balancer.trouble(),
         }
     }
@@ -513,7 +513,10 @@ impl Pusher {
     /// Who has not heard etcd for as long as a presence lasts is not waited for any more, and may know of servers that others have
     /// rightly removed or drained: while there are such others, it undoes nothing of what they do.
     fn defer(&self) {
-        let unheard = matches!(*self.tenure.borrow(), Tenure::Pending { error: Some(_) });
+        let unheard = matches!(
+            *self.lease.borrow(),
+            LeaseStatus::Pending { error: Some(_) }
+        );
         // What is known is still of the time before until the records are listed anew.
         let behind = self.roster.is_deferring() && !self.watcher.is_current();
         let defer = (unheard || behind) && self.peers.are_any();
@@ -603,7 +606,7 @@ impl Pusher {
             return;
         }
         self.written = value.clone();
-        self.holder.set(Intent::Present(value));
+        self.keeper.set(Wanted::Present(value));
     }
 
     fn status(&self) -> String {
@@ -621,7 +624,7 @@ impl Pusher {
     }
 
     fn progress(&self) -> String {
-        match (self.start, &*self.tenure.borrow()) {
+        match (self.start, &*self.lease.borrow()) {
             (Start::Unlisted, _) => match &self.namesake {
                 Some(namesake) => format!("waiting: {}", namesake.in_words(&self.settings.id)),
                 None => "waiting for etcd to tell the records".to_owned(),
@@ -634,7 +637,7 @@ impl Pusher {
                     trouble.unwrap_or_default()
                 )
             }
-            (_, Tenure::Pending { error: Some(error) }) => {
+            (_, LeaseStatus::Pending { error: Some(error) }) => {
                 format!("{}; etcd: {error}", self.reckoning)
             }
             _ => self.reckoning.to_string(),
@@ -646,7 +649,7 @@ impl Pusher {
         info!("leaving; the servers stay as they are");
         self.roster.shutdown().await;
         tokio::select! {
-            _ = self.holder.release(None, WITHDRAWAL) => {}
+            _ = self.keeper.withdraw(None, WITHDRAWAL) => {}
             () = stop.hurry() => {}
         }
         Outcome::Left

@@ -11,7 +11,7 @@ use crate::notify::{self, Waiting};
 use crate::phase::{Phase, Wish};
 use crate::record::State;
 use crate::registry::client::CALL_TIMEOUT;
-use crate::registry::lease::{Confirmed, Intent, Released, Tenure};
+use crate::registry::lease::{Confirmed, LeaseStatus, Wanted, Withdrawn};
 use crate::registry::pushers::{self, Doubt, Leaving};
 use crate::span;
 use crate::stop::Stop;
@@ -42,17 +42,17 @@ impl Agent {
         self.waiting = None;
         let _waiting = Waiting::to_leave();
         let announced = self.is_announced();
-        let goodbye = self.value(State::Draining);
-        let can_drain = goodbye != self.value(State::Up);
+        let notice = self.value(State::Draining);
+        let can_drain = notice != self.value(State::Up);
         self.phase = Phase::Leaving;
         self.prober = None;
         if announced && can_drain {
             notify::status("draining");
             or_hurry(&mut stop, self.drain_and_linger()).await;
         }
-        let unconfirmed = self.tenure.borrow().error();
-        let released = self.holder.release(Some(goodbye), RELEASE_TIMEOUT).await;
-        if let Tenure::Deposed { by } = &*self.tenure.borrow() {
+        let unconfirmed = self.lease.borrow().error();
+        let released = self.keeper.withdraw(Some(notice), RELEASE_TIMEOUT).await;
+        if let LeaseStatus::Deposed { by } = &*self.lease.borrow() {
             return deposed(&self.settings, by.clone());
         }
         if announced && !can_drain {
@@ -67,14 +67,14 @@ impl Agent {
         }
         let id = &self.settings.id;
         match released {
-            Released::Gone(deleted) if announced || deleted.is_some() => {
+            Withdrawn::Gone(deleted) if announced || deleted.is_some() => {
                 info!("left: {id} is gone");
             }
-            Released::Gone(_) => match unconfirmed {
+            Withdrawn::Gone(_) => match unconfirmed {
                 Some(why) => warn!("left: {id} was not announced: {why}"),
                 None => info!("left: {id} was not announced"),
             },
-            Released::Unconfirmed {
+            Withdrawn::Unconfirmed {
                 within,
                 why,
                 answers,
@@ -97,19 +97,19 @@ impl Agent {
     /// Whether etcd holds a record that somebody may send traffic to.
     fn is_announced(&self) -> bool {
         let wanted = matches!(self.phase.wish(self.settings.on_failure), Wish::Record(_));
-        wanted && matches!(*self.tenure.borrow(), Tenure::Held { .. })
+        wanted && matches!(*self.lease.borrow(), LeaseStatus::Held { .. })
     }
 
     async fn drain_and_linger(&mut self) {
         let value = self.value(State::Draining);
-        let (settings, holder, pushers) = (&self.settings, &self.holder, &mut self.pushers);
+        let (settings, keeper, pushers) = (&self.settings, &self.keeper, &mut self.pushers);
         let drained = async |last: &mut Option<Leaving>| {
-            holder.set(Intent::PresentOrAbsent(value.clone()));
-            let revision = match holder.confirmed(&value).await {
+            keeper.set(Wanted::PresentOrAbsent(value.clone()));
+            let revision = match keeper.confirmed(&value).await {
                 Confirmed::At(revision) => revision,
                 Confirmed::Deposed => return Drained::Deposed,
                 Confirmed::Deleted(deleted) => {
-                    holder.set(Intent::Absent { goodbye: None });
+                    keeper.set(Wanted::Absent { notice: None });
                     warn!(
                         "{} was deleted without draining, as etcd has no room: a load balancer that mistrusts that may send \
                         requests for a while",

@@ -77,7 +77,7 @@ impl Agent {
             return None;
         }
         let value = self.value(State::Up);
-        self.tenure.borrow().revision_of(&value)
+        self.lease.borrow().revision_of(&value)
     }
 
     /// Tells the service manager as soon as all is as it should be at the start.

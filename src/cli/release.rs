@@ -11,7 +11,7 @@ use super::stdout::Stdout;
 use super::{Exit, Mistakes, etcd};
 use crate::record::{MetaPrefix, Nonce, Presence, PusherId, Release};
 use crate::registry::client::Cluster;
-use crate::registry::lease::{self, Confirmed, Intent};
+use crate::registry::lease::{self, Confirmed, Wanted};
 use crate::registry::oneshot::list;
 use crate::registry::pushers::{self, Pushers, names};
 use crate::registry::watch::Range;
@@ -97,15 +97,15 @@ impl Order {
             return Ok(Exit::No);
         }
         let key = self.meta.release_key(self.upstream.as_str());
-        let holder = lease::hold(cluster.clone(), key, nonce.clone(), STANDS);
+        let keeper = lease::keep(cluster.clone(), key, nonce.clone(), STANDS);
         let release = Release {
             nonce: nonce.clone(),
             since: jiff::Timestamp::now(),
         };
         let value = release.encode();
-        holder.set(Intent::Present(value.clone().into()));
+        keeper.set(Wanted::Present(value.clone().into()));
         if !matches!(
-            timeout_at(self.deadline, holder.confirmed(&value)).await,
+            timeout_at(self.deadline, keeper.confirmed(&value)).await,
             Ok(Confirmed::At(_))
         ) {
             anyhow::bail!(
@@ -130,7 +130,7 @@ impl Order {
         let in_time = timeout_at(self.deadline, watch.until_so(all)).await.is_ok();
         drop(progress);
         // The key stays until its lease ends, for pushers that come back to etcd meanwhile.
-        drop(holder);
+        drop(keeper);
         self.report(watch.known(), &nonce, in_time)
     }
 

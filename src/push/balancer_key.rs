@@ -11,7 +11,7 @@ use tracing::debug;
 use super::settings::Settings;
 use crate::record::{Balancer, Nonce};
 use crate::registry::client::Cluster;
-use crate::registry::lease::{self, Holder, Intent, Tenure, Trouble};
+use crate::registry::lease::{self, LeaseKeeper, LeaseStatus, Trouble, Wanted};
 
 /// Before the key is taken back from a process that is no pusher of this id any more: the pusher's own key decides who is.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ pub(super) struct BalancerKey {
     forget_after: Duration,
     since: jiff::Timestamp,
     value: Arc<[u8]>,
-    kept: Option<(Holder, watch::Receiver<Tenure>)>,
+    kept: Option<(LeaseKeeper, watch::Receiver<LeaseStatus>)>,
     /// When it is claimed again.
     again: Option<Instant>,
 }
@@ -63,8 +63,8 @@ impl BalancerKey {
             since: self.since,
         };
         self.value = balancer.feeding(settings.fed()).encode().into();
-        if let Some((holder, _)) = &self.kept {
-            holder.set(Intent::Present(self.value.clone()));
+        if let Some((keeper, _)) = &self.kept {
+            keeper.set(Wanted::Present(self.value.clone()));
         }
     }
 
@@ -72,24 +72,24 @@ impl BalancerKey {
     pub(super) fn claim(&mut self) {
         if self.kept.is_none() && self.again.is_none() {
             let (cluster, key) = (self.cluster.clone(), self.key.clone());
-            let holder = lease::hold(cluster, key, self.nonce.clone(), self.forget_after);
-            holder.set(Intent::Present(self.value.clone()));
-            let tenure = holder.tenure();
-            self.kept = Some((holder, tenure));
+            let keeper = lease::keep(cluster, key, self.nonce.clone(), self.forget_after);
+            keeper.set(Wanted::Present(self.value.clone()));
+            let lease = keeper.status();
+            self.kept = Some((keeper, lease));
         }
     }
 
     /// Whether etcd has confirmed it.
     pub(super) fn is_held(&self) -> bool {
         let kept = self.kept.as_ref();
-        kept.is_some_and(|(_, tenure)| matches!(*tenure.borrow(), Tenure::Held { .. }))
+        kept.is_some_and(|(_, lease)| matches!(*lease.borrow(), LeaseStatus::Held { .. }))
     }
 
     /// Why etcd has not confirmed it; `None` where it has, or no reason is known.
     pub(super) fn trouble(&self) -> Option<Trouble> {
-        let (_, tenure) = self.kept.as_ref()?;
-        match &*tenure.borrow() {
-            Tenure::Pending { error } => error.clone(),
+        let (_, lease) = self.kept.as_ref()?;
+        match &*lease.borrow() {
+            LeaseStatus::Pending { error } => error.clone(),
             _ => None,
         }
     }
@@ -101,11 +101,11 @@ impl BalancerKey {
             self.again = None;
             self.claim();
         }
-        let Some((_, tenure)) = &mut self.kept else {
+        let Some((_, lease)) = &mut self.kept else {
             return std::future::pending().await;
         };
-        let ended = tenure.changed().await.is_err();
-        if ended || matches!(*tenure.borrow(), Tenure::Deposed { .. }) {
+        let ended = lease.changed().await.is_err();
+        if ended || matches!(*lease.borrow(), LeaseStatus::Deposed { .. }) {
             debug!(key = self.key, "another process has written the key");
             self.kept = None;
             self.again = Some(Instant::now() + AGAIN);

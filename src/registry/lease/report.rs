@@ -1,17 +1,18 @@
-//! What a tenant tells: to its owner by [`Tenure`], to people by the log.
+//! What the task reports: to its owner by [`LeaseStatus`], to people by the log.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::{Tenant, Tenure, Trouble};
+use super::status::{LeaseStatus, Trouble};
+use super::task::Task;
 use crate::log_limit;
 use crate::registry::Error;
 use crate::registry::ttl;
 use crate::registry::watch::Entry;
 
-impl Tenant {
+impl Task {
     /// The lease can no longer be vouched for: etcd was not heard for as long as it lasts.
     pub(super) fn expired(&mut self) -> Error {
         let ttl = self.lease.map_or(self.ttl, |lease| lease.ttl);
@@ -48,7 +49,7 @@ impl Tenant {
     }
 
     pub(super) fn note_healing(&self, seen: Option<&Entry>, value: &Arc<[u8]>) {
-        if self.tenures.borrow().revision_of(value).is_some() {
+        if self.statuses.borrow().revision_of(value).is_some() {
             let what = if seen.is_some() {
                 "overwritten"
             } else {
@@ -73,7 +74,7 @@ impl Tenant {
         {
             warn!(%error, "cannot keep {} in etcd; trying again until it works", self.key_name());
         }
-        if !matches!(*self.tenures.borrow(), Tenure::Held { .. }) {
+        if !matches!(*self.statuses.borrow(), LeaseStatus::Held { .. }) {
             self.report_pending(Some(error.into()));
         }
     }
@@ -99,13 +100,13 @@ impl Tenant {
     }
 
     pub(super) fn report_pending(&self, error: Option<Trouble>) {
-        self.report(Tenure::Pending { error });
+        self.report(LeaseStatus::Pending { error });
     }
 
-    pub(super) fn report(&self, tenure: Tenure) {
-        self.tenures.send_if_modified(|current| {
-            let changed = *current != tenure;
-            *current = tenure;
+    pub(super) fn report(&self, status: LeaseStatus) {
+        self.statuses.send_if_modified(|current| {
+            let changed = *current != status;
+            *current = status;
             changed
         });
     }
