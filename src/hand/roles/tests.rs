@@ -1,0 +1,87 @@
+use super::*;
+
+fn scope() -> Scope {
+    Scope {
+        prefix: Prefix::default(),
+        meta: MetaPrefix::default(),
+        service: None,
+        instance: None,
+        pusher: None,
+    }
+}
+
+fn rights(role: Role, scope: &Scope) -> Vec<String> {
+    role.rights(scope).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_is_named_narrows_the_rights() {
+    let narrow = Scope {
+        service: "web".parse().ok(),
+        instance: "one".parse().ok(),
+        pusher: "edge".parse().ok(),
+        ..scope()
+    };
+    assert_eq!(
+        rights(Role::Announce, &narrow),
+        [
+            "readwrite /services/web/one",
+            "--prefix=true read /sidekick/pushers/",
+            "--prefix=true read /sidekick/balancers/",
+        ]
+    );
+    assert_eq!(
+        rights(Role::Push, &narrow),
+        [
+            "--prefix=true read /services/web/",
+            "--prefix=true read /sidekick/",
+            "readwrite /sidekick/pushers/edge",
+            "readwrite /sidekick/balancers/edge",
+        ]
+    );
+    let view = [
+        "--prefix=true read /services/web/",
+        "--prefix=true read /sidekick/",
+    ];
+    assert_eq!(rights(Role::View, &narrow), view);
+    let operate = rights(Role::Operate, &narrow);
+    assert_eq!(operate[..2], view);
+    assert_eq!(
+        operate[2..],
+        [
+            "readwrite /sidekick/splits/web",
+            "readwrite /sidekick/holds/web/one",
+            "readwrite /sidekick/service-holds/web",
+            "readwrite /sidekick/releases/web",
+        ]
+    );
+    let service = Scope {
+        instance: None,
+        ..narrow
+    };
+    let operate = rights(Role::Operate, &service);
+    assert!(operate.contains(&"--prefix=true readwrite /sidekick/holds/web/".to_owned()));
+    let said = Role::Operate.commands(&service);
+    assert!(said.contains("/sidekick/releases/UPSTREAM"), "{said}");
+    for role in Role::ALL {
+        let said = role.commands(&service) + &role.commands(&scope());
+        assert!(!said.contains("ui"), "there is no such command: {said}");
+    }
+}
+
+#[test]
+fn without_names_the_rights_are_for_all() {
+    assert_eq!(
+        rights(Role::Announce, &scope())[0],
+        "--prefix=true readwrite /services/"
+    );
+    assert!(
+        rights(Role::Push, &scope())
+            .contains(&"--prefix=true readwrite /sidekick/balancers/".to_owned())
+    );
+    assert!(
+        !rights(Role::View, &scope())
+            .iter()
+            .any(|right| right.contains("readwrite"))
+    );
+}

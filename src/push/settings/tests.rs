@@ -1,0 +1,51 @@
+use super::*;
+use crate::push::TargetError;
+use crate::push::config::{ApiSettings, How};
+
+fn target(routes: &[&str]) -> Result<Target, TargetError> {
+    let route = |route: &&str| Arc::new(route.parse().unwrap());
+    let url = "http://127.0.0.1:1/api";
+    let how = How::Plus(ApiSettings::open(url.parse().unwrap(), REQUEST_TIMEOUT));
+    Target::new(url, how, routes.iter().map(route).collect())
+}
+
+fn range(routes: &[&str]) -> Range {
+    let settings = Settings {
+        id: "edge".parse().unwrap(),
+        prefix: Prefix::default(),
+        meta: MetaPrefix::default(),
+        targets: vec![target(routes).unwrap()],
+        pacing: Pacing::default(),
+        ttl: TTL,
+        forget_after: FORGET_AFTER,
+    };
+    settings.range()
+}
+
+#[test]
+fn a_service_is_called_as_its_upstream_where_nothing_else_is_said() {
+    let route: Route = "website".parse().unwrap();
+    assert_eq!(
+        (route.upstream.as_str(), route.service.as_str()),
+        ("website", "website")
+    );
+    let route: Route = "front=website".parse().unwrap();
+    assert_eq!(
+        (route.upstream.as_str(), route.service.as_str()),
+        ("front", "website")
+    );
+    for text in ["", "=", "a=", "=a", "a b", "a=b=c", "a/b", "a=b/c"] {
+        assert!(text.parse::<Route>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn no_more_keys_are_watched_than_needed() {
+    let prefix = |text: &str| Range::Prefix(text.into());
+    assert_eq!(range(&["front=website"]), prefix("/services/website/"));
+    assert_eq!(
+        range(&["front=website", "back=website"]),
+        prefix("/services/website/")
+    );
+    assert_eq!(range(&["website", "shop"]), prefix("/services/"));
+}
