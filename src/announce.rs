@@ -4,8 +4,10 @@
 //! lease task makes it so and reports back. On the way out the order is: say *draining*, wait until every
 //! pusher has let go, then delete.
 
+pub mod container;
+pub mod gate;
 mod leave;
-pub mod paired;
+pub mod phase;
 mod ready;
 pub mod reload;
 
@@ -15,17 +17,19 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::gate::{Gate, Health};
-use crate::log_limit;
-use crate::notify::{self, Waiting, Watchdog};
-use crate::phase::{OnFailure, Phase, Wish};
+use crate::announce::gate::{Gate, Health};
+use crate::announce::phase::{OnFailure, Phase, Wish};
+use crate::etcd::client::Cluster;
+use crate::etcd::lease;
+use crate::etcd::lease::{LeaseKeeper, LeaseStatus, Wanted};
+use crate::etcd::pushers;
+use crate::model::{Format, InstanceId, MetaPrefix, Nonce, Prefix, Record, State};
 use crate::probe::{self, Probe, Prober, Verdict};
-use crate::record::{Format, InstanceId, MetaPrefix, Nonce, Prefix, Record, State};
-use crate::registry::client::Cluster;
-use crate::registry::lease::{self, LeaseKeeper, LeaseStatus, Wanted};
-use crate::registry::pushers;
-use crate::span;
-use crate::stop::Stop;
+use crate::systemd::notify;
+use crate::systemd::notify::{Waiting, Watchdog};
+use crate::util::duration;
+use crate::util::log_limit;
+use crate::util::shutdown::Stop;
 use ready::Readiness;
 use reload::{Hangups, Mistakes, Origin, Reading, Reload, Rereading};
 
@@ -111,11 +115,11 @@ impl Settings {
     /// The bounds that these settings promise, in words.
     #[must_use]
     pub fn bounds(&self) -> String {
-        let ttl = span::show(self.ttl);
+        let ttl = duration::show(self.ttl);
         let killed = format!("the record outlives a killed announcer by at most {ttl}");
         match self.detection_bound() {
             Some(bound) => {
-                let bound = span::show(bound);
+                let bound = duration::show(bound);
                 format!("a dead backend is noticed within {bound}; {killed}")
             }
             None => format!("no probe: the record says nothing about the backend; {killed}"),
@@ -301,8 +305,8 @@ impl Agent {
         {
             warn!(
                 "WatchdogSec={} is too short for this probe, TTL and an etcd that is away: make it {} or more, or systemd kills a healthy agent",
-                span::show(watchdog.limit()),
-                span::show(2 * slowest),
+                duration::show(watchdog.limit()),
+                duration::show(2 * slowest),
             );
         }
     }

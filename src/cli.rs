@@ -3,49 +3,18 @@
 //! clap only splits the command line. Values stay text until a command checks all of them, so that one run
 //! reports every mistake.
 
-mod announce;
-mod check;
-mod deregister;
-mod env_file;
-mod etcd;
-mod exit;
-mod hold;
-mod kept;
-mod line;
-mod list;
-mod log;
-mod manual;
-mod mistakes;
-mod needs;
-mod output;
-mod pace;
-mod probes;
-mod progress;
-mod push;
-mod record;
-mod register;
-mod release;
-mod roles;
-mod settled;
-mod split;
-mod status;
-mod stdout;
-mod table;
-mod unit;
-mod wait;
-mod watch;
-
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use exit::Exit;
-use line::{Line, Parsed};
-use mistakes::{Invalid, Mistakes};
+use args::line::{Line, Parsed};
+use args::mistakes::{Invalid, Mistakes};
+use output::exit::Exit;
 
-use crate::hand::Place;
-use crate::hand::named::{self, Named};
-use crate::record::{InstanceId, ServiceName};
+use crate::admin::Place;
+use crate::admin::named;
+use crate::admin::named::Named;
+use crate::model::{InstanceId, ServiceName};
 
 /// Keeps load balancers true: announces containers that work, and only those.
 #[derive(Debug, Parser)]
@@ -55,7 +24,7 @@ use crate::record::{InstanceId, ServiceName};
     propagate_version = true,
     max_term_width = 100
 )]
-struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
@@ -78,50 +47,50 @@ struct Global {
     )]
     env_file: Option<String>,
     #[command(flatten)]
-    log: log::Args,
+    log: crate::cli::output::log::Args,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Announce(Box<announce::Args>),
-    Check(Box<check::Args>),
-    Push(Box<push::Args>),
-    Register(Box<register::Args>),
-    Deregister(Box<deregister::Args>),
-    List(Box<list::Args>),
-    Watch(Box<watch::Args>),
-    Wait(Box<wait::Args>),
-    Status(Box<status::Args>),
-    Hold(Box<hold::Args>),
-    Split(Box<split::Args>),
-    Release(Box<release::Args>),
-    Roles(Box<roles::Args>),
-    Unit(Box<unit::Args>),
-    Completions(manual::Completions),
-    Man(manual::Man),
+    Announce(Box<crate::cli::commands::announce::Args>),
+    Check(Box<crate::cli::commands::check::Args>),
+    Push(Box<crate::cli::commands::push::Args>),
+    Register(Box<crate::cli::commands::register::Args>),
+    Deregister(Box<crate::cli::commands::deregister::Args>),
+    List(Box<crate::cli::commands::list::Args>),
+    Watch(Box<crate::cli::commands::watch::Args>),
+    Wait(Box<crate::cli::commands::wait::Args>),
+    Status(Box<crate::cli::commands::status::Args>),
+    Hold(Box<crate::cli::commands::hold::Args>),
+    Split(Box<crate::cli::commands::split::Args>),
+    Release(Box<crate::cli::commands::release::Args>),
+    Roles(Box<crate::cli::commands::roles::Args>),
+    Unit(Box<crate::cli::commands::unit::Args>),
+    Completions(crate::cli::commands::manual::Completions),
+    Man(crate::cli::commands::manual::Man),
 }
 
 /// Parses the command line, runs the command, and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    exit::on_panic();
+    crate::cli::output::exit::on_panic();
     let line = Line::of_process();
     let ended = match line.parse() {
         Ok(parsed) => run(line, parsed),
-        Err(line::Error::Usage(error)) => {
-            return exit::usage(&error, &line.behind_secrets()).into();
+        Err(crate::cli::args::line::Error::Usage(error)) => {
+            return crate::cli::output::exit::usage(&error, &line.behind_secrets()).into();
         }
-        Err(line::Error::File(invalid)) => Err(invalid.into()),
+        Err(crate::cli::args::line::Error::File(invalid)) => Err(invalid.into()),
     };
     match ended {
         Ok(exit) => exit.into(),
-        Err(error) => exit::failure(&error).into(),
+        Err(error) => crate::cli::output::exit::failure(&error).into(),
     }
 }
 
 fn run(line: Line, parsed: Parsed) -> anyhow::Result<Exit> {
     let mut mistakes = Mistakes::hiding(line.behind_secrets());
-    needs::check(&parsed.given, &mut mistakes);
+    crate::cli::args::needs::check(&parsed.given, &mut mistakes);
     parsed.cli.global.log.init(&mut mistakes);
     for note in &parsed.notes {
         tracing::warn!("{note}");
@@ -187,3 +156,6 @@ fn service(mistakes: &mut Mistakes, text: Option<&str>) -> Option<ServiceName> {
 fn with_default(help: &str, default: impl std::fmt::Display) -> String {
     format!("{help} [default: {default}]")
 }
+pub mod args;
+pub mod commands;
+pub mod output;

@@ -1,57 +1,49 @@
 //! sidekick: announces working backends in etcd and keeps nginx's upstreams equal to them.
 //!
-//! Two agents share one binary. Both are chains of small parts; what decides is pure, what talks is not.
+//! Two agents share one binary. Both are chains of small parts: what decides is pure, what does I/O decides nothing.
 //!
-//! **[`announce`]**, beside each backend:
-//!
-//! ```text
-//! probe ─► gate ─► phase ─Wanted─► registry::lease ─► etcd      (LeaseStatus comes back)
-//! ```
-//!
-//! - [`probe`] asks the backend, [`gate`] adds verdicts up, [`phase`] says what is to stand in etcd.
-//! - [`registry::lease`] makes it stand there, [`registry::pushers`] waits for the load balancers.
-//!
-//! **[`push`]**, beside each nginx:
+//! **[`announce`]** runs beside each backend:
 //!
 //! ```text
-//! etcd ─► registry::watch ─► desired ─► reconcile ─► upstream::{plus, upstream_conf, conf_file, vulcand}
+//! probe ─► announce::gate ─► announce::phase ─► etcd::lease ─► etcd
 //! ```
 //!
-//! - [`desired`] decides what every upstream should be: records, splits and holds, and what is kept when they vanish.
-//!   [`plan`] says what leads there. [`push::config`] reads what goes where.
-//! - [`reconcile`] keeps one upstream of one nginx so, through a driver in [`upstream`].
+//! - [`probe`] asks the backend, [`announce::gate`] turns its verdicts into up or down, [`announce::phase`] says what belongs in etcd.
+//! - [`etcd::lease`] keeps it there, [`etcd::pushers`] waits until the load balancers have applied it.
 //!
-//! What people and hooks do by hand is in [`hand`]; [`unit_file`] fills the units in.
+//! **[`push`]** runs beside each nginx:
 //!
-//! All stand on [`record`], the one place that spells a key or a field, and are started by [`cli`].
+//! ```text
+//! etcd ─► etcd::watch ─► upstream ─► push::reconcile ─► target::{api, file, vulcand}
+//! ```
+//!
+//! - [`upstream`] decides what an upstream should be (records, holds, splits, protected servers) and [`upstream::plan`] the steps there.
+//! - [`push::config`] reads what goes where. [`push::reconcile`] keeps one upstream of one nginx so, through a driver in [`target`].
+//!
+//! Where to look for the rest:
+//!
+//! | for | see |
+//! |---|---|
+//! | a verb of the command line, a flag, an exit code | [`cli`] |
+//! | what people and hooks do once: register, hold, split, wait, status | [`admin`] |
+//! | containers: which one, its state, address and labels | [`docker`] |
+//! | a key or a field in etcd | [`model`] |
+//! | units, readiness and stop timeouts | [`systemd`] |
+//! | durations, backoff, secrets, log limits | [`util`] |
+//!
+//! Rooms import downwards only: cli → announce, push, admin → probe, docker, target → upstream, etcd → model → systemd → util.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod admin;
 pub mod announce;
-pub mod backoff;
 pub mod cli;
-pub mod command;
-pub mod desired;
 pub mod docker;
-pub mod explain;
-pub mod gate;
-pub mod hand;
-mod http;
-pub mod log_limit;
-pub mod nearest;
-pub mod notify;
-pub mod phase;
-pub mod plan;
-pub mod printable;
+pub mod etcd;
+pub mod model;
 pub mod probe;
 pub mod push;
-pub mod reconcile;
-pub mod record;
-pub mod registry;
-pub mod secret;
-pub mod span;
-pub mod stop;
-pub mod tls;
-pub mod unit;
-pub mod unit_file;
+pub mod systemd;
+pub mod target;
 pub mod upstream;
+pub mod util;

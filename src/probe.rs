@@ -3,10 +3,11 @@
 //! Each attempt opens a connection of its own: a backend that serves old connections but accepts no
 //! new one does not work for its clients either.
 
+mod container_exec;
 mod exec;
 mod grpc;
+mod healthcheck;
 mod http;
-mod inside;
 mod status;
 mod tls_name;
 
@@ -19,16 +20,15 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::announce::paired::{States, verdict};
-use crate::docker::follow::State;
-use crate::explain::{Peer, explain};
-use crate::record::Endpoint;
-use crate::span;
+use crate::model::Endpoint;
+use crate::util::duration;
+use crate::util::explain::{Peer, explain};
 
+pub use container_exec::InsideProbe;
 pub use exec::ExecProbe;
 pub use grpc::GrpcProbe;
+pub use healthcheck::ContainerProbe;
 pub use http::{Authorities, HttpOptions, HttpProbe};
-pub use inside::InsideProbe;
 pub use status::{StatusRange, StatusRangeError};
 pub use tls_name::{TlsName, TlsNameError};
 
@@ -47,23 +47,6 @@ pub enum Probe {
     Inside(InsideProbe),
     /// What the daemon says of the container: its HEALTHCHECK, or that it runs.
     Container(ContainerProbe),
-}
-
-/// Looks at the state of the container that is followed; asks nobody.
-#[derive(Debug, Clone)]
-pub struct ContainerProbe {
-    /// The states.
-    pub states: States,
-    /// Whether a container without a HEALTHCHECK fails.
-    pub needs_healthcheck: bool,
-}
-
-impl ContainerProbe {
-    /// Whether the container has a HEALTHCHECK, as far as is known.
-    #[must_use]
-    pub fn has_healthcheck(&self) -> bool {
-        matches!(&*self.states.borrow(), State::Running(run) if run.health.is_some())
-    }
 }
 
 /// How often, and how long at most.
@@ -88,13 +71,6 @@ pub struct Failure {
     pub probe: String,
     /// Why.
     pub reason: String,
-}
-
-impl PartialEq for ContainerProbe {
-    fn eq(&self, other: &Self) -> bool {
-        let same_states = self.states.same_channel(&other.states);
-        same_states && self.needs_healthcheck == other.needs_healthcheck
-    }
 }
 
 impl fmt::Display for Probe {
@@ -123,15 +99,12 @@ impl Probe {
                 Self::Grpc(grpc) => Box::pin(grpc.attempt()).await,
                 Self::Exec(exec) => exec.attempt().await,
                 Self::Inside(inside) => inside.attempt().await,
-                Self::Container(ContainerProbe {
-                    states,
-                    needs_healthcheck,
-                }) => verdict(&states.borrow(), *needs_healthcheck),
+                Self::Container(container) => container.verdict(),
             }
         };
         let answer = timeout_at(Instant::now() + limit, asked).await;
         let answer = answer.unwrap_or_else(|_| {
-            let limit = span::show(limit);
+            let limit = duration::show(limit);
             Err(format!("no whole answer within {limit} (--timeout)"))
         });
         answer.map_err(|reason| Failure {

@@ -13,47 +13,49 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::desired::{Effect, Records};
-use crate::log_limit;
-use crate::notify;
-use crate::reconcile::{Found, Report};
-use crate::record::{Endpoint, Nonce, Presence, Released};
-use crate::registry::client::Cluster;
-use crate::registry::lease::{self, LeaseKeeper, LeaseStatus, Trouble, Wanted};
-use crate::registry::watch::{Update, Watcher};
-use crate::stop::Stop;
+use crate::etcd::client::Cluster;
+use crate::etcd::lease;
+use crate::etcd::lease::{LeaseKeeper, LeaseStatus, Trouble, Wanted};
+use crate::etcd::watch::{Update, Watcher};
+use crate::model::{Endpoint, Nonce, Presence, Released};
+use crate::push::reconcile::{Found, Report};
+use crate::systemd::notify;
+use crate::upstream::desired::{Effect, Records};
+use crate::util::log_limit;
+use crate::util::shutdown::Stop;
 
 mod balancer_key;
 mod balancers;
 pub mod config;
 mod driver;
 mod identity;
+mod liveness;
 mod look;
 mod namesake;
 mod oneshot;
 mod peers;
-mod prober;
 mod publisher;
 mod publishers;
-mod reckoning;
+pub mod reconcile;
 mod retire;
-mod roster;
 mod settings;
+mod status;
+mod supervisor;
 mod target;
 mod write_pace;
 
 use balancer_key::BalancerKey;
+use liveness::Prober;
 use namesake::Namesake;
 pub use oneshot::{Difference, RouteResult, compare, leave, once};
 use peers::{Peers, Word};
-use prober::Prober;
 use publisher::{Clock, Publisher};
-use reckoning::Reckoning;
 pub use retire::{Retired, retire};
-use roster::Roster;
 pub use settings::{
     DRAIN_TIMEOUT, FORGET_AFTER, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL,
 };
+use status::Reckoning;
+use supervisor::Roster;
 pub use target::{Target, TargetError};
 use write_pace::WritePace;
 

@@ -6,15 +6,17 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use super::{Agent, Outcome, Settings, deposed};
-use crate::log_limit;
-use crate::notify::{self, Waiting};
-use crate::phase::{Phase, Wish};
-use crate::record::State;
-use crate::registry::client::CALL_TIMEOUT;
-use crate::registry::lease::{Confirmed, LeaseStatus, Wanted, Withdrawn};
-use crate::registry::pushers::{self, Doubt, Leaving};
-use crate::span;
-use crate::stop::Stop;
+use crate::announce::phase::{Phase, Wish};
+use crate::etcd::client::CALL_TIMEOUT;
+use crate::etcd::lease::{Confirmed, LeaseStatus, Wanted, Withdrawn};
+use crate::etcd::pushers;
+use crate::etcd::pushers::{Doubt, Leaving};
+use crate::model::State;
+use crate::systemd::notify;
+use crate::systemd::notify::Waiting;
+use crate::util::duration;
+use crate::util::log_limit;
+use crate::util::shutdown::Stop;
 
 /// How long leaving waits for etcd to confirm the deletion: two members that do not answer are borne with.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,7 +84,7 @@ impl Agent {
                 "left, but etcd has not confirmed that {id} is gone{}; if it still stands there, it goes when its lease ends, \
                 within {}{}",
                 why.map(|why| format!(" ({why})")).unwrap_or_default(),
-                span::show(within),
+                duration::show(within),
                 // A lease ends only where etcd has a leader, and a new leader counts it anew.
                 if answers {
                     ""
@@ -146,7 +148,7 @@ async fn linger_after(
                 info!("{nobody}: nothing to wait for");
             }
             None => {
-                let took = span::about(started.elapsed());
+                let took = duration::about(started.elapsed());
                 let doubt = leaving.applied.doubt();
                 info!("{id} is drained everywhere after {took}{doubt}");
             }
@@ -160,7 +162,7 @@ async fn linger_after(
             let missing = missing.unwrap_or_else(|| "etcd did not confirm it".to_owned());
             warn!(
                 "{id} is not drained after {}: {missing}",
-                span::about(limit)
+                duration::about(limit)
             );
         }
     }

@@ -6,11 +6,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::{Agent, Ready};
-use crate::log_limit;
-use crate::notify;
-use crate::phase::Phase;
-use crate::record::{ServiceName, State};
-use crate::registry::pushers::{Doubt, Obstacle, Routed, joined};
+use crate::announce::phase::Phase;
+use crate::etcd::pushers::{Doubt, Obstacle, Routed, joined};
+use crate::model::{ServiceName, State};
+use crate::systemd::notify;
+use crate::util::log_limit;
 
 /// How far the start has come.
 #[derive(Debug, Default)]

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::paired::States;
 use super::{Agent, Settings};
+use crate::announce::phase::Phase;
+use crate::docker::follow::States;
 use crate::docker::host::Surroundings;
 use crate::docker::{Container, Daemon};
-use crate::notify;
-use crate::phase::Phase;
-use crate::record::Endpoint;
+use crate::model::Endpoint;
+use crate::systemd::notify;
 
 /// Hears SIGHUP, which from then on does not end the process any more.
 #[derive(Debug)]
@@ -194,7 +194,7 @@ impl Settings {
     /// What may not change and differs.
     fn fixed_differences(&self, new: &Self) -> Vec<String> {
         let (record, other) = (&self.record, &new.record);
-        let ttl = crate::span::show(new.ttl);
+        let ttl = crate::util::duration::show(new.ttl);
         let differences = [
             (self.id != new.id, format!("SERVICE/INSTANCE {}", new.id)),
             (
@@ -280,5 +280,4 @@ impl Agent {
 }
 
 #[cfg(test)]
-#[path = "reload_tests.rs"]
 mod tests;

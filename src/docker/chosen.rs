@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::address::{Unreachable, Wanted};
 use super::host::{HostChoice, Surroundings, in_network};
 use super::host_address::{Interface, reachable};
-use super::reach::{Unreachable, Wanted};
-use crate::record::Host;
+use crate::model::Host;
 
 /// What `--host` stands for, where it was given; an address of this family when only that is served.
 pub(super) fn chosen_host(

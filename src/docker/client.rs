@@ -21,10 +21,11 @@ use tokio::time::timeout;
 
 use super::container::{Container, ContainerName, Incomplete};
 use super::daemon::Daemon;
-use super::event::{self, Event};
+use super::events;
+use super::events::Event;
 use super::{raw, transport};
-use crate::explain::{Heard, Peer, explain};
-use crate::printable::printable;
+use crate::util::explain::{Heard, Peer, explain};
+use crate::util::sanitize::printable;
 
 /// How long one call may take, the whole answer included.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +53,10 @@ pub enum Error {
         reason: String,
     },
     /// It did not answer in time.
-    #[error("{daemon}: no whole answer within {}", crate::span::show(CALL_TIMEOUT))]
+    #[error(
+        "{daemon}: no whole answer within {}",
+        crate::util::duration::show(CALL_TIMEOUT)
+    )]
     Silent {
         /// Who was asked.
         daemon: Daemon,
@@ -246,12 +250,12 @@ impl Client {
         let of_containers = [
             ("type", vec!["container"]),
             ("container", names.to_vec()),
-            ("event", event::ACTIONS.to_vec()),
+            ("event", events::ACTIONS.to_vec()),
         ];
         // By themselves: asked for a container, a daemon tells nothing of networks.
         let of_networks = [
             ("type", vec!["network"]),
-            ("event", event::NETWORK_ACTIONS.to_vec()),
+            ("event", events::NETWORK_ACTIONS.to_vec()),
         ];
         let of_containers = self.told(&of_containers, since);
         let of_networks = self.told(&of_networks, since);
@@ -270,7 +274,7 @@ impl Client {
         let messages = self.docker.events(Some(wanted(filters, since)));
         messages.filter_map(move |message| {
             ready(match message {
-                Ok(message) => event::read(message).map(Ok),
+                Ok(message) => events::read(message).map(Ok),
                 Err(cause) => Some(Err(failed(&daemon, &cause))),
             })
         })
@@ -314,7 +318,7 @@ fn wanted(filters: &[(&str, Vec<&str>)], since: Option<i64>) -> EventsOptions {
     let filters: HashMap<&str, Vec<&str>> = filters.iter().cloned().collect();
     let options = EventsOptionsBuilder::default().filters(&filters);
     let options = match since {
-        Some(at) => options.since(&event::since(at)),
+        Some(at) => options.since(&events::since(at)),
         None => options,
     };
     options.build()
@@ -384,5 +388,4 @@ fn explain_io(daemon: &Daemon, error: &io::Error) -> String {
 }
 
 #[cfg(test)]
-#[path = "client_tests.rs"]
 mod tests;

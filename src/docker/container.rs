@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::port::ContainerPort;
 use super::signal;
-use crate::printable::short;
-use crate::span;
+use crate::util::duration;
+use crate::util::sanitize::short;
 
 /// How long a daemon waits between a container's stop signal and SIGKILL when nobody says otherwise.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -380,9 +380,8 @@ fn stop_signal(config: &Value) -> u8 {
 fn stop_timeout(config: &Value) -> Duration {
     let given = config["StopTimeout"].as_u64().filter(|it| *it > 0);
     let given = given.map(Duration::from_secs);
-    given.map_or(STOP_TIMEOUT, |given| given.min(span::LONGEST))
+    given.map_or(STOP_TIMEOUT, |given| given.min(duration::LONGEST))
 }
 
 #[cfg(test)]
-#[path = "container_tests.rs"]
 mod tests;

@@ -8,8 +8,8 @@ use std::{env, fmt, io};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::printable::short;
-use crate::secret;
+use crate::util::sanitize::short;
+use crate::util::secret;
 
 /// Where Docker listens unless told otherwise.
 const DOCKER: &str = "/var/run/docker.sock";

@@ -13,8 +13,9 @@ use tracing::debug;
 use super::client::{CALL_TIMEOUT, Client, Error};
 use super::container::ContainerName;
 use super::daemon::Daemon;
-use crate::backoff::{self, Backoff};
-use crate::command::Tail;
+use crate::util::backoff;
+use crate::util::backoff::Backoff;
+use crate::util::command::Tail;
 
 /// How long a command runs before its daemon is asked whether it still does. The end of its output tells that sooner as a
 /// rule, but what it leaves running may keep that open for ever.

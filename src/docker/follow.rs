@@ -17,13 +17,17 @@ use tracing::{debug, info, warn};
 use super::client::{Client, Error};
 use super::container::{Container, ContainerName, Status};
 use super::daemon::Daemon;
-use super::event::Event;
-use super::life::Life;
+use super::events::Event;
 use super::process;
-use crate::backoff::{self, Backoff};
-use crate::printable::short;
+use super::state::Life;
+use crate::util::backoff;
+use crate::util::backoff::Backoff;
+use crate::util::sanitize::short;
 
-pub use super::life::{State, Why};
+pub use super::state::{State, Why};
+
+/// The states of a container as they change.
+pub type States = watch::Receiver<State>;
 
 /// How often the container is looked at when no event gives a reason to.
 pub const PERIOD: Duration = Duration::from_secs(30);

@@ -12,8 +12,8 @@ use super::client::{Client, Error};
 use super::container::{ContainerName, NetworkMode};
 use super::daemon::Daemon;
 use super::host_address::HostAddresses;
-use crate::printable::short;
-use crate::record::{AddressError, DnsName, Host};
+use crate::model::{AddressError, DnsName, Host};
+use crate::util::sanitize::short;
 
 /// How long a name may take to be resolved.
 const RESOLVING: Duration = Duration::from_secs(5);

@@ -2,8 +2,8 @@
 
 use std::{fmt, num::NonZeroU16, str::FromStr};
 
-use crate::printable::short;
-use crate::record::Protocol;
+use crate::model::Protocol;
+use crate::util::sanitize::short;
 
 /// Why a text is no port of a container.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::command::CommandLine;
+use crate::util::command::CommandLine;
 
 /// A command and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]

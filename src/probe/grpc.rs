@@ -7,9 +7,9 @@ use std::str::FromStr;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Request, transport};
 
-use crate::explain::{Peer, explain};
-use crate::printable::short;
-use crate::record::Endpoint;
+use crate::model::Endpoint;
+use crate::util::explain::{Peer, explain};
+use crate::util::sanitize::short;
 
 /// Asks `grpc.health.v1.Health/Check`.
 #[derive(Debug, Clone, PartialEq, Eq)]

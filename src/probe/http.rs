@@ -9,9 +9,9 @@ use reqwest::{Certificate, Client, Method, Response, StatusCode, Url};
 
 use super::StatusRange;
 use super::tls_name::{Elsewhere, TlsName};
-use crate::explain::{Heard, Options, Peer};
-use crate::printable::short;
-use crate::secret;
+use crate::util::explain::{Heard, Options, Peer};
+use crate::util::sanitize::short;
+use crate::util::secret;
 
 /// How much of a body is read, bytes: enough for any health page, and no more from an endless one.
 const MAX_BODY: usize = 64 << 10;
@@ -128,7 +128,7 @@ impl HttpProbe {
         if url.host_str().is_none_or(str::is_empty) {
             return Err("the URL has no host".to_owned());
         }
-        let client = client(&url, &options).map_err(|error| crate::http::cause(&error))?;
+        let client = client(&url, &options).map_err(|error| crate::util::http::cause(&error))?;
         let mut target = url.clone();
         if let (Some(name), "https") = (&options.tls_name, url.scheme()) {
             let set = target.set_host(Some(name.as_str()));
@@ -157,7 +157,7 @@ impl HttpProbe {
         match self.check_head(&answer) {
             Ok(()) => self.check_body(answer).await,
             Err(_) if self.wants_tls(&answer) && names_https(answer).await => {
-                let place = crate::http::place(&self.url);
+                let place = crate::util::http::place(&self.url);
                 Err(format!(
                     "{place} speaks TLS: the probe is to begin with https://"
                 ))
@@ -173,12 +173,12 @@ impl HttpProbe {
 
     fn failure(&self, error: &reqwest::Error, heard: Heard) -> String {
         let peer = Peer {
-            place: &crate::http::place(&self.url),
+            place: &crate::util::http::place(&self.url),
             tls: self.url.scheme() == "https",
             heard,
             options: OPTIONS,
         };
-        crate::http::failure(error, peer)
+        crate::util::http::failure(error, peer)
     }
 
     fn check_head(&self, answer: &Response) -> Result<(), String> {
@@ -251,7 +251,7 @@ impl fmt::Debug for HttpProbe {
 
 /// Whether its first words say that it is an answer to plain HTTP where TLS is spoken.
 async fn names_https(answer: Response) -> bool {
-    let body = crate::http::read(answer, MAX_HINT).await;
+    let body = crate::util::http::read(answer, MAX_HINT).await;
     let body = body.ok().flatten().unwrap_or_default();
     let text = String::from_utf8_lossy(&body);
     text.contains("HTTPS port") || text.contains("HTTPS server")
@@ -261,7 +261,7 @@ fn client(url: &Url, options: &HttpOptions) -> Result<Client, reqwest::Error> {
     let own_authorities = !options.authorities.certificates.is_empty();
     // The system's certificates are half a megabyte: they are loaded only where they are looked at.
     let system = url.scheme() == "https" && !own_authorities && !options.insecure;
-    let mut builder = crate::http::client(system).pool_max_idle_per_host(0);
+    let mut builder = crate::util::http::client(system).pool_max_idle_per_host(0);
     if own_authorities {
         builder = builder.tls_certs_only(options.authorities.certificates.clone());
     }
@@ -280,5 +280,4 @@ fn client(url: &Url, options: &HttpOptions) -> Result<Client, reqwest::Error> {
 }
 
 #[cfg(test)]
-#[path = "http_tests.rs"]
 mod tests;

@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::settings::Settings;
-use crate::record::{Balancer, Nonce};
-use crate::registry::client::Cluster;
-use crate::registry::lease::{self, LeaseKeeper, LeaseStatus, Trouble, Wanted};
+use crate::etcd::client::Cluster;
+use crate::etcd::lease;
+use crate::etcd::lease::{LeaseKeeper, LeaseStatus, Trouble, Wanted};
+use crate::model::{Balancer, Nonce};
 
 /// Before the key is taken back from a process that is no pusher of this id any more: the pusher's own key decides who is.
 const AGAIN: Duration = Duration::from_secs(1);

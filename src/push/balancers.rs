@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::namesake::Namesake;
 use super::settings::Settings;
-use crate::record::{Balancer, MetaPrefix, Nonce, Presence, PusherId};
-use crate::registry::watch::{Change, Entry, Update};
+use crate::etcd::watch::{Change, Entry, Update};
+use crate::model::{Balancer, MetaPrefix, Nonce, Presence, PusherId};
 
 /// What the keys of all pushers say about their targets. Keys without a lease are nobody's: they are not looked at.
 #[derive(Debug)]

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DRAIN_TIMEOUT, REQUEST_TIMEOUT, Route};
-use crate::desired::{Limits, Rule, Terms};
-use crate::record::{MetaPrefix, Prefix, Protocol, PusherId, ServiceName, Version};
-use crate::upstream::conf_file::Proof;
-use crate::upstream::vulcand::Scheme;
-use crate::upstream::{ApiUrl, Layer, UpstreamName};
+use crate::model::{MetaPrefix, Prefix, Protocol, PusherId, ServiceName, Version};
+use crate::target::file::Proof;
+use crate::target::vulcand::Scheme;
+use crate::target::{ApiUrl, Layer, UpstreamName};
+use crate::upstream::desired::{Limits, Rule, Terms};
 
 mod file;
 mod page;
@@ -303,7 +303,7 @@ impl Invalid {
 
 /// A path as people may see it.
 pub(super) fn shown(path: &Path) -> String {
-    crate::printable::printable(path.as_os_str().as_encoded_bytes(), 400)
+    crate::util::sanitize::printable(path.as_os_str().as_encoded_bytes(), 400)
 }
 
 #[cfg(test)]

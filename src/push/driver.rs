@@ -1,12 +1,12 @@
 //! The drivers behind one type, so that a pusher can have targets of every kind.
 
-use crate::desired::Desired;
-use crate::plan::Plan;
-use crate::upstream::conf_file::ConfFile;
-use crate::upstream::plus::Plus;
-use crate::upstream::upstream_conf::UpstreamConf;
-use crate::upstream::vulcand::Vulcand;
-use crate::upstream::{Error, Outcome, Upstream};
+use crate::target::api::plus::Plus;
+use crate::target::api::upstream_conf::UpstreamConf;
+use crate::target::file::ConfFile;
+use crate::target::vulcand::Vulcand;
+use crate::target::{Error, Outcome, Upstream};
+use crate::upstream::desired::Desired;
+use crate::upstream::plan::Plan;
 
 /// One upstream of a target of any kind.
 #[derive(Debug)]

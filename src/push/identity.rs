@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use super::config::{How, shown};
-use crate::upstream::ApiUrl;
+use crate::target::ApiUrl;
 
 /// The name of this machine, as no other one has it: its id, else its host name.
 static MACHINE: LazyLock<String> = LazyLock::new(|| {
@@ -13,7 +13,7 @@ static MACHINE: LazyLock<String> = LazyLock::new(|| {
         let text = text.trim();
         // What systemd writes before the first boot has ended.
         let some = !text.is_empty() && text != "uninitialized";
-        some.then(|| crate::printable::short(text))
+        some.then(|| crate::util::sanitize::short(text))
     };
     read("/etc/machine-id")
         .or_else(|| read("/proc/sys/kernel/hostname"))

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 use super::publisher::{claims, finding};
 use super::settings::Route;
-use crate::desired::keep::{Fate, Seen};
-use crate::desired::{Desired, Keeper, Protection, Records};
-use crate::plan::Plan;
-use crate::reconcile::{found, lacking};
-use crate::record::{Endpoint, InstanceName, State};
-use crate::upstream::Outcome;
+use crate::model::{Endpoint, InstanceName, State};
+use crate::push::reconcile::{found, lacking};
+use crate::target::Outcome;
+use crate::upstream::desired::{Desired, Keeper, Protection, Records};
+use crate::upstream::guard::{Fate, Seen};
+use crate::upstream::plan::Plan;
 
 /// There is one target.
 const TARGET: usize = 0;
@@ -89,7 +89,7 @@ impl Look {
 
     /// The target ended so; whether something else is desired now.
     pub(super) fn see(&mut self, outcome: &Outcome) -> bool {
-        let seen = crate::reconcile::seen(&self.desired, outcome);
+        let seen = crate::push::reconcile::seen(&self.desired, outcome);
         let decision = self.keeper.see(TARGET, seen, Instant::now());
         let news = decision.desired.is_some();
         self.desired = decision.desired.unwrap_or_else(|| self.desired.clone());
@@ -129,7 +129,7 @@ impl Look {
 
     fn guard_reason(&self) -> String {
         let (share, hold) = (self.route.limits.max_removal, self.route.limits.hold);
-        let hold = crate::span::show(hold);
+        let hold = crate::util::duration::show(hold);
         format!(
             "it takes traffic and no record names it; more than --max-removal ({share}) would go at once: write the records first, \
              or leave it to a running pusher, which lets go of it when --hold ({hold}) is over, and at once when it is dead"

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::record::PusherId;
+use crate::model::PusherId;
 
 /// How many targets are named.
 const NAMED: usize = 5;

@@ -11,13 +11,14 @@ use tokio::time::{Instant, sleep};
 use super::driver::Driver;
 use super::look::Look;
 use super::settings::{Route, Settings};
-use crate::desired::{Choices, Desired, Records, Wanted};
-use crate::plan::{Plan, Step, withheld_for};
-use crate::record::Endpoint;
-use crate::registry::client::Cluster;
-use crate::registry::watch::{self, Update};
-use crate::registry::{self};
-use crate::upstream::{Error, Outcome, Progress, Upstream};
+use crate::etcd;
+use crate::etcd::client::Cluster;
+use crate::etcd::watch;
+use crate::etcd::watch::Update;
+use crate::model::Endpoint;
+use crate::target::{Error, Outcome, Progress, Upstream};
+use crate::upstream::desired::{Choices, Desired, Records, Wanted};
+use crate::upstream::plan::{Plan, Step, withheld_for};
 
 /// Between two looks at draining servers.
 const POLL: Duration = Duration::from_millis(50);
@@ -100,7 +101,7 @@ impl fmt::Display for Difference {
 pub async fn once(
     settings: &Settings,
     cluster: &Cluster,
-) -> Result<Vec<RouteResult<Outcome>>, registry::Error> {
+) -> Result<Vec<RouteResult<Outcome>>, etcd::Error> {
     each(settings, cluster, converge).await
 }
 
@@ -142,7 +143,7 @@ async fn converge(
 pub async fn compare(
     settings: &Settings,
     cluster: &Cluster,
-) -> Result<Vec<RouteResult<Difference>>, registry::Error> {
+) -> Result<Vec<RouteResult<Difference>>, etcd::Error> {
     for target in &settings.targets {
         target.tell_adoption().await;
     }
@@ -171,7 +172,7 @@ async fn each<T, F>(
     settings: &Settings,
     cluster: &Cluster,
     work: impl Fn(Driver, Desired, Arc<Route>, Arc<Records>) -> F,
-) -> Result<Vec<RouteResult<T>>, registry::Error>
+) -> Result<Vec<RouteResult<T>>, etcd::Error>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, Error>> + Send + 'static,

@@ -6,11 +6,11 @@ use tracing::warn;
 
 use super::balancers::Balancers;
 use super::settings::Settings;
-use crate::desired::{Choices, Effect};
-use crate::record::{MetaPrefix, Nonce, Presence, PusherId, Release};
-use crate::registry::client::Cluster;
-use crate::registry::watch::{Change, Entry, Update, Watcher};
-use crate::upstream::UpstreamName;
+use crate::etcd::client::Cluster;
+use crate::etcd::watch::{Change, Entry, Update, Watcher};
+use crate::model::{MetaPrefix, Nonce, Presence, PusherId, Release};
+use crate::target::UpstreamName;
+use crate::upstream::desired::{Choices, Effect};
 
 /// What has been said.
 #[derive(Debug, Default)]
@@ -211,7 +211,7 @@ impl Said {
                 self.releases.insert(upstream, release.nonce);
             }
             Err(reason) => {
-                if let Some(more) = crate::log_limit::allows("release", upstream.as_str()) {
+                if let Some(more) = crate::util::log_limit::allows("release", upstream.as_str()) {
                     warn!(%upstream, %reason, "ignoring a release: it cannot be read{more}");
                 }
             }
@@ -224,5 +224,4 @@ impl Said {
 }
 
 #[cfg(test)]
-#[path = "peers_tests.rs"]
 mod tests;

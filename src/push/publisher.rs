@@ -11,15 +11,17 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::settings::Route;
-use crate::desired::keep::{Claim, Decision, Fate, Finding, Keeper, Notice, Seen, Why};
-use crate::desired::{Choices, Effect, Origin, Parameters, Pool, Records, Server, SplitNotice};
-use crate::log_limit;
-use crate::plan::Serving;
-use crate::reconcile::{Found, Published};
-use crate::record::{
+use crate::model::{
     Endpoint, InstanceName, MAX_LISTED, Protected, Protocol, ServiceName, State, UpstreamStatus,
 };
-use crate::upstream::Layer;
+use crate::push::reconcile::{Found, Published};
+use crate::target::Layer;
+use crate::upstream::desired::{
+    Choices, Effect, Origin, Parameters, Pool, Records, Server, SplitNotice,
+};
+use crate::upstream::guard::{Claim, Decision, Fate, Finding, Keeper, Notice, Seen, Why};
+use crate::upstream::plan::Serving;
+use crate::util::log_limit;
 
 /// How many addresses are named in one line of the log.
 const NAMED: usize = 5;
@@ -261,7 +263,7 @@ impl Publisher {
             }
             Notice::FloorEnds => info!(%upstream, "the last servers are not kept any longer{more}"),
             Notice::GuardKeeps(servers) => {
-                let (servers, hold) = (named(servers), crate::span::show(limits.hold));
+                let (servers, hold) = (named(servers), crate::util::duration::show(limits.hold));
                 let max_removal = limits.max_removal;
                 warn!(%upstream, %servers, %max_removal, %hold, "too many records vanished at once and without a goodbye: \
                     their servers stay for now, but for those that turn out to be dead; `sidekick release {upstream}` lets \

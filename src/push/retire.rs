@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::record::{MetaPrefix, PusherId};
-use crate::registry::client::Cluster;
-use crate::registry::oneshot::{delete, get_to_write, patiently};
-use crate::registry::{self};
+use crate::etcd;
+use crate::etcd::client::Cluster;
+use crate::etcd::oneshot::{delete, get_to_write, patiently};
+use crate::model::{MetaPrefix, PusherId};
 
 /// How long etcd may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ pub async fn retire(
     cluster: &Cluster,
     meta: &MetaPrefix,
     id: &PusherId,
-) -> Result<Retired, registry::Error> {
+) -> Result<Retired, etcd::Error> {
     let (pusher, balancer) = (meta.pusher_key(id), meta.balancer_key(id));
     patiently(cluster, PATIENCE, async |connection| {
         loop {

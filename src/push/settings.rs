@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::target::Target;
-use crate::desired::{Limits, Pool, Selection};
-use crate::reconcile::Pacing;
-use crate::record::{Balancer, MetaPrefix, NameError, Prefix, Protocol, PusherId, ServiceName};
-use crate::registry::watch::Range;
-use crate::upstream::{Layer, UpstreamName};
+use crate::etcd::watch::Range;
+use crate::model::{Balancer, MetaPrefix, NameError, Prefix, Protocol, PusherId, ServiceName};
+use crate::push::reconcile::Pacing;
+use crate::target::{Layer, UpstreamName};
+use crate::upstream::desired::{Limits, Pool, Selection};
 
 /// How long a presence outlives a killed pusher where nothing else is said.
 pub const TTL: Duration = Duration::from_secs(15);

@@ -15,14 +15,19 @@ use super::config::{ApiSettings, FileSettings, How, Login};
 use super::driver::Driver;
 use super::identity::identity;
 use super::settings::Route;
-use crate::record::Prefix;
-use crate::registry::client::Cluster;
-use crate::upstream::access::{self, Access, AccessError, Again, Secret, Tls};
-use crate::upstream::conf_file::{self, Site, Template};
-use crate::upstream::plus::{self, Api, Plus};
-use crate::upstream::upstream_conf::{self, ConfApi, UpstreamConf};
-use crate::upstream::vulcand::{self, Keys, Scheme, Vulcand};
-use crate::upstream::{ApiUrl, Layer, UpstreamName};
+use crate::etcd::client::Cluster;
+use crate::model::Prefix;
+use crate::target::api::access;
+use crate::target::api::access::{Access, AccessError, Again, Secret, Tls};
+use crate::target::api::plus;
+use crate::target::api::plus::{Api, Plus};
+use crate::target::api::upstream_conf;
+use crate::target::api::upstream_conf::{ConfApi, UpstreamConf};
+use crate::target::file;
+use crate::target::file::{Site, Template};
+use crate::target::vulcand;
+use crate::target::vulcand::{Keys, Scheme, Vulcand};
+use crate::target::{ApiUrl, Layer, UpstreamName};
 
 /// How many upstreams of one target are converged at once.
 const CONCURRENCY: usize = 8;
@@ -190,7 +195,7 @@ fn site(file: &FileSettings, routes: &[Arc<Route>]) -> Result<Site, TargetError>
     }
     let template = file.template.as_deref().map(Template::read).transpose();
     let command = |text: &str| text.parse().map_err(|error: String| wrong(&error));
-    let settings = conf_file::Settings {
+    let settings = file::Settings {
         template: template.map_err(|error| wrong(&error))?.map(Arc::new),
         check: Some(command(&file.check)?),
         reload: command(&file.reload)?,
@@ -199,7 +204,7 @@ fn site(file: &FileSettings, routes: &[Arc<Route>]) -> Result<Site, TargetError>
         pid: Some(file.pid.clone()),
         proof: file.proof,
         adopt: file.adopt,
-        ..conf_file::Settings::new(&file.file, layer)
+        ..file::Settings::new(&file.file, layer)
     };
     let names = routes.iter().map(|route| route.upstream.clone());
     Site::new(settings, names).map_err(|error| wrong(&error))
@@ -364,7 +369,7 @@ impl Target {
         match self.kind {
             Kind::Plus(api) => plus::watch_nginx(api, period, restarts).await,
             Kind::UpstreamConf(api) => upstream_conf::watch_nginx(api, period, restarts).await,
-            Kind::ConfFile(site) => conf_file::watch_nginx(site, period, restarts).await,
+            Kind::ConfFile(site) => file::watch_nginx(site, period, restarts).await,
             Kind::Vulcand { .. } => match keys {
                 Some(keys) => vulcand::watch_keys(keys, restarts).await,
                 None => std::future::pending().await,

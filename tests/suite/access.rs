@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sidekick::desired::Parameters;
-use sidekick::record::State;
-use sidekick::upstream::access::{Access, Login, Secret, Tls};
-use sidekick::upstream::plus::{Api, Plus, Settings};
-use sidekick::upstream::{Error, Layer, Outcome, Progress, Upstream};
+use sidekick::model::State;
+use sidekick::target::api::access::{Access, Login, Secret, Tls};
+use sidekick::target::api::plus::{Api, Plus, Settings};
+use sidekick::target::{Error, Layer, Outcome, Progress, Upstream};
+use sidekick::upstream::desired::Parameters;
 
 use crate::support::{self, Nginx, PATIENCE, Pki, desired, folder, free_port, server};
 

@@ -6,10 +6,10 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidekick::desired::{Desired, Origin, Parameters, Server};
-use sidekick::record::State;
-use sidekick::upstream::conf_file::{ConfFile, Settings, Site, Template, watch_nginx};
-use sidekick::upstream::{Error, Layer, Outcome, Progress, Upstream, UpstreamName};
+use sidekick::model::State;
+use sidekick::target::file::{ConfFile, Settings, Site, Template, watch_nginx};
+use sidekick::target::{Error, Layer, Outcome, Progress, Upstream, UpstreamName};
+use sidekick::upstream::desired::{Desired, Origin, Parameters, Server};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -45,7 +45,7 @@ pub(crate) fn desired(revision: i64, servers: &[&str]) -> Desired {
         servers: servers.iter().map(server).collect(),
         origins: BTreeMap::new(),
         instances: Arc::default(),
-        protection: sidekick::desired::Protection::default(),
+        protection: sidekick::upstream::desired::Protection::default(),
     }
 }
 

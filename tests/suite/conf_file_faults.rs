@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use sidekick::upstream::Layer;
-use sidekick::upstream::conf_file::Site;
+use sidekick::target::Layer;
+use sidekick::target::file::Site;
 use tokio::time::Instant;
 
 use super::conf_file::{LONG, desired, name, one_address, only, settle, template, who};

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 
 use etcd_client::{Txn, TxnOp};
-use sidekick::upstream::Layer;
+use sidekick::target::Layer;
 
 use super::conf_file::who;
 use super::conf_file_others::push_toml;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use sidekick::upstream::conf_file::Site;
-use sidekick::upstream::{Layer, Upstream as _};
+use sidekick::target::file::Site;
+use sidekick::target::{Layer, Upstream as _};
 use tokio::time::{Instant, sleep};
 
 use super::conf_file::{LONG, desired, name, one_address, only, settle, who};
@@ -69,7 +69,7 @@ async fn an_upstream_that_is_there_twice_causes_no_reloads_and_is_never_emptied(
                 .map(|outcome| outcome.progress)?;
             match nginx.text().contains("upstream website") {
                 true => Ok(()),
-                false => Err(sidekick::upstream::Error::ReadOnly),
+                false => Err(sidekick::target::Error::ReadOnly),
             }
         },
     )
@@ -256,7 +256,7 @@ async fn an_nginx_in_another_pid_namespace_is_reloaded_but_counts_as_one_that_ma
     .await;
     assert_eq!(nginx.reloads(), 1);
     let reload = settings.reload;
-    let mut upstream = only(sidekick::upstream::conf_file::Settings { reload, ..proven });
+    let mut upstream = only(sidekick::target::file::Settings { reload, ..proven });
     settle(&mut upstream, &wanted).await.unwrap();
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sidekick::upstream::Layer;
+use sidekick::target::Layer;
 
 use crate::support::{
     Backend, Command, Ended, Etcd, FileNginx, Kv, Load, Nginx, PATIENCE, Settings, Sidekick,

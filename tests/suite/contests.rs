@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use sidekick::upstream::Layer;
+use sidekick::target::Layer;
 use tokio::time::Instant;
 
 use super::conf_file_others::push_toml;

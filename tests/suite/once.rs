@@ -4,7 +4,7 @@ use super::conf_file_others::push_toml;
 use super::keeping::{announce_by_hand, put};
 use crate::support::{Backend, Command, Ended, Etcd, FileNginx, Scene, key};
 
-use sidekick::upstream::Layer;
+use sidekick::target::Layer;
 
 async fn push(scene: &Scene, args: &[&str]) -> Ended {
     scene.push().args(args).run().await

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidekick::desired::{Desired, Parameters};
-use sidekick::record::State;
-use sidekick::upstream::access::Access;
-use sidekick::upstream::plus::{Api, Plus, Settings};
-use sidekick::upstream::{Layer, Progress, Upstream};
+use sidekick::model::State;
+use sidekick::target::api::access::Access;
+use sidekick::target::api::plus::{Api, Plus, Settings};
+use sidekick::target::{Layer, Progress, Upstream};
+use sidekick::upstream::desired::{Desired, Parameters};
 
 use crate::support::{Backend, Load, Nginx, PATIENCE, desired, server, until};
 

@@ -2,7 +2,7 @@
 
 use etcd_client::{Txn, TxnOp};
 use serde_json::Value;
-use sidekick::upstream::Layer;
+use sidekick::target::Layer;
 
 use super::conf_file_others::push_toml;
 use super::keeping::{FOR_LONG, announce_by_hand, kept, put};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use serde_json::json;
-use sidekick::upstream::Layer;
+use sidekick::target::Layer;
 
 use crate::support::{Backend, Command, FileNginx, Load, PATIENCE, Report, Scene, Sidekick, until};
 

@@ -9,7 +9,7 @@ use super::conf_file_others::push_toml;
 use super::keeping::{announce_by_hand, kept};
 use crate::support::{Backend, Command, Etcd, FileNginx, Nginx, OWN, Scene, Settings, folder};
 
-use sidekick::upstream::Layer;
+use sidekick::target::Layer;
 
 /// A folder with a socket in it at which somebody who calls himself `unix` answers, as directives for nginx.
 fn socket() -> (TempDir, String, String) {

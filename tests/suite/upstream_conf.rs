@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidekick::desired::{Desired, Parameters};
-use sidekick::record::State;
-use sidekick::upstream::access::Access;
-use sidekick::upstream::upstream_conf::{ConfApi, Settings, UpstreamConf, watch_nginx};
-use sidekick::upstream::{Error, Layer, Progress, Upstream};
+use sidekick::model::State;
+use sidekick::target::api::access::Access;
+use sidekick::target::api::upstream_conf::{ConfApi, Settings, UpstreamConf, watch_nginx};
+use sidekick::target::{Error, Layer, Progress, Upstream};
+use sidekick::upstream::desired::{Desired, Parameters};
 use tokio::sync::watch;
 
 use crate::support::{self, Backend, Nginx, PATIENCE, Signal, desired, request, server, until};

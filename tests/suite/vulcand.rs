@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use sidekick::desired::{Desired, Origin, Origins, Parameters, Servers};
-use sidekick::record::{Endpoint, State};
-use sidekick::registry::client::{self, Cluster};
-use sidekick::upstream::vulcand::{Keys, Scheme, Settings, Vulcand, watch_keys};
-use sidekick::upstream::{Progress, Upstream};
+use sidekick::etcd::client;
+use sidekick::etcd::client::Cluster;
+use sidekick::model::{Endpoint, State};
+use sidekick::target::vulcand::{Keys, Scheme, Settings, Vulcand, watch_keys};
+use sidekick::target::{Progress, Upstream};
+use sidekick::upstream::desired::{Desired, Origin, Origins, Parameters, Servers};
 use tokio::sync::watch;
 
 use crate::support::{Etcd, PATIENCE, desired, server, until};

@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU16;
 
-use sidekick::desired::{Desired, Origins, Parameters, Protection, Server, Servers};
-use sidekick::record::State;
+use sidekick::model::State;
+use sidekick::upstream::desired::{Desired, Origins, Parameters, Protection, Server, Servers};
 
 /// The upstream `website` with these servers.
 pub(crate) fn desired(servers: Servers, origins: Origins) -> Desired {

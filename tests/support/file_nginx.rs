@@ -4,9 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use sidekick::command::CommandLine;
-use sidekick::upstream::Layer;
-use sidekick::upstream::conf_file::Settings;
+use sidekick::target::Layer;
+use sidekick::target::file::Settings;
+use sidekick::util::command::CommandLine;
 use tempfile::TempDir;
 
 use super::nginx::{launch_by, scratch, user};

@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::Prefix;
+use crate::model::Prefix;
 
 fn entry(key: &str, value: Vec<u8>, lease: i64) -> Entry {
     Entry {

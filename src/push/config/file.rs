@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Config, How, Invalid, Mistake, UpstreamSettings};
-use crate::desired::keep::Share;
-use crate::desired::{Limits, Selection};
+use crate::model::{MetaPrefix, Prefix, PusherId};
+use crate::push::reconcile::Pacing;
 use crate::push::{FORGET_AFTER, Route, Settings, TTL, Target, TargetError};
-use crate::reconcile::Pacing;
-use crate::record::{MetaPrefix, Prefix, PusherId};
+use crate::upstream::desired::{Limits, Selection};
+use crate::upstream::guard::Share;
 
 /// The largest configuration that is read, in bytes: many thousands of upstreams.
 const MAX_FILE: u64 = 8 << 20;
@@ -137,8 +137,8 @@ impl Overrides {
         let forget_after = self.forget_after.or(config.forget_after);
         if forget_after.is_some_and(|time| time < ttl) {
             let (time, ttl) = (
-                crate::span::show(forget_after.unwrap_or_default()),
-                crate::span::show(ttl),
+                crate::util::duration::show(forget_after.unwrap_or_default()),
+                crate::util::duration::show(ttl),
             );
             wrong(format!(
                 "--forget-after {time} is shorter than --ttl {ttl}: a load balancer would be forgotten before its pusher"
@@ -159,7 +159,7 @@ impl Overrides {
         }
     }
 
-    fn pacing(&self, config: &Config) -> Result<Pacing, crate::reconcile::PacingError> {
+    fn pacing(&self, config: &Config) -> Result<Pacing, crate::push::reconcile::PacingError> {
         let usual = Pacing::default();
         let debounce = self.debounce.or(config.debounce);
         let resync = self.resync.or(config.resync);

@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::printable::short;
+use crate::util::sanitize::short;
 
 /// How much alike two names are when one is taken for a slip of the other.
 const ALIKE: f64 = 0.75;

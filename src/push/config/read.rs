@@ -10,8 +10,8 @@ use super::section::{Refusal, Section};
 use super::target::{self, NGINX, VULCAND};
 use super::upstream::{self, UPSTREAM};
 use super::{Config, TargetSettings, UpstreamSettings};
-use crate::reconcile::Pacing;
-use crate::registry::ttl::check_ttl;
+use crate::etcd::ttl::check_ttl;
+use crate::push::reconcile::Pacing;
 
 /// The keys of the whole.
 pub(super) const KEYS: &[&str] = &[
@@ -136,7 +136,7 @@ impl Names {
                 section.required("name");
                 continue;
             };
-            if let Err(error) = crate::record::check_name("name", name) {
+            if let Err(error) = crate::model::check_name("name", name) {
                 section.note("name", error);
                 continue;
             }
@@ -182,7 +182,7 @@ impl Names {
                 }
             }
         };
-        let name = crate::printable::short(name);
+        let name = crate::util::sanitize::short(name);
         Err(format!("nothing is called \"{name}\"; {hint}"))
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::page::{Page, Place, nearest};
-use crate::printable::short;
+use crate::util::sanitize::short;
 
 /// No time in a configuration is longer: clocks that are counted on from now on must not overflow.
 const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);

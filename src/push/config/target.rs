@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::section::{Refusal, Section};
 use super::{ApiSettings, CHECK, FileSettings, How, Login, RELOAD, TargetSettings};
+use crate::model::Prefix;
 use crate::push::REQUEST_TIMEOUT;
-use crate::record::Prefix;
-use crate::upstream::conf_file::{MIN_RELOAD_INTERVAL, PID, Proof, TIMEOUT};
-use crate::upstream::{ApiUrl, vulcand};
+use crate::target::file::{MIN_RELOAD_INTERVAL, PID, Proof, TIMEOUT};
+use crate::target::{ApiUrl, vulcand};
 
 /// Which keys a table has.
 pub(super) struct Keys {
@@ -138,7 +138,7 @@ fn name(section: &Section<'_>) -> Option<std::sync::Arc<str>> {
         .has("name")
         .then(|| section.text("name"))
         .flatten()?;
-    let checked = crate::record::check_name("name", name);
+    let checked = crate::model::check_name("name", name);
     checked.is_ok().then(|| name.into())
 }
 

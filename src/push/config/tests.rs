@@ -3,10 +3,10 @@ use std::num::NonZeroU16;
 use proptest::prelude::*;
 
 use super::*;
-use crate::desired::Parameters;
-use crate::desired::keep::Share;
 use crate::push::{DRAIN_TIMEOUT, REQUEST_TIMEOUT};
-use crate::upstream::{conf_file, vulcand};
+use crate::target::{file, vulcand};
+use crate::upstream::desired::Parameters;
+use crate::upstream::guard::Share;
 
 mod large;
 mod mistakes;
@@ -218,9 +218,9 @@ fn every_kind_of_target_may_be_said() {
         check: "nginx -t".to_owned(),
         reload: "nginx -s reload".to_owned(),
         template: None,
-        min_reload_interval: conf_file::MIN_RELOAD_INTERVAL,
-        command_timeout: conf_file::TIMEOUT,
-        pid: conf_file::PID.into(),
+        min_reload_interval: file::MIN_RELOAD_INTERVAL,
+        command_timeout: file::TIMEOUT,
+        pid: file::PID.into(),
         proof: None,
         adopt: false,
     };

@@ -11,10 +11,10 @@ use super::read::Names;
 use super::section::{Section, whole_number};
 use super::target::Keys;
 use super::{How, TargetSettings, UpstreamSettings};
-use crate::desired::keep::Share;
-use crate::desired::{Limits, MAX_HOLD, Parameters, Rule, Terms};
-use crate::record::{Protocol, ServiceName};
-use crate::upstream::{Layer, UpstreamName};
+use crate::model::{Protocol, ServiceName};
+use crate::target::{Layer, UpstreamName};
+use crate::upstream::desired::{Limits, MAX_HOLD, Parameters, Rule, Terms};
+use crate::upstream::guard::Share;
 
 pub(super) const UPSTREAM: Keys = Keys {
     keys: &[
@@ -109,7 +109,7 @@ pub(super) fn read(section: &Section<'_>, targets: Vec<Arc<str>>) -> Option<Upst
     let (hold, drain_timeout) = (section.time("hold"), section.time("drain_timeout"));
     let as_shipped = UpstreamSettings::new(name?, service?);
     if hold.is_some_and(|hold| hold > MAX_HOLD) {
-        let max = crate::span::show(MAX_HOLD);
+        let max = crate::util::duration::show(MAX_HOLD);
         section.note("hold", format!("at most {max} is expected"));
     }
     Some(UpstreamSettings {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::desired::{Desired, Parameters, Servers};
+use crate::upstream::desired::{Desired, Parameters, Servers};
 
 /// So many servers, all of whose records have vanished just now.
 fn keeping(count: u16) -> Publisher {

@@ -1,0 +1,46 @@
+//! By hand and from hooks: what is done once in etcd, waited for where that makes sense, and left alone.
+//!
+//! - [`register`] and [`deregister`]: a record without an announcer.
+//! - [`hold`] and [`split`]: who takes traffic, and how much of it.
+//! - [`overview`] and [`follow`]: records, holds and splits as one picture, once or for as long as it is looked at.
+//! - [`roles`]: which rights in etcd who needs. [`v2`]: keys where sidekick does not look.
+//! - [`wait`]: until the picture is as somebody wants it.
+//! - [`status`]: how the pushers do.
+
+mod announcer;
+pub mod deregister;
+pub mod follow;
+pub mod hold;
+pub mod named;
+pub mod overview;
+pub mod register;
+pub mod roles;
+pub mod settle;
+pub mod split;
+pub mod status;
+pub mod v2;
+pub mod wait;
+
+use std::time::Duration;
+
+use crate::etcd::client::Cluster;
+use crate::model::{MetaPrefix, Prefix};
+
+/// Where everything lies, and how long an etcd that does not answer is borne with.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Where the records lie.
+    pub prefix: Prefix,
+    /// Where sidekick's own keys lie.
+    pub meta: MetaPrefix,
+    /// For how long a call is tried again.
+    pub patience: Duration,
+}
+
+/// The time in whole seconds: finer ones only make a value longer.
+fn now() -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
+}

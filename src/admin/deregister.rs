@@ -1,0 +1,255 @@
+//! Taking a record away in good order: draining, then gone.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::Place;
+use super::announcer::Keeper;
+use super::settle::{Awaited, Settled, settle};
+use crate::etcd::Error;
+use crate::etcd::history::changes_after;
+use crate::etcd::oneshot;
+use crate::etcd::oneshot::{Lease, patiently};
+use crate::etcd::pushers;
+use crate::etcd::pushers::{Applied, Doubt, Leaving};
+use crate::etcd::watch::{Entry, Range};
+use crate::model::Format;
+use crate::model::{InstanceId, Nonce, Quarantined, Record, State, decode};
+use crate::util::shutdown::Stop;
+
+/// How long etcd may take to tell of the pushers where nothing hangs on it.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long it is waited for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiting {
+    /// Until every pusher has let go, at most.
+    pub drain_timeout: Duration,
+    /// After that, for requests that are still under way.
+    pub linger: Duration,
+}
+
+/// What happens, as it does.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A process may keep the record; whether it lives is being found out, within this time.
+    Suspecting(&'a str, Duration),
+    /// The record says that it drains.
+    Draining,
+    /// Pushers are waited for.
+    Waiting(&'a Leaving),
+    /// etcd has no room for the record to say that it drains: it is deleted without.
+    NoSpace,
+    /// Nothing is left but to linger.
+    Lingering,
+    /// What lies there is no record that could say that it drains.
+    Unreadable(&'a Quarantined),
+}
+
+/// What became of the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was none.
+    Absent {
+        /// The load balancers whose pushers are silent and may not have heard of that, in words.
+        silent: Option<String>,
+    },
+    /// It is deleted.
+    Gone(Settled),
+    /// It is deleted without draining, as etcd has no room to say so.
+    Undrained,
+    /// A living process keeps it, and would write it back.
+    Kept {
+        /// Who, in words.
+        by: String,
+    },
+    /// Somebody else wrote it meanwhile, and it was left alone.
+    TakenOver,
+    /// Somebody asked to stop before it was known whether the process that keeps it lives: it was left alone.
+    Interrupted {
+        /// Who may keep it, in words.
+        by: String,
+    },
+}
+
+/// Says in the record that it drains, waits until every pusher that routes the service has let go, and deletes it. A
+/// request to stop ends the waiting, not the deletion. Whoever drops this gives up: the record may stay as it is, or draining.
+///
+/// # Errors
+///
+/// When etcd refuses, or cannot be reached.
+pub async fn deregister(
+    place: &Place,
+    id: &InstanceId,
+    waiting: Waiting,
+    mut stop: Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Outcome, Error> {
+    let key = place.prefix.key(id);
+    let nonce = Nonce::fresh();
+    let Some(entry) = look(place, &key).await? else {
+        let silent = silent(place, id).await;
+        return Ok(Outcome::Absent { silent });
+    };
+    if let Some(keeper) = Keeper::of(&entry) {
+        let looking = keeper.lives(place, |within| {
+            tell(Event::Suspecting(&keeper.name, within));
+        });
+        let lives = tokio::select! {
+            biased;
+            lives = looking => Some(lives?),
+            () = stop.leave() => None,
+        };
+        let by = keeper.name;
+        match lives {
+            Some(true) => return Ok(Outcome::Kept { by }),
+            // It may live: it is not to be disturbed.
+            None => return Ok(Outcome::Interrupted { by }),
+            Some(false) => {}
+        }
+    }
+    let draining = draining(place, &entry, &nonce);
+    if let Err(unreadable) = &draining {
+        tell(Event::Unreadable(unreadable));
+    }
+    let mut revision = entry.mod_revision;
+    let mut drained = None;
+    if let Ok(Some(value)) = draining {
+        match say(place, &key, value, revision).await {
+            Ok(Some(said)) => revision = said,
+            Ok(None) => return vanished(place, id, revision, waiting, &mut stop, tell).await,
+            Err(error) if error.is_out_of_space() => {
+                tell(Event::NoSpace);
+                return Ok(match delete(place, &key, revision).await? {
+                    Some(_) => Outcome::Undrained,
+                    None if look(place, &key).await?.is_none() => Outcome::Undrained,
+                    None => Outcome::TakenOver,
+                });
+            }
+            Err(error) => return Err(error),
+        }
+        tell(Event::Draining);
+        drained = Some(let_go(place, id, revision, waiting, &mut stop, tell).await);
+    }
+    match (delete(place, &key, revision).await?, drained) {
+        // What cannot say that it drains starts to by its deletion.
+        (Some(deleted), None) => {
+            let settled = let_go(place, id, deleted, waiting, &mut stop, tell).await;
+            Ok(Outcome::Gone(settled))
+        }
+        (Some(_), Some(settled)) => Ok(Outcome::Gone(settled)),
+        (None, Some(_)) if look(place, &key).await?.is_some() => Ok(Outcome::TakenOver),
+        // It went by itself, after it was said that it drains.
+        (None, Some(settled)) => Ok(Outcome::Gone(settled)),
+        (None, None) => vanished(place, id, revision, waiting, &mut stop, tell).await,
+    }
+}
+
+/// The key is not as it was at `revision`: somebody else's, or gone by itself. Then it is waited from that deletion on.
+async fn vanished(
+    place: &Place,
+    id: &InstanceId,
+    revision: i64,
+    waiting: Waiting,
+    stop: &mut Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Outcome, Error> {
+    let key = place.prefix.key(id);
+    if look(place, &key).await?.is_some() {
+        return Ok(Outcome::TakenOver);
+    }
+    let range = Range::Key(key.into());
+    let past = patiently(&place.cluster, place.patience, async |connection| {
+        changes_after(connection, &range, revision).await
+    });
+    // Where that is compacted already: it was later than what was seen.
+    let deleted = past.await?.newest.max(revision + 1);
+    let settled = let_go(place, id, deleted, waiting, stop, tell).await;
+    Ok(Outcome::Gone(settled))
+}
+
+/// Who may still send requests to an instance without a record. Nobody is waited for: whoever took the record away has done that,
+/// or nobody has.
+async fn silent(place: &Place, id: &InstanceId) -> Option<String> {
+    let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
+    let heard = timeout(LOOK.min(place.patience), pushers.until_so(|_| true)).await;
+    heard.ok()?;
+    let applied = pushers.known().leaving(&place.prefix, id, 0).applied;
+    let silent = Applied {
+        unknown: applied.unknown,
+        ..Applied::default()
+    };
+    silent.missing(Doubt::StillSends)
+}
+
+/// Waits until every pusher has let go, and lingers.
+async fn let_go(
+    place: &Place,
+    id: &InstanceId,
+    revision: i64,
+    waiting: Waiting,
+    stop: &mut Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Settled {
+    let Waiting {
+        drain_timeout,
+        linger,
+    } = waiting;
+    let mut waits = |progress: &Leaving| tell(Event::Waiting(progress));
+    let awaited = Awaited::Leaving(id, revision);
+    let settled = settle(place, awaited, drain_timeout, stop, &mut waits).await;
+    if !linger.is_zero() && !stop.is_asked() {
+        tell(Event::Lingering);
+        tokio::select! {
+            () = sleep(linger) => {}
+            () = stop.leave() => {}
+        }
+    }
+    settled
+}
+
+/// The value that says that the record drains; `None` when it has no room to say so.
+fn draining(place: &Place, entry: &Entry, nonce: &Nonce) -> Result<Option<Vec<u8>>, Quarantined> {
+    let (_, record) = decode(&place.prefix, &entry.key, &entry.value)?;
+    let has_room = entry.value.trim_ascii().starts_with(b"{");
+    Ok(has_room.then(|| {
+        let record = Record {
+            nonce: Some(nonce.clone()),
+            ..record
+                .with_state(State::Draining)
+                .because("it is being deregistered")
+        };
+        record.encode(Format::Json)
+    }))
+}
+
+async fn look(place: &Place, key: &str) -> Result<Option<Entry>, Error> {
+    patiently(&place.cluster, place.patience, async |connection| {
+        oneshot::get_to_write(connection, key).await
+    })
+    .await
+}
+
+/// Writes `value` under the lease that the key has; gives the revision, or `None` when somebody else wrote it meanwhile.
+async fn say(place: &Place, key: &str, value: Vec<u8>, since: i64) -> Result<Option<i64>, Error> {
+    patiently(&place.cluster, place.patience, async |connection| {
+        let written = oneshot::put(connection, key, &value, Lease::Same, since).await?;
+        if written.is_some() {
+            return Ok(written);
+        }
+        // Perhaps by this very command, in an attempt whose answer was lost.
+        let seen = oneshot::get_to_write(connection, key).await?;
+        let own = seen.filter(|entry| entry.value == value);
+        Ok(own.map(|entry| entry.mod_revision))
+    })
+    .await
+}
+
+/// Deletes the key; gives the revision, or `None` when somebody else wrote it meanwhile or it is gone already.
+async fn delete(place: &Place, key: &str, since: i64) -> Result<Option<i64>, Error> {
+    patiently(&place.cluster, place.patience, async |connection| {
+        oneshot::delete(connection, key, since).await
+    })
+    .await
+}

@@ -1,0 +1,171 @@
+//! Which rights in etcd who needs, at least: as the commands of etcdctl that grant them. Pure.
+
+use std::fmt;
+
+use crate::etcd::Right;
+use crate::model::{InstanceId, InstanceName, MetaPrefix, Prefix, PusherId, ServiceName};
+
+/// Where everything lies, and for whom rights are asked.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// Where the records lie.
+    pub prefix: Prefix,
+    /// Where sidekick's own keys lie.
+    pub meta: MetaPrefix,
+    /// Only for this service.
+    pub service: Option<ServiceName>,
+    /// Only for this instance of it.
+    pub instance: Option<InstanceName>,
+    /// Only for the pusher of this name.
+    pub pusher: Option<PusherId>,
+}
+
+/// Who needs rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `announce`, `register`, `deregister`.
+    Announce,
+    /// `push`.
+    Push,
+    /// `list`, `watch`, `wait`, `status`.
+    View,
+    /// People: `split`, `hold`, `release`, and all that `View` may.
+    Operate,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Announce, Self::Push, Self::View, Self::Operate];
+
+    /// What it is called in the commands.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Announce => "sidekick-announce",
+            Self::Push => "sidekick-push",
+            Self::View => "sidekick-view",
+            Self::Operate => "sidekick-operate",
+        }
+    }
+
+    /// Which commands it is for.
+    #[must_use]
+    pub fn commands(self, scope: &Scope) -> String {
+        let for_all = match self {
+            Self::Announce => "announce, register and deregister",
+            Self::Push => "push",
+            Self::View => "list, watch, wait and status",
+            Self::Operate => "people: split, hold and release, and all that sidekick-view may",
+        };
+        match (self, &scope.service) {
+            (Self::View, Some(service)) => {
+                format!(
+                    "list, watch and wait of {service}; status shows all services and needs the role of all"
+                )
+            }
+            (Self::Operate, Some(service)) => format!(
+                "people: split, hold and release of {service}, and all that sidekick-view may; hold --host needs the role of all; \
+                release names the upstream: where that is not called {service}, grant readwrite {}/releases/UPSTREAM, too",
+                scope.meta
+            ),
+            _ => for_all.to_owned(),
+        }
+    }
+
+    /// The least rights that it needs.
+    #[must_use]
+    pub fn rights(self, scope: &Scope) -> Vec<Grant> {
+        let Scope { prefix, meta, .. } = scope;
+        let own = |folder: &str| format!("{meta}/{folder}/");
+        match self {
+            Self::Announce => vec![
+                match (&scope.service, &scope.instance) {
+                    (Some(service), Some(instance)) => {
+                        let id = InstanceId {
+                            service: service.clone(),
+                            instance: instance.clone(),
+                        };
+                        Grant::key(Right::Write, prefix.key(&id))
+                    }
+                    (service, _) => {
+                        Grant::all(Right::Write, prefix.service_range(service.as_ref()))
+                    }
+                },
+                Grant::all(Right::Read, own("pushers")),
+                Grant::all(Right::Read, own("balancers")),
+            ],
+            Self::Push => {
+                let pusher = |folder: &str| match &scope.pusher {
+                    Some(id) => Grant::key(Right::Write, format!("{meta}/{folder}/{id}")),
+                    None => Grant::all(Right::Write, own(folder)),
+                };
+                vec![
+                    Grant::all(Right::Read, prefix.service_range(scope.service.as_ref())),
+                    Grant::all(Right::Read, meta.range()),
+                    pusher("pushers"),
+                    pusher("balancers"),
+                ]
+            }
+            // What pushers and people say lies together for all services, and is no secret of any.
+            Self::View => vec![
+                Grant::all(Right::Read, prefix.service_range(scope.service.as_ref())),
+                Grant::all(Right::Read, meta.range()),
+            ],
+            Self::Operate => {
+                let mut rights = Self::View.rights(scope);
+                rights.extend(match &scope.service {
+                    // A hold on a host takes out what other services have there.
+                    Some(service) => vec![
+                        Grant::key(Right::Write, meta.split_key(service)),
+                        match &scope.instance {
+                            Some(instance) => Grant::key(
+                                Right::Write,
+                                own("holds") + &format!("{service}/{instance}"),
+                            ),
+                            None => Grant::all(Right::Write, own("holds") + &format!("{service}/")),
+                        },
+                        Grant::key(Right::Write, own("service-holds") + service.as_str()),
+                        Grant::key(Right::Write, meta.release_key(service.as_str())),
+                    ],
+                    None => ["splits", "holds", "service-holds", "host-holds", "releases"]
+                        .map(|folder| Grant::all(Right::Write, own(folder)))
+                        .into(),
+                });
+                rights
+            }
+        }
+    }
+}
+
+/// A right on a key, or on all that begin so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    right: Right,
+    key: String,
+    prefix: bool,
+}
+
+impl Grant {
+    fn key(right: Right, key: String) -> Self {
+        let prefix = false;
+        Self { right, key, prefix }
+    }
+
+    fn all(right: Right, key: String) -> Self {
+        let prefix = true;
+        Self { right, key, prefix }
+    }
+}
+
+/// As `etcdctl role grant-permission ROLE` takes it.
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.prefix {
+            f.write_str("--prefix=true ")?;
+        }
+        write!(f, "{} {}", self.right.grant(), self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests;

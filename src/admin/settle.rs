@@ -1,0 +1,93 @@
+//! Waiting until every load balancer has let go, or has taken up, what was changed.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Place;
+use super::follow::{pusher_ranges, why_silent};
+use crate::etcd::pushers;
+use crate::etcd::pushers::{Leaving, Pushers, Revision};
+use crate::model::{InstanceId, ServiceName};
+use crate::util::shutdown::Stop;
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+pub enum Awaited<'a> {
+    /// That load balancers let go of an instance that leaves since this revision.
+    Leaving(&'a InstanceId, i64),
+    /// That they follow the split and the holds of a service as of this revision.
+    Choices(&'a ServiceName, i64),
+}
+
+/// How the wait for the pushers ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// Every load balancer has answered: it has applied the change, or says why it still routes.
+    Answered(Leaving),
+    /// No load balancer routes the service, for this reason: there is nothing to wait for.
+    NoPusher(String),
+    /// The time was over, and some have not.
+    NotBy(Leaving),
+    /// The time was over, and etcd has not told which pushers there are; why, where that can be found out.
+    Unknown(Option<String>),
+    /// Somebody asked not to wait any longer.
+    Hurried,
+}
+
+impl Awaited<'_> {
+    fn service(&self) -> &ServiceName {
+        match self {
+            Awaited::Leaving(id, _) => &id.service,
+            Awaited::Choices(service, _) => service,
+        }
+    }
+
+    fn progress(&self, place: &Place, pushers: &Pushers) -> Leaving {
+        match *self {
+            Awaited::Leaving(id, revision) => pushers.leaving(&place.prefix, id, revision),
+            Awaited::Choices(service, revision) => Leaving {
+                applied: pushers.applied(&place.prefix, service, Revision::Choices(revision)),
+                still: Vec::new(),
+            },
+        }
+    }
+}
+
+/// Waits until every load balancer that routes the service has answered, `within` at most, and not after the first request
+/// to stop. `tell` hears how far it is, at every change.
+pub async fn settle(
+    place: &Place,
+    awaited: Awaited<'_>,
+    within: Duration,
+    stop: &mut Stop,
+    tell: &mut dyn FnMut(&Leaving),
+) -> Settled {
+    let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
+    let mut last = Settled::Unknown(None);
+    let waiting = async {
+        loop {
+            if let Some(pushers) = pushers.heard() {
+                let progress = awaited.progress(place, pushers);
+                if progress.applied.is_nobody() && progress.still.is_empty() {
+                    return Settled::NoPusher(progress.applied.nobody(awaited.service()));
+                }
+                if progress.is_answered() {
+                    return Settled::Answered(progress);
+                }
+                tell(&progress);
+                last = Settled::NotBy(progress);
+            }
+            pushers.changed().await;
+        }
+    };
+    let settled = tokio::select! {
+        biased;
+        settled = timeout(within, waiting) => settled.ok(),
+        () = stop.leave() => Some(Settled::Hurried),
+    };
+    match settled.unwrap_or(last) {
+        Settled::Unknown(_) => Settled::Unknown(why_silent(place, &pusher_ranges(place)).await),
+        settled => settled,
+    }
+}

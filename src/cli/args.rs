@@ -1,0 +1,11 @@
+//! Flags, in groups that several commands share, and where their values come from.
+
+pub(crate) mod env_file;
+pub(crate) mod etcd;
+pub(crate) mod kept;
+pub(crate) mod line;
+pub(crate) mod mistakes;
+pub(crate) mod needs;
+pub(crate) mod pace;
+pub(crate) mod probes;
+pub(crate) mod record;

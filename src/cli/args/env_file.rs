@@ -1,0 +1,398 @@
+//! Files of environment variables, in the syntax of systemd's `EnvironmentFile=`, so that one file serves both.
+//!
+//! `NAME=VALUE` on a line; `#` and `;` begin a comment; a backslash at the end of a line joins it to the next. A value may
+//! stand in double quotes (in which `\"`, `\\`, `\$` and `` \` `` are escapes) or in single ones (without escapes).
+//! Where systemd passes over what it cannot read, it is a mistake here: a setting that is silently not there is found at night.
+
+use std::io::{self, ErrorKind, Read as _};
+use std::path::Path;
+use std::rc::Rc;
+
+/// The largest file that is read, bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// One `NAME=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    /// The line on which it begins, from 1.
+    pub(crate) line: usize,
+    /// The file in which it stands.
+    pub(crate) file: Rc<str>,
+}
+
+/// What some files say together.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// In their order: of two with the same name the last counts.
+    pub(crate) assignments: Vec<Assignment>,
+    /// Files that were passed over although they are there, and why.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Reads the files that are named, `FILE[:FILE...]`. One behind a `-` need not be there, as with `EnvironmentFile=-`.
+///
+/// # Errors
+/// Every mistake in all of them, in words that name the file and the line.
+pub(crate) fn read(files: &str) -> Result<Found, Vec<String>> {
+    let mut found = Found::default();
+    let mut mistakes = Vec::new();
+    for file in files.split(':') {
+        let (path, optional) = file
+            .strip_prefix('-')
+            .map_or((file, false), |path| (path, true));
+        match content(Path::new(path)) {
+            Ok(text) => match parse(&text, path) {
+                Ok(more) => found.assignments.extend(more),
+                Err(more) => {
+                    mistakes.extend(more.iter().map(|text| format!("{path}: {text}")));
+                }
+            },
+            Err(error) if optional && error.kind() == ErrorKind::NotFound => {}
+            // systemd has read it as root, before this process became somebody else.
+            Err(error) if optional && error.kind() == ErrorKind::PermissionDenied => found.notes.push(format!(
+                "{path}: {error}: what it says now is not known here, only what systemd has passed on from it at the start"
+            )),
+            Err(error) => mistakes.push(format!("--env-file {path}: {error}")),
+        }
+    }
+    if mistakes.is_empty() {
+        Ok(found)
+    } else {
+        Err(mistakes)
+    }
+}
+
+fn content(path: &Path) -> io::Result<String> {
+    // It is read again and again: what can be read only once, or never ends, is no such file.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    let file = std::fs::File::open(path)?;
+    let mut bytes = Vec::new();
+    let mut bounded = file.take(MAX_FILE + 1);
+    bounded.read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        let longer = format!("longer than {} KiB", MAX_FILE >> 10);
+        return Err(io::Error::other(longer));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))
+}
+
+/// The assignments of a file's text, or every mistake with its line.
+fn parse(text: &str, file: &str) -> Result<Vec<Assignment>, Vec<String>> {
+    let mut parser = Parser {
+        file: file.into(),
+        ..Parser::default()
+    };
+    for character in text.chars() {
+        parser.take(character);
+        parser.line += usize::from(character == '\n');
+    }
+    parser.finish()
+}
+
+/// Where in a line the parser is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    BeforeName,
+    Name,
+    /// Behind the `=`, or behind a closing quote.
+    BeforeValue,
+    Value,
+    ValueEscape,
+    SingleQuoted,
+    DoubleQuoted,
+    DoubleQuotedEscape,
+    Comment,
+    CommentEscape,
+}
+
+#[derive(Debug, Default)]
+struct Parser {
+    file: Rc<str>,
+    place: Place,
+    /// Lines before this one.
+    line: usize,
+    /// Lines before the one on which the assignment began.
+    began: usize,
+    name: String,
+    value: String,
+    /// How much of the value stays when it ends here: spaces at its end do not, unless quoted or escaped.
+    kept: usize,
+    found: Vec<Assignment>,
+    mistakes: Vec<String>,
+}
+
+impl Parser {
+    fn take(&mut self, character: char) {
+        let ends_line = matches!(character, '\n' | '\r');
+        let blank = ends_line || matches!(character, ' ' | '\t');
+        self.place = match (self.place, character) {
+            (Place::BeforeName, '#' | ';') => Place::Comment,
+            (Place::BeforeName, _) if blank => Place::BeforeName,
+            (Place::BeforeName, _) => {
+                self.began = self.line;
+                self.name.push(character);
+                Place::Name
+            }
+            (Place::Name, '=') => Place::BeforeValue,
+            (Place::Name, _) if ends_line => self.line_without_value(),
+            (Place::Name, _) => self.and_stay(character, Self::name_goes_on),
+            (Place::BeforeValue | Place::Value, _) if ends_line => self.assigned(),
+            (Place::BeforeValue, '\'') => Place::SingleQuoted,
+            (Place::BeforeValue, '"') => Place::DoubleQuoted,
+            (Place::BeforeValue | Place::Value, '\\') => Place::ValueEscape,
+            (Place::BeforeValue, _) if blank => Place::BeforeValue,
+            (Place::Value, _) if blank => self.and_stay(character, |it, c| it.value.push(c)),
+            (Place::BeforeValue | Place::Value, _) => {
+                self.keep(character);
+                Place::Value
+            }
+            (Place::ValueEscape, _) => {
+                if !ends_line {
+                    self.keep(character);
+                }
+                Place::Value
+            }
+            (Place::SingleQuoted, '\'') | (Place::DoubleQuoted, '"') => Place::BeforeValue,
+            (Place::DoubleQuoted, '\\') => Place::DoubleQuotedEscape,
+            (Place::SingleQuoted | Place::DoubleQuoted, _) => self.and_stay(character, Self::keep),
+            (Place::DoubleQuotedEscape, _) => {
+                if !matches!(character, '"' | '\\' | '`' | '$' | '\n') {
+                    self.keep('\\');
+                }
+                if character != '\n' {
+                    self.keep(character);
+                }
+                Place::DoubleQuoted
+            }
+            (Place::Comment, '\\') => Place::CommentEscape,
+            (Place::Comment | Place::CommentEscape, _) if ends_line => Place::BeforeName,
+            (Place::Comment | Place::CommentEscape, _) => Place::Comment,
+        };
+    }
+
+    fn finish(mut self) -> Result<Vec<Assignment>, Vec<String>> {
+        match self.place {
+            Place::BeforeName | Place::Comment | Place::CommentEscape => {}
+            Place::Name => drop(self.line_without_value()),
+            Place::BeforeValue | Place::Value | Place::ValueEscape => drop(self.assigned()),
+            Place::SingleQuoted | Place::DoubleQuoted | Place::DoubleQuotedEscape => {
+                let name = match self.name.trim_end() {
+                    name if is_name(name) => name,
+                    _ => "a value",
+                };
+                self.mistake(format!("the quote of {name} is not closed"));
+            }
+        }
+        if self.mistakes.is_empty() {
+            Ok(self.found)
+        } else {
+            Err(self.mistakes)
+        }
+    }
+
+    fn and_stay(&mut self, character: char, act: impl FnOnce(&mut Self, char)) -> Place {
+        act(self, character);
+        self.place
+    }
+
+    fn name_goes_on(&mut self, character: char) {
+        self.name.push(character);
+    }
+
+    fn keep(&mut self, character: char) {
+        self.value.push(character);
+        self.kept = self.value.len();
+    }
+
+    fn line_without_value(&mut self) -> Place {
+        // It may be a line of a secret.
+        self.mistake("expected NAME=VALUE".to_owned());
+        self.name.clear();
+        Place::BeforeName
+    }
+
+    fn assigned(&mut self) -> Place {
+        self.value.truncate(self.kept);
+        self.kept = 0;
+        let name = std::mem::take(&mut self.name);
+        let value = std::mem::take(&mut self.value);
+        let name = name.trim_end();
+        if !is_name(name) {
+            // A secret may well end with an =.
+            let export = match name.strip_prefix("export ") {
+                Some(name) if is_name(name.trim_start()) => ": `export` does not belong there",
+                _ => "",
+            };
+            let what = "what stands before the = is no name of an environment variable";
+            self.mistake(format!("{what}{export}"));
+        } else if value.contains('\0') {
+            self.mistake(format!("the value of {name} has a NUL in it"));
+        } else {
+            self.found.push(Assignment {
+                name: name.to_owned(),
+                value,
+                line: self.began + 1,
+                file: Rc::clone(&self.file),
+            });
+        }
+        Place::BeforeName
+    }
+
+    fn mistake(&mut self, what: String) {
+        self.mistakes
+            .push(format!("line {}: {what}", self.began + 1));
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let digit_first = text.starts_with(|first: char| first.is_ascii_digit());
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !text.is_empty() && !digit_first && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        let found = parse(text, "").unwrap_or_else(|mistakes| panic!("{text:?}: {mistakes:?}"));
+        let found = found.into_iter();
+        found.map(|found| (found.name, found.value)).collect()
+    }
+
+    fn value(text: &str) -> String {
+        let [(name, value)] = &pairs(text)[..] else {
+            panic!("{text:?} is not one assignment");
+        };
+        assert_eq!(name, "A");
+        value.clone()
+    }
+
+    #[test]
+    fn values_are_read_as_systemd_reads_them() {
+        for (text, expected) in [
+            ("A=b", "b"),
+            ("A=", ""),
+            ("  A = b c \n", "b c"),
+            ("A=b # no comment here", "b # no comment here"),
+            ("A='b \"c\" \\' ", "b \"c\" \\"),
+            (r#"A="b \"c\" \\ \$ \` \n""#, r#"b "c" \ $ ` \n"#),
+            (r#"A="b" 'c'd"#, "bcd"),
+            ("A=b'c'", "b'c'"),
+            ("A=\"two\nlines\"", "two\nlines"),
+            ("A=\"two\\\nlines\"", "twolines"),
+            ("A=b\\\nc", "bc"),
+            ("A=b\\ ", "b "),
+            ("A=b\\\\c", "b\\c"),
+            ("A=\" b \" ", " b "),
+            ("A=b\r\n", "b"),
+            ("A=b=c", "b=c"),
+            ("A=ä", "ä"),
+        ] {
+            assert_eq!(value(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn comments_and_empty_lines_say_nothing() {
+        let text = "\n# A=1\n ; A=2 \\\nB=3\n\n\t\nC=4";
+        let owned = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(pairs(text), [owned("B", "3"), owned("C", "4")]);
+        assert_eq!(parse(text, "").unwrap()[0].line, 4);
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_line() {
+        let mistakes = parse("A=1\nexport B=2\nno value\n=x\n9=x\nC='open\n", "").unwrap_err();
+        let expected = [
+            "line 2: what stands before the = is no name of an environment variable: `export` does not belong there",
+            "line 3: expected NAME=VALUE",
+            "line 4: expected NAME=VALUE",
+            "line 5: what stands before the = is no name of an environment variable",
+            "line 6: the quote of C is not closed",
+        ];
+        assert_eq!(mistakes, expected);
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_long_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |path: &Path| read(path.to_str().unwrap());
+        let refused = |path: &Path| read(path).unwrap_err().join("\n");
+        assert!(refused(folder.path()).contains("not a file"));
+        assert!(refused(Path::new("/dev/zero")).contains("not a file"));
+        assert!(refused(&folder.path().join("none")).contains("No such file"));
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![b'\n'; 1 << 20]).unwrap();
+        assert_eq!(read(&path).unwrap().assignments, []);
+        std::fs::write(&path, vec![b'\n'; (1 << 20) + 1]).unwrap();
+        assert!(refused(&path).contains("longer than 1024 KiB"));
+        std::fs::write(&path, b"A=\xff").unwrap();
+        assert!(refused(&path).contains("not UTF-8"));
+    }
+
+    #[test]
+    fn of_several_files_the_last_counts_and_one_behind_a_dash_need_not_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name).display().to_string();
+        let (one, two, none) = (place("one"), place("two"), place("none"));
+        std::fs::write(&one, "A=1\nB=1\n").unwrap();
+        std::fs::write(&two, "\nA=2\n").unwrap();
+        let found = read(&format!("-{one}:-{none}:{two}")).unwrap();
+        let said: Vec<_> = found.assignments.iter().collect();
+        let said = said
+            .iter()
+            .map(|it| (&*it.name, &*it.value, it.line, &*it.file));
+        let expected = [
+            ("A", "1", 1, &*one),
+            ("B", "1", 2, &one),
+            ("A", "2", 2, &two),
+        ];
+        assert_eq!(said.collect::<Vec<_>>(), expected);
+        assert_eq!(found.notes, Vec::<String>::new());
+
+        std::fs::write(&two, "A\n").unwrap();
+        let mistakes = read(&format!("{none}:-{two}")).unwrap_err();
+        assert!(mistakes[0].contains("No such file"), "{mistakes:?}");
+        assert!(mistakes[1].contains("two: line 1:"), "{mistakes:?}");
+        // What stands in its place is no file that is missing.
+        assert!(read(&format!("-{}", folder.path().display())).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics_and_grows_nothing(text in any::<String>()) {
+            if let Ok(found) = parse(&text, "") {
+                let length: usize = found.iter().map(|found| found.name.len() + found.value.len()).sum();
+                prop_assert!(length <= text.len());
+            }
+        }
+
+        #[test]
+        fn texts_of_the_syntax_never_panic(text in r#"[A-Z=\\"'#; \n\r\tab]{0,40}"#) {
+            for found in parse(&text, "").into_iter().flatten() {
+                prop_assert!(is_name(&found.name));
+                prop_assert!(found.line <= 1 + text.matches('\n').count());
+            }
+        }
+
+        #[test]
+        fn a_quoted_value_comes_back_as_it_was(value in r#"[^\x00]{0,40}"#, name in "[A-Z_]{1,8}") {
+            let escaped: String = value.chars().flat_map(|c| {
+                let escape = matches!(c, '"' | '\\' | '$' | '`').then_some('\\');
+                escape.into_iter().chain([c])
+            }).collect();
+            prop_assert_eq!(pairs(&format!("{name}=\"{escaped}\"\n")), [(name.clone(), value.clone())]);
+            if !value.contains('\'') {
+                prop_assert_eq!(pairs(&format!("{name}='{value}'")), [(name, value)]);
+            }
+        }
+    }
+}

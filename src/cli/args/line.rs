@@ -1,0 +1,305 @@
+//! The command line, filled up from the file that `--env-file` names and from the environment.
+//!
+//! A flag beats the file, and the file beats the environment: the nearer to this one process, the stronger.
+//! Unlike the environment the file can change under a running process, so all of it can be read again.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+
+use clap::builder::{BoolishValueParser, Resettable};
+use clap::parser::ValueSource;
+use clap::{
+    Arg, ArgAction, ArgMatches, Args as _, Command, CommandFactory as _, FromArgMatches as _,
+};
+
+use super::env_file::{self, Assignment, Found};
+use crate::cli::commands::{announce, push};
+use crate::cli::{Cli, Global, Mistakes};
+use crate::util::sanitize::short;
+
+/// What our own names begin with.
+const OWN: &str = "SIDEKICK_";
+/// How many lines that mean nothing are named.
+const NOTED: usize = 20;
+/// Stands for `--env-file` itself.
+const ENV_FILE: &str = "SIDEKICK_ENV_FILE";
+
+/// The arguments that the process was started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Line(Vec<OsString>);
+
+/// Options whose values may be secrets with spaces in them.
+const SECRETS: [&str; 4] = ["probe", "probe-header", "user", "password"];
+
+/// A word that may be a part of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// The option whose value stands before it, without its dashes.
+    pub(crate) option: &'static str,
+    /// It.
+    pub(crate) word: String,
+}
+
+/// What they say, together with the file and the environment.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) cli: Cli,
+    pub(crate) given: Given,
+    /// What is in the file and means nothing.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The values as they were given, by the names of their arguments.
+#[derive(Debug)]
+pub(crate) struct Given(ArgMatches);
+
+/// Why they say nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// They are no command line; or they ask for help.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// The file is wrong.
+    #[error(transparent)]
+    File(crate::cli::Invalid),
+}
+
+impl Line {
+    /// Those of this process.
+    pub(crate) fn of_process() -> Self {
+        Self(std::env::args_os().collect())
+    }
+
+    /// Of these words.
+    #[cfg(test)]
+    pub(crate) fn of(words: impl Iterator<Item = impl Into<OsString>>) -> Self {
+        Self(words.map(Into::into).collect())
+    }
+
+    /// The words behind the value of an option that may be a secret, each with that option: where the value was not quoted,
+    /// they are the rest of it.
+    pub(crate) fn behind_secrets(&self) -> Vec<Behind> {
+        let mut behind = Vec::new();
+        let mut secret = None;
+        let mut words = self.0.iter().skip(1).map(|word| word.to_string_lossy());
+        while let Some(word) = words.next() {
+            if let Some(flag) = word.strip_prefix("--") {
+                let (flag, value) = flag.split_once('=').unzip();
+                let flag = flag.unwrap_or_else(|| word.trim_start_matches('-'));
+                secret = SECRETS.iter().find(|secret| **secret == flag);
+                if secret.is_some() && value.is_none() {
+                    words.next();
+                }
+            } else if word.starts_with('-') {
+                secret = None;
+            } else if let Some(option) = secret {
+                behind.push(Behind {
+                    option,
+                    word: word.into_owned(),
+                });
+            }
+        }
+        behind
+    }
+
+    /// Reads the file, where one is named, and puts everything together.
+    pub(crate) fn parse(&self) -> Result<Parsed, Error> {
+        let (command, notes) = match self.env_file()? {
+            None => (self.command(), Vec::new()),
+            Some(files) => {
+                let Found {
+                    assignments,
+                    mut notes,
+                } = env_file::read(&files).map_err(all_wrong)?;
+                let command = self.command();
+                notes.extend(meaningless(&command, &assignments));
+                (fill(command, &assignments).map_err(all_wrong)?, notes)
+            }
+        };
+        let matches = as_etcdctl_does(command).try_get_matches_from(&self.0)?;
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok(Parsed {
+            cli,
+            given: Given(matches),
+            notes,
+        })
+    }
+
+    /// Which files are named.
+    fn env_file(&self) -> Result<Option<String>, clap::Error> {
+        let command = as_etcdctl_does(self.command());
+        let matches = command.try_get_matches_from(&self.0)?;
+        Ok(Cli::from_arg_matches(&matches)?.global.env_file)
+    }
+
+    /// What understands this line. An agent is understood without the other commands: what they take of the heap for a moment
+    /// would stay with a process that runs for years.
+    fn command(&self) -> Command {
+        let agent = match self.0.get(1).and_then(|word| word.to_str()) {
+            Some("announce") => announce::Args::augment_args(Command::new("announce")),
+            Some("push") => push::Args::augment_args(Command::new("push")),
+            _ => return Cli::command(),
+        };
+        let program = Command::new("sidekick")
+            .version(env!("CARGO_PKG_VERSION"))
+            .propagate_version(true)
+            .max_term_width(100)
+            .subcommand_required(true);
+        // First its own options: their order in the help is that of being said.
+        Global::augment_args(program).subcommand(agent)
+    }
+}
+
+impl Given {
+    /// The command, and what it was told.
+    pub(crate) fn subcommand(&self) -> Option<(&str, &ArgMatches)> {
+        self.0.subcommand()
+    }
+
+    /// Whether the command line itself says this argument of the subcommand.
+    pub(crate) fn is_said(&self, id: &str) -> bool {
+        self.subcommand().is_some_and(|(_, matches)| {
+            let known = matches.try_contains_id(id).unwrap_or(false);
+            known && matches.value_source(id) == Some(ValueSource::CommandLine)
+        })
+    }
+
+    /// Which of these arguments of the subcommand have other values in `other`.
+    pub(crate) fn differing<'a>(&self, other: &Self, ids: &[&'a str]) -> Vec<&'a str> {
+        let differs = |id: &&str| self.values(id) != other.values(id);
+        ids.iter().copied().filter(differs).collect()
+    }
+
+    fn values(&self, id: &str) -> Vec<OsString> {
+        let matches = self.0.subcommand().map(|(_, matches)| matches);
+        let raw = matches.and_then(|matches| matches.try_get_raw(id).ok().flatten());
+        let raw = raw.into_iter().flatten();
+        raw.map(std::ffi::OsStr::to_owned).collect()
+    }
+}
+
+fn all_wrong(wrong: Vec<String>) -> Error {
+    let mut mistakes = Mistakes::default();
+    wrong.into_iter().for_each(|text| mistakes.add(text));
+    Error::File(mistakes.into())
+}
+
+/// The name of the environment variable that stands for an argument.
+fn variable(arg: &Arg) -> Option<&str> {
+    arg.get_env().and_then(std::ffi::OsStr::to_str)
+}
+
+/// Changes every argument, of the program and of its commands.
+fn each_arg(command: Command, mut change: impl FnMut(Arg) -> Arg) -> Command {
+    let command = command.mut_args(&mut change);
+    command.mut_subcommands(|subcommand| subcommand.mut_args(&mut change))
+}
+
+/// An empty variable counts as none, and a switch is turned by 1 and 0 as by true and false: so etcdctl reads its variables,
+/// and so people and compose files write them.
+fn as_etcdctl_does(command: Command) -> Command {
+    each_arg(command, |arg| {
+        let set = variable(&arg).and_then(std::env::var_os);
+        let arg = match set {
+            Some(value) if value.is_empty() => arg.env(Resettable::Reset),
+            _ => arg,
+        };
+        match arg.get_action() {
+            ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+            _ => arg,
+        }
+    })
+}
+
+/// Whether a switch understands the word.
+fn is_boolish(word: &str) -> bool {
+    let words = [
+        "y", "yes", "t", "true", "on", "1", "n", "no", "f", "false", "off", "0",
+    ];
+    words.iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// Puts what the file assigns in the place of the environment: below the command line, above the defaults. What it leaves
+/// empty counts as not given.
+fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> {
+    let mut mistakes = Vec::new();
+    // As in systemd, the last assignment counts.
+    let last: HashMap<&str, &Assignment> = found.iter().map(|it| (&*it.name, it)).collect();
+    let fill_one = |arg: Arg| {
+        let assigned = variable(&arg).and_then(|name| last.get(name).copied());
+        let Some(assignment) = assigned.filter(|it| it.name != ENV_FILE) else {
+            return arg;
+        };
+        let Assignment {
+            name,
+            value,
+            line,
+            file,
+        } = assignment;
+        if value.is_empty() {
+            return arg.env(Resettable::Reset);
+        }
+        let expected = match arg.get_action() {
+            ArgAction::SetTrue if !is_boolish(value) => Some("true or false"),
+            ArgAction::Count if value.parse::<u8>().is_err() => Some("a number from 0 to 255"),
+            _ => None,
+        };
+        if let Some(expected) = expected {
+            mistakes.push(format!("{file}: line {line}: {name}: expected {expected}"));
+            return arg;
+        }
+        arg.env(Resettable::Reset).default_value(value.clone())
+    };
+    let command = each_arg(command, fill_one);
+    mistakes.dedup();
+    if mistakes.is_empty() {
+        Ok(command)
+    } else {
+        Err(mistakes)
+    }
+}
+
+/// The names that stand for an argument of the program, or of one of its commands.
+fn names(command: &Command) -> HashSet<String> {
+    let own = command.get_arguments();
+    let all = own.chain(command.get_subcommands().flat_map(Command::get_arguments));
+    all.filter_map(variable).map(str::to_owned).collect()
+}
+
+/// Names that look like ours and stand for no argument of any command. Others may well be for somebody else.
+fn meaningless(command: &Command, found: &[Assignment]) -> Vec<String> {
+    let known = names(command);
+    // All of the commands, which take half a megabyte, only where a name is not of this one.
+    let mut all = None;
+    let mut notes = Vec::new();
+    let mut more = 0_usize;
+    for Assignment {
+        name, line, file, ..
+    } in found
+    {
+        let text = if name == ENV_FILE {
+            "is ignored: a file does not name another"
+        } else if name.starts_with(OWN)
+            && !known.contains(name)
+            && !all
+                .get_or_insert_with(|| names(&Cli::command()))
+                .contains(name)
+        {
+            "stands for no option; ignored"
+        } else {
+            continue;
+        };
+        if notes.len() < NOTED {
+            notes.push(format!("{file}: line {line}: {} {text}", short(name)));
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 {
+        notes.push(format!("{more} more lines like these are ignored"));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! Collects what is wrong with a command line, so that one run tells all of it.
+
+use std::fmt;
+
+use super::line::Behind;
+use crate::util::secret;
+use crate::util::secret::Secret;
+
+/// What is wrong so far.
+#[derive(Debug, Default)]
+pub(crate) struct Mistakes {
+    said: Vec<String>,
+    /// Words that may be a part of a secret.
+    hidden: Vec<Behind>,
+}
+
+/// Everything that is wrong: the command did not start.
+#[derive(Debug)]
+pub(crate) struct Invalid(Vec<String>);
+
+impl Mistakes {
+    /// None so far. These words are not shown, whatever they were taken for.
+    pub(crate) fn hiding(hidden: Vec<Behind>) -> Self {
+        let said = Vec::new();
+        Self { said, hidden }
+    }
+
+    /// What may be shown of a text that is wrong.
+    fn shown(&self, text: &str) -> String {
+        let is_part = |behind: &Behind| behind.word.contains(text);
+        if !text.is_empty() && self.hidden.iter().any(is_part) {
+            return "...".to_owned();
+        }
+        secret::value(text)
+    }
+
+    /// Takes note of a mistake.
+    pub(crate) fn add(&mut self, mistake: impl Into<String>) {
+        self.said.push(mistake.into());
+    }
+
+    /// The value, or a note that says where (`--flag`) and what was wrong.
+    pub(crate) fn check<T, E: fmt::Display>(
+        &mut self,
+        place: &str,
+        value: Result<T, E>,
+    ) -> Option<T> {
+        value
+            .inspect_err(|error| self.add(format!("{place}: {error}")))
+            .ok()
+    }
+
+    /// The parsed text, or a note.
+    pub(crate) fn parse<T>(&mut self, place: &str, text: &str) -> Option<T>
+    where
+        T: std::str::FromStr,
+        T::Err: fmt::Display,
+    {
+        let shown = self.shown(text);
+        let parsed: Result<T, T::Err> = text.parse();
+        parsed
+            .inspect_err(|error| {
+                let mut error = error.to_string();
+                if shown != text {
+                    // It may repeat the text, or a part of it, with what is not shown of it.
+                    error = secret::unquoted(&error.replace(text, &shown), &shown);
+                }
+                self.add(format!("{place} {shown:?}: {error}"));
+            })
+            .ok()
+    }
+
+    /// The text of a URL, parsed; or a note that shows neither a login nor a query in it.
+    pub(crate) fn parse_url<T>(&mut self, place: &str, text: &Secret) -> Option<T>
+    where
+        T: std::str::FromStr,
+        T::Err: fmt::Display,
+    {
+        let parsed = text.reveal().parse();
+        parsed
+            .inspect_err(|error| self.add(format!("{place}: {error}")))
+            .ok()
+    }
+
+    /// A span of time.
+    pub(crate) fn duration(&mut self, place: &str, text: &str) -> Option<std::time::Duration> {
+        let parsed = crate::util::duration::read(text);
+        if parsed.is_none() {
+            let shown = crate::util::sanitize::short(text);
+            self.add(format!(
+                "{place} {shown:?}: expected a time such as 500ms, 2s or 1m"
+            ));
+        }
+        parsed
+    }
+
+    /// A text that must be given.
+    pub(crate) fn required<'a>(&mut self, name: &str, text: Option<&'a str>) -> Option<&'a str> {
+        if text.is_none() {
+            self.add(format!("{name} is missing"));
+        }
+        text
+    }
+
+    /// `value`, unless anything was wrong.
+    pub(crate) fn none_or<T>(self, value: Option<T>) -> Result<T, Invalid> {
+        match value {
+            Some(value) if self.said.is_empty() => Ok(value),
+            _ => Err(Invalid(self.said)),
+        }
+    }
+}
+
+impl From<Mistakes> for Invalid {
+    fn from(mistakes: Mistakes) -> Self {
+        Self(mistakes.said)
+    }
+}
+
+impl Invalid {
+    /// Each mistake by itself.
+    pub(crate) fn into_mistakes(self) -> Vec<String> {
+        self.0
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [only] => write!(f, "{only}"),
+            several => {
+                write!(f, "{} mistakes:", several.len())?;
+                several.iter().try_for_each(|text| write!(f, "\n  {text}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Invalid {}

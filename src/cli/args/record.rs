@@ -1,0 +1,210 @@
+//! What a command line says of a record, besides its name and address.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::cli::Mistakes;
+use crate::docker::host::resolve;
+use crate::model::{Address, Format, Host, Protocol, Record};
+use crate::util::sanitize::short;
+use crate::util::secret;
+
+/// How long a name may take to be resolved that need not be.
+const RESOLVING: Duration = Duration::from_secs(2);
+
+/// Options of every command that writes a record.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Record")]
+#[group(skip)]
+pub(crate) struct Args {
+    /// How the value is written: json, or plain (HOST:PORT).
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "json",
+        env = "SIDEKICK_FORMAT"
+    )]
+    format: String,
+    /// Share of the traffic, 0 to 65535; absent counts as 1.
+    #[arg(long, value_name = "N", env = "SIDEKICK_WEIGHT")]
+    weight: Option<String>,
+    /// A free label; may be given several times, or as a list with commas.
+    #[arg(long, value_name = "TAG", value_delimiter = ',', env = "SIDEKICK_TAG")]
+    tag: Vec<String>,
+    /// A free pair; may be given several times, or as a list with commas.
+    #[arg(
+        long,
+        value_name = "NAME=VALUE",
+        value_delimiter = ',',
+        env = "SIDEKICK_META"
+    )]
+    meta: Vec<String>,
+    /// tcp or udp [default: that of the container's port, else tcp].
+    #[arg(long, value_name = "PROTOCOL", env = "SIDEKICK_PROTOCOL")]
+    protocol: Option<String>,
+    /// Allows addresses that only this host can reach.
+    #[arg(long, env = "SIDEKICK_ALLOW_LOOPBACK")]
+    allow_loopback: bool,
+}
+
+impl Args {
+    /// How the record is written; whatever else is given must be sayable so.
+    pub(crate) fn format(&self, mistakes: &mut Mistakes) -> Option<Format> {
+        let format = mistakes.parse("--format", &self.format)?;
+        if format == Format::Plain {
+            let given = [
+                ("--weight", self.weight.is_some()),
+                ("--tag", !self.tag.is_empty()),
+                ("--meta", !self.meta.is_empty()),
+            ];
+            for (flag, _) in given.iter().filter(|(_, given)| *given) {
+                refuse_in_plain(mistakes, flag);
+            }
+        }
+        Some(format)
+    }
+
+    /// Refuses a name that leads to an address which no other host reaches. One that cannot be resolved here may be known to
+    /// others.
+    pub(crate) async fn check_name(&self, mistakes: &mut Mistakes, address: Option<&str>) {
+        let address: Option<Address> = address.and_then(|text| text.parse().ok());
+        let Some(host @ Host::Dns(name)) = address.as_ref().map(|it| &it.endpoint.host) else {
+            return;
+        };
+        if self.allow_loopback || unreachable_from_elsewhere(host, &[]).is_some() {
+            return;
+        }
+        let resolved = timeout(RESOLVING, resolve(name)).await;
+        let resolved = resolved.ok().and_then(Result::ok).unwrap_or_default();
+        if let Some(why) = unreachable_from_elsewhere(host, &resolved) {
+            refuse_unreachable(mistakes, host, &why);
+        }
+    }
+
+    /// Adds the options to what is known of the record; refuses an address that no other host reaches.
+    pub(crate) fn complete(&self, mistakes: &mut Mistakes, base: Option<Record>) -> Option<Record> {
+        self.complete_at(mistakes, base, &[])
+    }
+
+    /// The same where the addresses are known that the name in the record's address leads to.
+    pub(crate) fn complete_at(
+        &self,
+        mistakes: &mut Mistakes,
+        base: Option<Record>,
+        resolved: &[IpAddr],
+    ) -> Option<Record> {
+        let weight = self.weight(mistakes);
+        let protocol: Option<Protocol> =
+            (self.protocol.as_deref()).and_then(|text| mistakes.parse("--protocol", text));
+        let meta = self.meta(mistakes);
+        let mut record = base?;
+        let host = &record.endpoint.host;
+        if !self.allow_loopback
+            && let Some(why) = unreachable_from_elsewhere(host, resolved)
+        {
+            refuse_unreachable(mistakes, host, &why);
+        }
+        record.weight = weight.or(record.weight);
+        for tag in self.tag.iter().filter(|tag| secret::has_login(tag)) {
+            let shown = secret::url(tag);
+            mistakes.add(format!(
+                "--tag {shown}: everybody who may read etcd could read the login in it; leave it out"
+            ));
+        }
+        record.tags.extend_from_slice(&self.tag);
+        record.meta.extend(meta);
+        record.protocol = protocol.unwrap_or(record.protocol);
+        Some(record)
+    }
+
+    fn weight(&self, mistakes: &mut Mistakes) -> Option<u16> {
+        let text = self.weight.as_ref()?;
+        let weight = text.parse().ok();
+        if weight.is_none() {
+            mistakes.add(format!(
+                "--weight {text:?}: expected a number from 0 to 65535"
+            ));
+        }
+        weight
+    }
+
+    fn meta(&self, mistakes: &mut Mistakes) -> BTreeMap<String, String> {
+        let mut meta = BTreeMap::new();
+        for pair in &self.meta {
+            match pair.split_once('=') {
+                Some((name, value)) if secret::has_login(value) => {
+                    let (name, value) = (short(name), secret::url(value));
+                    mistakes.add(format!(
+                        "--meta {name}={value}: everybody who may read etcd could read the login in it; leave it out"
+                    ));
+                }
+                Some((name, value)) if !name.is_empty() => {
+                    meta.insert(name.to_owned(), value.to_owned());
+                }
+                // It may be the end of a login with a comma.
+                _ => {
+                    let shown = secret::url(pair);
+                    mistakes.add(format!("--meta {shown:?}: expected NAME=VALUE"));
+                }
+            }
+        }
+        meta
+    }
+}
+
+/// Takes note that `flag` is given for a record that has no room for it.
+pub(crate) fn refuse_in_plain(mistakes: &mut Mistakes, flag: &str) {
+    mistakes.add(format!(
+        "{flag}: a plain record is HOST:PORT and cannot say it; use --format json"
+    ));
+}
+
+fn refuse_unreachable(mistakes: &mut Mistakes, host: &Host, why: &str) {
+    mistakes.add(format!(
+        "{host} is {why}: no other host reaches it; give an address that load balancers can use, or --allow-loopback"
+    ));
+}
+
+/// Of addresses that are good for one cable.
+const LINK_LOCAL: &str = "a link-local address";
+
+/// What is wrong with a host that load balancers on other hosts are to connect to.
+fn unreachable_from_elsewhere(host: &Host, resolved: &[IpAddr]) -> Option<String> {
+    match host {
+        Host::Ip(ip) => only_here(*ip).map(str::to_owned),
+        Host::Dns(name) => {
+            let name = name.as_str();
+            if name == "localhost" || name.ends_with(".localhost") {
+                return Some("a loopback name".to_owned());
+            }
+            let wrong = resolved.iter().filter_map(|ip| Some((ip, only_here(*ip)?)));
+            let wrong: Vec<_> = wrong.collect();
+            let all = wrong.len() == resolved.len();
+            // A name of a host may lead to link-local addresses beside better ones.
+            let worst = |(_, why): &&(&IpAddr, &str)| all || *why != LINK_LOCAL;
+            let (ip, why) = wrong.iter().find(worst)?;
+            Some(format!("a name that leads to {ip}, {why}"))
+        }
+    }
+}
+
+/// What is wrong with an address that others are to connect to.
+fn only_here(ip: IpAddr) -> Option<&'static str> {
+    let ip = ip.to_canonical();
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    match ip {
+        ip if ip.is_loopback() => Some("a loopback address"),
+        ip if ip.is_unspecified() => Some("the unspecified address"),
+        _ if link_local => Some(LINK_LOCAL),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

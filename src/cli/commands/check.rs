@@ -1,0 +1,157 @@
+//! `sidekick check`.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::announce::{self, Found};
+use crate::announce::Settings;
+use crate::announce::container::Pairing;
+use crate::announce::reload::Run;
+use crate::cli::output::stdout::Stdout;
+use crate::cli::{Exit, Mistakes};
+use crate::docker::follow::State;
+use crate::docker::host::Surroundings;
+use crate::docker::identity::{Derived, derive};
+use crate::docker::{Client, Container};
+use crate::probe::{self, Probe};
+use crate::util::sanitize::short;
+
+/// Shows what announce would do with the same arguments, and probes the backend. Writes nothing.
+///
+/// Exit code 0 when the backend passes, 1 when it does not.
+///
+/// Example: sidekick check --container nginx1 --probe /health
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// How often the backend is probed, an interval apart; every time it must pass.
+    #[arg(long, value_name = "N", default_value = "1", env = "SIDEKICK_COUNT")]
+    count: String,
+
+    #[command(flatten)]
+    announce: announce::Args,
+}
+
+impl Args {
+    pub(crate) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let count = announce::count(&mut mistakes, "--count", &self.count);
+        self.announce.etcd.cluster(&mut mistakes);
+        self.announce.check_name(&mut mistakes).await;
+        let Some(pairing) = self.announce.pairing(&mut mistakes) else {
+            let settings = self.announce.settings(&mut mistakes, None, None);
+            let (settings, count) = mistakes.none_or(settings.zip(count))?;
+            return show_and_probe(&settings, None, count).await;
+        };
+        // What does not hang on the container is looked at before anybody is asked.
+        self.announce.settings(&mut mistakes, None, None);
+        let count = mistakes.none_or(count)?;
+        let daemon = pairing.daemon.clone();
+        let client = Client::connect(pairing.daemon.clone()).await?;
+        let container = Arc::new(client.inspect(&pairing.container).await?);
+        let state = State::of(container.clone());
+        if !matches!(state, State::Running(_)) {
+            return not_running(&container.name, &state);
+        }
+        let (derived, host) = Self::derive(&pairing, &container).await?;
+        let (_sender, states) = watch::channel(State::Running(container.clone()));
+        let run = Run {
+            container,
+            states,
+            daemon,
+            host,
+        };
+        let found = Found {
+            derived: &derived,
+            run: &run,
+        };
+        let mut mistakes = Mistakes::default();
+        let settings = self.announce.settings(&mut mistakes, Some(&found), None);
+        let settings = mistakes.none_or(settings)?;
+        show_and_probe(&settings, Some(&derived), count).await
+    }
+
+    /// What follows from the container, and from the host that it runs on.
+    async fn derive(
+        pairing: &Pairing,
+        container: &Container,
+    ) -> anyhow::Result<(Derived, Arc<Surroundings>)> {
+        let wanted = &pairing.wanted;
+        let choice = wanted.reach.host.as_ref();
+        let wants_name = wanted.needs_host_name();
+        let host = Arc::new(Surroundings::look(&pairing.daemon, choice, wants_name).await);
+        let derived = derive(wanted, container, &host);
+        let mut mistakes = Mistakes::default();
+        let derived = derived.map_err(|problems| {
+            for problem in problems {
+                mistakes.add(format!("container {}: {problem}", pairing.container));
+            }
+        });
+        Ok((mistakes.none_or(derived.ok())?, host))
+    }
+}
+
+/// There is nothing to probe: a container that has ended has no address, and one that is paused answers nothing.
+fn not_running(name: &str, state: &State) -> anyhow::Result<Exit> {
+    let mut out = Stdout;
+    writeln!(
+        out,
+        "probe    down: container {} {state}; announce waits until it runs",
+        short(name)
+    )?;
+    Ok(Exit::No)
+}
+
+/// Whether nobody asks the backend itself: its container has no check of its own, and none was given.
+fn only_runs(settings: &Settings, derived: Option<&Derived>) -> bool {
+    let asked = |probe: &Probe| match probe {
+        Probe::Container(probe) => probe.has_healthcheck(),
+        _ => true,
+    };
+    derived.is_some() && !settings.probes.iter().any(asked)
+}
+
+async fn show_and_probe(
+    settings: &Settings,
+    derived: Option<&Derived>,
+    count: u32,
+) -> anyhow::Result<Exit> {
+    let mut out = Stdout;
+    let value = settings.record.encode(settings.format);
+    writeln!(out, "key      {}", settings.prefix.key(&settings.id))?;
+    writeln!(out, "value    {}", String::from_utf8_lossy(&value))?;
+    for reason in derived.iter().flat_map(|derived| &derived.reasons) {
+        writeln!(
+            out,
+            "{:<8} {} ({})",
+            reason.part, reason.value, reason.because
+        )?;
+    }
+    for note in derived.iter().flat_map(|derived| &derived.notes) {
+        writeln!(out, "note     {note}")?;
+    }
+    writeln!(out, "bounds   {}", settings.bounds())?;
+    let mut exit = Exit::Done;
+    for round in 0..count {
+        if round > 0 {
+            sleep(settings.pace.interval).await;
+        }
+        match probe::round(&settings.probes, settings.pace.timeout).await {
+            Ok(()) if settings.probes.is_empty() => {
+                writeln!(out, "probe    none: it counts as up")?
+            }
+            Ok(()) if only_runs(settings, derived) => writeln!(
+                out,
+                "probe    up: it runs; nothing asks its port, see --probe"
+            )?,
+            Ok(()) => writeln!(out, "probe    up")?,
+            Err(failure) => {
+                exit = Exit::No;
+                writeln!(out, "probe    down: {failure}")?;
+            }
+        }
+    }
+    Ok(exit)
+}

@@ -1,0 +1,156 @@
+//! `sidekick deregister`.
+
+use std::io::Write;
+
+use crate::admin::deregister::{Event, Outcome, Waiting, deregister};
+use crate::admin::settle::Settled;
+use crate::cli::args::etcd;
+use crate::cli::output::progress::Progress;
+use crate::cli::output::settled;
+use crate::cli::output::settled::in_words;
+use crate::cli::output::stdout::Stdout;
+use crate::cli::{Exit, Mistakes, instance};
+use crate::etcd::pushers::Doubt;
+use crate::model::InstanceId;
+use crate::systemd::notify;
+use crate::util::shutdown;
+
+/// Takes a record away in good order: it drains, every load balancer lets go, then it is deleted.
+///
+/// Exit code 0 also when there is no such record, so it can stand in ExecStop= and ExecStopPost=. A record that a
+/// running announcer keeps is left alone, with exit code 1. A signal ends the waiting, not the deletion; a second one ends the
+/// command, and so does one that comes before it is known whether such an announcer lives, with exit code 1. A load balancer
+/// whose pusher is silent is waited for as long as --drain-timeout says, and then named: it may still send requests.
+///
+/// Example: sidekick deregister website/nginx1 --drain-timeout 30s
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// Which instance of which service.
+    #[arg(value_name = "SERVICE/INSTANCE", env = "SIDEKICK_INSTANCE")]
+    id: Option<String>,
+    #[command(flatten)]
+    drain: settled::Args,
+    /// How much longer it waits then, for requests that are still under way.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "0s",
+        env = "SIDEKICK_LINGER"
+    )]
+    linger: String,
+
+    #[command(flatten)]
+    etcd: etcd::OneShot,
+}
+
+impl Args {
+    pub(crate) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let id = instance(&mut mistakes, self.id.as_deref());
+        let drain_timeout = self.drain.parse(&mut mistakes);
+        let linger = mistakes.duration("--linger", &self.linger);
+        let place = self.etcd.place(&mut mistakes);
+        let waiting = drain_timeout.zip(linger);
+        let waiting = waiting.map(|(drain_timeout, linger)| Waiting {
+            drain_timeout,
+            linger,
+        });
+        let ((id, waiting), place) = mistakes.none_or(id.zip(waiting).zip(place))?;
+        let id = crate::cli::named(&place, id).await?;
+        let mut stop = shutdown::on_signals(notify::stopping)?;
+        let mut progress = Progress::new();
+        let mut begun = false;
+        let mut tell = |event: Event<'_>| {
+            begun |= !matches!(event, Event::Suspecting(..));
+            progress.say(&event_in_words(&id, &event));
+        };
+        let work = deregister(&place, &id, waiting, stop.clone(), &mut tell);
+        let outcome = tokio::select! {
+            biased;
+            outcome = work => Some(outcome),
+            () = stop.hurry() => None,
+        };
+        drop(progress);
+        match outcome {
+            Some(outcome) => Ok(report(&id, &outcome?)?),
+            None => Ok(given_up(&id, begun)),
+        }
+    }
+}
+
+/// Asked twice to stop, it does not wait for etcd either.
+fn given_up(id: &InstanceId, begun: bool) -> Exit {
+    let stands = match begun {
+        true => "it may still be registered, as draining",
+        false => "it may still be registered",
+    };
+    crate::cli::output::exit::say(&format!(
+        "sidekick: asked again to stop: {id} was not deregistered for sure, {stands}"
+    ));
+    Exit::No
+}
+
+fn event_in_words(id: &InstanceId, event: &Event<'_>) -> String {
+    match event {
+        Event::Suspecting(name, within) => {
+            let within = crate::util::duration::about(*within);
+            format!("{name} has {id}: looking whether it lives, for {within} at most")
+        }
+        Event::Draining => format!("draining {id}"),
+        Event::Waiting(progress) => format!("draining {id}: {}", in_words(progress)),
+        Event::NoSpace => format!("etcd has no room: {id} is deleted without draining"),
+        Event::Lingering => format!("draining {id}: lingering"),
+        Event::Unreadable(quarantined) => {
+            format!("{quarantined}: it cannot drain, and is deleted as it is")
+        }
+    }
+}
+
+fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
+    let mut out = Stdout;
+    match outcome {
+        Outcome::Absent { silent } => {
+            writeln!(out, "{id} is not registered: nothing to do")?;
+            if let Some(silent) = silent {
+                crate::cli::output::exit::say(&format!("sidekick: {silent}"));
+            }
+        }
+        Outcome::Gone(settled) => {
+            let how = match settled {
+                Settled::Answered(progress) if progress.still.is_empty() => {
+                    let pushers = progress.applied.by.len();
+                    let doubt = progress.applied.doubt();
+                    format!(", let go by {pushers} of {pushers} pushers{doubt}")
+                }
+                Settled::NoPusher(why) => format!("; {why}"),
+                _ => {
+                    format!(", but {}", settled::unsettled(settled, Doubt::StillSends))
+                }
+            };
+            writeln!(out, "deregistered {id}{how}")?;
+        }
+        Outcome::Undrained => writeln!(
+            out,
+            "deregistered {id} without draining, as etcd has no room to say that it drains: load balancers may send requests for a while"
+        )?,
+        Outcome::Kept { by } => {
+            crate::cli::output::exit::say(&format!(
+                "sidekick: {by} keeps {id} and would write it back: stop that one (it deregisters by itself), or take the instance out for a while with sidekick hold {id}"
+            ));
+            return Ok(Exit::No);
+        }
+        Outcome::Interrupted { by } => {
+            crate::cli::output::exit::say(&format!(
+                "sidekick: asked to stop before it was known whether {by} lives: {id} is left alone"
+            ));
+            return Ok(Exit::No);
+        }
+        Outcome::TakenOver => {
+            crate::cli::output::exit::say(&format!(
+                "sidekick: somebody else has written {id} meanwhile; it is left alone"
+            ));
+            return Ok(Exit::Deposed);
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,358 @@
+//! `sidekick hold`.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::admin::hold::StillRouted;
+use crate::admin::overview::Roster;
+use crate::admin::{Place, follow, hold};
+use crate::cli::args::etcd;
+use crate::cli::output::settled;
+use crate::cli::output::settled::wait;
+use crate::cli::output::stdout::Stdout;
+use crate::cli::{Exit, Mistakes};
+use crate::etcd::pushers::Doubt;
+use crate::model::{Hold, HoldScope, Host, Nonce, ServiceName};
+use crate::systemd::notify;
+use crate::util::did_you_mean::suggestion;
+use crate::util::sanitize::short;
+use crate::util::shutdown;
+use crate::util::shutdown::Stop;
+
+/// The longest reason, in bytes.
+const MAX_REASON: usize = 200;
+
+/// How many instances are named in one sentence.
+const NAMED: usize = 5;
+
+/// Takes an instance, a whole service, or every instance at a host out of rotation for a while, or puts it back.
+///
+/// It drains as if it were leaving, on every load balancer, and stays out until the time is over, whatever happens to
+/// the one who asked; instances that are announced meanwhile are held too. Exit code 1 when there is no such instance, service
+/// or host, and, with a hold that stands all the same, when not every load balancer has applied it in time, or one still sends
+/// traffic there: the last --min-servers of an upstream stay.
+///
+/// Examples: sidekick hold website/nginx1 --for 10m --reason 'disk full',
+/// sidekick hold --host 10.0.0.5 --for 1h --reason 'new kernel',
+/// and sidekick hold website/nginx1 --release
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// Which service, or which instance of it.
+    #[arg(value_name = "SERVICE[/INSTANCE]", env = "SIDEKICK_INSTANCE")]
+    id: Option<String>,
+    /// All instances at this host instead, of whatever service: an address or a name, as their records have it.
+    #[arg(long, value_name = "HOST", env = "SIDEKICK_HOLD_HOST")]
+    host: Option<String>,
+    /// How long it is out.
+    #[arg(long = "for", value_name = "TIME", env = "SIDEKICK_HOLD_FOR")]
+    length: Option<String>,
+    /// Why, for everybody who wonders.
+    #[arg(long, value_name = "TEXT", env = "SIDEKICK_REASON")]
+    reason: Option<String>,
+    /// Puts it back at once.
+    #[arg(long, env = "SIDEKICK_RELEASE")]
+    release: bool,
+    #[command(flatten)]
+    drain: settled::Args,
+
+    #[command(flatten)]
+    etcd: etcd::OneShot,
+}
+
+/// What is asked for.
+enum Wish {
+    Hold { reason: String, length: Duration },
+    Release,
+}
+
+impl Args {
+    pub(crate) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let scope = self.scope(&mut mistakes);
+        let wish = self.wish(&mut mistakes);
+        let within = self.drain.parse(&mut mistakes);
+        let place = self.etcd.place(&mut mistakes);
+        let all = scope.zip(wish).zip(within.zip(place));
+        let ((scope, wish), (within, place)) = mistakes.none_or(all)?;
+        let scope = match scope {
+            HoldScope::Instance(id) => HoldScope::Instance(crate::cli::named(&place, id).await?),
+            other => other,
+        };
+        match wish {
+            Wish::Hold { reason, length } => take_out(&place, &scope, reason, length, within).await,
+            Wish::Release => put_back(&place, &scope, within).await,
+        }
+    }
+
+    fn scope(&self, mistakes: &mut Mistakes) -> Option<HoldScope> {
+        const NAME: &str = "SERVICE[/INSTANCE]";
+        match (self.id.as_deref(), self.host.as_deref()) {
+            (None, None) => {
+                mistakes.add(format!("{NAME} is missing, or --host HOST"));
+                None
+            }
+            (Some(id), Some(host)) => {
+                mistakes.add(format!(
+                    "--host {host:?}: either a host is held or {NAME}, here {id:?}"
+                ));
+                None
+            }
+            (Some(id), None) if id.contains('/') => {
+                mistakes.parse(NAME, id).map(HoldScope::Instance)
+            }
+            (Some(service), None) => mistakes.parse(NAME, service).map(HoldScope::Service),
+            (None, Some(host)) => {
+                let host: Option<Host> = mistakes.parse("--host", host);
+                host.map(|host| HoldScope::host(&host))
+            }
+        }
+    }
+
+    fn wish(&self, mistakes: &mut Mistakes) -> Option<Wish> {
+        if self.release {
+            return Some(Wish::Release);
+        }
+        let length = mistakes.required("--for", self.length.as_deref());
+        let length = length.and_then(|text| etcd::length(mistakes, "--for", text));
+        let reason = mistakes.required("--reason", self.reason.as_deref());
+        let reason = reason.map(str::trim);
+        if reason.is_some_and(|reason| reason.is_empty()) {
+            mistakes.add("--reason is empty: somebody will wonder");
+        }
+        if reason.is_some_and(|reason| reason.len() > MAX_REASON) {
+            mistakes.add(format!("--reason: longer than {MAX_REASON} bytes"));
+        }
+        if reason.is_some_and(|reason| reason.chars().any(char::is_control)) {
+            mistakes.add("--reason: one line without control characters, please");
+        }
+        Some(Wish::Hold {
+            reason: reason?.to_owned(),
+            length: length?,
+        })
+    }
+}
+
+async fn take_out(
+    place: &Place,
+    scope: &HoldScope,
+    reason: String,
+    length: Duration,
+    within: Duration,
+) -> anyhow::Result<Exit> {
+    let roster = follow::read(place, scope.service()).await?;
+    let services = services(&roster, scope);
+    if services.is_empty() {
+        // What is called nearly so may be of another service, which not everybody may see.
+        let all = follow::read(place, None).await.unwrap_or(roster);
+        crate::cli::output::exit::say(&format!("sidekick: {}", nothing(&all, scope)));
+        return Ok(Exit::No);
+    }
+    // The lease counts from when etcd grants it, a moment after this.
+    let until = Timestamp::now().checked_add(length).ok();
+    let until = until.and_then(|until| Timestamp::from_second(until.as_second()).ok());
+    let wanted = Hold {
+        reason,
+        until,
+        by: somebody(),
+        nonce: Some(Nonce::fresh()),
+    };
+    let revision = hold::hold(place, scope, &wanted, length).await?;
+    // Not before: until something is written, a signal ends the command.
+    let mut stop = shutdown::on_signals(notify::stopping)?;
+    let what = format!("draining {scope}");
+    let (exit, how) = wait_for_all(
+        place,
+        &services,
+        revision,
+        within,
+        &mut stop,
+        &what,
+        Doubt::StillSends,
+    )
+    .await;
+    let length = crate::util::duration::show(length);
+    let until = until.map(|until| format!(", until {until}"));
+    let until = until.unwrap_or_default();
+    let whom = whom(&roster, scope);
+    let still = hold::still_routed(place, &roster, scope).await;
+    let but = still.as_deref().map(but).unwrap_or_default();
+    writeln!(
+        Stdout,
+        "{scope}{whom} is held for {length}{until}: {how}{but}"
+    )?;
+    let still = still?;
+    for StillRouted { id, pusher, reason } in still.iter().take(NAMED) {
+        let reason = short(reason);
+        crate::cli::output::exit::say(&format!(
+            "sidekick: {id} still takes traffic by {pusher}: {reason}"
+        ));
+    }
+    if let Some(more @ 1..) = still.len().checked_sub(NAMED) {
+        crate::cli::output::exit::say(&format!("sidekick: and {more} more still take traffic"));
+    }
+    Ok(if still.is_empty() { exit } else { Exit::No })
+}
+
+/// Who is held in vain; the reasons are told apart.
+fn but(still: &[StillRouted]) -> String {
+    let ids: BTreeSet<_> = still.iter().map(|it| it.id.to_string()).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    match ids.len() {
+        0 => String::new(),
+        1 => format!(", but {} still takes traffic", named(&ids)),
+        _ => format!(", but {} still take traffic", named(&ids)),
+    }
+}
+
+async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow::Result<Exit> {
+    let mut out = Stdout;
+    let Some(revision) = hold::release(place, scope).await? else {
+        writeln!(
+            out,
+            "{scope} is not held: nothing to do{}",
+            others(place, scope).await?
+        )?;
+        return Ok(Exit::Done);
+    };
+    // Not before: until something is written, a signal ends the command.
+    let mut stop = shutdown::on_signals(notify::stopping)?;
+    let roster = follow::read(place, scope.service()).await?;
+    let mut services = services(&roster, scope);
+    services.extend(scope.service().cloned());
+    let what = format!("putting back {scope}");
+    let (exit, how) = wait_for_all(
+        place,
+        &services,
+        revision,
+        within,
+        &mut stop,
+        &what,
+        Doubt::Unaware,
+    )
+    .await;
+    writeln!(
+        out,
+        "{scope} is released: {how}{}",
+        others(place, scope).await?
+    )?;
+    Ok(exit)
+}
+
+/// The services that have an instance of this scope.
+fn services(roster: &Roster, scope: &HoldScope) -> BTreeSet<ServiceName> {
+    let covered = roster.covered(scope);
+    covered.map(|(id, _)| id.service.clone()).collect()
+}
+
+/// Why there is nothing to hold.
+fn nothing(roster: &Roster, scope: &HoldScope) -> String {
+    match scope {
+        HoldScope::Instance(id) => {
+            let known: Vec<_> = roster.ids().map(ToString::to_string).collect();
+            let meant = suggestion(&id.to_string(), known.iter().map(String::as_str));
+            format!("there is no instance {id}{meant}")
+        }
+        HoldScope::Service(service) => {
+            let meant = suggestion(service.as_str(), roster.services());
+            format!("there are no records of {service}{meant}")
+        }
+        HoldScope::Host(host) => {
+            let known: BTreeSet<_> = roster.hosts().map(|host| host.to_string()).collect();
+            let meant = suggestion(&host.to_string(), known.iter().map(String::as_str));
+            format!("no record names the host {host}{meant}")
+        }
+    }
+}
+
+/// Who is taken out, where that is not said yet.
+fn whom(roster: &Roster, scope: &HoldScope) -> String {
+    if matches!(scope, HoldScope::Instance(_)) {
+        return String::new();
+    }
+    let all: Vec<_> = roster
+        .covered(scope)
+        .map(|(id, _)| id.to_string())
+        .collect();
+    format!(" ({})", named(&all))
+}
+
+/// Which of its instances somebody holds otherwise.
+async fn others(place: &Place, scope: &HoldScope) -> anyhow::Result<String> {
+    let roster = follow::read(place, scope.service()).await?;
+    let held = services(&roster, scope).into_iter().flat_map(|service| {
+        let instances = roster.instances(&service);
+        let held = instances.filter_map(|(id, record, held)| {
+            let host = &record.value.endpoint.host;
+            let covered = scope.covers(&id.service, &id.instance, host);
+            Some((id, held.filter(|_| covered)?))
+        });
+        let words = held.map(|(id, held)| match &held.scope {
+            HoldScope::Instance(_) => id.to_string(),
+            HoldScope::Service(_) => format!("{id} (as all of {service})"),
+            HoldScope::Host(host) => format!("{id} (by host {host})"),
+        });
+        words.collect::<Vec<_>>()
+    });
+    let held: Vec<_> = held.collect();
+    Ok(if held.is_empty() {
+        String::new()
+    } else {
+        format!("; still held otherwise: {}", named(&held))
+    })
+}
+
+fn named(all: &[String]) -> String {
+    let shown = all.iter().take(NAMED).cloned().collect::<Vec<_>>();
+    let shown = shown.join(", ");
+    match all.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Waits for the pushers of every service, all of them within this time.
+async fn wait_for_all(
+    place: &Place,
+    services: &BTreeSet<ServiceName>,
+    revision: i64,
+    within: Duration,
+    stop: &mut Stop,
+    what: &str,
+    doubt: Doubt,
+) -> (Exit, String) {
+    if services.is_empty() {
+        return (Exit::Done, "no record is concerned".to_owned());
+    }
+    let deadline = Instant::now() + within;
+    let (mut exit, mut words) = (Exit::Done, Vec::new());
+    for service in services {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (of_this, how) = wait(place, service, revision, left, stop, what, doubt).await;
+        exit = match exit {
+            Exit::Done => of_this,
+            no => no,
+        };
+        words.push(match services.len() {
+            1 => how,
+            _ => format!("{service}: {how}"),
+        });
+    }
+    (exit, words.join("; "))
+}
+
+/// `user@host`, as far as that is known.
+fn somebody() -> Option<String> {
+    let names = ["SUDO_USER", "USER", "LOGNAME"];
+    let user = names.into_iter().find_map(|name| std::env::var(name).ok());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match (user, host.trim()) {
+        (Some(user), "") => Some(user),
+        (Some(user), host) => Some(format!("{user}@{host}")),
+        (None, "") => None,
+        (None, host) => Some(host.to_owned()),
+    }
+}

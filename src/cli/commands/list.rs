@@ -1,0 +1,91 @@
+//! `sidekick list`.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use crate::admin::overview::{Line, Roster};
+use crate::admin::{follow, v2};
+use crate::cli::output::records;
+use crate::cli::output::records::{COLUMNS, Output};
+use crate::cli::output::stdout::Stdout;
+use crate::cli::output::table::table;
+use crate::cli::{Exit, Mistakes};
+use crate::model::ServiceName;
+use crate::util::did_you_mean::suggestion;
+
+/// Shows the records, with holds, splits, and what cannot be read.
+///
+/// plain is one record a line: SERVICE/INSTANCE HOST:PORT[/VERSION] STATE.
+///
+/// Example: sidekick list website --output json
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    which: records::Which,
+}
+
+impl Args {
+    pub(crate) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let which = self.which.parse(&mut mistakes);
+        let (only, output, place) = mistakes.none_or(which)?;
+        let roster = follow::read(&place, only.as_ref()).await?;
+        let lines: Vec<_> = roster.lines().collect();
+        if lines.is_empty() {
+            // Who may not see the others is told nothing of them.
+            let others = match &only {
+                Some(_) => follow::read(&place, None).await.unwrap_or(roster),
+                None => roster,
+            };
+            crate::cli::output::exit::say(&format!(
+                "sidekick: {}",
+                nothing(only.as_ref(), &others)
+            ));
+            if others.lines().next().is_none()
+                && let Some(hint) = v2::hint(&place).await
+            {
+                crate::cli::output::exit::say(&format!("sidekick: {hint}"));
+            }
+            return Ok(Exit::Done);
+        }
+        Stdout.write_all(show(&lines, output).as_bytes())?;
+        Ok(Exit::Done)
+    }
+}
+
+fn show(lines: &[Line], output: Output) -> String {
+    match output {
+        Output::Table => table(
+            &COLUMNS,
+            &lines.iter().map(records::cells).collect::<Vec<_>>(),
+        ),
+        Output::Json => {
+            let objects = lines.iter().map(records::object);
+            objects.fold(String::new(), |mut text, object| {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{}", serde_json::Value::Object(object));
+                text
+            })
+        }
+        Output::Plain => {
+            for line in lines {
+                if let Line::Unreadable(quarantined) = line {
+                    crate::cli::output::exit::say(&format!("sidekick: left out: {quarantined}"));
+                }
+            }
+            let words = lines.iter().filter_map(records::plain);
+            words.map(|words| words + "\n").collect()
+        }
+    }
+}
+
+/// Why nothing is shown.
+pub(crate) fn nothing(only: Option<&ServiceName>, roster: &Roster) -> String {
+    match only {
+        None => "there are no records".to_owned(),
+        Some(only) => {
+            let meant = suggestion(only.as_str(), roster.services());
+            format!("there are no records of {only}{meant}")
+        }
+    }
+}

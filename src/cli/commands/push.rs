@@ -1,0 +1,406 @@
+//! `sidekick push`.
+
+mod report;
+
+use std::path::PathBuf;
+
+use humantime::format_duration;
+
+use crate::cli::args::etcd;
+use crate::cli::args::line::Given;
+use crate::cli::{Exit, Mistakes, with_default};
+use crate::etcd::client::Cluster;
+use crate::model::PusherId;
+use crate::push::config::{Config, File, Invalid, Overrides};
+use crate::push::reconcile::Pacing;
+use crate::push::{
+    self, DRAIN_TIMEOUT, FORGET_AFTER, Outcome, REQUEST_TIMEOUT, Reload, Retired, Route, Settings,
+    TTL, Target, TargetError,
+};
+use crate::systemd::notify;
+use crate::target::ApiUrl;
+use crate::upstream::desired::{Limits, MAX_HOLD};
+use crate::util::secret::Secret;
+use crate::util::shutdown;
+
+/// Keeps nginx's upstreams equal to the records.
+///
+/// Examples: sidekick push --nginx http://127.0.0.1:8080/api --upstream website,
+/// sidekick push --config /etc/sidekick/push.toml
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// Where nginx serves its upstream API, without the version. May be given several times: each is kept equal.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SIDEKICK_NGINX",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    nginx: Vec<Secret>,
+    /// Which upstream takes which service; the same name where no service is given. May be given several times.
+    #[arg(
+        long,
+        value_name = "NAME[=SERVICE]",
+        env = "SIDEKICK_UPSTREAM",
+        value_delimiter = ','
+    )]
+    upstream: Vec<String>,
+    /// File that says all of this for many nginx instances and many upstreams. Other flags beat it. SIGHUP reads it again.
+    #[arg(long, value_name = "FILE", env = "SIDEKICK_CONFIG")]
+    config: Option<String>,
+    /// Name of this pusher, unique in etcd; the host's name when absent.
+    #[arg(long, value_name = "NAME", env = "SIDEKICK_ID")]
+    id: Option<String>,
+    /// Makes the upstreams equal once, and ends.
+    #[arg(long, env = "SIDEKICK_ONCE")]
+    once: bool,
+    /// Says what would be changed, and ends: with 2 when anything would be.
+    #[arg(long, env = "SIDEKICK_DRY_RUN")]
+    dry_run: bool,
+    /// Reads the file of --config, says what it means, and ends: with 64 and every mistake when it is wrong.
+    #[arg(long, env = "SIDEKICK_CHECK_CONFIG")]
+    check_config: bool,
+    /// Takes away what the pusher of this --id has left in etcd, for a load balancer that goes for good, and ends: with 1 when
+    /// that pusher is still running. Until then, announcers that leave reckon with its targets for --forget-after.
+    #[arg(long, env = "SIDEKICK_RETIRE")]
+    retire: bool,
+    /// Takes over a file that is not sidekick's own, when it holds `upstream` blocks only (as confd writes it). Says what it replaces.
+    #[arg(long, env = "SIDEKICK_ADOPT")]
+    adopt: bool,
+    /// How --once and --dry-run tell it: text, or json with one object for each upstream.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "SIDEKICK_OUTPUT"
+    )]
+    output: String,
+
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "SIDEKICK_DEBOUNCE",
+        help_heading = "Pace",
+        help = with_default("How long a change waits for others to follow it", format_duration(Pacing::default().debounce()))
+    )]
+    debounce: Option<String>,
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "SIDEKICK_RESYNC",
+        help_heading = "Pace",
+        help = with_default("How often nginx is read and repaired although nothing changed", format_duration(Pacing::default().resync()))
+    )]
+    resync: Option<String>,
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "SIDEKICK_REQUEST_TIMEOUT",
+        help_heading = "Pace",
+        help = with_default("How long nginx may take to answer one request", format_duration(REQUEST_TIMEOUT))
+    )]
+    request_timeout: Option<String>,
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "SIDEKICK_DRAIN_TIMEOUT",
+        help_heading = "Pace",
+        help = with_default("How long a draining server may take to finish before it is removed", format_duration(DRAIN_TIMEOUT))
+    )]
+    drain_timeout: Option<String>,
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "SIDEKICK_TTL",
+        help_heading = "Pace",
+        help = with_default("How long this pusher counts as alive after it was killed", format_duration(TTL))
+    )]
+    ttl: Option<String>,
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "SIDEKICK_FORGET_AFTER",
+        help_heading = "Pace",
+        help = with_default("How long announcers reckon with the targets of a pusher that is not there: nginx goes on routing what it was told", format_duration(FORGET_AFTER))
+    )]
+    forget_after: Option<String>,
+
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SIDEKICK_MIN_SERVERS",
+        help_heading = "Nothing by accident",
+        help = with_default("How many servers an upstream keeps in rotation at least, whatever their records say; 0 for none", Limits::default().min_servers)
+    )]
+    min_servers: Option<String>,
+    #[arg(
+        long,
+        value_name = "N%|N",
+        env = "SIDEKICK_MAX_REMOVAL",
+        help_heading = "Nothing by accident",
+        help = with_default("How much of an upstream may vanish without a goodbye within --hold: a share, or a number of servers", Limits::default().max_removal)
+    )]
+    max_removal: Option<String>,
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "SIDEKICK_HOLD",
+        help_heading = "Nothing by accident",
+        help = with_default("How long those that vanish stay when they are more, unless they are dead; 0s to let them go", format_duration(Limits::default().hold))
+    )]
+    hold: Option<String>,
+
+    #[command(flatten)]
+    etcd: etcd::Args,
+}
+
+impl Args {
+    pub(crate) async fn run(self, mut mistakes: Mistakes, given: &Given) -> anyhow::Result<Exit> {
+        // Before the file is read: a SIGHUP that comes meanwhile must not end the process.
+        let stays = !(self.once || self.dry_run || self.check_config || self.retire);
+        let hangups = stays.then(push::hangups).transpose()?;
+        // Everything is looked at before the first `?`, so that one run reports every mistake.
+        self.check_modes(&mut mistakes);
+        let cluster = self.etcd.cluster(&mut mistakes);
+        let overrides = self.overrides(&mut mistakes);
+        if self.retire {
+            return self.retire(&overrides, cluster, mistakes).await;
+        }
+        let file = self.config.as_ref().map(|path| File {
+            path: PathBuf::from(path),
+            overrides: overrides.clone(),
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        });
+        let settings = match &file {
+            Some(file) => self.settings_of(file, &mut mistakes),
+            None => self.settings_of_flags(&overrides, &mut mistakes),
+        };
+        if given.is_said("adopt")
+            && let Some((settings, config)) = settings.as_ref().zip(self.config.as_ref())
+            && !settings.targets.iter().any(Target::is_file)
+        {
+            mistakes.add(format!(
+                "--adopt: {config} has no target with `file`, and nothing else can be taken over"
+            ));
+        }
+        let output = mistakes.parse("--output", &self.output);
+        let (settings, (cluster, output)) = mistakes.none_or(settings.zip(cluster.zip(output)))?;
+        if self.check_config {
+            return report::settings(&settings);
+        }
+        if self.dry_run {
+            return report::differences(push::compare(&settings, &cluster).await?, output);
+        }
+        if self.once {
+            let mut stop = shutdown::on_signals(notify::stopping)?;
+            let done = tokio::select! {
+                done = push::once(&settings, &cluster) => done?,
+                () = stop.leave() => {
+                    push::leave(&settings).await;
+                    return Ok(Exit::No);
+                }
+            };
+            return report::outcomes(done, output);
+        }
+        let reload = hangups.map(|hangups| Reload { file, hangups });
+        let stop = shutdown::on_signals(notify::stopping)?;
+        Ok(match push::run(settings, cluster, reload, stop).await {
+            Outcome::Left => Exit::Done,
+            Outcome::Deposed { .. } => Exit::Deposed,
+            Outcome::Broken => Exit::Bug,
+        })
+    }
+
+    /// Takes away the keys of a pusher that does not come back.
+    async fn retire(
+        &self,
+        overrides: &Overrides,
+        cluster: Option<Cluster>,
+        mut mistakes: Mistakes,
+    ) -> anyhow::Result<Exit> {
+        let prefixes = self.etcd.prefixes(&mut mistakes);
+        let id = overrides.id.as_ref().or(overrides.host.as_ref()).cloned();
+        if id.is_none() {
+            mistakes.add("--retire needs --id: this host's name cannot stand for it");
+        }
+        let (id, (cluster, (_, meta))) = mistakes.none_or(id.zip(cluster.zip(prefixes)))?;
+        let (line, exit) = match push::retire(&cluster, &meta, &id).await? {
+            Retired::Lives => (
+                format!(
+                    "pusher {id} is running, or was killed just now: stop it, wait until its --ttl is over, and try again"
+                ),
+                Exit::No,
+            ),
+            Retired::Gone => (
+                format!("pusher {id} is retired: nobody waits for its load balancers any more"),
+                Exit::Done,
+            ),
+            Retired::Unknown => (
+                format!("there is no pusher {id} below {meta}/ in etcd: nothing to do"),
+                Exit::Done,
+            ),
+        };
+        report::line(&line)?;
+        Ok(exit)
+    }
+
+    /// At most one thing can be asked for.
+    fn check_modes(&self, mistakes: &mut Mistakes) {
+        let modes = [
+            ("--once", self.once),
+            ("--dry-run", self.dry_run),
+            ("--check-config", self.check_config),
+            ("--retire", self.retire),
+        ];
+        let given = modes.into_iter().filter(|(_, given)| *given);
+        let given: Vec<_> = given.map(|(flag, _)| flag).collect();
+        if given.len() > 1 {
+            mistakes.add(format!("{}: give one of them", given.join(" and ")));
+        }
+        if self.check_config && self.config.is_none() {
+            mistakes.add("--check-config needs --config FILE");
+        }
+    }
+
+    /// What flags say that beats a file. What is wrong is noted and counts as not said.
+    fn overrides(&self, mistakes: &mut Mistakes) -> Overrides {
+        let (prefix, meta_prefix) = self.etcd.given_prefixes(mistakes);
+        let mut time = |flag: &str, text: &Option<String>| mistakes.duration(flag, text.as_ref()?);
+        let debounce = time("--debounce", &self.debounce);
+        let resync = time("--resync", &self.resync);
+        let request_timeout = time("--request-timeout", &self.request_timeout);
+        let drain_timeout = time("--drain-timeout", &self.drain_timeout);
+        let hold = time("--hold", &self.hold);
+        if hold.is_some_and(|hold| hold > MAX_HOLD) {
+            let max = format_duration(MAX_HOLD);
+            mistakes.add(format!("--hold: longer than {max}"));
+        }
+        let usual = Pacing::default();
+        let debounce = debounce.filter(|time| {
+            let paced = usual.with_debounce(*time);
+            mistakes.check("--debounce", paced).is_some()
+        });
+        let resync = resync.filter(|time| {
+            let paced = usual.with_resync(*time);
+            mistakes.check("--resync", paced).is_some()
+        });
+        let ttl = self.ttl.as_ref().and_then(|text| etcd::ttl(mistakes, text));
+        let forget_after = self.forget_after.as_ref();
+        let forget_after =
+            forget_after.and_then(|text| etcd::length(mistakes, "--forget-after", text));
+        Overrides {
+            id: self.id.as_ref().and_then(|id| mistakes.parse("--id", id)),
+            host: host(),
+            prefix,
+            meta_prefix,
+            debounce,
+            resync,
+            ttl,
+            forget_after,
+            request_timeout,
+            drain_timeout,
+            min_servers: self.min_servers(mistakes),
+            max_removal: self
+                .max_removal
+                .as_ref()
+                .and_then(|share| mistakes.parse("--max-removal", share)),
+            hold,
+            adopt: self.adopt,
+        }
+    }
+
+    fn min_servers(&self, mistakes: &mut Mistakes) -> Option<usize> {
+        let text = self.min_servers.as_ref()?;
+        let number = text.parse().ok();
+        if number.is_none() {
+            let shown = crate::util::sanitize::short(text);
+            mistakes.add(format!(
+                "--min-servers {shown:?}: expected a number of servers"
+            ));
+        }
+        number
+    }
+
+    fn settings_of(&self, file: &File, mistakes: &mut Mistakes) -> Option<Settings> {
+        let given = [
+            ("--nginx", !self.nginx.is_empty()),
+            ("--upstream", !self.upstream.is_empty()),
+        ];
+        for (flag, given) in given {
+            if given {
+                mistakes.add(format!(
+                    "{flag} and --config: the file says what goes where; give one of them"
+                ));
+            }
+        }
+        let read = file.read();
+        let invalid = read.as_ref().err().into_iter();
+        for line in invalid.flat_map(Invalid::lines) {
+            mistakes.add(line);
+        }
+        read.ok()
+    }
+
+    /// Flags say what a small file would say.
+    fn settings_of_flags(
+        &self,
+        overrides: &Overrides,
+        mistakes: &mut Mistakes,
+    ) -> Option<Settings> {
+        let torn = |url: &&Secret| url.reveal().contains('@') && !url.reveal().contains("://");
+        if self.nginx.iter().any(|url| torn(&url)) {
+            // Either half may hold a part of the password.
+            mistakes.add(
+                "--nginx: a URL must begin with http:// or https://; a comma divides URLs: write %2C for one in a login",
+            );
+            return None;
+        }
+        let urls = self
+            .nginx
+            .iter()
+            .map(|url| mistakes.parse_url("--nginx", url));
+        let urls: Vec<Option<ApiUrl>> = urls.collect();
+        let routes = self.upstream.iter();
+        let routes: Vec<Option<Route>> = routes
+            .map(|route| mistakes.parse("--upstream", route))
+            .collect();
+        for (flag, given) in [("--nginx", urls.len()), ("--upstream", routes.len())] {
+            if given == 0 && !self.check_config {
+                mistakes.add(format!("{flag} is missing"));
+            }
+        }
+        let urls: Vec<_> = urls.into_iter().collect::<Option<_>>()?;
+        let routes: Vec<_> = routes.into_iter().collect::<Option<_>>()?;
+        for (number, route) in routes.iter().enumerate() {
+            let mut former = routes[..number].iter();
+            if former.any(|former| former.upstream == route.upstream) {
+                let twice = TargetError::Twice(route.upstream.clone());
+                mistakes.add(format!("--upstream: {twice}"));
+                return None;
+            }
+        }
+        let config = Config::of_flags(urls, &routes);
+        let settings = overrides.settings(&config);
+        let wrong = settings.as_ref().err().into_iter().flatten();
+        wrong.for_each(|mistake| mistakes.add(mistake.text.as_str()));
+        settings.ok()
+    }
+}
+
+/// What this host is called, where that can name a pusher.
+fn host() -> Option<PusherId> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    lasting(name.trim())
+}
+
+/// The name as one of a pusher, unless it is a container's random id, which another start would not have.
+fn lasting(name: &str) -> Option<PusherId> {
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let random = name.len() == 12 && name.bytes().all(is_hex);
+    name.parse().ok().filter(|_| !random)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! `sidekick unit`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory};
+
+use super::announce;
+use crate::cli::output::stdout::Stdout;
+use crate::cli::{Cli, Exit, Mistakes};
+use crate::etcd::client::CALL_TIMEOUT;
+use crate::systemd::unit_file::{Settings, Socket, quadlet, service};
+use crate::util::secret;
+
+/// Prints the systemd unit that runs announce with the same arguments.
+///
+/// It is the one in units/, with the name of the backend's unit and the arguments filled in. What comes from the environment
+/// here stays out of it: etcd's endpoints belong in /etc/sidekick/sidekick.env, its password into /etc/credstore/etcd-password.
+///
+/// Example: sidekick unit website/nginx1 10.0.0.5:8080 --probe /health > /etc/systemd/system/nginx1-sidekick.service
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// The unit of the backend [default: the name of the container, or else of the instance].
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SIDEKICK_UNIT",
+        help_heading = "Unit"
+    )]
+    unit: Option<String>,
+    /// For a cluster that fleet schedules: on the machine of the backend.
+    #[arg(long, env = "SIDEKICK_FLEET", help_heading = "Unit")]
+    fleet: bool,
+    /// For Podman's Quadlet: two files, a .container of the backend and one of its sidekick.
+    #[arg(long, env = "SIDEKICK_QUADLET", help_heading = "Unit")]
+    quadlet: bool,
+    /// The backend's image, for --quadlet.
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        env = "SIDEKICK_IMAGE",
+        help_heading = "Unit"
+    )]
+    image: Option<String>,
+    /// The port that is published, for --quadlet [default: the announced one, to --container-port].
+    #[arg(
+        long,
+        value_name = "HOST:CONTAINER",
+        env = "SIDEKICK_PUBLISH",
+        help_heading = "Unit"
+    )]
+    publish: Option<String>,
+
+    #[command(flatten)]
+    announce: announce::Args,
+}
+
+/// The options of this command itself.
+const OWN: [&str; 5] = ["unit", "fleet", "quadlet", "image", "publish"];
+
+impl Args {
+    pub(crate) fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let settings = self.settings(&mut mistakes);
+        let image = self.image(&mut mistakes);
+        let (settings, image) = mistakes.none_or(settings.zip(image))?;
+        let mut out = Stdout;
+        if !self.quadlet {
+            write!(out, "{}", service(&settings, self.fleet))?;
+            return Ok(Exit::Done);
+        }
+        let publish = self.publish.clone().or_else(|| self.announce.published());
+        for (name, text) in quadlet(&settings, &image, publish.as_deref()) {
+            writeln!(out, "# ---- {name}\n{text}")?;
+        }
+        Ok(Exit::Done)
+    }
+
+    fn settings(&self, mistakes: &mut Mistakes) -> Option<Settings> {
+        // Whatever announce would refuse, the unit would refuse again and again.
+        let paired = self.announce.pairing(mistakes).is_some();
+        self.announce.settings(mistakes, None, None);
+        let arguments = given_to_announce();
+        if arguments.iter().any(|argument| argument == "--endpoints") {
+            self.announce.etcd.endpoints(mistakes);
+        }
+        self.refuse_secrets(mistakes, &arguments);
+        if self.fleet && self.quadlet {
+            mistakes.add("--fleet and --quadlet: give one of them");
+        }
+        if self.quadlet && paired {
+            mistakes.add(
+                "--container with --quadlet: a sidekick in a container of its own cannot ask the daemon; give SERVICE/INSTANCE and HOST:PORT",
+            );
+        }
+        let default = self.announce.name();
+        let name = self.unit.as_deref().or(default.as_deref());
+        // Without any name that of the instance is missing too, and that is told.
+        let backend = name.and_then(|name| mistakes.parse("--unit", name));
+        let timing = self.announce.timing();
+        Some(Settings {
+            backend: backend?,
+            arguments,
+            slowest: timing.slowest,
+            leaving: timing.leaving + 2 * CALL_TIMEOUT,
+            socket: if paired {
+                self.announce.socket()
+            } else {
+                Socket::Any
+            },
+        })
+    }
+
+    fn image(&self, mistakes: &mut Mistakes) -> Option<String> {
+        let given = [("--image", &self.image), ("--publish", &self.publish)];
+        for (flag, value) in given {
+            if value
+                .as_ref()
+                .is_some_and(|value| value.contains(['\n', '\r']))
+            {
+                mistakes.add(format!("{flag}: one line, please"));
+            }
+        }
+        if self.quadlet {
+            return mistakes
+                .required("--image", self.image.as_deref())
+                .map(str::to_owned);
+        }
+        Some(String::new())
+    }
+
+    /// Everybody may read a unit.
+    fn refuse_secrets(&self, mistakes: &mut Mistakes, arguments: &[String]) {
+        let mut former = "";
+        for argument in arguments {
+            let inline = former == "--user" && argument.contains(':');
+            if argument == "--password" || inline {
+                let flag = if inline { former } else { argument };
+                mistakes.add(format!(
+                    "{flag}: everybody could read the password in the unit; put it into /etc/credstore/etcd-password"
+                ));
+            }
+            let credential = match former {
+                // These are told what to do instead.
+                "--endpoints" | "--meta" | "--tag" => false,
+                "--probe-header" => secret::is_credential(argument),
+                _ => secret::has_login(argument),
+            };
+            if credential {
+                let what = match former.strip_prefix("--") {
+                    Some(_) => former,
+                    None => "the command line",
+                };
+                mistakes.add(format!(
+                    "{what}: everybody could read the login in the unit; put it into a file that --env-file names{}",
+                    match former {
+                        "--probe" => ", as SIDEKICK_PROBE=...",
+                        "--probe-header" => ", as SIDEKICK_PROBE_HEADER=...",
+                        _ => "",
+                    }
+                ));
+            }
+            former = argument;
+        }
+    }
+}
+
+/// Between two signs of progress, and while leaving.
+pub(crate) struct Timing {
+    pub(crate) slowest: Duration,
+    pub(crate) leaving: Duration,
+}
+
+/// What was given on this command line, and not by the environment or default, for `announce`.
+fn given_to_announce() -> Vec<String> {
+    // It was understood before, or nobody would ask.
+    let matches = Cli::command().try_get_matches_from(std::env::args_os());
+    let matches = matches.ok();
+    let own = matches.as_ref().and_then(ArgMatches::subcommand);
+    own.map(|(_, matches)| given(matches)).unwrap_or_default()
+}
+
+fn given(matches: &ArgMatches) -> Vec<String> {
+    let command = Cli::command();
+    let announce = command.find_subcommand("announce");
+    let mut positional = Vec::new();
+    let mut flags = Vec::new();
+    for arg in announce.iter().flat_map(|command| command.get_arguments()) {
+        let id = arg.get_id().as_str();
+        let is_given = matches.try_contains_id(id).unwrap_or(false)
+            && matches.value_source(id) == Some(ValueSource::CommandLine);
+        if OWN.contains(&id) || !is_given {
+            continue;
+        }
+        let values = matches.get_raw(id).into_iter().flatten();
+        let values = values.map(|value| value.to_string_lossy().into_owned());
+        match arg.get_long() {
+            None => positional.extend(values),
+            Some(long) if arg.get_action().takes_values() => {
+                flags.extend(values.flat_map(|value| [format!("--{long}"), value]));
+            }
+            Some(long) => flags.push(format!("--{long}")),
+        }
+    }
+    positional.append(&mut flags);
+    positional
+}

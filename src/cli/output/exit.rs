@@ -1,0 +1,99 @@
+//! Exit codes, and the last words that go with them.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue};
+
+use super::stdout;
+use crate::cli::Invalid;
+use crate::cli::args::line::Behind;
+
+/// How a run ended, as the shell and systemd see it (after sysexits.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// The answer is no.
+    No = 1,
+    /// Something would be changed.
+    Different = 2,
+    /// Wrong usage or configuration.
+    Usage = 64,
+    /// A needed service cannot be reached.
+    Unavailable = 69,
+    /// A defect in sidekick.
+    Bug = 70,
+    /// A newer process has taken over.
+    Deposed = 75,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Help and version go to standard output and are no failure; the rest is wrong usage.
+pub(crate) fn usage(error: &clap::Error, behind_secrets: &[Behind]) -> Exit {
+    if let Some(Behind { option, .. }) = surplus(error, behind_secrets) {
+        say(&format!(
+            "sidekick: a word behind the value of --{option} belongs nowhere; it is not shown, as it may be a part of a \
+            secret: put quotes around a value with spaces"
+        ));
+        return Exit::Usage;
+    }
+    let printed = error.print();
+    if error.use_stderr() {
+        // Nobody is left to hear about a closed terminal.
+        return Exit::Usage;
+    }
+    let printed = printed.and_then(|()| std::io::stdout().flush());
+    let printed = printed.map_err(stdout::named);
+    printed.map_or_else(|error| failure(&error.into()), |()| Exit::Done)
+}
+
+/// The word that clap could not make anything of, where it is one of these.
+fn surplus<'a>(error: &clap::Error, behind_secrets: &'a [Behind]) -> Option<&'a Behind> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let mut behind = behind_secrets.iter();
+    behind.find(|behind| behind.word == *word)
+}
+
+/// Says why the command failed, and with which code.
+pub(crate) fn failure(error: &anyhow::Error) -> Exit {
+    let io = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(io) {
+        // Whoever read the output has seen enough, as `head` does.
+        return Exit::Done;
+    }
+    say(&format!("sidekick: {error:#}"));
+    if error.is::<Invalid>() {
+        say("Try 'sidekick --help', or 'sidekick COMMAND --help'.");
+        Exit::Usage
+    } else {
+        Exit::Unavailable
+    }
+}
+
+/// A panic is a defect: it ends the process, and says so.
+pub(crate) fn on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        say(&format!(
+            "sidekick: a defect in sidekick {}, please report it: {panic}",
+            env!("CARGO_PKG_VERSION")
+        ));
+        std::process::exit(i32::from(Exit::Bug as u8));
+    }));
+}
+
+/// One line on standard error, where nobody may listen any more.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,48 @@
+//! A line on standard error that tells what is waited for.
+
+use std::io::{IsTerminal, Write, stderr};
+
+use crate::util::sanitize::printable;
+
+/// A longer line would wrap, and could not be redrawn.
+const WIDTH: usize = 76;
+
+/// On a terminal the line is redrawn in place; elsewhere every change of it is a line of its own.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    on_terminal: bool,
+    said: String,
+}
+
+impl Progress {
+    /// Nothing is said yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            on_terminal: stderr().is_terminal(),
+            said: String::new(),
+        }
+    }
+
+    /// What is waited for now.
+    pub(crate) fn say(&mut self, text: &str) {
+        if text == self.said {
+            return;
+        }
+        text.clone_into(&mut self.said);
+        // Nobody is left to hear about a closed terminal.
+        let _ = if self.on_terminal {
+            write!(stderr(), "\r\x1b[K{}", printable(text, WIDTH))
+        } else {
+            writeln!(stderr(), "{text}")
+        };
+    }
+}
+
+impl Drop for Progress {
+    /// Makes room for what is said next.
+    fn drop(&mut self) {
+        if self.on_terminal && !self.said.is_empty() {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Standard output, whose errors say that they are about it.
+
+use std::io::{Error, Result, Write, stdout};
+
+/// Standard output. Every line of it is written at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        stdout().write(bytes).map_err(named)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        stdout().flush().map_err(named)
+    }
+}
+
+/// The same error of the same kind, with the place.
+pub(crate) fn named(error: Error) -> Error {
+    let text = format!("standard output cannot be written: {error}");
+    Error::new(error.kind(), text)
+}

@@ -1,0 +1,459 @@
+//! Where others reach a container: host and port, and why those. Pure.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+
+use super::chosen::chosen_host;
+use super::container::{Container, NetworkMode, Status};
+use super::host::{Elsewhere, HostChoice, Surroundings};
+use super::host_address::Known;
+use super::labels::Conventions;
+use super::port::{ContainerPort, PortChoice};
+use crate::model::{Endpoint, Host};
+use crate::util::sanitize::short;
+
+/// How many choices are shown.
+const SHOWN: usize = 10;
+
+/// What was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The port inside the container.
+    pub container_port: Option<PortChoice>,
+    /// The network in which the container's own address is announced.
+    pub network: Option<String>,
+    /// The host's address, instead of the one that is found.
+    pub host: Option<HostChoice>,
+}
+
+/// Why a container has no address that can be announced, with the choices where there are several.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreachable {
+    /// It does not run, and only then it has addresses.
+    #[error("the container is {0}: it has no address while it does not run")]
+    NotRunning(Status),
+    /// It asks not to be announced.
+    #[error("the container asks not to be announced ({0})")]
+    Ignored(String),
+    /// No port is published, and no network was named.
+    #[error(
+        "the container publishes no port on the host: publish one (docker run -p), or name the network in which it is \
+         reached with --network: {}", list(.networks, "it is in none")
+    )]
+    NothingPublished {
+        /// The networks that it is in.
+        networks: Vec<String>,
+    },
+    /// There are ports, and none is to be announced.
+    #[error("every port asks not to be announced: {}", list(.0, "none"))]
+    AllIgnored(Vec<String>),
+    /// The port that was chosen asks not to be announced.
+    #[error("port {0} asks not to be announced")]
+    IgnoredPort(String),
+    /// There are several ports.
+    #[error("the container has several ports: choose one with --container-port: {}", list(.0, "none"))]
+    WhichPort(Vec<String>),
+    /// No port is declared.
+    #[error("the container declares no port: name it with --container-port")]
+    NoPort,
+    /// The port that was chosen is none of the container's.
+    #[error(
+        "the container does not publish port {choice} on the host: --container-port can be {}", list(.ports, "none")
+    )]
+    NotThatPort {
+        /// What was chosen.
+        choice: String,
+        /// What there is.
+        ports: Vec<String>,
+    },
+    /// One port is published in several places.
+    #[error("port {port} is published in several places: choose one with --host: {}", list(.places, "none"))]
+    WhichPlace {
+        /// Which port.
+        port: ContainerPort,
+        /// Where.
+        places: Vec<String>,
+    },
+    /// It is not in the network that was named.
+    #[error("the container is not in network \"{network}\": --network can be {}", list(.networks, "none"))]
+    NotInNetwork {
+        /// What was named.
+        network: String,
+        /// What there is.
+        networks: Vec<String>,
+    },
+    /// It uses another container's network.
+    #[error(
+        "the container uses the network of container {0}: give HOST:PORT, or announce that container"
+    )]
+    SharedNetwork(String),
+    /// It uses no network.
+    #[error("the container has no network: nobody can reach it")]
+    NoNetwork,
+    /// The host has several addresses and none is the obvious one.
+    #[error("the host has several addresses and no default route: choose one with --host: {}", list(.0, "none"))]
+    WhichHost(Vec<String>),
+    /// The host has no address that others could reach.
+    #[error("the host has no address that others could reach{}: give one with --host", because(.0))]
+    NoHost(Option<String>),
+    /// The addresses of this process are not those of the host.
+    #[error("{0}: give the host's address with --host")]
+    Elsewhere(#[from] Elsewhere),
+    /// Several addresses are what was chosen.
+    #[error("--host {choice} fits several addresses of the host: choose one: {}", list(.addresses, "none"))]
+    SeveralFit {
+        /// What was chosen.
+        choice: String,
+        /// What fits.
+        addresses: Vec<String>,
+    },
+    /// No address is what was chosen.
+    #[error("--host {choice}: {why}{}", because(.trouble))]
+    NoneFits {
+        /// What was chosen.
+        choice: String,
+        /// What there is instead, in words.
+        why: String,
+        /// Why addresses are not known.
+        trouble: Option<String>,
+    },
+    /// The container's own address was asked for, and the host's, too.
+    #[error(
+        "--host {0} with --network: in a network the container's own address is announced; give one of the two"
+    )]
+    HostInNetwork(String),
+}
+
+impl Unreachable {
+    /// Whether it may end by itself, without anybody giving something else: only the surroundings lack something.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::WhichHost(_) | Self::NoHost(_) | Self::NoneFits { .. }
+        )
+    }
+}
+
+fn because(trouble: &Option<String>) -> String {
+    let trouble = trouble.as_ref();
+    trouble.map_or_else(String::new, |trouble| format!(", and {trouble}"))
+}
+
+/// Where others reach a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// Host and port.
+    pub endpoint: Endpoint,
+    /// The port inside the container.
+    pub port: ContainerPort,
+    /// Why this host.
+    pub host_because: String,
+    /// Why this port.
+    pub port_because: String,
+}
+
+/// Finds out where others reach the container.
+///
+/// # Errors
+///
+/// [`Unreachable`] when they do not, or when it takes a choice.
+pub fn reach(
+    wanted: &Wanted,
+    container: &Container,
+    host: &Surroundings,
+) -> Result<Reach, Unreachable> {
+    if let Some(said) = Conventions::of(container, None).ignored() {
+        return Err(Unreachable::Ignored(said.source.clone()));
+    }
+    match (&wanted.network, &container.network_mode) {
+        (_, NetworkMode::Container(id)) => {
+            let id = id.get(..12).unwrap_or(id);
+            Err(Unreachable::SharedNetwork(short(id)))
+        }
+        (_, NetworkMode::None) => Err(Unreachable::NoNetwork),
+        (Some(network), NetworkMode::Own) => in_network(wanted, container, network),
+        (Some(network), NetworkMode::Host) if network == "host" => {
+            on_hosts_network(wanted, container, host)
+        }
+        (Some(network), NetworkMode::Host) => Err(Unreachable::NotInNetwork {
+            network: short(network),
+            networks: vec!["host".to_owned()],
+        }),
+        (None, NetworkMode::Host) => on_hosts_network(wanted, container, host),
+        (None, NetworkMode::Own) => published(wanted, container, host),
+    }
+}
+
+/// How many ports of the container may be announced: those that are published, or without any, declared.
+#[must_use]
+pub fn ports_served(container: &Container) -> usize {
+    let published = container.published.keys().copied();
+    match container.published.len() {
+        0 => announced(container, container.exposed.iter().copied()).len(),
+        _ => announced(container, published).len(),
+    }
+}
+
+/// The container's own address.
+fn in_network(wanted: &Wanted, container: &Container, network: &str) -> Result<Reach, Unreachable> {
+    let addresses = container
+        .networks
+        .get(network)
+        .ok_or_else(|| Unreachable::NotInNetwork {
+            network: short(network),
+            networks: networks(container),
+        })?;
+    if let Some(choice) = &wanted.host {
+        return Err(Unreachable::HostInNetwork(choice.to_string()));
+    }
+    let address = addresses.first();
+    let address = address.ok_or(Unreachable::NotRunning(container.status))?;
+    let (port, port_because) = own_port(wanted, container)?;
+    Ok(Reach {
+        endpoint: endpoint(Host::Ip(*address), port.number),
+        port,
+        host_because: format!("its own address in network {}", short(network)),
+        port_because,
+    })
+}
+
+/// The host's address and the container's own port.
+fn on_hosts_network(
+    wanted: &Wanted,
+    container: &Container,
+    host: &Surroundings,
+) -> Result<Reach, Unreachable> {
+    let (port, port_because) = own_port(wanted, container)?;
+    let (address, because) = own_host(wanted, host, None)?;
+    Ok(Reach {
+        endpoint: endpoint(address, port.number),
+        port,
+        host_because: format!("the container uses the host's network; {because}"),
+        port_because,
+    })
+}
+
+/// A port on which the container itself listens: the one that was chosen, or the only one that it declares.
+fn own_port(
+    wanted: &Wanted,
+    container: &Container,
+) -> Result<(ContainerPort, String), Unreachable> {
+    let declared = container.exposed.iter().chain(container.published.keys());
+    let all: BTreeSet<_> = declared.copied().collect();
+    let declared = announced(container, all.iter().copied());
+    if let Some(choice) = wanted.container_port {
+        let known = declared.iter().find(|port| choice.matches(**port)).copied();
+        let port = known.unwrap_or_else(|| choice.port());
+        return Ok((port, "--container-port".to_owned()));
+    }
+    match &declared[..] {
+        [] if all.is_empty() => Err(Unreachable::NoPort),
+        [] => Err(all_ignored(container, all)),
+        [port] => Ok((
+            *port,
+            "the only port that the container declares".to_owned(),
+        )),
+        several => Err(Unreachable::WhichPort(
+            several.iter().map(ContainerPort::to_string).collect(),
+        )),
+    }
+}
+
+/// Where the host passes connections on.
+fn published(
+    wanted: &Wanted,
+    container: &Container,
+    host: &Surroundings,
+) -> Result<Reach, Unreachable> {
+    let ports = announced(container, container.published.keys().copied());
+    let shown = || {
+        let shown =
+            |port: &ContainerPort| match container.published.get(port).and_then(|p| p.first()) {
+                Some(place) => format!("{port} (host port {})", place.port()),
+                None => port.to_string(),
+            };
+        ports.iter().map(shown).collect::<Vec<_>>()
+    };
+    let (port, because) = match (wanted.container_port, &ports[..]) {
+        (_, []) if !container.published.is_empty() => {
+            let published = container.published.keys().copied();
+            return Err(all_ignored(container, published));
+        }
+        (_, []) => {
+            return Err(match container.status {
+                Status::Running | Status::Paused | Status::Stopping => {
+                    let networks = networks(container);
+                    Unreachable::NothingPublished { networks }
+                }
+                status => Unreachable::NotRunning(status),
+            });
+        }
+        (Some(choice), _) => {
+            let chosen = ports.iter().find(|port| choice.matches(**port));
+            let mut all = container.published.keys();
+            let port = chosen.ok_or_else(|| match all.find(|port| choice.matches(**port)) {
+                Some(ignored) => Unreachable::IgnoredPort(with_reason(container, *ignored)),
+                None => Unreachable::NotThatPort {
+                    choice: choice.to_string(),
+                    ports: shown(),
+                },
+            });
+            (port, "chosen by --container-port")
+        }
+        (None, [port]) => (Ok(port), "the only one"),
+        (None, _) => return Err(Unreachable::WhichPort(shown())),
+    };
+    let port = *port?;
+    let places = container.published.get(&port).map_or(&[][..], |p| p);
+    let (place, host, host_because) = place(wanted, port, places, host)?;
+    Ok(Reach {
+        endpoint: endpoint(host, place),
+        port,
+        host_because,
+        port_because: format!("published for the container's port {port}, {because}"),
+    })
+}
+
+/// One of the places in which a port is published.
+fn place(
+    wanted: &Wanted,
+    port: ContainerPort,
+    places: &[SocketAddr],
+    host: &Surroundings,
+) -> Result<(NonZeroU16, Host, String), Unreachable> {
+    let number = |place: &SocketAddr| NonZeroU16::new(place.port()).unwrap_or(port.number);
+    // On all addresses: for every family there is a line of its own, IPv4 first.
+    if let Some(place) = places.iter().find(|place| place.ip().is_unspecified()) {
+        let family = (!has_family(places, true)).then_some(place.ip());
+        let (address, because) = own_host(wanted, host, family)?;
+        let because = format!("published on all addresses of the host; {because}");
+        return Ok((number(place), address, because));
+    }
+    let chosen = chosen_host(wanted, host, None)?;
+    if let Some((Host::Ip(ip), because)) = &chosen
+        && let Some(place) = places.iter().find(|place| place.ip() == *ip)
+    {
+        return Ok((number(place), Host::Ip(*ip), because.clone()));
+    }
+    let distinct: BTreeSet<_> = places.iter().collect();
+    let elsewhere = |place: &&&SocketAddr| !place.ip().is_loopback();
+    let reachable: Vec<_> = distinct.iter().filter(elsewhere).collect();
+    let only = match (&reachable[..], distinct.first()) {
+        ([only], _) => Some(***only),
+        ([], Some(first)) => Some(**first),
+        _ => None,
+    };
+    let Some(place) = only else {
+        let places = distinct.iter().map(ToString::to_string).collect();
+        return Err(Unreachable::WhichPlace { port, places });
+    };
+    match chosen {
+        // A name for the host, or an address that leads to it from elsewhere.
+        Some((host, because)) => Ok((number(&place), host, because)),
+        None => {
+            let because = "the address of the host on which it is published".to_owned();
+            Ok((number(&place), Host::Ip(place.ip()), because))
+        }
+    }
+}
+
+fn has_family(places: &[SocketAddr], v4: bool) -> bool {
+    let mut open = places.iter().filter(|place| place.ip().is_unspecified());
+    open.any(|place| place.is_ipv4() == v4)
+}
+
+/// The host's own address: of this family when only that is served, else IPv4 where there is one.
+fn own_host(
+    wanted: &Wanted,
+    host: &Surroundings,
+    only: Option<IpAddr>,
+) -> Result<(Host, String), Unreachable> {
+    if let Some(chosen) = chosen_host(wanted, host, only)? {
+        return Ok(chosen);
+    }
+    if let Some(elsewhere) = &host.elsewhere {
+        return Err(elsewhere.clone().into());
+    }
+    let addresses = &host.addresses;
+    let families = match only {
+        Some(IpAddr::V6(_)) => vec![&addresses.v6],
+        Some(IpAddr::V4(_)) => vec![&addresses.v4],
+        None => vec![&addresses.v4, &addresses.v6],
+    };
+    for known in families {
+        match known {
+            Known::DefaultRoute(address) => {
+                let because = "the host's address on its default route".to_owned();
+                return Ok((Host::Ip(*address), because));
+            }
+            Known::Candidates(several) => {
+                let mut rest = several.iter();
+                return match (rest.next(), rest.next()) {
+                    (Some(only), None) => {
+                        let because = "the only address of the host that others reach".to_owned();
+                        Ok((Host::Ip(*only), because))
+                    }
+                    _ => Err(Unreachable::WhichHost(
+                        several.iter().map(ToString::to_string).collect(),
+                    )),
+                };
+            }
+            Known::Nothing => {}
+        }
+    }
+    Err(Unreachable::NoHost(addresses.trouble.clone()))
+}
+
+/// Those ports that do not ask to be ignored.
+fn announced(
+    container: &Container,
+    ports: impl Iterator<Item = ContainerPort>,
+) -> Vec<ContainerPort> {
+    ports
+        .filter(|port| Conventions::of(container, Some(*port)).ignored().is_none())
+        .collect()
+}
+
+/// That none of these ports is announced, each with where that is said.
+fn all_ignored(
+    container: &Container,
+    ports: impl IntoIterator<Item = ContainerPort>,
+) -> Unreachable {
+    let ports = ports.into_iter().map(|port| with_reason(container, port));
+    Unreachable::AllIgnored(ports.collect())
+}
+
+/// A port that asks not to be announced, and where.
+fn with_reason(container: &Container, port: ContainerPort) -> String {
+    let conventions = Conventions::of(container, Some(port));
+    match conventions.ignored() {
+        Some(said) => format!("{port} ({})", said.source),
+        None => port.to_string(),
+    }
+}
+
+/// Each network as it can be chosen, with the address that would be announced.
+fn networks(container: &Container) -> Vec<String> {
+    let shown = |(name, addresses): (&String, &Vec<IpAddr>)| match addresses.first() {
+        Some(address) => format!("{} ({address})", short(name)),
+        None => short(name),
+    };
+    container.networks.iter().map(shown).collect()
+}
+
+fn endpoint(host: Host, port: NonZeroU16) -> Endpoint {
+    Endpoint { host, port }
+}
+
+/// The choices, ten at most, and how many more there are.
+fn list(choices: &[String], none: &str) -> String {
+    let shown = choices.iter().take(SHOWN).map(String::as_str);
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match choices.len().checked_sub(SHOWN) {
+        _ if choices.is_empty() => none.to_owned(),
+        Some(more @ 1..) => format!("{shown} and {more} more"),
+        _ => shown,
+    }
+}

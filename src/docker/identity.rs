@@ -1,0 +1,506 @@
+//! What is announced for a container where its owner left it open, with the reason for each part. Pure.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::address;
+use super::address::{Reach, Unreachable, reach};
+use super::container::Container;
+use super::host::Surroundings;
+use super::image::{Reference, short_digest};
+use super::labels::{Check, Conventions, Meaningless};
+use super::port::ContainerPort;
+use crate::model::{
+    Endpoint, Host, InstanceId, InstanceName, NameError, Protocol, Record, ServiceName, Version,
+};
+use crate::util::sanitize::short;
+
+/// The label by which images say which version they are.
+const VERSION_LABEL: &str = "org.opencontainers.image.version";
+
+/// What a host is called that nobody has given a name, or the beginning of it.
+const LOCAL: &str = "localhost";
+
+/// What was given; the container fills in the rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The service.
+    pub service: Option<ServiceName>,
+    /// The instance.
+    pub instance: Option<InstanceName>,
+    /// Where clients reach it.
+    pub endpoint: Option<Endpoint>,
+    /// What runs there.
+    pub version: Option<Version>,
+    /// How its address is chosen when it was not given.
+    pub reach: address::Wanted,
+    /// What the host is called, where that is not left to its daemon.
+    pub host_name: Option<HostName>,
+    /// Whether the container's environment says nothing.
+    pub labels_only: bool,
+}
+
+impl Wanted {
+    /// Whether the host's name may be asked for.
+    #[must_use]
+    pub const fn needs_host_name(&self) -> bool {
+        self.instance.is_none() && self.host_name.is_none()
+    }
+}
+
+/// What a host is called in the names of its instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName(InstanceName);
+
+/// Why a text is no name for a host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostNameError {
+    /// It is none at all.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Every host is called so.
+    #[error(
+        "\"{0}\" says nothing: every host is called so, and their instances would take each other's place"
+    )]
+    Local(String),
+    /// It has a colon, which ends it.
+    #[error("\"{0}\" has a colon, and the container's name begins behind one")]
+    Colon(String),
+}
+
+impl FromStr for HostName {
+    type Err = HostNameError;
+
+    fn from_str(text: &str) -> Result<Self, HostNameError> {
+        let name: InstanceName = text.parse()?;
+        let beginning = text.get(..LOCAL.len()).unwrap_or_default();
+        if beginning.eq_ignore_ascii_case(LOCAL) {
+            return Err(HostNameError::Local(short(text)));
+        }
+        if text.contains(':') {
+            return Err(HostNameError::Colon(short(text)));
+        }
+        Ok(Self(name))
+    }
+}
+
+/// Why nothing can be announced for a container.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// It has no address, or it takes a choice.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    /// A name is none.
+    #[error("{source_text}: {error}")]
+    Name {
+        /// Where it stands.
+        source_text: String,
+        /// What is wrong with it.
+        error: NameError,
+    },
+    /// The image has no name, or several.
+    #[error(
+        "the service cannot be told from the image, {0}: give SERVICE/INSTANCE, or the container a label SERVICE_NAME"
+    )]
+    NoService(String),
+    /// The host has no name.
+    #[error("what the host is called is not known ({0}): give --host-name, or SERVICE/INSTANCE")]
+    NoHostName(String),
+    /// The host's name is none that can be used.
+    #[error("the host's name, {0}: give --host-name, or SERVICE/INSTANCE")]
+    HostName(HostNameError),
+    /// A value of the container's conventions means nothing.
+    #[error(transparent)]
+    Meaningless(#[from] Meaningless),
+}
+
+impl Problem {
+    /// Whether it may end by itself, without anybody giving something else: only the surroundings lack something.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(unreachable) => unreachable.is_passing(),
+            // A host may get its name late in its start.
+            Self::NoHostName(_) | Self::HostName(HostNameError::Local(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// One part of what is announced, and why it is so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// Which part: `service`.
+    pub part: &'static str,
+    /// What it is, printable.
+    pub value: String,
+    /// Why, in words.
+    pub because: String,
+}
+
+/// What is announced for a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Derived {
+    /// Which instance of which service.
+    pub id: InstanceId,
+    /// Where clients reach it. It may be an address that only this host reaches; who calls decides on that.
+    pub endpoint: Endpoint,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The addresses that its host's name leads to, where it has a name that was looked up.
+    pub resolved: Vec<IpAddr>,
+    /// What runs there.
+    pub version: Option<Version>,
+    /// Its share of the traffic, where it says so.
+    pub weight: Option<u16>,
+    /// Free labels. Foreign text.
+    pub tags: Vec<String>,
+    /// Free pairs. Foreign text.
+    pub meta: BTreeMap<String, String>,
+    /// What the container asks to be checked.
+    pub checks: Vec<Check>,
+    /// How often, where it says so.
+    pub interval: Option<Duration>,
+    /// How long one attempt may take, where it says so.
+    pub timeout: Option<Duration>,
+    /// Why each part is as it is.
+    pub reasons: Vec<Reason>,
+    /// What the container asks for in vain, in words.
+    pub notes: Vec<String>,
+}
+
+impl Derived {
+    /// The record to announce.
+    #[must_use]
+    pub fn record(&self) -> Record {
+        Record {
+            version: self.version.clone(),
+            weight: self.weight,
+            protocol: self.protocol,
+            tags: self.tags.clone(),
+            meta: self.meta.clone(),
+            ..Record::new(self.endpoint.clone())
+        }
+    }
+}
+
+/// Fills in what was not given.
+///
+/// # Errors
+///
+/// Every [`Problem`] there is.
+pub fn derive(
+    wanted: &Wanted,
+    container: &Container,
+    host: &Surroundings,
+) -> Result<Derived, Vec<Problem>> {
+    let mut container = Cow::Borrowed(container);
+    if wanted.labels_only {
+        container.to_mut().env.clear();
+    }
+    let container = &*container;
+    let mut deriving = Deriving::default();
+    let place = deriving.place(wanted, container, host);
+    let port = match &place {
+        Some((_, port)) => *port,
+        None => wanted.reach.container_port.map(|choice| choice.port()),
+    };
+    let conventions = Conventions::of(container, port);
+    let service = deriving.service(wanted, container, &conventions);
+    let instance = deriving.instance(wanted, container, host, &conventions, port);
+    let version = deriving.version(wanted, container, &conventions);
+    let weight = deriving.checked(conventions.weight());
+    let checks = deriving.checks(&conventions);
+    let interval = deriving.checked(conventions.duration("check_interval"));
+    let timeout = deriving.checked(conventions.duration("check_timeout"));
+    let Deriving {
+        reasons,
+        notes,
+        problems,
+    } = deriving;
+    match (place, service, instance) {
+        (Some((endpoint, port)), Some(service), Some(instance)) if problems.is_empty() => {
+            Ok(Derived {
+                id: InstanceId { service, instance },
+                resolved: resolved(&endpoint, host),
+                endpoint,
+                protocol: port.map(|port| port.protocol).unwrap_or_default(),
+                version,
+                weight: weight.flatten(),
+                tags: conventions.tags(),
+                meta: conventions.meta(),
+                checks,
+                interval: interval.flatten(),
+                timeout: timeout.flatten(),
+                reasons,
+                notes,
+            })
+        }
+        _ => Err(problems),
+    }
+}
+
+/// What has come together so far.
+#[derive(Default)]
+struct Deriving {
+    reasons: Vec<Reason>,
+    notes: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+impl Deriving {
+    fn because(&mut self, part: &'static str, value: impl ToString, because: impl Into<String>) {
+        let because = because.into();
+        let value = short(value.to_string());
+        self.reasons.push(Reason {
+            part,
+            value,
+            because,
+        });
+    }
+
+    fn checked<T, P: Into<Problem>>(&mut self, value: Result<T, P>) -> Option<T> {
+        value
+            .map_err(|problem| self.problems.push(problem.into()))
+            .ok()
+    }
+
+    fn name<T: std::str::FromStr<Err = NameError>>(
+        &mut self,
+        text: &str,
+        source_text: &str,
+    ) -> Option<T> {
+        self.checked(text.parse().map_err(|error| Problem::Name {
+            source_text: source_text.to_owned(),
+            error,
+        }))
+    }
+
+    /// The address, and the port inside the container where it matters.
+    fn place(
+        &mut self,
+        wanted: &Wanted,
+        container: &Container,
+        host: &Surroundings,
+    ) -> Option<(Endpoint, Option<ContainerPort>)> {
+        if let Some(endpoint) = &wanted.endpoint {
+            self.because("address", endpoint, "given");
+            return Some((endpoint.clone(), port_behind(wanted, container, endpoint)));
+        }
+        let found = reach(&wanted.reach, container, host);
+        let Reach {
+            endpoint,
+            port,
+            host_because,
+            port_because,
+        } = self.checked(found)?;
+        self.because("host", &endpoint.host, host_because);
+        self.because("port", endpoint.port, port_because);
+        Some((endpoint, Some(port)))
+    }
+
+    /// Never with a port behind it: what clients ask for does not depend on how many ports its container happens to have.
+    fn service(
+        &mut self,
+        wanted: &Wanted,
+        container: &Container,
+        conventions: &Conventions,
+    ) -> Option<ServiceName> {
+        if let Some(service) = &wanted.service {
+            self.because("service", service, "given");
+            return Some(service.clone());
+        }
+        let (text, source) = match conventions.get("name") {
+            Some(said) => (said.value.clone(), said.source.clone()),
+            None => self.image_base(container)?,
+        };
+        let service = self.name(&text, &source)?;
+        self.because("service", &service, source);
+        Some(service)
+    }
+
+    fn image_base(&mut self, container: &Container) -> Option<(String, String)> {
+        let source = "the name of its image".to_owned();
+        if !container.image_is_an_id() {
+            return Some((Reference::of(&container.image).base.to_owned(), source));
+        }
+        let names = container.image_names.iter();
+        let mut bases: Vec<_> = names.map(|name| Reference::of(name).base).collect();
+        bases.sort_unstable();
+        bases.dedup();
+        let problem = match bases[..] {
+            [base] => return Some((base.to_owned(), source)),
+            [] => "which has no name".to_owned(),
+            _ => format!("which has several names ({})", short(bases.join(", "))),
+        };
+        self.problems.push(Problem::NoService(problem));
+        None
+    }
+
+    /// With the host's name in front: the same container on two hosts is two instances.
+    fn instance(
+        &mut self,
+        wanted: &Wanted,
+        container: &Container,
+        host: &Surroundings,
+        conventions: &Conventions,
+        port: Option<ContainerPort>,
+    ) -> Option<InstanceName> {
+        if let Some(instance) = &wanted.instance {
+            self.because("instance", instance, "given");
+            return Some(instance.clone());
+        }
+        if let Some(said) = conventions.get("id") {
+            let instance = self.name(&said.value, &said.source)?;
+            self.because("instance", &instance, said.source.clone());
+            return Some(instance);
+        }
+        let (host, source) = self.host_name(wanted, host)?;
+        let mut text = format!("{}:{}", host.0, container.name);
+        let mut because = format!("{source} and the container's");
+        if let Some(port) = port
+            && address::ports_served(container) > 1
+        {
+            text.push_str(&format!(":{}", port.number));
+            because.push_str(", and the port, since the container serves several");
+        }
+        if port.is_some_and(|port| has_tcp_twin(container, port)) {
+            text.push_str(":udp");
+            because.push_str(", and the protocol, since the port is used for TCP too");
+        }
+        let instance = self.name(&text, "the host's and the container's name")?;
+        self.because("instance", &instance, because);
+        Some(instance)
+    }
+
+    fn host_name(
+        &mut self,
+        wanted: &Wanted,
+        host: &Surroundings,
+    ) -> Option<(HostName, &'static str)> {
+        if let Some(name) = &wanted.host_name {
+            return Some((name.clone(), "--host-name"));
+        }
+        let Some(name) = &host.name else {
+            let why = host
+                .nameless
+                .as_deref()
+                .unwrap_or("its daemon does not tell");
+            self.problems.push(Problem::NoHostName(short(why)));
+            return None;
+        };
+        let name = self.checked(name.parse().map_err(Problem::HostName))?;
+        Some((name, "the host's name"))
+    }
+
+    /// A version that is none is passed over: it helps people, and nothing depends on it.
+    fn version(
+        &mut self,
+        wanted: &Wanted,
+        container: &Container,
+        conventions: &Conventions,
+    ) -> Option<Version> {
+        if let Some(version) = &wanted.version {
+            self.because("version", version, "given");
+            return Some(version.clone());
+        }
+        for (text, because) in versions(container, conventions) {
+            match text.parse::<Version>() {
+                Ok(version) => {
+                    self.because("version", &version, because);
+                    return Some(version);
+                }
+                Err(error) => self.notes.push(format!("{because} is not used: {error}")),
+            }
+        }
+        None
+    }
+
+    fn checks(&mut self, conventions: &Conventions) -> Vec<Check> {
+        for said in conventions.unknown_checks() {
+            let note = format!("{} is not known here: give --probe instead", said.source);
+            self.notes.push(note);
+        }
+        self.notes.extend(conventions.left_out());
+        let checks = conventions.checks();
+        for (check, said) in &checks {
+            self.because("check", check, said.source.clone());
+        }
+        checks.into_iter().map(|(check, _)| check).collect()
+    }
+}
+
+/// Which port of the container a given address leads to, for the conventions that are about ports.
+fn port_behind(
+    wanted: &Wanted,
+    container: &Container,
+    endpoint: &Endpoint,
+) -> Option<ContainerPort> {
+    if let Some(choice) = wanted.reach.container_port {
+        return Some(choice.port());
+    }
+    let leads_there = |places: &Vec<std::net::SocketAddr>| {
+        places
+            .iter()
+            .any(|place| place.port() == endpoint.port.get())
+    };
+    let mut published = container.published.iter();
+    let found = published.find(|(_, places)| leads_there(places));
+    found.map(|(port, _)| *port)
+}
+
+/// Whether the same number is served by TCP too.
+fn has_tcp_twin(container: &Container, port: ContainerPort) -> bool {
+    let twin = ContainerPort {
+        protocol: Protocol::Tcp,
+        ..port
+    };
+    port.protocol == Protocol::Udp
+        && (container.published.contains_key(&twin) || container.exposed.contains(&twin))
+}
+
+/// What the name in an address leads to, where that was looked up.
+fn resolved(endpoint: &Endpoint, host: &Surroundings) -> Vec<IpAddr> {
+    match (&endpoint.host, &host.resolved) {
+        (Host::Dns(name), Some((asked, Ok(found)))) if asked == name => found.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// What may be the version, the best first. Images inherit the label from those that they are made of, so that it tells less
+/// than the tag.
+fn versions(container: &Container, conventions: &Conventions) -> Vec<(String, String)> {
+    let mut versions = Vec::new();
+    if let Some(said) = conventions.get("version") {
+        versions.push((said.value.clone(), said.source.clone()));
+    }
+    let is_id = container.image_is_an_id();
+    let reference = match (&container.image_names[..], is_id) {
+        ([only], true) => Reference::of(only),
+        (_, true) => Reference::of(""),
+        (_, false) => Reference::of(&container.image),
+    };
+    if let Some(tag) = reference.tag.filter(|tag| *tag != "latest") {
+        versions.push((tag.to_owned(), "the image's tag".to_owned()));
+    }
+    if let Some(label) = container.labels.get(VERSION_LABEL)
+        && !label.is_empty()
+    {
+        versions.push((label.clone(), format!("label {VERSION_LABEL}")));
+    }
+    if let Some(digest) = reference.digest {
+        let digest = short_digest(digest).to_owned();
+        versions.push((digest, "the image's digest".to_owned()));
+    }
+    let id = short_digest(&container.image_id).to_owned();
+    if !id.is_empty() {
+        versions.push((id, "the image's id".to_owned()));
+    }
+    versions
+}
+
+#[cfg(test)]
+mod tests;

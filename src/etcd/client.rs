@@ -1,0 +1,527 @@
+//! One connection to one member of the cluster at a time, rotating when it fails.
+//!
+//! etcd-client spreads calls over all endpoints and does not fail over, so each client here is
+//! given a single endpoint, and [`Cluster::failed`] moves on to the next.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions, KvClient, LeaseClient, MaintenanceClient, WatchClient};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::{OnceCell, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Error;
+use super::access::{Login, TlsFiles};
+use crate::util::backoff::Backoff;
+
+/// How long one call to etcd may take before the next member is asked.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a member may take before the same call is started at the next one, too.
+const HEDGE: Duration = Duration::from_secs(1);
+/// After that one of the others is asked so often, in turn and again: what they were asked while they had no leader may be lost.
+const HEDGE_AGAIN: Duration = Duration::from_millis(250);
+/// The largest message that is accepted, bytes: a page of a listing, or many changes at once.
+const MAX_MESSAGE: usize = 64 << 20;
+/// How long connecting to a member may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between HTTP/2 pings. etcd closes connections that ping more often than every 5 s.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a ping may stay without an answer.
+const PING_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Where etcd is and how to get in. Every part is validated before.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// At least one, as `http://HOST:PORT` or `https://HOST:PORT`.
+    pub endpoints: Vec<String>,
+    /// Who asks.
+    pub user: Option<Login>,
+    /// Certificates, when any endpoint is `https`.
+    pub tls: Option<TlsFiles>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("endpoints", &self.endpoints)
+            .field("user", &self.user.as_ref().map(|login| &login.name))
+            .field("tls", &self.tls)
+            .finish()
+    }
+}
+
+/// The etcd cluster. Clones share one connection.
+#[derive(Clone, Debug)]
+pub struct Cluster(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    current: Mutex<Current>,
+    /// Held while connecting, so that clones do not open a connection each.
+    connecting: tokio::sync::Mutex<()>,
+    /// Told whenever another connection is in use from now on.
+    moved: watch::Sender<()>,
+    /// How many watches have lost sight of etcd.
+    blind: AtomicUsize,
+    /// Whether all watches ever had it in sight.
+    seen: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    /// Index into the endpoints.
+    member: usize,
+    /// Counts the rotations.
+    generation: u64,
+    connection: Option<Connection>,
+}
+
+/// A connection to one member.
+#[derive(Clone)]
+pub struct Connection {
+    client: Arc<Client>,
+    member: Arc<Member>,
+    /// Tells connections apart, so that a late complaint does not end a younger one.
+    generation: u64,
+    /// How long one call may take.
+    limit: Duration,
+}
+
+/// A member, and who asks it.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) endpoint: String,
+    /// Which of the endpoints it is.
+    number: usize,
+    /// The user, where there is one.
+    pub(super) user: Option<String>,
+    /// Certificates, where TLS is spoken.
+    pub(super) tls: Option<TlsFiles>,
+    /// Whether it has answered over this connection.
+    heard: AtomicBool,
+}
+
+impl Member {
+    /// Whether it has answered over this connection.
+    pub(super) fn has_answered(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("endpoint", &self.member.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// For reading and writing keys.
+    #[must_use]
+    pub fn kv(&self) -> KvClient {
+        let kv = self.client.kv_client();
+        kv.max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    /// For watching keys.
+    #[must_use]
+    pub fn watches(&self) -> WatchClient {
+        let watches = self.client.watch_client();
+        watches.max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    /// For granting, renewing and revoking leases.
+    #[must_use]
+    pub fn leases(&self) -> LeaseClient {
+        self.client.lease_client()
+    }
+
+    /// For asking how etcd does.
+    #[must_use]
+    pub fn maintenance(&self) -> MaintenanceClient {
+        self.client.maintenance_client()
+    }
+
+    /// Which member this is.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.member.endpoint
+    }
+
+    /// The user that asks, where there is one.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.member.user.as_deref()
+    }
+
+    /// Whether both are the same connection.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.generation == other.generation
+    }
+
+    /// The same connection, for calls that may take so long at most, and [`CALL_TIMEOUT`] at most.
+    pub(super) fn within(&self, limit: Duration) -> Self {
+        Self {
+            limit: limit.min(CALL_TIMEOUT),
+            ..self.clone()
+        }
+    }
+
+    /// Runs one call with a time limit, which is [`CALL_TIMEOUT`] where nothing else was said.
+    ///
+    /// # Errors
+    /// [`Error::Etcd`] with etcd's answer, or [`Error::Silent`] when none came in time.
+    pub fn call<'a, T: 'a>(
+        &'a self,
+        call: impl Future<Output = Result<T, etcd_client::Error>> + Send + 'a,
+    ) -> impl Future<Output = Result<T, Error>> + Send + 'a {
+        // gRPC calls are futures of many kilobytes; boxed here once, they stay out of everybody's tasks.
+        let call = Box::pin(call);
+        async move {
+            match timeout(self.limit, call).await {
+                Ok(Ok(answer)) => {
+                    self.member.heard.store(true, Ordering::Relaxed);
+                    Ok(answer)
+                }
+                Ok(Err(source)) => Err(self.error(source)),
+                Err(_) => Err(Error::Silent {
+                    endpoint: self.member.endpoint.clone(),
+                    after: self.limit,
+                }),
+            }
+        }
+    }
+
+    /// An error of this member.
+    pub(crate) fn error(&self, source: etcd_client::Error) -> Error {
+        Error::of(&self.member, source)
+    }
+
+    /// An answer of this member that lacks a part.
+    pub(crate) fn incomplete(&self, part: &'static str) -> Error {
+        Error::Incomplete {
+            endpoint: self.member.endpoint.clone(),
+            part,
+        }
+    }
+}
+
+impl Cluster {
+    /// A cluster that is not connected yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        // Agents of one host would otherwise all sit on the first member.
+        let member = match settings.endpoints.len() {
+            0 | 1 => 0,
+            several => fastrand::usize(..several),
+        };
+        Self(Arc::new(Shared {
+            settings,
+            current: Mutex::new(Current {
+                member,
+                ..Current::default()
+            }),
+            connecting: tokio::sync::Mutex::new(()),
+            moved: watch::Sender::new(()),
+            blind: AtomicUsize::new(0),
+            seen: AtomicBool::new(false),
+        }))
+    }
+
+    /// Changes whenever another connection is in use from then on: who uses an older one has reason to doubt it.
+    pub(super) fn moved(&self) -> watch::Receiver<()> {
+        self.0.moved.subscribe()
+    }
+
+    /// One more watch has lost sight of etcd; whether it is the first.
+    pub(super) fn lose_sight(&self) -> bool {
+        self.0.blind.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// One of them has it in sight again, or looks no more; whether it was the last.
+    pub(super) fn regain_sight(&self) -> bool {
+        self.0.blind.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+
+    /// A watch has it in sight. While another one still misses it, that is no news yet.
+    pub(super) fn has_sight(&self) {
+        if self.0.blind.load(Ordering::Relaxed) == 0 {
+            self.0.seen.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether all watches ever had it in sight.
+    pub(super) fn was_seen(&self) -> bool {
+        self.0.seen.load(Ordering::Relaxed)
+    }
+
+    /// The connection in use, or a new one.
+    ///
+    /// # Errors
+    /// When the endpoint is malformed or, with a user, when the member does not authenticate.
+    /// Without a user nothing is sent yet, so an unreachable member shows at the first call.
+    pub async fn connection(&self) -> Result<Connection, Error> {
+        let _connecting = self.0.connecting.lock().await;
+        let (member, generation) = {
+            let current = self.current();
+            if let Some(connection) = &current.connection {
+                return Ok(connection.clone());
+            }
+            (current.member, current.generation)
+        };
+        let members = self.members();
+        let connecting =
+            self.race(|nth| Box::pin(self.connect(member + offset(nth, members), generation)));
+        match connecting.await {
+            Ok(connection) => {
+                let mut current = self.current();
+                current.member = connection.member.number;
+                current.connection = Some(connection.clone());
+                Ok(connection)
+            }
+            Err(error) => {
+                self.rotate_from(generation);
+                Err(error)
+            }
+        }
+    }
+
+    /// Hears that a call over `connection` failed with `error`. When another member may do better,
+    /// the next [`connection`](Self::connection) is a new one to the next endpoint.
+    ///
+    /// So it is after a refusal of the token or the password: a new connection logs in anew, with what the files say then.
+    pub fn failed(&self, connection: &Connection, error: &Error) {
+        if error.is_about_the_connection() || error.wants_a_new_login() {
+            self.rotate_from(connection.generation);
+        }
+    }
+
+    /// Makes a call that may be made twice: at the member of `first`, and after each second without an answer at the next one
+    /// too, without giving the others up. The first answer counts. Gives the connection that it came over, which is the one in
+    /// use from then on.
+    ///
+    /// # Errors
+    /// What etcd itself says, or the last member's error when none does better.
+    pub(super) async fn hedged<T>(
+        &self,
+        first: &Connection,
+        call: impl Fn(Connection) -> BoxFuture<'static, Result<T, Error>> + Send + Sync,
+    ) -> Result<(T, Connection), Error>
+    where
+        T: Send,
+    {
+        let call = &call;
+        // One connection, and one login, for however many calls to the same member.
+        let connections: Vec<OnceCell<Connection>> =
+            (0..self.members()).map(|_| OnceCell::new()).collect();
+        let connections = &connections;
+        let start = |nth: usize| -> BoxFuture<'_, Result<_, Error>> {
+            if nth == 0 {
+                let answer = call(first.clone());
+                return Box::pin(async move { Ok((answer.await?, first.clone())) });
+            }
+            Box::pin(async move {
+                let offset = offset(nth, self.members());
+                let connecting = || self.connect(first.member.number + offset, first.generation);
+                let connection = match connections.get(offset) {
+                    Some(one) => one.get_or_try_init(connecting).await?.clone(),
+                    None => connecting().await?,
+                };
+                Ok((call(connection.clone()).await?, connection))
+            })
+        };
+        let (answer, connection) = self.race(start).await?;
+        Ok((answer, self.prefer(first, connection)))
+    }
+
+    /// Starts something at one member after the other until the first succeeds: the next when the former has taken a second, or
+    /// when all before it have failed. What is refused on its merits is refused at once.
+    async fn race<'a, T>(
+        &self,
+        start: impl Fn(usize) -> BoxFuture<'a, Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let members = self.members().max(1);
+        let most = if members > 1 { 3 * members } else { 1 };
+        let mut running = FuturesUnordered::new();
+        running.push(start(0));
+        let mut started = 1;
+        let mut next_at = Instant::now() + HEDGE;
+        loop {
+            let late = tokio::select! {
+                biased;
+                Some(answer) = running.next() => match answer {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) if !error.is_about_the_connection() && !error.wants_a_new_login() => return Err(error),
+                    Err(error) if running.is_empty() && started >= members => return Err(error),
+                    // Another one that runs may do better.
+                    Err(_) if !running.is_empty() => continue,
+                    Err(error) => {
+                        tracing::debug!(%error, "asking the next member");
+                        false
+                    }
+                },
+                () = sleep_until(next_at), if started < most => true,
+            };
+            if late {
+                tracing::debug!("no answer yet: asking the next member, too");
+            }
+            running.push(start(started));
+            started += 1;
+            next_at = Instant::now() + HEDGE_AGAIN;
+        }
+    }
+
+    /// From now on `winner`, found in place of `first`, is the connection in use, unless there is a younger one already.
+    fn prefer(&self, first: &Connection, winner: Connection) -> Connection {
+        if winner.member.number == first.member.number {
+            return winner;
+        }
+        let mut current = self.current();
+        if current.generation != first.generation
+            && let Some(younger) = &current.connection
+        {
+            return younger.clone();
+        }
+        current.generation += 1;
+        let winner = Connection {
+            generation: current.generation,
+            ..winner
+        };
+        current.member = winner.member.number;
+        current.connection = Some(winner.clone());
+        self.0.moved.send_replace(());
+        winner
+    }
+
+    /// Pauses between attempts: none until every member was asked once, then jittered and growing.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        Pace {
+            members: self.0.settings.endpoints.len(),
+            failures: 0,
+            backoff: Backoff::default(),
+        }
+    }
+
+    /// The members, as URLs.
+    #[must_use]
+    pub fn endpoints(&self) -> &[String] {
+        &self.0.settings.endpoints
+    }
+
+    /// How many endpoints there are.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.0.settings.endpoints.len()
+    }
+
+    /// A new connection to the member of this number, counted round. What the files hold is read now.
+    async fn connect(&self, number: usize, generation: u64) -> Result<Connection, Error> {
+        let settings = &self.0.settings;
+        let number = number % self.members().max(1);
+        let endpoint = settings.endpoints.get(number);
+        let endpoint = endpoint.map_or("(none given)", String::as_str).to_owned();
+        let secure = endpoint.starts_with("https://");
+        let member = Member {
+            number,
+            user: settings.user.as_ref().map(|login| login.name.clone()),
+            tls: settings.tls.clone().filter(|_| secure),
+            heard: AtomicBool::new(false),
+            endpoint,
+        };
+        let options = options(settings, &member).map_err(|why| Error::Access {
+            endpoint: member.endpoint.clone(),
+            why,
+        })?;
+        let connecting = Box::pin(Client::connect([&member.endpoint], Some(options)));
+        match timeout(CONNECT_TIMEOUT + CALL_TIMEOUT, connecting).await {
+            Ok(Ok(client)) => Ok(Connection {
+                client: Arc::new(client),
+                member: Arc::new(member),
+                generation,
+                limit: CALL_TIMEOUT,
+            }),
+            Ok(Err(source)) => Err(Error::of(&member, source)),
+            Err(_) => Err(Error::Silent {
+                endpoint: member.endpoint,
+                after: CONNECT_TIMEOUT + CALL_TIMEOUT,
+            }),
+        }
+    }
+
+    fn rotate_from(&self, generation: u64) {
+        let mut current = self.current();
+        if current.generation == generation {
+            current.member = (current.member + 1) % self.members().max(1);
+            current.generation += 1;
+            current.connection = None;
+            self.0.moved.send_replace(());
+        }
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
+        // Nothing panics while holding it; a poisoned value would still be whole.
+        self.0
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which member is asked as the nth, counted from the first: all in turn, then all but the first again.
+fn offset(nth: usize, members: usize) -> usize {
+    match (nth, members) {
+        (0, _) | (_, 0 | 1) => 0,
+        _ => 1 + (nth - 1) % (members - 1),
+    }
+}
+
+fn options(settings: &Settings, member: &Member) -> Result<ConnectOptions, String> {
+    let mut options = ConnectOptions::new()
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_keep_alive(PING_INTERVAL, PING_TIMEOUT)
+        .with_keep_alive_while_idle(true)
+        .with_require_leader(true)
+        .with_auto_token_refresh(true);
+    if let Some(login) = &settings.user {
+        options = options.with_user(&login.name, login.password()?);
+    }
+    // etcd-client refuses TLS options beside a plain endpoint.
+    if let Some(tls) = &member.tls {
+        options = options.with_tls(tls.read()?);
+    }
+    Ok(options)
+}
+
+/// See [`Cluster::pace`].
+#[derive(Debug)]
+pub struct Pace {
+    members: usize,
+    failures: usize,
+    backoff: Backoff,
+}
+
+impl Pace {
+    /// The pause after one more failure.
+    pub fn after_failure(&mut self) -> Duration {
+        self.failures += 1;
+        if self.failures < self.members {
+            Duration::ZERO
+        } else {
+            self.backoff.next_delay()
+        }
+    }
+
+    /// Starts again: to be called after a success.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+        self.backoff.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! What stands under the key: every write is a transaction on what was seen before it.
+
+use std::sync::Arc;
+
+use super::status::{LeaseStatus, Wanted};
+use super::task::{Ended, Seen, Task};
+use crate::etcd::Error;
+use crate::etcd::calls;
+use crate::etcd::calls::Written;
+use crate::etcd::client::Connection;
+use crate::etcd::ownership::Move;
+use crate::etcd::watch::{Change, Entry, Update};
+
+impl Task {
+    /// Writes until the key is as wanted.
+    pub(super) async fn make_so(
+        &mut self,
+        connection: &mut Connection,
+        lease: i64,
+    ) -> Result<Option<Ended>, Error> {
+        loop {
+            let seen = self.look(connection).await?;
+            let wanted = self.wants.borrow_and_update().clone();
+            let or_absent = matches!(wanted, Wanted::PresentOrAbsent(_));
+            let value = match wanted {
+                Wanted::Present(value) | Wanted::PresentOrAbsent(value) => value,
+                Wanted::Absent { notice } => {
+                    match self.withdraw(connection, lease, seen, notice).await? {
+                        Some(ended) => return Ok(Some(ended)),
+                        None => continue,
+                    }
+                }
+            };
+            match self.claim.decide(seen.as_ref(), &value, lease) {
+                Move::Done { revision } => {
+                    self.report(LeaseStatus::Held { revision, value });
+                    return Ok(None);
+                }
+                Move::Yield { to } => return Ok(Some(Ended::Deposed(to))),
+                Move::Write {
+                    unless_changed_since,
+                } => {
+                    self.note_healing(seen.as_ref(), &value);
+                    let written = self
+                        .write(connection, lease, unless_changed_since, seen, &value)
+                        .await;
+                    match written {
+                        Err(error) if or_absent && error.is_out_of_space() => {
+                            self.note_no_space(&error);
+                            self.revoke(connection, lease).await?;
+                            return Ok(Some(Ended::NoSpace));
+                        }
+                        written => written?,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives notice, then deletes the key. `None` when the key turned out to have changed meanwhile.
+    async fn withdraw(
+        &mut self,
+        connection: &mut Connection,
+        lease: i64,
+        seen: Option<Entry>,
+        notice: Option<Arc<[u8]>>,
+    ) -> Result<Option<Ended>, Error> {
+        if let Some(by) = seen.as_ref().and_then(|entry| self.claim.successor(entry)) {
+            return Ok(Some(Ended::Deposed(by)));
+        }
+        let ours = seen.filter(|entry| self.claim.is_ours(entry));
+        if let (Some(entry), Some(notice)) = (ours, notice)
+            && *entry.value != *notice
+        {
+            let unless_changed_since = entry.mod_revision;
+            let written = self
+                .write(
+                    connection,
+                    lease,
+                    unless_changed_since,
+                    Some(entry),
+                    &notice,
+                )
+                .await;
+            match written {
+                // What cannot give notice goes without.
+                Err(error) if error.is_out_of_space() => self.note_no_space(&error),
+                written => return written.map(|()| None),
+            }
+        }
+        self.revoke(connection, lease).await?;
+        Ok(Some(Ended::Absent))
+    }
+
+    /// Deletes the key together with its lease: only what still hangs on this process's own lease goes.
+    async fn revoke(&mut self, connection: &mut Connection, lease: i64) -> Result<(), Error> {
+        let deleted;
+        (deleted, *connection) = calls::revoke(&self.cluster, connection, &self.key, lease).await?;
+        self.deleted = deleted;
+        self.may_stand = false;
+        self.lease = None;
+        self.unheard = None;
+        self.seen = Seen::Unknown;
+        Ok(())
+    }
+
+    /// What stands under the key: as seen last, or asked now.
+    async fn look(&mut self, connection: &mut Connection) -> Result<Option<Entry>, Error> {
+        if let Seen::Known(entry) = &self.seen {
+            return Ok(entry.clone());
+        }
+        let entry;
+        (entry, *connection) = calls::get(&self.cluster, connection, &self.key).await?;
+        self.seen = Seen::Known(entry.clone());
+        Ok(entry)
+    }
+
+    /// Writes `value` if the key was not changed since; either way what stands there is seen then.
+    async fn write(
+        &mut self,
+        connection: &mut Connection,
+        lease: i64,
+        unless_changed_since: i64,
+        seen: Option<Entry>,
+        value: &Arc<[u8]>,
+    ) -> Result<(), Error> {
+        self.claim.attempting(seen.as_ref());
+        // Until the answer is here, nobody knows.
+        self.seen = Seen::Unknown;
+        let stood = std::mem::replace(&mut self.may_stand, true);
+        let put = calls::put(
+            &self.cluster,
+            connection,
+            &self.key,
+            value,
+            lease,
+            unless_changed_since,
+        );
+        let written;
+        (written, *connection) = put.await.inspect_err(|error| {
+            if error.is_refusal() {
+                self.may_stand = stood;
+            }
+        })?;
+        self.no_space = false;
+        self.seen = Seen::Known(match written {
+            Written::Yes(entry) => Some(entry),
+            Written::Instead(entry) => entry,
+        });
+        Ok(())
+    }
+
+    /// Takes in what the watch tells; says whether it is news.
+    pub(super) fn saw(&mut self, update: Update) -> bool {
+        let entry = match update {
+            Update::Listed { entries, .. } => entries.into_iter().next(),
+            Update::Changed { changes, .. } => {
+                let Some(newest) = changes.into_iter().max_by_key(Change::revision) else {
+                    return false;
+                };
+                if matches!(&self.seen, Seen::Known(Some(entry)) if newest.revision() <= entry.mod_revision)
+                {
+                    return false;
+                }
+                match newest {
+                    Change::Put(entry) => Some(entry),
+                    Change::Deleted { .. } => None,
+                }
+            }
+        };
+        if matches!(&self.seen, Seen::Known(seen) if *seen == entry) {
+            return false;
+        }
+        self.seen = Seen::Known(entry);
+        true
+    }
+}

@@ -1,0 +1,113 @@
+//! What the task reports: to its owner by [`LeaseStatus`], to people by the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use super::status::{LeaseStatus, Trouble};
+use super::task::Task;
+use crate::etcd::Error;
+use crate::etcd::ttl;
+use crate::etcd::watch::Entry;
+use crate::util::log_limit;
+
+impl Task {
+    /// The lease can no longer be vouched for: etcd was not heard for as long as it lasts.
+    pub(super) fn expired(&mut self) -> Error {
+        let ttl = self.lease.map_or(self.ttl, |lease| lease.ttl);
+        self.unheard = self.lease.or(self.unheard);
+        self.lost("etcd was not heard for as long as the lease lasts");
+        Error::Silent {
+            endpoint: "every endpoint".to_owned(),
+            after: ttl,
+        }
+    }
+
+    /// Says so when etcd grants another length than was asked for, as it does below its own least one.
+    pub(super) fn note_granted(&self, granted: Duration) {
+        let is_new = self
+            .granted
+            .send_if_modified(|known| std::mem::replace(known, granted) != granted);
+        if let (true, Some(differs)) = (is_new, ttl::differs(self.ttl, granted)) {
+            warn!(
+                "{differs}: for so long {} outlives a killed process",
+                self.key_name()
+            );
+        }
+    }
+
+    pub(super) fn lost(&mut self, why: &str) {
+        if self.lease.take().is_some() {
+            let next = match self.wants_nothing() {
+                true => "",
+                false => "; announcing again",
+            };
+            warn!("{why}: {} counts as gone{next}", self.key_name());
+        }
+        self.report_pending(Some(why.into()));
+    }
+
+    pub(super) fn note_healing(&self, seen: Option<&Entry>, value: &Arc<[u8]>) {
+        if self.statuses.borrow().revision_of(value).is_some() {
+            let what = if seen.is_some() {
+                "overwritten"
+            } else {
+                "deleted"
+            };
+            if let Some(more) = log_limit::allows(what, self.key_name()) {
+                warn!(
+                    "{} was {what} by somebody else; announcing it again{more}",
+                    self.key_name()
+                );
+            }
+            self.report_pending(Some(what.into()));
+        }
+    }
+
+    pub(super) fn note_failure(&mut self, error: &Error) {
+        let kind = error.kind();
+        if self.failing.as_ref() == Some(&kind) {
+            debug!(%error, "etcd still fails");
+        } else if self.failing.replace(kind).is_none()
+            || log_limit::allows("etcd fails otherwise", self.key_name()).is_some()
+        {
+            warn!(%error, "cannot keep {} in etcd; trying again until it works", self.key_name());
+        }
+        if !matches!(*self.statuses.borrow(), LeaseStatus::Held { .. }) {
+            self.report_pending(Some(error.into()));
+        }
+    }
+
+    pub(super) fn note_success(&mut self) {
+        if self.failing.take().is_some() {
+            info!("{} is kept in etcd again", self.key_name());
+        }
+    }
+
+    pub(super) fn note_no_space(&mut self, error: &Error) {
+        if !std::mem::replace(&mut self.no_space, true) {
+            warn!(
+                %error,
+                "{} cannot say that it takes no traffic, as etcd has no room: deleting it without a word",
+                self.key_name()
+            );
+        }
+    }
+
+    pub(super) fn key_name(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.key)
+    }
+
+    pub(super) fn report_pending(&self, error: Option<Trouble>) {
+        self.report(LeaseStatus::Pending { error });
+    }
+
+    pub(super) fn report(&self, status: LeaseStatus) {
+        self.statuses.send_if_modified(|current| {
+            let changed = *current != status;
+            *current = status;
+            changed
+        });
+    }
+}

@@ -1,0 +1,308 @@
+//! The task that keeps a key: it has a lease that is renewed, watches the key, and heals either.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::status::{LeaseStatus, Wanted};
+use crate::etcd::Error;
+use crate::etcd::calls;
+use crate::etcd::client::{Cluster, Connection};
+use crate::etcd::keepalive::Keepalive;
+use crate::etcd::ownership::Claim;
+use crate::etcd::watch::{Entry, Range, Watcher};
+
+/// How long an etcd without room is left alone with what it had no room for.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
+
+/// A lease that etcd has granted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lease {
+    pub(super) id: i64,
+    /// As granted: etcd may give more than was asked.
+    pub(super) ttl: Duration,
+    /// Until then etcd keeps it, whatever happens.
+    pub(super) until: Instant,
+}
+
+/// What stands under the key as far as this process has seen.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// It must be asked.
+    Unknown,
+    /// So it was, by the newest answer.
+    Known(Option<Entry>),
+}
+
+/// Why the key is not kept any more.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The owner dropped its end: the lease is left to run out.
+    Abandoned,
+    /// The key is gone, as wanted.
+    Absent,
+    /// The key is gone, as etcd has no room for what was wanted.
+    NoSpace,
+    /// A newer claimant has it.
+    Deposed(String),
+    /// etcd refuses to take it away.
+    Refused(Arc<str>),
+}
+
+/// How an attempt begins.
+#[derive(Debug)]
+enum Entered {
+    /// The key is as wanted, under a lease that is renewed.
+    Kept(Box<Keepalive>),
+    /// There is nothing more to do.
+    Ended(Ended),
+}
+
+/// How the task ended.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// Nothing of this process stands there. With the revision of the last deletion from here, where etcd told.
+    Gone(Option<i64>),
+    /// etcd refuses to delete it, in these words.
+    Refused(Arc<str>),
+}
+
+pub(super) struct Task {
+    pub(super) cluster: Cluster,
+    pub(super) key: Vec<u8>,
+    pub(super) ttl: Duration,
+    pub(super) wants: watch::Receiver<Wanted>,
+    pub(super) statuses: watch::Sender<LeaseStatus>,
+    pub(super) beats: watch::Sender<()>,
+    /// How long etcd keeps a lease of this key that nobody renews.
+    pub(super) granted: watch::Sender<Duration>,
+    pub(super) claim: Claim,
+    pub(super) lease: Option<Lease>,
+    /// Whether something may stand under the key by this process: written, and not known to be refused or gone.
+    pub(super) may_stand: bool,
+    /// One that lasted until etcd had not been heard for too long. Whether etcd has ended it too is not known: it counts
+    /// no time while it does not run, and anew when its leader changes.
+    pub(super) unheard: Option<Lease>,
+    pub(super) seen: Seen,
+    /// The revision at which the key was last taken away from here.
+    pub(super) deleted: Option<i64>,
+    /// Whether etcd had no room for what was to be written last.
+    pub(super) no_space: bool,
+    /// What went wrong last, since it worked.
+    pub(super) failing: Option<String>,
+}
+
+impl Task {
+    pub(super) async fn run(mut self) -> Left {
+        loop {
+            let wanted = !self.wants.borrow_and_update().is_absent();
+            if wanted {
+                match self.keep_until_gone().await {
+                    Ended::Absent => self.report(LeaseStatus::Absent),
+                    Ended::NoSpace => {
+                        let deleted = self.deleted;
+                        self.report(LeaseStatus::NoSpace { deleted });
+                        // Whatever is wanted next; the same again only after a while.
+                        if let Ok(Err(_)) = timeout(NO_SPACE_PAUSE, self.wants.changed()).await {
+                            return Left::Gone(self.deleted);
+                        }
+                    }
+                    Ended::Abandoned => return Left::Gone(None),
+                    Ended::Deposed(by) => {
+                        self.report(LeaseStatus::Deposed { by: by.into() });
+                        return Left::Gone(None);
+                    }
+                    Ended::Refused(why) => return Left::Refused(why),
+                }
+            } else if self.wants.changed().await.is_err() {
+                return Left::Gone(self.deleted);
+            }
+        }
+    }
+
+    /// From the first wish for a value until the key is gone again.
+    async fn keep_until_gone(&mut self) -> Ended {
+        let mut watcher = Watcher::new(self.cluster.clone(), Range::Key(self.key.clone()));
+        let mut pace = self.cluster.pace();
+        self.seen = Seen::Unknown;
+        self.report_pending(None);
+        // Refusals of a token since the owner has let go: with a new one, another member may do it.
+        let mut refusals = 0;
+        loop {
+            if self.has_nothing_to_take_away() {
+                return Ended::Absent;
+            }
+            let error = match self.attempt(&mut watcher).await {
+                Ok(ended) => return ended,
+                Err(error) => error,
+            };
+            self.beats.send_replace(());
+            self.seen = Seen::Unknown;
+            if self.failing.is_none() {
+                // It worked until now.
+                pace.reset();
+            }
+            if error.is_lease_not_found() {
+                self.lost("etcd no longer knows the lease");
+            }
+            self.note_failure(&error);
+            if self.is_let_go() && error.is_refusal() {
+                refusals += 1;
+                if !error.wants_a_new_login() || refusals > self.cluster.members() {
+                    return Ended::Refused(error.to_string().into());
+                }
+            }
+            self.pause(pace.after_failure()).await;
+        }
+    }
+
+    /// Connects, makes the key right and keeps it so, until something fails.
+    async fn attempt(&mut self, watcher: &mut Watcher) -> Result<Ended, Error> {
+        // What is to go is taken away however long that takes.
+        let lease = self.lease.filter(|_| !self.wants_nothing());
+        let deadline = lease.map(|lease| lease.until);
+        let connecting = async {
+            let mut connection = self.cluster.connection().await?;
+            let entered = self.enter(&mut connection).await;
+            entered
+                .inspect_err(|error| self.cluster.failed(&connection, error))
+                .map(|entered| (connection, entered))
+        };
+        let entered = match deadline {
+            Some(deadline) => timeout_at(deadline, connecting).await,
+            None => Ok(connecting.await),
+        };
+        let Ok(entered) = entered else {
+            return Err(self.expired());
+        };
+        let (mut connection, mut keepalive) = match entered? {
+            (_, Entered::Ended(ended)) => return Ok(ended),
+            (connection, Entered::Kept(keepalive)) => (connection, *keepalive),
+        };
+        self.unheard = None;
+        self.note_success();
+        let kept = self
+            .watch_over(&mut connection, &mut keepalive, watcher)
+            .await;
+        kept.inspect_err(|error| self.cluster.failed(&connection, error))
+    }
+
+    /// Has a living lease and a right key at the end, or the reason to keep it no longer.
+    async fn enter(&mut self, connection: &mut Connection) -> Result<Entered, Error> {
+        // What is to go is not renewed: where etcd refuses to take it away, it ends with its lease.
+        if self.wants_nothing()
+            && let Some(lease) = self.lease.or(self.unheard)
+            && let Some(ended) = self.make_so(connection, lease.id).await?
+        {
+            return Ok(Entered::Ended(ended));
+        }
+        let lease = match self.lease {
+            Some(lease) => lease,
+            None => self.grant(connection).await?,
+        };
+        let keepalive = self.renew(connection, lease).await?;
+        let ended = self.make_so(connection, lease.id).await?;
+        Ok(ended.map_or_else(|| Entered::Kept(Box::new(keepalive)), Entered::Ended))
+    }
+
+    /// Renews the lease from now on.
+    async fn renew(
+        &mut self,
+        connection: &mut Connection,
+        lease: Lease,
+    ) -> Result<Keepalive, Error> {
+        // As often as was asked for, also where etcd grants more: whoever waits for a sign of life reckons with that.
+        let ttl = lease.ttl.min(self.ttl);
+        let renewed = calls::renew(&self.cluster, connection, &self.key, lease.id, ttl).await?;
+        let (keepalive, until);
+        ((keepalive, until), *connection) = renewed;
+        self.lease = Some(Lease { until, ..lease });
+        Ok(keepalive)
+    }
+
+    /// Renews the lease and heals the key until something fails or is wanted no more.
+    async fn watch_over(
+        &mut self,
+        connection: &mut Connection,
+        keepalive: &mut Keepalive,
+        watcher: &mut Watcher,
+    ) -> Result<Ended, Error> {
+        loop {
+            tokio::select! {
+                until = keepalive.next() => {
+                    let until = until?;
+                    self.beats.send_replace(());
+                    if let Some(lease) = &mut self.lease {
+                        lease.until = until;
+                    }
+                    continue;
+                }
+                update = watcher.next() => {
+                    if !self.saw(update) {
+                        continue;
+                    }
+                }
+                changed = self.wants.changed() => {
+                    if changed.is_err() {
+                        return Ok(Ended::Abandoned);
+                    }
+                }
+            }
+            if let Some(ended) = self.make_so(connection, keepalive.lease()).await? {
+                return Ok(ended);
+            }
+            if let (false, Some(lease)) = (keepalive.is_over(connection), self.lease) {
+                // Another member answered in place of this one.
+                *keepalive = self.renew(connection, lease).await?;
+            }
+        }
+    }
+
+    async fn grant(&mut self, connection: &mut Connection) -> Result<Lease, Error> {
+        let asked_at = Instant::now();
+        let (id, ttl);
+        ((id, ttl), *connection) = calls::grant(&self.cluster, connection, self.ttl).await?;
+        let lease = Lease {
+            id,
+            ttl,
+            until: asked_at + ttl,
+        };
+        self.note_granted(ttl);
+        self.claim.leased(lease.id);
+        self.lease = Some(lease);
+        Ok(lease)
+    }
+
+    /// Sleeps, but not beyond the end of the lease, and no longer when the owner wants something else: on its way out it
+    /// has no time for long pauses.
+    async fn pause(&mut self, delay: Duration) {
+        if self.has_nothing_to_take_away() {
+            return;
+        }
+        let mut until = Instant::now() + delay;
+        if let Some(lease) = self.lease.filter(|_| !self.wants_nothing()) {
+            until = until.min(lease.until);
+        }
+        // A keeper that was dropped wants nothing either, but only a word of it ends the wait early.
+        if let Ok(Ok(())) = timeout_at(until, self.wants.changed()).await {
+            return;
+        }
+        sleep_until(until).await;
+    }
+
+    /// Whether the owner wants nothing and nothing can be left: then no further attempt is needed.
+    fn has_nothing_to_take_away(&self) -> bool {
+        self.wants_nothing() && (!self.may_stand || self.lease.or(self.unheard).is_none())
+    }
+
+    /// Whether the owner wants nothing, and nothing else ever again.
+    fn is_let_go(&self) -> bool {
+        self.wants_nothing() && self.wants.has_changed().is_err()
+    }
+
+    pub(super) fn wants_nothing(&self) -> bool {
+        self.wants.borrow().is_absent()
+    }
+}

@@ -1,0 +1,350 @@
+//! What the keys of the pushers answer to those who wait: pure.
+
+use std::collections::BTreeSet;
+
+use super::{Live, Pushers, Revision};
+use crate::model::{
+    Balancer, InstanceId, InstanceName, MAX_LISTED, Prefix, PusherId, Routes, ServiceName,
+    ServiceStatus,
+};
+
+/// How far the load balancers are with a change of one service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The live pushers that have applied it.
+    pub by: BTreeSet<PusherId>,
+    /// The live pushers that route the service and have not applied it yet.
+    pub not_by: BTreeSet<PusherId>,
+    /// The pushers that are silent and whose load balancers route the service as they were told last.
+    pub unknown: BTreeSet<PusherId>,
+    /// The live pushers that are there for the service while nothing of what they feed runs: nobody is sent anything there.
+    pub idle: BTreeSet<PusherId>,
+    /// What live pushers take for not running, and what they see of it, in words. An nginx whose API listens elsewhere looks
+    /// alike, so this is told wherever it is said that all have applied it.
+    pub stopped: Vec<Obstacle>,
+}
+
+/// What a load balancer may do wrong while its pusher is silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It may send requests to what was taken out.
+    StillSends,
+    /// It may not have heard of what is to take traffic, or of how much.
+    Unaware,
+}
+
+/// Something that a pusher says of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// Which pusher.
+    pub pusher: PusherId,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// How far the load balancers are with an instance that leaves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leaving {
+    /// Who has let go of it, has not, or is silent.
+    pub applied: Applied,
+    /// Who says that it stays in rotation all the same. These have answered: they are not waited for.
+    pub still: Vec<Obstacle>,
+}
+
+/// How far the load balancers are with an instance that is to be routed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Routed {
+    /// Who has applied its record, has not, or is silent.
+    pub applied: Applied,
+    /// Of those that have applied it: who does not route it, because a target refuses it or cannot have it.
+    pub refused: Vec<Obstacle>,
+    /// Of those that have applied it: who does not route it, because of a hold or a split.
+    pub withheld: Vec<Obstacle>,
+}
+
+impl Applied {
+    /// Whether every load balancer that routes the service has applied it, and there is one.
+    #[must_use]
+    pub fn is_by_all(&self) -> bool {
+        !self.by.is_empty() && self.not_by.is_empty() && self.unknown.is_empty()
+    }
+
+    /// Whether there is no load balancer that routes the service.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        self.by.is_empty() && self.not_by.is_empty() && self.unknown.is_empty()
+    }
+
+    /// Why no live pusher routes the service, in words.
+    #[must_use]
+    pub fn nobody(&self, service: &ServiceName) -> String {
+        let names = names(&self.idle);
+        let doubt = self.doubt();
+        match self.idle.len() {
+            0 => format!("no live pusher routes {service}"),
+            1 => format!("the load balancer of {service} does not run (pusher {names}){doubt}"),
+            _ => format!("no load balancer of {service} runs (pushers {names}){doubt}"),
+        }
+    }
+
+    /// What is only taken for not running, as the end of a sentence; empty where there is none.
+    #[must_use]
+    pub fn doubt(&self) -> String {
+        let one = |it: &Obstacle| format!("{} counts {}", it.pusher, it.reason);
+        let doubt = joined(self.stopped.iter().map(one));
+        doubt.map(|doubt| format!("; {doubt}")).unwrap_or_default()
+    }
+
+    /// The same for those who ask live pushers alone.
+    #[must_use]
+    pub fn of_the_live(mut self) -> Self {
+        self.unknown.clear();
+        self
+    }
+
+    /// Who is missing, in words; `None` when nobody is.
+    #[must_use]
+    pub fn missing(&self, doubt: Doubt) -> Option<String> {
+        let behind = (!self.not_by.is_empty())
+            .then(|| format!("not yet applied by {}", names(&self.not_by)));
+        let silent = (!self.unknown.is_empty()).then(|| silent(&self.unknown, doubt));
+        joined(behind.into_iter().chain(silent))
+    }
+}
+
+impl Leaving {
+    /// Whether every load balancer has answered: it has let go, or says why it does not.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.applied.not_by.is_empty() && self.applied.unknown.is_empty()
+    }
+
+    /// What hinders it, in words; `None` when nothing does.
+    #[must_use]
+    pub fn missing(&self, doubt: Doubt) -> Option<String> {
+        joined(self.applied.missing(doubt).into_iter().chain(self.still()))
+    }
+
+    /// Who still routes it and why, in words; `None` when nobody says so.
+    #[must_use]
+    pub fn still(&self) -> Option<String> {
+        let one = |it: &Obstacle| format!("still routed by {}: {}", it.pusher, it.reason);
+        joined(self.still.iter().map(one))
+    }
+}
+
+/// The most parts that a sentence lists.
+const MOST: usize = 5;
+
+/// Parts of a sentence; `None` when there is none.
+pub(crate) fn joined(parts: impl IntoIterator<Item = String>) -> Option<String> {
+    let mut parts: Vec<_> = parts.into_iter().collect();
+    let beyond = parts.len().saturating_sub(MOST);
+    parts.truncate(MOST);
+    if beyond > 0 {
+        parts.push(format!("and {beyond} more"));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// `edge-1, edge-2`
+pub(crate) fn names(pushers: &BTreeSet<PusherId>) -> String {
+    let mut names: Vec<_> = pushers.iter().take(MOST).map(ToString::to_string).collect();
+    if let Some(beyond @ 1..) = pushers.len().checked_sub(MOST) {
+        names.push(format!("and {beyond} more"));
+    }
+    names.join(", ")
+}
+
+/// That the load balancers of these are unknown.
+fn silent(pushers: &BTreeSet<PusherId>, doubt: Doubt) -> String {
+    let names = names(pushers);
+    let may = match doubt {
+        Doubt::StillSends => "may still send requests",
+        Doubt::Unaware => "may not know of it yet",
+    };
+    match pushers.len() {
+        1 => format!("pusher {names} is silent, and its load balancer {may}"),
+        _ => format!("pushers {names} are silent, and their load balancers {may}"),
+    }
+}
+
+impl Pushers {
+    /// How far the load balancers are with `revision` of `service`, whose records lie under `prefix`.
+    ///
+    /// A status record that names a revision which etcd itself has not reached comes from before a restore, and counts as
+    /// nothing applied.
+    #[must_use]
+    pub fn applied(&self, prefix: &Prefix, service: &ServiceName, revision: Revision) -> Applied {
+        let mut all = Applied {
+            unknown: self.unknown(prefix, service),
+            ..Applied::default()
+        };
+        for (id, live) in &self.presences {
+            let Some(status) = live.status(prefix, service) else {
+                continue;
+            };
+            let stopped = status.stopped.iter().map(|(target, error)| Obstacle {
+                pusher: id.clone(),
+                reason: format!("{target} as not running: {error}"),
+            });
+            all.stopped.extend(stopped);
+            if status.idle {
+                all.idle.insert(id.clone());
+                continue;
+            }
+            let (applied, wanted) = match revision {
+                Revision::Records(wanted) => (status.applied, wanted),
+                Revision::Choices(wanted) => (status.overrides, wanted),
+            };
+            if applied < wanted || applied > self.revision {
+                all.not_by.insert(id.clone());
+            } else {
+                all.by.insert(id.clone());
+            }
+        }
+        all
+    }
+
+    /// The oldest revision of the service's records that a live pusher has applied and not gone beyond; `None` when there is none.
+    /// Nobody asks what happened before. A pusher that has applied nothing yet counts for itself.
+    #[must_use]
+    pub fn oldest_applied(&self, prefix: &Prefix, service: &ServiceName) -> Option<i64> {
+        let status = self
+            .presences
+            .values()
+            .filter_map(|live| live.status(prefix, service));
+        let applied = status
+            .filter(|status| !status.idle)
+            .map(|status| status.applied);
+        applied
+            .filter(|applied| (1..=self.revision).contains(applied))
+            .min()
+    }
+
+    /// How far they are with an instance that leaves since `revision`.
+    #[must_use]
+    pub fn leaving(&self, prefix: &Prefix, id: &InstanceId, revision: i64) -> Leaving {
+        let applied = self.applied(prefix, &id.service, Revision::Records(revision));
+        let mut all = Leaving {
+            applied,
+            still: Vec::new(),
+        };
+        for (pusher, live) in &self.presences {
+            let status = live.status(prefix, &id.service);
+            let Some(status) = status.filter(|status| !status.idle) else {
+                continue;
+            };
+            let applied = all.applied.by.contains(pusher);
+            // What was written before the instance left says nothing of that.
+            let told = applied || live.revision > revision;
+            let listed = status.still_routed.listed.get(&id.instance);
+            let reason = match listed {
+                Some(reason) if told => reason.clone(),
+                None if applied && status.still_routed.more > 0 => unlisted(),
+                _ => continue,
+            };
+            all.applied.by.remove(pusher);
+            all.applied.not_by.remove(pusher);
+            let pusher = pusher.clone();
+            all.still.push(Obstacle { pusher, reason });
+        }
+        all
+    }
+
+    /// How far they are with an instance whose record was written at `revision` and that is to be routed.
+    #[must_use]
+    pub fn routed(&self, prefix: &Prefix, id: &InstanceId, revision: i64) -> Routed {
+        let mut all = Routed {
+            applied: self.applied(prefix, &id.service, Revision::Records(revision)),
+            ..Routed::default()
+        };
+        for pusher in &all.applied.by {
+            let live = self.presences.get(pusher);
+            let status = live.and_then(|live| live.status(prefix, &id.service));
+            let (list, reason) = match status.map(|status| status.routes(&id.instance)) {
+                None | Some(Routes::Yes) => continue,
+                Some(Routes::No(reason)) => (&mut all.refused, reason.to_owned()),
+                Some(Routes::Withheld(reason)) => (&mut all.withheld, reason.to_owned()),
+                Some(Routes::Unknown) => (&mut all.refused, unlisted()),
+            };
+            let pusher = pusher.clone();
+            list.push(Obstacle { pusher, reason });
+        }
+        all
+    }
+
+    /// Which instances of a service stay in rotation although they have left, as far as the live pushers say. Where one has more of
+    /// them than it lists, any other instance may be among those: nobody is named then.
+    #[must_use]
+    pub fn still_routed(
+        &self,
+        prefix: &Prefix,
+        service: &ServiceName,
+    ) -> Vec<(Option<InstanceName>, Obstacle)> {
+        let mut all = Vec::new();
+        for (pusher, live) in &self.presences {
+            let status = live.status(prefix, service);
+            let Some(status) = status.filter(|status| !status.idle) else {
+                continue;
+            };
+            for (instance, reason) in &status.still_routed.listed {
+                let (pusher, reason) = (pusher.clone(), reason.clone());
+                all.push((Some(instance.clone()), Obstacle { pusher, reason }));
+            }
+            if status.still_routed.more > 0 {
+                let (pusher, reason) = (pusher.clone(), unlisted());
+                all.push((None, Obstacle { pusher, reason }));
+            }
+        }
+        all
+    }
+
+    /// The silent pushers whose balancers route anything that no live pusher feeds as well.
+    #[must_use]
+    pub fn silent(&self) -> BTreeSet<PusherId> {
+        let mut silent = BTreeSet::new();
+        for balancer in self.balancers.values() {
+            for service in &balancer.services {
+                silent.extend(self.unknown(&balancer.prefix, service));
+            }
+        }
+        silent.retain(|id| !self.presences.contains_key(id));
+        silent
+    }
+
+    /// The silent pushers whose balancers route a service, but for those all of whose upstreams with it a live pusher feeds too.
+    fn unknown(&self, prefix: &Prefix, service: &ServiceName) -> BTreeSet<PusherId> {
+        let routes = |(_, balancer): &(&PusherId, &Balancer)| {
+            balancer.prefix == *prefix && balancer.services.contains(service)
+        };
+        let lives = |id: &PusherId| {
+            let live = self.presences.get(id);
+            live.is_some_and(|live| live.status(prefix, service).is_some())
+        };
+        let (live, silent): (Vec<_>, Vec<_>) = (self.balancers.iter())
+            .filter(routes)
+            .partition(|(id, _)| lives(id));
+        let fed = live.iter().filter_map(|(_, it)| it.feeds(service));
+        let fed: BTreeSet<_> = fed.flatten().collect();
+        let is_fed = |balancer: &Balancer| {
+            let feeds = balancer.feeds(service);
+            feeds.is_some_and(|feeds| feeds.is_subset(&fed))
+        };
+        let unknown = silent.into_iter().filter(|(_, it)| !is_fed(it));
+        unknown.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+impl Live {
+    /// What it says of a service; `None` when nothing, or of records that lie elsewhere.
+    fn status(&self, prefix: &Prefix, service: &ServiceName) -> Option<&ServiceStatus> {
+        let told = self.presence.prefix.as_ref();
+        let ours = told.is_none_or(|told| told == prefix);
+        ours.then(|| self.presence.services.get(service)).flatten()
+    }
+}
+
+pub(crate) fn unlisted() -> String {
+    format!("it has more to tell than the {MAX_LISTED} instances that it lists")
+}

@@ -1,0 +1,66 @@
+//! For how long a lease can be granted.
+
+use std::time::Duration;
+
+/// etcd grants no shorter lease with its usual settings.
+const MIN: Duration = Duration::from_secs(2);
+/// etcd accepts no longer one.
+const MAX: Duration = Duration::from_secs(9_000_000_000);
+
+/// Why a time to live cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TtlError {
+    /// One lost packet would end it.
+    #[error(
+        "below {} there is no time for three heartbeats, and one lost packet would end the lease",
+        crate::util::duration::show(MIN)
+    )]
+    TooShort,
+    /// etcd would make it longer.
+    #[error("below {} etcd grants no lease", crate::util::duration::show(MIN))]
+    None,
+    /// etcd would refuse it.
+    #[error("longer than etcd keeps a lease")]
+    TooLong,
+}
+
+/// The length of a lease as etcd counts it, in seconds.
+pub(crate) fn whole_seconds(ttl: Duration) -> u64 {
+    ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)
+}
+
+/// What is to be said where etcd grants another length than was asked for: it has a least one, of one and a half times of what
+/// its members wait before they elect a leader.
+pub(crate) fn differs(asked: Duration, granted: Duration) -> Option<String> {
+    let (asked, granted) = (whole_seconds(asked), whole_seconds(granted));
+    let show = |seconds| crate::util::duration::show(Duration::from_secs(seconds));
+    let (shown, instead) = (show(granted), show(asked));
+    (asked != granted).then(|| format!("etcd grants a lease of {shown} in place of {instead}"))
+}
+
+/// Whether a lease of `length` that nobody renews can be granted.
+///
+/// # Errors
+///
+/// When it is too short or too long.
+pub fn check_length(length: Duration) -> Result<(), TtlError> {
+    match check_ttl(length) {
+        Err(TtlError::TooShort) => Err(TtlError::None),
+        answer => answer,
+    }
+}
+
+/// Whether a lease can be granted for `ttl`.
+///
+/// # Errors
+///
+/// When it is too short or too long.
+pub fn check_ttl(ttl: Duration) -> Result<(), TtlError> {
+    if ttl < MIN {
+        Err(TtlError::TooShort)
+    } else if ttl > MAX {
+        Err(TtlError::TooLong)
+    } else {
+        Ok(())
+    }
+}

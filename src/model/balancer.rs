@@ -1,0 +1,160 @@
+//! The load balancers that a pusher feeds, which go on routing when the pusher is silent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::codec::{self, Object};
+use super::pusher_status::MAX_LISTED;
+use super::{Nonce, Prefix, Reason, ServiceName};
+use crate::util::sanitize::printable;
+
+/// The longest name of a target, in bytes. One that was cut has three dots more.
+const MAX_TARGET: usize = 400;
+
+/// The longest text of what is fed, in bytes.
+const MAX_FED: usize = 4 * MAX_TARGET;
+
+/// The value under a balancer's key: what its targets go on routing, whether or not the pusher of the same id lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Balancer {
+    /// Where the records lie that the pusher followed.
+    pub prefix: Prefix,
+    /// The services that are routed there.
+    pub services: BTreeSet<ServiceName>,
+    /// The targets, each named so that two pushers of one target name it alike. Foreign text where it was read.
+    pub targets: BTreeSet<String>,
+    /// What is fed of those services that are not, at every target, wholly in the http upstream of their name: as by [`Balancer::fed`].
+    /// Foreign text where it was read.
+    pub routes: BTreeMap<ServiceName, BTreeSet<String>>,
+    /// Which process wrote it.
+    pub nonce: Nonce,
+    /// Since when that process is there.
+    pub since: Timestamp,
+}
+
+/// The upstream that takes all of a service where nothing else is said.
+fn usual(service: &ServiceName) -> String {
+    format!("http/{service}")
+}
+
+/// As many targets as are read, each as it is shown.
+fn as_read<'t>(targets: impl Iterator<Item = &'t str>) -> BTreeSet<String> {
+    as_shown(targets.take(MAX_LISTED))
+}
+
+fn as_shown<'t>(targets: impl Iterator<Item = &'t str>) -> BTreeSet<String> {
+    targets.map(|name| printable(name, MAX_TARGET)).collect()
+}
+
+impl Balancer {
+    /// An upstream of a target, in words in which two pushers that feed it alike name it alike. `upstream` says what it is and what
+    /// it takes.
+    #[must_use]
+    pub fn fed(target: &str, upstream: &str) -> String {
+        format!("{} {upstream}", printable(target, MAX_TARGET))
+    }
+
+    /// These targets as they are read again when they were written.
+    #[must_use]
+    pub fn read_back(targets: &BTreeSet<String>) -> BTreeSet<String> {
+        as_read(targets.iter().map(String::as_str))
+    }
+
+    /// These targets as they are shown, also those beyond what is read again.
+    #[must_use]
+    pub fn shown(targets: &BTreeSet<String>) -> BTreeSet<String> {
+        as_shown(targets.iter().map(String::as_str))
+    }
+
+    /// The upstreams that it feeds with a service, as by [`Balancer::fed`]; `None` where not all of them are told.
+    #[must_use]
+    pub fn feeds(&self, service: &ServiceName) -> Option<BTreeSet<String>> {
+        let told = match self.routes.get(service) {
+            Some(told) => told.clone(),
+            None => self.usually_feeds(service),
+        };
+        // Beyond that many there may be others that are not read.
+        (!told.is_empty() && told.len() < MAX_LISTED).then_some(told)
+    }
+
+    fn usually_feeds(&self, service: &ServiceName) -> BTreeSet<String> {
+        let upstream = usual(service);
+        let targets = self.targets.iter();
+        targets.map(|target| Self::fed(target, &upstream)).collect()
+    }
+
+    /// Tells what is fed of each service, as by [`Balancer::fed`]: only of those of which it does not go without saying.
+    #[must_use]
+    pub fn feeding(mut self, fed: BTreeMap<ServiceName, BTreeSet<String>>) -> Self {
+        let unusual = fed.into_iter();
+        self.routes = unusual
+            .filter(|(service, fed)| *fed != self.usually_feeds(service))
+            .map(|(service, fed)| (service, fed.into_iter().take(MAX_LISTED).collect()))
+            .collect();
+        self
+    }
+
+    /// The value to write: compact JSON, one line, always the same bytes for the same content.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let services = self.services.iter().map(|name| Value::from(name.as_str()));
+        let targets = self.targets.iter().map(|name| Value::from(name.as_str()));
+        let mut object = Object::new();
+        object.field("prefix", self.prefix.as_str());
+        object.field("services", services.collect::<Vec<_>>());
+        object.field("targets", targets.collect::<Vec<_>>());
+        if !self.routes.is_empty() {
+            let list = |fed: &BTreeSet<String>| fed.iter().map(String::as_str).collect();
+            let routes = self.routes.iter();
+            let routes = routes.map(|(service, fed)| (service.to_string(), list(fed)));
+            object.field("routes", routes.collect::<serde_json::Map<_, _>>());
+        }
+        object.field("nonce", self.nonce.as_str());
+        object.field("since", self.since.to_string());
+        object.finish()
+    }
+
+    /// Reads a value. Unknown fields are ignored, and so are services whose name is none.
+    ///
+    /// # Errors
+    ///
+    /// A [`Reason`] when it is no such JSON object.
+    pub fn decode(value: &[u8]) -> Result<Self, Reason> {
+        let mut fields = codec::parse_object(value)?;
+        let (nonce, since) = codec::author(&mut fields)?;
+        let prefix = fields.remove("prefix").ok_or(Reason::Missing("prefix"))?;
+        let mut texts = |name: &'static str| match fields.remove(name) {
+            None => Err(Reason::Missing(name)),
+            Some(Value::Array(items)) => Ok(items),
+            Some(_) => Err(Reason::Field(name, "a list of strings")),
+        };
+        let (services, targets) = (texts("services")?, texts("targets")?);
+        let routes = match fields.remove("routes") {
+            Some(Value::Object(routes)) => routes,
+            None => serde_json::Map::new(),
+            Some(_) => return Err(Reason::Field("routes", "an object")),
+        };
+        let services = services.iter().filter_map(Value::as_str);
+        let targets = targets.iter().filter_map(Value::as_str);
+        Ok(Self {
+            prefix: codec::parsed("prefix", "a prefix", &prefix)?,
+            services: services.filter_map(|name| name.parse().ok()).collect(),
+            targets: as_read(targets),
+            routes: routes.iter().filter_map(read_fed).collect(),
+            nonce,
+            since,
+        })
+    }
+}
+
+fn read_fed((service, fed): (&String, &Value)) -> Option<(ServiceName, BTreeSet<String>)> {
+    let fed = fed.as_array()?.iter().filter_map(Value::as_str);
+    let fed = fed.take(MAX_LISTED);
+    let fed = fed.map(|text| printable(text, MAX_FED)).collect();
+    Some((service.parse().ok()?, fed))
+}
+
+#[cfg(test)]
+mod tests;

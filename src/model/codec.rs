@@ -1,0 +1,305 @@
+//! Records as bytes: the three formats that are read and the two that are written.
+
+use std::num::NonZeroU16;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::{Endpoint, Format, Host, InstanceId, Nonce, Protocol, Reason, Record, State};
+use crate::util::sanitize::{printable, short};
+
+/// The largest value that is read, in bytes. A record is a hundred; what is larger is a mistake or an attack.
+pub(super) const MAX_VALUE: usize = 64 * 1024;
+
+/// The fields of the table, in its order. Whatever else an object holds is kept in [`Record::extra`].
+const FIELDS: [&str; 11] = [
+    "host", "port", "version", "state", "weight", "tags", "meta", "protocol", "nonce", "since",
+    "reason",
+];
+
+impl Record {
+    /// The value to write: one line, always the same bytes for the same record.
+    ///
+    /// [`Format::Json`] leaves out what has its default. [`Format::Plain`] can say host and port only: state, weight,
+    /// nonce and the rest are lost.
+    #[must_use]
+    pub fn encode(&self, format: Format) -> Vec<u8> {
+        match format {
+            Format::Json => encode_json(self),
+            Format::Plain => self.endpoint.to_string().into_bytes(),
+        }
+    }
+}
+
+fn encode_json(record: &Record) -> Vec<u8> {
+    let mut object = Object::new();
+    object.field("host", record.endpoint.host.to_string());
+    object.field("port", record.endpoint.port.get());
+    if let Some(version) = &record.version {
+        object.field("version", version.as_str());
+    }
+    if record.state != State::default() {
+        object.field("state", record.state.as_str());
+    }
+    if let Some(weight) = record.weight {
+        object.field("weight", weight);
+    }
+    if !record.tags.is_empty() {
+        object.field("tags", record.tags.as_slice());
+    }
+    if !record.meta.is_empty() {
+        let mut pairs = Object::new();
+        for (name, value) in &record.meta {
+            pairs.field(name, value.as_str());
+        }
+        object.object("meta", &pairs);
+    }
+    if record.protocol != Protocol::default() {
+        object.field("protocol", record.protocol.as_str());
+    }
+    if let Some(nonce) = &record.nonce {
+        object.field("nonce", nonce.as_str());
+    }
+    if let Some(since) = record.since {
+        object.field("since", since.to_string());
+    }
+    if let Some(reason) = &record.reason {
+        object.field("reason", reason.as_str());
+    }
+    for (name, value) in &record.extra {
+        if !FIELDS.contains(&name.as_str()) {
+            object.field(name, value.clone());
+        }
+    }
+    object.finish()
+}
+
+/// A JSON object being written, its fields in the order in which they were given.
+pub(super) struct Object(String);
+
+impl Object {
+    pub(super) fn new() -> Self {
+        Self("{".to_owned())
+    }
+
+    pub(super) fn field(&mut self, name: &str, value: impl Into<Value>) {
+        self.name(name);
+        self.0.push_str(&value.into().to_string());
+    }
+
+    pub(super) fn object(&mut self, name: &str, object: &Self) {
+        self.name(name);
+        self.0.push_str(&object.0);
+        self.0.push('}');
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        self.0.push_str(&Value::from(name).to_string());
+        self.0.push(':');
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.0.push('}');
+        self.0.into_bytes()
+    }
+}
+
+/// Reads the value of the record `id`, in whichever format it is.
+///
+/// A JSON object is a record when it has a host or a port. Anything else is `HOST:PORT`, or else free text under a key
+/// whose last segment is `HOST:PORT`.
+pub(super) fn decode_value(id: &InstanceId, value: &[u8]) -> Result<Record, Reason> {
+    if value.len() > MAX_VALUE {
+        return Err(Reason::TooLarge(value.len()));
+    }
+    let value = value.trim_ascii();
+    if value.first() == Some(&b'{') {
+        let fields = parse_object(value)?;
+        let from_key = id.instance.endpoint();
+        return match from_key {
+            Some(endpoint) if !fields.contains_key("host") && !fields.contains_key("port") => {
+                Ok(Record::new(endpoint))
+            }
+            _ => decode_fields(fields),
+        };
+    }
+    let plain = std::str::from_utf8(value).ok().map(Endpoint::from_str);
+    match (plain, id.instance.endpoint()) {
+        (Some(Ok(endpoint)), _) | (_, Some(endpoint)) => Ok(Record::new(endpoint)),
+        (Some(Err(_)), None) if value.is_empty() => Err(Reason::Empty),
+        (Some(Err(error)), None) => Err(Reason::Unrecognised(error)),
+        (None, None) => Err(Reason::NotText),
+    }
+}
+
+/// The claimant of a record or presence: the nonce in any JSON object.
+pub(super) fn claimant(value: &[u8]) -> Option<Nonce> {
+    let mut fields = parse_object(value).ok()?;
+    fields.remove("nonce")?.as_str()?.parse().ok()
+}
+
+/// What a value says of its author, for people: what it is and where, and since when.
+pub(super) fn author_in_words(value: &[u8]) -> String {
+    let fields = parse_object(value).unwrap_or_default();
+    let text = |name: &str| match fields.get(name) {
+        Some(Value::String(text)) => Some(short(text)),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    let who = match fields.get("targets") {
+        // As in a status record, and as in the key of a load balancer.
+        Some(Value::Object(targets)) => pusher_of(targets.keys().map(String::as_str)),
+        Some(Value::Array(targets)) => pusher_of(targets.iter().filter_map(Value::as_str)),
+        _ => "another announcer".to_owned(),
+    };
+    let place = text("host").zip(text("port"));
+    let place = place.map(|(host, port)| format!("at {host}:{port}"));
+    let since = text("since").map(|since| format!("since {since}"));
+    let words: Vec<_> = [Some(who), place, since].into_iter().flatten().collect();
+    words.join(" ")
+}
+
+/// A pusher by what it feeds.
+fn pusher_of<'t>(targets: impl Iterator<Item = &'t str>) -> String {
+    const NAMED: usize = 5;
+    let mut targets = targets.map(short);
+    let named: Vec<_> = targets.by_ref().take(NAMED).collect();
+    let named = named.join(", ");
+    match (named.is_empty(), targets.count()) {
+        (true, _) => "another pusher".to_owned(),
+        (false, 0) => format!("another pusher of {named}"),
+        (false, more) => format!("another pusher of {named} and {more} more"),
+    }
+}
+
+/// [`parse_object`], of a value that is no larger than a record may be.
+pub(super) fn parse_bounded(value: &[u8]) -> Result<Map<String, Value>, Reason> {
+    if value.len() > MAX_VALUE {
+        return Err(Reason::TooLarge(value.len()));
+    }
+    parse_object(value)
+}
+
+/// Takes out who wrote a value, and since when.
+pub(super) fn author(fields: &mut Map<String, Value>) -> Result<(Nonce, Timestamp), Reason> {
+    let nonce = fields.remove("nonce").ok_or(Reason::Missing("nonce"))?;
+    let since = fields.remove("since").ok_or(Reason::Missing("since"))?;
+    Ok((
+        parsed("nonce", "a nonce", &nonce)?,
+        parsed("since", "an RFC 3339 time", &since)?,
+    ))
+}
+
+/// Reads a JSON object. Where it names a field twice the last one counts, as with every common JSON reader.
+pub(super) fn parse_object(value: &[u8]) -> Result<Map<String, Value>, Reason> {
+    // The parser's messages tell a place, never the content; they are cut all the same.
+    let json = |error: serde_json::Error| Reason::Json(printable(error.to_string(), 80));
+    match serde_json::from_slice(value).map_err(json)? {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(Reason::NotAnObject),
+    }
+}
+
+fn decode_fields(mut fields: Map<String, Value>) -> Result<Record, Reason> {
+    let mut take = |name| fields.remove(name).filter(|value| !value.is_null());
+    let host = take("host").ok_or(Reason::Missing("host"))?;
+    let port = take("port").ok_or(Reason::Missing("port"))?;
+    let endpoint = Endpoint {
+        host: decode_host(&host)?,
+        port: decode_port(&port)?,
+    };
+    let version = take("version");
+    let state = take("state");
+    let weight = take("weight");
+    let tags = take("tags");
+    let meta = take("meta");
+    let protocol = take("protocol");
+    let nonce = take("nonce");
+    let since = take("since");
+    let reason = take("reason");
+    let weight = weight
+        .map(|weight| decode_weight("weight", &weight))
+        .transpose()?;
+    Ok(Record {
+        endpoint,
+        version: optional("version", "a version", version)?,
+        state: optional("state", "up, draining or down", state)?.unwrap_or_default(),
+        weight,
+        tags: tags.map(decode_tags).transpose()?.unwrap_or_default(),
+        meta: meta.map(decode_meta).transpose()?.unwrap_or_default(),
+        protocol: optional("protocol", "tcp or udp", protocol)?.unwrap_or_default(),
+        nonce: optional("nonce", "a nonce", nonce)?,
+        since: optional("since", "an RFC 3339 time", since)?,
+        reason: reason.map(|reason| decode_reason(&reason)).transpose()?,
+        extra: fields,
+    })
+}
+
+/// Reads a string field through its type.
+pub(super) fn parsed<T: FromStr>(
+    name: &'static str,
+    expected: &'static str,
+    value: &Value,
+) -> Result<T, Reason> {
+    let text = value.as_str().and_then(|text| text.parse().ok());
+    text.ok_or(Reason::Field(name, expected))
+}
+
+pub(super) fn optional<T: FromStr>(
+    name: &'static str,
+    expected: &'static str,
+    value: Option<Value>,
+) -> Result<Option<T>, Reason> {
+    value
+        .map(|value| parsed(name, expected, &value))
+        .transpose()
+}
+
+fn decode_host(value: &Value) -> Result<Host, Reason> {
+    let text = value.as_str().ok_or(Reason::Field("host", "a string"))?;
+    Ok(text.parse()?)
+}
+
+/// A port may be a number, or, as shell-made records have it, a string of digits, with space around them.
+fn decode_port(value: &Value) -> Result<NonZeroU16, Reason> {
+    let number = match value {
+        Value::String(text) => digits(text.trim_ascii()),
+        Value::Number(number) => number.as_u64(),
+        _ => None,
+    };
+    let port = number.and_then(|number| u16::try_from(number).ok());
+    let port = port.and_then(NonZeroU16::new);
+    port.ok_or(Reason::Field("port", "a number from 1 to 65535"))
+}
+
+fn digits(text: &str) -> Option<u64> {
+    // The parser alone would take a sign as well.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+pub(super) fn decode_weight(name: &'static str, value: &Value) -> Result<u16, Reason> {
+    let weight = value.as_u64().and_then(|weight| u16::try_from(weight).ok());
+    weight.ok_or(Reason::Field(name, "a number from 0 to 65535"))
+}
+
+fn decode_tags(value: Value) -> Result<Vec<String>, Reason> {
+    serde_json::from_value(value).map_err(|_| Reason::Field("tags", "a list of strings"))
+}
+
+/// A longer reason is cut: no record is set aside for its words.
+fn decode_reason(value: &Value) -> Result<String, Reason> {
+    let text = value.as_str().ok_or(Reason::Field("reason", "a string"))?;
+    Ok(super::cut_reason(text))
+}
+
+fn decode_meta(value: Value) -> Result<std::collections::BTreeMap<String, String>, Reason> {
+    serde_json::from_value(value).map_err(|_| Reason::Field("meta", "an object of strings"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,397 @@
+//! What a pusher tells about itself.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::codec::{self, Object};
+use super::released::{self, Released};
+use super::{Endpoint, InstanceName, Nonce, Prefix, Reason, ServiceName};
+use crate::util::sanitize::{printable, short};
+
+/// How many entries each list of a status record has at most; what is beyond that is counted.
+pub const MAX_LISTED: usize = 256;
+
+/// Instances with a reason each, [`MAX_LISTED`] at most.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reasons {
+    /// Why, in words, by instance. Foreign text where it was read.
+    pub listed: BTreeMap<InstanceName, String>,
+    /// How many there are beyond those listed.
+    pub more: u64,
+}
+
+/// Where a pusher stands with one service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceStatus {
+    /// The newest etcd revision of the service's records whose effect every target has confirmed; 0 where none is yet.
+    pub applied: i64,
+    /// The same of the service's split and holds.
+    pub overrides: i64,
+    /// Instances that take no traffic although their records are there: refused, or out of reach of a target, held or
+    /// weightless.
+    pub not_routed: Reasons,
+    /// Instances that leave or have left and take traffic all the same.
+    pub still_routed: Reasons,
+    /// No target routes the service at present, since none accepts connections: nothing is waited for here.
+    pub idle: bool,
+    /// The targets that count as routing nothing, with what is seen of them, [`MAX_LISTED`] at most: an nginx whose API listens
+    /// elsewhere looks alike. Foreign text where it was read.
+    pub stopped: BTreeMap<String, String>,
+}
+
+/// Whether a pusher routes an instance, as far as its status record tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routes<'a> {
+    /// It is not listed as anything else.
+    Yes,
+    /// A target refuses it or cannot have it, for this reason.
+    No(&'a str),
+    /// It takes no traffic by somebody's decision, a hold or a split, and does once that ends.
+    Withheld(&'a str),
+    /// Not all could be listed, and this one is not.
+    Unknown,
+}
+
+impl ServiceStatus {
+    /// What the reason of a held instance in [`not_routed`](Self::not_routed) begins with.
+    pub const HELD: &'static str = "held: ";
+    /// What the reason of an instance without any weight there begins with, as under a split that leaves it out.
+    pub const WEIGHTLESS: &'static str = "weightless: ";
+
+    /// Whether `instance` is routed, once its revision is applied.
+    #[must_use]
+    pub fn routes(&self, instance: &InstanceName) -> Routes<'_> {
+        let withheld = |reason: &str| {
+            let mut marks = [Self::HELD, Self::WEIGHTLESS].into_iter();
+            marks.any(|mark| reason.starts_with(mark))
+        };
+        match self.not_routed.listed.get(instance) {
+            Some(reason) if withheld(reason) => Routes::Withheld(reason),
+            Some(reason) => Routes::No(reason),
+            None if self.not_routed.more > 0 => Routes::Unknown,
+            None => Routes::Yes,
+        }
+    }
+}
+
+/// How one target of a pusher does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetStatus {
+    /// Whether the target is equal to the records.
+    pub ok: bool,
+    /// What is wrong, each with the upstream in front.
+    pub errors: Vec<String>,
+    /// Its upstreams by name (`stream/NAME` for those of `stream {}`).
+    pub upstreams: BTreeMap<String, UpstreamStatus>,
+}
+
+impl TargetStatus {
+    /// The longest error that is told, in bytes. One that was cut has three dots more.
+    pub const MAX_ERROR: usize = 240;
+}
+
+/// What an upstream of a target should have, and what it has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamStatus {
+    /// How many servers should take traffic there.
+    pub wanted: u64,
+    /// How many do, as last read; absent where nothing was read yet.
+    pub has: Option<u64>,
+    /// Servers that stay without a record, or against it, [`MAX_LISTED`] at most.
+    pub protected: Vec<Protected>,
+    /// How many of those there are beyond that.
+    pub protected_more: u64,
+}
+
+/// A server that stays in rotation although its record is gone or says otherwise. For people: nobody acts on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protected {
+    /// Where it is.
+    pub server: Endpoint,
+    /// Why it stays, in words. Foreign text where it was read.
+    pub why: String,
+    /// Until when; absent where it stays until enough others take traffic.
+    pub until: Option<Timestamp>,
+}
+
+/// The value under a pusher's key: what it has applied, and how its targets do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// Where it stands with each service that it routes. A service that the pusher does not route is not named.
+    pub services: BTreeMap<ServiceName, ServiceStatus>,
+    /// The targets by name.
+    pub targets: BTreeMap<String, TargetStatus>,
+    /// What it has made of the releases that stand in etcd, by upstream. [`MAX_LISTED`] of them are told.
+    pub releases: BTreeMap<String, Released>,
+    /// Where the records lie that it follows; absent where an older pusher does not tell.
+    pub prefix: Option<Prefix>,
+    /// Which process wrote it.
+    pub nonce: Nonce,
+    /// Since when this process is present.
+    pub since: Timestamp,
+}
+
+impl Reasons {
+    /// Lists as many as there is room for, the first ones first, and counts the rest. An instance that comes twice keeps
+    /// its first reason.
+    #[must_use]
+    pub fn of(reasons: impl IntoIterator<Item = (InstanceName, String)>) -> Self {
+        let mut all = Self::default();
+        for (instance, reason) in reasons {
+            if all.listed.contains_key(&instance) {
+                continue;
+            }
+            if all.listed.len() < MAX_LISTED {
+                let reason = printable(reason, TargetStatus::MAX_ERROR);
+                all.listed.insert(instance, reason);
+            } else {
+                all.more = all.more.saturating_add(1);
+            }
+        }
+        all
+    }
+
+    /// Whether there is nobody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty() && self.more == 0
+    }
+
+    fn encode(&self) -> Object {
+        let mut object = Object::new();
+        for (instance, reason) in &self.listed {
+            object.field(instance.as_str(), reason.as_str());
+        }
+        object
+    }
+
+    /// What has no name that an instance may have is counted, as its reason still is one.
+    fn decode(listed: Option<&Value>, more: Option<&Value>) -> Self {
+        let mut all = Self {
+            more: more.and_then(Value::as_u64).unwrap_or(0),
+            ..Self::default()
+        };
+        for (name, reason) in listed.and_then(Value::as_object).into_iter().flatten() {
+            match (name.parse(), reason.as_str()) {
+                (Ok(instance), Some(reason)) if all.listed.len() < MAX_LISTED => {
+                    let reason = printable(reason, TargetStatus::MAX_ERROR + "...".len());
+                    all.listed.insert(instance, reason);
+                }
+                _ => all.more = all.more.saturating_add(1),
+            }
+        }
+        all
+    }
+}
+
+impl ServiceStatus {
+    fn encode(&self) -> Object {
+        let mut object = Object::new();
+        object.field("applied", self.applied);
+        object.field("overrides", self.overrides);
+        for (name, more, reasons) in [
+            ("not_routed", "not_routed_more", &self.not_routed),
+            ("still_routed", "still_routed_more", &self.still_routed),
+        ] {
+            object.object(name, &reasons.encode());
+            if reasons.more > 0 {
+                object.field(more, reasons.more);
+            }
+        }
+        if self.idle {
+            object.field("idle", true);
+        }
+        if !self.stopped.is_empty() {
+            let mut stopped = Object::new();
+            for (target, error) in self.stopped.iter().take(MAX_LISTED) {
+                stopped.field(target, error.as_str());
+            }
+            object.object("stopped", &stopped);
+        }
+        object
+    }
+
+    fn decode(value: &Value) -> Result<Self, Reason> {
+        let fields = value.as_object();
+        let fields = fields.ok_or(Reason::Field("services", "an object of objects"))?;
+        let revision = |name: &'static str| match fields.get(name) {
+            None => Ok(0),
+            Some(value) => {
+                let revision = value.as_i64().filter(|revision| *revision >= 0);
+                revision.ok_or(Reason::Field(name, "an etcd revision"))
+            }
+        };
+        let reasons =
+            |listed: &str, more: &str| Reasons::decode(fields.get(listed), fields.get(more));
+        Ok(Self {
+            applied: revision("applied")?,
+            overrides: revision("overrides")?,
+            not_routed: reasons("not_routed", "not_routed_more"),
+            still_routed: reasons("still_routed", "still_routed_more"),
+            idle: fields.get("idle").and_then(Value::as_bool).unwrap_or(false),
+            stopped: decode_stopped(fields.get("stopped")),
+        })
+    }
+}
+
+impl UpstreamStatus {
+    fn encode(&self) -> Object {
+        let mut object = Object::new();
+        object.field("wanted", self.wanted);
+        object.field("has", self.has);
+        let listed = self.protected.iter().take(MAX_LISTED);
+        let listed: Vec<Value> = listed.map(Protected::encode).collect();
+        let beyond = self.protected.len().saturating_sub(listed.len());
+        let more = u64::try_from(beyond).unwrap_or(u64::MAX);
+        let more = more.saturating_add(self.protected_more);
+        object.field("protected", listed);
+        if more > 0 {
+            object.field("protected_more", more);
+        }
+        object
+    }
+
+    /// What cannot be read is left out: the rest of a status record matters more.
+    fn decode(value: &Value) -> Self {
+        let count = |name| value.get(name).and_then(Value::as_u64);
+        let protected = value.get("protected").and_then(Value::as_array);
+        let protected = protected.into_iter().flatten().take(MAX_LISTED);
+        Self {
+            wanted: count("wanted").unwrap_or(0),
+            has: count("has"),
+            protected: protected.filter_map(Protected::decode).collect(),
+            protected_more: count("protected_more").unwrap_or(0),
+        }
+    }
+}
+
+impl Protected {
+    fn encode(&self) -> Value {
+        let mut object = Map::new();
+        object.insert("server".to_owned(), self.server.to_string().into());
+        object.insert("why".to_owned(), self.why.as_str().into());
+        if let Some(until) = self.until {
+            object.insert("until".to_owned(), until.to_string().into());
+        }
+        object.into()
+    }
+
+    fn decode(value: &Value) -> Option<Self> {
+        let text = |name| value.get(name).and_then(Value::as_str);
+        Some(Self {
+            server: text("server")?.parse().ok()?,
+            why: short(text("why")?),
+            until: text("until").and_then(|until| until.parse().ok()),
+        })
+    }
+}
+
+impl Presence {
+    /// The value to write: compact JSON, one line, always the same bytes for the same content.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut services = Object::new();
+        for (name, status) in &self.services {
+            services.object(name.as_str(), &status.encode());
+        }
+        let mut targets = Object::new();
+        for (name, status) in &self.targets {
+            targets.object(name, &encode_target(status));
+        }
+        let mut object = Object::new();
+        object.object("services", &services);
+        object.object("targets", &targets);
+        if !self.releases.is_empty() {
+            let (releases, more) = released::encode_released(&self.releases);
+            object.object("releases", &releases);
+            if more > 0 {
+                object.field("releases_more", more);
+            }
+        }
+        if let Some(prefix) = &self.prefix {
+            object.field("prefix", prefix.as_str());
+        }
+        object.field("nonce", self.nonce.as_str());
+        object.field("since", self.since.to_string());
+        object.finish()
+    }
+
+    /// Reads a value. Unknown fields are ignored, and so are services whose name is none.
+    ///
+    /// # Errors
+    ///
+    /// A [`Reason`] when it is no such JSON object.
+    pub fn decode(value: &[u8]) -> Result<Self, Reason> {
+        let mut fields = codec::parse_object(value)?;
+        let (nonce, since) = codec::author(&mut fields)?;
+        let mut services = BTreeMap::new();
+        for (name, value) in object("services", fields.remove("services"))? {
+            let status = ServiceStatus::decode(&value)?;
+            if let Ok(name) = name.parse() {
+                services.insert(name, status);
+            }
+        }
+        let targets = object("targets", fields.remove("targets"))?;
+        let targets = targets.iter();
+        let prefix = fields.remove("prefix").filter(|value| !value.is_null());
+        Ok(Self {
+            services,
+            targets: targets
+                .map(|(name, value)| (short(name), decode_target(value)))
+                .collect(),
+            releases: released::decode_released(fields.get("releases")),
+            prefix: codec::optional("prefix", "a prefix", prefix)?,
+            nonce,
+            since,
+        })
+    }
+}
+
+fn encode_target(status: &TargetStatus) -> Object {
+    let mut upstreams = Object::new();
+    for (name, upstream) in &status.upstreams {
+        upstreams.object(name, &upstream.encode());
+    }
+    let mut object = Object::new();
+    object.field("ok", status.ok);
+    object.field("errors", status.errors.as_slice());
+    object.object("upstreams", &upstreams);
+    object
+}
+
+fn decode_stopped(value: Option<&Value>) -> BTreeMap<String, String> {
+    let stopped = value.and_then(Value::as_object).into_iter().flatten();
+    let stopped = stopped.take(MAX_LISTED).filter_map(|(target, error)| {
+        let error = printable(error.as_str()?, TargetStatus::MAX_ERROR + "...".len());
+        Some((short(target), error))
+    });
+    stopped.collect()
+}
+
+fn decode_target(value: &Value) -> TargetStatus {
+    let errors = value.get("errors").and_then(Value::as_array);
+    let errors = errors.into_iter().flatten().filter_map(Value::as_str);
+    let errors = errors.map(|text| printable(text, TargetStatus::MAX_ERROR + "...".len()));
+    let upstreams = value.get("upstreams").and_then(Value::as_object);
+    let upstreams = upstreams.into_iter().flatten();
+    TargetStatus {
+        ok: value.get("ok").and_then(Value::as_bool).unwrap_or(false),
+        errors: errors.take(MAX_LISTED).collect(),
+        upstreams: upstreams
+            .map(|(name, value)| (short(name), UpstreamStatus::decode(value)))
+            .collect(),
+    }
+}
+
+fn object(name: &'static str, value: Option<Value>) -> Result<Map<String, Value>, Reason> {
+    match value {
+        None => Ok(Map::new()),
+        Some(Value::Object(fields)) => Ok(fields),
+        Some(_) => Err(Reason::Field(name, "an object")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

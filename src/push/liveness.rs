@@ -1,0 +1,240 @@
+//! Whether the servers that the guard keeps are there at all.
+//!
+//! One that refuses is dead. One that says nothing is only while another server answers over the same way: a load balancer that
+//! reaches nobody has lost its own network, and lets go of nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::model::Endpoint;
+
+/// Between two attempts at one server, about.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long a server may take to accept a connection.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// After so many attempts in a row without an answer nobody is there.
+const ATTEMPTS: u32 = 3;
+/// How many servers are asked at once.
+const CONCURRENCY: usize = 64;
+/// How many servers that are not suspected are asked, to know whether anybody can be reached.
+const WITNESSES: usize = 16;
+
+/// Probes servers until nobody wants to know any more.
+#[derive(Debug)]
+pub(super) struct Prober {
+    suspects: BTreeMap<Endpoint, Probe>,
+    witnesses: BTreeMap<Endpoint, Probe>,
+    shared: Shared,
+    dead: mpsc::UnboundedSender<Endpoint>,
+}
+
+#[derive(Debug)]
+struct Probe(AbortHandle);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Shared {
+    permits: Arc<Semaphore>,
+    /// When somebody answered last, by the way there.
+    answered: Arc<Mutex<BTreeMap<Way, Instant>>>,
+}
+
+/// The way to a server, as far as it is known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    /// It does not leave this host.
+    Inside,
+    /// It begins at this address of the host.
+    From(IpAddr),
+}
+
+/// What an attempt came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// Somebody accepts connections.
+    Accepted,
+    /// The host says that nobody does.
+    Refused,
+    /// Nobody says anything.
+    Silence,
+    /// It was not really asked: no name, no network or no resources here. That tells nothing about the server.
+    Unasked,
+}
+
+impl Prober {
+    /// Probes nothing yet; those that turn out to be dead are told to the receiver, each once.
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Endpoint>) {
+        let (dead, told) = mpsc::unbounded_channel();
+        let prober = Self {
+            suspects: BTreeMap::new(),
+            witnesses: BTreeMap::new(),
+            shared: Shared {
+                permits: Arc::new(Semaphore::new(CONCURRENCY)),
+                answered: Arc::default(),
+            },
+            dead,
+        };
+        (prober, told)
+    }
+
+    /// From now on these are probed and no others; as long as there are any, some of the `others` too, whose answers show that the network
+    /// works.
+    pub(super) fn watch(&mut self, suspects: &BTreeSet<Endpoint>, others: &BTreeSet<Endpoint>) {
+        self.suspects
+            .retain(|endpoint, _| suspects.contains(endpoint));
+        for endpoint in suspects {
+            if !self.suspects.contains_key(endpoint) {
+                let (shared, dead) = (self.shared.clone(), self.dead.clone());
+                let probing = suspect(endpoint.clone(), shared, dead);
+                let task = Probe(tokio::spawn(probing).abort_handle());
+                self.suspects.insert(endpoint.clone(), task);
+            }
+        }
+        let wanted = match suspects.is_empty() {
+            true => BTreeSet::new(),
+            false => some(others.difference(suspects)),
+        };
+        self.witnesses
+            .retain(|endpoint, _| wanted.contains(endpoint));
+        for endpoint in wanted {
+            if !self.witnesses.contains_key(endpoint) {
+                let asking = witness(endpoint.clone(), self.shared.clone());
+                let task = Probe(tokio::spawn(asking).abort_handle());
+                self.witnesses.insert(endpoint.clone(), task);
+            }
+        }
+    }
+}
+
+/// Some of them, from everywhere among them.
+fn some<'a>(all: impl Iterator<Item = &'a Endpoint>) -> BTreeSet<&'a Endpoint> {
+    let all: Vec<_> = all.collect();
+    let step = all.len().div_ceil(WITNESSES).max(1);
+    all.into_iter().step_by(step).collect()
+}
+
+impl Shared {
+    async fn ask(&self, endpoint: &Endpoint) -> (Answer, Option<Way>) {
+        // Closed is the semaphore never.
+        let _permit = self.permits.acquire().await;
+        let (answer, way) = ask(endpoint).await;
+        if let (Answer::Accepted | Answer::Refused, Some(way)) = (answer, way) {
+            self.answered().insert(way, Instant::now());
+        }
+        (answer, way)
+    }
+
+    fn answered(&self) -> std::sync::MutexGuard<'_, BTreeMap<Way, Instant>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether anybody on this way has answered since.
+    fn has_answered(&self, way: Way, since: Instant) -> bool {
+        self.answered().get(&way).is_some_and(|at| *at >= since)
+    }
+}
+
+/// Ends when nobody is there.
+async fn suspect(endpoint: Endpoint, shared: Shared, dead: mpsc::UnboundedSender<Endpoint>) {
+    let mut silence: Option<(Instant, u32)> = None;
+    loop {
+        let asked = Instant::now();
+        let (answer, way) = shared.ask(&endpoint).await;
+        silence = match answer {
+            Answer::Accepted | Answer::Unasked => None,
+            Answer::Refused => break,
+            Answer::Silence => {
+                let (since, attempts) = silence.unwrap_or((asked, 0));
+                Some((since, attempts + 1))
+            }
+        };
+        if let (Some((since, ATTEMPTS..)), Some(way)) = (silence, way)
+            && shared.has_answered(way, since)
+        {
+            break;
+        }
+        pause().await;
+    }
+    // Nobody listens only when the whole is about to end.
+    let _ = dead.send(endpoint);
+}
+
+/// Asks for ever: only that somebody answers counts.
+async fn witness(endpoint: Endpoint, shared: Shared) {
+    loop {
+        shared.ask(&endpoint).await;
+        pause().await;
+    }
+}
+
+/// Jittered, so that not all are asked at one moment.
+async fn pause() {
+    sleep(PERIOD.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+}
+
+/// Asks every address that the server has, until one accepts.
+async fn ask(endpoint: &Endpoint) -> (Answer, Option<Way>) {
+    let host = endpoint.host.to_string();
+    let resolved = timeout(TIMEOUT, lookup_host((host, endpoint.port.get()))).await;
+    let Ok(Ok(addresses)) = resolved else {
+        return (Answer::Unasked, None);
+    };
+    let mut told = (Answer::Unasked, None);
+    for address in addresses {
+        let answer = match timeout(TIMEOUT, TcpStream::connect(address)).await {
+            Ok(connected) => Answer::from(connected.map(drop)),
+            Err(_) => Answer::Silence,
+        };
+        let way = way(address);
+        match (answer, told.0) {
+            (Answer::Accepted, _) => return (answer, way),
+            // What lives at one of several addresses is not known to be dead.
+            (Answer::Silence, _) | (_, Answer::Unasked) => told = (answer, way),
+            _ => {}
+        }
+    }
+    told
+}
+
+impl From<io::Result<()>> for Answer {
+    fn from(connected: io::Result<()>) -> Self {
+        match connected.map_err(|error| error.kind()) {
+            Ok(()) => Self::Accepted,
+            Err(io::ErrorKind::ConnectionRefused) => Self::Refused,
+            // The last router, or this host when nobody there has the address.
+            Err(io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable) => Self::Silence,
+            Err(_) => Self::Unasked,
+        }
+    }
+}
+
+/// The way to an address; `None` where there is none. Sends nothing: a datagram socket only looks the way up.
+fn way(address: SocketAddr) -> Option<Way> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(address).ok()?;
+    let from = socket.local_addr().ok()?.ip();
+    Some(match from == address.ip() || from.is_loopback() {
+        true => Way::Inside,
+        false => Way::From(from),
+    })
+}
+
+#[cfg(test)]
+mod tests;

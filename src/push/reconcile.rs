@@ -1,0 +1,408 @@
+//! Keeps one upstream of one target equal to what is desired, for ever.
+//!
+//! Level-based: woken by a change (coalesced), by a restart of the target, by the resync period, by a retry or by a drain
+//! that is watched, it always does the same: converge on the newest desired state, and report where that stands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::model::Endpoint;
+use crate::target::{Error, Outcome, Progress, Upstream};
+use crate::upstream::desired::{Desired, Seen};
+use crate::upstream::plan::{Plan, Serving, Step};
+
+mod contest;
+mod health;
+mod pace;
+mod verdict;
+
+use contest::Contest;
+use health::Health;
+pub use pace::{DEBOUNCE_LIMIT, Pacing, PacingError};
+use pace::{Next, Pace};
+pub use verdict::Verdict;
+pub(crate) use verdict::{found, seen};
+
+/// For how long a target must refuse connections before it counts as one that routes nothing: one that restarts is none.
+const REFUSING: Duration = Duration::from_secs(3);
+
+/// What a reconciler is told: nothing yet, or the newest desired state.
+pub type Published = Option<Arc<Desired>>;
+
+/// Where an upstream stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The etcd revision whose effect the target has confirmed; 0 before any is.
+    pub confirmed: i64,
+    /// The same for the revision of the service's split and holds.
+    pub choices: i64,
+    /// Whether the target sends requests anywhere, as far as is known.
+    pub routing: bool,
+    /// What keeps the upstream from being equal to the records, as it was at the last look.
+    pub errors: Vec<Arc<str>>,
+    /// How often somebody else has undone what was made equal, and within which time, where that happens again and again.
+    pub contested: Option<(u32, Duration)>,
+    /// How many servers should take traffic.
+    pub wanted: usize,
+    /// How many do, as last read; `None` before anything was read.
+    pub has: Option<usize>,
+    /// What became of the instances, as of what is confirmed.
+    pub verdict: Verdict,
+    /// What the target makes of the servers; `None` before anything was read.
+    pub seen: Option<Seen>,
+}
+
+impl Default for Standing {
+    /// Nothing is confirmed yet, of a target that may well be routing.
+    fn default() -> Self {
+        Self {
+            confirmed: 0,
+            choices: 0,
+            routing: true,
+            errors: Vec::new(),
+            contested: None,
+            wanted: 0,
+            has: None,
+            verdict: Verdict::default(),
+            seen: None,
+        }
+    }
+}
+
+/// A reconciler's report: which one, and where it stands now.
+pub type Report = (usize, Standing);
+
+/// What took traffic in the target when it was looked at for the first time, and would take none any more.
+#[derive(Debug)]
+pub struct Found {
+    /// Which reconciler.
+    pub number: usize,
+    /// The servers. Untrusted.
+    pub servers: Vec<Serving>,
+    /// Those that would take traffic and did not.
+    pub lacking: Vec<Endpoint>,
+    /// All that the target makes of the servers.
+    pub seen: Seen,
+    /// To be dropped when what is desired has taken them into account: nothing is done before.
+    pub heard: oneshot::Sender<()>,
+}
+
+/// What a reconciler needs besides its upstream.
+#[derive(Debug)]
+pub struct Links {
+    /// The number that it reports under.
+    pub number: usize,
+    /// The target, for the log.
+    pub target: Arc<str>,
+    /// The upstream, for the log.
+    pub upstream: Arc<str>,
+    /// What is desired.
+    pub desired: watch::Receiver<Published>,
+    /// Changes when the target may have forgotten everything.
+    pub restarts: watch::Receiver<u64>,
+    /// Whether others know better at the moment: then nothing is done just because time has passed.
+    pub deferring: watch::Receiver<bool>,
+    /// Where it reports what has changed.
+    pub reports: mpsc::UnboundedSender<Report>,
+    /// Where it tells what it finds when it first looks.
+    pub finds: mpsc::UnboundedSender<Found>,
+    /// How many upstreams of the target are converged at once.
+    pub permits: Arc<Semaphore>,
+    /// How fast changes are followed; what changes here counts from the next look on.
+    pub pacing: watch::Receiver<Pacing>,
+}
+
+/// Runs until nobody publishes any more. May be aborted at any time.
+pub async fn run<U: Upstream>(upstream: U, links: Links) {
+    let health = Health::new(links.target.clone(), links.upstream.clone());
+    let pacing = *links.pacing.borrow();
+    let reconciler = Reconciler {
+        upstream,
+        links,
+        pace: Pace::new(pacing),
+        health,
+        standing: Standing::default(),
+        reported: Standing::default(),
+        looked_for: (0, 0),
+        is_first: true,
+        refusing_since: None,
+        contest: Contest::default(),
+    };
+    reconciler.run().await;
+}
+
+struct Reconciler<U> {
+    upstream: U,
+    links: Links,
+    pace: Pace,
+    health: Health,
+    standing: Standing,
+    reported: Standing,
+    /// The revisions of the last look.
+    looked_for: (i64, i64),
+    /// Whether the target was not looked at yet.
+    is_first: bool,
+    /// Since when it refuses connections.
+    refusing_since: Option<Instant>,
+    contest: Contest,
+}
+
+impl<U: Upstream> Reconciler<U> {
+    async fn run(mut self) {
+        let mut next = Next::Change;
+        while self.wait(next).await.is_some() {
+            let published = self.links.desired.borrow_and_update().clone();
+            let Some(desired) = published else {
+                next = Next::Change;
+                continue;
+            };
+            let found = match self.is_first {
+                true => self.find(&desired).await,
+                false => None,
+            };
+            next = match found {
+                Some(next) => next,
+                None => self.look(&desired).await,
+            };
+        }
+    }
+
+    /// Tells what takes traffic in the target, and waits until that was taken into account: records that are missing from the
+    /// beginning may have vanished just as well while nobody looked. `None` when there is nothing to be told.
+    async fn find(&mut self, desired: &Arc<Desired>) -> Option<Next> {
+        let compared = {
+            let _permit = self.links.permits.acquire().await;
+            self.upstream.compare(desired).await
+        };
+        let now = Instant::now();
+        match compared {
+            Ok(plan) => {
+                self.is_first = false;
+                if plan.leaving.is_empty() {
+                    return None;
+                }
+                let (heard, hears) = oneshot::channel();
+                let lacking = lacking(&plan);
+                let found = Found {
+                    number: self.links.number,
+                    seen: found(desired, &lacking, &plan.leaving),
+                    lacking,
+                    servers: plan.leaving,
+                    heard,
+                };
+                // Nobody listens only when the whole is about to end.
+                let _ = self.links.finds.send(found);
+                let _ = hears.await;
+                Some(Next::At(now))
+            }
+            // A file that holds nothing that could be read: converging says what is wrong with it.
+            Err(Error::File { .. } | Error::Template(_)) => {
+                self.is_first = false;
+                None
+            }
+            Err(error) => {
+                let failed = Err(error);
+                self.health.observe(&failed, desired, now);
+                self.report(desired, &failed, now);
+                Some(self.next(&failed, now))
+            }
+        }
+    }
+
+    /// Waits until the upstream has to be looked at; `None` when nobody publishes any more.
+    async fn wait(&mut self, next: Next) -> Option<()> {
+        let Links {
+            desired,
+            restarts,
+            deferring,
+            ..
+        } = &mut self.links;
+        // What only wakes because somebody has changed something back waits in a contest.
+        let wakes = self.upstream.forgets() || self.contest.pause().is_none();
+        let (going_on, restarted) = match next {
+            Next::Change => (changed(desired, &self.pace).await, false),
+            Next::ChangeOr(at) => tokio::select! {
+                changed = changed(desired, &self.pace) => (changed, false),
+                () = restarted(restarts), if wakes => (Some(()), true),
+                () = due(at, deferring) => (Some(()), false),
+            },
+            // Changes wait as well: a target in trouble is not asked more often because much happens.
+            Next::At(at) => {
+                let restarted = tokio::select! {
+                    () = restarted(restarts) => true,
+                    () = sleep_until(at) => false,
+                };
+                (desired.has_changed().ok().map(drop), restarted)
+            }
+        };
+        if restarted {
+            self.upstream.forgotten();
+        }
+        going_on
+    }
+
+    async fn look(&mut self, desired: &Arc<Desired>) -> Next {
+        self.pace.set(*self.links.pacing.borrow());
+        if self.standing.confirmed > desired.revision {
+            // etcd was restored: what was confirmed is a revision of another history.
+            self.standing.confirmed = 0;
+        }
+        self.standing.choices = self.standing.choices.min(desired.choices);
+        if self.looked_for != desired.revisions() {
+            self.looked_for = desired.revisions();
+            self.pace.restart();
+        }
+        let result = {
+            // Closed is the semaphore never; and if it were, work would still be better than none.
+            let _permit = self.links.permits.acquire().await;
+            self.upstream.converge(desired).await
+        };
+        let now = Instant::now();
+        self.health.observe(&result, desired, now);
+        self.report(desired, &result, now);
+        self.next(&result, now)
+    }
+
+    /// When to look again. What a target that refuses connections counts as is not left open for longer than need be.
+    fn next(&mut self, result: &Result<Outcome, Error>, now: Instant) -> Next {
+        let decided = self.refusing_since.map(|since| since + REFUSING);
+        match (self.pace.after(result, now), decided) {
+            (Next::At(at), Some(decided)) if decided > now => Next::At(at.min(decided)),
+            (Next::ChangeOr(at), _) if is_converged(result) => {
+                Next::ChangeOr(self.next_repair(at, now))
+            }
+            (next, _) => next,
+        }
+    }
+
+    /// When to see whether somebody has changed it, at this time at the latest unless there is a contest.
+    fn next_repair(&self, at: Instant, now: Instant) -> Instant {
+        match self.contest.pause() {
+            None => at,
+            Some(pause) if self.upstream.forgets() => at.max(now + pause),
+            // Nothing wakes it meanwhile.
+            Some(pause) => now + pause,
+        }
+    }
+
+    fn report(&mut self, desired: &Arc<Desired>, result: &Result<Outcome, Error>, now: Instant) {
+        self.standing.errors = self.health.errors();
+        self.standing.wanted = desired.serving();
+        match result {
+            Ok(outcome) => self.report_outcome(desired, outcome, now),
+            Err(error) if error.is_not_routing() => {
+                self.upstream.forgotten();
+                // When it comes back it may have forgotten everything.
+                self.standing.confirmed = 0;
+                self.standing.choices = 0;
+                let since = *self.refusing_since.get_or_insert(now);
+                self.standing.routing &= now - since < REFUSING;
+                self.standing.has = Some(0).filter(|_| !self.standing.routing);
+                self.doubt(false);
+            }
+            Err(_) => {
+                self.refusing_since = None;
+                self.standing.routing = true;
+                self.doubt(true);
+            }
+        }
+        if self.standing != self.reported {
+            self.reported = self.standing.clone();
+            // Nobody listens only when the whole is about to end.
+            let _ = self
+                .links
+                .reports
+                .send((self.links.number, self.standing.clone()));
+        }
+    }
+
+    /// The target is in trouble. What it refused it may refuse again; what took traffic may still do so where it is routing.
+    fn doubt(&mut self, routing: bool) {
+        if let Some(seen) = &mut self.standing.seen {
+            seen.current = false;
+            seen.serving = seen.serving.take().filter(|_| routing);
+        }
+    }
+
+    fn report_outcome(&mut self, desired: &Arc<Desired>, outcome: &Outcome, now: Instant) {
+        self.refusing_since = None;
+        self.standing.routing = true;
+        match outcome.progress {
+            // What is half done says nothing yet.
+            Progress::Unfinished => return,
+            Progress::Converged => {
+                self.standing.confirmed = desired.revision;
+                self.standing.choices = desired.choices;
+                let restarts = match self.upstream.forgets() {
+                    true => *self.links.restarts.borrow(),
+                    false => 0,
+                };
+                let contest = &mut self.contest;
+                self.standing.contested = contest.settle(desired, restarts, outcome.changed, now);
+            }
+            Progress::Draining { confirmed, .. } => {
+                self.standing.confirmed = confirmed.max(self.standing.confirmed);
+            }
+        }
+        let serving = verdict::serving(desired, outcome);
+        self.standing.wanted = verdict::wanted(desired, &serving);
+        self.standing.has = Some(serving.len());
+        self.standing.seen = Some(seen(desired, outcome));
+        self.standing.verdict = Verdict::of(desired, outcome);
+    }
+}
+
+fn is_converged(result: &Result<Outcome, Error>) -> bool {
+    let progress = result.as_ref().map(|outcome| outcome.progress);
+    progress == Ok(Progress::Converged)
+}
+
+/// The servers that a plan makes take traffic.
+pub(crate) fn lacking(plan: &Plan) -> Vec<Endpoint> {
+    let lacking = plan.steps.iter().filter_map(|step| match step {
+        Step::Add {
+            endpoint,
+            down: false,
+            ..
+        } => Some(endpoint.clone()),
+        Step::Change {
+            endpoint, change, ..
+        } if change.down == Some(false) || change.drain == Some(false) => Some(endpoint.clone()),
+        _ => None,
+    });
+    lacking.collect()
+}
+
+/// Waits for a change, and on until no other follows closely; `None` when nobody publishes any more.
+async fn changed(desired: &mut watch::Receiver<Published>, pace: &Pace) -> Option<()> {
+    desired.changed().await.ok()?;
+    let first = Instant::now();
+    loop {
+        let quiet = pace.quiet_at(first, Instant::now());
+        match timeout_at(quiet, desired.changed()).await {
+            Ok(changed) => changed.ok()?,
+            Err(_) => return Some(()),
+        }
+    }
+}
+
+/// Waits until this time, and on until nobody else knows better.
+async fn due(at: Instant, deferring: &mut watch::Receiver<bool>) {
+    sleep_until(at).await;
+    // Where nobody can say so any more, nobody knows better.
+    let _ = deferring.wait_for(|deferring| !deferring).await;
+}
+
+/// Waits until the target may have forgotten everything.
+async fn restarted(restarts: &mut watch::Receiver<u64>) {
+    if restarts.changed().await.is_err() {
+        // Nobody watches the target.
+        std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests;

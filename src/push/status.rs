@@ -1,0 +1,241 @@
+//! What may be told of all upstreams together: pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::settings::Route;
+use super::target::Target;
+use crate::model::{
+    InstanceName, MAX_LISTED, PusherId, Reasons, ServiceName, ServiceStatus, TargetStatus,
+    UpstreamStatus,
+};
+use crate::push::reconcile::Standing;
+use crate::target::Layer;
+use crate::util::sanitize::printable;
+
+/// Where every upstream stands, by the number of its reconciler.
+#[derive(Debug, Default)]
+pub(super) struct Reckoning(BTreeMap<usize, Row>);
+
+#[derive(Debug)]
+struct Row {
+    target: Arc<str>,
+    /// What the target is, whatever it is called.
+    identity: Arc<str>,
+    /// `stream/NAME` in `stream {}`.
+    upstream: String,
+    service: ServiceName,
+    standing: Standing,
+}
+
+impl Reckoning {
+    /// One more upstream, of which nothing is known yet.
+    pub(super) fn add(&mut self, number: usize, target: &Target, route: &Route) {
+        let upstream = &route.upstream;
+        let row = Row {
+            target: target.name().clone(),
+            identity: target.identity().into(),
+            upstream: match route.layer {
+                Layer::Http => upstream.to_string(),
+                Layer::Stream => format!("stream/{upstream}"),
+            },
+            service: route.service.clone(),
+            standing: Standing::default(),
+        };
+        self.0.insert(number, row);
+    }
+
+    /// The upstream with this number is no concern any more.
+    pub(super) fn remove(&mut self, number: usize) {
+        self.0.remove(&number);
+    }
+
+    /// Takes note of where the upstream with this number stands. Says so in the log where somebody else changes it back;
+    /// `suspects` are the pushers that feed the same target.
+    pub(super) fn update<'p>(
+        &mut self,
+        number: usize,
+        standing: Standing,
+        suspects: impl Fn(&str) -> Vec<&'p PusherId>,
+    ) {
+        let Some(row) = self.0.get_mut(&number) else {
+            return;
+        };
+        let (target, upstream) = (&row.target, &row.upstream);
+        match (row.standing.contested, standing.contested) {
+            (None, Some((times, within))) => {
+                let who = whose_hand(&suspects(&row.identity));
+                let within = std::time::Duration::from_secs(within.as_secs());
+                let within = crate::util::duration::show(within);
+                warn!(%target, %upstream, times, %within, "{CONTESTED}: {who}");
+            }
+            (Some(_), None) => info!(%target, %upstream, "nobody else changes it back any more"),
+            _ => {}
+        }
+        row.standing = standing;
+    }
+
+    /// The revision that everybody who routes a service has confirmed. A target that does not route is left out; a service
+    /// that no target routes is idle.
+    pub(super) fn services(&self) -> BTreeMap<ServiceName, ServiceStatus> {
+        let mut rows = BTreeMap::<&ServiceName, Vec<&Row>>::new();
+        for row in self.0.values() {
+            rows.entry(&row.service).or_default().push(row);
+        }
+        let status = |(service, rows): (&ServiceName, Vec<&Row>)| (service.clone(), status(&rows));
+        rows.into_iter().map(status).collect()
+    }
+
+    /// How each target does: well when all its upstreams do. `suspects` are the pushers that feed the same target.
+    pub(super) fn targets<'p>(
+        &self,
+        suspects: impl Fn(&str) -> Vec<&'p PusherId>,
+    ) -> BTreeMap<String, TargetStatus> {
+        let mut targets = BTreeMap::<_, TargetStatus>::new();
+        for row in self.0.values() {
+            let well = row.is_well();
+            let health = targets
+                .entry(row.target.to_string())
+                .or_insert(TargetStatus {
+                    ok: true,
+                    ..TargetStatus::default()
+                });
+            health.ok &= well;
+            let contest = row.standing.contested.map(|_| {
+                let who = whose_hand(&suspects(&row.identity));
+                format!("{CONTESTED}: {who}").into()
+            });
+            let errors = row.standing.errors.iter().cloned().chain(contest);
+            let errors = errors.map(|text| format!("{}: {text}", row.upstream));
+            let errors = errors.map(|text| printable(text, TargetStatus::MAX_ERROR));
+            health.errors.extend(errors);
+            let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+            let upstream = UpstreamStatus {
+                wanted: count(row.standing.wanted),
+                has: row.standing.has.map(count),
+                ..UpstreamStatus::default()
+            };
+            health.upstreams.insert(row.upstream.clone(), upstream);
+        }
+        for target in targets.values_mut() {
+            shorten(&mut target.errors);
+        }
+        targets
+    }
+}
+
+/// Where a service stands that these upstreams take.
+fn status(all: &[&Row]) -> ServiceStatus {
+    let rows = || all.iter().filter(|row| row.standing.routing);
+    let confirmed = rows().map(|row| row.standing.confirmed).min();
+    let Some(applied) = confirmed else {
+        // Named all the same: nobody is to take it for one that this pusher has not heard of yet.
+        return ServiceStatus {
+            idle: true,
+            stopped: stopped(all),
+            ..ServiceStatus::default()
+        };
+    };
+    let overrides = rows().map(|row| row.standing.choices).min();
+    let withheld = rows().flat_map(|row| &row.standing.verdict.withheld);
+    // Each once, however many upstreams withhold it.
+    let mut reasons = BTreeMap::new();
+    for (instance, reason) in withheld {
+        reasons.entry(instance).or_insert(reason);
+    }
+    // Where it takes traffic in another upstream, it is routed.
+    let taken = |instance: &InstanceName| rows().any(|row| row.standing.verdict.takes(instance));
+    let withheld = reasons.into_iter().filter(|(name, _)| !taken(name));
+    let withheld = withheld.map(|(name, reason)| (name.clone(), reason.clone()));
+    let refused = rows().flat_map(|row| row.tell(&row.standing.verdict.refused));
+    let kept = rows().flat_map(|row| row.tell(&row.standing.verdict.kept));
+    ServiceStatus {
+        applied,
+        overrides: overrides.unwrap_or(0),
+        not_routed: Reasons::of(refused.chain(withheld)),
+        still_routed: Reasons::of(kept),
+        idle: false,
+        stopped: stopped(all),
+    }
+}
+
+/// The targets that count as routing nothing, with what is seen of them.
+fn stopped(all: &[&Row]) -> BTreeMap<String, String> {
+    let rows = all.iter().filter(|row| !row.standing.routing);
+    let told = rows.map(|row| {
+        let error = row.standing.errors.first();
+        let error = error.map_or("nothing is seen of it", |error| error);
+        let error = printable(error, TargetStatus::MAX_ERROR);
+        (row.target.to_string(), error)
+    });
+    told.take(MAX_LISTED).collect()
+}
+
+/// What is said of an upstream that is changed back.
+const CONTESTED: &str = "what is set here is changed back again and again by somebody else";
+
+/// Whose hand it probably is.
+fn whose_hand(suspects: &[&PusherId]) -> String {
+    let names: Vec<_> = suspects.iter().take(NAMED).map(|id| id.as_str()).collect();
+    match names.as_slice() {
+        [] => "no other pusher feeds this target; see who else changes it".to_owned(),
+        [name] => format!("probably by pusher {name}, which feeds it too with other settings"),
+        names => format!(
+            "probably by one of the pushers {}, which feed it too with other settings",
+            names.join(", ")
+        ),
+    }
+}
+
+/// How many pushers are named.
+const NAMED: usize = 5;
+
+/// As many errors as a status record lists, and how many there are beyond.
+fn shorten(errors: &mut Vec<String>) {
+    if errors.len() > MAX_LISTED {
+        let more = errors.len() - (MAX_LISTED - 1);
+        errors.truncate(MAX_LISTED - 1);
+        errors.push(format!("and {more} more"));
+    }
+}
+
+impl Row {
+    fn is_well(&self) -> bool {
+        let standing = &self.standing;
+        standing.confirmed > 0 && standing.errors.is_empty() && standing.contested.is_none()
+    }
+
+    /// Reasons with the target in front.
+    fn tell(
+        &self,
+        reasons: &[(InstanceName, String)],
+    ) -> impl Iterator<Item = (InstanceName, String)> {
+        let tell = |(instance, reason): &(InstanceName, String)| {
+            (instance.clone(), format!("{}: {reason}", self.target))
+        };
+        reasons.iter().map(tell)
+    }
+}
+
+impl fmt::Display for Reckoning {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.0.len();
+        let well = self.0.values().filter(|row| row.is_well()).count();
+        write!(f, "{well} of {all} upstreams equal to the records")?;
+        let mut troubled = self
+            .0
+            .values()
+            .filter_map(|row| Some((row, row.standing.errors.first()?)));
+        match troubled.next() {
+            Some((row, trouble)) => write!(f, "; {} at {}: {trouble}", row.upstream, row.target),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! What runs for what is to be pushed: a sentinel for each target, a reconciler for each upstream of it.
+//!
+//! A new configuration is compared with what runs. What did not change is not touched: its drains, its backoff and what
+//! was decided about it go on. What is new starts, what is gone stops; its servers stay as they are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+use tracing::info;
+
+use super::LOOK;
+use super::publisher::{Clock, Publisher};
+use super::publishers::Publishers;
+use super::settings::{Place, Route, Settings};
+use super::status::Reckoning;
+use super::target::Target;
+use crate::etcd::client::Cluster;
+use crate::model::TargetStatus;
+use crate::push::reconcile;
+use crate::push::reconcile::{Found, Links, Pacing, Published, Report};
+use crate::upstream::desired::{Choices, Effect, Records, Seen};
+
+/// All that runs.
+#[derive(Debug)]
+pub(super) struct Roster {
+    tasks: JoinSet<()>,
+    targets: Vec<Running>,
+    /// What former targets are still at: none may be left in the middle of a change.
+    ending: JoinSet<()>,
+    /// What happens to one service wakes the upstreams of no other.
+    publishers: Publishers,
+    /// Which of them decides for the reconciler of a number.
+    deciders: BTreeMap<usize, usize>,
+    pacing: watch::Sender<Pacing>,
+    /// Whether other pushers know better at the moment.
+    deferring: watch::Sender<bool>,
+    reports: mpsc::UnboundedSender<Report>,
+    finds: mpsc::UnboundedSender<Found>,
+    /// For targets that lie in etcd.
+    cluster: Cluster,
+    /// Never given twice: what a stopped reconciler still has to say is nobody else's.
+    next_number: usize,
+}
+
+/// A target that is pushed to.
+#[derive(Debug)]
+struct Running {
+    /// As it was when it started: all its upstreams share what it holds, those that were added later too.
+    target: Target,
+    permits: Arc<Semaphore>,
+    restarts: watch::Receiver<u64>,
+    sentinel: AbortHandle,
+    rows: BTreeMap<Place, Row>,
+}
+
+/// One upstream of a target.
+#[derive(Debug)]
+struct Row {
+    route: Arc<Route>,
+    number: usize,
+    publisher: usize,
+    reconciler: AbortHandle,
+}
+
+impl Roster {
+    /// Nothing runs yet; everything will report here.
+    pub(super) fn new(
+        reports: mpsc::UnboundedSender<Report>,
+        finds: mpsc::UnboundedSender<Found>,
+        cluster: Cluster,
+    ) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            targets: Vec::new(),
+            ending: JoinSet::new(),
+            publishers: Publishers::default(),
+            deciders: BTreeMap::new(),
+            pacing: watch::Sender::new(Pacing::default()),
+            deferring: watch::Sender::new(false),
+            reports,
+            finds,
+            cluster,
+            next_number: 0,
+        }
+    }
+
+    /// Makes what runs what the settings say. What is new is told nothing yet.
+    pub(super) fn apply(&mut self, settings: &Settings, reckoning: &mut Reckoning) {
+        self.pacing.send_replace(settings.pacing);
+        while self.ending.try_join_next().is_some() {}
+        let formerly = std::mem::take(&mut self.targets);
+        let wanted: HashMap<_, _> = settings
+            .targets
+            .iter()
+            .map(|target| (target.name().clone(), target))
+            .collect();
+        for running in formerly {
+            let now = wanted.get(running.target.name()).copied();
+            self.keep(running, now, reckoning);
+        }
+        let running = self.targets.iter().enumerate();
+        let places: HashMap<_, _> = running
+            .map(|(place, running)| (running.target.name().clone(), place))
+            .collect();
+        for target in &settings.targets {
+            let known = places.get(target.name()).copied();
+            let place = known.unwrap_or_else(|| self.watch(target));
+            for route in target.routes() {
+                if !self.targets[place].has(route) {
+                    self.start(place, route, reckoning);
+                }
+            }
+        }
+        self.dismiss();
+    }
+
+    /// Drops the publishers that nobody listens to any more. Only when all was stopped that must not see their end.
+    fn dismiss(&mut self) {
+        let rows = self.targets.iter().flat_map(|it| it.rows.values());
+        self.deciders = rows.map(|row| (row.number, row.publisher)).collect();
+        let mut rows_of = BTreeMap::<usize, Vec<usize>>::new();
+        for (number, publisher) in &self.deciders {
+            rows_of.entry(*publisher).or_default().push(*number);
+        }
+        self.publishers
+            .retain(|number| rows_of.contains_key(&number));
+        let now = Instant::now();
+        for (number, rows) in rows_of {
+            if let Some(publisher) = self.publishers.get_mut(number) {
+                publisher.keep_rows(rows.into_iter().collect(), now);
+            }
+        }
+    }
+
+    /// Stops what is not so any more in a target that is `now` so, or gone.
+    fn keep(&mut self, mut running: Running, now: Option<&Target>, reckoning: &mut Reckoning) {
+        let same = now.filter(|target| target.is_told_as(&running.target));
+        let routes = now.into_iter().flat_map(Target::routes);
+        let wanted: HashMap<_, _> = routes.map(|route| (route.place(), route)).collect();
+        let stays = |place: &Place, row: &Row| {
+            let wanted = wanted.get(place).copied();
+            same.is_some() && wanted == Some(&row.route)
+        };
+        let rows = running.rows.into_iter();
+        let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            rows.partition(|(place, row)| stays(place, row));
+        for (place, row) in go {
+            row.reconciler.abort();
+            reckoning.remove(row.number);
+            let (name, upstream) = (running.target.name(), &row.route.upstream);
+            if !wanted.contains_key(&place) {
+                info!(
+                    target = %name, %upstream,
+                    "not pushed any more; its servers stay as they are, and no announcer waits for it any more: take the upstream \
+                    out of there too"
+                );
+            }
+        }
+        running.rows = stay;
+        match same {
+            Some(_) => self.targets.push(running),
+            None => {
+                running.sentinel.abort();
+                let former = running.target;
+                self.ending.spawn(async move { former.leave().await });
+            }
+        }
+    }
+
+    /// Looks after a target from now on; gives where it stands in the list.
+    fn watch(&mut self, target: &Target) -> usize {
+        let (restart, restarts) = watch::channel(0);
+        let watch = target.clone().watch(LOOK, restart, self.cluster.clone());
+        let sentinel = self.tasks.spawn(watch);
+        self.targets.push(Running {
+            target: target.clone(),
+            permits: Arc::new(Semaphore::new(target.concurrency())),
+            restarts,
+            sentinel,
+            rows: BTreeMap::new(),
+        });
+        self.targets.len() - 1
+    }
+
+    fn start(&mut self, place: usize, route: &Arc<Route>, reckoning: &mut Reckoning) {
+        let (publisher, desired) = self.subscribe(route);
+        let number = self.next_number;
+        self.next_number += 1;
+        let running = &mut self.targets[place];
+        let target = &running.target;
+        let links = Links {
+            number,
+            target: target.name().clone(),
+            upstream: route.upstream.as_str().into(),
+            desired,
+            restarts: running.restarts.clone(),
+            reports: self.reports.clone(),
+            finds: self.finds.clone(),
+            permits: running.permits.clone(),
+            pacing: self.pacing.subscribe(),
+            deferring: self.deferring.subscribe(),
+        };
+        reckoning.add(number, target, route);
+        let (name, upstream, service) = (target.name(), &route.upstream, &route.service);
+        info!(target = %name, %upstream, %service, "pushing");
+        let Some(driver) = target.driver(route, &self.cluster) else {
+            // A file is made anew with all its upstreams: never one that it was not made with.
+            return;
+        };
+        let reconciler = self.tasks.spawn(reconcile::run(driver, links));
+        let row = Row {
+            route: route.clone(),
+            number,
+            publisher,
+            reconciler,
+        };
+        running.rows.insert(route.place(), row);
+    }
+
+    /// What the upstream of a route should be. A route that several targets take is decided once, for all.
+    fn subscribe(&mut self, route: &Arc<Route>) -> (usize, watch::Receiver<Published>) {
+        let (number, publisher) = self.publishers.of(route);
+        let mut subscriber = publisher.subscribe();
+        if subscriber.borrow().is_some() {
+            // What is known already is news to whoever starts now.
+            subscriber.mark_changed();
+        }
+        (number, subscriber)
+    }
+
+    /// Tells the reconcilers of the services that have changed what should be.
+    pub(super) fn publish(&mut self, records: &Records, choices: &Choices, effect: &Effect) {
+        let changed = |publisher: &&mut Publisher| effect.services.contains(publisher.service());
+        self.publishers
+            .iter_mut()
+            .filter(changed)
+            .for_each(|publisher| publisher.follow(records, choices, effect));
+        self.publishers
+            .iter_mut()
+            .filter(|publisher| !effect.services.contains(publisher.service()))
+            .for_each(|publisher| publisher.yield_to(records));
+    }
+
+    /// Tells those that were never told anything.
+    pub(super) fn publish_new(&mut self, records: &Records, choices: &Choices) {
+        let effect = Effect::default();
+        self.publishers
+            .iter_mut()
+            .filter(|publisher| publisher.subscribe().borrow().is_none())
+            .for_each(|publisher| publisher.follow(records, choices, &effect));
+    }
+
+    /// Who decides what the upstreams should be: one for each route.
+    pub(super) fn publishers(&self) -> impl Iterator<Item = &Publisher> {
+        self.publishers.iter()
+    }
+
+    /// The same, to be told something.
+    pub(super) fn publishers_mut(&mut self) -> impl Iterator<Item = &mut Publisher> {
+        self.publishers.iter_mut()
+    }
+
+    /// Takes into account what a reconciler has found in its target.
+    pub(super) fn find(&mut self, found: &Found, records: &Records, now: Instant) {
+        if let Some(publisher) = self.publisher_of(found.number) {
+            publisher.find(found, records, now);
+        }
+    }
+
+    /// Takes into account what the target of a reconciler makes of the servers.
+    pub(super) fn see(&mut self, number: usize, seen: &Seen, now: Instant) {
+        if let Some(publisher) = self.publisher_of(number) {
+            publisher.see(number, seen, now);
+        }
+    }
+
+    /// Who decides what the upstream of a reconciler should be.
+    fn publisher_of(&mut self, number: usize) -> Option<&mut Publisher> {
+        let publisher = self.deciders.get(&number)?;
+        self.publishers.get_mut(*publisher)
+    }
+
+    /// Tells of each upstream of each target which servers stay there without a record.
+    pub(super) fn protect(&self, told: &mut BTreeMap<String, TargetStatus>, clock: &Clock) {
+        for running in &self.targets {
+            let name = running.target.name();
+            for row in running.rows.values() {
+                let Some(publisher) = self.publishers.get(row.publisher) else {
+                    continue;
+                };
+                if publisher.kept() > 0 {
+                    let target = told.entry(name.to_string()).or_default();
+                    let upstream = target.upstreams.entry(publisher.name()).or_default();
+                    publisher.protect(row.number, upstream, clock);
+                }
+            }
+        }
+    }
+
+    /// Whether other pushers know better at the moment.
+    pub(super) fn is_deferring(&self) -> bool {
+        *self.deferring.borrow()
+    }
+
+    /// Says whether other pushers know better at the moment; whether that is news.
+    pub(super) fn defer(&self, defer: bool) -> bool {
+        self.deferring
+            .send_if_modified(|deferring| std::mem::replace(deferring, defer) != defer)
+    }
+
+    /// Waits until something ends that never should. Cancel safe.
+    pub(super) async fn broken(&mut self) {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Err(stopped)) if stopped.is_cancelled() => {}
+                Some(_) => return,
+                // Only between two configurations.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Stops everything. No target is left in the middle of a change.
+    pub(super) async fn shutdown(&mut self) {
+        self.tasks.shutdown().await;
+        let leaving = self.targets.iter().map(|running| running.target.leave());
+        futures_util::future::join_all(leaving).await;
+        while self.ending.join_next().await.is_some() {}
+    }
+}
+
+impl Running {
+    fn has(&self, route: &Arc<Route>) -> bool {
+        let known = self.rows.get(&route.place());
+        known.is_some_and(|row| row.route == *route)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! What systemd is told (`Type=notify`). Without systemd nothing is told and nothing fails.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::task::JoinHandle;
+
+/// How often systemd hears of a process that waits.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// Whether this process has ever said that it is up: only then does systemd wait for the end of a reload, and a READY=1
+/// at the end of an earlier one would be untrue.
+static UP: AtomicBool = AtomicBool::new(false);
+
+/// The service is up.
+pub fn ready() {
+    UP.store(true, Ordering::Relaxed);
+    send(&[NotifyState::Ready]);
+}
+
+/// The settings are being read again (`Type=notify-reload`).
+pub fn reloading() {
+    if !UP.load(Ordering::Relaxed) {
+        return;
+    }
+    // systemd takes for an answer only what is younger than its own signal.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "no monotonic clock"),
+    }
+}
+
+/// The settings that were read are in force, or refused.
+pub fn reloaded() {
+    if UP.load(Ordering::Relaxed) {
+        send(&[NotifyState::Ready]);
+    }
+}
+
+/// The service is on its way out.
+pub fn stopping() {
+    send(&[NotifyState::Stopping]);
+}
+
+/// What goes on now takes up to `time`: the timeout of the unit for it is to be no shorter.
+pub fn extend_timeout(time: Duration) {
+    let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    send(&[NotifyState::ExtendTimeoutUsec(micros)]);
+}
+
+/// Tells systemd, as long as it lives, that the process waits for somebody else on purpose, and goes on.
+///
+/// Its task runs on the runtime's own thread: a process that hangs tells nothing.
+#[derive(Debug)]
+pub struct Waiting(JoinHandle<()>);
+
+impl Waiting {
+    /// For something that may take any time, with nothing else to do: neither the watchdog nor the timeout of the start ends the
+    /// unit meanwhile.
+    #[must_use]
+    pub fn idly() -> Self {
+        Self::start(true, true)
+    }
+
+    /// For something without which the service is not up, while its parts work and feed the watchdog themselves: the timeout of
+    /// the start does not end the unit meanwhile.
+    #[must_use]
+    pub fn to_be_up() -> Self {
+        Self::start(false, true)
+    }
+
+    /// For a time with an end, on the way out: the watchdog does not end the unit meanwhile.
+    #[must_use]
+    pub fn to_leave() -> Self {
+        Self::start(true, false)
+    }
+
+    fn start(feeds: bool, starts: bool) -> Self {
+        let watchdog = Watchdog::of_unit().filter(|_| feeds);
+        let period = watchdog.as_ref().map_or(BEAT, |it| it.limit() / 3);
+        let period = period.clamp(Duration::from_millis(10), BEAT);
+        Self(tokio::spawn(async move {
+            loop {
+                if watchdog.is_some() {
+                    send(&[NotifyState::Watchdog]);
+                }
+                // Once it is up there is no start that could end, and another time would be made longer.
+                if starts && !UP.load(Ordering::Relaxed) {
+                    extend_timeout(3 * BEAT);
+                }
+                tokio::time::sleep(period).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// One line for `systemctl status`.
+pub fn status(text: &str) {
+    send(&[NotifyState::Status(&text.replace('\n', " "))]);
+}
+
+/// Feeds systemd's watchdog, and only after real progress of every part: an agent that is alive but does
+/// nothing must be restarted.
+#[derive(Debug)]
+pub struct Watchdog {
+    /// Fed at least so often, or the unit is killed.
+    limit: Duration,
+    progress: Progress,
+}
+
+/// Which parts have done something since the last feeding.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Progress {
+    probed: bool,
+    renewed: bool,
+}
+
+impl Watchdog {
+    /// The watchdog of this unit, if it has one (`WatchdogSec=`).
+    #[must_use]
+    pub fn of_unit() -> Option<Self> {
+        let var = |name| std::env::var(name).ok();
+        let (limit, pid) = (var("WATCHDOG_USEC"), var("WATCHDOG_PID"));
+        watchdog_limit(limit.as_deref(), pid.as_deref(), std::process::id()).map(|limit| Self {
+            limit,
+            progress: Progress::default(),
+        })
+    }
+
+    /// How often it must be fed.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// The probe has come to a verdict.
+    pub fn probed(&mut self) {
+        self.progress.probed = true;
+        self.feed();
+    }
+
+    /// The lease was renewed, or an attempt at it has ended.
+    pub fn renewed(&mut self) {
+        self.progress.renewed = true;
+        self.feed();
+    }
+
+    fn feed(&mut self) {
+        if self.progress.take_if_whole() {
+            send(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+/// What `WATCHDOG_USEC` and `WATCHDOG_PID` ask of the process with the number `own`, in the manner of `sd_watchdog_enabled`:
+/// what is no time asks nothing, and so does what is meant for another process.
+fn watchdog_limit(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
+    let limit = Duration::from_micros(usec?.parse().ok()?);
+    let for_us = pid.is_none_or(|pid| pid.parse() == Ok(own));
+    (for_us && !limit.is_zero() && limit <= crate::util::duration::LONGEST).then_some(limit)
+}
+
+impl Progress {
+    /// Starts again when every part has done something.
+    fn take_if_whole(&mut self) -> bool {
+        let whole = self.probed && self.renewed;
+        if whole {
+            *self = Self::default();
+        }
+        whole
+    }
+}
+
+fn send(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd could not be told");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! The driver for NGINX Plus' upstream API, versions 2 to 9, and for whatever else speaks it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::stepwise::{Addition, Group, Running, Stepwise, Verdict, set_down};
+use crate::target::restart_watch;
+use crate::target::{ApiUrl, Error, Layer, Outcome, Upstream, UpstreamName};
+use crate::upstream::desired::Desired;
+use crate::upstream::plan::{Change, Id, Peer, Plan};
+use crate::util::sanitize::short;
+
+mod api;
+mod wire;
+
+pub use api::{Api, Settings};
+use wire::ServerSettings;
+
+/// One upstream of one nginx.
+#[derive(Debug)]
+pub struct Plus(Stepwise<PlusGroup>);
+
+#[derive(Debug)]
+struct PlusGroup {
+    api: Arc<Api>,
+    layer: Layer,
+    upstream: UpstreamName,
+}
+
+impl PlusGroup {
+    fn name(&self) -> (Layer, &UpstreamName) {
+        (self.layer, &self.upstream)
+    }
+}
+
+impl Plus {
+    /// The upstream called `upstream` in the http or stream block of the nginx at `api`; draining servers have
+    /// `drain_timeout` to finish.
+    #[must_use]
+    pub fn new(
+        api: Arc<Api>,
+        layer: Layer,
+        upstream: UpstreamName,
+        drain_timeout: Duration,
+    ) -> Self {
+        let group = PlusGroup {
+            api,
+            layer,
+            upstream,
+        };
+        Self(Stepwise::new(group, drain_timeout))
+    }
+}
+
+/// Counts up whenever another nginx, or none, answers at `api`, which is asked once in each `period`. Never ends.
+pub async fn watch_nginx(api: Arc<Api>, period: Duration, changes: watch::Sender<u64>) {
+    let look = || {
+        let api = api.clone();
+        async move { api.identity().await }
+    };
+    restart_watch::watch(api.url().clone(), look, period, changes).await;
+}
+
+impl Upstream for Plus {
+    async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
+        self.0.converge(desired).await
+    }
+
+    async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
+        self.0.compare(desired).await
+    }
+
+    fn forgotten(&mut self) {
+        self.0.forgotten();
+    }
+}
+
+impl Group for PlusGroup {
+    fn api(&self) -> &ApiUrl {
+        self.api.url()
+    }
+
+    fn upstream(&self) -> &UpstreamName {
+        &self.upstream
+    }
+
+    /// nginx may have been exchanged for one with other versions.
+    fn start_anew(&self) -> bool {
+        self.api.forget_version()
+    }
+
+    async fn servers(&self) -> Result<Vec<Peer>, Error> {
+        self.api.servers(self.name()).await
+    }
+
+    async fn activity(&self) -> Result<Option<Running>, Error> {
+        let status = self.api.status(self.name()).await?;
+        Ok(Some(status.into()))
+    }
+
+    async fn add(&self, server: &Addition<'_>) -> Result<Verdict, Error> {
+        let settings = ServerSettings::from(server);
+        self.api.add(self.name(), &settings).await
+    }
+
+    async fn change(&self, id: Id, change: &Change) -> Result<Verdict, Error> {
+        let settings = ServerSettings::from(change);
+        self.api.patch(self.name(), id, &settings).await
+    }
+
+    async fn drain(&self, id: Id) -> Result<Verdict, Error> {
+        let drain = Change {
+            drain: Some(true),
+            ..Change::default()
+        };
+        match self.layer {
+            Layer::Http => match self.change(id, &drain).await? {
+                // An API that knows no draining knows "down", which lets requests finish as well.
+                Verdict::Refused(_) => set_down(self, id).await,
+                verdict => Ok(verdict),
+            },
+            // A stream server has no such thing.
+            Layer::Stream => set_down(self, id).await,
+        }
+    }
+
+    async fn remove(&self, id: Id, server: &str) -> Result<Verdict, Error> {
+        // nginx may have been reloaded since the list was read, and call another one so: a wrong change is repaired by the
+        // next look, but a wrong removal costs requests.
+        match self.api.server(self.name(), id).await {
+            Ok(peer) if short(&peer.server) != server => return Ok(Verdict::Stale),
+            // An API that does not tell single servers may remove them all the same.
+            Ok(_) | Err(Error::NotTheApi { .. } | Error::Answer { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.api.remove(self.name(), id).await
+    }
+}
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,436 @@
+//! Converging what is changed server by server, over an API that can be read back.
+//!
+//! Every convergence is a few rounds of read, plan, act, until a reading leaves nothing to plan. What is not known to have
+//! happened is read again before it is repeated, since adding a server is not idempotent.
+
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::model::Endpoint;
+use crate::target::{ApiUrl, Error, Outcome, Progress, UpstreamName};
+use crate::upstream::desired::{Desired, Parameters};
+use crate::upstream::guard::Sight;
+use crate::upstream::plan::{
+    Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan, taking_traffic, withheld_for,
+    withhold,
+};
+use crate::util::log_limit;
+
+mod blame;
+mod refused;
+mod rounds;
+mod unsupported;
+
+use blame::Suspects;
+pub(crate) use blame::{About, Refusal};
+use refused::Refusals;
+use rounds::Rounds;
+use unsupported::Lacks;
+
+/// How long a convergence goes on before it asks whether something newer is desired.
+const TURN: Duration = Duration::from_millis(250);
+
+/// One upstream of one target, as its API shows it.
+pub(crate) trait Group {
+    /// The API, for the log.
+    fn api(&self) -> &ApiUrl;
+
+    /// The upstream, for the log.
+    fn upstream(&self) -> &UpstreamName;
+
+    /// To be called when what answers is not the API that was expected; says whether another attempt may go better.
+    fn start_anew(&self) -> bool;
+
+    /// The servers.
+    fn servers(&self) -> impl Future<Output = Result<Vec<Peer>, Error>> + Send;
+
+    /// What runs on the servers; `None` when the target does not tell.
+    fn activity(&self) -> impl Future<Output = Result<Option<Running>, Error>> + Send;
+
+    /// Adds a server.
+    fn add(&self, server: &Addition<'_>) -> impl Future<Output = Result<Verdict, Error>> + Send;
+
+    /// Changes a server.
+    fn change(
+        &self,
+        id: Id,
+        change: &Change,
+    ) -> impl Future<Output = Result<Verdict, Error>> + Send;
+
+    /// Stops new requests to a server: somebody waits for exactly that, so it may not be skipped.
+    fn drain(&self, id: Id) -> impl Future<Output = Result<Verdict, Error>> + Send;
+
+    /// Removes a server: the one that was listed with this id and, printable, this address.
+    fn remove(&self, id: Id, server: &str) -> impl Future<Output = Result<Verdict, Error>> + Send;
+}
+
+/// A server to be added.
+#[derive(Debug)]
+pub(crate) struct Addition<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) weight: NonZeroU16,
+    pub(crate) down: bool,
+    pub(crate) parameters: Parameters,
+}
+
+/// What runs on the servers of an upstream.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    /// Id, address and number of requests.
+    pub(crate) peers: Vec<(Id, String, u64)>,
+    /// Servers that were removed and still have requests.
+    pub(crate) zombies: u64,
+}
+
+/// What became of a request to change something.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Done.
+    Done,
+    /// This one server cannot be so; the others can.
+    Refused(Refusal),
+    /// There is no room for another server.
+    Full(String),
+    /// The server is there already: to be read again.
+    Exists(String),
+    /// The server is not there any more: to be read again.
+    Stale,
+}
+
+/// Converges one upstream.
+#[derive(Debug)]
+pub(crate) struct Stepwise<G> {
+    group: G,
+    pub(crate) drains: Drains,
+    refusals: Refusals,
+    lacks: Lacks,
+    /// What takes traffic there.
+    sight: Sight,
+    /// The steps that wait because too few would be left.
+    withheld: Vec<Step>,
+    /// The steps that met a server which is there but was not listed, since the convergence began.
+    unseen: BTreeSet<String>,
+    /// How the convergence goes that is not finished, and on which revisions.
+    unfinished: Option<((i64, i64), Rounds)>,
+}
+
+/// What one round of steps came to.
+#[derive(Debug, Default)]
+struct Acted {
+    /// The steps that there is no room for, with the reason.
+    full: Vec<(Step, String)>,
+    /// Whether a server was removed, so that there may be room now.
+    freed: bool,
+    /// Whether anything was done.
+    done: bool,
+}
+
+impl<G: Group> Stepwise<G> {
+    /// Draining servers have `drain_timeout` to finish.
+    pub(crate) fn new(group: G, drain_timeout: Duration) -> Self {
+        Self {
+            group,
+            drains: Drains::new(drain_timeout),
+            refusals: Refusals::default(),
+            lacks: Lacks::default(),
+            sight: Sight::default(),
+            withheld: Vec::new(),
+            unseen: BTreeSet::new(),
+            unfinished: None,
+        }
+    }
+
+    /// As [`Upstream::converge`](crate::target::Upstream::converge).
+    pub(crate) async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
+        self.refusals.forget_old(Instant::now());
+        self.lacks.forget_old(Instant::now());
+        self.lacks.keep_only(&desired.servers);
+        let (revisions, now) = (desired.revisions(), Instant::now());
+        let unfinished = self
+            .unfinished
+            .take()
+            .filter(|(former, _)| *former == revisions);
+        let mut rounds = match unfinished {
+            Some((_, rounds)) => rounds,
+            None => {
+                self.unseen.clear();
+                Rounds::default()
+            }
+        };
+        let progress = self.rounds(desired, &mut rounds, now + TURN).await?;
+        let mut refused = self.refusals.listed();
+        refused.extend(self.lacks.listed());
+        let changed = rounds.have_changed();
+        if progress == Progress::Unfinished {
+            self.unfinished = Some((revisions, rounds));
+        }
+        if progress != Progress::Unfinished {
+            let reason = withheld_for(desired.protection.floor);
+            let withheld = self.withheld.iter().map(Step::to_string);
+            refused.extend(withheld.map(|step| (step, reason.clone())));
+        }
+        Ok(Outcome {
+            refused,
+            missing: self.refusals.servers(),
+            serving: Some(self.sight.serving().clone()),
+            changed,
+            ..Outcome::new(progress)
+        })
+    }
+
+    /// As [`Upstream::forgotten`](crate::target::Upstream::forgotten).
+    pub(crate) fn forgotten(&mut self) {
+        self.sight.forget(Instant::now());
+    }
+
+    /// As [`Upstream::compare`](crate::target::Upstream::compare).
+    pub(crate) async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
+        let planned = match self.plan(desired).await {
+            // The target may have been exchanged for another one.
+            Err(Error::NotTheApi { .. }) if self.group.start_anew() => self.plan(desired).await,
+            planned => planned,
+        };
+        planned.map(|(plan, _)| plan)
+    }
+
+    /// Reads and plans. Asks for running requests only where the plan hangs on them.
+    async fn plan(&mut self, desired: &Desired) -> Result<(Plan, Option<Running>), Error> {
+        let peers = self.group.servers().await?;
+        self.sight
+            .read(taking_traffic(&peers), desired, Instant::now());
+        let desired = desired.fit(&self.sight, &self.refusals.additions());
+        self.drains.follow(&desired, Instant::now());
+        let wanted = self.lacks.possible(&desired.servers);
+        let mut planned = plan(&wanted, &peers, &Activity::new(), &self.drains);
+        let mut running = None;
+        if !planned.waiting.is_empty() || self.drains.was_cut().next().is_some() {
+            // Asked after the list: what is counted here can only have been let in before the list said "draining".
+            running = self.group.activity().await?;
+            if let Some(running) = &running {
+                let activity = activity(&peers, running);
+                planned = plan(&wanted, &peers, &activity, &self.drains);
+            }
+        }
+        planned.withheld = withhold(&mut planned.steps, &peers, &desired.protection);
+        Ok((planned, running))
+    }
+
+    /// Goes through the rounds until nothing is left to do or `until` has come.
+    async fn rounds(
+        &mut self,
+        desired: &Desired,
+        rounds: &mut Rounds,
+        until: Instant,
+    ) -> Result<Progress, Error> {
+        let mut started_anew = false;
+        loop {
+            match self.round(desired, rounds, until).await {
+                Ok(Some(progress)) => return Ok(progress),
+                Ok(None) if Instant::now() >= until => return Ok(Progress::Unfinished),
+                Ok(None) => {}
+                // The target may have been exchanged for another one.
+                Err(Error::NotTheApi { .. }) if !started_anew && self.group.start_anew() => {
+                    started_anew = true
+                }
+                Err(error @ Error::Broken(_)) => rounds.failed(error)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One round: the progress when nothing is left to do, `None` when there was something.
+    async fn round(
+        &mut self,
+        desired: &Desired,
+        rounds: &mut Rounds,
+        until: Instant,
+    ) -> Result<Option<Progress>, Error> {
+        let (mut plan, running) = self.plan(desired).await?;
+        self.withheld = std::mem::take(&mut plan.withheld);
+        let zombies = self.zombies(running.as_ref());
+        self.refusals.keep_only(&plan.steps);
+        let steps = plan.steps.iter().filter(|step| !self.refusals.holds(step));
+        let steps: Vec<Step> = steps.cloned().collect();
+        if !steps.is_empty() {
+            rounds.planned(&steps)?;
+            let acted = self.act(&steps, until).await?;
+            rounds.acted(acted.done);
+            self.note_lack_of_room(acted);
+            return Ok(None);
+        }
+        Ok(Some(self.progress(&plan, zombies)))
+    }
+
+    /// How far it is when no step is left.
+    fn progress(&self, plan: &Plan, zombies: u64) -> Progress {
+        let waiting = plan.waiting.iter().map(|(_, active)| active.unwrap_or(1));
+        let active = waiting.fold(zombies, u64::saturating_add);
+        let cut = self.drains.was_cut().filter(|_| zombies > 0);
+        let pending = plan.waiting.iter().map(|(endpoint, _)| endpoint).chain(cut);
+        match self.drains.before(pending) {
+            None => Progress::Converged,
+            Some(confirmed) => Progress::Draining { active, confirmed },
+        }
+    }
+
+    /// The requests that run on servers which had to go before they had finished. They cannot be told from those of
+    /// servers that vanished, so all are counted.
+    fn zombies(&self, running: Option<&Running>) -> u64 {
+        let anyone_waits = self.drains.was_cut().next().is_some();
+        running
+            .filter(|_| anyone_waits)
+            .map_or(0, |running| running.zombies)
+    }
+
+    /// Takes the steps, as far as there is time; at least one.
+    async fn act(&mut self, steps: &[Step], until: Instant) -> Result<Acted, Error> {
+        let mut acted = Acted::default();
+        for (place, step) in steps.iter().enumerate() {
+            // One refusal speaks for the rest, whether or not there is time.
+            if let (Step::Add { .. }, Some((_, reason))) = (step, acted.full.first()) {
+                let reason = reason.clone();
+                acted.full.push((step.clone(), reason));
+                continue;
+            }
+            if place > 0 && Instant::now() >= until {
+                break;
+            }
+            match self.take(step).await? {
+                Verdict::Done => {
+                    let (target, upstream) = (self.group.api(), self.group.upstream());
+                    let about = format!("{target} {upstream} {step}");
+                    if let Some(more) = log_limit::allows_of("step", about, log_limit::STEPS) {
+                        info!(%target, %upstream, "{step}{more}");
+                    }
+                    acted.done = true;
+                    acted.freed |= matches!(step, Step::Remove { .. });
+                }
+                Verdict::Refused(refusal) => self.refusals.add(step, refusal.reason),
+                Verdict::Full(reason) => acted.full.push((step.clone(), reason)),
+                Verdict::Exists(reason) => self.note_unseen(step, reason),
+                Verdict::Stale => {}
+            }
+        }
+        Ok(acted)
+    }
+
+    /// Takes one step.
+    async fn take(&mut self, step: &Step) -> Result<Verdict, Error> {
+        match step {
+            Step::Add {
+                endpoint,
+                weight,
+                down,
+                parameters,
+            } => {
+                let addition = Addition {
+                    endpoint,
+                    weight: *weight,
+                    down: *down,
+                    parameters: *parameters,
+                };
+                self.add(addition).await
+            }
+            Step::Change { id, change, .. } => self.change(*id, *change).await,
+            Step::Drain { id, .. } => self.group.drain(*id).await,
+            Step::Remove {
+                id,
+                server,
+                endpoint,
+                cause,
+            } => {
+                if let (Cause::TimedOut, Some(endpoint)) = (cause, endpoint) {
+                    self.drains.cut(endpoint);
+                }
+                self.group.remove(*id, server).await
+            }
+            // An API has no file.
+            Step::Write { .. } => Ok(Verdict::Done),
+        }
+    }
+
+    /// Adds a server, if need be without the parameters that are refused: a server that serves is worth more.
+    async fn add(&mut self, mut server: Addition<'_>) -> Result<Verdict, Error> {
+        let was_backup = server.parameters.backup;
+        self.lacks.leave_out(&mut server.parameters);
+        let mut suspects = Suspects::default();
+        let verdict = loop {
+            if was_backup && !server.parameters.backup {
+                // Whether it may take traffic all the same is a matter of the others: to be planned anew.
+                break Verdict::Stale;
+            }
+            let verdict = self.group.add(&server).await?;
+            if let Some(verdict) = suspects.hear(verdict, &mut server.parameters) {
+                break verdict;
+            }
+        };
+        self.lacks.note(suspects);
+        Ok(verdict)
+    }
+
+    /// Changes a server, if need be without the parameters that are refused.
+    async fn change(&mut self, id: Id, mut change: Change) -> Result<Verdict, Error> {
+        self.lacks.leave_out(&mut change.parameters);
+        let mut suspects = Suspects::default();
+        let verdict = loop {
+            if change == Change::default() {
+                break Verdict::Stale;
+            }
+            let verdict = self.group.change(id, &change).await?;
+            if let Some(verdict) = suspects.hear(verdict, &mut change.parameters) {
+                break verdict;
+            }
+        };
+        self.lacks.note(suspects);
+        Ok(verdict)
+    }
+
+    /// A server that is there but not listed may be so because the list has grown in between; the second time it is
+    /// refused, for whatever reason the target has.
+    fn note_unseen(&mut self, step: &Step, reason: String) {
+        if !self.unseen.insert(step.to_string()) {
+            self.refusals.add(step, reason);
+        }
+    }
+
+    /// What did not fit is refused, unless something went in the same round: then there may be room in the next.
+    fn note_lack_of_room(&mut self, acted: Acted) {
+        if acted.freed {
+            self.refusals.forget_lack_of_room();
+            return;
+        }
+        for (step, reason) in acted.full {
+            self.refusals.add_for_lack_of_room(&step, reason);
+        }
+    }
+}
+
+/// Stops new requests to a server by setting it down, which lets requests finish.
+pub(crate) async fn set_down(group: &impl Group, id: Id) -> Result<Verdict, Error> {
+    let down = Change {
+        down: Some(true),
+        ..Change::default()
+    };
+    match group.change(id, &down).await? {
+        Verdict::Refused(Refusal { reason, .. }) | Verdict::Full(reason) => {
+            Err(Error::Undrainable(reason))
+        }
+        verdict => Ok(verdict),
+    }
+}
+
+/// The running requests by id. A server whose id and address do not agree with the list is left out: the target was
+/// reloaded between the two answers, and its ids mean something else now.
+fn activity(peers: &[Peer], running: &Running) -> Activity {
+    let listed: HashMap<Id, &str> = peers
+        .iter()
+        .map(|peer| (peer.id, peer.server.as_str()))
+        .collect();
+    let same = |(id, server, _): &&(Id, String, u64)| listed.get(id) == Some(&server.as_str());
+    let counted = running.peers.iter().filter(same);
+    counted.map(|(id, _, active)| (*id, *active)).collect()
+}

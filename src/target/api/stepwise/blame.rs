@@ -1,0 +1,77 @@
+//! Which parameter a refusal is about, when the target does not say: what is left out is tried for.
+
+use crate::upstream::desired::Parameters;
+use crate::upstream::plan::Setting;
+
+use super::Verdict;
+
+/// Why something was refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// In words.
+    pub(in crate::target) reason: String,
+    /// What it is about.
+    pub(in crate::target) about: About,
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    /// The server itself: its address, its weight.
+    Server,
+    /// The parameter of this name.
+    Parameter(&'static str),
+    /// The target does not say.
+    Unknown,
+}
+
+impl Refusal {
+    /// Takes out of `parameters` what it may be about. What makes a backup server is suspected last, and alone.
+    fn take(&self, parameters: &mut Parameters) -> Vec<Setting> {
+        let suspected = |setting: &Setting| match self.about {
+            About::Server => false,
+            About::Parameter(name) => setting.name() == name,
+            About::Unknown => true,
+        };
+        let mut suspects: Vec<Setting> = Setting::of(parameters).filter(suspected).collect();
+        if suspects.len() > 1 {
+            suspects.retain(|setting| *setting != Setting::Backup);
+        }
+        for setting in &suspects {
+            setting.leave_out(parameters);
+        }
+        suspects
+    }
+}
+
+/// The parameters that were left out of a request so far, with the reasons.
+#[derive(Debug, Default)]
+pub(super) struct Suspects(Vec<(Setting, String)>);
+
+impl Suspects {
+    /// Hears what became of a request with `parameters`. Takes out what its refusal may be about: then it is `None`, and the
+    /// request is to be tried again without.
+    pub(super) fn hear(
+        &mut self,
+        verdict: Verdict,
+        parameters: &mut Parameters,
+    ) -> Option<Verdict> {
+        let Verdict::Refused(refusal) = verdict else {
+            return Some(verdict);
+        };
+        let taken = refusal.take(parameters);
+        if taken.is_empty() {
+            // Nothing helped, so it was none of them.
+            self.0.clear();
+            return Some(Verdict::Refused(refusal));
+        }
+        let reasons = std::iter::repeat(refusal.reason);
+        self.0.extend(taken.into_iter().zip(reasons));
+        None
+    }
+
+    /// Those that it was.
+    pub(super) fn into_guilty(self) -> impl Iterator<Item = (Setting, String)> {
+        self.0.into_iter()
+    }
+}

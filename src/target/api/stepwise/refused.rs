@@ -1,0 +1,99 @@
+//! What the target refuses, remembered so that it is not asked again at every turn.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::Endpoint;
+use crate::upstream::plan::Step;
+
+/// After so long a refused step is tried again: a resolver may have come, a zone may have grown.
+pub(super) const RETRY: Duration = Duration::from_secs(20);
+
+/// The refused steps with the reasons.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(BTreeMap<String, Refusal>);
+
+#[derive(Debug)]
+struct Refusal {
+    /// The server that takes no traffic for it.
+    server: Option<Endpoint>,
+    reason: String,
+    since: Instant,
+    lack_of_room: bool,
+}
+
+impl Refusals {
+    pub(super) fn add(&mut self, step: &Step, reason: String) {
+        self.insert(step, reason, false);
+    }
+
+    pub(super) fn add_for_lack_of_room(&mut self, step: &Step, reason: String) {
+        self.insert(step, reason, true);
+    }
+
+    fn insert(&mut self, step: &Step, reason: String, lack_of_room: bool) {
+        let server = match step {
+            Step::Add { endpoint, .. } | Step::Change { endpoint, .. } => Some(endpoint.clone()),
+            Step::Drain { .. } | Step::Remove { .. } | Step::Write { .. } => None,
+        };
+        let refusal = Refusal {
+            server,
+            reason,
+            since: Instant::now(),
+            lack_of_room,
+        };
+        self.0.insert(step.to_string(), refusal);
+    }
+
+    /// Whether this step was refused and is not due again.
+    pub(super) fn holds(&self, step: &Step) -> bool {
+        !self.0.is_empty() && self.0.contains_key(&step.to_string())
+    }
+
+    /// The servers that could not be added.
+    pub(super) fn additions(&self) -> BTreeSet<Endpoint> {
+        let added = self.0.keys().filter_map(|step| step.strip_prefix("add "));
+        let endpoints = added.filter_map(|step| step.split(' ').next()?.parse().ok());
+        endpoints.collect()
+    }
+
+    /// Makes the steps due again that were refused long ago.
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        self.0
+            .retain(|_, refusal| now.duration_since(refusal.since) < RETRY);
+    }
+
+    /// Makes the steps due again that there was no room for.
+    pub(super) fn forget_lack_of_room(&mut self) {
+        self.0.retain(|_, refusal| !refusal.lack_of_room);
+    }
+
+    /// Forgets what is no longer wanted.
+    pub(super) fn keep_only(&mut self, steps: &[Step]) {
+        if self.0.is_empty() {
+            return;
+        }
+        let wanted: HashSet<String> = steps.iter().map(Step::to_string).collect();
+        self.0.retain(|step, _| wanted.contains(step));
+    }
+
+    /// The servers that cannot be as they should, with the reasons.
+    pub(super) fn servers(&self) -> BTreeMap<Endpoint, String> {
+        let refusals = self.0.values();
+        let servers = refusals.filter_map(|refusal| {
+            let server = refusal.server.clone()?;
+            Some((server, refusal.reason.clone()))
+        });
+        servers.collect()
+    }
+
+    /// Steps and reasons.
+    pub(super) fn listed(&self) -> BTreeMap<String, String> {
+        let refusals = self.0.iter();
+        refusals
+            .map(|(step, refusal)| (step.clone(), refusal.reason.clone()))
+            .collect()
+    }
+}

@@ -1,0 +1,83 @@
+//! Parameters that a group does not take, so that its servers do without them.
+//!
+//! A server that cannot have all it should still serves. Only what should be a backup server and cannot be is no matter of
+//! taste: it stays down as long as another one is there.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::blame::Suspects;
+use super::refused::RETRY;
+use crate::upstream::desired::{Parameters, Servers};
+use crate::upstream::plan::{Setting, without_backups};
+
+/// The parameters that a group does not take, with the reasons.
+#[derive(Debug, Default)]
+pub(super) struct Lacks(BTreeMap<Setting, Lack>);
+
+#[derive(Debug)]
+struct Lack {
+    reason: String,
+    since: Instant,
+}
+
+impl Lacks {
+    /// Takes note of what was found out.
+    pub(super) fn note(&mut self, suspects: Suspects) {
+        let since = Instant::now();
+        for (setting, reason) in suspects.into_guilty() {
+            self.0.insert(setting, Lack { reason, since });
+        }
+    }
+
+    /// Forgets what was refused long ago: it is tried again.
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        self.0
+            .retain(|_, lack| now.duration_since(lack.since) < RETRY);
+    }
+
+    /// Forgets what no server wants any more.
+    pub(super) fn keep_only(&mut self, servers: &Servers) {
+        if self.0.is_empty() {
+            return;
+        }
+        let wanted = servers.values().map(|server| server.parameters);
+        let wanted: Vec<Setting> = wanted.flat_map(|all| Setting::of(&all)).collect();
+        self.0.retain(|setting, _| wanted.contains(setting));
+    }
+
+    /// Whether the group takes no such parameter, as far as is known.
+    pub(super) fn holds(&self, setting: Setting) -> bool {
+        self.0.contains_key(&setting)
+    }
+
+    /// Leaves out what the group does not take.
+    pub(super) fn leave_out(&self, parameters: &mut Parameters) {
+        for setting in self.0.keys() {
+            setting.leave_out(parameters);
+        }
+    }
+
+    /// What can be of what is desired.
+    pub(super) fn possible<'a>(&self, servers: &'a Servers) -> Cow<'a, Servers> {
+        if self.0.is_empty() {
+            return Cow::Borrowed(servers);
+        }
+        let mut possible = match self.holds(Setting::Backup) {
+            true => without_backups(servers),
+            false => servers.clone(),
+        };
+        for server in possible.values_mut() {
+            self.leave_out(&mut server.parameters);
+        }
+        Cow::Owned(possible)
+    }
+
+    /// What is not set, and why.
+    pub(super) fn listed(&self) -> impl Iterator<Item = (String, String)> {
+        let lacks = self.0.iter();
+        lacks.map(|(setting, lack)| (format!("set {setting}"), lack.reason.clone()))
+    }
+}

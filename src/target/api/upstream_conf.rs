@@ -1,0 +1,195 @@
+//! The driver for the older text API, `upstream_conf`, of NGINX Plus R12 and before.
+//!
+//! It tells no running requests; its sister, the `status` module, does. Where that is not there, a draining server is given
+//! its whole time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::stepwise::{Addition, Group, Running, Stepwise, Verdict, set_down};
+use crate::target::restart_watch;
+use crate::target::{ApiUrl, Error, Layer, Outcome, Upstream, UpstreamName};
+use crate::upstream::desired::Desired;
+use crate::upstream::plan::{Change, Id, Peer, Plan, Setting};
+
+mod api;
+mod lines;
+mod status;
+
+use api::Query;
+pub use api::{ConfApi, Settings};
+
+/// One upstream of one nginx.
+#[derive(Debug)]
+pub struct UpstreamConf(Stepwise<ConfGroup>);
+
+#[derive(Debug)]
+struct ConfGroup {
+    api: Arc<ConfApi>,
+    layer: Layer,
+    upstream: UpstreamName,
+}
+
+impl UpstreamConf {
+    /// The upstream called `upstream` in the http or stream block of the nginx at `api`; draining servers have
+    /// `drain_timeout` to finish.
+    #[must_use]
+    pub fn new(
+        api: Arc<ConfApi>,
+        layer: Layer,
+        upstream: UpstreamName,
+        drain_timeout: Duration,
+    ) -> Self {
+        let group = ConfGroup {
+            api,
+            layer,
+            upstream,
+        };
+        Self(Stepwise::new(group, drain_timeout))
+    }
+}
+
+/// Counts up whenever another nginx, or none, answers at `api`, which is asked once in each `period`. Only the status module
+/// tells a reload. Never ends.
+pub async fn watch_nginx(api: Arc<ConfApi>, period: Duration, changes: watch::Sender<u64>) {
+    let look = || {
+        let api = api.clone();
+        async move { api.identity().await }
+    };
+    restart_watch::watch(api.url().clone(), look, period, changes).await;
+}
+
+impl Upstream for UpstreamConf {
+    async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
+        self.0.converge(desired).await
+    }
+
+    async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
+        self.0.compare(desired).await
+    }
+
+    fn forgotten(&mut self) {
+        self.0.forgotten();
+    }
+}
+
+impl ConfGroup {
+    fn query(&self) -> Query {
+        Query::new(self.layer, &self.upstream)
+    }
+
+    fn query_about(&self, id: Id) -> Query {
+        self.query().with("id", id)
+    }
+
+    /// Adds the server again that `peer` is, as one that does not drain, and removes `peer`: there is no other way back.
+    async fn exchange(&self, peer: &Peer) -> Result<Verdict, Error> {
+        let mut query = Query::adding(self.layer, &self.upstream)
+            .with("server", &peer.server)
+            .with("weight", peer.weight);
+        for (name, number) in [
+            ("max_conns", peer.tuning.max_conns),
+            ("max_fails", peer.tuning.max_fails),
+        ] {
+            query = number
+                .into_iter()
+                .fold(query, |query, n| query.with(name, n));
+        }
+        let times = [
+            peer.tuning.fail_timeout.map(Setting::FailTimeout),
+            peer.tuning.slow_start.map(Setting::SlowStart),
+        ];
+        query = times.into_iter().flatten().fold(query, Query::with_setting);
+        if peer.backup {
+            query = query.flag("backup");
+        }
+        match self.api.change(query).await? {
+            (Verdict::Done, _) => self.remove(peer.id, &peer.server).await,
+            (verdict, _) => Ok(verdict),
+        }
+    }
+}
+
+impl Group for ConfGroup {
+    fn api(&self) -> &ApiUrl {
+        self.api.url()
+    }
+
+    fn upstream(&self) -> &UpstreamName {
+        &self.upstream
+    }
+
+    /// There is nothing to negotiate.
+    fn start_anew(&self) -> bool {
+        false
+    }
+
+    async fn servers(&self) -> Result<Vec<Peer>, Error> {
+        self.api.servers(self.query(), &self.upstream).await
+    }
+
+    async fn activity(&self) -> Result<Option<Running>, Error> {
+        Ok(self.api.running(self.layer, &self.upstream).await)
+    }
+
+    async fn add(&self, server: &Addition<'_>) -> Result<Verdict, Error> {
+        let mut query = Query::adding(self.layer, &self.upstream)
+            .with("server", server.endpoint)
+            .with("weight", server.weight);
+        if server.down {
+            query = query.flag("down");
+        }
+        let query = Setting::of(&server.parameters).fold(query, Query::with_setting);
+        let (verdict, _) = self.api.change(query).await?;
+        Ok(verdict)
+    }
+
+    async fn change(&self, id: Id, change: &Change) -> Result<Verdict, Error> {
+        let mut query = self.query_about(id).flag("verbose");
+        if let Some(weight) = change.weight {
+            query = query.with("weight", weight);
+        }
+        match (change.down, change.drain) {
+            (Some(true), _) => query = query.flag("down"),
+            (_, Some(true)) => query = query.flag("drain"),
+            (Some(false), _) | (_, Some(false)) => query = query.flag("up"),
+            (None, None) => {}
+        }
+        let query = Setting::of(&change.parameters).fold(query, Query::with_setting);
+        let (verdict, shown) = self.api.change(query).await?;
+        // Whether "up" ends draining is documented nowhere; the answer shows it.
+        let still_drains = |peer: &&Peer| peer.id == id && peer.drain;
+        match shown.iter().find(still_drains) {
+            Some(peer) if change.drain == Some(false) => self.exchange(peer).await,
+            _ => Ok(verdict),
+        }
+    }
+
+    async fn drain(&self, id: Id) -> Result<Verdict, Error> {
+        let drain = Change {
+            drain: Some(true),
+            ..Change::default()
+        };
+        match self.layer {
+            Layer::Http => match self.change(id, &drain).await? {
+                // Before R5 there was no draining.
+                Verdict::Refused(_) => set_down(self, id).await,
+                verdict => Ok(verdict),
+            },
+            Layer::Stream => set_down(self, id).await,
+        }
+    }
+
+    async fn remove(&self, id: Id, _: &str) -> Result<Verdict, Error> {
+        let query = Query::removing(self.layer, &self.upstream).with("id", id);
+        let (verdict, _) = self.api.change(query).await?;
+        Ok(verdict)
+    }
+}
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

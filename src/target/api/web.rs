@@ -1,0 +1,235 @@
+//! Requests to the API of a target: signed, with bounded answers, and with errors that say what happened.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use tracing::{info, warn};
+
+use super::access::{Access, AccessError, Again, Login};
+use crate::target::{ApiUrl, Error};
+use crate::util::explain::{Heard, Options, Peer};
+use crate::util::http;
+use crate::util::log_limit;
+use crate::util::sanitize::short;
+
+/// The largest list or state that is read, in bytes: some 20,000 servers.
+pub(crate) const MAX_ANSWER: usize = 32 << 20;
+/// As much of an error as is read, in bytes.
+pub(crate) const MAX_FAULT: usize = 64 << 10;
+
+/// Speaks HTTP with one target, over connections that are kept.
+#[derive(Debug)]
+pub(crate) struct Web {
+    way: Mutex<Way>,
+    again: Again,
+    timeout: Duration,
+    /// `HOST:PORT` of the target.
+    place: String,
+    tls: bool,
+}
+
+/// The way in, as it was read last.
+#[derive(Debug, Clone)]
+struct Way {
+    client: Client,
+    login: Login,
+    shows_certificate: bool,
+}
+
+impl Way {
+    fn new(https: bool, timeout: Duration, access: Access) -> Result<Self, AccessError> {
+        let client = access.client(https)?.timeout(timeout).build();
+        Ok(Self {
+            client: client.map_err(|error| AccessError::Tls(http::cause(&error)))?,
+            shows_certificate: access.tls.shows_certificate(),
+            login: access.login,
+        })
+    }
+
+    /// The same request with another login.
+    fn sign_anew(&self, mut request: reqwest::Request) -> reqwest::Request {
+        let signed = self
+            .login
+            .sign(self.client.request(Method::GET, request.url().clone()));
+        let signed = signed.build().ok();
+        let login = signed.and_then(|signed| signed.headers().get(AUTHORIZATION).cloned());
+        if let Some(login) = login {
+            request.headers_mut().insert(AUTHORIZATION, login);
+        }
+        request
+    }
+}
+
+/// A request that has not been sent, and what to call it.
+pub(crate) struct Request {
+    pub(crate) label: String,
+    pub(crate) builder: RequestBuilder,
+}
+
+impl Web {
+    /// For the target at `url`. No request may take longer than `timeout`.
+    pub(crate) fn new(
+        url: &ApiUrl,
+        timeout: Duration,
+        access: Access,
+    ) -> Result<Self, AccessError> {
+        let (two, again) = (
+            url.has_login() && !access.login.is_none(),
+            access.again.clone(),
+        );
+        let way = Way::new(url.is_https(), timeout, access)?;
+        if two {
+            return Err(AccessError::TwoLogins);
+        }
+        Ok(Self {
+            way: Mutex::new(way),
+            again,
+            timeout,
+            place: http::place(&url.bare()),
+            tls: url.is_https(),
+        })
+    }
+
+    fn way(&self) -> MutexGuard<'_, Way> {
+        // Nothing panics while holding it; a poisoned value would still be whole.
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request, called by its method and path in errors.
+    pub(crate) fn request(&self, method: Method, url: Url) -> Request {
+        let way = self.way();
+        Request {
+            label: format!("{method} {}", short(url.path())),
+            builder: way.login.sign(way.client.request(method, url)),
+        }
+    }
+
+    /// Sends a request; once more where the target does not let us in, and what says who we are has changed meanwhile.
+    pub(crate) async fn send(&self, request: Request) -> Result<Response, Error> {
+        let earlier = |error: reqwest::Error| self.error(&error, Heard::Earlier);
+        let (client, request) = request.builder.build_split();
+        let request = request.map_err(earlier)?;
+        let again = request.try_clone();
+        let sent = client.execute(request).await;
+        if !is_kept_out(&sent) {
+            return sent.map_err(earlier);
+        }
+        match (self.renew(), again) {
+            (Some(way), Some(again)) => {
+                let request = way.sign_anew(again);
+                way.client.execute(request).await.map_err(earlier)
+            }
+            _ => sent.map_err(earlier),
+        }
+    }
+
+    /// The way in, where it is another one than before.
+    fn renew(&self) -> Option<Way> {
+        let read = self.again.read().transpose()?;
+        let way = read.and_then(|access| Way::new(self.tls, self.timeout, access));
+        match way {
+            Ok(way) => {
+                info!(target = %self.place, "the login and the certificates were read again");
+                *self.way() = way.clone();
+                Some(way)
+            }
+            Err(error) => {
+                if let Some(more) = log_limit::allows("login unreadable", &self.place) {
+                    let target = &self.place;
+                    warn!(%target, %error, "a changed login or certificate cannot be used: what was read last is used{more}");
+                }
+                None
+            }
+        }
+    }
+
+    /// The body of an answer, of at most `limit` bytes.
+    pub(crate) async fn body(
+        &self,
+        label: &str,
+        response: Response,
+        limit: usize,
+    ) -> Result<Vec<u8>, Error> {
+        let read = http::read(response, limit).await;
+        let body = read.map_err(|error| self.error(&error, Heard::Part))?;
+        body.ok_or_else(|| Error::TooLarge {
+            request: label.to_owned(),
+            limit,
+        })
+    }
+
+    /// The body of an answer that is no success; empty when it is too long, as the status says enough.
+    pub(crate) async fn fault(&self, label: &str, response: Response) -> Result<Vec<u8>, Error> {
+        match self.body(label, response, MAX_FAULT).await {
+            Err(Error::TooLarge { .. }) => Ok(Vec::new()),
+            read => read,
+        }
+    }
+
+    fn error(&self, error: &reqwest::Error, heard: Heard) -> Error {
+        let reason = |heard| {
+            let peer = Peer {
+                place: &self.place,
+                tls: self.tls,
+                heard,
+                options: Options {
+                    authority: Some("`cacert`"),
+                    name: None,
+                    certificate: (!self.way().shows_certificate).then_some("`cert` and `key`"),
+                },
+            };
+            http::failure(error, peer)
+        };
+        if http::is_refused(error) {
+            Error::NotRunning
+        } else if error.is_timeout() {
+            Error::Silent(self.timeout)
+        } else if error.is_connect() {
+            // Nothing but the handshake was tried.
+            Error::Unreachable(reason(Heard::Nothing))
+        } else {
+            Error::Broken(reason(heard))
+        }
+    }
+}
+
+/// Whether the target does not let us in, or may not: another login or certificate may help then. Nothing has been done.
+fn is_kept_out(sent: &reqwest::Result<Response>) -> bool {
+    match sent {
+        Ok(response) => matches!(response.status().as_u16(), 400 | 401 | 403),
+        Err(error) => error.is_connect() && !http::is_refused(error),
+    }
+}
+
+/// What the statuses mean by which nginx itself keeps somebody out, whatever it serves; `text` is the first line of the answer.
+pub(crate) fn kept_out(request: &str, status: u16, text: &str) -> Option<Error> {
+    let request = request.to_owned();
+    match status {
+        401 | 403 => Some(Error::Denied { request, status }),
+        // What `ssl_verify_client` says to a certificate that is missing or not the right one.
+        400 if text.contains("SSL certificate") => Some(Error::Certificate {
+            request,
+            text: text.to_owned(),
+        }),
+        _ => None,
+    }
+}
+
+/// The first words of a page, without its markup, printable and short.
+pub(crate) fn first_line(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body.get(..1024).unwrap_or(body));
+    let mut inside = false;
+    let mut plain = String::new();
+    for character in text.chars() {
+        match character {
+            '<' => inside = true,
+            '>' => inside = false,
+            other if !inside => plain.push(other),
+            _ => {}
+        }
+    }
+    let line = plain.lines().map(str::trim).find(|line| !line.is_empty());
+    short(line.unwrap_or_default())
+}

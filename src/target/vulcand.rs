@@ -1,0 +1,312 @@
+//! The driver for vulcand, which reads its backends and their servers from etcd and applies what changes by its own watch.
+//!
+//! Every write is a transaction on what was seen before it. A server that drains is simply not there: vulcand knows nothing
+//! between yes and no.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use etcd_client::{Compare, CompareOp, Txn, TxnOp};
+use tokio::sync::{RwLock, watch};
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::{Error, Outcome, Progress, Upstream, UpstreamName};
+use crate::etcd;
+use crate::etcd::client::Cluster;
+use crate::etcd::watch::{Change, Entry, Range, Update, Watcher, list};
+use crate::model::Prefix;
+use crate::upstream::desired::Desired;
+use crate::upstream::guard::Sight;
+use crate::upstream::plan::{Plan, Step};
+use crate::util::log_limit;
+
+mod keys;
+
+use keys::{Move, Place};
+
+/// Where vulcand reads where nothing else is said.
+pub const PREFIX: &str = "/vulcand";
+/// How many keys one transaction may touch: etcd takes 128 as shipped.
+const MAX_OPERATIONS: usize = 100;
+/// So many readings that do not show what was written, or that somebody else was faster than, end a convergence.
+const PATIENCE: usize = 4;
+/// How long a convergence goes on before it asks whether something newer is desired.
+const TURN: Duration = Duration::from_millis(250);
+/// How many of our own revisions are remembered.
+const OWN: usize = 256;
+
+/// How vulcand speaks to servers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// http.
+    #[default]
+    Http,
+    /// https.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a text is no scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected http or https")]
+pub struct SchemeError;
+
+impl FromStr for Scheme {
+    type Err = SchemeError;
+
+    fn from_str(text: &str) -> Result<Self, SchemeError> {
+        let known = [Self::Http, Self::Https];
+        let found = known.into_iter().find(|scheme| scheme.as_str() == text);
+        found.ok_or(SchemeError)
+    }
+}
+
+/// Where vulcand reads, and what it is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The etcd that vulcand reads.
+    pub cluster: Cluster,
+    /// Where in it: [`PREFIX`] as shipped.
+    pub prefix: Prefix,
+    /// How vulcand speaks to servers.
+    pub scheme: Scheme,
+}
+
+/// One vulcand, or all that read the same keys.
+#[derive(Debug)]
+pub struct Keys {
+    settings: Settings,
+    /// The newest revisions that were written from here.
+    own: Mutex<VecDeque<i64>>,
+    /// Shared by those who write, until the revision of that is known.
+    writing: RwLock<()>,
+    /// What the keys of the backends begin with that are looked after from here.
+    ranges: Mutex<Vec<String>>,
+}
+
+impl Keys {
+    /// The keys that `settings` tell. Asks nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            own: Mutex::new(VecDeque::new()),
+            writing: RwLock::new(()),
+            ranges: Mutex::new(Vec::new()),
+        }
+    }
+
+    fn wrote(&self, revision: i64) {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.truncate(OWN - 1);
+        own.push_front(revision);
+    }
+
+    /// Whether somebody else changed what is looked after here.
+    fn is_foreign(&self, change: &Change) -> bool {
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = match change {
+            Change::Put(entry) => &entry.key,
+            Change::Deleted { key, .. } => key,
+        };
+        let is_here = |range: &String| key.starts_with(range.as_bytes());
+        !own.contains(&change.revision()) && ranges.iter().any(is_here)
+    }
+
+    /// Writes all of `moves` when none of their keys was changed meanwhile; says whether it did.
+    async fn write(&self, moves: &[Move]) -> Result<bool, etcd::Error> {
+        let unchanged = |step: &Move| {
+            let (key, seen) = (step.key.clone(), step.unless_changed_since);
+            Compare::mod_revision(key, CompareOp::Equal, seen)
+        };
+        let operation = |step: &Move| match &step.value {
+            Some(value) => TxnOp::put(step.key.clone(), value.clone(), None),
+            None => TxnOp::delete(step.key.clone(), None),
+        };
+        let txn = Txn::new()
+            .when(moves.iter().map(unchanged).collect::<Vec<_>>())
+            .and_then(moves.iter().map(operation).collect::<Vec<_>>());
+        let cluster = &self.settings.cluster;
+        let connection = cluster.connection().await?;
+        let mut client = connection.kv();
+        let _writing = self.writing.read().await;
+        let answer = connection.call(async move { client.txn(txn).await }).await;
+        let answer = answer.inspect_err(|error| cluster.failed(&connection, error))?;
+        if answer.succeeded() {
+            self.wrote(answer.header().map_or(0, |header| header.revision()));
+        }
+        Ok(answer.succeeded())
+    }
+}
+
+/// Counts up whenever somebody else changes a backend that is looked after here, and when etcd was out of sight or restored.
+/// Never ends.
+pub async fn watch_keys(keys: Arc<Keys>, changes: watch::Sender<u64>) {
+    let range = format!("{}/backends/", keys.settings.prefix);
+    let mut watcher = Watcher::new(
+        keys.settings.cluster.clone(),
+        Range::Prefix(range.into_bytes()),
+    );
+    let mut listed = false;
+    loop {
+        let foreign = match watcher.next().await {
+            Update::Listed { .. } => std::mem::replace(&mut listed, true),
+            Update::Changed { changes, .. } => {
+                // What we write ourselves is known by the answer, which may come later than the event.
+                drop(keys.writing.write().await);
+                changes.iter().any(|change| keys.is_foreign(change))
+            }
+        };
+        if foreign {
+            debug!(prefix = %keys.settings.prefix, "somebody else changed keys of vulcand");
+            changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+}
+
+/// One backend of vulcand.
+#[derive(Debug)]
+pub struct Vulcand {
+    keys: Arc<Keys>,
+    backend: UpstreamName,
+    place: Place,
+    /// What requests are sent to.
+    sight: Sight,
+}
+
+impl Vulcand {
+    /// The backend called `backend`.
+    #[must_use]
+    pub fn new(keys: Arc<Keys>, backend: UpstreamName) -> Self {
+        let place = Place::new(&keys.settings.prefix, &backend);
+        let mut ranges = keys.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ranges.contains(&place.range) {
+            ranges.push(place.range.clone());
+        }
+        drop(ranges);
+        Self {
+            keys,
+            backend,
+            place,
+            sight: Sight::default(),
+        }
+    }
+
+    async fn read(&self) -> Result<Vec<Entry>, Error> {
+        let range = Range::Prefix(self.place.range.clone().into_bytes());
+        let listed = list(&self.keys.settings.cluster, &range).await;
+        let (_, entries) = listed.map_err(|error| Error::Etcd(error.to_string()))?;
+        Ok(entries)
+    }
+
+    /// What is to be done, and to which end: what is desired as it fits what is there.
+    async fn moves<'a>(
+        &mut self,
+        desired: &'a Desired,
+    ) -> Result<(Vec<Move>, Cow<'a, Desired>), Error> {
+        let found = self.read().await?;
+        let (scheme, now) = (self.keys.settings.scheme, Instant::now());
+        let mut serving = keys::serving(&self.place, &found);
+        if !keys::has_backend(&self.place, &found) {
+            self.sight.forget(now);
+            serving.clear();
+        }
+        self.sight.read(serving, desired, now);
+        let desired = desired.fit(&self.sight, &BTreeSet::new());
+        let moves = keys::moves(&self.place, scheme, &desired, &found);
+        Ok((moves, desired))
+    }
+
+    /// Makes the moves until all are made, somebody else was faster, or `until` has come; whether any was made.
+    async fn make(&self, moves: &[Move], until: Instant) -> Result<bool, Error> {
+        let mut made = false;
+        for some in moves.chunks(MAX_OPERATIONS) {
+            let written = self.keys.write(some).await;
+            if !written.map_err(|error| Error::Etcd(error.to_string()))? {
+                break;
+            }
+            made = true;
+            for step in some.iter().flat_map(|step| &step.steps) {
+                self.log(step);
+            }
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        Ok(made)
+    }
+
+    /// Logs what was done; where somebody else undoes it again and again, not every time.
+    fn log(&self, step: &Step) {
+        let (prefix, backend) = (&self.keys.settings.prefix, &self.backend);
+        let about = format!("{prefix} {backend} {step}");
+        if let Some(more) = log_limit::allows_of("vulcand step", about, log_limit::STEPS) {
+            info!(vulcand = %prefix, %backend, "{step}{more}");
+        }
+    }
+}
+
+impl Upstream for Vulcand {
+    async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
+        let until = Instant::now() + TURN;
+        let mut fewest = usize::MAX;
+        let mut disappointments = 0;
+        let mut changed = false;
+        let outcome = |progress, changed, serving| Outcome {
+            refused: keys::untold(desired),
+            changed,
+            serving,
+            ..Outcome::new(progress)
+        };
+        loop {
+            let (moves, _) = self.moves(desired).await?;
+            let Some(first) = moves.first() else {
+                let serving = Some(self.sight.serving().clone());
+                return Ok(outcome(Progress::Converged, changed, serving));
+            };
+            if moves.len() >= fewest {
+                disappointments += 1;
+                if disappointments == PATIENCE {
+                    let key = crate::util::sanitize::short(&first.key);
+                    return Err(Error::Unsettled(format!("write {key}")));
+                }
+            }
+            fewest = fewest.min(moves.len());
+            changed |= self.make(&moves, until).await?;
+            if moves.len() > MAX_OPERATIONS && Instant::now() >= until {
+                return Ok(outcome(Progress::Unfinished, changed, None));
+            }
+        }
+    }
+
+    async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
+        let (moves, desired) = self.moves(desired).await?;
+        Ok(keys::plan(moves, &desired))
+    }
+
+    fn forgets(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,167 @@
+//! Which records of its service an upstream takes, and what it makes of them.
+
+use std::num::NonZeroU16;
+
+use super::desired::{Choice, Known, Parameters, Server};
+use crate::model::{InstanceName, Protocol, Record, Share, Split, State, Version};
+
+/// Which records an upstream takes, and what their servers are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Records of this protocol are taken. UDP has no place in an http upstream.
+    pub protocol: Protocol,
+    /// Records of these versions are taken; of all when there is none.
+    pub versions: Vec<Version>,
+    /// Records that have all these tags are taken.
+    pub tags: Vec<String>,
+    /// What the servers are told, unless a rule says otherwise.
+    pub terms: Terms,
+    /// What servers with certain tags are told instead: the first rule that fits counts.
+    pub rules: Vec<Rule>,
+}
+
+/// What a server is told besides its address and state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Its share of the traffic where its record says none.
+    pub weight: Option<NonZeroU16>,
+    /// What else.
+    pub parameters: Parameters,
+}
+
+/// What servers with certain tags are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The record must have all of them.
+    pub tags: Vec<String>,
+    /// What its server is told.
+    pub terms: Terms,
+}
+
+impl Selection {
+    /// Whether the upstream takes this record.
+    fn takes(&self, record: &Record) -> bool {
+        let version = || record.version.as_ref();
+        record.protocol == self.protocol
+            && (self.versions.is_empty()
+                || version().is_some_and(|version| self.versions.contains(version)))
+            && has_all(record, &self.tags)
+    }
+
+    fn server(&self, record: &Record) -> Server {
+        let rule = self.rules.iter().find(|rule| has_all(record, &rule.tags));
+        let terms = rule.map_or(self.terms, |rule| rule.terms);
+        let weight = record
+            .weight
+            .or(terms.weight.map(NonZeroU16::get))
+            .unwrap_or(1);
+        Server::of(weight, record.state, terms.parameters)
+    }
+}
+
+fn has_all(record: &Record, tags: &[String]) -> bool {
+    tags.iter().all(|tag| record.tags.contains(tag))
+}
+
+/// A record that is taken, with what its server should be.
+pub(crate) type Chosen<'a> = (&'a InstanceName, &'a Record, Server);
+
+/// The records that an upstream takes. Who is held finishes what runs.
+pub(crate) fn choose<'a>(
+    known: Known<'a>,
+    selection: &Selection,
+    choice: &Choice,
+) -> Vec<Chosen<'a>> {
+    let taken = known
+        .records()
+        .filter(|(_, record)| selection.takes(record));
+    let chosen = taken.map(|(instance, record)| {
+        let mut server = selection.server(record);
+        if server.state == State::Up && choice.hold_on(instance, record).is_some() {
+            server.state = State::Draining;
+        }
+        (instance, record, server)
+    });
+    chosen.collect()
+}
+
+/// Which split an upstream follows.
+#[derive(Debug, Default)]
+pub(crate) struct Splitting {
+    /// The last one that matched anybody.
+    followed: Option<Split>,
+    /// The one that was asked for and matches nobody, once that was told.
+    ignored: Option<Split>,
+}
+
+/// A split that matches no instance that takes traffic, or does so again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitNotice {
+    /// It is not followed; the one before it stands, if that matches anybody.
+    Ignored,
+    /// It is followed now.
+    Followed,
+}
+
+impl Splitting {
+    /// Spreads the weights of the split that is asked for over the servers. Who gets none finishes what runs.
+    ///
+    /// A split that matches nobody who takes traffic would send it all nowhere. It is not followed; the one before it stands.
+    pub(crate) fn apply(
+        &mut self,
+        asked: Option<&Split>,
+        chosen: &mut [Chosen<'_>],
+    ) -> Option<SplitNotice> {
+        let live = chosen
+            .iter_mut()
+            .filter(|(_, _, server)| server.state == State::Up);
+        let mut live: Vec<_> = live.collect();
+        let shares = live.iter().map(|(_, record, server)| Share {
+            version: record.version.as_ref(),
+            weight: server.weight.get(),
+        });
+        let shares: Vec<_> = shares.collect();
+        let (weights, notice) = self.weights(asked, &shares);
+        for (place, (_, _, server)) in live.iter_mut().enumerate() {
+            let Some(weight) = weights.as_ref().and_then(|weights| weights.get(place)) else {
+                break;
+            };
+            *server = match Server::of(*weight, State::Up, server.parameters) {
+                none if *weight == 0 => Server {
+                    state: State::Draining,
+                    ..none
+                },
+                share => share,
+            };
+        }
+        notice
+    }
+
+    fn weights(
+        &mut self,
+        asked: Option<&Split>,
+        shares: &[Share<'_>],
+    ) -> (Option<Vec<u16>>, Option<SplitNotice>) {
+        let Some(split) = asked else {
+            *self = Self::default();
+            return (None, None);
+        };
+        if shares.is_empty() {
+            // Whatever is asked for, there is nothing to share out.
+            return (None, None);
+        }
+        if let Some(weights) = split.spread(shares) {
+            self.followed = Some(split.clone());
+            let notice = self.ignored.take().map(|_| SplitNotice::Followed);
+            return (Some(weights), notice);
+        }
+        let known = self.ignored.as_ref() == Some(split);
+        self.ignored = Some(split.clone());
+        let former = self.followed.as_ref();
+        let weights = former.and_then(|former| former.spread(shares));
+        (weights, (!known).then_some(SplitNotice::Ignored))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! What stays in one target of what is kept: decided by what that target has. Pure.
+//!
+//! Several pushers may serve one nginx, each with a memory of its own. They take no turns because none adds what another has
+//! taken out: a server without a record is added only where nginx itself lost it, or where too few are left otherwise.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Reason;
+use crate::model::{Endpoint, State};
+use crate::upstream::desired::{Desired, Server};
+
+/// For so long after it is gone a server counts as lost when its target turns out to have been restarted: that is seen a while
+/// later.
+const RECENT: Duration = Duration::from_secs(3);
+
+/// What of a desired state a target decides by what it has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Protection {
+    /// So many servers are left taking traffic at least, whatever else goes; 0 where nothing is to be kept.
+    pub floor: usize,
+    /// Servers that no record names, or that take traffic against theirs.
+    pub spares: BTreeMap<Endpoint, Spare>,
+    /// Addresses that belong to another service by now: these go, whatever is left.
+    pub taken: BTreeSet<Endpoint>,
+    /// Whether what stays is decided already, and what is about to be added counts as taken: for a plan that is only shown.
+    pub hopeful: bool,
+}
+
+/// A server that no record names, or that takes traffic against its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spare {
+    /// As it was.
+    pub server: Server,
+    /// What its record says of it, where it has one.
+    pub recorded: Option<Server>,
+    /// Why it left.
+    pub reason: Reason,
+    /// Whether the guard holds it; the others are for the floor.
+    pub guarded: bool,
+}
+
+/// What is seen of one upstream of one target, from one reading to the next.
+#[derive(Debug, Default)]
+pub struct Sight {
+    /// What took traffic at the last reading.
+    serving: BTreeSet<Endpoint>,
+    /// What took some at one before, and when it was missed.
+    missed: BTreeMap<Endpoint, Instant>,
+    /// What the target lost by itself.
+    lost: BTreeSet<Endpoint>,
+}
+
+impl Sight {
+    /// The target was restarted, or lost what it had for another reason.
+    pub fn forget(&mut self, now: Instant) {
+        self.missed.retain(|_, at| *at + RECENT > now);
+        self.lost.append(&mut self.serving);
+        self.lost
+            .extend(std::mem::take(&mut self.missed).into_keys());
+    }
+
+    /// These take traffic.
+    pub fn read(&mut self, serving: BTreeSet<Endpoint>, desired: &Desired, now: Instant) {
+        self.missed
+            .retain(|at, since| *since + RECENT > now && !serving.contains(at));
+        let missed = self.serving.difference(&serving).cloned();
+        self.missed.extend(missed.map(|endpoint| (endpoint, now)));
+        self.lost.retain(|endpoint| {
+            let is_known = desired.servers.contains_key(endpoint)
+                || desired.protection.spares.contains_key(endpoint);
+            is_known && !serving.contains(endpoint)
+        });
+        self.serving = serving;
+    }
+
+    /// What takes traffic, as last read.
+    #[must_use]
+    pub fn serving(&self) -> &BTreeSet<Endpoint> {
+        &self.serving
+    }
+}
+
+impl Desired {
+    /// What is to be made of it in a target of which so much was seen, and that refuses to add some servers.
+    ///
+    /// - What the guard holds stays where it is, and is added only where the target lost it.
+    /// - The floor takes those that are there before others, and adds some only where it needs them.
+    #[must_use]
+    pub fn fit(&self, sight: &Sight, refused: &BTreeSet<Endpoint>) -> Cow<'_, Self> {
+        if self.protection.spares.is_empty() || self.protection.hopeful {
+            return Cow::Borrowed(self);
+        }
+        let Protection { floor, spares, .. } = &self.protection;
+        let mut fitted = self.clone();
+        for (endpoint, spare) in spares {
+            match spare.recorded {
+                Some(server) => fitted.servers.insert(endpoint.clone(), server),
+                None => fitted.servers.remove(endpoint),
+            };
+        }
+        let is_there =
+            |endpoint: &Endpoint| sight.serving.contains(endpoint) || sight.lost.contains(endpoint);
+        let ups = fitted.servers.iter();
+        let up = ups.filter(|(endpoint, server)| {
+            server.state == State::Up && (!refused.contains(*endpoint) || is_there(endpoint))
+        });
+        let up = up.count();
+        let mut stay: Vec<&Endpoint> = Vec::new();
+        let mut others = Vec::new();
+        for (endpoint, spare) in spares {
+            match (is_there(endpoint), spare.guarded) {
+                (true, true) => stay.push(endpoint),
+                // What cannot be added is no help.
+                (false, _) if refused.contains(endpoint) => {}
+                (is_there, _) => {
+                    let backup = spare.server.parameters.backup;
+                    others.push((!is_there, backup, spare.reason, endpoint));
+                }
+            }
+        }
+        others.sort_unstable();
+        // A backup is no replacement for one that is none.
+        let spare = |endpoint: &&Endpoint| spares.get(*endpoint).map(|spare| spare.server);
+        let any_other = spares.values().any(|spare| spare.server.is_no_backup());
+        let held = stay.iter().filter_map(spare);
+        let held = held.filter(|server| !any_other || server.is_no_backup());
+        let missing = floor.saturating_sub(up + held.count());
+        stay.extend(
+            others
+                .into_iter()
+                .take(missing)
+                .map(|(_, _, _, endpoint)| endpoint),
+        );
+        for endpoint in stay {
+            if let Some(spare) = spares.get(endpoint) {
+                fitted.servers.insert(endpoint.clone(), spare.server);
+            }
+        }
+        Cow::Owned(fitted)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! How much an upstream has shrunk since its records began to vanish.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use super::Share;
+use crate::model::Endpoint;
+
+/// The time in which vanishing is counted: from the first record that vanishes on.
+#[derive(Debug, Clone)]
+pub(super) struct Window {
+    until: Instant,
+    /// How many servers took traffic when it began.
+    base: usize,
+    /// What has vanished and is not back.
+    vanished: BTreeSet<Endpoint>,
+    /// What takes traffic now and did not when it began.
+    arrived: BTreeSet<Endpoint>,
+}
+
+impl Window {
+    pub(super) fn new(until: Instant, base: usize) -> Self {
+        Self {
+            until,
+            base,
+            vanished: BTreeSet::new(),
+            arrived: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        now >= self.until
+    }
+
+    pub(super) fn vanish(&mut self, endpoint: Endpoint) {
+        self.arrived.remove(&endpoint);
+        self.vanished.insert(endpoint);
+    }
+
+    /// Takes note of a server that takes traffic and did not just before: one that is back, or a new one.
+    pub(super) fn arrive(&mut self, endpoint: &Endpoint) {
+        if !self.vanished.remove(endpoint) {
+            self.arrived.insert(endpoint.clone());
+        }
+    }
+
+    /// Forgets new ones that take no traffic any more.
+    pub(super) fn keep_arrived(&mut self, is_up: impl Fn(&Endpoint) -> bool) {
+        self.arrived.retain(is_up);
+    }
+
+    /// How many of those that came are such.
+    pub(super) fn arrived(&self, is_such: impl Fn(&Endpoint) -> bool) -> usize {
+        let arrived = self.arrived.iter();
+        arrived.filter(|endpoint| is_such(endpoint)).count()
+    }
+
+    /// Whether more is lost than may be, when so many have come.
+    pub(super) fn is_too_much(&self, share: Share, arrived: usize) -> bool {
+        let lost = self.vanished.len().saturating_sub(arrived);
+        lost > 0 && share.is_exceeded(lost, self.base)
+    }
+
+    /// Whether as many have come as have vanished, when so many have come.
+    pub(super) fn is_swap(&self, arrived: usize) -> bool {
+        !self.vanished.is_empty() && arrived >= self.vanished.len()
+    }
+}

@@ -1,0 +1,172 @@
+//! How many servers are left taking traffic, whatever is planned.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Id, Peer, Step};
+use crate::model::Endpoint;
+use crate::upstream::desired::Protection;
+
+/// Takes those steps out of a plan that would leave fewer servers taking traffic than the floor asks, as last read, and gives them: what
+/// is only about to be added may be refused. What belongs to another service goes all the same.
+///
+/// A server counts whatever it is, also one that no record can name. Backups count where no other server is left, and go before others:
+/// the last of those goes only in favour of backups that are wanted.
+pub fn withhold(steps: &mut Vec<Step>, actual: &[Peer], protection: &Protection) -> Vec<Step> {
+    if protection.floor == 0 {
+        return Vec::new();
+    }
+    let peers: BTreeMap<Id, &Peer> = actual.iter().map(|peer| (peer.id, peer)).collect();
+    let mut left = Left::of(actual, protection);
+    if protection.hopeful {
+        left.gain(steps, &peers);
+    }
+    let ending = steps.iter().filter_map(ends);
+    let ending = ending.filter_map(|id| peers.get(&id).copied());
+    let mut ending: Vec<&Peer> = ending.filter(|peer| peer.serves()).collect();
+    ending.sort_by_key(|peer| !peer.backup);
+    let stay: BTreeSet<Id> = ending
+        .into_iter()
+        .filter(|peer| {
+            let endpoint = peer.endpoint();
+            let is_taken = endpoint.is_some_and(|at| protection.taken.contains(&at));
+            !left.lose(peer, if is_taken { 0 } else { protection.floor })
+        })
+        .map(|peer| peer.id)
+        .collect();
+    let stays = |step: &mut Step| ends(step).is_some_and(|id| stay.contains(&id));
+    steps.extract_if(.., stays).collect()
+}
+
+/// How many servers are missing that are no backups, and how many backups where none of the former is to be had, for as many to take
+/// traffic as the floor asks.
+#[must_use]
+pub fn missing(actual: &[Peer], protection: &Protection) -> (usize, usize) {
+    let left = Left::of(actual, protection);
+    let short_of = |count| protection.floor.saturating_sub(count);
+    (short_of(left.count(0)), short_of(left.count(1)))
+}
+
+/// Why steps are withheld for a floor of so many servers.
+#[must_use]
+pub fn withheld_for(floor: usize) -> String {
+    match floor {
+        1 => {
+            "it is the last server that takes traffic (min_servers); it goes when others have come"
+                .to_owned()
+        }
+        _ => format!(
+            "fewer than {floor} servers would take traffic (min_servers); it goes when others have come"
+        ),
+    }
+}
+
+/// The servers that take traffic: by name, how many of either kind.
+#[derive(Debug)]
+struct Left<'a> {
+    protection: &'a Protection,
+    names: BTreeMap<String, Kinds>,
+    /// How many names there are of either kind.
+    distinct: Kinds,
+    /// How many of the backups are wanted, and not only kept.
+    wanted: usize,
+}
+
+/// Of those that are no backups, and of backups.
+type Kinds = [usize; 2];
+
+impl<'a> Left<'a> {
+    fn of(actual: &[Peer], protection: &'a Protection) -> Self {
+        let mut left = Self {
+            protection,
+            names: BTreeMap::new(),
+            distinct: [0, 0],
+            wanted: 0,
+        };
+        for peer in actual.iter().filter(|peer| peer.serves()) {
+            left.add(peer.name(), peer.endpoint().as_ref(), peer.backup);
+        }
+        left
+    }
+
+    fn is_spare(&self, endpoint: Option<&Endpoint>) -> bool {
+        endpoint.is_none_or(|at| self.protection.spares.contains_key(at))
+    }
+
+    fn add(&mut self, name: String, endpoint: Option<&Endpoint>, backup: bool) {
+        let kind = usize::from(backup);
+        let is_wanted = backup && !self.is_spare(endpoint);
+        let count = &mut self.names.entry(name).or_default()[kind];
+        *count += 1;
+        if *count == 1 {
+            self.distinct[kind] += 1;
+            self.wanted += usize::from(is_wanted);
+        }
+    }
+
+    /// Adds what these steps bring in.
+    fn gain(&mut self, steps: &[Step], peers: &BTreeMap<Id, &Peer>) {
+        for step in steps {
+            match step {
+                Step::Add {
+                    endpoint,
+                    down: false,
+                    parameters,
+                    ..
+                } => self.add(endpoint.to_string(), Some(endpoint), parameters.backup),
+                Step::Change {
+                    id,
+                    endpoint,
+                    change,
+                } if change.down == Some(false) || change.drain == Some(false) => {
+                    if let Some(peer) = peers.get(id).filter(|peer| !peer.serves()) {
+                        self.add(peer.name(), Some(endpoint), peer.backup);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// How many of them get requests, when the last that went was of this kind.
+    fn count(&self, kind: usize) -> usize {
+        match (self.distinct, kind) {
+            ([0, _], 0) => self.wanted,
+            ([0, backups], _) => backups,
+            ([others, _], _) => others,
+        }
+    }
+
+    /// Takes one away, unless it is missed: fewer would get requests, and fewer than so many. Whether it did.
+    fn lose(&mut self, peer: &Peer, floor: usize) -> bool {
+        let (kind, before) = (usize::from(peer.backup), self.count(1));
+        let endpoint = peer.endpoint();
+        let is_wanted = peer.backup && !self.is_spare(endpoint.as_ref());
+        let Some(counts) = self.names.get_mut(&peer.name()) else {
+            return true;
+        };
+        let is_last = counts.iter().sum::<usize>() == 1;
+        counts[kind] -= 1;
+        if counts[kind] == 0 {
+            self.distinct[kind] -= 1;
+            self.wanted -= usize::from(is_wanted);
+        }
+        let after = self.count(kind);
+        if is_last && after < floor && after < before {
+            self.add(peer.name(), endpoint.as_ref(), peer.backup);
+            return false;
+        }
+        true
+    }
+}
+
+/// Which server gets no traffic any more by this step.
+fn ends(step: &Step) -> Option<Id> {
+    match step {
+        Step::Remove { id, .. } | Step::Drain { id, .. } => Some(*id),
+        Step::Change { id, change, .. } if change.down == Some(true) => Some(*id),
+        Step::Add { .. } | Step::Change { .. } | Step::Write { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

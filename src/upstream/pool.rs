@@ -1,0 +1,105 @@
+//! Decides what one upstream should be.
+
+use std::sync::Arc;
+
+use super::choose::{Chosen, Selection, SplitNotice, Splitting, choose};
+use super::desired::{Choices, Desired, Origin, Origins, Protection, Records, Server, Servers};
+use super::instances::{self, Instances};
+use crate::model::{InstanceName, Record, ServiceName};
+
+/// Decides what one upstream should be.
+#[derive(Debug)]
+pub struct Pool {
+    service: ServiceName,
+    selection: Selection,
+    splitting: Splitting,
+    /// Those of the last decision.
+    former: Arc<Instances>,
+}
+
+/// What an upstream should be, as far as records and people decide it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// What the upstream should be.
+    pub desired: Desired,
+    /// What became of the split, when that is news.
+    pub split: Option<SplitNotice>,
+}
+
+impl Pool {
+    /// The upstream that takes `selection` of `service`.
+    #[must_use]
+    pub fn new(service: ServiceName, selection: Selection) -> Self {
+        Self {
+            service,
+            selection,
+            splitting: Splitting::default(),
+            former: Arc::default(),
+        }
+    }
+
+    /// Remembers what a former one of the same service does.
+    #[must_use]
+    pub fn succeeding(mut self, former: &Self) -> Self {
+        if self.service == former.service {
+            self.former = former.former.clone();
+        }
+        self
+    }
+
+    /// The service that it takes.
+    #[must_use]
+    pub fn service(&self) -> &ServiceName {
+        &self.service
+    }
+
+    /// What the upstream should be now; `None` before the first whole listings.
+    pub fn decide(&mut self, records: &Records, choices: &Choices) -> Option<Wanted> {
+        let known = records.service(&self.service)?;
+        let choice = choices.service(&self.service)?;
+        let mut chosen = choose(known, &self.selection, choice);
+        let mut instances = instances::instances(&chosen, choice);
+        let split = self.splitting.apply(choice.split.as_ref(), &mut chosen);
+        instances::note_split(&mut instances, &chosen);
+        let recorded = known.records().map(|(name, _)| name);
+        instances::note_gone(&mut instances, &self.former, recorded, known.revision());
+        self.former = Arc::new(instances);
+        let (servers, origins) = fold(chosen);
+        let desired = Desired {
+            service: self.service.clone(),
+            revision: known.revision(),
+            choices: choice.revision,
+            servers,
+            origins,
+            instances: self.former.clone(),
+            protection: Protection::default(),
+        };
+        Some(Wanted { desired, split })
+    }
+}
+
+/// Folds records into servers: one for each address.
+fn fold(chosen: Vec<Chosen<'_>>) -> (Servers, Origins) {
+    let (mut servers, mut origins) = (Servers::new(), Origins::new());
+    for (instance, record, server) in chosen {
+        let known = servers.get(&record.endpoint);
+        let merged = known.map_or(server, |known: &Server| known.merge(server));
+        servers.insert(record.endpoint.clone(), merged);
+        let origin = || Arc::new(Origin::of(instance, record));
+        origins
+            .entry(record.endpoint.clone())
+            .or_insert_with(origin);
+    }
+    (servers, origins)
+}
+
+impl Origin {
+    pub(super) fn of(instance: &InstanceName, record: &Record) -> Self {
+        Self {
+            instance: instance.clone(),
+            version: record.version.clone(),
+            tags: record.tags.clone(),
+            meta: record.meta.clone(),
+        }
+    }
+}

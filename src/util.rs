@@ -1,0 +1,13 @@
+//! What every room uses and no room owns.
+
+pub mod backoff;
+pub mod command;
+pub mod did_you_mean;
+pub mod duration;
+pub mod explain;
+pub(crate) mod http;
+pub mod log_limit;
+pub mod sanitize;
+pub mod secret;
+pub mod shutdown;
+pub mod tls;

@@ -1,0 +1,184 @@
+//! Commands of the user: words as a shell splits them, run without a shell, ended with all that they have started.
+
+use std::fmt;
+use std::process::Stdio;
+use std::str::FromStr;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+
+use crate::util::sanitize::printable;
+use crate::util::secret;
+
+/// How much of the end of what a command says is kept for the reason, bytes.
+const MAX_SAID: usize = 400;
+/// How many lines of it.
+const MAX_LINES: usize = 3;
+
+/// A command and its arguments, which may hold a secret: `Debug` shows the program alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CommandLine {
+    program: String,
+    arguments: Vec<String>,
+    /// As it was written.
+    text: String,
+}
+
+impl FromStr for CommandLine {
+    type Err = String;
+
+    /// Reads a command line as a shell splits it into words, quotes included; no shell runs it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words = shlex::split(text).ok_or("a quote is not closed")?;
+        let mut words = words.into_iter();
+        let program = words.next().ok_or("the command is missing")?;
+        Ok(Self {
+            program,
+            arguments: words.collect(),
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.program())
+    }
+}
+
+impl fmt::Display for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Ends the command with all that it has started when the attempt is over, or given up.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Fails only when nobody is left in it.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl CommandLine {
+    /// A command of ours.
+    #[must_use]
+    pub fn new(program: &str, arguments: &[&str]) -> Self {
+        Self {
+            program: program.to_owned(),
+            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+            text: format!("{program} {}", arguments.join(" ")),
+        }
+    }
+
+    /// Runs the command once, to exit code 0; `Err` says why it did not succeed. Whatever still runs when the future is dropped is
+    /// killed.
+    pub(crate) async fn run(&self) -> Result<(), String> {
+        let spawned = Command::new(&self.program)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn();
+        let mut child = spawned.map_err(|error| format!("{}: {error}", self.program))?;
+        let pid = child.id().and_then(|id| i32::try_from(id).ok());
+        let _group = Group(pid.and_then(Pid::from_raw));
+        let mut said = Tail::default();
+        let status = wait(&mut child, &mut said).await;
+        let status = status.map_err(|error| error.to_string())?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(said.reason(&status))
+    }
+
+    /// What of it may be shown where the arguments may hold a secret.
+    #[must_use]
+    pub fn program(&self) -> String {
+        secret::command(&self.text)
+    }
+
+    /// Whether it runs the program of this name, wherever that lies.
+    pub(crate) fn is_program(&self, name: &str) -> bool {
+        std::path::Path::new(&self.program).ends_with(name)
+    }
+
+    /// Program and arguments.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let program = std::iter::once(&self.program);
+        program.chain(&self.arguments).cloned().collect()
+    }
+}
+
+/// Waits for the command itself: what it leaves running may keep its output open for ever.
+async fn wait(child: &mut Child, said: &mut Tail) -> std::io::Result<std::process::ExitStatus> {
+    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
+    let reading = async {
+        let mut buffers = ([0; 1024], [0; 1024]);
+        while out.is_some() || err.is_some() {
+            tokio::select! {
+                count = read(&mut out, &mut buffers.0) => said.take(&buffers.0[..count]),
+                count = read(&mut err, &mut buffers.1) => said.take(&buffers.1[..count]),
+            }
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        // What is already in the pipes is read before the end is looked at.
+        biased;
+        never = reading => never,
+        status = child.wait() => status,
+    }
+}
+
+/// Reads some; a pipe that ends or fails is dropped. Without a pipe it waits for ever.
+async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> usize {
+    let Some(reader) = pipe else {
+        return std::future::pending().await;
+    };
+    let count = reader.read(buffer).await.unwrap_or(0);
+    if count == 0 {
+        *pipe = None;
+    }
+    count
+}
+
+/// The end of what a command says.
+#[derive(Debug, Default)]
+pub(crate) struct Tail(Vec<u8>);
+
+impl Tail {
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        let surplus = self.0.len().saturating_sub(MAX_SAID);
+        self.0.drain(..surplus);
+    }
+
+    /// How the command ended, and what it said last.
+    pub(crate) fn reason(&self, ended: &impl fmt::Display) -> String {
+        match self.text() {
+            text if text.is_empty() => ended.to_string(),
+            text => format!("{ended}: {text}"),
+        }
+    }
+
+    /// The last lines in one.
+    pub(crate) fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.0);
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut lines: Vec<_> = lines.collect();
+        let last = lines.split_off(lines.len().saturating_sub(MAX_LINES));
+        printable(last.join("; "), 2 * MAX_SAID)
+    }
+}
+
+#[cfg(test)]
+mod tests;

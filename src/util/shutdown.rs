@@ -1,0 +1,106 @@
+//! Being asked to stop: once to leave in good order, twice to hurry.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// What hurrying is called where nobody gave a reason.
+const ASKED_AGAIN: &str = "asked again to stop: not waiting any longer";
+
+/// What was asked.
+#[derive(Debug, Default)]
+struct Asked {
+    times: u32,
+    /// Why to hurry, in words.
+    why: Option<String>,
+}
+
+/// Hears requests to stop. Clones hear the same.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<Asked>);
+
+/// Makes requests to stop.
+#[derive(Debug)]
+pub struct Stopper(watch::Sender<Asked>);
+
+/// A pair that nothing but the [`Stopper`] triggers.
+#[must_use]
+pub fn channel() -> (Stopper, Stop) {
+    let (sender, receiver) = watch::channel(Asked::default());
+    (Stopper(sender), Stop(receiver))
+}
+
+impl Stopper {
+    /// Asks to stop, or, asked again, to hurry.
+    pub fn stop(&self) {
+        let more = |asked: &mut Asked| asked.times = asked.times.saturating_add(1);
+        self.0.send_modify(more);
+    }
+
+    /// Asks to stop without any waiting, for this reason.
+    pub fn hurry(&self, why: impl Into<String>) {
+        let why = why.into();
+        self.0.send_modify(|asked| {
+            asked.times = asked.times.saturating_add(2);
+            asked.why.get_or_insert(why);
+        });
+    }
+
+    /// Waits until nobody hears any more. Cancel safe.
+    pub async fn abandoned(&self) {
+        self.0.closed().await;
+    }
+}
+
+impl Stop {
+    /// Waits until somebody asks to stop. Cancel safe.
+    pub async fn leave(&mut self) {
+        self.asked(1).await;
+    }
+
+    /// Whether somebody has asked to stop.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.0.borrow().times > 0
+    }
+
+    /// Why there is no waiting, in words.
+    #[must_use]
+    pub fn why_hurry(&self) -> String {
+        let asked = self.0.borrow();
+        asked.why.as_deref().unwrap_or(ASKED_AGAIN).to_owned()
+    }
+
+    /// Waits until somebody asks a second time. Cancel safe.
+    pub async fn hurry(&mut self) {
+        self.asked(2).await;
+    }
+
+    async fn asked(&mut self, times: u32) {
+        if self.0.wait_for(|asked| asked.times >= times).await.is_err() {
+            // Nobody can ask any more.
+            std::future::pending().await
+        }
+    }
+}
+
+/// Stops on SIGTERM and SIGINT; `told` is called for each, so that the service manager can be told.
+///
+/// # Errors
+/// When the signals cannot be taken over from the system.
+pub fn on_signals(told: fn()) -> std::io::Result<Stop> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (stopper, stop) = channel();
+    tokio::spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            tracing::info!("{name}");
+            told();
+            stopper.stop();
+        }
+    });
+    Ok(stop)
+}
