@@ -35,7 +35,6 @@ mod blame;
 mod budget;
 mod compare;
 mod disk;
-mod escape;
 mod foreign;
 mod member;
 mod names;

@@ -389,7 +389,7 @@ fn wanted(
             });
         }
         // No server is to blame, and trying which one is would take very long.
-        Err(error @ RenderError::Endless(_)) => return Err(failed(error)),
+        Err(error @ RenderError::Unbounded(_)) => return Err(failed(error)),
         Err(error) => failed(error),
     };
     rendered(&all).map_err(failed)?;

@@ -1,26 +1,39 @@
 //! The user's own template: minijinja, rendered once for each upstream.
+//!
+//! A value of a record stands in the text as it is, so only [harmless](refuse) ones get there. In place of any other the template
+//! sees a character that no record can hold; where that is written, the server is refused for it.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use minijinja::value::{Value, ValueKind};
+use minijinja::value::{Kwargs, Rest, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Output, State as Rendering, UndefinedBehavior};
 
-use super::escape::{is_free_of_marks, mark, weave};
 use super::render::{MARK, Member, nginx_time};
-use crate::model::Endpoint;
 use crate::upstream::desired::{Origin, Server};
 use crate::util::sanitize::{printable, short};
+use crate::model::Endpoint;
 
 /// The largest template that is read, bytes.
 const MAX_TEMPLATE: u64 = 1024 * 1024;
+/// The most that it may give for one upstream, bytes.
+const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 /// The only name in the environment.
 const NAME: &str = "template";
 /// How many instructions a template may take for one upstream: enough for tens of thousands of servers, and done within a second.
 const MAX_STEPS: u64 = 2_000_000;
-/// What runs as code: there the values would not be safe, whatever their spelling.
+/// How many loops may stand in each other.
+const MAX_DEPTH: usize = 20;
+/// What runs as code: there the values would not be safe, whatever their characters.
 const CODE: [&str; 2] = ["_by_lua", "perl_set"];
+/// Besides letters and digits, what a value may hold. None of it ends a word of nginx's configuration, or a comment.
+const HARMLESS: &str = "._-~:/@%+,=*[]";
+/// The first of the private characters that stand for refused values.
+const FIRST: u32 = 0xF_0000;
 
 /// Why a template cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,12 +59,10 @@ pub enum TemplateError {
 /// Why a template gives nothing for an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RenderError {
-    /// It does not come to an end in time, whatever servers there are.
-    #[error(
-        "{0}: stopped after {MAX_STEPS} steps: a loop in it runs too long; loop over `servers` alone, not within another loop"
-    )]
-    Endless(String),
-    /// Something else, in words.
+    /// It takes too long or gives too much, whatever servers there are.
+    #[error("{0}")]
+    Unbounded(String),
+    /// Something else.
     #[error("{0}")]
     Wrong(String),
 }
@@ -89,19 +100,7 @@ impl Template {
 
     fn new(file: &str, source: String) -> Result<Self, String> {
         for (number, line) in source.lines().enumerate() {
-            let reason = if !is_free_of_marks(line) {
-                Some("control characters have no place in it".to_owned())
-            } else if line.trim_start().starts_with(MARK) {
-                Some(format!(
-                    "lines that begin with \"{MARK}\" are sidekick's own"
-                ))
-            } else {
-                let code = CODE.iter().find(|code| line.contains(**code));
-                code.map(|code| {
-                    format!("\"{code}\": values of records would not be safe in code; put it into a file of its own")
-                })
-            };
-            if let Some(reason) = reason {
+            if let Some(reason) = forbidden(line) {
                 return Err(format!("line {}: {reason}", number + 1));
             }
         }
@@ -109,6 +108,8 @@ impl Template {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_formatter(write);
         environment.set_fuel(Some(MAX_STEPS));
+        environment.set_recursion_limit(MAX_DEPTH);
+        environment.add_function("namespace", no_namespace);
         // A line with nothing but a tag leaves no line behind.
         let syntax = environment.syntax().to_builder();
         let syntax = { syntax }.trim_blocks(true).lstrip_blocks(true).build();
@@ -124,28 +125,59 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// When the template fails, or a value stands where it cannot be made safe.
+    /// When the template fails, or writes a value that is not harmless.
     pub(super) fn render(&self, member: Member<'_>) -> Result<String, RenderError> {
-        let wrong = |reason: String| RenderError::Wrong(format!("{}, {reason}", self.file));
-        let template = self.environment.get_template(NAME);
-        let rendered = template.and_then(|template| template.render(context(member)));
-        let rendered = rendered.map_err(|error| match (error.kind(), error.line()) {
-            (ErrorKind::OutOfFuel, Some(line)) => {
-                RenderError::Endless(format!("{}, line {line}", self.file))
-            }
-            (ErrorKind::OutOfFuel, None) => RenderError::Endless(self.file.clone()),
-            _ => wrong(said(&error)),
-        })?;
-        let text = weave(&rendered).map_err(wrong)?;
-        // A value cannot have made it: what it holds is within one word or one comment.
-        let forged = text.lines().any(|line| line.trim_start().starts_with(MARK));
-        if forged {
-            return Err(wrong(format!(
-                "a line of what it gives begins with \"{MARK}\""
-            )));
+        let mut values = Values::default();
+        let mut text = Limited(Vec::new());
+        let rendered = self
+            .environment
+            .get_template(NAME)
+            .and_then(|template| template.render_captured_to(values.of(member), &mut text));
+        if let Err(error) = rendered {
+            return Err(self.failed(&error));
         }
-        Ok(text)
+        let text = String::from_utf8_lossy(&text.0).into_owned();
+        match text.chars().find_map(|c| values.refused(c)) {
+            Some(reason) => Err(RenderError::Wrong(reason.to_owned())),
+            None => Ok(text),
+        }
     }
+
+    fn failed(&self, error: &Error) -> RenderError {
+        let line = error.line().map(|line| format!(", line {line}"));
+        let at = format!("{}{}", self.file, line.unwrap_or_default());
+        match error.kind() {
+            ErrorKind::OutOfFuel => RenderError::Unbounded(format!(
+                "{at}: stopped after {MAX_STEPS} steps: a loop in it runs too long; loop over `servers` alone, not within another \
+                 loop"
+            )),
+            ErrorKind::WriteFailure => RenderError::Unbounded(format!(
+                "{at}: stopped, as it gives more than {MAX_OUTPUT} bytes for one upstream"
+            )),
+            _ => RenderError::Wrong(format!("{}, {}", self.file, said(error))),
+        }
+    }
+}
+
+/// Why a line may not stand in a template.
+fn forbidden(line: &str) -> Option<String> {
+    if line.contains(MARK) {
+        return Some(format!("lines with \"{MARK}\" are sidekick's own"));
+    }
+    if line.contains("${{") {
+        return Some("a value right behind a $ would choose a variable".to_owned());
+    }
+    let code = CODE.iter().find(|code| line.contains(**code))?;
+    Some(format!(
+        "\"{code}\": values of records would not be safe in code; put it into a file of its own"
+    ))
+}
+
+/// In a loop a variable that outlives it could grow without end, and nothing counts what it takes.
+fn no_namespace(_: Rest<Value>, _: Kwargs) -> Result<Value, Error> {
+    Err(refusal(
+        "`namespace` is not offered here, as what a loop adds to would have no bound",
+    ))
 }
 
 fn read(file: &Path) -> Result<String, String> {
@@ -159,60 +191,116 @@ fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(said)
 }
 
-/// What the template sees.
-fn context(member: Member<'_>) -> Value {
-    let servers: Vec<Value> = member
-        .servers()
-        .map(|(endpoint, server)| {
-            let origin = member.desired.origins.get(endpoint);
-            server_value(endpoint, *server, origin.map(|origin| &**origin))
-        })
-        .collect();
-    map([
-        ("name", Value::from(member.name.as_str())),
-        ("service", Value::from(member.desired.service.as_str())),
-        ("servers", Value::from(servers)),
-    ])
+/// Takes what a template gives, up to a limit.
+struct Limited(Vec<u8>);
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_OUTPUT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
-fn server_value(endpoint: &Endpoint, server: Server, origin: Option<&Origin>) -> Value {
-    let parameters = server.parameters;
-    let meta: BTreeMap<Value, Value> = origin
-        .into_iter()
-        .flat_map(|origin| &origin.meta)
-        .map(|(key, value)| (Value::from(key.as_str()), Value::from(value.as_str())))
-        .collect();
-    let tags = origin.map_or(&[][..], |origin| &origin.tags);
-    let tags: Vec<Value> = tags.iter().map(|tag| Value::from(tag.as_str())).collect();
-    let version = origin.and_then(|origin| origin.version.as_ref());
-    map([
-        ("address", Value::from(endpoint.to_string())),
-        ("host", Value::from(endpoint.host.to_string())),
-        ("port", Value::from(endpoint.port.get())),
-        ("weight", Value::from(server.weight.get())),
-        ("state", Value::from(server.state.as_str())),
-        ("backup", Value::from(parameters.backup)),
-        ("max_fails", Value::from(parameters.max_fails)),
-        (
-            "fail_timeout",
-            Value::from(parameters.fail_timeout.map(nginx_time)),
-        ),
-        ("max_conns", Value::from(parameters.max_conns)),
-        (
-            "slow_start",
-            Value::from(parameters.slow_start.map(nginx_time)),
-        ),
-        (
-            "instance",
-            Value::from(origin.map(|origin| origin.instance.as_str())),
-        ),
-        (
-            "version",
-            Value::from(version.map(|version| version.as_str())),
-        ),
-        ("tags", Value::from(tags)),
-        ("meta", Value::from(meta)),
-    ])
+/// Why a value of a record may not be written; `None` when it may.
+fn refuse(value: &str) -> Option<String> {
+    // It alone could be a directive, and would read another file.
+    if value == "include" {
+        return Some("is \"include\"".to_owned());
+    }
+    let harmless = |c: &char| c.is_alphanumeric() || HARMLESS.contains(*c);
+    let bad = value.chars().find(|c| !harmless(c))?;
+    Some(format!(
+        "holds {bad:?}; letters, digits and {HARMLESS} can be written"
+    ))
+}
+
+/// What a template sees, and why each private character in it stands there.
+#[derive(Default)]
+struct Values(Vec<String>);
+
+impl Values {
+    fn of(&mut self, member: Member<'_>) -> Value {
+        let origins = &member.desired.origins;
+        let servers: Vec<Value> = member
+            .servers()
+            .map(|(endpoint, server)| self.server(endpoint, *server, origins.get(endpoint)))
+            .collect();
+        map([
+            ("name", Value::from(member.name.as_str())),
+            ("service", Value::from(member.desired.service.as_str())),
+            ("servers", Value::from(servers)),
+        ])
+    }
+
+    fn server(
+        &mut self,
+        endpoint: &Endpoint,
+        server: Server,
+        origin: Option<&Arc<Origin>>,
+    ) -> Value {
+        let parameters = server.parameters;
+        let version = origin.and_then(|origin| origin.version.as_ref());
+        let version = version.map(|version| self.harmless("version", version.as_str()));
+        let tags = origin.into_iter().flat_map(|origin| &origin.tags);
+        let tags: Vec<Value> = tags.map(|tag| self.harmless("a tag", tag)).collect();
+        let meta = origin.into_iter().flat_map(|origin| &origin.meta);
+        let meta: BTreeMap<Value, Value> = meta
+            .map(|(key, value)| {
+                let name = format!("meta.{}", short(key));
+                (
+                    self.harmless("a key of meta", key),
+                    self.harmless(&name, value),
+                )
+            })
+            .collect();
+        let time = |time: Option<Duration>| Value::from(time.map(nginx_time));
+        map([
+            ("address", Value::from(endpoint.to_string())),
+            ("host", Value::from(endpoint.host.to_string())),
+            ("port", Value::from(endpoint.port.get())),
+            ("weight", Value::from(server.weight.get())),
+            ("state", Value::from(server.state.as_str())),
+            ("backup", Value::from(parameters.backup)),
+            ("max_fails", Value::from(parameters.max_fails)),
+            ("fail_timeout", time(parameters.fail_timeout)),
+            ("max_conns", Value::from(parameters.max_conns)),
+            ("slow_start", time(parameters.slow_start)),
+            (
+                "instance",
+                Value::from(origin.map(|origin| origin.instance.as_str())),
+            ),
+            ("version", Value::from(version)),
+            ("tags", Value::from(tags)),
+            ("meta", Value::from(meta)),
+        ])
+    }
+
+    /// The value, or what stands for it.
+    fn harmless(&mut self, what: &str, value: &str) -> Value {
+        let Some(reason) = refuse(value) else {
+            return Value::from(value);
+        };
+        // There are 65,534 such characters; whatever comes then shares the last.
+        let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX).min(0xFFFD);
+        self.0.push(format!("{what} {reason}"));
+        let stand_in = char::from_u32(FIRST + number);
+        Value::from(stand_in.unwrap_or(char::REPLACEMENT_CHARACTER))
+    }
+
+    /// Why this character must not be in the text.
+    fn refused(&self, c: char) -> Option<&str> {
+        let number = u32::from(c).checked_sub(FIRST)?;
+        self.0
+            .get(usize::try_from(number).ok()?)
+            .map(String::as_str)
+    }
 }
 
 fn map<const N: usize>(pairs: [(&'static str, Value); N]) -> Value {
@@ -223,30 +311,20 @@ fn map<const N: usize>(pairs: [(&'static str, Value); N]) -> Value {
         .into()
 }
 
-/// Writes a value, marked to be made safe. That it was declared safe counts for nothing.
+/// Writes a value: a number, a text, true or false.
 fn write(out: &mut Output<'_>, _: &mut Rendering<'_, '_>, value: &Value) -> Result<(), Error> {
-    let refuse = |reason: String| Error::new(ErrorKind::InvalidOperation, reason);
-    let text = match value.kind() {
-        ValueKind::Number => value.to_string(),
-        ValueKind::Bool if value.is_true() => "true".to_owned(),
-        ValueKind::Bool => "false".to_owned(),
-        ValueKind::String => {
-            let text = value.as_str().unwrap_or_default();
-            mark(text).map_err(|reason| refuse(format!("{}: {reason}", short(text))))?
-        }
-        ValueKind::None => {
-            return Err(refuse(
-                "the value is not set: ask `is not none` first".to_owned(),
-            ));
-        }
-        kind => {
-            return Err(refuse(format!(
-                "a {kind} cannot be written as it is: loop over it, or join it"
-            )));
-        }
-    };
-    out.write_str(&text)
-        .map_err(|_| refuse("there is no room for what the template gives".to_owned()))
+    match value.kind() {
+        ValueKind::Number | ValueKind::Bool | ValueKind::String => write!(out, "{value}")
+            .map_err(|error| Error::new(ErrorKind::WriteFailure, error.to_string())),
+        ValueKind::None => Err(refusal("the value is not set: ask `is not none` first")),
+        kind => Err(refusal(format!(
+            "a {kind} cannot be written as it is: loop over it, or join it"
+        ))),
+    }
+}
+
+fn refusal(reason: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, reason)
 }
 
 /// What the template engine says, with the line, in one line.
@@ -261,116 +339,4 @@ fn said(error: &Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::num::NonZeroU16;
-    use std::sync::Arc;
-
-    use proptest::prelude::*;
-
-    use super::super::syntax::statements;
-    use super::*;
-    use crate::model::State;
-    use crate::upstream::desired::{Desired, Parameters, Servers};
-
-    const FULL: &str = "upstream {{ name }} {
-{% for server in servers %}
-    # {{ server.instance }} {{ server.version }} {{ server.tags|join(' ') }}
-    server {{ server.address }} weight={{ server.weight }}{% if server.backup %} backup{% endif %}{% if server.state != 'up' %} down{% endif %};
-{% endfor %}
-}
-map $host $rack { default {{ servers[0].meta.rack }}; }
-";
-
-    fn rendered(template: &str, rack: &str) -> Result<String, String> {
-        let endpoint: Endpoint = "[::1]:80".parse().unwrap();
-        let server = Server {
-            weight: NonZeroU16::MIN,
-            state: State::Draining,
-            parameters: Parameters::default(),
-        };
-        let mut desired = Desired::at(1, &Servers::from([(endpoint.clone(), server)]));
-        let origin = Origin {
-            instance: "nginx1".parse().unwrap(),
-            version: Some("v;1{".parse().unwrap()),
-            tags: vec!["a b".to_owned(), "\n}".to_owned()],
-            meta: BTreeMap::from([("rack".to_owned(), rack.to_owned())]),
-        };
-        desired.origins.insert(endpoint, Arc::new(origin));
-        let member = Member {
-            name: &"website".parse().unwrap(),
-            desired: &desired,
-            without: &BTreeSet::new(),
-        };
-        let template = Template::new("t.jinja", template.to_owned())?;
-        template.render(member).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_template_sees_everything_of_a_server() {
-        let text = rendered(FULL, "r 1").unwrap();
-        let expected = "upstream website {
-    # nginx1 v;1{ a b  }
-    server [::1]:80 weight=1 down;
-}
-map $host $rack { default \"r 1\"; }
-";
-        assert_eq!(text.trim_end(), expected.trim_end());
-    }
-
-    #[test]
-    fn mistakes_are_told_with_their_line() {
-        for (template, reason) in [
-            ("a\n{% for %}", "line 2"),
-            ("a;\n\n{{ nonsense }}", "line 3: undefined value"),
-            ("{{ servers[0].meta.none }}", "undefined value"),
-            (
-                "\n{{ servers[0].max_conns }}",
-                "line 2: invalid operation: the value is not set",
-            ),
-            ("{{ servers }}", "cannot be written as it is"),
-            ("a\\{{ name }};", "backslash"),
-            ("a {{ '$x' }};", "variable"),
-            ("# sidekick: end x", "line 1: lines that begin with"),
-            ("a;\ncontent_by_lua_block { }", "line 2: \"_by_lua\""),
-        ] {
-            let error = rendered(template, "r").unwrap_err();
-            assert!(error.contains(reason), "{template}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_template_that_does_not_end_is_stopped_and_named_with_its_line() {
-        let endless = "a;\n{% for x in range(100000) %}{% for y in range(100000) %}\n{% for z in range(100000) %}{{ z }}\
-                       {% endfor %}{% endfor %}{% endfor %}";
-        let error = rendered(endless, "r").unwrap_err();
-        let (place, rest) = error.split_once(": stopped after ").unwrap();
-        assert!(place.starts_with("t.jinja, line "), "{error}");
-        assert!(rest.contains("loop over `servers` alone"), "{error}");
-    }
-
-    #[test]
-    fn declaring_a_value_safe_changes_nothing() {
-        for template in [
-            "a {{ servers[0].meta.rack|safe }};",
-            "a {{ servers[0].meta.rack|e }};",
-        ] {
-            let text = rendered(template, "x; y").unwrap();
-            assert_eq!(statements(&text).unwrap().len(), 1, "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_record_changes_what_directives_there_are(rack in "\\PC{0,20}") {
-            let expected = statements(&rendered(FULL, "r").unwrap()).unwrap();
-            if let Ok(text) = rendered(FULL, &rack) {
-                let found = statements(&text).unwrap();
-                prop_assert_eq!(found.len(), expected.len());
-                prop_assert_eq!(found[..3].to_vec(), expected[..3].to_vec());
-            } else {
-                prop_assert!(rack.contains('$') || rack.chars().any(char::is_control));
-            }
-        }
-    }
-}
+mod tests;
