@@ -45,9 +45,9 @@ mod resolved;
 mod seen;
 mod sift;
 mod site;
-mod strangers;
 mod syntax;
 mod template;
+mod unrecorded;
 
 use disk::Disk;
 use process::Process;

@@ -19,7 +19,7 @@ mod setting;
 
 pub use backups::without_backups;
 pub use drain::Drains;
-pub use least::{missing, withheld_for, withhold};
+pub use least::{is_short, withheld_for, withhold};
 pub use setting::{Setting, read_time, write_time};
 
 /// What nginx calls a server within its upstream. Valid until nginx reloads: never kept from one reading to the next.

@@ -19,12 +19,20 @@ fn socket() -> (TempDir, String, String) {
     (folder, path, server)
 }
 
+/// A socket beside at which nobody answers.
+fn dead(path: &str) -> String {
+    path.replace("x.sock", "dead.sock")
+}
+
 /// Etcd, and an nginx whose upstream has the socket and a backup, neither with a record.
 async fn scene(socket: (&str, &str), backup: &Backend) -> Scene {
     let (path, server) = socket;
     let nginx = Settings::default().http(server);
     let (etcd, nginx) = tokio::join!(Etcd::start(), nginx.start());
-    add(&nginx, &format!(r#"{{"server":"{path}"}}"#)).await;
+    // Nothing tells which of two sockets answers: both stay.
+    for server in [path, &dead(path)] {
+        add(&nginx, &format!(r#"{{"server":"{server}"}}"#)).await;
+    }
     let backup = format!(r#"{{"server":"{}","backup":true}}"#, backup.address());
     add(&nginx, &backup).await;
     assert_eq!(nginx.who().await.as_deref(), Ok("unix"));
@@ -47,7 +55,7 @@ async fn once_refuses_to_empty_an_upstream_of_a_socket_and_a_backup_and_dry_run_
     let dry = scene.push().args(["--dry-run"]).run().await;
     let once = scene.push().args(["--once"]).run().await;
     assert_eq!((dry.code, once.code), (Some(2), Some(1)), "{}", once.output);
-    for server in [path.clone(), backup.address().to_string()] {
+    for server in [path.clone(), dead(&path), backup.address().to_string()] {
         let (would, cannot) = (
             format!("would not remove {server}"),
             format!("cannot remove {server}"),
@@ -76,10 +84,7 @@ async fn a_pusher_leaves_a_socket_until_a_record_has_taken_its_place() {
     let backup = Backend::start("backup").await;
     let scene = scene((&path, &server), &backup).await;
     let pusher = scene.push().args(["--hold", "2s"]).start();
-    pusher
-        .process()
-        .line("it is the last server that takes traffic")
-        .await;
+    pusher.process().line(&format!("remove {path}")).await;
     kept(&scene, "edge", 0, 1).await;
     assert_eq!(scene.nginx.who().await.as_deref(), Ok("unix"));
     let one = Backend::start("one").await;
@@ -93,7 +98,10 @@ async fn a_file_that_works_by_a_socket_is_taken_over_with_it() {
     for draining in [false, true] {
         let (_folder, path, server) = socket();
         let mut nginx = FileNginx::new(Layer::Http, &["website"]);
-        let foreign = format!("upstream website {{ server {path}; server 127.0.0.1:9 backup; }}\n");
+        let dead = dead(&path);
+        let foreign = format!(
+            "upstream website {{ server {dead}; server {path}; server 127.0.0.1:9 backup; }}\n"
+        );
         fs::write(nginx.file(), &foreign).unwrap();
         fs::write(nginx.folder().join("conf.d/socket.conf"), server).unwrap();
         nginx.run().await;

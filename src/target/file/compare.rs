@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::render::{self, Member, NOBODY};
-use super::syntax::statements;
-use super::{Settings, file_error, strangers};
+use super::syntax::{Statement, statements};
+use super::{Settings, file_error, unrecorded};
 use crate::model::Endpoint;
 use crate::target::{Error, UpstreamName};
 use crate::upstream::desired::Desired;
@@ -32,9 +32,9 @@ pub(super) fn plan(
     let wanted = render::block(settings.template.as_ref(), member);
     let wanted = wanted.map_err(|error| Error::Template(error.to_string()))?;
     let found = found.map(|block| render::without_names(&block));
-    let strangers = found.as_deref().map(strangers::of).unwrap_or_default();
-    let wanted = strangers::keep(wanted, name, &strangers, &desired.protection);
-    let kept = strangers::kept(&wanted, &strangers);
+    let directives = found.as_deref().map(unrecorded::of).unwrap_or_default();
+    let wanted = unrecorded::keep(wanted, name, &directives, &desired.protection);
+    let kept = unrecorded::kept(&wanted);
     let is_equal = found.as_ref() == Some(&wanted);
     if is_equal && kept.is_empty() {
         return Ok(Plan::default());
@@ -55,7 +55,7 @@ pub(super) fn plan(
             return false;
         };
         let peer = peers.iter().find(|peer| peer.id == *id);
-        peer.is_some_and(|peer| kept.iter().any(|stranger| stranger.is(peer)))
+        peer.is_some_and(|peer| kept.contains(&peer.server))
     };
     plan.withheld = plan.steps.extract_if(.., is_kept).collect();
     if plan.steps.is_empty() && !is_equal {
@@ -81,15 +81,17 @@ pub(super) fn servers(block: &str) -> BTreeSet<String> {
     peers.into_iter().map(|peer| peer.server).collect()
 }
 
+/// The server and its parameters, when a directive of an upstream's block is one.
+pub(super) fn server(statement: &Statement) -> Option<(&String, &[String])> {
+    let (directive, rest) = statement.words.split_first()?;
+    let is_server = directive == "server" && statement.depth == 1 && !statement.block;
+    rest.split_first().filter(|_| is_server)
+}
+
 /// The servers of a block.
 pub(super) fn peers(block: &str) -> Result<Vec<Peer>, &'static str> {
     let statements = statements(block)?;
-    let servers = statements.iter().filter_map(|statement| {
-        let (directive, rest) = statement.words.split_first()?;
-        let (server, parameters) = rest.split_first()?;
-        (directive == "server" && statement.depth == 1 && !statement.block)
-            .then_some((server, parameters))
-    });
+    let servers = statements.iter().filter_map(server);
     let servers = servers.filter(|(server, _)| *server != NOBODY);
     let peers = servers.zip(0..).map(|((server, parameters), id)| {
         let has = |name: &str| parameters.iter().any(|parameter| parameter == name);

@@ -13,13 +13,12 @@ use super::names::Names;
 use super::render::empty;
 use super::resolved::Resolved;
 use super::sift::Sift;
-use super::strangers;
 use super::template::{RenderError, Template};
+use super::unrecorded;
 use super::{Applied, Verdict};
 use crate::model::{DnsName, Endpoint, Host, State};
 use crate::target::{Error, UpstreamName};
 use crate::upstream::desired::Desired;
-use crate::upstream::plan::withheld_for;
 use crate::util::backoff::Backoff;
 use crate::util::log_limit;
 use crate::util::sanitize::short;
@@ -129,8 +128,8 @@ impl Member {
         let Some(desired) = &self.desired else {
             return;
         };
-        let strangers = self.good.as_deref().map(strangers::of);
-        let resolved = Resolved::of(desired, names, strangers.unwrap_or_default());
+        let unrecorded = self.good.as_deref().map(unrecorded::of);
+        let resolved = Resolved::of(desired, names, unrecorded.unwrap_or_default());
         let resolved = match resolved.is_empty_for(desired) && self.has_servers() {
             true => Err(Error::Unresolved(resolved.reason())),
             false => Ok(resolved),
@@ -307,12 +306,10 @@ impl Member {
 
     /// What is not removed, with the reasons.
     fn withheld(&self, block: &str) -> BTreeMap<String, String> {
-        let resolved = self.resolved.iter().flatten();
-        let strangers = resolved.flat_map(|it| strangers::kept(block, &it.strangers));
         let desired = self.desired.as_ref();
         let floor = desired.map_or(0, |desired| desired.protection.floor);
-        strangers
-            .map(|stranger| (stranger.removal(), withheld_for(floor)))
+        let kept = unrecorded::kept(block).into_iter();
+        kept.map(|server| unrecorded::withheld(&server, floor))
             .collect()
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::member::Refused;
 use super::names::Names;
 use super::render::{self, Member, named};
-use super::strangers::{self, Stranger};
 use super::template::{RenderError, Template};
+use super::unrecorded;
 use crate::model::{DnsName, Endpoint, Host, State};
 use crate::target::UpstreamName;
 use crate::upstream::desired::{Desired, Server};
@@ -22,13 +22,13 @@ pub(super) struct Resolved {
     pub(super) stand_ins: BTreeSet<Endpoint>,
     /// The lines that say what the names resolve to, so that the file changes when that does.
     names: String,
-    /// The servers of the file that no record can name.
-    pub(super) strangers: Vec<Stranger>,
+    /// The directives of servers in the file that no record can name.
+    unrecorded: Vec<String>,
 }
 
 impl Resolved {
     /// Where no server would be left to take traffic, those whose names do not resolve any more keep the addresses they had.
-    pub(super) fn of(desired: &Desired, names: &Names, strangers: Vec<Stranger>) -> Self {
+    pub(super) fn of(desired: &Desired, names: &Names, unrecorded: Vec<String>) -> Self {
         let mut resolved = desired.clone();
         let mut left_out = Refused::new();
         let mut lines = BTreeMap::new();
@@ -53,7 +53,7 @@ impl Resolved {
             left_out,
             stand_ins: BTreeSet::new(),
             names: lines.map(|(_, line)| line).collect(),
-            strangers,
+            unrecorded,
         };
         if resolved.is_empty_for(desired) {
             resolved.keep_addresses(desired, names);
@@ -117,7 +117,7 @@ impl Resolved {
         };
         let block = render::block(template, member)?;
         let protection = &self.desired.protection;
-        let block = strangers::keep(block, name, &self.strangers, protection);
+        let block = unrecorded::keep(block, name, &self.unrecorded, protection);
         Ok(format!("{}{block}", self.names))
     }
 }

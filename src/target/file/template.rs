@@ -14,9 +14,9 @@ use minijinja::value::{Kwargs, Rest, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Output, State as Rendering, UndefinedBehavior};
 
 use super::render::{MARK, Member, nginx_time};
+use crate::model::Endpoint;
 use crate::upstream::desired::{Origin, Server};
 use crate::util::sanitize::{printable, short};
-use crate::model::Endpoint;
 
 /// The largest template that is read, bytes.
 const MAX_TEMPLATE: u64 = 1024 * 1024;

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Id, Peer, Step};
 use crate::model::Endpoint;
-use crate::upstream::desired::Protection;
+use crate::upstream::guard::Protection;
 
 /// Takes those steps out of a plan that would leave fewer servers taking traffic than the floor asks, as last read, and gives them: what
 /// is only about to be added may be refused. What belongs to another service goes all the same.
 ///
-/// A server counts whatever it is, also one that no record can name. Backups count where no other server is left, and go before others:
-/// the last of those goes only in favour of backups that are wanted.
+/// A server counts whatever it is. Backups count where no other server is left, and go before others: the last of those goes only in
+/// favour of backups that are wanted. Those that no record can name stay together, as nothing tells which of them answers, until enough
+/// others take traffic.
 pub fn withhold(steps: &mut Vec<Step>, actual: &[Peer], protection: &Protection) -> Vec<Step> {
     if protection.floor == 0 {
         return Vec::new();
@@ -22,28 +23,34 @@ pub fn withhold(steps: &mut Vec<Step>, actual: &[Peer], protection: &Protection)
     }
     let ending = steps.iter().filter_map(ends);
     let ending = ending.filter_map(|id| peers.get(&id).copied());
-    let mut ending: Vec<&Peer> = ending.filter(|peer| peer.serves()).collect();
-    ending.sort_by_key(|peer| !peer.backup);
-    let stay: BTreeSet<Id> = ending
+    let ending = ending.filter(|peer| peer.serves());
+    let (unnamed, mut named): (Vec<&Peer>, Vec<_>) = ending.partition(|peer| peer.is_stranger());
+    named.sort_by_key(|peer| !peer.backup);
+    named.retain(|peer| {
+        let endpoint = peer.endpoint();
+        let is_taken = endpoint.is_some_and(|at| protection.taken.contains(&at));
+        !left.lose(peer, if is_taken { 0 } else { protection.floor })
+    });
+    for peer in &unnamed {
+        left.lose(peer, 0);
+    }
+    let unnamed = unnamed
         .into_iter()
-        .filter(|peer| {
-            let endpoint = peer.endpoint();
-            let is_taken = endpoint.is_some_and(|at| protection.taken.contains(&at));
-            !left.lose(peer, if is_taken { 0 } else { protection.floor })
-        })
+        .filter(|_| left.count(0) < protection.floor);
+    let stay: BTreeSet<Id> = named
+        .into_iter()
+        .chain(unnamed)
         .map(|peer| peer.id)
         .collect();
     let stays = |step: &mut Step| ends(step).is_some_and(|id| stay.contains(&id));
     steps.extract_if(.., stays).collect()
 }
 
-/// How many servers are missing that are no backups, and how many backups where none of the former is to be had, for as many to take
-/// traffic as the floor asks.
+/// Whether fewer servers that a record can name take traffic than the floor asks.
 #[must_use]
-pub fn missing(actual: &[Peer], protection: &Protection) -> (usize, usize) {
-    let left = Left::of(actual, protection);
-    let short_of = |count| protection.floor.saturating_sub(count);
-    (short_of(left.count(0)), short_of(left.count(1)))
+pub fn is_short(actual: &[Peer], protection: &Protection) -> bool {
+    let named = actual.iter().filter(|peer| !peer.is_stranger());
+    Left::of(named, protection).count(0) < protection.floor
 }
 
 /// Why steps are withheld for a floor of so many servers.
@@ -75,14 +82,14 @@ struct Left<'a> {
 type Kinds = [usize; 2];
 
 impl<'a> Left<'a> {
-    fn of(actual: &[Peer], protection: &'a Protection) -> Self {
+    fn of<'p>(actual: impl IntoIterator<Item = &'p Peer>, protection: &'a Protection) -> Self {
         let mut left = Self {
             protection,
             names: BTreeMap::new(),
             distinct: [0, 0],
             wanted: 0,
         };
-        for peer in actual.iter().filter(|peer| peer.serves()) {
+        for peer in actual.into_iter().filter(|peer| peer.serves()) {
             left.add(peer.name(), peer.endpoint().as_ref(), peer.backup);
         }
         left

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::super::syntax::statements;
 use super::*;
-use crate::upstream::desired::{Desired, Origin, Parameters, Server, Servers};
 use crate::model::State;
+use crate::upstream::desired::{Desired, Origin, Parameters, Server, Servers};
 
 const FULL: &str = "upstream {{ name }} {
 {% for server in servers %}

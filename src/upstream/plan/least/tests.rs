@@ -79,6 +79,14 @@ fn what_no_record_can_name_and_backups_are_never_the_last_to_go() {
     let unix = || peer(0, "unix:/x.sock", false);
     assert_eq!(gone(1, &[], &[unix()]), [0; 0]);
     assert_eq!(gone(1, &[], &[peer(0, "unix:/x.sock", true)]), [0]);
+    let two = [unix(), peer(1, "unix:/y.sock", false)];
+    assert_eq!(
+        gone(1, &[], &two),
+        [0; 0],
+        "either may be the one that answers"
+    );
+    let mixed = [unix(), peer(1, "10.0.0.1:80", false)];
+    assert_eq!(gone(1, &[], &mixed), [1], "the guard holds it no more");
     let mixed = [unix(), backup(1, "10.0.0.1:80")];
     assert_eq!(gone(1, &[], &mixed), [1], "the backup gets no request");
     let backups = [backup(0, "10.0.0.1:80"), backup(1, "10.0.0.2:80")];
