@@ -26,7 +26,7 @@ case $prefix in
 esac
 units=$system/systemd/system
 documents=$prefix/share/doc/sidekick
-manual=$prefix/share/man/man1
+manual=$prefix/share/man
 # What is installed, a path a line.
 list=$documents/installed
 
@@ -111,9 +111,12 @@ install_all() {
     for command in README.md CHANGELOG.md LICENSE examples/push.toml; do
         copy 644 "$root/$command" "$documents/${command##*/}"
     done
-    "$binary" man | put 644 "$manual/sidekick.1"
+    "$binary" man | put 644 "$manual/man1/sidekick.1"
     for command in $("$binary" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z-]*\).*/\1/p'); do
-        [ "$command" = help ] || "$binary" man "$command" | put 644 "$manual/sidekick-$command.1"
+        [ "$command" = help ] || "$binary" man "$command" | put 644 "$manual/man1/sidekick-$command.1"
+    done
+    for command in push.toml records; do
+        "$binary" man "$command" | put 644 "$manual/man5/sidekick-$command.5"
     done
     "$binary" completions bash | put 644 "$prefix/share/bash-completion/completions/sidekick"
     "$binary" completions zsh | put 644 "$prefix/share/zsh/site-functions/_sidekick"

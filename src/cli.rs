@@ -36,8 +36,8 @@ pub(crate) struct Cli {
 #[group(skip)]
 struct Global {
     /// File of environment variables (NAME=VALUE lines, as systemd's EnvironmentFile=) that stand for flags. A flag beats the
-    /// file, and the file beats the environment. Of several files, with colons between them, the last one counts; one behind
-    /// a - need not be there. announce reads them again on SIGHUP.
+    /// file, and the file beats the environment. Of several files, with colons between them, the last one counts; prefix a
+    /// file with - to make it optional. announce reads them again on SIGHUP.
     #[arg(
         long,
         global = true,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::{Ended, PATIENCE, Process, folder};
-use crate::usage::commands;
+use crate::usage::{FORMATS, commands};
 
 /// What is for the administrator to edit.
 const SETTINGS: [&str; 3] = [
@@ -86,6 +86,7 @@ async fn everything_is_installed_at_its_place_twice_if_need_be_and_removed_again
             .iter()
             .map(|page| format!("usr/local/share/man/man1/sidekick-{page}.1")),
     );
+    expected.extend(FORMATS.map(|page| format!("usr/local/share/man/man5/sidekick-{page}.5")));
     let installed = expected.clone();
     expected.extend(SETTINGS.map(str::to_owned));
     expected.sort();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process;
 
 use crate::support::{Command, Ended, PATIENCE, Process, folder};
-use crate::usage::commands;
+use crate::usage::{FORMATS, commands};
 
 /// How exposed a unit may be at most, from 0 to 100, as `systemd-analyze security` counts.
 const EXPOSURE: &str = "20";
@@ -235,10 +235,11 @@ async fn the_bash_completion_finds_commands_and_options() {
 }
 
 #[tokio::test]
-async fn the_manual_renders_for_the_program_and_for_every_command() {
+async fn the_manual_renders_for_the_program_and_every_command_and_format() {
     let folder = folder();
-    let commands = commands().await;
-    for command in commands.iter().map(Some).chain([None]) {
+    let mut pages = commands().await;
+    pages.extend(FORMATS.map(str::to_owned));
+    for command in pages.iter().map(Some).chain([None]) {
         let ended = Command::new("man").args(command).run().await;
         assert_eq!(ended.code, Some(0), "{}", ended.output);
         let page = folder.path().join("page.1").display().to_string();
@@ -246,7 +247,7 @@ async fn the_manual_renders_for_the_program_and_for_every_command() {
         let rendered = tool("groff", &["-Kutf8", "-man", "-Tutf8", "-ww", &page]).await;
         assert_eq!(rendered.code, Some(0), "{command:?}: {}", rendered.output);
         assert!(
-            !rendered.output.contains("warning"),
+            !rendered.output.contains(": warning: "),
             "{command:?}: {}",
             rendered.output
         );

@@ -2,6 +2,9 @@
 
 use crate::support::{Command, Etcd, folder};
 
+/// The file formats that have a manual page.
+pub(crate) const FORMATS: [&str; 2] = ["push.toml", "records"];
+
 /// Wrong usage or configuration.
 const USAGE: Option<i32> = Some(64);
 

@@ -33,11 +33,12 @@ use crate::util::secret::Secret;
 use crate::util::shutdown;
 
 /// Announces one backend for as long as it works.
-///
-/// Examples: sidekick announce website/nginx1 10.0.0.5:8080/52c7248a14 --probe /health,
-/// or sidekick announce --container nginx1 --probe /health
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Examples:
+  sidekick announce website/nginx1 10.0.0.5:8080/52c7248a14 --probe /health
+  sidekick announce --container nginx1 --probe /health")]
 pub(crate) struct Args {
     /// Which instance of which service.
     #[arg(value_name = "SERVICE/INSTANCE", env = "SIDEKICK_INSTANCE")]

@@ -22,10 +22,11 @@ use crate::util::sanitize::short;
 /// Shows what announce would do with the same arguments, and probes the backend. Writes nothing.
 ///
 /// Exit code 0 when the backend passes, 1 when it does not.
-///
-/// Example: sidekick check --container nginx1 --probe /health
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Example:
+  sidekick check --container nginx1 --probe /health")]
 pub(crate) struct Args {
     /// How often the backend is probed, an interval apart; every time it must pass.
     #[arg(long, value_name = "N", default_value = "1", env = "SIDEKICK_COUNT")]

@@ -21,10 +21,11 @@ use crate::util::shutdown;
 /// running announcer keeps is left alone, with exit code 1. A signal ends the waiting, not the deletion; a second one ends the
 /// command, and so does one that comes before it is known whether such an announcer lives, with exit code 1. A load balancer
 /// whose pusher is silent is waited for as long as --drain-timeout says, and then named: it may still send requests.
-///
-/// Example: sidekick deregister website/nginx1 --drain-timeout 30s
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Example:
+  sidekick deregister website/nginx1 --drain-timeout 30s")]
 pub(crate) struct Args {
     /// Which instance of which service.
     #[arg(value_name = "SERVICE/INSTANCE", env = "SIDEKICK_INSTANCE")]

@@ -35,12 +35,13 @@ const NAMED: usize = 5;
 /// the one who asked; instances that are announced meanwhile are held too. Exit code 1 when there is no such instance, service
 /// or host, and, with a hold that stands all the same, when not every load balancer has applied it in time, or one still sends
 /// traffic there: the last --min-servers of an upstream stay.
-///
-/// Examples: sidekick hold website/nginx1 --for 10m --reason 'disk full',
-/// sidekick hold --host 10.0.0.5 --for 1h --reason 'new kernel',
-/// and sidekick hold website/nginx1 --release
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Examples:
+  sidekick hold website/nginx1 --for 10m --reason 'disk full'
+  sidekick hold --host 10.0.0.5 --for 1h --reason 'new kernel'
+  sidekick hold website/nginx1 --release")]
 pub(crate) struct Args {
     /// Which service, or which instance of it.
     #[arg(value_name = "SERVICE[/INSTANCE]", env = "SIDEKICK_INSTANCE")]

@@ -16,10 +16,11 @@ use crate::util::did_you_mean::suggestion;
 /// Shows the records, with holds, splits, and what cannot be read.
 ///
 /// plain is one record a line: SERVICE/INSTANCE HOST:PORT[/VERSION] STATE.
-///
-/// Example: sidekick list website --output json
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Example:
+  sidekick list website --output json")]
 pub(crate) struct Args {
     #[command(flatten)]
     which: records::Which,

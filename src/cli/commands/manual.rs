@@ -1,6 +1,8 @@
 //! `sidekick completions` and `sidekick man`.
 
-use std::io::Write;
+mod page;
+
+use std::io::{self, Write as _};
 
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
@@ -19,10 +21,11 @@ const SHELLS: [(&str, Shell); 5] = [
 ];
 
 /// Prints the completions for a shell: bash, zsh, fish, elvish or powershell.
-///
-/// Example: sidekick completions bash > /usr/share/bash-completion/completions/sidekick
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Example:
+  sidekick completions bash > /usr/share/bash-completion/completions/sidekick")]
 pub(crate) struct Completions {
     /// Which shell.
     #[arg(value_name = "SHELL")]
@@ -50,39 +53,49 @@ impl Completions {
     }
 }
 
-/// Prints the manual page: of the program, or of one command.
-///
-/// Example: sidekick man announce | man -l -
+/// Prints a manual page: of the program, of one command, or of a format: push.toml or records.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Examples:
+  sidekick man announce | man -l -
+  sidekick man push.toml | man -l -")]
 pub(crate) struct Man {
-    /// One command only.
-    #[arg(value_name = "COMMAND")]
-    command: Option<String>,
+    /// A command, push.toml or records; the program's own page when absent.
+    #[arg(value_name = "PAGE")]
+    page: Option<String>,
 }
 
 impl Man {
     pub(crate) fn run(&self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
-        let mut all = Cli::command();
-        all.build();
-        let page = match &self.command {
-            None => Some(all.clone()),
-            Some(name) => named(&mut mistakes, &all, name),
+        // There is no page of `help`.
+        let mut program = Cli::command().disable_help_subcommand(true);
+        program.build();
+        let page = match self.page.as_deref() {
+            None => Some(page::of_program(&program)?),
+            Some(name) => named(&program, name)?,
         };
-        let page = mistakes.none_or(page)?;
-        let mut text = Vec::new();
-        clap_mangen::Man::new(page).render(&mut text)?;
-        Stdout.write_all(&text)?;
+        if let (None, Some(name)) = (&page, &self.page) {
+            let commands = program.get_subcommands().map(Command::get_name);
+            let formats = page::FORMATS.iter().map(|(format, _)| *format);
+            let meant = suggestion(name, commands.chain(formats));
+            mistakes.add(format!("PAGE {name:?}: there is no such page{meant}"));
+        }
+        Stdout.write_all(mistakes.none_or(page)?.as_bytes())?;
         Ok(Exit::Done)
     }
 }
 
-fn named(mistakes: &mut Mistakes, all: &Command, name: &str) -> Option<Command> {
-    let Some(command) = all.find_subcommand(name) else {
-        let known = all.get_subcommands().map(Command::get_name);
-        let meant = suggestion(name, known);
-        mistakes.add(format!("COMMAND {name:?}: there is no such command{meant}"));
-        return None;
-    };
-    Some(command.clone())
+fn named(program: &Command, name: &str) -> io::Result<Option<String>> {
+    let mut formats = page::FORMATS.iter();
+    match formats.find(|(format, _)| *format == name) {
+        Some((_, page)) => Ok(Some((*page).to_owned())),
+        None => program
+            .find_subcommand(name)
+            .map(page::of_command)
+            .transpose(),
+    }
 }
+
+#[cfg(test)]
+mod tests;

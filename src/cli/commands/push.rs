@@ -24,11 +24,12 @@ use crate::util::secret::Secret;
 use crate::util::shutdown;
 
 /// Keeps nginx's upstreams equal to the records.
-///
-/// Examples: sidekick push --nginx http://127.0.0.1:8080/api --upstream website,
-/// sidekick push --config /etc/sidekick/push.toml
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Examples:
+  sidekick push --nginx http://127.0.0.1:8080/api --upstream website
+  sidekick push --config /etc/sidekick/push.toml")]
 pub(crate) struct Args {
     /// Where nginx serves its upstream API, without the version. May be given several times: each is kept equal.
     #[arg(

@@ -12,10 +12,11 @@ use crate::model::{Address, Record};
 ///
 /// The record stays until it is deregistered, or with --ttl until that time is over. Registering the same again
 /// changes nothing, but starts the time anew. An announcer that keeps the record is deposed: it ends with code 75.
-///
-/// Example: sidekick register website/nginx1 10.0.0.5:8080/52c7248a14 --ttl 60s
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Example:
+  sidekick register website/nginx1 10.0.0.5:8080/52c7248a14 --ttl 60s")]
 pub(crate) struct Args {
     /// Which instance of which service.
     #[arg(value_name = "SERVICE/INSTANCE", env = "SIDEKICK_INSTANCE")]

@@ -27,10 +27,11 @@ const STANDS: Duration = Duration::from_secs(60);
 ///
 /// Every live pusher follows the records of the upstream from now on, until it is back at --min-servers. 0: all that have the
 /// upstream have let go; 1: none has it, or not all in time; 69: etcd does not answer.
-///
-/// Example: sidekick release website
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Example:
+  sidekick release website")]
 pub(crate) struct Args {
     /// The upstream, as nginx calls it.
     #[arg(value_name = "UPSTREAM", env = "SIDEKICK_RELEASE_UPSTREAM")]

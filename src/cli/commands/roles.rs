@@ -13,10 +13,11 @@ use crate::model::{InstanceName, MetaPrefix, Prefix};
 /// and release. Give a role to a user with: etcdctl user grant-role USER ROLE. Nothing is changed: pipe it into sh, or pick.
 /// For one service, release is granted for the upstream of its name: who releases another upstream needs the right to write
 /// releases/UPSTREAM below --meta-prefix, too.
-///
-/// Example: sidekick roles website/nginx1 | sh
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Example:
+  sidekick roles website/nginx1 | sh")]
 pub(crate) struct Args {
     /// Only for this service, or this instance of it: all of them when absent.
     #[arg(value_name = "SERVICE[/INSTANCE]")]

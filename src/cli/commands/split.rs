@@ -29,11 +29,13 @@ const SHARES: [Column; 3] = [("INSTANCE", 60), ("ADDRESS", 70), ("SHARE", 7)];
 /// The weights are to each other as the shares of the versions; each is spread over the instances of its version, and a
 /// version that is not named gets nothing. Going back is the same command. A split that no live instance matches is
 /// refused with exit code 1.
-///
-/// Examples: sidekick split demo v0.1.0=90 v0.2.0=10, then sidekick split demo v0.2.0=100,
-/// and sidekick split demo --clear
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Examples:
+  sidekick split demo v0.1.0=90 v0.2.0=10
+  sidekick split demo v0.2.0=100
+  sidekick split demo --clear")]
 pub(crate) struct Args {
     /// The service.
     #[arg(value_name = "SERVICE")]

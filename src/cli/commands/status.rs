@@ -25,10 +25,11 @@ use tables::tables;
 /// When etcd has no space left, no pusher can say anything new, and that is told. Revisions are etcd's. A pusher that is behind is said to be so since the oldest change whose time is known. Load
 /// balancers whose pusher is silent are shown too: they go on routing as they were told last, until it is back or
 /// `sidekick push --retire --id ID` says that they are gone.
-///
-/// Example: sidekick status --output json
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Example:
+  sidekick status --output json")]
 pub(crate) struct Args {
     #[command(flatten)]
     output: records::Args,

@@ -17,10 +17,11 @@ use crate::util::secret;
 ///
 /// It is the one in units/, with the name of the backend's unit and the arguments filled in. What comes from the environment
 /// here stays out of it: etcd's endpoints belong in /etc/sidekick/sidekick.env, its password into /etc/credstore/etcd-password.
-///
-/// Example: sidekick unit website/nginx1 10.0.0.5:8080 --probe /health > /etc/systemd/system/nginx1-sidekick.service
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Example:
+  sidekick unit website/nginx1 10.0.0.5:8080 --probe /health > /etc/systemd/system/nginx1-sidekick.service")]
 pub(crate) struct Args {
     /// The unit of the backend [default: the name of the container, or else of the instance].
     #[arg(

@@ -18,10 +18,11 @@ const NAMING: Duration = Duration::from_secs(2);
 /// Waits until instances are announced, routed by every load balancer, or gone.
 ///
 /// Exit code 0 then, 1 when the time is over, 69 when etcd could not be heard in that time.
-///
-/// Example: sidekick wait website --for routed --count 3 --timeout 2m
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Example:
+  sidekick wait website --for routed --count 3 --timeout 2m")]
 pub(crate) struct Args {
     /// The service, or one instance of it.
     #[arg(value_name = "SERVICE[/INSTANCE]")]

@@ -20,10 +20,11 @@ use crate::util::shutdown;
 /// Shows the records, and every change of them as it happens, until it is interrupted.
 ///
 /// plain is EVENT SERVICE/INSTANCE HOST:PORT[/VERSION] STATE; the events are listed, added, changed and removed.
-///
-/// Example: sidekick watch website --output json
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_long_help = "\
+Example:
+  sidekick watch website --output json")]
 pub(crate) struct Args {
     #[command(flatten)]
     which: records::Which,

@@ -57,6 +57,17 @@ fn a_full_record_is_written_in_the_tables_order_and_keeps_unknown_fields() {
 }
 
 #[test]
+fn the_manual_names_every_field() {
+    const PAGE: &str = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/cli/commands/manual/sidekick-records.5"
+    ));
+    for field in FIELDS {
+        assert!(PAGE.contains(&format!(".TP\n\\fB{field}\\fR")), "{field}");
+    }
+}
+
+#[test]
 fn the_reason_of_a_state_is_written_after_it_and_goes_with_it() {
     let up = read(r#"{"host":"a","port":1,"nonce":"n1"}"#);
     let down = up.with_state(State::Down).because("GET /health: 503");

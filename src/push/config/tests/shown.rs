@@ -1,9 +1,12 @@
-//! The example, the README, and whatever else a text may be.
+//! The example, the manual, and whatever else a text may be.
 
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../../../examples/push.toml");
-const README: &str = include_str!("../../../../README.md");
+const PAGE: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/src/cli/commands/manual/sidekick-push.toml.5"
+));
 
 /// The example with every key that it shows in a comment.
 fn example_in_full() -> String {
@@ -39,72 +42,57 @@ fn the_example_is_right_as_it_is_and_with_every_key_that_it_shows() {
     }
 }
 
-/// The keys and defaults of the table of the README that begins with `title`.
-fn documented(title: &str) -> Vec<(String, String)> {
-    let head = format!("| {title} | default | meaning |");
-    let rows = README.lines().skip_while(|line| *line != head).skip(2);
-    let rows = rows.take_while(|line| line.starts_with('|'));
-    let rows = rows.flat_map(|row| {
-        let mut cells = row.split(" | ");
-        let keys = cells.next().unwrap_or_default().trim_start_matches("| ");
-        let default = cells.next().unwrap_or_default().to_owned();
-        let keys: Vec<_> = keys
-            .split(", ")
-            .map(|key| key.trim_matches('`').to_owned())
-            .collect();
+/// The keys of a section of the manual page, with their defaults where it has one: `\fBttl\fR = \fB"15s"\fR`.
+fn documented(section: &str) -> Vec<(String, Option<String>)> {
+    let head = format!(".SH {section}\n");
+    let (_, text) = PAGE.split_once(&head).expect("it has this section");
+    let text = text.split("\n.SH ").next().unwrap_or_default();
+    let entries = text.split(".TP\n").skip(1);
+    let entries = entries.flat_map(|entry| {
+        let entry = entry.lines().next().unwrap_or_default();
+        let entry = entry
+            .replace("\\fB", "")
+            .replace("\\fR", "")
+            .replace("\\-", "-");
+        let entry = entry.trim_end_matches(" (required)").to_owned();
+        let (keys, default) = match entry.split_once(" = ") {
+            Some((key, default)) => (key.to_owned(), Some(default.to_owned())),
+            None => (entry, None),
+        };
+        let keys: Vec<_> = keys.split(", ").map(str::to_owned).collect();
         keys.into_iter().map(move |key| (key, default.clone()))
     });
-    rows.collect()
+    entries.collect()
 }
 
 #[test]
-fn the_readme_names_every_key_and_the_default_that_counts() {
+fn the_manual_names_every_key_and_the_default_that_counts() {
     let plain = "[[nginx]]\nname = \"e\"\napi = \"http://h/\"\n";
     let file = "[[nginx]]\nname = \"e\"\nfile = \"/f\"\n";
     let vulcand = "[[vulcand]]\nname = \"e\"\n";
     let end = "[[upstream]]\nname = \"website\"\n";
+    let whole = format!("{plain}{end}");
     let tables = [
-        (
-            "top level",
-            read::KEYS,
-            String::new(),
-            format!("{plain}{end}"),
-        ),
-        (
-            "`[[nginx]]`",
-            target::NGINX.keys,
-            plain.to_owned(),
-            end.to_owned(),
-        ),
-        (
-            "`[[vulcand]]`",
-            target::VULCAND.keys,
-            vulcand.to_owned(),
-            end.to_owned(),
-        ),
-        (
-            "`[[upstream]]`",
-            upstream::UPSTREAM.keys,
-            format!("{plain}{end}"),
-            String::new(),
-        ),
+        ("\"TOP LEVEL\"", read::KEYS, "", whole.as_str()),
+        ("[[nginx]]", target::NGINX.keys, plain, end),
+        ("[[vulcand]]", target::VULCAND.keys, vulcand, end),
+        ("[[upstream]]", upstream::UPSTREAM.keys, &whole, ""),
     ];
     let mut compared = 0;
-    for (title, keys, beginning, end) in tables {
-        let rows = documented(title);
-        let named: Vec<_> = rows.iter().map(|(key, _)| key.as_str()).collect();
+    for (section, keys, beginning, end) in tables {
+        let entries = documented(section);
+        let named: Vec<_> = entries.iter().map(|(key, _)| key.as_str()).collect();
         let missing: Vec<_> = keys.iter().filter(|key| !named.contains(key)).collect();
         let surplus: Vec<_> = named.iter().filter(|key| !keys.contains(key)).collect();
-        assert_eq!((missing, surplus), (vec![], vec![]), "{title}");
-        for (key, default) in &rows {
-            let Some(default) = default.strip_prefix('`') else {
+        assert_eq!((missing, surplus), (vec![], vec![]), "{section}");
+        for (key, default) in &entries {
+            let Some(default) = default else {
                 continue;
             };
-            let default = default.trim_end_matches('`');
             // A key of another kind of nginx.
             let beginning = match wrong(&format!("{beginning}{key} = {default}\n{end}")).is_empty()
             {
-                true => beginning.as_str(),
+                true => beginning,
                 false => file,
             };
             let said = right(&format!("{beginning}{key} = {default}\n{end}"));
@@ -112,7 +100,7 @@ fn the_readme_names_every_key_and_the_default_that_counts() {
             assert_eq!(
                 effective(&said),
                 effective(&unsaid),
-                "{title} {key} = {default}"
+                "{section} {key} = {default}"
             );
             compared += 1;
         }
