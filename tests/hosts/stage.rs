@@ -1,9 +1,11 @@
 //! A host with etcd, nginx and a pusher as units, and backends with their sidekicks beside them.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::support::hosts::{Host, Site};
-use crate::support::{Load, PATIENCE, until};
+use crate::support::{Load, PATIENCE, copy_folder, until};
 
 /// nginx's traffic.
 pub(crate) const TRAFFIC: u16 = 8000;
@@ -130,9 +132,9 @@ pub(crate) fn configure_nginx(host: &Host) {
     let example = shipped("examples/nginx-lua/nginx.conf");
     let (_, http) = example.split_once("\nhttp {\n").expect("an http block");
     let (http, _) = http.rsplit_once('}').expect("its end");
-    let http = http.replace("$prefix/?.lua;;", "/etc/nginx/lua/?.lua;;");
-    let lua = shipped("examples/nginx-lua/upstream_api.lua");
-    host.write("/etc/nginx/lua/upstream_api.lua", lua);
+    let http = http.replace("$prefix/lib/?.lua;;", "/etc/nginx/lua/?.lua;;");
+    let library = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/nginx-lua/lib");
+    copy_folder(Path::new(library), &host.root().join("etc/nginx/lua"));
     host.write("/etc/nginx/conf.d/upstream_api.conf", http);
 }
 

@@ -19,6 +19,7 @@ mod active;
 mod api;
 mod balancing;
 mod failures;
+mod library;
 mod lives;
 mod servers;
 mod setup;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::{Backend, PATIENCE, Process, folder, free_port, request, until};
+use crate::support::{Backend, PATIENCE, Process, copy_folder, folder, free_port, request, until};
 
 /// Debian's `nobody`.
 const NOBODY: u32 = 65_534;
@@ -17,11 +17,7 @@ const NOBODY: u32 = 65_534;
 fn copied(traffic: u16, api: u16) -> TempDir {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nginx-lua");
     let to = folder();
-    fs::copy(
-        from.join("upstream_api.lua"),
-        to.path().join("upstream_api.lua"),
-    )
-    .unwrap();
+    copy_folder(&from.join("lib"), &to.path().join("lib"));
     let conf = fs::read_to_string(from.join("nginx.conf")).unwrap();
     assert!(
         conf.contains("listen 127.0.0.1:8080;"),

@@ -13,7 +13,7 @@ use etcd_client::{
 };
 use tempfile::TempDir;
 
-use super::{PATIENCE, Pki, Process, Signal, ports, request, until};
+use super::{PATIENCE, Pki, Process, Signal, copy_folder, ports, request, until};
 
 /// How often other ports are tried when somebody takes ours first.
 const ATTEMPTS: usize = 5;
@@ -228,7 +228,7 @@ impl Etcd {
     /// Killed, saved as it stands on the disk, and started again.
     pub(crate) async fn save(&mut self) {
         self.kill();
-        copy(&self.data(), &self.saved());
+        copy_folder(&self.data(), &self.saved());
         self.resume().await;
     }
 
@@ -236,7 +236,7 @@ impl Etcd {
     pub(crate) async fn restore(&mut self) {
         self.kill();
         fs::remove_dir_all(self.data()).expect("our own folder");
-        copy(&self.saved(), &self.data());
+        copy_folder(&self.saved(), &self.data());
         self.resume().await;
     }
 
@@ -519,20 +519,6 @@ impl Member {
             command.arg("--key-file").arg(key);
         }
         Process::start(format!("etcd {}", self.name), &mut command)
-    }
-}
-
-/// Copies a folder with all that is in it.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).expect("our own folder");
-    for entry in fs::read_dir(from).expect("our own folder") {
-        let entry = entry.expect("our own folder");
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).expect("our own file");
-        }
     }
 }
 

@@ -1,4 +1,7 @@
-//! Temporary folders that tell whose they are.
+//! Temporary folders that tell whose they are, and copies of folders.
+
+use std::fs;
+use std::path::Path;
 
 use tempfile::{Builder, TempDir};
 
@@ -8,4 +11,18 @@ pub(crate) fn folder() -> TempDir {
         .prefix("sidekick-test-")
         .tempdir()
         .expect("a temporary folder")
+}
+
+/// Copies a folder with all that is in it.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("our own folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("a folder");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("our own file");
+        }
+    }
 }

@@ -35,7 +35,7 @@ pub(crate) use dns::{Dns, Reply};
 pub(crate) use docker::archive_of;
 pub(crate) use etcd::{Etcd, Kv, PASSWORD, TOKEN_TTL};
 pub(crate) use file_nginx::{FileNginx, OWN};
-pub(crate) use folder::folder;
+pub(crate) use folder::{copy_folder, folder};
 pub(crate) use http::{Answer, request};
 pub(crate) use load::{Load, Report};
 pub(crate) use nginx::{Nginx, Server, Settings, WORKERS};

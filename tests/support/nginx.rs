@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
@@ -41,6 +41,7 @@ pub(crate) struct Settings {
     locations: String,
     serve: &'static str,
     log: bool,
+    library: PathBuf,
 }
 
 /// A server of an upstream, as the API tells it.
@@ -67,6 +68,7 @@ impl Default for Settings {
             locations: String::new(),
             serve: "",
             log: true,
+            library: Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nginx-lua/lib"),
         }
     }
 }
@@ -123,6 +125,12 @@ impl Settings {
     /// As of somebody who forgot `log_by_lua_block`.
     pub(crate) fn without_log(mut self) -> Self {
         self.log = false;
+        self
+    }
+
+    /// Another version of the library, in this folder.
+    pub(crate) fn library(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.library = folder.into();
         self
     }
 
@@ -360,7 +368,6 @@ impl Settings {
         } else {
             String::new()
         };
-        let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/nginx-lua");
         let upstreams: String = self.upstreams.iter().map(|name| upstream(name)).collect();
         let locations: String = self.upstreams.iter().map(|name| location(name)).collect();
         format!(
@@ -376,7 +383,7 @@ http {{
     access_log off;
     {scratch}
 
-    lua_package_path "{modules}/?.lua;;";
+    lua_package_path "{library}/?.lua;;";
     lua_shared_dict upstreams {dict};
     init_by_lua_block {{
         require("upstream_api").setup {{ dict = "upstreams", {state} upstreams = {declared} }}
@@ -410,6 +417,7 @@ http {{
             more_locations = self.locations,
             serve = self.serve,
             log = if self.log { LOG } else { "" },
+            library = self.library.display(),
         )
     }
 }

@@ -110,8 +110,8 @@ ExecStart=/usr/local/bin/sidekick announce"
 
 # The example for everybody, in Debian's own nginx as it says.
 install_nginx() {
-    put h1 /etc/nginx/lua/upstream_api.lua <examples/nginx-lua/upstream_api.lua
-    sed -n '/^http {/,/^}/p' examples/nginx-lua/nginx.conf | sed -e '1d;$d' -e 's|\$prefix/?.lua|/etc/nginx/lua/?.lua|' |
+    tar -C examples/nginx-lua/lib -c . | docker exec -i h1 sh -c 'mkdir -p /etc/nginx/lua && tar -C /etc/nginx/lua -x'
+    sed -n '/^http {/,/^}/p' examples/nginx-lua/nginx.conf | sed -e '1d;$d' -e 's|\$prefix/lib/?.lua|/etc/nginx/lua/?.lua|' |
         put h1 /etc/nginx/conf.d/upstream_api.conf
     put h1 /etc/sidekick/push.env <<<'SIDEKICK_NGINX=http://127.0.0.1:8080/api
 SIDEKICK_UPSTREAM=website'

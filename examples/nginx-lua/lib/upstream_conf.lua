@@ -3,7 +3,8 @@
 --   location = /upstream_conf { content_by_lua_block { require("upstream_conf").serve() } }
 --
 -- Everything is a GET. As there, the arguments are taken as they stand: nothing in them is percent-decoded.
---   ?upstream=NAME                                          shows the servers; with &id=N one, with &verbose= all of them
+--   ?upstream=NAME                                          shows the servers; &id=N: one of them,
+--                                                           &verbose=: with all parameters
 --   ?upstream=NAME&add=&server=ADDRESS[&weight=N&backup=]   adds one, with these and all other parameters
 --   ?upstream=NAME&id=N[&weight=N&down=]                    changes one; down=, up= and drain= set its state
 --   ?upstream=NAME&id=N&remove=                             removes one
