@@ -22,6 +22,7 @@ have_module() {
     grep -qE -- "$1" <<<"$built" || [ -e "${modules:-/usr/lib/nginx/modules}/$2" ]
 }
 have_lua() { have_module ngx_lua ngx_http_lua_module.so; }
+have_cjson() { ls /usr/lib/*/lua/5.1/cjson.so /usr/local/openresty/lualib/cjson.so 2>/dev/null | grep -q .; }
 have_stream() { have_module '--with-stream( |$)' ngx_stream_module.so; }
 
 packages=()
@@ -48,6 +49,7 @@ if [ "${1:-}" != quickstart ]; then
 fi
 if [ $# -eq 0 ]; then
     have nginx && have_stream || need "nginx's stream module, for connections that are no requests" libnginx-mod-stream
+    have_cjson || need 'lua-cjson, which the lua example uses where it is there' lua-cjson
     have openssl || need 'openssl, to make certificates for the tests' openssl
     have systemd-analyze || need 'systemd-analyze, to check the units' systemd
     have groff && have preconv || need 'groff, to render the manual' groff-base

@@ -10,7 +10,10 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::{Backend, Nginx, PATIENCE, Settings, Signal, request, send as signal, until};
-use crate::{WEBSITE, add, add_address, patch, peer_becomes, post, remove, send, status};
+use crate::{
+    WEBSITE, add, add_address, patch, peer_becomes, post, remove, send, status,
+    with_and_without_cjson,
+};
 
 /// Where nginx keeps the state in these tests.
 fn state_file(nginx: &Nginx) -> std::path::PathBuf {
@@ -18,8 +21,8 @@ fn state_file(nginx: &Nginx) -> std::path::PathBuf {
 }
 
 /// nginx with a state file of this content.
-async fn started_with(content: &str) -> Nginx {
-    let mut nginx = Settings::default()
+async fn started_with(settings: Settings, content: &str) -> Nginx {
+    let mut nginx = settings
         .state()
         .declared(r#"{ website = { servers = { "10.9.9.9" } } }"#)
         .start()
@@ -320,8 +323,11 @@ async fn a_state_file_without_sense_stops_nothing_and_is_named() {
         r#"{"format":1,"upstreams":{"website":{"servers":[{"server":"10.0.0.1"}]}}"#,
         deep.as_str(),
     ];
-    for content in nonsense {
-        let nginx = started_with(content).await;
+    for (settings, content) in with_and_without_cjson()
+        .into_iter()
+        .flat_map(|settings| nonsense.map(|content| (settings.clone(), content)))
+    {
+        let nginx = started_with(settings, content).await;
         nginx.process().line("is not used").await;
         assert_eq!(
             nginx.addresses("website").await,
@@ -349,7 +355,12 @@ async fn what_is_wrong_in_a_state_file_is_left_out_and_the_rest_is_used() {
         ]},
         "stranger": {"servers": [{"server": "10.0.0.1"}]},
     }});
-    let nginx = started_with(&hostile.to_string()).await;
+    for settings in with_and_without_cjson() {
+        leaves_out_what_is_wrong(started_with(settings, &hostile.to_string()).await).await;
+    }
+}
+
+async fn leaves_out_what_is_wrong(nginx: Nginx) {
     assert_eq!(
         nginx.addresses("website").await,
         ["10.0.0.1:80", "10.0.0.9:80"]

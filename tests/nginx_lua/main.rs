@@ -19,6 +19,7 @@ mod active;
 mod api;
 mod balancing;
 mod failures;
+mod json;
 mod library;
 mod lives;
 mod servers;
@@ -28,10 +29,15 @@ mod statistics;
 mod upstream_conf;
 
 use serde_json::Value;
-use support::{Answer, Nginx, PATIENCE, until};
+use support::{Answer, Nginx, PATIENCE, Settings, until};
 
 /// Path of the upstream that most tests use.
 const WEBSITE: &str = "/http/upstreams/website";
+
+/// The defaults with lua-cjson, and where it is missing.
+fn with_and_without_cjson() -> [Settings; 2] {
+    [Settings::default(), Settings::default().without_cjson()]
+}
 
 /// Adds a server to `website` by a POST of `body`.
 async fn post(nginx: &Nginx, body: &str) -> Answer {

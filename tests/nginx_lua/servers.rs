@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{Nginx, Settings};
-use crate::{WEBSITE, add, add_address, fault, patch, post, remove};
+use crate::{WEBSITE, add, add_address, fault, patch, post, remove, with_and_without_cjson};
 
 #[tokio::test]
 async fn a_server_starts_with_the_defaults_and_is_shown_in_full() {
@@ -285,7 +285,12 @@ async fn a_removed_server_leaves_the_others_and_its_id_is_never_used_again() {
 
 #[tokio::test]
 async fn a_body_that_is_no_json_is_a_json_error_and_a_value_that_is_no_object_is_not() {
-    let nginx = Nginx::start().await;
+    for settings in with_and_without_cjson() {
+        judges_bodies(settings.start().await).await;
+    }
+}
+
+async fn judges_bodies(nginx: Nginx) {
     let deep = "[".repeat(5_000) + &"]".repeat(5_000);
     let no_json = [
         "",

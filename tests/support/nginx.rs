@@ -19,6 +19,9 @@ pub(crate) const WORKERS: usize = 2;
 /// Ends the counts of a request.
 const LOG: &str = r#"log_by_lua_block { require("upstream_api").log() }"#;
 
+/// Makes `require "cjson"` fail.
+const NO_CJSON: &str = r#"package.preload.cjson = function() error("hidden by the test") end"#;
+
 /// A running nginx. `/` and `/NAME` on its traffic port lead to the first upstream and to the one of that name.
 #[derive(Debug)]
 pub(crate) struct Nginx {
@@ -41,6 +44,7 @@ pub(crate) struct Settings {
     locations: String,
     serve: &'static str,
     log: bool,
+    cjson: bool,
     library: PathBuf,
 }
 
@@ -68,6 +72,7 @@ impl Default for Settings {
             locations: String::new(),
             serve: "",
             log: true,
+            cjson: true,
             library: Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nginx-lua/lib"),
         }
     }
@@ -125,6 +130,12 @@ impl Settings {
     /// As of somebody who forgot `log_by_lua_block`.
     pub(crate) fn without_log(mut self) -> Self {
         self.log = false;
+        self
+    }
+
+    /// As where lua-cjson is not installed.
+    pub(crate) fn without_cjson(mut self) -> Self {
+        self.cjson = false;
         self
     }
 
@@ -386,6 +397,7 @@ http {{
     lua_package_path "{library}/?.lua;;";
     lua_shared_dict upstreams {dict};
     init_by_lua_block {{
+        {cjson}
         require("upstream_api").setup {{ dict = "upstreams", {state} upstreams = {declared} }}
     }}
     {log}
@@ -417,6 +429,7 @@ http {{
             more_locations = self.locations,
             serve = self.serve,
             log = if self.log { LOG } else { "" },
+            cjson = if self.cjson { "" } else { NO_CJSON },
             library = self.library.display(),
         )
     }

@@ -1,9 +1,13 @@
 -- upstream_api.json: JSON values, text from values, values from text.
+--
+-- lua-cjson reads the text where it is installed (OpenResty has it, Debian has the package lua-cjson), else
+-- json/reader.lua does. The writer is always this one: cjson puts the members of an object into any order, NGINX Plus
+-- and this API into the same one every time.
 
 local reader = require "upstream_api.json.reader"
 
 local concat = table.concat
-local byte, format, gsub = string.byte, string.format, string.gsub
+local byte, find, format, gsub, match = string.byte, string.find, string.format, string.gsub, string.match
 
 local ARRAY, NULL = reader.ARRAY, ngx.null
 local OBJECT = {}
@@ -85,6 +89,53 @@ function _M.encode(value)
     return concat(out)
 end
 
-_M.decode = reader.decode
+-- cjson.decode with settings of our own, or nil where cjson is missing.
+local function load_cjson()
+    local found, cjson = pcall(require, "cjson")
+    if not found or type(cjson) ~= "table" or not cjson.new then
+        return nil
+    end
+    cjson = cjson.new()
+    cjson.decode_invalid_numbers(false)
+    cjson.decode_max_depth(reader.MAX_DEPTH - 1) -- it counts arrays and objects, the reader counts values
+    return cjson.decode
+end
+
+local cjson_decode = load_cjson()
+
+_M.uses_cjson = cjson_decode ~= nil
+
+-- Marks the arrays of a value from cjson, none of which is empty.
+local function mark_arrays(value)
+    if type(value) ~= "table" then
+        return
+    elseif value[1] ~= nil then
+        setmetatable(value, ARRAY)
+    end
+    for _, item in pairs(value) do
+        mark_arrays(item)
+    end
+end
+
+-- Whether cjson reads this text as our reader would. cjson also accepts control characters in strings, "1." and "-.5",
+-- and it makes the same of [] and {}. A "yes" must be right, a "no" only costs time.
+local function suits_cjson(text)
+    return match(text, "^[%[{][^%z\1-\31]*\n?$") and not find(text, "%[ *%]") and not find(text, "%d%.%D")
+        and not find(text, "-.", 1, true)
+end
+
+-- The value of a JSON text, or nil and what is wrong. Objects are plain tables, arrays are as from array(), null is
+-- NULL.
+function _M.decode(text)
+    if cjson_decode and suits_cjson(text) then
+        local ok, value = pcall(cjson_decode, text)
+        if ok then
+            mark_arrays(value)
+            return value
+        end
+        -- The reader says what is wrong in the same words everywhere.
+    end
+    return reader.decode(text)
+end
 
 return _M
