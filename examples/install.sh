@@ -2,7 +2,8 @@
 # Installs sidekick: the program, its units, manual pages and completions, and examples of its settings.
 #
 #     examples/install.sh [BINARY]      the newest of what the two builds of the README have made when none is named
-#     examples/install.sh --uninstall   removes what was installed, and leaves /etc/sidekick alone
+#     examples/install.sh --nginx-lua   installs examples/nginx-lua/lib into /etc/nginx/lua, over an older version too
+#     examples/install.sh --uninstall   removes what was installed, and leaves /etc/sidekick and /etc/nginx alone
 #
 # PREFIX=/usr/local is where; the units name that place. DESTDIR=FOLDER installs below another root, for a package or an image,
 # and touches nothing of this host. Settings that are there already stay as they are.
@@ -29,6 +30,8 @@ documents=$prefix/share/doc/sidekick
 manual=$prefix/share/man
 # What is installed, a path a line.
 list=$documents/installed
+# For  lua_package_path "/etc/nginx/lua/?.lua;;";  in nginx's configuration.
+lua=/etc/nginx/lua
 
 # put MODE PATH: a file of what comes in, whole at any time, also while the one before runs.
 put() {
@@ -79,7 +82,7 @@ uninstall() {
     cp "$destination$list" "$new_list"
     remove_listed "$new_list"
     reload_systemd
-    echo 'Removed. What is in /etc/sidekick stays.'
+    echo 'Removed. What is in /etc/sidekick and /etc/nginx stays.'
     [ -z "$running" ] || printf 'These run on until they are stopped:\n%s\n' "$running"
 }
 
@@ -141,6 +144,21 @@ install_all() {
     echo "Installed: $destination$prefix/bin/sidekick ($version)"
 }
 
+# An older version was the one file upstream_api.lua. It is replaced last: until then it works without the new modules.
+install_nginx_lua() {
+    local path
+    for path in $(cd "$root/examples/nginx-lua/lib" && find upstream_api -name '*.lua' | sort) upstream_{conf,api}.lua; do
+        copy 644 "$root/examples/nginx-lua/lib/$path" "$lua/$path"
+    done
+    # Modules that an older version had, and this one has no more.
+    find "$destination$lua/upstream_api" -name '*.lua' | while IFS= read -r path; do
+        grep -qxF -- "${path#"$destination"}" "$new_list" || rm -f -- "$path"
+    done
+    echo "Installed: $destination$lua/upstream_api.lua and its modules. nginx uses them after a reload: systemctl reload nginx"
+    grep -qrsF "$lua/?.lua" "$destination/etc/nginx/nginx.conf" "$destination/etc/nginx/conf.d" ||
+        echo "To find them, nginx needs  lua_package_path \"$lua/?.lua;;\";  and the rest of examples/nginx-lua/nginx.conf"
+}
+
 for path in "$prefix" ${destination:+"$destination"}; do
     [[ $path == /* && $path != */ ]] || fail "\"$path\": expected an absolute path without / at its end (PREFIX, DESTDIR)"
 done
@@ -149,7 +167,8 @@ done
 new_list=$(mktemp)
 trap 'rm -f "$new_list"' EXIT
 case ${1:-} in
+--nginx-lua) install_nginx_lua ;;
 --uninstall) uninstall ;;
--*) fail "\"$1\": expected the file of a build, or --uninstall" ;;
+-*) fail "\"$1\": expected the file of a build, --nginx-lua or --uninstall" ;;
 *) install_all "$@" ;;
 esac

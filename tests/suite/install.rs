@@ -173,6 +173,47 @@ async fn another_prefix_stands_in_the_units_which_lie_where_systemd_looks() {
 }
 
 #[tokio::test]
+async fn the_lua_library_replaces_an_older_one_of_a_single_file_and_stays_when_sidekick_goes() {
+    let folder = folder();
+    let root = folder.path().join("root");
+    let lua = root.join("etc/nginx/lua");
+    fs::create_dir_all(&lua).unwrap();
+    fs::write(lua.join("upstream_api.lua"), "return 'one file'\n").unwrap();
+    fs::write(lua.join("own.lua"), "return 'somebody else'\n").unwrap();
+    let ended = install(&root, None, Some("--nginx-lua")).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let path = r#"lua_package_path "/etc/nginx/lua/?.lua;;";"#;
+    assert!(ended.output.contains(path), "{}", ended.output);
+
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nginx-lua/lib");
+    let mut expected = files(&shipped);
+    for path in expected.keys() {
+        let text = |folder: &Path| fs::read_to_string(folder.join(path)).unwrap();
+        assert_eq!(text(&lua), text(&shipped), "{path}");
+    }
+    expected.insert("own.lua".to_owned(), 0o644);
+    let names = |files: &BTreeMap<String, u32>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&files(&lua)), names(&expected));
+    assert!(files(&lua).values().all(|mode| *mode == 0o644));
+
+    // Once more, over a version that had a module more, in an nginx that looks there.
+    fs::write(lua.join("upstream_api/gone.lua"), "return {}\n").unwrap();
+    fs::create_dir(root.join("etc/nginx/conf.d")).unwrap();
+    fs::write(root.join("etc/nginx/conf.d/upstream_api.conf"), path).unwrap();
+    let ended = install(&root, None, Some("--nginx-lua")).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert!(!ended.output.contains(path), "{}", ended.output);
+    assert_eq!(names(&files(&lua)), names(&expected));
+
+    let program = Some(env!("CARGO_BIN_EXE_sidekick"));
+    for argument in [program, Some("--uninstall")] {
+        let ended = install(&root, None, argument).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.output);
+    }
+    assert_eq!(names(&files(&lua)), names(&expected));
+}
+
+#[tokio::test]
 async fn what_cannot_be_installed_is_refused_in_words_and_nothing_is_written() {
     let folder = folder();
     let root = folder.path().join("root");
@@ -194,7 +235,7 @@ async fn what_cannot_be_installed_is_refused_in_words_and_nothing_is_written() {
             None,
             Some("--remove"),
             64,
-            "expected the file of a build, or --uninstall",
+            "expected the file of a build, --nginx-lua or --uninstall",
         ),
         (Some("opt"), None, 64, "expected an absolute path"),
         (Some("/opt/a b"), None, 64, "letters, digits"),
