@@ -50,6 +50,7 @@ fi
 if [ $# -eq 0 ]; then
     have nginx && have_stream || need "nginx's stream module, for connections that are no requests" libnginx-mod-stream
     have_cjson || need 'lua-cjson, which the lua example uses where it is there' lua-cjson
+    have wrk || need 'wrk, which measures nginx for the benchmarks' wrk
     have openssl || need 'openssl, to make certificates for the tests' openssl
     have systemd-analyze || need 'systemd-analyze, to check the units' systemd
     have groff && have preconv || need 'groff, to render the manual' groff-base

@@ -7,6 +7,8 @@
 #   events     how soon etcd and nginx follow what happens to a container (needs root)
 #   scale      how a pusher grows with the number of records
 #   fleet      what a hundred announcers cost beside a hundred containers (needs root)
+#   nginx_lua  what examples/nginx-lua costs a request, beside a plain upstream; with NGINX_LUA_BEFORE=FOLDER beside
+#              another version of it
 #   soak       whether an announcer grows while its container is restarted 500 times (needs root)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -29,7 +31,7 @@ echo
 
 # The benchmarks themselves need no release build: what is timed runs in other processes.
 failed=0
-[ $# -gt 0 ] || set -- latency footprint scale events fleet soak
+[ $# -gt 0 ] || set -- latency footprint scale events nginx_lua fleet soak
 for bench in "$@"; do
     SIDEKICK_TEST_BINARY=$shipped cargo bench --locked --profile dev --quiet --bench "$bench" || failed=1
     echo
