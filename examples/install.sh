@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs sidekick: the program, its units, manual pages and completions, and examples of its settings.
 #
-#     examples/install.sh [BINARY]      the newest of what the two builds of the README have made when none is named
+#     examples/install.sh [BINARY]      the newest release build below target/ when none is named
 #     examples/install.sh --nginx-lua   installs examples/nginx-lua/lib into /etc/nginx/lua, over an older version too
 #     examples/install.sh --uninstall   removes what was installed, and leaves /etc/sidekick and /etc/nginx alone
 #

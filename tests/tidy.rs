@@ -196,32 +196,70 @@ fn every_link_of_a_readme_leads_to_a_file() {
 }
 
 #[test]
-fn every_flag_that_the_readme_shows_exists() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let shown = sidekick_commands(&readme, &subcommands());
-    let commands = |name: &str| shown.contains_key(name);
-    assert!(
-        commands("announce") && commands("push") && shown.len() >= 10,
-        "the README shows too little: {shown:?}"
+fn every_flag_that_a_readme_or_a_manual_page_shows_exists() {
+    let subcommands = subcommands();
+    let known: BTreeMap<_, _> = subcommands
+        .iter()
+        .map(|subcommand| (subcommand.as_str(), help(&[subcommand, "--help"])))
+        .collect();
+    let all: BTreeSet<_> = known.values().flat_map(|help| flags_in(help)).collect();
+    let mut shown_at_all = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for (path, text) in documents() {
+        let shown = sidekick_commands(&text, &subcommands);
+        for (subcommand, flags) in &shown {
+            let known: BTreeSet<_> = flags_in(&known[subcommand.as_str()]).collect();
+            let unknown = flags.iter().filter(|flag| !known.contains(flag.as_str()));
+            wrong.extend(unknown.map(|flag| format!("{path}: sidekick {subcommand} {flag}")));
+        }
+        // In prose a flag stands alone.
+        for code in text.split('`').filter(|code| code.starts_with("--")) {
+            let unknown = flags_in(code).filter(|flag| !all.contains(flag));
+            wrong.extend(unknown.map(|flag| format!("{path}: {flag}")));
+        }
+        if path == "README.md" {
+            shown_at_all.extend(shown.into_keys());
+        }
+    }
+    refuse("sidekick has no such flag", &wrong);
+    assert_eq!(
+        shown_at_all,
+        subcommands
+            .into_iter()
+            .filter(|name| name != "help")
+            .collect(),
+        "left: the commands that README.md shows, right: those that there are"
     );
-    let mut all = BTreeSet::new();
-    for (subcommand, flags) in shown {
-        let help = help(&[&subcommand, "--help"]);
-        let known: BTreeSet<_> = flags_in(&help).map(str::to_owned).collect();
-        for flag in &flags {
-            assert!(
-                known.contains(flag.as_str()),
-                "README: sidekick {subcommand} has no {flag}"
-            );
+}
+
+#[test]
+fn every_variable_that_the_source_reads_by_name_stands_in_the_manual() {
+    let page = fs::read_to_string(root().join("src/cli/commands/manual/sidekick.roff")).unwrap();
+    let mut variables = BTreeSet::new();
+    for path in files() {
+        let name = path.strip_prefix(root()).unwrap().display().to_string();
+        if !name.starts_with("src/") || name.contains("tests") || !name.ends_with(".rs") {
+            continue;
         }
-        all.extend(known);
+        let text = fs::read_to_string(&path).unwrap();
+        let calls = text.split("var(\"").skip(1);
+        let calls = calls.chain(text.split("var_os(\"").skip(1));
+        variables.extend(calls.filter_map(|call| Some(call.split_once('"')?.0.to_owned())));
     }
-    // In prose a flag stands alone.
-    for code in readme.split('`').filter(|code| code.starts_with("--")) {
-        for flag in flags_in(code) {
-            assert!(all.contains(flag), "README: sidekick has no {flag}");
-        }
-    }
+    assert!(variables.len() > 5, "only {variables:?} are found");
+    let missing: Vec<_> = variables
+        .into_iter()
+        .filter(|variable| !page.contains(&format!("\\fB{variable}\\fR")))
+        .collect();
+    refuse("name it in the manual page of sidekick", &missing);
+}
+
+#[test]
+fn the_front_page_is_short() {
+    const MOST_LINES: usize = 200;
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let lines = readme.lines().count();
+    assert!(lines <= MOST_LINES, "README.md has {lines} lines");
 }
 
 #[test]
@@ -280,6 +318,26 @@ fn licence_expressions_are_read_as_written() {
     assert!(!may_pass_on("MIT AND GPL-3.0"));
     assert!(!may_pass_on("(MIT OR Apache-2.0) AND GPL-3.0"));
     assert!(!may_pass_on("none given"));
+}
+
+/// The READMEs and the manual pages, as text in which code stands between backticks: where each is, and what it says.
+fn documents() -> Vec<(String, String)> {
+    let mut documents = Vec::new();
+    for path in files() {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        if !matches!(ending, Some("md" | "roff" | "5")) {
+            continue;
+        }
+        let mut text = fs::read_to_string(&path).unwrap();
+        if ending != Some("md") {
+            text = text.replace("\\-", "-").replace("\\f", "`\\f");
+            text = text.replace("\\fB", "").replace("\\fR", "");
+        }
+        let path = path.strip_prefix(root()).unwrap();
+        documents.push((path.display().to_string(), text));
+    }
+    assert!(documents.len() > 10, "{documents:?}");
+    documents
 }
 
 /// What the program prints.

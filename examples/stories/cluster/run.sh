@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Three hosts, told on the terminal: systemd containers on a network of their own, each with a member of etcd, a backend and
+# Three hosts: systemd containers on a network of their own, each with a member of etcd, a backend and
 # its sidekick as units; nginx and its pusher run on the first. One host is killed and the traffic goes on; it is switched on
-# again and comes back by itself; one is shut down without a lost request.
+# again and comes back by itself; one is shut down, and no request is lost.
 #
-# Containers run in a docker daemon of the story's own, in a temporary folder; all is ended at the end, also on Ctrl-C. Needs
+# Containers run in a docker daemon of the story's own, in a temporary folder; all is stopped at the end, also on Ctrl-C. Needs
 # root. On a fresh Debian it first installs what is missing, and says so; the first run makes an image of Debian.
 set -Eeuo pipefail
 export LC_ALL=C
@@ -156,7 +156,7 @@ records | sed 's/^/  /'
 ask "${address[h1]}:8000"
 traffic
 
-chapter '4. h3 is killed, with all that runs on it: nobody says goodbye'
+chapter '4. h3 is killed, with all that runs on it: no withdrawal notice'
 from=$(answers)
 command_line 'docker kill h3'
 began=$EPOCHREALTIME
@@ -193,6 +193,6 @@ not routed h2 || fail 'h2 is off and nginx still sends requests there'
 traffic
 none_lost 'by shutting down h2'
 
-chapter 'In sum'
+chapter 'Summary'
 say "$(answers) requests: $(count 0)"
-say 'Everything is ended and removed now. The units are those in units/.'
+say 'Everything is stopped and removed now. The units are those in units/.'

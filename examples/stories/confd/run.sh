@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The confd story, told on the terminal: plain records that confd and any other old reader understand, a template, and a reload of
-# an nginx without any module. A bad record harms nobody but itself, and what fails is tried again until it works.
+# The confd story: plain records that confd and any other old reader understand, a template, and a reload of
+# an nginx without any module. A bad record harms only itself, and what fails is tried again until it works.
 #
-# Everything listens on free ports of 127.0.0.1, lives in a temporary folder and is ended at the end, also on Ctrl-C.
+# Everything listens on free ports of 127.0.0.1, lives in a temporary folder and is stopped at the end, also on Ctrl-C.
 # On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
@@ -141,7 +141,7 @@ command_line 'sidekick list --prefix /test'
 sidekick list --prefix /test | sed 's/^/  /'
 traffic
 none_lost 'by it'
-good 'the record is set aside, and nginx was not even reloaded'
+good 'the record is left out, and nginx was not reloaded'
 
 chapter '6. nginx refuses its own configuration just when web2 comes back'
 from=$(answers)
@@ -167,8 +167,8 @@ say 'confd does not try again when a reload has failed: by then its file is as i
 traffic
 none_lost 'by this'
 
-chapter 'In sum'
+chapter 'Summary'
 say "$(answers) requests: $(count 0), and $(grep -c 'nginx has the file' "$folder/push.log") reloads"
 from=0
 none_lost 'from the beginning to the end'
-say 'Everything is ended and removed now. Yours to copy: examples/stories/confd/push.toml and its template.'
+say 'Everything is stopped and removed now. Copy examples/stories/confd/push.toml and its template to start with.'

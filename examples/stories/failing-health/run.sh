@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A backend that fails, told on the terminal: under load, it answers its health checks with 500, or answers them too late, or is
+# A backend that fails: under load, it answers its health checks with 500, or answers them too late, or is
 # only marked as down. It leaves the rotation each time, comes back, and no request is lost.
 #
-# Everything listens on free ports of 127.0.0.1, lives in a temporary folder and is ended at the end, also on Ctrl-C.
+# Everything listens on free ports of 127.0.0.1, lives in a temporary folder and is stopped at the end, also on Ctrl-C.
 # On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
@@ -50,7 +50,7 @@ make_folder failing-health
 
 # ---- the story ----
 
-chapter '1. Three backends behind nginx, and somebody who watches'
+chapter '1. Three backends behind nginx, and sidekick watch'
 start_etcd
 start_nginx
 for name in web1 web2 web3; do
@@ -115,15 +115,15 @@ good "back after $(since "$began") s"
 traffic
 none_lost 'by being marked'
 
-chapter '5. All of it, as somebody saw who watched'
+chapter '5. All of it, as sidekick watch shows it'
 until_true 'all to be told of web1' saw web1 "$WITHDRAWN"
 until_true 'all to be told of web2' saw web2 "$WITHDRAWN"
 until_true 'all to be told of web3' saw web3 "$MARKED"
 command_line 'sidekick watch website --output plain'
 grep website/ "$folder/watch.log" | sed 's/^/  /'
 
-chapter 'In sum'
+chapter 'Summary'
 from=0
 say "$(answers) requests: $(count 0)"
 none_lost 'in all'
-say 'Everything is ended and removed now. Checks of other kinds: sidekick announce --help.'
+say 'Everything is stopped and removed now. Checks of other kinds: sidekick announce --help.'

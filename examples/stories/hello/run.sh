@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The hello of CoreOS, told on the terminal: a container nginx1 of version 52c7248a14 and the unit beside it that announces it.
+# The hello of CoreOS: a container nginx1 of version 52c7248a14 and the unit beside it that announces it.
 # First as people had it, a loop that announces whatever happens; then with sidekick, through a stop, a new version and a crash.
 #
 # Containers run in a docker daemon of the story's own, in a temporary folder, everything else on free ports of 127.0.0.1; all
-# is ended at the end, also on Ctrl-C. Needs root. On a fresh Debian it first installs what is missing, and says so.
+# is stopped at the end, also on Ctrl-C. Needs root. On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
@@ -102,7 +102,7 @@ record nginx1 | sed 's/^/  /'
 command_line 'docker kill nginx1'
 docker kill nginx1 >/dev/null
 not runs nginx1 || fail 'nginx1 runs on'
-not answers_at nginx1 >/dev/null || fail 'nginx1 answers though it is killed'
+not answers_at nginx1 >/dev/null || fail 'nginx1 answers although it is killed'
 before=$(revision)
 until_true 'the loop to go on' written_since "$before"
 say 'nginx1 is dead, and the loop has just announced it again:'
@@ -126,7 +126,7 @@ for name in nginx1 nginx2; do
 done
 command_line 'etcdctl get /services/website/host1:nginx1'
 etcdctl get /services/website/host1:nginx1 | sed 's/^/  /'
-[[ $(record nginx1) == *"\"version\":\"$OLD\""* ]] || fail "its record does not tell the version $OLD"
+[[ $(record nginx1) == *"\"version\":\"$OLD\""* ]] || fail "its record does not have the version $OLD"
 lease=$(printf %x "$(etcdctl get --write-out=json /services/website/host1:nginx1 | grep -o '"lease":[0-9]*' | cut -d: -f2)")
 command_line "etcdctl lease timetolive $lease"
 etcdctl lease timetolive "$lease" | sed 's/^/  /'
@@ -138,13 +138,13 @@ traffic
 chapter '3. docker stop: nginx lets go first'
 from=$(answers)
 dismiss "${announcer[nginx1]}"
-command_line "docker stop --time $GRACE nginx1   # its httpd does not heed SIGTERM: docker kills it after $GRACE s"
+command_line "docker stop --time $GRACE nginx1   # its httpd ignores SIGTERM: docker kills it after $GRACE s"
 began=$EPOCHREALTIME
 start stop docker stop --time "$GRACE" nginx1
 stop=$started
 dismiss "$stop"
 until_true 'the record of nginx1 to be gone' not has_record nginx1
-not routed nginx1 || fail 'the record of nginx1 is gone, and nginx sends requests there yet'
+not routed nginx1 || fail 'the record of nginx1 is gone, and nginx still sends requests there'
 runs nginx1 || fail 'nginx1 was stopped before its record was gone'
 good "after $(since "$began") s the record is gone, nginx has let go, and nginx1 still runs"
 until_true 'docker stop to end' has_left "$stop"
@@ -160,7 +160,7 @@ from=$(answers)
 run_container nginx1 "$NEW"
 announce_container nginx1
 record nginx1 | sed 's/^/  /'
-[[ $(record nginx1) == *"\"version\":\"$NEW\""* ]] || fail "its record does not tell the version $NEW"
+[[ $(record nginx1) == *"\"version\":\"$NEW\""* ]] || fail "its record does not have the version $NEW"
 traffic
 none_lost "by starting $NEW"
 
@@ -182,6 +182,6 @@ none_lost 'since'
 command_line 'sidekick list website'
 sidekick list website | sed 's/^/  /'
 
-chapter 'In sum'
+chapter 'Summary'
 say "$(answers) requests: $(count 0)"
-say 'Everything is ended and removed now. As units: README.md, The smallest real setup.'
+say 'Everything is stopped and removed now. As units: README.md, Set it up.'

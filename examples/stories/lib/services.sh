@@ -45,7 +45,7 @@ has_port() {
         return
     fi
     grep -qi 'address already in use' "$folder/$name.log" ||
-        fail "$name has ended. Its last words: $(tail -n 1 "$folder/$name.log")"
+        fail "$name has ended. The end of its log: $(tail -n 1 "$folder/$name.log")"
     return 1
 }
 ended_or_listens() { ! kill -0 "$1" || listens "$@"; }

@@ -55,7 +55,7 @@ end() {
 fail() {
     printf '\n%sFailed:%s %s\n' "$red" "$plain" "$*" >&9
     if [ -n "$folder" ]; then
-        printf 'What everybody said is left in %s\n' "$folder" >&9
+        printf 'The logs are in %s\n' "$folder" >&9
     fi
     exit 1
 }
@@ -111,7 +111,7 @@ all_run() {
     local pid
     for pid in "${!running[@]}"; do
         kill -0 "$pid" 2>/dev/null ||
-            fail "${running[$pid]} has ended. Its last words: $(tail -n 1 "$folder/${running[$pid]}.log")"
+            fail "${running[$pid]} has ended. The end of its log: $(tail -n 1 "$folder/${running[$pid]}.log")"
     done
 }
 
@@ -121,7 +121,7 @@ until_true() {
     shift
     until "$@" >/dev/null 2>&1; do
         all_run
-        ((SECONDS < deadline)) || fail "waited $PATIENCE s in vain for $what"
+        ((SECONDS < deadline)) || fail "waited $PATIENCE s for $what"
         sleep 0.02 # between two looks at the condition
     done
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The NGINX Plus story, told on the terminal: an nginx whose upstreams are changed over its API. sidekick says what it would do,
-# does it, repairs what other hands do there, and fills an nginx that was started again and has forgotten everything.
+# The NGINX Plus story: an nginx whose upstreams are changed over its API. sidekick says what it would do,
+# does it, repairs what others change there, and fills an nginx that was started again and has forgotten everything.
 #
 # NGINX Plus itself is commercial. Here its API is served by examples/nginx-lua in open-source nginx.
 #
-# Everything listens on free ports of 127.0.0.1, lives in a temporary folder and is ended at the end, also on Ctrl-C.
+# Everything listens on free ports of 127.0.0.1, lives in a temporary folder and is stopped at the end, also on Ctrl-C.
 # On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
@@ -86,7 +86,7 @@ ask "127.0.0.1:$traffic_port"
 requests=$started
 traffic
 
-chapter '4. Other hands: a stranger is added, web1 a second time, and web2 is drained'
+chapter '4. Others change the upstream: a stranger is added, web1 a second time, and web2 is drained'
 from=$(answers)
 take_port # where nobody listens
 id=$(server_id web2)
@@ -99,7 +99,7 @@ good "all of it repaired after $(since "$began") s (--resync 1s; 30s as shipped)
 grep -E ' (remove|change) ' "$folder/push.log" | sed 's/^[^ ]* *INFO \(.*\) target=.*/  \1/'
 shown_servers
 traffic
-none_lost 'by other hands and by the repair'
+none_lost 'by these changes and by the repair'
 
 chapter '5. nginx is stopped, and started again with nothing in it'
 dismiss "$requests" "$nginx"
@@ -123,7 +123,7 @@ good 'exit code 0: nothing to do'
 command_line 'sidekick status'
 sidekick status | sed 's/^/  /'
 
-chapter 'In sum'
+chapter 'Summary'
 say 'The same commands work with NGINX Plus, which needs a zone in the upstream and this for the API:'
 say '    location /api { api write=on; allow 127.0.0.1; deny all; }'
-say 'Everything is ended and removed now.'
+say 'Everything is stopped and removed now.'

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The main job of sidekick, told on the terminal: three backends announced into a real etcd and routed by a real nginx
+# The main job of sidekick: three backends announced into a real etcd and routed by a real nginx
 # without a reload; one fails its health check, one is stopped without losing a request, one is killed and expires.
 #
-# Everything listens on free ports of 127.0.0.1, lives in a temporary folder and is ended at the end, also on Ctrl-C.
+# Everything listens on free ports of 127.0.0.1, lives in a temporary folder and is stopped at the end, also on Ctrl-C.
 # On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
@@ -56,7 +56,7 @@ generation_before=$(generation)
 chapter '2. The pusher beside nginx: keeps the upstream equal to the records in etcd'
 command_line "export ETCDCTL_ENDPOINTS=$ETCDCTL_ENDPOINTS"
 start_pusher
-good 'present in etcd: announcers can ask it how far it is'
+good 'its status is in etcd: announcers can see what it has applied'
 
 chapter '3. An announcer beside each backend: keeps its record while it passes its probe'
 began=$EPOCHREALTIME
@@ -98,7 +98,7 @@ kill "${backend[nginx3]}"
 traffic
 none_lost 'by stopping nginx3'
 
-chapter '6. nginx2 and its announcer are killed: nobody says goodbye, and the record expires'
+chapter '6. nginx2 and its announcer are killed: no withdrawal notice, and the record expires'
 from=$(answers)
 command_line "kill -9 ${backend[nginx2]} ${announcer[nginx2]}"
 began=$EPOCHREALTIME
@@ -117,9 +117,9 @@ traffic
 command_line "curl $api/9/http/upstreams/website/servers"
 say "$(servers)"
 
-chapter 'In sum'
+chapter 'Summary'
 generation_after=$(generation)
 [ "$generation_after" = "$generation_before" ] || fail 'nginx was reloaded, which nothing here should do'
 say "$(answers) requests: $(count 0)"
 good "nginx was never reloaded: configuration number $generation_before at the start, $generation_after now"
-say 'Everything is ended and removed now. Next: the smallest real setup, in README.md.'
+say 'Everything is stopped and removed now. Next: README.md, Set it up.'

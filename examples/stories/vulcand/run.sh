@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The vulcand story, told on the terminal: blue/green and canary from v0.1.0 to v0.2.0 with `sidekick split`, which moves the keys
+# The vulcand story: blue/green and canary from v0.1.0 to v0.2.0 with `sidekick split`, which moves the keys
 # that vulcand reads and, at once, the requests at an nginx. vulcand itself is not started: it follows its keys by itself.
 #
-# Everything listens on free ports of 127.0.0.1, lives in a temporary folder and is ended at the end, also on Ctrl-C.
+# Everything listens on free ports of 127.0.0.1, lives in a temporary folder and is stopped at the end, also on Ctrl-C.
 # On a fresh Debian it first installs what is missing, and says so.
 set -Eeuo pipefail
 export LC_ALL=C
@@ -119,8 +119,8 @@ chapter '7. A split to nothing is refused'
 split 1 v0.3.0=100
 traffic_for v0.1.0 200 200
 
-chapter 'In sum'
+chapter 'Summary'
 say "$(answers) requests: $(count 0)"
 from=0
 none_lost 'by the canary, the switch and the way back'
-say 'Everything is ended and removed now. Yours to copy: examples/stories/vulcand/push.toml.'
+say 'Everything is stopped and removed now. Copy examples/stories/vulcand/push.toml to start with.'
