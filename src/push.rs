@@ -27,7 +27,6 @@ use crate::util::shutdown::Stop;
 mod balancer_key;
 mod balancers;
 pub mod config;
-mod driver;
 mod identity;
 mod liveness;
 mod look;
@@ -51,9 +50,7 @@ pub use oneshot::{Difference, RouteResult, compare, leave, once};
 use peers::{Peers, Word};
 use publisher::{Clock, Publisher};
 pub use retire::{Retired, retire};
-pub use settings::{
-    DRAIN_TIMEOUT, FORGET_AFTER, REQUEST_TIMEOUT, Route, RouteError, Settings, TTL,
-};
+pub use settings::{DRAIN_TIMEOUT, FORGET_AFTER, Route, RouteError, Settings, TTL};
 use status::Reckoning;
 use supervisor::Roster;
 pub use target::{Target, TargetError};

@@ -11,3 +11,4 @@ pub mod sanitize;
 pub mod secret;
 pub mod shutdown;
 pub mod tls;
+pub mod toml;

@@ -1,10 +1,8 @@
 //! What a target is, whatever it is called: two pushers of one target name it alike, wherever they run.
 
-use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use super::config::{How, shown};
-use crate::target::ApiUrl;
+use crate::target::{DriverSettings, TargetSettings};
 
 /// The name of this machine, as no other one has it: its id, else its host name.
 static MACHINE: LazyLock<String> = LazyLock::new(|| {
@@ -21,30 +19,15 @@ static MACHINE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// What the target is: its URL without secrets, or its file. What can only be reached on this machine is told with the machine.
-pub(super) fn identity(how: &How) -> String {
-    of(how, &MACHINE)
+pub(super) fn identity(settings: &TargetSettings) -> String {
+    of(settings, &MACHINE)
 }
 
-fn of(how: &How, machine: &str) -> String {
-    match how {
-        How::Plus(api) | How::UpstreamConf { api, .. } if is_local(&api.url) => {
-            format!("{how} on {machine}")
-        }
-        How::ConfFile(file) => format!("{} on {machine}", shown(&file.file)),
-        How::Plus(_) | How::UpstreamConf { .. } | How::Vulcand { .. } => how.to_string(),
-    }
-}
-
-/// Whether the URL leads to another place on every machine.
-fn is_local(url: &ApiUrl) -> bool {
-    let host = url.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    match address.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback() || address.is_unspecified(),
-        Err(_) => {
-            let name = host.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost")
-        }
+fn of(settings: &TargetSettings, machine: &str) -> String {
+    let settings: &dyn DriverSettings = &**settings;
+    match settings.is_local() {
+        true => format!("{settings} on {machine}"),
+        false => settings.to_string(),
     }
 }
 

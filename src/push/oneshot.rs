@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::driver::Driver;
 use super::look::Look;
 use super::settings::{Route, Settings};
 use crate::etcd;
@@ -108,21 +107,21 @@ pub async fn once(
 /// Ends what [`once`] has begun and was not waited for: no target is left in the middle of a change.
 pub async fn leave(settings: &Settings) {
     for target in &settings.targets {
-        target.leave().await;
+        target.driver().leave().await;
     }
 }
 
 async fn converge(
-    mut driver: Driver,
+    mut upstream: Box<dyn Upstream>,
     desired: Desired,
     route: Arc<Route>,
     records: Arc<Records>,
 ) -> Result<Outcome, Error> {
     let deadline = Instant::now() + route.drain_timeout + MARGIN;
-    let plan = driver.compare(&desired).await?;
+    let plan = upstream.compare(&desired).await?;
     let mut look = Look::new(&desired, &plan, &route, &records);
     loop {
-        let mut outcome = driver.converge(look.desired()).await?;
+        let mut outcome = upstream.converge(look.desired()).await?;
         if outcome.progress == Progress::Unfinished || look.see(&outcome) {
             continue;
         }
@@ -145,21 +144,21 @@ pub async fn compare(
     cluster: &Cluster,
 ) -> Result<Vec<RouteResult<Difference>>, etcd::Error> {
     for target in &settings.targets {
-        target.tell_adoption().await;
+        target.driver().tell_adoption().await;
     }
     each(settings, cluster, difference).await
 }
 
 async fn difference(
-    mut driver: Driver,
+    mut upstream: Box<dyn Upstream>,
     desired: Desired,
     route: Arc<Route>,
     records: Arc<Records>,
 ) -> Result<Difference, Error> {
-    let plan = driver.compare(&desired).await?;
+    let plan = upstream.compare(&desired).await?;
     let look = Look::hopeful(&desired, &plan, &route, &records);
     let end = look.end();
-    let plan = driver.compare(&end).await?;
+    let plan = upstream.compare(&end).await?;
     let reason = withheld_for(end.protection.floor);
     let steps = plan.withheld.iter().map(Step::to_string);
     let mut withheld: BTreeMap<_, _> = steps.map(|step| (step, reason.clone())).collect();
@@ -171,7 +170,7 @@ async fn difference(
 async fn each<T, F>(
     settings: &Settings,
     cluster: &Cluster,
-    work: impl Fn(Driver, Desired, Arc<Route>, Arc<Records>) -> F,
+    work: impl Fn(Box<dyn Upstream>, Desired, Arc<Route>, Arc<Records>) -> F,
 ) -> Result<Vec<RouteResult<T>>, etcd::Error>
 where
     T: Send + 'static,
@@ -190,11 +189,11 @@ where
         let Some(Wanted { desired, .. }) = route.pool().decide(&records, &choices) else {
             continue;
         };
-        let Some(driver) = target.driver(route, cluster) else {
+        let Some(upstream) = target.upstream(route, cluster) else {
             continue;
         };
         let (target_name, route) = (target.name().clone(), route.clone());
-        let work = work(driver, desired, route.clone(), records.clone());
+        let work = work(upstream, desired, route.clone(), records.clone());
         tasks.spawn(async move {
             let result = work.await;
             (

@@ -116,7 +116,7 @@ pub struct Links {
 }
 
 /// Runs until nobody publishes any more. May be aborted at any time.
-pub async fn run<U: Upstream>(upstream: U, links: Links) {
+pub async fn run(upstream: Box<dyn Upstream>, links: Links) {
     let health = Health::new(links.target.clone(), links.upstream.clone());
     let pacing = *links.pacing.borrow();
     let reconciler = Reconciler {
@@ -134,8 +134,8 @@ pub async fn run<U: Upstream>(upstream: U, links: Links) {
     reconciler.run().await;
 }
 
-struct Reconciler<U> {
-    upstream: U,
+struct Reconciler {
+    upstream: Box<dyn Upstream>,
     links: Links,
     pace: Pace,
     health: Health,
@@ -150,7 +150,7 @@ struct Reconciler<U> {
     contest: Contest,
 }
 
-impl<U: Upstream> Reconciler<U> {
+impl Reconciler {
     async fn run(mut self) {
         let mut next = Next::Change;
         while self.wait(next).await.is_some() {

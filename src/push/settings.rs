@@ -19,8 +19,6 @@ pub const TTL: Duration = Duration::from_secs(15);
 pub const FORGET_AFTER: Duration = Duration::from_secs(10 * 60);
 /// How long a draining server may take to finish where nothing else is said.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a target may take to answer one request where nothing else is said.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What to push, where to, and how.
 #[derive(Debug, Clone)]

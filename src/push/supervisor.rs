@@ -165,7 +165,8 @@ impl Roster {
             None => {
                 running.sentinel.abort();
                 let former = running.target;
-                self.ending.spawn(async move { former.leave().await });
+                self.ending
+                    .spawn(async move { former.driver().leave().await });
             }
         }
     }
@@ -173,7 +174,10 @@ impl Roster {
     /// Looks after a target from now on; gives where it stands in the list.
     fn watch(&mut self, target: &Target) -> usize {
         let (restart, restarts) = watch::channel(0);
-        let watch = target.clone().watch(LOOK, restart, self.cluster.clone());
+        let watch = target
+            .driver()
+            .clone()
+            .watch(LOOK, restart, self.cluster.clone());
         let sentinel = self.tasks.spawn(watch);
         self.targets.push(Running {
             target: target.clone(),
@@ -206,11 +210,11 @@ impl Roster {
         reckoning.add(number, target, route);
         let (name, upstream, service) = (target.name(), &route.upstream, &route.service);
         info!(target = %name, %upstream, %service, "pushing");
-        let Some(driver) = target.driver(route, &self.cluster) else {
+        let Some(upstream) = target.upstream(route, &self.cluster) else {
             // A file is made anew with all its upstreams: never one that it was not made with.
             return;
         };
-        let reconciler = self.tasks.spawn(reconcile::run(driver, links));
+        let reconciler = self.tasks.spawn(reconcile::run(upstream, links));
         let row = Row {
             route: route.clone(),
             number,
@@ -326,7 +330,10 @@ impl Roster {
     /// Stops everything. No target is left in the middle of a change.
     pub(super) async fn shutdown(&mut self) {
         self.tasks.shutdown().await;
-        let leaving = self.targets.iter().map(|running| running.target.leave());
+        let leaving = self
+            .targets
+            .iter()
+            .map(|running| running.target.driver().leave());
         futures_util::future::join_all(leaving).await;
         while self.ending.join_next().await.is_some() {}
     }

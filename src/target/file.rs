@@ -17,12 +17,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
-use super::{Error, Layer, Outcome, Progress, Upstream, UpstreamName};
+use super::{Driver, Error, Layer, Outcome, Progress, Upstream, UpstreamName};
+use crate::etcd::client::Cluster;
 use crate::model::{Endpoint, State};
 use crate::upstream::desired::{Desired, Servers};
 use crate::upstream::guard::Sight;
@@ -43,6 +45,7 @@ mod proof;
 mod render;
 mod resolved;
 mod seen;
+mod settings;
 mod sift;
 mod site;
 mod syntax;
@@ -67,14 +70,14 @@ const LEAVE: Duration = Duration::from_secs(5);
 const TURN: Duration = Duration::from_millis(250);
 
 /// Which file of which nginx, and how nginx is told of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The file. Nothing else may write it. nginx has to `include` it, in `http {}` or in `stream {}`.
     pub file: PathBuf,
     /// In which of the two.
     pub layer: Layer,
-    /// What renders an upstream's block; as built in where there is none.
-    pub template: Option<Arc<Template>>,
+    /// The file of the template that renders an upstream's block; as built in where there is none.
+    pub template: Option<PathBuf>,
     /// Exits 0 when nginx would take its configuration; `nginx -t` where nothing else is said. Without it only the reload shows
     /// that.
     pub check: Option<CommandLine>,
@@ -112,6 +115,9 @@ pub enum SettingsError {
     /// Something takes no time.
     #[error("the time a command may take is 0")]
     NoTime,
+    /// The template cannot be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
 }
 
 impl Settings {
@@ -157,6 +163,7 @@ pub struct Site(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: Arc<Settings>,
+    template: Option<Arc<Template>>,
     verdicts: BTreeMap<UpstreamName, watch::Receiver<Verdict>>,
     asking: mpsc::UnboundedSender<Asked>,
     /// How many questions there were.
@@ -201,7 +208,7 @@ struct Applied {
 }
 
 impl Site {
-    /// The file of `settings`, with these upstreams. Opens and starts nothing yet.
+    /// The file of `settings`, with these upstreams. Reads the template, but opens and starts nothing else yet.
     ///
     /// # Errors
     ///
@@ -211,6 +218,8 @@ impl Site {
         upstreams: impl IntoIterator<Item = UpstreamName>,
     ) -> Result<Self, SettingsError> {
         settings.validate()?;
+        let template = settings.template.as_deref().map(Template::read);
+        let template = template.transpose()?.map(Arc::new);
         let settings = Arc::new(settings);
         let (asking, asked) = mpsc::unbounded_channel();
         let mut verdicts = BTreeMap::new();
@@ -225,9 +234,16 @@ impl Site {
             tellers.insert(upstream, teller);
         }
         let leaving = watch::Sender::new(false);
-        let actor = Actor::new(settings.clone(), asked, tellers, leaving.subscribe());
+        let actor = Actor::new(
+            settings.clone(),
+            template.clone(),
+            asked,
+            tellers,
+            leaving.subscribe(),
+        );
         Ok(Self(Arc::new(Inner {
             settings,
+            template,
             verdicts,
             asking,
             count: AtomicU64::new(0),
@@ -235,22 +251,6 @@ impl Site {
             work: Mutex::default(),
             leaving,
         })))
-    }
-
-    /// Ends all work on the file, for good. A change that nginx has not been told of yet is taken back, so that no file stays that
-    /// nobody has checked.
-    pub async fn leave(&self) {
-        self.0.leaving.send_replace(true);
-        drop(lock(&self.0.actor).take());
-        let work = lock(&self.0.work).take();
-        if let Some(work) = work
-            && timeout(LEAVE, work).await.is_err()
-        {
-            warn!(file = %self.settings().file.display(), "the change of the file does not come to an end");
-        }
-        // A former site of the same file may still be at it.
-        let turn = site::turn(&self.settings().file);
-        let _ = timeout(LEAVE, turn.lock()).await;
     }
 
     /// Which file of which nginx.
@@ -389,24 +389,7 @@ fn ups(servers: &Servers) -> BTreeSet<Endpoint> {
     up.map(|(endpoint, _)| endpoint.clone()).collect()
 }
 
-impl Site {
-    /// Says what would be taken over (`adopt`), where the file is not sidekick's own. Changes nothing; what hinders that is told
-    /// by each upstream.
-    pub async fn tell_adoption(&self) {
-        let settings = &*self.0.settings;
-        let found = Disk::new(&settings.file).read().await;
-        if let Ok(Some(content)) = found
-            && let Ok(Some(taken_over)) = foreign::check(&content.text, settings)
-        {
-            foreign::told(
-                &settings.file,
-                &taken_over,
-                "--adopt would take it over, without --dry-run",
-            );
-        }
-    }
-}
-
+#[async_trait]
 impl Upstream for ConfFile {
     async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
         self.ask(desired);
@@ -438,19 +421,19 @@ impl Upstream for ConfFile {
     }
 
     async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
-        let settings = self.site.0.settings.clone();
-        let settings = &*settings;
+        let site = self.site.clone();
+        let (settings, template) = (site.settings(), site.0.template.as_ref());
         let found = Disk::new(&settings.file).read().await;
         let found = found.map_err(|reason| file_error(&settings.file, &reason))?;
         let text = found.map(|content| content.text).unwrap_or_default();
         let Some(taken_over) = foreign::check(&text, settings)? else {
             let found = render::split(&text).remove(self.name.as_str());
             self.find(found.as_ref(), desired);
-            return compare::plan(found, settings, &self.name, desired);
+            return compare::plan(found, settings, template, &self.name, desired);
         };
         let found = taken_over.get(&self.name).cloned();
         self.find(found.as_ref(), desired);
-        compare::plan(found, settings, &self.name, desired)
+        compare::plan(found, settings, template, &self.name, desired)
     }
 }
 
@@ -462,23 +445,66 @@ fn file_error(file: &Path, reason: &str) -> Error {
     }
 }
 
-/// Counts up whenever another nginx runs, or none, at which is looked once in each `period`. Never ends.
-///
-/// Without a pid file it cannot be seen, and nothing is counted.
-pub async fn watch_nginx(site: Site, period: Duration, changes: watch::Sender<u64>) {
-    let Some(pid) = site.settings().pid.clone() else {
-        return std::future::pending().await;
-    };
-    // The watch alone must not keep the actor from ending.
-    drop(site);
-    let mut last = None;
-    loop {
-        let seen = Process::master(&pid);
-        if last.is_some_and(|last| last != seen) {
-            debug!(pid = %pid.display(), ?seen, "another nginx than before");
-            changes.send_modify(|count| *count = count.wrapping_add(1));
+#[async_trait]
+impl Driver for Site {
+    fn upstream(
+        self: Arc<Self>,
+        _: Layer,
+        name: &UpstreamName,
+        drain_timeout: Duration,
+        _: &Cluster,
+    ) -> Option<Box<dyn Upstream>> {
+        Some(Box::new(Self::upstream(&self, name, drain_timeout)?))
+    }
+
+    /// Without a pid file nothing can be seen, and nothing is counted.
+    async fn watch(self: Arc<Self>, period: Duration, restarts: watch::Sender<u64>, _: Cluster) {
+        let Some(pid) = self.settings().pid.clone() else {
+            return std::future::pending().await;
+        };
+        // The watch alone must not keep the actor from ending.
+        drop(self);
+        let mut last = None;
+        loop {
+            let seen = Process::master(&pid);
+            if last.is_some_and(|last| last != seen) {
+                debug!(pid = %pid.display(), ?seen, "another nginx than before");
+                restarts.send_modify(|count| *count = count.wrapping_add(1));
+            }
+            last = Some(seen);
+            sleep(period).await;
         }
-        last = Some(seen);
-        sleep(period).await;
+    }
+
+    /// Ends all work on the file, for good. A change that nginx has not been told of yet is taken back, so that no file stays that
+    /// nobody has checked.
+    async fn leave(&self) {
+        self.0.leaving.send_replace(true);
+        drop(lock(&self.0.actor).take());
+        let work = lock(&self.0.work).take();
+        if let Some(work) = work
+            && timeout(LEAVE, work).await.is_err()
+        {
+            warn!(file = %self.settings().file.display(), "the change of the file does not come to an end");
+        }
+        // A former site of the same file may still be at it.
+        let turn = site::turn(&self.settings().file);
+        let _ = timeout(LEAVE, turn.lock()).await;
+    }
+
+    /// Says what would be taken over (`adopt`), where the file is not sidekick's own. Changes nothing; what hinders that is told
+    /// by each upstream.
+    async fn tell_adoption(&self) {
+        let settings = &*self.0.settings;
+        let found = Disk::new(&settings.file).read().await;
+        if let Ok(Some(content)) = found
+            && let Ok(Some(taken_over)) = foreign::check(&content.text, settings)
+        {
+            foreign::told(
+                &settings.file,
+                &taken_over,
+                "--adopt would take it over, without --dry-run",
+            );
+        }
     }
 }

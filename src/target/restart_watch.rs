@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::debug;
 
-use super::{ApiUrl, Error};
+use super::api::url::ApiUrl;
+use super::error::Error;
 
 /// What answered.
 #[derive(Debug, PartialEq)]
@@ -34,7 +35,7 @@ impl<I> From<Result<I, Error>> for Seen<I> {
 
 /// Counts up whenever somebody else, or nobody, answers at `api`; `look` says who does, once in each `period`. Never ends.
 pub(super) async fn watch<I, F>(
-    api: ApiUrl,
+    api: &ApiUrl,
     look: impl Fn() -> F,
     period: Duration,
     changes: watch::Sender<u64>,

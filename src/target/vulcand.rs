@@ -5,32 +5,30 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
-use std::fmt;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 use tokio::sync::{RwLock, watch};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::{Error, Outcome, Progress, Upstream, UpstreamName};
+use super::{Driver, Error, Layer, Outcome, Progress, Upstream, UpstreamName};
 use crate::etcd;
 use crate::etcd::client::Cluster;
 use crate::etcd::watch::{Change, Entry, Range, Update, Watcher, list};
-use crate::model::Prefix;
 use crate::upstream::desired::Desired;
 use crate::upstream::guard::Sight;
 use crate::upstream::plan::{Plan, Step};
 use crate::util::log_limit;
 
 mod keys;
+mod settings;
 
 use keys::{Move, Place};
+pub use settings::{PREFIX, Scheme, SchemeError, Settings};
 
-/// Where vulcand reads where nothing else is said.
-pub const PREFIX: &str = "/vulcand";
 /// How many keys one transaction may touch: etcd takes 128 as shipped.
 const MAX_OPERATIONS: usize = 100;
 /// So many readings that do not show what was written, or that somebody else was faster than, end a convergence.
@@ -39,59 +37,6 @@ const PATIENCE: usize = 4;
 const TURN: Duration = Duration::from_millis(250);
 /// How many of our own revisions are remembered.
 const OWN: usize = 256;
-
-/// How vulcand speaks to servers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Scheme {
-    /// http.
-    #[default]
-    Http,
-    /// https.
-    Https,
-}
-
-impl Scheme {
-    /// As it stands in a URL.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// Why a text is no scheme.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected http or https")]
-pub struct SchemeError;
-
-impl FromStr for Scheme {
-    type Err = SchemeError;
-
-    fn from_str(text: &str) -> Result<Self, SchemeError> {
-        let known = [Self::Http, Self::Https];
-        let found = known.into_iter().find(|scheme| scheme.as_str() == text);
-        found.ok_or(SchemeError)
-    }
-}
-
-/// Where vulcand reads, and what it is told.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The etcd that vulcand reads.
-    pub cluster: Cluster,
-    /// Where in it: [`PREFIX`] as shipped.
-    pub prefix: Prefix,
-    /// How vulcand speaks to servers.
-    pub scheme: Scheme,
-}
 
 /// One vulcand, or all that read the same keys.
 #[derive(Debug)]
@@ -136,7 +81,7 @@ impl Keys {
     }
 
     /// Writes all of `moves` when none of their keys was changed meanwhile; says whether it did.
-    async fn write(&self, moves: &[Move]) -> Result<bool, etcd::Error> {
+    async fn write(&self, cluster: &Cluster, moves: &[Move]) -> Result<bool, etcd::Error> {
         let unchanged = |step: &Move| {
             let (key, seen) = (step.key.clone(), step.unless_changed_since);
             Compare::mod_revision(key, CompareOp::Equal, seen)
@@ -148,7 +93,6 @@ impl Keys {
         let txn = Txn::new()
             .when(moves.iter().map(unchanged).collect::<Vec<_>>())
             .and_then(moves.iter().map(operation).collect::<Vec<_>>());
-        let cluster = &self.settings.cluster;
         let connection = cluster.connection().await?;
         let mut client = connection.kv();
         let _writing = self.writing.read().await;
@@ -161,27 +105,36 @@ impl Keys {
     }
 }
 
-/// Counts up whenever somebody else changes a backend that is looked after here, and when etcd was out of sight or restored.
-/// Never ends.
-pub async fn watch_keys(keys: Arc<Keys>, changes: watch::Sender<u64>) {
-    let range = format!("{}/backends/", keys.settings.prefix);
-    let mut watcher = Watcher::new(
-        keys.settings.cluster.clone(),
-        Range::Prefix(range.into_bytes()),
-    );
-    let mut listed = false;
-    loop {
-        let foreign = match watcher.next().await {
-            Update::Listed { .. } => std::mem::replace(&mut listed, true),
-            Update::Changed { changes, .. } => {
-                // What we write ourselves is known by the answer, which may come later than the event.
-                drop(keys.writing.write().await);
-                changes.iter().any(|change| keys.is_foreign(change))
+#[async_trait]
+impl Driver for Keys {
+    fn upstream(
+        self: Arc<Self>,
+        _: Layer,
+        name: &UpstreamName,
+        _: Duration,
+        cluster: &Cluster,
+    ) -> Option<Box<dyn Upstream>> {
+        Some(Box::new(Vulcand::new(self, name.clone(), cluster.clone())))
+    }
+
+    /// Counts up whenever somebody else changes a backend that is looked after here, and when etcd was out of sight or restored.
+    async fn watch(self: Arc<Self>, _: Duration, changed: watch::Sender<u64>, cluster: Cluster) {
+        let range = format!("{}/backends/", self.settings.prefix);
+        let mut watcher = Watcher::new(cluster, Range::Prefix(range.into_bytes()));
+        let mut listed = false;
+        loop {
+            let foreign = match watcher.next().await {
+                Update::Listed { .. } => std::mem::replace(&mut listed, true),
+                Update::Changed { changes, .. } => {
+                    // What we write ourselves is known by the answer, which may come later than the event.
+                    drop(self.writing.write().await);
+                    changes.iter().any(|change| self.is_foreign(change))
+                }
+            };
+            if foreign {
+                debug!(prefix = %self.settings.prefix, "somebody else changed keys of vulcand");
+                changed.send_modify(|count| *count = count.wrapping_add(1));
             }
-        };
-        if foreign {
-            debug!(prefix = %keys.settings.prefix, "somebody else changed keys of vulcand");
-            changes.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
 }
@@ -190,6 +143,8 @@ pub async fn watch_keys(keys: Arc<Keys>, changes: watch::Sender<u64>) {
 #[derive(Debug)]
 pub struct Vulcand {
     keys: Arc<Keys>,
+    /// The etcd that vulcand reads.
+    cluster: Cluster,
     backend: UpstreamName,
     place: Place,
     /// What requests are sent to.
@@ -199,7 +154,7 @@ pub struct Vulcand {
 impl Vulcand {
     /// The backend called `backend`.
     #[must_use]
-    pub fn new(keys: Arc<Keys>, backend: UpstreamName) -> Self {
+    pub fn new(keys: Arc<Keys>, backend: UpstreamName, cluster: Cluster) -> Self {
         let place = Place::new(&keys.settings.prefix, &backend);
         let mut ranges = keys.ranges.lock().unwrap_or_else(PoisonError::into_inner);
         if !ranges.contains(&place.range) {
@@ -208,6 +163,7 @@ impl Vulcand {
         drop(ranges);
         Self {
             keys,
+            cluster,
             backend,
             place,
             sight: Sight::default(),
@@ -216,7 +172,7 @@ impl Vulcand {
 
     async fn read(&self) -> Result<Vec<Entry>, Error> {
         let range = Range::Prefix(self.place.range.clone().into_bytes());
-        let listed = list(&self.keys.settings.cluster, &range).await;
+        let listed = list(&self.cluster, &range).await;
         let (_, entries) = listed.map_err(|error| Error::Etcd(error.to_string()))?;
         Ok(entries)
     }
@@ -243,7 +199,7 @@ impl Vulcand {
     async fn make(&self, moves: &[Move], until: Instant) -> Result<bool, Error> {
         let mut made = false;
         for some in moves.chunks(MAX_OPERATIONS) {
-            let written = self.keys.write(some).await;
+            let written = self.keys.write(&self.cluster, some).await;
             if !written.map_err(|error| Error::Etcd(error.to_string()))? {
                 break;
             }
@@ -268,6 +224,7 @@ impl Vulcand {
     }
 }
 
+#[async_trait]
 impl Upstream for Vulcand {
     async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
         let until = Instant::now() + TURN;

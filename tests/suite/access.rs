@@ -1,12 +1,13 @@
 //! How a driver gets in to a real nginx: logins and certificates, right, wrong and missing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sidekick::model::State;
-use sidekick::target::api::access::{Access, Login, Secret, Tls};
-use sidekick::target::api::plus::{Api, Plus, Settings};
-use sidekick::target::{Error, Layer, Outcome, Progress, Upstream};
+use sidekick::target::api::ApiSettings;
+use sidekick::target::api::access::{AccessError, Credentials, Login};
+use sidekick::target::api::plus::{Api, Settings, upstream};
+use sidekick::target::{Error, Layer, Outcome, Progress};
 use sidekick::upstream::desired::Parameters;
 
 use crate::support::{self, Nginx, PATIENCE, Pki, desired, folder, free_port, server};
@@ -21,15 +22,20 @@ async fn nginx(server: &str) -> Nginx {
         .await
 }
 
-async fn converge(url: &str, access: Access) -> Result<Outcome, Error> {
-    let api = Api::new(Settings {
+fn api(url: &str, credentials: Credentials) -> Result<Api, AccessError> {
+    let api = ApiSettings {
         url: url.parse().unwrap(),
         timeout: PATIENCE,
-        access,
-    });
+        credentials,
+    };
+    Api::new(Settings { api })
+}
+
+async fn converge(url: &str, credentials: Credentials) -> Result<Outcome, Error> {
+    let api = api(url, credentials);
     let api = Arc::new(api.unwrap());
     let website = "website".parse().unwrap();
-    let mut plus = Plus::new(api, Layer::Http, website, PATIENCE);
+    let mut plus = upstream(api, Layer::Http, website, PATIENCE);
     let server = server(State::Up, Parameters::default());
     let servers = [("10.0.0.1:80".parse().unwrap(), server)].into();
     let wanted = desired(servers, [].into());
@@ -42,17 +48,25 @@ async fn converge(url: &str, access: Access) -> Result<Outcome, Error> {
     }
 }
 
-fn secret(folder: &Path, text: &str) -> Secret {
+fn secret(folder: &Path, text: &str) -> PathBuf {
     let file = folder.join("secret");
     std::fs::write(&file, format!("{text}\n")).unwrap();
-    Secret::from_file(&file).unwrap()
+    file
 }
 
-fn with_login(login: Login) -> Access {
-    Access {
+fn with_login(login: Login) -> Credentials {
+    Credentials {
         login,
-        ..Access::default()
+        ..Credentials::default()
     }
+}
+
+fn basic(user: &str, password_file: PathBuf) -> Credentials {
+    let user = user.to_owned();
+    with_login(Login::Basic {
+        user,
+        password_file,
+    })
 }
 
 #[track_caller]
@@ -76,11 +90,9 @@ async fn a_user_with_the_right_password_is_let_in_and_no_other() {
     ))
     .await;
     let url = format!("http://127.0.0.1:{port}/api");
-    let basic = |user: &str, password: &str| {
-        with_login(Login::basic(user, secret(folder.path(), password)).unwrap())
-    };
+    let basic = |user: &str, password: &str| basic(user, secret(folder.path(), password));
     let unauthorised = "GET /api: HTTP 401: the API does not let us in; is this the right login";
-    assert_refused(converge(&url, Access::default()).await, unauthorised);
+    assert_refused(converge(&url, Credentials::default()).await, unauthorised);
     assert_refused(
         converge(&url, basic("edge", "a-wrong-secret")).await,
         unauthorised,
@@ -90,7 +102,10 @@ async fn a_user_with_the_right_password_is_let_in_and_no_other() {
         unauthorised,
     );
     let in_url = format!("http://edge:wrong-secret@127.0.0.1:{port}/api");
-    assert_refused(converge(&in_url, Access::default()).await, unauthorised);
+    assert_refused(
+        converge(&in_url, Credentials::default()).await,
+        unauthorised,
+    );
     let outcome = converge(&url, basic("edge", "the-secret")).await.unwrap();
     assert_eq!(outcome.progress, Progress::Converged);
     nginx
@@ -114,9 +129,12 @@ async fn a_token_is_shown_and_who_may_only_read_is_told_so() {
     ))
     .await;
     let url = format!("http://127.0.0.1:{port}/api");
-    let bearer = |token: &str| with_login(Login::bearer(secret(folder.path(), token)).unwrap());
+    let bearer = |token: &str| {
+        let file = secret(folder.path(), token);
+        with_login(Login::Bearer { file })
+    };
     let forbidden = "POST /api/9/http/upstreams/website/servers/: HTTP 403: the API does not let us in; see allow and deny";
-    assert_refused(converge(&url, Access::default()).await, forbidden);
+    assert_refused(converge(&url, Credentials::default()).await, forbidden);
     assert_refused(
         converge(&url, bearer("another.secret-token")).await,
         forbidden,
@@ -144,21 +162,17 @@ async fn certificates_are_checked_on_both_sides() {
     ))
     .await;
     let url = format!("https://127.0.0.1:{port}/api");
-    let tls = |ca: &Path, shown: Option<&Pki>| {
-        let pair = shown.map(|pki| pki.pair("client"));
-        let (cert, key) = pair.unzip();
-        let tls = Tls::read(Some(ca), cert.as_deref(), key.as_deref()).unwrap();
-        Access {
-            tls,
-            ..Access::default()
-        }
+    let tls = |ca: &Path, shown: Option<&Pki>| Credentials {
+        cacert: Some(ca.to_owned()),
+        identity: shown.map(|pki| pki.pair("client")),
+        ..Credentials::default()
     };
     let wanted = "is this the right client certificate for ssl_verify_client?";
     assert_refused(converge(&url, tls(&ca, None)).await, wanted);
     assert_refused(converge(&url, tls(&ca, Some(&other))).await, wanted);
     let unknown = "the API cannot be reached: the certificate of 127.0.0.1:";
     assert_refused(converge(&url, tls(&other.ca(), Some(&pki))).await, unknown);
-    assert_refused(converge(&url, Access::default()).await, unknown);
+    assert_refused(converge(&url, Credentials::default()).await, unknown);
     let outcome = converge(&url, tls(&ca, Some(&pki))).await.unwrap();
     assert_eq!(outcome.progress, Progress::Converged);
     nginx
@@ -167,16 +181,11 @@ async fn certificates_are_checked_on_both_sides() {
 
     let (client, _) = pki.pair("client");
     let (_, foreign) = other.pair("client");
-    let mismatched = Tls::read(None, Some(&client), Some(&foreign)).unwrap();
-    let settings = Settings {
-        url: url.parse().unwrap(),
-        timeout: PATIENCE,
-        access: Access {
-            tls: mismatched,
-            ..Access::default()
-        },
+    let mismatched = Credentials {
+        identity: Some((client, foreign)),
+        ..Credentials::default()
     };
-    let error = Api::new(settings).unwrap_err().to_string();
+    let error = api(&url, mismatched).unwrap_err().to_string();
     assert!(error.starts_with("no https: "), "{error}");
 }
 
@@ -184,26 +193,14 @@ async fn certificates_are_checked_on_both_sides() {
 fn what_does_not_go_together_is_refused_before_anything_is_asked() {
     let folder = folder();
     let pki = Pki::new();
-    let new = |url: &str, access: Access| {
-        let settings = Settings {
-            url: url.parse().unwrap(),
-            timeout: PATIENCE,
-            access,
-        };
-        Api::new(settings).unwrap_err().to_string()
-    };
-    let login = Login::basic("edge", secret(folder.path(), "x")).unwrap();
-    let error = new("http://a:b@127.0.0.1/api", with_login(login));
+    let new = |url: &str, credentials| api(url, credentials).unwrap_err().to_string();
+    let login = basic("edge", secret(folder.path(), "x"));
+    let error = new("http://a:b@127.0.0.1/api", login);
     assert_eq!(error, "the URL has a login, and another one is given");
-    let tls = Tls::read(Some(&pki.ca()), None, None).unwrap();
-    let login = Login::default();
-    let error = new(
-        "http://127.0.0.1/api",
-        Access {
-            login,
-            tls,
-            ..Access::default()
-        },
-    );
+    let tls = Credentials {
+        cacert: Some(pki.ca()),
+        ..Credentials::default()
+    };
+    let error = new("http://127.0.0.1/api", tls);
     assert_eq!(error, "certificates are given, but the URL is http://");
 }

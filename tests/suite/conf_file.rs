@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sidekick::etcd::client::Cluster;
 use sidekick::model::State;
-use sidekick::target::file::{ConfFile, Settings, Site, Template, watch_nginx};
-use sidekick::target::{Error, Layer, Outcome, Progress, Upstream, UpstreamName};
+use sidekick::target::file::{ConfFile, Settings, Site, Template};
+use sidekick::target::{Driver, Error, Layer, Outcome, Progress, Upstream, UpstreamName};
 use sidekick::upstream::desired::{Desired, Origin, Parameters, Server};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -112,10 +114,10 @@ pub(crate) async fn who(nginx: &FileNginx, path: &str) -> Result<String, String>
     }
 }
 
-pub(crate) fn template(nginx: &FileNginx, text: &str) -> Option<Arc<Template>> {
+pub(crate) fn template(nginx: &FileNginx, text: &str) -> Option<PathBuf> {
     let file = nginx.folder().join("template");
     fs::write(&file, text).unwrap();
-    Some(Arc::new(Template::read(&file).unwrap()))
+    Some(file)
 }
 
 #[tokio::test]
@@ -187,7 +189,11 @@ async fn a_file_is_there_before_nginx_runs_and_a_restart_of_nginx_needs_no_reloa
     assert!(nginx.text().contains(&one.address().to_string()));
 
     let (restart, mut restarts) = watch::channel(0);
-    let watching = tokio::spawn(watch_nginx(site, Duration::from_millis(10), restart));
+    let watching = tokio::spawn(Arc::new(site).watch(
+        Duration::from_millis(10),
+        restart,
+        Cluster::new(Default::default()),
+    ));
     // Its first look is at no nginx.
     tokio::task::yield_now().await;
     nginx.run().await;

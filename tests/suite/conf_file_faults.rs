@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use sidekick::target::Driver;
 use sidekick::target::Layer;
 use sidekick::target::file::Site;
 use tokio::time::Instant;

@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidekick::model::State;
-use sidekick::target::api::access::Access;
-use sidekick::target::api::plus::{Api, Plus, Settings};
+use sidekick::target::api::ApiSettings;
+use sidekick::target::api::plus::{Api, Settings, upstream};
 use sidekick::target::{Layer, Progress, Upstream};
 use sidekick::upstream::desired::{Desired, Parameters};
 
 use crate::support::{Backend, Load, Nginx, PATIENCE, desired, server, until};
 
-fn driver(nginx: &Nginx) -> Plus {
-    let api = Api::new(Settings {
-        url: nginx.api_url().parse().unwrap(),
+fn driver(nginx: &Nginx) -> Box<dyn Upstream> {
+    let api = ApiSettings {
         timeout: PATIENCE,
-        access: Access::default(),
-    });
+        ..ApiSettings::new(nginx.api_url().parse().unwrap())
+    };
+    let api = Api::new(Settings { api });
     let website = "website".parse().unwrap();
-    Plus::new(Arc::new(api.unwrap()), Layer::Http, website, PATIENCE)
+    upstream(Arc::new(api.unwrap()), Layer::Http, website, PATIENCE)
 }
 
 fn told(wanted: &[(&Backend, Parameters)]) -> Desired {
@@ -29,7 +29,7 @@ fn told(wanted: &[(&Backend, Parameters)]) -> Desired {
     desired(wanted.iter().map(told).collect(), [].into())
 }
 
-async fn converge(plus: &mut Plus, desired: &Desired) {
+async fn converge(plus: &mut Box<dyn Upstream>, desired: &Desired) {
     loop {
         let outcome = plus.converge(desired).await.unwrap();
         assert!(outcome.refused.is_empty(), "{:?}", outcome.refused);

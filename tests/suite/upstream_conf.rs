@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sidekick::etcd::client::Cluster;
 use sidekick::model::State;
-use sidekick::target::api::access::Access;
-use sidekick::target::api::upstream_conf::{ConfApi, Settings, UpstreamConf, watch_nginx};
-use sidekick::target::{Error, Layer, Progress, Upstream};
+use sidekick::target::api::ApiSettings;
+use sidekick::target::api::upstream_conf::{self, ConfApi, Settings};
+use sidekick::target::{Driver, Error, Layer, Progress, Upstream};
 use sidekick::upstream::desired::{Desired, Parameters};
 use tokio::sync::watch;
 
@@ -28,19 +29,22 @@ fn api(nginx: &Nginx, status: bool) -> Arc<ConfApi> {
     // What the status module tells of an upstream stands in the REST API as well, one folder further down.
     let told = format!("{}/9/http", nginx.api_url());
     let api = ConfApi::new(Settings {
-        url: format!("http://{}/upstream_conf", nginx.traffic())
-            .parse()
-            .unwrap(),
+        api: ApiSettings {
+            timeout: PATIENCE,
+            ..ApiSettings::new(
+                format!("http://{}/upstream_conf", nginx.traffic())
+                    .parse()
+                    .unwrap(),
+            )
+        },
         status: status.then(|| told.parse().unwrap()),
-        timeout: PATIENCE,
-        access: Access::default(),
     });
     Arc::new(api.unwrap())
 }
 
-fn driver(nginx: &Nginx, status: bool, drain_timeout: Duration) -> UpstreamConf {
+fn driver(nginx: &Nginx, status: bool, drain_timeout: Duration) -> Box<dyn Upstream> {
     let website = "website".parse().unwrap();
-    UpstreamConf::new(api(nginx, status), Layer::Http, website, drain_timeout)
+    upstream_conf::upstream(api(nginx, status), Layer::Http, website, drain_timeout)
 }
 
 fn told(wanted: &[(&Backend, State)], parameters: Parameters) -> Desired {
@@ -59,7 +63,7 @@ fn up(backends: &[&Backend]) -> Desired {
     told(&wanted, Parameters::default())
 }
 
-async fn converge(driver: &mut UpstreamConf, desired: &Desired) -> Result<Progress, Error> {
+async fn converge(driver: &mut Box<dyn Upstream>, desired: &Desired) -> Result<Progress, Error> {
     loop {
         let outcome = driver.converge(desired).await?;
         assert!(outcome.refused.is_empty(), "{:?}", outcome.refused);
@@ -190,7 +194,8 @@ async fn an_nginx_that_went_away_is_noticed_and_repaired_when_it_is_back() {
     converge(&mut driver, &up(&[&a])).await.unwrap();
     let (count, mut changes) = watch::channel(0);
     let period = Duration::from_millis(10);
-    let watching = tokio::spawn(watch_nginx(api(&nginx, true), period, count));
+    let watching =
+        tokio::spawn(api(&nginx, true).watch(period, count, Cluster::new(Default::default())));
     let mut noticed = async || {
         let noticed = tokio::time::timeout(PATIENCE, changes.changed()).await;
         noticed.expect("noticed in time").expect("it watches")

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use sidekick::etcd::client;
 use sidekick::etcd::client::Cluster;
 use sidekick::model::{Endpoint, State};
-use sidekick::target::vulcand::{Keys, Scheme, Settings, Vulcand, watch_keys};
-use sidekick::target::{Progress, Upstream};
+use sidekick::target::vulcand::{Keys, Scheme, Settings, Vulcand};
+use sidekick::target::{Driver, Progress, Upstream};
 use sidekick::upstream::desired::{Desired, Origin, Origins, Parameters, Servers};
 use tokio::sync::watch;
 
@@ -22,16 +22,15 @@ fn cluster(etcd: &Etcd) -> Cluster {
     })
 }
 
-fn keys(etcd: &Etcd) -> Arc<Keys> {
+fn keys() -> Arc<Keys> {
     Arc::new(Keys::new(Settings {
-        cluster: cluster(etcd),
         prefix: "/vulcand".parse().unwrap(),
         scheme: Scheme::Http,
     }))
 }
 
-fn driver(keys: &Arc<Keys>) -> Vulcand {
-    Vulcand::new(keys.clone(), "website".parse().unwrap())
+fn driver(keys: &Arc<Keys>, etcd: &Etcd) -> Vulcand {
+    Vulcand::new(keys.clone(), "website".parse().unwrap(), cluster(etcd))
 }
 
 /// Instances by number, at 10.0.0.NUMBER or beyond.
@@ -89,7 +88,7 @@ async fn a_backend_becomes_what_is_desired_from_whatever_stands_there() {
     )
     .await;
     etcd.put("/vulcand/backends/website2/servers/x", "{}").await;
-    let mut driver = driver(&keys(&etcd));
+    let mut driver = driver(&keys(), &etcd);
     let wanted = told([
         (1, State::Up),
         (2, State::Up),
@@ -130,7 +129,7 @@ async fn a_backend_becomes_what_is_desired_from_whatever_stands_there() {
 #[tokio::test]
 async fn many_servers_take_as_many_transactions_as_etcd_allows() {
     let etcd = Etcd::start().await;
-    let mut driver = driver(&keys(&etcd));
+    let mut driver = driver(&keys(), &etcd);
     converge(
         &mut driver,
         &told((1..=450).map(|number| (number, State::Up))),
@@ -150,7 +149,7 @@ async fn many_servers_take_as_many_transactions_as_etcd_allows() {
 async fn two_pushers_of_one_backend_agree_and_then_write_nothing_more() {
     let etcd = Etcd::start().await;
     let wanted = told((1..=120).map(|number| (number, State::Up)));
-    let (mut first, mut second) = (driver(&keys(&etcd)), driver(&keys(&etcd)));
+    let (mut first, mut second) = (driver(&keys(), &etcd), driver(&keys(), &etcd));
     tokio::join!(
         converge(&mut first, &wanted),
         converge(&mut second, &wanted)
@@ -167,10 +166,10 @@ async fn two_pushers_of_one_backend_agree_and_then_write_nothing_more() {
 #[tokio::test]
 async fn what_a_strangers_hand_did_is_noticed_and_what_we_did_is_not() {
     let mut etcd = Etcd::start().await;
-    let keys = keys(&etcd);
-    let mut driver = driver(&keys);
+    let keys = keys();
+    let mut driver = driver(&keys, &etcd);
     let (count, mut changes) = watch::channel(0);
-    let watching = tokio::spawn(watch_keys(keys, count));
+    let watching = tokio::spawn(keys.clone().watch(PATIENCE, count, cluster(&etcd)));
     let wanted = told([(1, State::Up)]);
     converge(&mut driver, &wanted).await;
     let mut noticed = async |what: &str| {
@@ -230,7 +229,7 @@ async fn noticed_until_quiet(changes: &mut watch::Receiver<u64>) -> u64 {
 #[tokio::test]
 async fn an_etcd_that_is_away_is_told_and_come_back_to() {
     let mut etcd = Etcd::start().await;
-    let mut driver = driver(&keys(&etcd));
+    let mut driver = driver(&keys(), &etcd);
     let wanted = told([(1, State::Up)]);
     etcd.kill();
     let error = driver.converge(&wanted).await.unwrap_err();

@@ -14,11 +14,11 @@ use crate::model::PusherId;
 use crate::push::config::{Config, File, Invalid, Overrides};
 use crate::push::reconcile::Pacing;
 use crate::push::{
-    self, DRAIN_TIMEOUT, FORGET_AFTER, Outcome, REQUEST_TIMEOUT, Reload, Retired, Route, Settings,
-    TTL, Target, TargetError,
+    self, DRAIN_TIMEOUT, FORGET_AFTER, Outcome, Reload, Retired, Route, Settings, TTL, TargetError,
 };
 use crate::systemd::notify;
 use crate::target::ApiUrl;
+use crate::target::api::REQUEST_TIMEOUT;
 use crate::upstream::desired::{Limits, MAX_HOLD};
 use crate::util::secret::Secret;
 use crate::util::shutdown;
@@ -180,7 +180,10 @@ impl Args {
         };
         if given.is_said("adopt")
             && let Some((settings, config)) = settings.as_ref().zip(self.config.as_ref())
-            && !settings.targets.iter().any(Target::is_file)
+            && !settings
+                .targets
+                .iter()
+                .any(|target| target.settings().is_file())
         {
             mistakes.add(format!(
                 "--adopt: {config} has no target with `file`, and nothing else can be taken over"

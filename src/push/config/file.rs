@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Config, How, Invalid, Mistake, UpstreamSettings};
+use super::{Config, Invalid, Mistake, UpstreamSettings};
 use crate::model::{MetaPrefix, Prefix, PusherId};
 use crate::push::reconcile::Pacing;
-use crate::push::{FORGET_AFTER, Route, Settings, TTL, Target, TargetError};
+use crate::push::settings::{FORGET_AFTER, Route, Settings, TTL};
+use crate::push::target::{Target, TargetError};
+use crate::target::TargetFlags;
 use crate::upstream::desired::{Limits, Selection};
 use crate::upstream::guard::Share;
 
@@ -181,7 +183,12 @@ impl Overrides {
         let mut targets = Vec::new();
         for target in &config.targets {
             let here = routes.get(&target.name).cloned().unwrap_or_default();
-            match Target::new(&target.name, self.how(&target.how), here) {
+            let mut settings = target.settings.clone();
+            settings.obey(TargetFlags {
+                request_timeout: self.request_timeout,
+                adopt: self.adopt,
+            });
+            match Target::new(&target.name, settings, here) {
                 Ok(target) => targets.push(target),
                 // Said where it is read, or all that was to go there is wrong.
                 Err(TargetError::NoRoute(_)) => {}
@@ -192,19 +199,6 @@ impl Overrides {
             }
         }
         targets
-    }
-
-    fn how(&self, how: &How) -> How {
-        let mut how = how.clone();
-        if let (How::Plus(api) | How::UpstreamConf { api, .. }, Some(timeout)) =
-            (&mut how, self.request_timeout)
-        {
-            api.timeout = timeout;
-        }
-        if let How::ConfFile(file) = &mut how {
-            file.adopt = self.adopt;
-        }
-        how
     }
 
     fn route(&self, upstream: &UpstreamSettings) -> Route {
@@ -229,16 +223,14 @@ impl Overrides {
     }
 }
 
-/// What vulcand reads must be apart from what sidekick reads: servers are no records, and records no servers.
+/// What a target reads in etcd must be apart from what sidekick reads: servers are no records, and records no servers.
 fn misplaced<'a>(
     config: &'a Config,
     records: &'a Prefix,
     meta: &'a MetaPrefix,
 ) -> impl Iterator<Item = Mistake> + 'a {
     config.targets.iter().filter_map(move |target| {
-        let How::Vulcand { prefix, .. } = &target.how else {
-            return None;
-        };
+        let prefix = target.settings.own_keys()?;
         let (what, other) = if !prefix.is_apart_from(records) {
             ("the records", records.to_string())
         } else if !meta.is_apart_from(prefix) {
@@ -250,7 +242,7 @@ fn misplaced<'a>(
         Some(Mistake {
             place: Some(target.place),
             text: format!(
-                "\"{name}\": vulcand's keys under {prefix} and {what} under {other}: neither may lie inside the other"
+                "\"{name}\": its keys under {prefix} and {what} under {other}: neither may lie inside the other"
             ),
         })
     })

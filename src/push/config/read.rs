@@ -1,20 +1,18 @@
 //! The whole of a text: its own keys, its tables, and what they say of each other.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
-use super::page::{Mistake, Page, nearest};
-use super::section::{Refusal, Section};
-use super::target::{self, NGINX, VULCAND};
+use super::names::Names;
+use super::target;
 use super::upstream::{self, UPSTREAM};
-use super::{Config, TargetSettings, UpstreamSettings};
+use super::{Config, Mistake, TargetTable, UpstreamSettings};
 use crate::etcd::ttl::check_ttl;
 use crate::push::reconcile::Pacing;
+use crate::util::toml::{Page, Refusal, Section};
 
-/// The keys of the whole.
-pub(super) const KEYS: &[&str] = &[
+/// The keys of the whole, besides its tables.
+const KEYS: &[&str] = &[
     "id",
     "prefix",
     "meta_prefix",
@@ -22,9 +20,6 @@ pub(super) const KEYS: &[&str] = &[
     "resync",
     "ttl",
     "forget_after",
-    "nginx",
-    "vulcand",
-    "upstream",
 ];
 const REFUSALS: &[Refusal] = &[
     ("endpoints", ELSEWHERE),
@@ -32,6 +27,12 @@ const REFUSALS: &[Refusal] = &[
     ("password", ELSEWHERE),
 ];
 const ELSEWHERE: &str = "where etcd is and how to get in is said by flags or ETCDCTL_... variables";
+
+/// The keys of the whole when it has these tables.
+pub(super) fn keys(tables: &[target::Table]) -> Vec<&'static str> {
+    let tables = tables.iter().map(|table| table.name).chain(["upstream"]);
+    KEYS.iter().copied().chain(tables).collect()
+}
 
 /// Reads a text: what is right in it, and everything that is wrong. `credentials` is where the secrets of this unit
 /// lie, if there are any.
@@ -47,24 +48,23 @@ fn read_table(
     table: &toml::de::DeTable<'_>,
     credentials: Option<&Path>,
 ) -> Config {
-    let top = Section::new(page, "the file", (table, 0), KEYS, REFUSALS);
-    let nginx = top.tables("nginx", "[[nginx]]", NGINX.keys, NGINX.refusals);
-    let vulcand = top.tables("vulcand", "[[vulcand]]", VULCAND.keys, VULCAND.refusals);
+    let tables = target::tables();
+    let top = Section::new(page, "the file", (table, 0), &keys(&tables), REFUSALS);
+    let mut targets = Vec::new();
+    for table in &tables {
+        let sections = top.tables(table.name, table.title, &table.keys, &table.refusals);
+        targets.extend(sections.into_iter().map(|section| (table, section)));
+    }
     let upstreams = top.tables("upstream", "[[upstream]]", UPSTREAM.keys, UPSTREAM.refusals);
-    for (key, sections) in [
-        ("nginx", nginx.len() + vulcand.len()),
-        ("upstream", upstreams.len()),
-    ] {
+    for (key, sections) in [("nginx", targets.len()), ("upstream", upstreams.len())] {
         if sections == 0 && !top.has(key) {
             page.missing_everywhere(&format!("there is no [[{key}]]"));
         }
     }
-    let names = Names::new(page, nginx.iter().chain(&vulcand));
-    let nginx = nginx
-        .iter()
-        .filter_map(|section| target::nginx(section, credentials));
-    let vulcand = vulcand.iter().filter_map(target::vulcand);
-    let targets: Vec<_> = nginx.chain(vulcand).collect();
+    let names = Names::new(page, targets.iter().map(|(_, section)| section));
+    let targets = targets.iter();
+    let targets = targets.filter_map(|(table, section)| table.read(section, credentials));
+    let targets: Vec<_> = targets.collect();
     let upstreams = read_upstreams(page, &upstreams, &names, &targets);
     let paced = |pacing: Result<Pacing, _>| pacing.map(drop);
     Config {
@@ -86,10 +86,10 @@ fn read_upstreams(
     page: &Page<'_>,
     sections: &[Section<'_>],
     names: &Names,
-    targets: &[TargetSettings],
+    targets: &[TargetTable],
 ) -> Vec<UpstreamSettings> {
     let mut upstreams = Vec::new();
-    let vulcands = upstream::vulcands(targets);
+    let without_streams = upstream::without_streams(targets);
     // Whether it is known of each where it goes.
     let mut known = true;
     for section in sections {
@@ -98,7 +98,7 @@ fn read_upstreams(
         let routed = routed.unwrap_or_else(|found| found);
         match upstream::read(section, routed) {
             Some(settings) => {
-                upstream::check_targets(section, &settings, &vulcands);
+                upstream::check_targets(section, &settings, &without_streams);
                 upstreams.push((settings, section));
             }
             None => known = false,
@@ -113,89 +113,6 @@ fn read_upstreams(
         names.note_unused(page, &upstreams);
     }
     upstreams
-}
-
-/// How many names a name that is unknown is compared with, over a whole text: a slip is explained, a file that is wrong from
-/// end to end is read in good time all the same.
-const COMPARED: usize = 200_000;
-/// How many names are listed for somebody who has named another.
-const LISTED: usize = 10;
-
-/// The names of all targets, also of those about which something else is wrong, and where they stand.
-pub(super) struct Names {
-    known: BTreeMap<Arc<str>, usize>,
-    /// How many comparisons are left.
-    compared: Cell<usize>,
-}
-
-impl Names {
-    fn new<'a>(page: &Page<'_>, sections: impl Iterator<Item = &'a Section<'a>>) -> Self {
-        let mut names = BTreeMap::<Arc<str>, usize>::new();
-        for section in sections {
-            let Some(name) = section.has("name").then(|| section.text("name")).flatten() else {
-                section.required("name");
-                continue;
-            };
-            if let Err(error) = crate::model::check_name("name", name) {
-                section.note("name", error);
-                continue;
-            }
-            let first = *names.entry(name.into()).or_insert(section.start());
-            if first != section.start() {
-                let line = page.place(first).line;
-                section.note(
-                    "name",
-                    format!("\"{name}\" is named already in line {line}"),
-                );
-            }
-        }
-        Self {
-            known: names,
-            compared: Cell::new(COMPARED),
-        }
-    }
-
-    /// All of them, in the order of their names.
-    pub(super) fn all(&self) -> Vec<Arc<str>> {
-        self.known.keys().cloned().collect()
-    }
-
-    /// The name as it is kept here, or what to say of one that is not.
-    pub(super) fn find(&self, name: &str) -> Result<Arc<str>, String> {
-        if let Some((known, _)) = self.known.get_key_value(name) {
-            return Ok(known.clone());
-        }
-        let known = self.known.keys().map(|known| &**known);
-        let left = self.compared.get().checked_sub(self.known.len());
-        let near = left.and_then(|left| {
-            self.compared.set(left);
-            nearest(name, known.clone())
-        });
-        let hint = match near {
-            None if self.known.is_empty() => "there is none yet".to_owned(),
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => {
-                let listed = known.take(LISTED).collect::<Vec<_>>().join(", ");
-                match self.known.len().saturating_sub(LISTED) {
-                    0 => format!("there are {listed}"),
-                    more => format!("there are {listed} and {more} more"),
-                }
-            }
-        };
-        let name = crate::util::sanitize::short(name);
-        Err(format!("nothing is called \"{name}\"; {hint}"))
-    }
-
-    /// A target to which nothing goes is one that somebody has forgotten.
-    fn note_unused(&self, page: &Page<'_>, upstreams: &[UpstreamSettings]) {
-        let used = upstreams.iter().flat_map(|upstream| &upstream.targets);
-        let used: BTreeSet<_> = used.collect();
-        for (name, at) in &self.known {
-            if !used.contains(name) {
-                page.missing(*at, format!("\"{name}\": no [[upstream]] goes there"));
-            }
-        }
-    }
 }
 
 /// An upstream takes one service: two of the same name in one target would undo each other.

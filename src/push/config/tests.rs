@@ -1,9 +1,11 @@
 use std::num::NonZeroU16;
+use std::path::Path;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::push::{DRAIN_TIMEOUT, REQUEST_TIMEOUT};
+use crate::target::api::access::{Credentials, Login};
+use crate::target::api::upstream_conf;
 use crate::target::{file, vulcand};
 use crate::upstream::desired::Parameters;
 use crate::upstream::guard::Share;
@@ -40,11 +42,11 @@ fn upstream(keys: &str) -> UpstreamSettings {
     config.upstreams.pop().unwrap()
 }
 
-fn nginx(keys: &str) -> How {
+fn nginx(keys: &str) -> TargetSettings {
     let mut config = right(&format!(
         "[[nginx]]\nname = \"edge\"\n{keys}\n[[upstream]]\nname = \"website\""
     ));
-    config.targets.pop().unwrap().how
+    config.targets.pop().unwrap().settings
 }
 
 /// Each of these lines is wrong by itself behind a right beginning, and this is what is said of it.
@@ -75,9 +77,10 @@ fn what_is_not_said_is_as_shipped() {
         panic!("{config:?}")
     };
     assert_eq!(&*target.name, "edge");
+    let api = ApiSettings::new(url);
     assert_eq!(
-        target.how,
-        How::Plus(ApiSettings::open(url, REQUEST_TIMEOUT))
+        target.settings,
+        TargetSettings::Plus(plus::Settings { api })
     );
     let expected = UpstreamSettings {
         name: "website".parse().unwrap(),
@@ -193,61 +196,66 @@ fn every_kind_of_target_may_be_said() {
     let expected = ApiSettings {
         url: "https://h/api".parse().unwrap(),
         timeout: Duration::from_secs(5),
-        login: Login::Basic {
-            user: "sidekick".to_owned(),
-            password_file: "/etc/sidekick/password".into(),
+        credentials: Credentials {
+            login: Login::Basic {
+                user: "sidekick".to_owned(),
+                password_file: "/etc/sidekick/password".into(),
+            },
+            cacert: Some("/etc/ca.pem".into()),
+            identity: Some(("/etc/cert.pem".into(), "/etc/key.pem".into())),
         },
-        cacert: Some("/etc/ca.pem".into()),
-        identity: Some(("/etc/cert.pem".into(), "/etc/key.pem".into())),
     };
-    assert!(!expected.is_open());
-    assert_eq!(nginx(api), How::Plus(expected));
+    let plus = plus::Settings { api: expected };
+    assert_eq!(nginx(api), TargetSettings::Plus(plus));
 
     let older = "upstream_conf = \"http://h/upstream_conf\"\nstatus = \"http://h/status\"\nbearer_file = \"/run/token\"";
-    let api = ApiSettings {
-        login: Login::Bearer {
-            file: "/run/token".into(),
-        },
-        ..ApiSettings::open("http://h/upstream_conf".parse().unwrap(), REQUEST_TIMEOUT)
+    let mut api = ApiSettings::new("http://h/upstream_conf".parse().unwrap());
+    api.credentials.login = Login::Bearer {
+        file: "/run/token".into(),
     };
     let status = Some("http://h/status".parse().unwrap());
-    assert_eq!(nginx(older), How::UpstreamConf { api, status });
+    let conf = upstream_conf::Settings { api, status };
+    assert_eq!(nginx(older), TargetSettings::UpstreamConf(conf));
 
-    let file = FileSettings {
+    let file = file::Settings {
         file: "/etc/nginx/conf.d/up.conf".into(),
-        check: "nginx -t".to_owned(),
-        reload: "nginx -s reload".to_owned(),
+        layer: Layer::Http,
+        check: Some("nginx -t".parse().unwrap()),
+        reload: "nginx -s reload".parse().unwrap(),
         template: None,
         min_reload_interval: file::MIN_RELOAD_INTERVAL,
-        command_timeout: file::TIMEOUT,
-        pid: file::PID.into(),
+        timeout: file::TIMEOUT,
+        pid: Some(file::PID.into()),
         proof: None,
         adopt: false,
     };
     let short = "file = \"/etc/nginx/conf.d/up.conf\"";
-    assert_eq!(nginx(short), How::ConfFile(file.clone()));
+    assert_eq!(nginx(short), TargetSettings::File(file.clone()));
     let full = format!(
         "{short}\ncheck = \"sudo 'my nginx' -t\"\nreload = \"systemctl reload nginx\"\ntemplate = \"/etc/t\"\nmin_reload_interval = \"0s\"\ncommand_timeout = \"1m\"\npid = \"/run/n.pid\"\nproof = \"[::1]:9181\""
     );
-    let file = FileSettings {
-        check: "sudo 'my nginx' -t".to_owned(),
-        reload: "systemctl reload nginx".to_owned(),
+    let file = file::Settings {
+        check: Some("sudo 'my nginx' -t".parse().unwrap()),
+        reload: "systemctl reload nginx".parse().unwrap(),
         template: Some("/etc/t".into()),
         min_reload_interval: Duration::ZERO,
-        command_timeout: Duration::from_secs(60),
-        pid: "/run/n.pid".into(),
+        timeout: Duration::from_secs(60),
+        pid: Some("/run/n.pid".into()),
         proof: Some("[::1]:9181".parse().unwrap()),
         ..file
     };
-    assert_eq!(nginx(&full), How::ConfFile(file));
+    assert_eq!(nginx(&full), TargetSettings::File(file));
 
     let vulcand =
         right("[[vulcand]]\nname = \"v\"\nscheme = \"https\"\n[[upstream]]\nname = \"website\"");
-    let how = How::Vulcand {
+    let settings = vulcand::Settings {
         prefix: vulcand::PREFIX.parse().unwrap(),
-        scheme: Scheme::Https,
+        scheme: vulcand::Scheme::Https,
     };
-    assert_eq!(vulcand.targets[0].how, how);
+    assert_eq!(
+        vulcand.targets[0].settings,
+        TargetSettings::Vulcand(settings)
+    );
 }
 
 #[test]
@@ -274,11 +282,11 @@ fn secrets_may_be_credentials_of_the_unit() {
     let text = "[[nginx]]\nname = \"e\"\napi = \"http://h/\"\nbearer_file = \"token\"\n[[upstream]]\nname = \"x\"";
     let (config, mistakes) = read(text, Some(Path::new("/run/credentials/push")));
     assert_eq!(mistakes, []);
-    let How::Plus(api) = &config.targets[0].how else {
+    let TargetSettings::Plus(plus) = &config.targets[0].settings else {
         panic!("{config:?}")
     };
     assert_eq!(
-        api.login,
+        plus.api.credentials.login,
         Login::Bearer {
             file: "/run/credentials/push/token".into()
         }

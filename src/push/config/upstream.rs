@@ -1,20 +1,25 @@
 //! `[[upstream]]` and `[[upstream.server]]`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::read::Names;
-use super::section::{Section, whole_number};
-use super::target::Keys;
-use super::{How, TargetSettings, UpstreamSettings};
+use super::names::Names;
+use super::{TargetTable, UpstreamSettings};
 use crate::model::{Protocol, ServiceName};
 use crate::target::{Layer, UpstreamName};
 use crate::upstream::desired::{Limits, MAX_HOLD, Parameters, Rule, Terms};
 use crate::upstream::guard::Share;
+use crate::util::toml::{Refusal, Section, whole_number};
+
+/// Which keys a table has.
+pub(super) struct Keys {
+    pub(super) keys: &'static [&'static str],
+    pub(super) refusals: &'static [Refusal],
+}
 
 pub(super) const UPSTREAM: Keys = Keys {
     keys: &[
@@ -131,33 +136,26 @@ pub(super) fn read(section: &Section<'_>, targets: Vec<Arc<str>>) -> Option<Upst
     })
 }
 
-/// The names of those targets that are vulcand's.
-pub(super) fn vulcands(targets: &[TargetSettings]) -> BTreeSet<Arc<str>> {
-    let vulcands = targets
-        .iter()
-        .filter(|target| matches!(target.how, How::Vulcand { .. }));
-    vulcands.map(|target| target.name.clone()).collect()
+/// The targets without stream upstreams, by name, and what they are.
+pub(super) fn without_streams(targets: &[TargetTable]) -> BTreeMap<Arc<str>, &'static str> {
+    let named = |target: &TargetTable| {
+        let what = target.settings.without_streams()?;
+        Some((target.name.clone(), what))
+    };
+    targets.iter().filter_map(named).collect()
 }
 
 /// What some targets cannot have.
 pub(super) fn check_targets(
     section: &Section<'_>,
     settings: &UpstreamSettings,
-    vulcands: &BTreeSet<Arc<str>>,
+    without_streams: &BTreeMap<Arc<str>, &'static str>,
 ) {
-    if settings.layer != Layer::Stream {
-        return;
-    }
-    let vulcand = settings
-        .targets
-        .iter()
-        .find(|name| vulcands.contains(*name));
-    if let Some(name) = vulcand {
-        let at = section.at("protocol");
-        section.page().note(
-            at,
-            format!("`protocol`: vulcand (\"{name}\") has no stream upstreams"),
-        );
+    let mut targets = settings.targets.iter();
+    let wrong = targets.find_map(|name| without_streams.get_key_value(name));
+    if let (Layer::Stream, Some((name, what))) = (settings.layer, wrong) {
+        let text = format!("{what} (\"{name}\") has no stream upstreams");
+        section.note("protocol", text);
     }
 }
 
@@ -182,10 +180,7 @@ fn layer(section: &Section<'_>) -> Option<Layer> {
 fn protocol(section: &Section<'_>, layer: Option<Layer>) -> Protocol {
     let udp = section.flag("udp").unwrap_or_default();
     if udp && layer == Some(Layer::Http) {
-        section.page().note(
-            section.at_key("udp"),
-            "`udp` goes with `protocol = \"stream\"`",
-        );
+        section.note_key("udp", "`udp` goes with `protocol = \"stream\"`");
     }
     match udp {
         true => Protocol::Udp,

@@ -1,10 +1,10 @@
 use super::*;
-use crate::push::REQUEST_TIMEOUT;
-use crate::push::config::{ApiSettings, read};
+use crate::push::config::read;
+use crate::target::api::{ApiSettings, plus};
 
 fn api(url: &str) -> String {
-    let how = How::Plus(ApiSettings::open(url.parse().unwrap(), REQUEST_TIMEOUT));
-    of(&how, "m1")
+    let api = ApiSettings::new(url.parse().unwrap());
+    of(&TargetSettings::Plus(plus::Settings { api }), "m1")
 }
 
 #[test]
@@ -37,7 +37,10 @@ fn what_only_this_machine_reaches_is_named_with_the_machine() {
     let text = "[[nginx]]\nname = \"e\"\nfile = \"/etc/nginx/u.conf\"\n[[vulcand]]\nname = \"v\"\n[[upstream]]\nname = \"x\"\n";
     let (config, mistakes) = read(text, None);
     assert_eq!(mistakes, []);
-    let named = config.targets.iter().map(|target| of(&target.how, "m1"));
+    let named = config
+        .targets
+        .iter()
+        .map(|target| of(&target.settings, "m1"));
     let named: Vec<_> = named.collect();
     assert_eq!(named, ["/etc/nginx/u.conf on m1", "/vulcand in etcd"]);
 }

@@ -11,6 +11,7 @@ struct Scripted {
     start: Instant,
 }
 
+#[async_trait::async_trait]
 impl Upstream for Scripted {
     async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
         self.asked
@@ -79,7 +80,7 @@ impl Stage {
             permits: permits.clone(),
             pacing: watch::Sender::new(Pacing::default()).subscribe(),
         };
-        tokio::spawn(run(upstream, links));
+        tokio::spawn(run(Box::new(upstream), links));
         Self {
             publish,
             asked,

@@ -1,12 +1,14 @@
 use super::*;
 use crate::push::TargetError;
-use crate::push::config::{ApiSettings, How};
+use crate::target::TargetSettings;
+use crate::target::api::{ApiSettings, plus};
 
 fn target(routes: &[&str]) -> Result<Target, TargetError> {
     let route = |route: &&str| Arc::new(route.parse().unwrap());
     let url = "http://127.0.0.1:1/api";
-    let how = How::Plus(ApiSettings::open(url.parse().unwrap(), REQUEST_TIMEOUT));
-    Target::new(url, how, routes.iter().map(route).collect())
+    let api = ApiSettings::new(url.parse().unwrap());
+    let settings = TargetSettings::Plus(plus::Settings { api });
+    Target::new(url, settings, routes.iter().map(route).collect())
 }
 
 fn range(routes: &[&str]) -> Range {

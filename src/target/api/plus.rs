@@ -3,24 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::stepwise::{Addition, Group, Running, Stepwise, Verdict, set_down};
+use crate::etcd::client::Cluster;
 use crate::target::restart_watch;
-use crate::target::{ApiUrl, Error, Layer, Outcome, Upstream, UpstreamName};
-use crate::upstream::desired::Desired;
-use crate::upstream::plan::{Change, Id, Peer, Plan};
+use crate::target::{ApiUrl, Driver, Error, Layer, Upstream, UpstreamName};
+use crate::upstream::plan::{Change, Id, Peer};
 use crate::util::sanitize::short;
 
 mod api;
+mod settings;
 mod wire;
 
-pub use api::{Api, Settings};
+pub use api::Api;
+pub use settings::Settings;
 use wire::ServerSettings;
-
-/// One upstream of one nginx.
-#[derive(Debug)]
-pub struct Plus(Stepwise<PlusGroup>);
 
 #[derive(Debug)]
 struct PlusGroup {
@@ -35,45 +34,36 @@ impl PlusGroup {
     }
 }
 
-impl Plus {
-    /// The upstream called `upstream` in the http or stream block of the nginx at `api`; draining servers have
-    /// `drain_timeout` to finish.
-    #[must_use]
-    pub fn new(
-        api: Arc<Api>,
-        layer: Layer,
-        upstream: UpstreamName,
-        drain_timeout: Duration,
-    ) -> Self {
-        let group = PlusGroup {
-            api,
-            layer,
-            upstream,
-        };
-        Self(Stepwise::new(group, drain_timeout))
-    }
-}
-
-/// Counts up whenever another nginx, or none, answers at `api`, which is asked once in each `period`. Never ends.
-pub async fn watch_nginx(api: Arc<Api>, period: Duration, changes: watch::Sender<u64>) {
-    let look = || {
-        let api = api.clone();
-        async move { api.identity().await }
+/// The upstream called `upstream` in the http or stream block of the nginx at `api`; draining servers have `drain_timeout` to finish.
+#[must_use]
+pub fn upstream(
+    api: Arc<Api>,
+    layer: Layer,
+    upstream: UpstreamName,
+    drain_timeout: Duration,
+) -> Box<dyn Upstream> {
+    let group = PlusGroup {
+        api,
+        layer,
+        upstream,
     };
-    restart_watch::watch(api.url().clone(), look, period, changes).await;
+    Box::new(Stepwise::new(group, drain_timeout))
 }
 
-impl Upstream for Plus {
-    async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
-        self.0.converge(desired).await
+#[async_trait]
+impl Driver for Api {
+    fn upstream(
+        self: Arc<Self>,
+        layer: Layer,
+        name: &UpstreamName,
+        drain_timeout: Duration,
+        _: &Cluster,
+    ) -> Option<Box<dyn Upstream>> {
+        Some(upstream(self, layer, name.clone(), drain_timeout))
     }
 
-    async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
-        self.0.compare(desired).await
-    }
-
-    fn forgotten(&mut self) {
-        self.0.forgotten();
+    async fn watch(self: Arc<Self>, period: Duration, restarts: watch::Sender<u64>, _: Cluster) {
+        restart_watch::watch(self.url(), || self.identity(), period, restarts).await;
     }
 }
 

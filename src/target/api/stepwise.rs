@@ -7,11 +7,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::model::Endpoint;
-use crate::target::{ApiUrl, Error, Outcome, Progress, UpstreamName};
+use crate::target::{ApiUrl, Error, Outcome, Progress, Upstream, UpstreamName};
 use crate::upstream::desired::{Desired, Parameters};
 use crate::upstream::guard::Sight;
 use crate::upstream::plan::{
@@ -35,7 +36,7 @@ use unsupported::Lacks;
 const TURN: Duration = Duration::from_millis(250);
 
 /// One upstream of one target, as its API shows it.
-pub(crate) trait Group {
+pub(crate) trait Group: Send + Sync {
     /// The API, for the log.
     fn api(&self) -> &ApiUrl;
 
@@ -105,7 +106,7 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Stepwise<G> {
     group: G,
-    pub(crate) drains: Drains,
+    drains: Drains,
     refusals: Refusals,
     lacks: Lacks,
     /// What takes traffic there.
@@ -129,23 +130,9 @@ struct Acted {
     done: bool,
 }
 
-impl<G: Group> Stepwise<G> {
-    /// Draining servers have `drain_timeout` to finish.
-    pub(crate) fn new(group: G, drain_timeout: Duration) -> Self {
-        Self {
-            group,
-            drains: Drains::new(drain_timeout),
-            refusals: Refusals::default(),
-            lacks: Lacks::default(),
-            sight: Sight::default(),
-            withheld: Vec::new(),
-            unseen: BTreeSet::new(),
-            unfinished: None,
-        }
-    }
-
-    /// As [`Upstream::converge`](crate::target::Upstream::converge).
-    pub(crate) async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
+#[async_trait]
+impl<G: Group> Upstream for Stepwise<G> {
+    async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
         self.refusals.forget_old(Instant::now());
         self.lacks.forget_old(Instant::now());
         self.lacks.keep_only(&desired.servers);
@@ -182,19 +169,33 @@ impl<G: Group> Stepwise<G> {
         })
     }
 
-    /// As [`Upstream::forgotten`](crate::target::Upstream::forgotten).
-    pub(crate) fn forgotten(&mut self) {
+    fn forgotten(&mut self) {
         self.sight.forget(Instant::now());
     }
 
-    /// As [`Upstream::compare`](crate::target::Upstream::compare).
-    pub(crate) async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
+    async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
         let planned = match self.plan(desired).await {
             // The target may have been exchanged for another one.
             Err(Error::NotTheApi { .. }) if self.group.start_anew() => self.plan(desired).await,
             planned => planned,
         };
         planned.map(|(plan, _)| plan)
+    }
+}
+
+impl<G: Group> Stepwise<G> {
+    /// Draining servers have `drain_timeout` to finish.
+    pub(crate) fn new(group: G, drain_timeout: Duration) -> Self {
+        Self {
+            group,
+            drains: Drains::new(drain_timeout),
+            refusals: Refusals::default(),
+            lacks: Lacks::default(),
+            sight: Sight::default(),
+            withheld: Vec::new(),
+            unseen: BTreeSet::new(),
+            unfinished: None,
+        }
     }
 
     /// Reads and plans. Asks for running requests only where the plan hangs on them.

@@ -6,24 +6,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::stepwise::{Addition, Group, Running, Stepwise, Verdict, set_down};
+use crate::etcd::client::Cluster;
 use crate::target::restart_watch;
-use crate::target::{ApiUrl, Error, Layer, Outcome, Upstream, UpstreamName};
-use crate::upstream::desired::Desired;
-use crate::upstream::plan::{Change, Id, Peer, Plan, Setting};
+use crate::target::{ApiUrl, Driver, Error, Layer, Upstream, UpstreamName};
+use crate::upstream::plan::{Change, Id, Peer, Setting};
 
 mod api;
 mod lines;
+mod settings;
 mod status;
 
+pub use api::ConfApi;
 use api::Query;
-pub use api::{ConfApi, Settings};
-
-/// One upstream of one nginx.
-#[derive(Debug)]
-pub struct UpstreamConf(Stepwise<ConfGroup>);
+pub use settings::Settings;
 
 #[derive(Debug)]
 struct ConfGroup {
@@ -32,46 +31,37 @@ struct ConfGroup {
     upstream: UpstreamName,
 }
 
-impl UpstreamConf {
-    /// The upstream called `upstream` in the http or stream block of the nginx at `api`; draining servers have
-    /// `drain_timeout` to finish.
-    #[must_use]
-    pub fn new(
-        api: Arc<ConfApi>,
-        layer: Layer,
-        upstream: UpstreamName,
-        drain_timeout: Duration,
-    ) -> Self {
-        let group = ConfGroup {
-            api,
-            layer,
-            upstream,
-        };
-        Self(Stepwise::new(group, drain_timeout))
-    }
-}
-
-/// Counts up whenever another nginx, or none, answers at `api`, which is asked once in each `period`. Only the status module
-/// tells a reload. Never ends.
-pub async fn watch_nginx(api: Arc<ConfApi>, period: Duration, changes: watch::Sender<u64>) {
-    let look = || {
-        let api = api.clone();
-        async move { api.identity().await }
+/// The upstream called `upstream` in the http or stream block of the nginx at `api`; draining servers have `drain_timeout` to finish.
+#[must_use]
+pub fn upstream(
+    api: Arc<ConfApi>,
+    layer: Layer,
+    upstream: UpstreamName,
+    drain_timeout: Duration,
+) -> Box<dyn Upstream> {
+    let group = ConfGroup {
+        api,
+        layer,
+        upstream,
     };
-    restart_watch::watch(api.url().clone(), look, period, changes).await;
+    Box::new(Stepwise::new(group, drain_timeout))
 }
 
-impl Upstream for UpstreamConf {
-    async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
-        self.0.converge(desired).await
+#[async_trait]
+impl Driver for ConfApi {
+    fn upstream(
+        self: Arc<Self>,
+        layer: Layer,
+        name: &UpstreamName,
+        drain_timeout: Duration,
+        _: &Cluster,
+    ) -> Option<Box<dyn Upstream>> {
+        Some(upstream(self, layer, name.clone(), drain_timeout))
     }
 
-    async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
-        self.0.compare(desired).await
-    }
-
-    fn forgotten(&mut self) {
-        self.0.forgotten();
+    /// Only the status module tells a reload.
+    async fn watch(self: Arc<Self>, period: Duration, restarts: watch::Sender<u64>, _: Cluster) {
+        restart_watch::watch(self.url(), || self.identity(), period, restarts).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where an API is.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use reqwest::Url;
@@ -48,9 +49,17 @@ impl ApiUrl {
         self.0.scheme() == "https"
     }
 
-    /// The host, IPv6 addresses in brackets.
-    pub(crate) fn host(&self) -> &str {
-        self.0.host_str().unwrap_or_default()
+    /// Whether it leads to another place on every machine.
+    pub(crate) fn is_local(&self) -> bool {
+        let host = self.0.host_str().unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        match address.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback() || address.is_unspecified(),
+            Err(_) => {
+                let name = host.trim_end_matches('.');
+                name == "localhost" || name.ends_with(".localhost")
+            }
+        }
     }
 
     /// Whether there is a login in it.

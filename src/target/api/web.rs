@@ -7,8 +7,10 @@ use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use tracing::{info, warn};
 
-use super::access::{Access, AccessError, Again, Login};
-use crate::target::{ApiUrl, Error};
+use super::access::{Access, AccessError, Signature};
+use super::settings::ApiSettings;
+use crate::target::Error;
+use crate::target::files::fingerprint;
 use crate::util::explain::{Heard, Options, Peer};
 use crate::util::http;
 use crate::util::log_limit;
@@ -23,18 +25,18 @@ pub(crate) const MAX_FAULT: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Web {
     way: Mutex<Way>,
-    again: Again,
-    timeout: Duration,
+    settings: ApiSettings,
+    /// The fingerprint of the files as they were read last.
+    files: Mutex<u64>,
     /// `HOST:PORT` of the target.
     place: String,
-    tls: bool,
 }
 
 /// The way in, as it was read last.
 #[derive(Debug, Clone)]
 struct Way {
     client: Client,
-    login: Login,
+    signature: Signature,
     shows_certificate: bool,
 }
 
@@ -43,15 +45,15 @@ impl Way {
         let client = access.client(https)?.timeout(timeout).build();
         Ok(Self {
             client: client.map_err(|error| AccessError::Tls(http::cause(&error)))?,
-            shows_certificate: access.tls.shows_certificate(),
-            login: access.login,
+            shows_certificate: access.shows_certificate(),
+            signature: access.signature,
         })
     }
 
     /// The same request with another login.
     fn sign_anew(&self, mut request: reqwest::Request) -> reqwest::Request {
         let signed = self
-            .login
+            .signature
             .sign(self.client.request(Method::GET, request.url().clone()));
         let signed = signed.build().ok();
         let login = signed.and_then(|signed| signed.headers().get(AUTHORIZATION).cloned());
@@ -69,26 +71,21 @@ pub(crate) struct Request {
 }
 
 impl Web {
-    /// For the target at `url`. No request may take longer than `timeout`.
-    pub(crate) fn new(
-        url: &ApiUrl,
-        timeout: Duration,
-        access: Access,
-    ) -> Result<Self, AccessError> {
-        let (two, again) = (
-            url.has_login() && !access.login.is_none(),
-            access.again.clone(),
-        );
+    /// For the target that `settings` tell. Reads the files.
+    pub(crate) fn new(settings: ApiSettings) -> Result<Self, AccessError> {
+        let (url, timeout) = (&settings.url, settings.timeout);
+        let files = fingerprint(&settings.credentials.files())?;
+        let access = settings.credentials.read()?;
+        let two = url.has_login() && access.signature != Signature::Nobody;
         let way = Way::new(url.is_https(), timeout, access)?;
         if two {
             return Err(AccessError::TwoLogins);
         }
         Ok(Self {
             way: Mutex::new(way),
-            again,
-            timeout,
+            files: Mutex::new(files),
             place: http::place(&url.bare()),
-            tls: url.is_https(),
+            settings,
         })
     }
 
@@ -102,7 +99,7 @@ impl Web {
         let way = self.way();
         Request {
             label: format!("{method} {}", short(url.path())),
-            builder: way.login.sign(way.client.request(method, url)),
+            builder: way.signature.sign(way.client.request(method, url)),
         }
     }
 
@@ -125,10 +122,23 @@ impl Web {
         }
     }
 
-    /// The way in, where it is another one than before.
+    /// The way in, where the files have changed since they were read.
+    fn changed_way(&self) -> Result<Option<Way>, AccessError> {
+        let settings = &self.settings;
+        let now = fingerprint(&settings.credentials.files())?;
+        // Nothing panics while holding it.
+        let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known == now {
+            return Ok(None);
+        }
+        let access = settings.credentials.read()?;
+        *known = now;
+        Way::new(settings.url.is_https(), settings.timeout, access).map(Some)
+    }
+
+    /// Takes the way in anew, where it is another one than before.
     fn renew(&self) -> Option<Way> {
-        let read = self.again.read().transpose()?;
-        let way = read.and_then(|access| Way::new(self.tls, self.timeout, access));
+        let way = self.changed_way().transpose()?;
         match way {
             Ok(way) => {
                 info!(target = %self.place, "the login and the certificates were read again");
@@ -172,7 +182,7 @@ impl Web {
         let reason = |heard| {
             let peer = Peer {
                 place: &self.place,
-                tls: self.tls,
+                tls: self.settings.url.is_https(),
                 heard,
                 options: Options {
                     authority: Some("`cacert`"),
@@ -185,7 +195,7 @@ impl Web {
         if http::is_refused(error) {
             Error::NotRunning
         } else if error.is_timeout() {
-            Error::Silent(self.timeout)
+            Error::Silent(self.settings.timeout)
         } else if error.is_connect() {
             // Nothing but the handshake was tried.
             Error::Unreachable(reason(Heard::Nothing))

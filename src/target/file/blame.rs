@@ -248,7 +248,7 @@ impl Actor {
         without: &BTreeSet<Endpoint>,
     ) -> Result<String, String> {
         let member = self.members.get(name).ok_or("it is gone")?;
-        member.block_without(self.settings.template.as_ref(), without)
+        member.block_without(self.template.as_ref(), without)
     }
 
     async fn check(

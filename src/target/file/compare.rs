@@ -1,10 +1,12 @@
 //! What is to be done to a file, as the steps of a plan.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::render::{self, Member, NOBODY};
 use super::syntax::{Statement, statements};
+use super::template::Template;
 use super::{Settings, file_error, unrecorded};
 use crate::model::Endpoint;
 use crate::target::{Error, UpstreamName};
@@ -21,6 +23,7 @@ use crate::util::sanitize::short;
 pub(super) fn plan(
     found: Option<String>,
     settings: &Settings,
+    template: Option<&Arc<Template>>,
     name: &UpstreamName,
     desired: &Desired,
 ) -> Result<Plan, Error> {
@@ -29,7 +32,7 @@ pub(super) fn plan(
         desired,
         without: &BTreeSet::new(),
     };
-    let wanted = render::block(settings.template.as_ref(), member);
+    let wanted = render::block(template, member);
     let wanted = wanted.map_err(|error| Error::Template(error.to_string()))?;
     let found = found.map(|block| render::without_names(&block));
     let directives = found.as_deref().map(unrecorded::of).unwrap_or_default();
@@ -152,7 +155,7 @@ mod tests {
         let settings = Settings::new("/etc/nginx/a.conf", Layer::Http);
         let name = "website".parse().unwrap();
         let found = render::split(text).remove("website");
-        let plan = plan(found, &settings, &name, &Desired::at(1, servers)).unwrap();
+        let plan = plan(found, &settings, None, &name, &Desired::at(1, servers)).unwrap();
         assert!(plan.waiting.is_empty());
         plan.steps.iter().map(ToString::to_string).collect()
     }

@@ -18,6 +18,7 @@ use super::process::Process;
 use super::proof::Proof;
 use super::render::{Blocks, compose, split};
 use super::seen::{Met, Seen};
+use super::template::Template;
 use super::{Asked, Settings, Verdict, file_error};
 use crate::target::{Error, UpstreamName};
 
@@ -35,6 +36,7 @@ pub(super) type Turn = tokio::sync::Mutex<()>;
 #[derive(Debug)]
 pub(super) struct Actor {
     pub(super) settings: Arc<Settings>,
+    pub(super) template: Option<Arc<Template>>,
     asked: mpsc::UnboundedReceiver<Asked>,
     pub(super) members: BTreeMap<UpstreamName, Member>,
     /// Blocks that were found in the file and are not looked after any more: nginx may still refer to them.
@@ -85,6 +87,7 @@ pub(super) enum Change {
 impl Actor {
     pub(super) fn new(
         settings: Arc<Settings>,
+        template: Option<Arc<Template>>,
         asked: mpsc::UnboundedReceiver<Asked>,
         tellers: BTreeMap<UpstreamName, watch::Sender<Verdict>>,
         leaving: watch::Receiver<bool>,
@@ -94,6 +97,7 @@ impl Actor {
             disk: Disk::new(&settings.file),
             budget: Budget::new(settings.min_reload_interval),
             settings,
+            template,
             others: Blocks::new(),
             asked,
             members: tellers.into_iter().map(member).collect(),
@@ -340,7 +344,7 @@ impl Actor {
 
     /// Makes the blocks of what is desired and of what names resolve to.
     pub(super) fn update(&mut self) {
-        let template = self.settings.template.as_ref();
+        let template = self.template.as_ref();
         for member in self.members.values_mut() {
             member.update(&self.names, template);
         }

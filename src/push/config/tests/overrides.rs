@@ -30,14 +30,14 @@ fn flags_beat_the_file_and_the_file_beats_what_is_shipped() {
     let told = |overrides: &Overrides, config: &Config| {
         let settings = overrides.settings(config).unwrap();
         let target = &settings.targets[0];
-        let How::Plus(api) = target.how() else {
+        let TargetSettings::Plus(plus) = target.settings() else {
             panic!("{settings:?}")
         };
         let times = [
             settings.pacing.debounce(),
             settings.pacing.resync(),
             settings.ttl,
-            api.timeout,
+            plus.api.timeout,
             target.routes()[0].drain_timeout,
         ];
         let times = times.map(|time| humantime::format_duration(time).to_string());

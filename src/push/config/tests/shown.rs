@@ -24,14 +24,12 @@ fn the_example_is_right_as_it_is_and_with_every_key_that_it_shows() {
     assert_eq!(right(EXAMPLE).upstreams.len(), 1);
     let full = right(&example_in_full());
     assert_eq!(full.targets.len(), 5);
-    let keys = [
-        read::KEYS,
-        target::NGINX.keys,
-        target::VULCAND.keys,
-        upstream::UPSTREAM.keys,
-        upstream::SERVER.keys,
-    ];
-    for key in keys.concat() {
+    let tables = target::tables();
+    let mut keys = read::keys(&tables);
+    keys.extend(tables.into_iter().flat_map(|table| table.keys));
+    keys.extend(upstream::UPSTREAM.keys);
+    keys.extend(upstream::SERVER.keys);
+    for key in keys {
         let shown = EXAMPLE.lines().any(|line| {
             let line = line.trim_start_matches(['#', ' ']);
             let table = line.starts_with(&format!("[[{key}]]"))
@@ -72,11 +70,12 @@ fn the_manual_names_every_key_and_the_default_that_counts() {
     let vulcand = "[[vulcand]]\nname = \"e\"\n";
     let end = "[[upstream]]\nname = \"website\"\n";
     let whole = format!("{plain}{end}");
+    let targets = target::tables();
     let tables = [
-        ("\"TOP LEVEL\"", read::KEYS, "", whole.as_str()),
-        ("[[nginx]]", target::NGINX.keys, plain, end),
-        ("[[vulcand]]", target::VULCAND.keys, vulcand, end),
-        ("[[upstream]]", upstream::UPSTREAM.keys, &whole, ""),
+        ("\"TOP LEVEL\"", read::keys(&targets), "", whole.as_str()),
+        ("[[nginx]]", targets[0].keys.clone(), plain, end),
+        ("[[vulcand]]", targets[1].keys.clone(), vulcand, end),
+        ("[[upstream]]", upstream::UPSTREAM.keys.to_vec(), &whole, ""),
     ];
     let mut compared = 0;
     for (section, keys, beginning, end) in tables {

@@ -1,13 +1,13 @@
 //! The upstream API over HTTP: requests, bounded answers, and what its errors mean.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
+use super::settings::Settings;
 use super::wire::{Fault, Identity, ServerObject, ServerSettings, StatusObject};
-use crate::target::api::access::{Access, AccessError};
+use crate::target::api::access::AccessError;
 use crate::target::api::stepwise::{About, Refusal, Verdict};
 use crate::target::api::url::ApiUrl;
 use crate::target::api::web;
@@ -20,17 +20,6 @@ use crate::util::sanitize::short;
 /// any nginx that still runs.
 const VERSIONS: std::ops::RangeInclusive<u64> = 2..=9;
 const VERSIONS_TEXT: &str = "2 to 9";
-
-/// Where an API is, and how to get in.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where it is.
-    pub url: ApiUrl,
-    /// How long a request may take.
-    pub timeout: Duration,
-    /// How to get in.
-    pub access: Access,
-}
 
 /// The API of one nginx. Keeps connections alive and remembers the version.
 #[derive(Debug)]
@@ -50,14 +39,9 @@ impl Api {
     ///
     /// When the login or the certificates do not go together with the URL, or the system's certificates cannot be loaded.
     pub fn new(settings: Settings) -> Result<Self, AccessError> {
-        let Settings {
-            url,
-            timeout,
-            access,
-        } = settings;
         Ok(Self {
-            web: Web::new(&url, timeout, access)?,
-            url,
+            url: settings.api.url.clone(),
+            web: Web::new(settings.api)?,
             version: Mutex::new(None),
         })
     }

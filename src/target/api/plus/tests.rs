@@ -6,10 +6,11 @@ use tokio::time::Instant;
 use super::fake::{Fake, Trick, endless, fault};
 use super::*;
 use crate::model::State;
-use crate::target::Progress;
-use crate::target::api::access::Access;
+use crate::target::api::ApiSettings;
+use crate::target::{Outcome, Progress};
+use crate::upstream::desired::Desired;
 use crate::upstream::desired::{Parameters, Server};
-use crate::upstream::plan::{Drains, Step};
+use crate::upstream::plan::Step;
 
 mod drift;
 mod parameters;
@@ -21,7 +22,7 @@ const SERVERS: &str = "/api/9/http/upstreams/website/servers/";
 
 struct Stage {
     fake: Fake,
-    plus: Plus,
+    plus: Box<dyn Upstream>,
 }
 
 impl Stage {
@@ -63,22 +64,21 @@ impl Stage {
     }
 }
 
-fn driver(url: &str, upstream: &str) -> Plus {
+fn driver(url: &str, upstream: &str) -> Box<dyn Upstream> {
     patient_for(PATIENCE, url, upstream)
 }
 
-fn patient_for(timeout: Duration, url: &str, upstream: &str) -> Plus {
+fn patient_for(timeout: Duration, url: &str, name: &str) -> Box<dyn Upstream> {
     let api = Arc::new(api_at(url, timeout));
-    Plus::new(api, Layer::Http, upstream.parse().unwrap(), PATIENCE)
+    upstream(api, Layer::Http, name.parse().unwrap(), PATIENCE)
 }
 
 fn api_at(url: &str, timeout: Duration) -> Api {
-    let settings = Settings {
-        url: url.parse().unwrap(),
+    let api = ApiSettings {
         timeout,
-        access: Access::default(),
+        ..ApiSettings::new(url.parse().unwrap())
     };
-    Api::new(settings).unwrap()
+    Api::new(Settings { api }).unwrap()
 }
 
 fn desired(wanted: &[(&str, State, u16)]) -> Desired {
@@ -253,7 +253,11 @@ async fn a_server_that_comes_back_while_draining_gets_requests_again() {
 async fn after_the_drain_timeout_a_server_goes_and_its_last_requests_are_waited_for() {
     let drain_timeout = Duration::from_millis(50);
     let mut stage = Stage::new(&[A]).await;
-    stage.plus.0.drains = Drains::new(drain_timeout);
+    let api = Arc::new(api_at(
+        &format!("http://{}/api", stage.fake.address),
+        PATIENCE,
+    ));
+    stage.plus = upstream(api, Layer::Http, "website".parse().unwrap(), drain_timeout);
     stage.set_active(A, 1);
     stage.converge(&[A_DRAINS]).await.unwrap();
     tokio::time::sleep(drain_timeout).await;
@@ -666,7 +670,11 @@ async fn a_reload_a_stop_and_a_return_of_nginx_are_noticed() {
     let url = format!("http://{}/api", fake.address);
     let api = Arc::new(api_at(&url, PATIENCE));
     let (count, mut changes) = tokio::sync::watch::channel(0);
-    let sentinel = tokio::spawn(watch_nginx(api, Duration::from_millis(10), count));
+    let sentinel = tokio::spawn(api.watch(
+        Duration::from_millis(10),
+        count,
+        Cluster::new(Default::default()),
+    ));
     let mut noticed = async || {
         tokio::time::timeout(PATIENCE, changes.changed())
             .await

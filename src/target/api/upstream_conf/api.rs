@@ -2,15 +2,15 @@
 
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use reqwest::{Method, Response};
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
 use super::lines;
+use super::settings::Settings;
 use super::status::Status;
-use crate::target::api::access::{Access, AccessError};
+use crate::target::api::access::AccessError;
 use crate::target::api::stepwise::{About, Refusal, Running, Verdict};
 use crate::target::api::web;
 use crate::target::api::web::{MAX_ANSWER, Request, Web};
@@ -20,19 +20,6 @@ use crate::util::sanitize::{printable, short};
 
 /// As much of a query as is shown, in bytes.
 const MAX_QUERY: usize = 200;
-
-/// Where the API is, and how to get in.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where `upstream_conf;` is.
-    pub url: ApiUrl,
-    /// Where `status;` is, which tells running requests and reloads. Without it a draining server is given its whole time.
-    pub status: Option<ApiUrl>,
-    /// How long a request may take.
-    pub timeout: Duration,
-    /// How to get in, to both.
-    pub access: Access,
-}
 
 /// The text API of one nginx.
 #[derive(Debug)]
@@ -101,16 +88,10 @@ impl ConfApi {
     ///
     /// When the login or the certificates do not go together with the URL, or the system's certificates cannot be loaded.
     pub fn new(settings: Settings) -> Result<Self, AccessError> {
-        let Settings {
-            url,
-            status,
-            timeout,
-            access,
-        } = settings;
         Ok(Self {
-            web: Web::new(&url, timeout, access)?,
-            url,
-            status,
+            url: settings.api.url.clone(),
+            web: Web::new(settings.api)?,
+            status: settings.status,
             status_fails: AtomicBool::new(false),
         })
     }

@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use super::fake::Fake;
 use super::*;
 use crate::model::State;
-use crate::target::Progress;
-use crate::target::api::access::Access;
-use crate::upstream::desired::{Parameters, Server};
+use crate::target::api::ApiSettings;
+use crate::target::{Outcome, Progress};
+use crate::upstream::desired::{Desired, Parameters, Server};
 
 /// Longer than any answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,7 +19,7 @@ type Wanted<'a> = (&'a str, State, u16);
 
 struct Stage {
     fake: Fake,
-    driver: UpstreamConf,
+    driver: Box<dyn Upstream>,
 }
 
 impl Stage {
@@ -63,16 +63,21 @@ impl Stage {
     }
 }
 
-fn driver(fake: &Fake, upstream: &str, layer: Layer, drain_timeout: Duration) -> UpstreamConf {
+fn patient(url: ApiUrl) -> ApiSettings {
+    ApiSettings {
+        timeout: PATIENCE,
+        ..ApiSettings::new(url)
+    }
+}
+
+fn driver(fake: &Fake, name: &str, layer: Layer, drain_timeout: Duration) -> Box<dyn Upstream> {
     let at = |path: &str| format!("http://{}/{path}", fake.address).parse().unwrap();
     let api = ConfApi::new(Settings {
-        url: at("upstream_conf"),
+        api: patient(at("upstream_conf")),
         status: Some(at("status")),
-        timeout: PATIENCE,
-        access: Access::default(),
     });
-    let upstream = upstream.parse().unwrap();
-    UpstreamConf::new(Arc::new(api.unwrap()), layer, upstream, drain_timeout)
+    let name = name.parse().unwrap();
+    upstream(Arc::new(api.unwrap()), layer, name, drain_timeout)
 }
 
 fn told(wanted: &[Wanted<'_>], parameters: Parameters) -> Desired {
@@ -280,16 +285,16 @@ async fn what_is_wrong_is_said_in_words_that_help() {
         })
         .await;
         let settings = Settings {
-            url: format!("http://{}/upstream_conf", other.address)
-                .parse()
-                .unwrap(),
+            api: patient(
+                format!("http://{}/upstream_conf", other.address)
+                    .parse()
+                    .unwrap(),
+            ),
             status: None,
-            timeout: PATIENCE,
-            access: Access::default(),
         };
         let api = Arc::new(ConfApi::new(settings).unwrap());
         let website = "website".parse().unwrap();
-        let mut driver = UpstreamConf::new(api, Layer::Http, website, PATIENCE);
+        let mut driver = upstream(api, Layer::Http, website, PATIENCE);
         let error = driver.converge(&wanted).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{expected}: {error}");
     }

@@ -9,7 +9,7 @@ async fn stage(there: &[&str]) -> Stage {
     stage.fake.model().stream = true;
     let url = format!("http://{}/api", stage.fake.address);
     let api = Arc::new(api_at(&url, PATIENCE));
-    let plus = Plus::new(api, Layer::Stream, "website".parse().unwrap(), PATIENCE);
+    let plus = upstream(api, Layer::Stream, "website".parse().unwrap(), PATIENCE);
     Stage { plus, ..stage }
 }
 

@@ -1,23 +1,25 @@
 //! One table of a text: its keys and values, each checked as it is taken.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::page::{Page, Place, nearest};
+use super::page::{Page, Place};
+use crate::util::did_you_mean::nearest;
 use crate::util::sanitize::short;
 
 /// No time in a configuration is longer: clocks that are counted on from now on must not overflow.
 const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A key that is not taken, and what to do instead.
-pub(super) type Refusal = (&'static str, &'static str);
+pub(crate) type Refusal = (&'static str, &'static str);
 
 /// One table, and which keys it may have.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     page: &'a Page<'a>,
     /// How people call it, as in `[[nginx]]`.
     title: &'static str,
@@ -27,7 +29,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// Notes every key that is not among `keys`.
-    pub(super) fn new(
+    pub(crate) fn new(
         page: &'a Page<'a>,
         title: &'static str,
         (table, at): (&'a DeTable<'a>, usize),
@@ -55,47 +57,62 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(super) fn page(&self) -> &'a Page<'a> {
+    pub(crate) fn page(&self) -> &'a Page<'a> {
         self.page
     }
 
     /// Where the table begins, for people.
-    pub(super) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         self.page.place(self.at)
     }
 
-    pub(super) fn title(&self) -> &'static str {
+    pub(crate) fn title(&self) -> &'static str {
         self.title
     }
 
     /// Where the table begins.
-    pub(super) fn start(&self) -> usize {
+    pub(crate) fn start(&self) -> usize {
         self.at
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
     /// Where the value of `key` begins; the table when there is none.
-    pub(super) fn at(&self, key: &str) -> usize {
+    pub(crate) fn at(&self, key: &str) -> usize {
         let value = self.table.get(key);
         value.map_or(self.at, |value| value.span().start)
     }
 
     /// Where `key` itself stands; the table when it does not.
-    pub(super) fn at_key(&self, key: &str) -> usize {
+    pub(crate) fn at_key(&self, key: &str) -> usize {
         let known = self.table.get_key_value(key);
         known.map_or(self.at, |(key, _)| key.span().start)
     }
 
     /// Notes that the value of `key` is wrong.
-    pub(super) fn note(&self, key: &str, text: impl fmt::Display) {
+    pub(crate) fn note(&self, key: &str, text: impl fmt::Display) {
         self.page.note(self.at(key), format!("`{key}`: {text}"));
     }
 
+    /// Notes that `key` does not belong here.
+    pub(crate) fn note_key(&self, key: &str, text: impl Into<String>) {
+        self.page.note(self.at_key(key), text);
+    }
+
+    /// Notes a key that stands here without the other.
+    pub(crate) fn needs_both(&self, one: &str, other: &str) {
+        for (one, other) in [(one, other), (other, one)] {
+            if self.has(one) && !self.has(other) {
+                let text = format!("`{one}` needs `{other}`");
+                self.page.missing(self.at_key(one), text);
+            }
+        }
+    }
+
     /// Notes that `key` must be there.
-    pub(super) fn required(&self, key: &str) {
+    pub(crate) fn required(&self, key: &str) {
         if !self.has(key) {
             let title = self.title;
             self.page
@@ -104,7 +121,7 @@ impl<'a> Section<'a> {
     }
 
     /// The value of `key` as `take` reads it, or a note that `expected` is expected.
-    pub(super) fn take<T>(
+    pub(crate) fn take<T>(
         &self,
         key: &str,
         expected: &str,
@@ -118,13 +135,35 @@ impl<'a> Section<'a> {
         taken
     }
 
+    /// The value of `key`, or `default` where it is not there; `None` only when it is wrong.
+    pub(crate) fn or<T>(
+        &self,
+        key: &str,
+        default: T,
+        read: impl FnOnce(&Self, &str) -> Option<T>,
+    ) -> Option<T> {
+        match self.has(key) {
+            true => read(self, key),
+            false => Some(default),
+        }
+    }
+
+    /// The same of a key that need not be there.
+    pub(crate) fn optional<T>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&Self, &str) -> Option<T>,
+    ) -> Option<Option<T>> {
+        self.or(key, None, |section, key| read(section, key).map(Some))
+    }
+
     /// A text.
-    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
+    pub(crate) fn text(&self, key: &str) -> Option<&'a str> {
         self.take(key, "a text in quotes", DeValue::as_str)
     }
 
     /// A text that means something.
-    pub(super) fn parse<T>(&self, key: &str) -> Option<T>
+    pub(crate) fn parse<T>(&self, key: &str) -> Option<T>
     where
         T: FromStr,
         T::Err: fmt::Display,
@@ -134,13 +173,24 @@ impl<'a> Section<'a> {
         parsed.inspect_err(|error| self.note(key, error)).ok()
     }
 
+    /// An absolute path: nobody can say in which folder an agent runs.
+    pub(crate) fn path(&self, key: &str) -> Option<PathBuf> {
+        let path = Path::new(self.text(key)?);
+        if !path.is_absolute() || path.as_os_str().as_encoded_bytes().contains(&0) {
+            let text = "an absolute path such as \"/etc/sidekick/...\" is expected";
+            self.note(key, text);
+            return None;
+        }
+        Some(path.to_owned())
+    }
+
     /// `true` or `false`.
-    pub(super) fn flag(&self, key: &str) -> Option<bool> {
+    pub(crate) fn flag(&self, key: &str) -> Option<bool> {
         self.take(key, "true or false", DeValue::as_bool)
     }
 
     /// A whole number from `from` to the largest that fits.
-    pub(super) fn number<T: TryFrom<u64>>(&self, key: &str, from: u64, to: u64) -> Option<T> {
+    pub(crate) fn number<T: TryFrom<u64>>(&self, key: &str, from: u64, to: u64) -> Option<T> {
         let expected = format!("a whole number from {from} to {to}");
         self.take(key, &expected, |value| {
             let number = whole_number(value).filter(|number| (from..=to).contains(number))?;
@@ -149,7 +199,7 @@ impl<'a> Section<'a> {
     }
 
     /// A span of time.
-    pub(super) fn time(&self, key: &str) -> Option<Duration> {
+    pub(crate) fn time(&self, key: &str) -> Option<Duration> {
         let time = self.take(key, "a time such as \"500ms\", \"2s\" or \"1m\"", |value| {
             humantime::parse_duration(value.as_str()?).ok()
         })?;
@@ -161,7 +211,7 @@ impl<'a> Section<'a> {
     }
 
     /// A span of time that `check` has nothing against.
-    pub(super) fn time_that<E: fmt::Display>(
+    pub(crate) fn time_that<E: fmt::Display>(
         &self,
         key: &str,
         check: impl FnOnce(Duration) -> Result<(), E>,
@@ -173,7 +223,7 @@ impl<'a> Section<'a> {
     }
 
     /// A span of time that is one.
-    pub(super) fn time_above_zero(&self, key: &str) -> Option<Duration> {
+    pub(crate) fn time_above_zero(&self, key: &str) -> Option<Duration> {
         self.time_that(key, |time| match time.is_zero() {
             true => Err("it must be longer than 0s"),
             false => Ok(()),
@@ -181,7 +231,7 @@ impl<'a> Section<'a> {
     }
 
     /// A list of texts that mean something; a note for each that does not. Empty when there is none.
-    pub(super) fn list<T>(&self, key: &str) -> Vec<(T, usize)>
+    pub(crate) fn list<T>(&self, key: &str) -> Vec<(T, usize)>
     where
         T: FromStr,
         T::Err: fmt::Display,
@@ -206,7 +256,7 @@ impl<'a> Section<'a> {
     }
 
     /// The tables of `[[key]]`.
-    pub(super) fn tables(
+    pub(crate) fn tables(
         &self,
         key: &'static str,
         title: &'static str,
@@ -232,7 +282,7 @@ impl<'a> Section<'a> {
 }
 
 /// A number that is not negative.
-pub(super) fn whole_number(value: &DeValue<'_>) -> Option<u64> {
+pub(crate) fn whole_number(value: &DeValue<'_>) -> Option<u64> {
     let DeValue::Integer(number) = value else {
         return None;
     };

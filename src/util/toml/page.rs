@@ -10,9 +10,6 @@ use toml::de::{DeTable, DeValue};
 
 use crate::util::sanitize::short;
 
-/// How much alike two names are when one is taken for a slip of the other.
-const ALIKE: f64 = 0.75;
-
 /// A place in a text, counted from 1 as editors do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -24,7 +21,7 @@ pub struct Place {
 
 impl Place {
     /// Where the byte `at` of `text` stands.
-    pub(super) fn of(text: &str, at: usize) -> Self {
+    pub(crate) fn of(text: &str, at: usize) -> Self {
         Index::new(text).place(text, at)
     }
 }
@@ -100,7 +97,7 @@ pub struct Mistake {
 
 /// A text, and what is wrong with it so far.
 #[derive(Debug)]
-pub(super) struct Page<'t> {
+pub(crate) struct Page<'t> {
     text: &'t str,
     index: Index,
     /// Whether the text is TOML. If not, nobody knows what else was meant to be there.
@@ -110,7 +107,7 @@ pub(super) struct Page<'t> {
 
 impl<'t> Page<'t> {
     /// Splits a text into its tables and values. What is no TOML is noted, and the rest is given all the same.
-    pub(super) fn open(text: &'t str) -> (Self, Spanned<DeTable<'t>>) {
+    pub(crate) fn open(text: &'t str) -> (Self, Spanned<DeTable<'t>>) {
         let (table, errors) = DeTable::parse_recoverable(text);
         let page = Self {
             text,
@@ -132,7 +129,7 @@ impl<'t> Page<'t> {
     }
 
     /// Notes a mistake at the byte `at`.
-    pub(super) fn note(&self, at: usize, text: impl Into<String>) {
+    pub(crate) fn note(&self, at: usize, text: impl Into<String>) {
         self.mistakes.borrow_mut().push(Mistake {
             place: Some(self.place(at)),
             text: text.into(),
@@ -140,14 +137,14 @@ impl<'t> Page<'t> {
     }
 
     /// Notes that something is not there, which means nothing while a part of the text cannot be read.
-    pub(super) fn missing(&self, at: usize, text: impl Into<String>) {
+    pub(crate) fn missing(&self, at: usize, text: impl Into<String>) {
         if self.whole {
             self.note(at, text);
         }
     }
 
     /// As [`Page::missing`], of the whole text.
-    pub(super) fn missing_everywhere(&self, text: &str) {
+    pub(crate) fn missing_everywhere(&self, text: &str) {
         if self.whole {
             let text = text.to_owned();
             self.mistakes
@@ -156,12 +153,12 @@ impl<'t> Page<'t> {
         }
     }
 
-    pub(super) fn place(&self, at: usize) -> Place {
+    pub(crate) fn place(&self, at: usize) -> Place {
         self.index.place(self.text, at)
     }
 
     /// The mistakes, in the order of the text.
-    pub(super) fn into_mistakes(self) -> Vec<Mistake> {
+    pub(crate) fn into_mistakes(self) -> Vec<Mistake> {
         let mut mistakes = self.mistakes.into_inner();
         mistakes.sort();
         mistakes.dedup();
@@ -201,14 +198,6 @@ fn places_of_keys<'k>(table: &'k DeTable<'_>) -> Places<'k> {
         }
     }
     places
-}
-
-/// A name of `known` that `text` may be a slip of.
-pub(super) fn nearest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let alike = |name: &'k str| (strsim::jaro_winkler(text, name), name);
-    let best = known.map(alike).max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.filter(|(likeness, _)| *likeness >= ALIKE)
-        .map(|(_, name)| name)
 }
 
 #[cfg(test)]

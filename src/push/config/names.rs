@@ -1,0 +1,95 @@
+//! The names of the targets, as `[[upstream]]` may give them.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::UpstreamSettings;
+use crate::util::did_you_mean::nearest;
+use crate::util::toml::{Page, Section};
+
+/// How many names a name that is unknown is compared with, over a whole text: a slip is explained, a file that is wrong from
+/// end to end is read in good time all the same.
+const COMPARED: usize = 200_000;
+/// How many names are listed for somebody who has named another.
+const LISTED: usize = 10;
+
+/// The names of all targets, also of those about which something else is wrong, and where they stand.
+pub(super) struct Names {
+    known: BTreeMap<Arc<str>, usize>,
+    /// How many comparisons are left.
+    compared: Cell<usize>,
+}
+
+impl Names {
+    pub(super) fn new<'a>(
+        page: &Page<'_>,
+        sections: impl Iterator<Item = &'a Section<'a>>,
+    ) -> Self {
+        let mut names = BTreeMap::<Arc<str>, usize>::new();
+        for section in sections {
+            let Some(name) = section.has("name").then(|| section.text("name")).flatten() else {
+                section.required("name");
+                continue;
+            };
+            if let Err(error) = crate::model::check_name("name", name) {
+                section.note("name", error);
+                continue;
+            }
+            let first = *names.entry(name.into()).or_insert(section.start());
+            if first != section.start() {
+                let line = page.place(first).line;
+                section.note(
+                    "name",
+                    format!("\"{name}\" is named already in line {line}"),
+                );
+            }
+        }
+        Self {
+            known: names,
+            compared: Cell::new(COMPARED),
+        }
+    }
+
+    /// All of them, in the order of their names.
+    pub(super) fn all(&self) -> Vec<Arc<str>> {
+        self.known.keys().cloned().collect()
+    }
+
+    /// The name as it is kept here, or what to say of one that is not.
+    pub(super) fn find(&self, name: &str) -> Result<Arc<str>, String> {
+        if let Some((known, _)) = self.known.get_key_value(name) {
+            return Ok(known.clone());
+        }
+        let known = self.known.keys().map(|known| &**known);
+        let left = self.compared.get().checked_sub(self.known.len());
+        let near = left.and_then(|left| {
+            self.compared.set(left);
+            nearest(name, known.clone())
+        });
+        let hint = match near {
+            None if self.known.is_empty() => "there is none yet".to_owned(),
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => {
+                let listed = known.take(LISTED).collect::<Vec<_>>().join(", ");
+                match self.known.len().saturating_sub(LISTED) {
+                    0 => format!("there are {listed}"),
+                    more => format!("there are {listed} and {more} more"),
+                }
+            }
+        };
+        let name = crate::util::sanitize::short(name);
+        Err(format!("nothing is called \"{name}\"; {hint}"))
+    }
+
+    /// A target to which nothing goes is one that somebody has forgotten.
+    pub(super) fn note_unused(&self, page: &Page<'_>, upstreams: &[UpstreamSettings]) {
+        let used = upstreams.iter().flat_map(|upstream| &upstream.targets);
+        let used: BTreeSet<_> = used.collect();
+        for (name, at) in &self.known {
+            if !used.contains(name) {
+                page.missing(*at, format!("\"{name}\": no [[upstream]] goes there"));
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Why an upstream is not as the records say.
+
+use std::time::Duration;
+
+use super::name::UpstreamName;
+
+/// Why an upstream could not be made equal to the records.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Nobody listens: the target does not run, so it sends nobody anywhere.
+    #[error("connection refused: nginx does not run, or its API listens elsewhere")]
+    NotRunning,
+    /// There is no way to the target.
+    #[error("the API cannot be reached: {0}")]
+    Unreachable(String),
+    /// The connection ended before the whole answer was there. What was asked may have been done.
+    #[error("the connection to the API broke: {0}")]
+    Broken(String),
+    /// No whole answer in time. What was asked may have been done.
+    #[error("no whole answer from the API within {} (--request-timeout)", crate::util::duration::show(*.0))]
+    Silent(Duration),
+    /// The answer is larger than anything that this API says.
+    #[error("{request}: the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// What was asked.
+        request: String,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// Something answers, but not an upstream API.
+    #[error(
+        "{request}: {reason}; is this the location of the API (`api write=on;`, the Lua API, or `upstream_conf;`)?"
+    )]
+    NotTheApi {
+        /// What was asked.
+        request: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The API speaks no version that this driver knows.
+    #[error("the API offers versions {offered}; {known} are known here")]
+    NoCommonVersion {
+        /// What it offers.
+        offered: String,
+        /// What the driver knows.
+        known: &'static str,
+    },
+    /// The target asks for a login, or forbids.
+    #[error(
+        "{request}: HTTP {status}: the API does not let us in; {}",
+        match status {
+            401 => "is this the right login for auth_basic or auth_jwt of its location?",
+            _ => "see allow and deny of its location, and what our login may do",
+        }
+    )]
+    Denied {
+        /// What was asked.
+        request: String,
+        /// 401 or 403.
+        status: u16,
+    },
+    /// The target wants to see a certificate, or another one.
+    #[error("{request}: {text}: is this the right client certificate for ssl_verify_client?")]
+    Certificate {
+        /// What was asked.
+        request: String,
+        /// What the target says, printable and short.
+        text: String,
+    },
+    /// The API can only be read.
+    #[error("the API is read-only: its location needs `api write=on;`")]
+    ReadOnly,
+    /// There is no such upstream.
+    #[error("nginx has no upstream \"{0}\" that its API can change")]
+    NoUpstream(UpstreamName),
+    /// The API knows of no stream upstreams.
+    #[error(
+        "nginx has no stream upstreams that its API can change: there is no `stream` block, or this API is for http only"
+    )]
+    NoStream,
+    /// The upstream cannot be changed.
+    #[error("upstream \"{0}\" is static: it needs a `zone`")]
+    NoZone(UpstreamName),
+    /// Another answer that is no success.
+    #[error("{request}: HTTP {status} {text}")]
+    Answer {
+        /// What was asked.
+        request: String,
+        /// The HTTP status.
+        status: u16,
+        /// Code and text of the answer, printable and short.
+        text: String,
+    },
+    /// A server that is to finish cannot be kept from getting new requests.
+    #[error("a draining server still gets requests: nginx refuses drain and down: {0}")]
+    Undrainable(String),
+    /// etcd, where the target reads its servers, does not do what is asked.
+    #[error("{0}")]
+    Etcd(String),
+    /// What was done does not show when it is read back.
+    #[error("the target accepts \"{0}\", but does not show it when asked again")]
+    Unsettled(String),
+    /// No nginx runs that would read its file.
+    #[error("nginx does not run: {0}; the file is as it should be")]
+    Stopped(String),
+    /// The master process was killed, and its workers go on without.
+    #[error(
+        "nginx's master process is gone, but its worker process {0} still answers, with the configuration that it had: end it with `kill -QUIT {0}`, and start nginx"
+    )]
+    Orphaned(u32),
+    /// Nothing shows whether an nginx runs that has the file.
+    #[error(
+        "no nginx can be seen that has the file: {0}; where nginx runs here, write its process id there, or restart it; where it runs in a container or another pid namespace, set `proof`"
+    )]
+    Unseen(String),
+    /// Its servers have names that do not resolve, and without them it would have none.
+    #[error("no server is left whose name resolves, so the former ones stay: {0}")]
+    Unresolved(String),
+    /// The file cannot be read or written, or is not ours to write.
+    #[error("{file} {reason}")]
+    File {
+        /// The file.
+        file: String,
+        /// What failed.
+        reason: String,
+    },
+    /// The template fails.
+    #[error("the template fails: {0}")]
+    Template(String),
+    /// nginx would not take the file. The former one is back in its place.
+    #[error("`{command}` refuses it: {reason}")]
+    Refused {
+        /// The command.
+        command: String,
+        /// What it says.
+        reason: String,
+    },
+    /// nginx cannot be told to read the file.
+    #[error("`{command}` fails: {reason}")]
+    Reload {
+        /// The command.
+        command: String,
+        /// What it says.
+        reason: String,
+    },
+    /// nginx was told to read the file, but goes on with the one before.
+    #[error("nginx goes on with the configuration it had, {} after `{command}`: its error log says why",
+        crate::util::duration::show(*.after))]
+    NotTaken {
+        /// The command.
+        command: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+}
+
+impl Error {
+    /// Whether the target certainly sends no requests anywhere, so that nobody need wait for it. Whatever else keeps it from being
+    /// reached says nothing about the requests that it may still be sending.
+    #[must_use]
+    pub fn is_not_routing(&self) -> bool {
+        matches!(self, Self::NotRunning | Self::Stopped(_))
+    }
+
+    /// Whether the target, or the etcd that it reads, could not be asked: another attempt may do. Else it was, and the answer is no:
+    /// somebody has to change something.
+    #[must_use]
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::NotRunning
+            | Self::Unreachable(_)
+            | Self::Broken(_)
+            | Self::Silent(_)
+            | Self::Etcd(_)
+            | Self::Stopped(_)
+            | Self::Orphaned(_)
+            | Self::Unseen(_) => true,
+            Self::TooLarge { .. }
+            | Self::NotTheApi { .. }
+            | Self::NoCommonVersion { .. }
+            | Self::Denied { .. }
+            | Self::Certificate { .. }
+            | Self::ReadOnly
+            | Self::NoUpstream(_)
+            | Self::NoStream
+            | Self::NoZone(_)
+            | Self::Answer { .. }
+            | Self::Undrainable(_)
+            | Self::Unsettled(_)
+            | Self::Unresolved(_)
+            | Self::File { .. }
+            | Self::Template(_)
+            | Self::Refused { .. }
+            | Self::Reload { .. }
+            | Self::NotTaken { .. } => false,
+        }
+    }
+}
