@@ -1,4 +1,4 @@
-//! The driver for the older text API, against `examples/nginx-lua/upstream_conf.lua` in a real nginx.
+//! The driver for the older text API, against `examples/nginx-lua/lib/upstream_conf.lua` in a real nginx.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 -- upstream_api.account: what came of a request: statistics, and whether the last server failed. nginx tells the
 -- balancer only of failures that lead to another attempt, so the last one is read from its variables. A server that
--- answered has a header time. Without one, 502 and 504 are nginx's own: the connection failed, timed out or brought
--- nonsense. Anything else means that the client went away first.
+-- answered has a header time. Without one, 502 and 504 are nginx's own: the connection failed or timed out, or the
+-- answer was no HTTP. Anything else means that the client went away first.
 
 local failures = require "upstream_api.failures"
 local statistics = require "upstream_api.statistics"

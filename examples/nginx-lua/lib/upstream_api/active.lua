@@ -3,7 +3,7 @@
 -- A request is counted on its server first and checks then whether the view it chose from is still current; if not, it
 -- takes its count back and chooses again. A change does it the other way round: it writes the new version first and
 -- looks at the counts then. The dictionary's mutex puts all four steps into one order, so either the change sees the
--- request counted, or the request sees the change. Hence no new request goes to a drained server once its `active`
+-- request counted, or the request sees the change. So no new request goes to a drained server once its `active`
 -- reads 0.
 
 local dictionary = require "upstream_api.dictionary"

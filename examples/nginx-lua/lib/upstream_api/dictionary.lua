@@ -30,7 +30,7 @@ local function reserve()
     return max(16 * 1024, floor(settings.dict:capacity() / 8))
 end
 
--- Whether there is room for what may fail.
+-- Whether there is room for what has no claim to the reserve.
 function _M.has_room()
     local dict = settings.dict
     if dict:free_space() >= reserve() then

@@ -8,8 +8,7 @@ local find, format, match = string.find, string.format, string.match
 
 local MAX_INTEGER = 2147483647
 
--- Unit -> its place in the order that nginx demands, and its length in seconds. A bare number is seconds and comes
--- last.
+-- Unit -> its place in the order that nginx demands, and its length in seconds. A number without unit comes last.
 local TIME_UNITS = {
     y = { 1, 31536000 }, M = { 2, 2592000 }, w = { 3, 604800 }, d = { 4, 86400 }, h = { 5, 3600 }, m = { 6, 60 },
     s = { 7, 1 }, ms = { 8, 0.001 }, [""] = { 9, 1 },

@@ -54,7 +54,7 @@ local function show_times(shown, statistic)
     end
 end
 
--- The downtime runs until a request has shown that the server works again.
+-- The downtime ends when a request has shown that the server works again.
 local function show_downtime(shown, statistic, has_failed, now)
     local downtime, downstart = statistic("downtime"), statistic("downstart")
     if has_failed and downstart > 0 then

@@ -91,7 +91,7 @@ function _M.load(name)
         elseif not copy then
             return nil
         end
-        -- The text moved between the two calls.
+        -- The text was moved between the two calls: look again.
     end
 end
 
