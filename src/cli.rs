@@ -14,7 +14,9 @@ use output::exit::Exit;
 use crate::admin::Place;
 use crate::admin::named;
 use crate::admin::named::Named;
+use crate::announce::reload::Program;
 use crate::model::{InstanceId, ServiceName};
+use crate::util::shutdown;
 
 /// Keeps load balancers true: announces containers that work, and only those.
 #[derive(Debug, Parser)]
@@ -73,10 +75,14 @@ enum Command {
 /// Parses the command line, runs the command, and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    // An agent hears what comes meanwhile as soon as its handlers stand.
+    shutdown::block_signals();
     crate::cli::output::exit::on_panic();
     let line = Line::of_process();
+    let program = Program::of_process(line.words());
+    let (line, trial) = line.without_trial();
     let ended = match line.parse() {
-        Ok(parsed) => run(line, parsed),
+        Ok(parsed) => run(&line, parsed, program, trial),
         Err(crate::cli::args::line::Error::Usage(error)) => {
             return crate::cli::output::exit::usage(&error, &line.behind_secrets()).into();
         }
@@ -84,24 +90,33 @@ pub fn main() -> ExitCode {
     };
     match ended {
         Ok(exit) => exit.into(),
+        Err(error) if trial => crate::cli::output::exit::refusal(&error).into(),
         Err(error) => crate::cli::output::exit::failure(&error).into(),
     }
 }
 
-fn run(line: Line, parsed: Parsed) -> anyhow::Result<Exit> {
+fn run(line: &Line, parsed: Parsed, program: Program, trial: bool) -> anyhow::Result<Exit> {
+    if trial || !matches!(parsed.cli.command, Command::Announce(_) | Command::Push(_)) {
+        shutdown::unblock_signals();
+    }
     let mut mistakes = Mistakes::hiding(line.behind_secrets());
     crate::cli::args::needs::check(&parsed.given, &mut mistakes);
+    if trial && !matches!(parsed.cli.command, Command::Announce(_)) {
+        mistakes.add("only announce hands over");
+    }
     parsed.cli.global.log.init(&mut mistakes);
-    for note in &parsed.notes {
+    for note in parsed.notes.iter().filter(|_| !trial) {
         tracing::warn!("{note}");
     }
     // One thread: an agent runs beside every container and must cost next to nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // A signal that such a thread took could be lost when the process is handed over.
+        .on_thread_start(shutdown::block_signals)
         .build()?;
     let Parsed { cli, given, .. } = parsed;
     let ended = match cli.command {
-        Command::Announce(args) => runtime.block_on(args.run(mistakes, line, given)),
+        Command::Announce(args) => runtime.block_on(args.run(mistakes, program, trial)),
         Command::Check(args) => runtime.block_on(args.run(mistakes)),
         Command::Push(args) => runtime.block_on(args.run(mistakes, &given)),
         Command::Register(args) => runtime.block_on(args.run(mistakes)),

@@ -154,6 +154,15 @@ impl Prober {
         let task = tokio::spawn(run(probes, pace, sender));
         Self { verdicts, task }
     }
+
+    /// Ends it, and waits until nothing of it runs in this process.
+    pub async fn end(mut self) {
+        self.task.abort();
+        // It ends because it was asked to.
+        let _ = (&mut self.task).await;
+        // What it has started in turn ends when the runtime turns.
+        tokio::task::yield_now().await;
+    }
 }
 
 impl Drop for Prober {

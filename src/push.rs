@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
@@ -83,16 +83,8 @@ pub enum Outcome {
 pub struct Reload {
     /// What is read; without one there is nothing to read again, and that is said.
     pub file: Option<config::File>,
-    /// When: see [`hangups`].
+    /// When: see [`stop::hangups`](crate::util::shutdown::hangups).
     pub hangups: Signal,
-}
-
-/// From now on SIGHUP does not end this process, but is heard here.
-///
-/// # Errors
-/// When the signal cannot be taken over from the system.
-pub fn hangups() -> std::io::Result<Signal> {
-    signal(SignalKind::hangup())
 }
 
 /// Pushes until asked to stop or deposed. Never gives up on etcd or a target.

@@ -3,24 +3,28 @@
 //! Whatever happens to the container ends the agent of that run, in good order where there is time for it, and
 //! the next run gets an agent of its own: another port, another version, and nothing left over.
 
+mod place;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::reload::{self, Hangups, Mistakes, Origin, Reading, Reload, Rereading, Run};
+use super::agent::Agent;
+use super::handover::Handover;
+use super::reload::{Heard, Reload};
 use super::{Outcome, Settings, serve};
-use crate::docker::client::Error;
+use crate::docker::Daemon;
 use crate::docker::container::{Container, ContainerName};
-use crate::docker::follow::{self, PERIOD, State, States, Why, follow};
+use crate::docker::follow::{self, PERIOD, State, States, follow};
 use crate::docker::host::Surroundings;
 use crate::docker::identity;
-use crate::docker::{Client, Daemon};
 use crate::etcd::client::Cluster;
 use crate::systemd::notify;
 use crate::util::shutdown;
 use crate::util::shutdown::Stop;
+use place::{Place, death, end_with_run, other_place};
 
 /// Which container, and what to do about it.
 #[derive(Debug, Clone)]
@@ -60,8 +64,33 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// Announces each run of the container until asked to stop, deposed, or, with [`OnGone::Exit`], until the container
-/// has ended. `origin` makes the settings of one run, or says in words why it cannot; SIGHUP has it read them again.
+/// One run of a container.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// What is known of it.
+    pub container: Arc<Container>,
+    /// Its states, for probes.
+    pub states: States,
+    /// Who knows it, for probes too.
+    pub daemon: Daemon,
+    /// What is known of the host that it runs on.
+    pub host: Arc<Surroundings>,
+}
+
+/// Everything that is wrong with the settings of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mistakes {
+    /// Each in words.
+    pub said: Vec<String>,
+    /// Whether nothing is wrong with what was given: the surroundings lack something that may come by itself.
+    pub passing: bool,
+}
+
+/// Makes the settings of one run, or says in words why it cannot.
+pub type Origin<'a> = &'a dyn Fn(&Run) -> Result<Settings, Mistakes>;
+
+/// Announces each run of the container until asked to stop, deposed, to hand over, or, with [`OnGone::Exit`], until the container
+/// has ended. Goes on from `handover`.
 ///
 /// # Errors
 /// [`Refused`] when the first run cannot be announced. Later ones are waited out: an agent that
@@ -70,83 +99,208 @@ pub async fn run_paired(
     pairing: Pairing,
     origin: Origin<'_>,
     cluster: Cluster,
-    mut stop: Stop,
-    hangups: &mut Hangups,
+    stop: Stop,
+    reload: &mut Reload,
+    handover: Handover,
 ) -> Result<Outcome, Refused> {
     let follower = follow(follow::Settings {
         daemon: pairing.daemon.clone(),
         container: pairing.container.clone(),
         period: PERIOD,
     });
-    let mut served = false;
-    let mut states = follower.states();
-    let mut host = None;
-    // What is waited for, told once.
-    let mut lacking = String::new();
-    loop {
-        let next = next_run(&pairing, served, &mut states, &mut stop);
-        let waiting = notify::Waiting::idly();
-        let container = match hearing(hangups, origin, next).await {
-            Next::Run(container) => container,
-            Next::Over => return Ok(Outcome::Left),
-            Next::TooLate(why) => return Ok(Outcome::NeverRan { why }),
-        };
-        let looking = surroundings(&pairing, host.take());
-        // What is asked may keep silent for long.
-        let known = tokio::select! {
-            biased;
-            () = stop.leave() => return Ok(Outcome::Left),
-            known = hearing(hangups, origin, looking) => known,
-        };
-        host = Some(known.clone());
-        drop(waiting);
-        let run = Run {
-            container,
-            states: follower.states(),
-            daemon: pairing.daemon.clone(),
-            host: known,
-        };
-        // Of a run that is known there are settings, or mistakes.
-        let place = Place::of(&pairing, &run.container);
-        let made = origin(Reading::Last, Some(&run));
-        match made.and_then(|settings| settings.ok_or_else(Mistakes::default)) {
-            Ok(settings) => {
-                served = true;
-                lacking.clear();
-                let session = end_with_run(place, follower.states(), stop.clone());
-                let at = settings.record.endpoint.clone();
-                let reread = || -> Rereading<'_> {
-                    let reading = Reading::Again { at: Some(&at) };
-                    Box::pin(reread(&pairing.daemon, origin, reading, &run))
-                };
-                let reload = Reload::new(hangups, &reread);
-                let outcome = serve(settings, cluster.clone(), session, reload).await;
-                if outcome != Outcome::Left || stop.is_asked() {
-                    return Ok(outcome);
-                }
-                // What ended the session may be over by now: the same run is announced again then.
-            }
-            Err(mistakes) if !served && !mistakes.passing => {
-                let container = pairing.container.clone();
-                let reason = mistakes.said.join("\n  ");
-                return Err(Refused { container, reason });
-            }
-            Err(mistakes) => {
-                tell_once(&pairing, &mistakes, &mut lacking);
-                let _waiting = notify::Waiting::idly();
-                tokio::select! {
-                    other = other_place(&place, &mut states, &mut stop) => {
-                        if !other {
-                            return Ok(Outcome::Left);
-                        }
+    let mut paired = Paired {
+        states: follower.states(),
+        served: handover.served,
+        former: Agent::resume(&handover),
+        former_run: handover.run,
+        pairing,
+        cluster,
+        stop,
+    };
+    let outcome = Box::pin(paired.run(origin, reload)).await;
+    let stop = paired.stop.clone();
+    paired.withdraw_former(stop).await;
+    outcome
+}
+
+struct Paired {
+    pairing: Pairing,
+    cluster: Cluster,
+    stop: Stop,
+    states: States,
+    /// Whether any run was announced.
+    served: bool,
+    /// What the image before this one announced, until it is known whether that run goes on.
+    former: Option<Box<Agent>>,
+    former_run: Option<String>,
+}
+
+impl Paired {
+    async fn run(&mut self, origin: Origin<'_>, reload: &mut Reload) -> Result<Outcome, Refused> {
+        let mut host = None;
+        // What is waited for, told once.
+        let mut lacking = String::new();
+        notify::reloaded();
+        loop {
+            let waiting = notify::Waiting::idly();
+            let mut states = self.states.clone();
+            let mut stop = self.stop.clone();
+            let next = next_run(&self.pairing, self.served, &mut states, &mut stop);
+            let container = match self.hearing(reload, next).await {
+                Some(Next::Run(container)) => container,
+                Some(Next::Over) => return Ok(Outcome::Left),
+                Some(Next::TooLate(why)) => return Ok(Outcome::NeverRan { why }),
+                None => return Ok(self.hand_over().await),
+            };
+            let looking = surroundings(&self.pairing, host.take());
+            // What is asked may keep silent for long.
+            let known = tokio::select! {
+                biased;
+                () = stop.leave() => return Ok(Outcome::Left),
+                known = self.hearing(reload, looking) => known,
+            };
+            let Some(known) = known else {
+                return Ok(self.hand_over().await);
+            };
+            host = Some(known.clone());
+            drop(waiting);
+            let run = Run {
+                container,
+                states: self.states.clone(),
+                daemon: self.pairing.daemon.clone(),
+                host: known,
+            };
+            let place = Place::of(&run.container, self.pairing.wanted.reach.network.as_ref());
+            match origin(&run) {
+                Ok(settings) => {
+                    lacking.clear();
+                    if let Some(outcome) = self.announce(place, &run, settings, reload).await {
+                        return Ok(outcome);
                     }
-                    // With other settings it may be possible.
-                    () = hangups.heard() => hear(hangups, origin),
-                    () = sleep(LOOK_AGAIN), if mistakes.passing => {}
+                    // What ended the session may be over by now: the same run is announced again then.
+                }
+                Err(mistakes) if !self.served && !mistakes.passing => {
+                    let container = self.pairing.container.clone();
+                    let reason = mistakes.said.join("\n  ");
+                    return Err(Refused { container, reason });
+                }
+                Err(mistakes) => {
+                    tell_once(&self.pairing, &mistakes, &mut lacking);
+                    self.withdraw_former(stop.clone()).await;
+                    let _waiting = notify::Waiting::idly();
+                    let other = async {
+                        tokio::select! {
+                            other = other_place(&place, &mut states, &mut stop) => other,
+                            () = sleep(LOOK_AGAIN), if mistakes.passing => true,
+                        }
+                    };
+                    match self.hearing(reload, other).await {
+                        Some(true) => {}
+                        Some(false) => return Ok(Outcome::Left),
+                        None => return Ok(self.hand_over().await),
+                    }
                 }
             }
         }
     }
+
+    /// Announces one run until it ends; `None` when another one may follow.
+    async fn announce(
+        &mut self,
+        place: Place,
+        run: &Run,
+        settings: Settings,
+        reload: &mut Reload,
+    ) -> Option<Outcome> {
+        self.served = true;
+        let name = run_name(&run.container);
+        if self.former_run.take().is_some_and(|former| former != name) {
+            let container = &self.pairing.container;
+            let ended = format!("container {container} was started anew: withdrawing at once");
+            self.withdraw_former(hurried(ended)).await;
+        }
+        let session = end_with_run(place, self.states.clone(), self.stop.clone());
+        let (cluster, former) = (self.cluster.clone(), self.former.take());
+        match Box::pin(serve(settings, cluster, session, reload, former)).await {
+            Outcome::Left if !self.stop.is_asked() => None,
+            Outcome::HandOver(mut handover) => {
+                handover.served = true;
+                handover.run = Some(name);
+                Some(Outcome::HandOver(handover))
+            }
+            outcome => Some(outcome),
+        }
+    }
+
+    /// Withdraws what the image before this one announced, where that has not gone on: its container has ended, or cannot be
+    /// announced any more.
+    async fn withdraw_former(&mut self, stop: Stop) {
+        let Some(former) = self.former.take() else {
+            return;
+        };
+        let state = self.states.borrow().clone();
+        let stop = match &state {
+            State::Gone(why) => {
+                let container = &self.pairing.container;
+                hurried(format!(
+                    "container {container} {}: withdrawing at once",
+                    death(why)
+                ))
+            }
+            _ => stop,
+        };
+        former.leave(stop).await;
+    }
+
+    async fn hand_over(&mut self) -> Outcome {
+        let mut handover = match self.former.take() {
+            Some(former) => former.hand_over().await,
+            None => Handover::default(),
+        };
+        handover.served = self.served;
+        handover.run = self.former_run.take();
+        Outcome::HandOver(Box::new(handover))
+    }
+
+    /// Waits for `what`, and hears SIGHUP meanwhile; `None` when it is time to hand over.
+    async fn hearing<T>(&self, reload: &mut Reload, what: impl Future<Output = T>) -> Option<T> {
+        let mut what = std::pin::pin!(what);
+        loop {
+            let heard = tokio::select! {
+                biased;
+                done = &mut what => return Some(done),
+                heard = reload.next() => heard,
+            };
+            match heard {
+                Heard::Hangup => reload.begin(&match &self.former {
+                    Some(former) => former.handover(),
+                    None => Handover::default(),
+                }),
+                Heard::Refused(why) => {
+                    error!("the settings stay as they were, what was read again is wrong: {why}");
+                    notify::reloaded();
+                }
+                Heard::Tried => {
+                    if reload.keep_signals(&self.stop).await {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A run, so that another image of the program knows it again.
+fn run_name(run: &Container) -> String {
+    let started = run.started_at.map(|at| at.to_string());
+    format!("{} {}", run.id, started.unwrap_or_default())
+}
+
+/// A stop without any waiting, for this reason.
+fn hurried(why: String) -> Stop {
+    let (stopper, stop) = shutdown::channel();
+    stopper.hurry(why);
+    stop
 }
 
 /// What is known of the host now. Its name and ours stay as they were, once they are known.
@@ -177,56 +331,6 @@ fn tell_once(pairing: &Pairing, mistakes: &Mistakes, last: &mut String) {
         warn!("container {name} cannot be announced as it is now: {why}");
     }
     *last = why;
-}
-
-/// Waits for `what`, and hears SIGHUP meanwhile.
-async fn hearing<T>(hangups: &mut Hangups, origin: Origin<'_>, what: impl Future<Output = T>) -> T {
-    let mut what = std::pin::pin!(what);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut what => return done,
-            () = hangups.heard() => hear(hangups, origin),
-        }
-    }
-}
-
-/// Reads the settings again while no run is announced: the next one has them.
-fn hear(hangups: &mut Hangups, origin: Origin<'_>) {
-    if let Err(mistakes) = origin(Reading::Again { at: None }, None) {
-        reload::refuse(&mistakes);
-    }
-    hangups.answered();
-}
-
-/// Reads the settings of a run again, with what its daemon says of it now.
-async fn reread(
-    daemon: &Daemon,
-    origin: Origin<'_>,
-    reading: Reading<'_>,
-    run: &Run,
-) -> Result<Settings, Mistakes> {
-    let container = look(daemon, &run.container).await.map_err(|error| {
-        Mistakes::from(vec![format!("container {}: {error}", run.container.name)])
-    })?;
-    let run = Run {
-        container,
-        ..run.clone()
-    };
-    origin(reading, Some(&run))?.ok_or_else(Mistakes::default)
-}
-
-/// The run as it is now. Where it is over, it stays as it was: the agent is about to hear of that.
-async fn look(daemon: &Daemon, run: &Arc<Container>) -> Result<Arc<Container>, Error> {
-    let Ok(id) = run.id.parse() else {
-        return Ok(run.clone());
-    };
-    let client = Client::connect(daemon.clone()).await?;
-    match client.inspect(&id).await {
-        Ok(now) if now.same_run(run) => Ok(Arc::new(now)),
-        Ok(_) | Err(Error::NoSuchContainer { .. }) => Ok(run.clone()),
-        Err(error) => Err(error),
-    }
 }
 
 /// What comes after the last run.
@@ -278,99 +382,5 @@ async fn next_run(pairing: &Pairing, served: bool, states: &mut States, stop: &m
         if counts {
             left = left.saturating_sub(from.elapsed());
         }
-    }
-}
-
-/// A run of a container, and what its address comes from.
-struct Place {
-    run: Arc<Container>,
-    /// The network that was asked for.
-    network: Option<String>,
-}
-
-impl Place {
-    fn of(pairing: &Pairing, run: &Arc<Container>) -> Self {
-        let network = pairing.wanted.reach.network.clone();
-        let run = run.clone();
-        Self { run, network }
-    }
-
-    /// Whether this run can still be reached there.
-    fn stands(&self, state: &State) -> bool {
-        let State::Running(now) = state else {
-            return false;
-        };
-        let own = |container: &Container| {
-            let network = self.network.as_ref()?;
-            container.networks.get(network).cloned()
-        };
-        now.same_run(&self.run) && now.published == self.run.published && own(now) == own(&self.run)
-    }
-}
-
-/// Waits until the container is in another state or place; `false` when asked to stop.
-async fn other_place(place: &Place, states: &mut States, stop: &mut Stop) -> bool {
-    let other = states.wait_for(|state| !place.stands(state));
-    tokio::select! {
-        () = stop.leave() => false,
-        other = other => other.is_ok(),
-    }
-}
-
-/// What asks the agent of one run to stop: whatever asks the whole to, and the end of the run.
-fn end_with_run(place: Place, mut states: States, mut stop: Stop) -> Stop {
-    let (stopper, session) = shutdown::channel();
-    tokio::spawn(async move {
-        let ends = async {
-            // A daemon that is silent says nothing about the container: the probe decides meanwhile.
-            let ended =
-                |state: &State| !matches!(state, State::Unknown { .. }) && !place.stands(state);
-            let name = &place.run.name;
-            match states.wait_for(ended).await.as_deref() {
-                Ok(State::Gone(why)) => {
-                    // Nothing is left that could finish a request.
-                    stopper.hurry(format!(
-                        "container {name} {}: withdrawing at once",
-                        death(why)
-                    ));
-                    return;
-                }
-                Ok(state) => info!("container {name} {state}"),
-                Err(_) => return,
-            }
-            stopper.stop();
-            let over = |state: &State| matches!(state, State::Gone(_) | State::Running(_));
-            match states.wait_for(over).await.as_deref() {
-                Ok(State::Gone(why)) => stopper.hurry(format!(
-                    "container {name} {}: not waiting any longer",
-                    death(why)
-                )),
-                Ok(_) => stopper.hurry(format!(
-                    "container {name} runs again: not waiting any longer"
-                )),
-                Err(_) => {}
-            }
-        };
-        let asked = async {
-            stop.leave().await;
-            stopper.stop();
-            stop.hurry().await;
-            stopper.stop();
-        };
-        tokio::select! {
-            ((), ()) = async { tokio::join!(ends, asked) } => {}
-            () = stopper.abandoned() => {}
-        }
-    });
-    session
-}
-
-/// How a container came to its end, in words.
-fn death(why: &Why) -> String {
-    match why {
-        Why::Exited { code } => format!("died (exit code {code})"),
-        Why::Restarting { code } => format!("died (exit code {code}) and is being restarted"),
-        Why::Ended => "died".to_owned(),
-        other => other.to_string(),
     }
 }

@@ -1,7 +1,9 @@
 //! The gate between single verdicts of a probe and the health that they add up to: pure.
 
+use serde::{Deserialize, Serialize};
+
 /// Whether a backend works, as far as its probes tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Health {
     /// It works.
     Up,
@@ -11,7 +13,7 @@ pub enum Health {
 
 /// Lets a change of health pass only after enough verdicts in a row. It starts *down*: nothing is
 /// announced before it has proved itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
     rise: u32,
     fall: u32,
@@ -39,9 +41,10 @@ impl Gate {
         self.fall = fall.max(1);
     }
 
-    /// Forgets the verdicts against the present health: whoever gave them is not asked any more.
-    pub fn forget(&mut self) {
-        self.against = 0;
+    /// Takes the backend for up until the first verdict: one failure closes the gate.
+    pub fn presume_up(&mut self) {
+        self.health = Health::Up;
+        self.against = self.fall - 1;
     }
 
     /// Takes the backend for up: nobody is asked about it.

@@ -1,10 +1,12 @@
 //! What the announcer wants, given what it knows: pure.
 
+use serde::{Deserialize, Serialize};
+
 use crate::announce::gate::Health;
 use crate::model::State;
 
 /// What to do with the record of a backend that fails its probe.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
     /// Take it away.
     #[default]
@@ -14,7 +16,7 @@ pub enum OnFailure {
 }
 
 /// Where the announcer stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// The backend has not proved itself yet.
     Starting,

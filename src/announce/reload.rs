@@ -1,282 +1,259 @@
-//! New settings for an agent that runs: SIGHUP has them read again.
+//! SIGHUP: the program's own file is tried out, and started in place of this image of it.
 //!
-//! They are taken over whole or not at all. The record is rewritten in place: the same nonce, the same lease, no gap.
-//! What names the record or leads to etcd stays as it was at the start; who wants it otherwise restarts the agent.
+//! The trial reads everything anew (flags' files, env files, the environment, the container) as the program will that is started
+//! then, which may be another version. It changes nothing and asks neither etcd nor the backend. Only when it says yes does
+//! [`Reload::exec`] replace this image: the same process, so that a service manager sees nothing but a reload.
 
-use std::io;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{WaitOptions, wait};
+use tokio::io::AsyncReadExt as _;
+use tokio::signal::unix::Signal;
+use tokio::time::{sleep, timeout};
+use tracing::info;
 
-use super::{Agent, Settings};
-use crate::announce::phase::Phase;
-use crate::docker::follow::States;
-use crate::docker::host::Surroundings;
-use crate::docker::{Container, Daemon};
-use crate::model::Endpoint;
+use super::handover::{Handover, RESUMES};
 use crate::systemd::notify;
+use crate::util::sanitize::printable;
+use crate::util::shutdown;
+use crate::util::shutdown::Stop;
 
-/// Hears SIGHUP, which from then on does not end the process any more.
-#[derive(Debug)]
-pub struct Hangups {
-    signal: Signal,
-    /// One was heard and not answered yet.
-    open: bool,
+/// The option by which a program only says whether it can go on from the handover on its standard input.
+pub const TRIAL: &str = "--handover-trial";
+/// What it says then on standard output, and nothing else does by accident.
+pub const YES: &str = "sidekick goes on from here";
+/// How long a trial may take. A daemon that is asked for a container may be slow.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How much of what a trial says is read, bytes.
+const MAX_SAID: u64 = 4096;
+/// How long children that were killed are waited for, so that the next image does not inherit them dead.
+const REAP: Duration = Duration::from_millis(200);
+
+/// How this process was started, and is started again.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// As it was found at the start: an upgrade puts another file there.
+    file: PathBuf,
+    /// With the name of the program.
+    words: Vec<OsString>,
 }
 
-impl Hangups {
-    /// Begins to listen.
+impl Program {
+    /// This process's own, with `words` as its arguments. To be called before anything is done for long.
+    #[must_use]
+    pub fn of_process(words: Vec<OsString>) -> Self {
+        let name = words.first().map(Path::new);
+        let own = std::env::current_exe().unwrap_or_default();
+        let file = name.and_then(|name| found(name, &own)).unwrap_or(own);
+        Self { file, words }
+    }
+
+    fn command(&self, more: Option<&str>) -> Command {
+        let mut words = self.words.iter();
+        let mut command = Command::new(&self.file);
+        command.arg0(
+            words
+                .next()
+                .map_or(self.file.as_os_str(), OsString::as_os_str),
+        );
+        command.args(more).args(words);
+        command
+    }
+
+    /// Whether the file as it is now can go on; `Err` says why not.
+    async fn try_out(self, state: io::Result<File>) -> Result<(), String> {
+        let said = async {
+            let mut command = tokio::process::Command::from(self.command(Some(TRIAL)));
+            // What it has to say is for this process alone.
+            command.env_remove("NOTIFY_SOCKET").kill_on_drop(true);
+            command
+                .stdin(state?)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            let mut child = command.spawn()?;
+            let (out, err) = (child.stdout.take(), child.stderr.take());
+            let (out, err) = tokio::join!(text(out), text(err));
+            io::Result::Ok((child.wait().await?, out, err))
+        };
+        let file = self.file.display();
+        match timeout(TRIAL_TIMEOUT, said).await {
+            Ok(Ok((ended, out, _))) if ended.success() && out.trim() == YES => Ok(()),
+            Ok(Ok((ended, _, _))) if ended.success() => {
+                Err(format!("{file} is no sidekick that could go on from here"))
+            }
+            // It is this program that reads its own files: what is wrong with those, and no word about itself.
+            Ok(Ok((ended, _, said))) if ended.code() == Some(64) && !said.contains(TRIAL) => {
+                Err(in_one_line(&said))
+            }
+            Ok(Ok((ended, _, said))) => {
+                Err(format!("{file} ends with {ended}: {}", in_one_line(&said)))
+            }
+            Ok(Err(error)) => Err(format!("{file} cannot be started: {error}")),
+            Err(_) => {
+                let limit = TRIAL_TIMEOUT.as_secs();
+                Err(format!(
+                    "{file} has not said within {limit} s whether it can go on from here"
+                ))
+            }
+        }
+    }
+}
+
+/// Where the shell found this name: the file may be replaced later, so a link to it is not followed.
+fn found(name: &Path, own: &Path) -> Option<PathBuf> {
+    let same = |file: &PathBuf| {
+        let ids = |path: &Path| path.metadata().map(|it| (it.dev(), it.ino())).ok();
+        ids(file).is_some() && ids(file) == ids(own)
+    };
+    if name.components().count() > 1 {
+        return std::path::absolute(name).ok().filter(same);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(same)
+}
+
+/// What a pipe says, as far as it is of interest; the rest is read and dropped.
+async fn text(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
+    let mut said = Vec::new();
+    if let Some(pipe) = pipe {
+        let mut pipe = pipe.take(MAX_SAID);
+        // What was read until an error counts.
+        let _ = pipe.read_to_end(&mut said).await;
+        let _ = tokio::io::copy(&mut pipe.into_inner(), &mut tokio::io::sink()).await;
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+fn in_one_line(said: &str) -> String {
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<_> = lines.collect();
+    printable(lines.join("; "), 2000)
+}
+
+/// The state in a file in memory, to be read from its beginning.
+fn in_memory(state: &Handover) -> io::Result<File> {
+    let mut file = File::from(memfd_create("sidekick-handover", MemfdFlags::CLOEXEC)?);
+    file.write_all(&state.encode())?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Ends with the reason why the program cannot go on, if it cannot.
+type Trial = Pin<Box<dyn Future<Output = Result<(), String>>>>;
+
+/// Hears SIGHUP, and starts the program anew.
+pub struct Reload {
+    program: Program,
+    hangups: Signal,
+    trial: Option<Trial>,
+}
+
+impl std::fmt::Debug for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let program = &self.program;
+        f.debug_struct("Reload")
+            .field("program", program)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`Reload::next`] has heard.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// SIGHUP: a trial is to begin.
+    Hangup,
+    /// The program can go on from what it was given.
+    Tried,
+    /// It cannot, or its settings are wrong; in words.
+    Refused(String),
+}
+
+impl Reload {
+    /// From now on SIGHUP does not end the process.
     ///
     /// # Errors
     /// When the signal cannot be taken over from the system.
-    pub fn listen() -> io::Result<Self> {
-        let signal = signal(SignalKind::hangup())?;
-        let open = false;
-        Ok(Self { signal, open })
+    pub fn listen(program: Program) -> io::Result<Self> {
+        Ok(Self {
+            program,
+            hangups: shutdown::hangups()?,
+            trial: None,
+        })
     }
 
-    /// Waits for one, and tells systemd that it was heard; the same one again until it is [`answered`](Self::answered). Cancel
-    /// safe.
-    pub(super) async fn heard(&mut self) {
-        if self.open {
-            return;
+    /// Waits for SIGHUP, or for the end of the trial that has begun. Cancel safe.
+    pub(super) async fn next(&mut self) -> Heard {
+        if let Some(trial) = &mut self.trial {
+            let tried = trial.await;
+            self.trial = None;
+            return tried.map_or_else(Heard::Refused, |()| Heard::Tried);
         }
-        if self.signal.recv().await.is_none() {
+        if self.hangups.recv().await.is_none() {
             std::future::pending().await
         }
-        self.open = true;
         info!("SIGHUP: reading the settings again");
         notify::reloading();
+        Heard::Hangup
     }
 
-    /// What was read is in force, or refused.
-    pub(super) fn answered(&mut self) {
-        self.open = false;
-        notify::reloaded();
+    /// Begins to try whether the program as it is now can go on from `state`.
+    pub(super) fn begin(&mut self, state: &Handover) {
+        let trial = self.program.clone().try_out(in_memory(state));
+        self.trial = Some(Box::pin(trial));
     }
-}
 
-/// Which settings are meant.
-#[derive(Debug, Clone, Copy)]
-pub enum Reading<'a> {
-    /// Those that were read last and were right.
-    Last,
-    /// Those that stand in the files now.
-    Again {
-        /// The address that is announced, and stays whatever they say.
-        at: Option<&'a Endpoint>,
-    },
-}
-
-/// One run of a container.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// What is known of it.
-    pub container: Arc<Container>,
-    /// Its states, for probes.
-    pub states: States,
-    /// Who knows it, for probes too.
-    pub daemon: Daemon,
-    /// What is known of the host that it runs on.
-    pub host: Arc<Surroundings>,
-}
-
-/// Everything that is wrong with settings.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mistakes {
-    /// Each in words.
-    pub said: Vec<String>,
-    /// Whether nothing is wrong with what was given: the surroundings lack something that may come by itself.
-    pub passing: bool,
-}
-
-impl From<Vec<String>> for Mistakes {
-    fn from(said: Vec<String>) -> Self {
-        let passing = false;
-        Self { said, passing }
-    }
-}
-
-/// Where settings come from. For a container of which no run is known there are none, only mistakes.
-pub type Origin<'a> = &'a dyn Fn(Reading<'_>, Option<&Run>) -> Result<Option<Settings>, Mistakes>;
-
-/// Settings that are being read.
-pub(super) type Rereading<'a> = Pin<Box<dyn Future<Output = Result<Settings, Mistakes>> + 'a>>;
-
-/// The agent's end: hears SIGHUP and reads.
-pub(super) struct Reload<'a> {
-    hangups: &'a mut Hangups,
-    reread: &'a dyn Fn() -> Rereading<'a>,
-    reading: Option<Rereading<'a>>,
-}
-
-impl<'a> Reload<'a> {
-    pub(super) fn new(hangups: &'a mut Hangups, reread: &'a dyn Fn() -> Rereading<'a>) -> Self {
-        Self {
-            hangups,
-            reread,
-            reading: None,
+    /// Keeps signals waiting for the next image. `false`, and nothing is kept waiting, when this one was asked to stop before.
+    pub(super) async fn keep_signals(&self, stop: &Stop) -> bool {
+        shutdown::block_signals();
+        // The runtime tells what was heard until now when it turns, and so do those who pass it on.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
         }
+        let may = !stop.is_asked();
+        if !may {
+            shutdown::unblock_signals();
+        }
+        may
     }
 
-    /// Waits for SIGHUP and gives what was read then. Cancel safe.
-    pub(super) async fn next(&mut self) -> Result<Settings, Mistakes> {
-        self.hangups.heard().await;
-        let reading = self.reading.get_or_insert_with(self.reread);
-        let read = reading.await;
-        self.reading = None;
-        read
-    }
-
-    pub(super) fn answered(&mut self) {
-        self.hangups.answered();
-    }
-}
-
-/// Says why settings that were read again are not taken over.
-pub(super) fn refuse(mistakes: &Mistakes) -> String {
-    let said = mistakes.said.join("; ");
-    error!("the settings stay as they were, what was read again is wrong: {said}");
-    said
-}
-
-/// What becomes of new settings.
-#[derive(Debug, PartialEq, Eq)]
-struct Change {
-    /// What is other than before.
-    changed: Vec<&'static str>,
-    /// What stays as it was, and what it was to be.
-    ignored: Vec<String>,
-}
-
-impl Settings {
-    /// Takes over what may change.
-    fn take_over(&mut self, new: Self) -> Change {
-        let ignored = self.fixed_differences(&new);
-        let mut changed = Vec::new();
-        let mut take = |name, differs: bool| {
-            if differs {
-                changed.push(name);
-            }
+    /// Starts the program in place of this image of it. Gives the reason why that failed, and then nothing has changed.
+    pub async fn exec(&self, state: &Handover) -> io::Error {
+        reap().await;
+        let state = match in_memory(state) {
+            Ok(state) => state,
+            Err(error) => return error,
         };
-        let (mine, other) = (&mut self.record, new.record);
-        take("version", mine.version != other.version);
-        take("weight", mine.weight != other.weight);
-        take("tags", mine.tags != other.tags);
-        take("meta", mine.meta != other.meta);
-        take("probes", self.probes != new.probes);
-        take("interval", self.pace.interval != new.pace.interval);
-        take("timeout", self.pace.timeout != new.pace.timeout);
-        take("rise", self.rise != new.rise);
-        take("fall", self.fall != new.fall);
-        take("on-failure", self.on_failure != new.on_failure);
-        take("drain-timeout", self.drain_timeout != new.drain_timeout);
-        take("linger", self.linger != new.linger);
-        mine.version = other.version;
-        mine.weight = other.weight;
-        mine.tags = other.tags;
-        mine.meta = other.meta;
-        // Equal ones stay: they know which of their commands still runs.
-        if self.probes != new.probes {
-            self.probes = new.probes;
-        }
-        self.pace = new.pace;
-        self.rise = new.rise;
-        self.fall = new.fall;
-        self.on_failure = new.on_failure;
-        self.drain_timeout = new.drain_timeout;
-        self.linger = new.linger;
-        Change { changed, ignored }
-    }
-
-    /// What may not change and differs.
-    fn fixed_differences(&self, new: &Self) -> Vec<String> {
-        let (record, other) = (&self.record, &new.record);
-        let ttl = crate::util::duration::show(new.ttl);
-        let differences = [
-            (self.id != new.id, format!("SERVICE/INSTANCE {}", new.id)),
-            (
-                record.endpoint != other.endpoint,
-                format!("HOST:PORT {}", other.endpoint),
-            ),
-            (
-                record.protocol != other.protocol,
-                format!("--protocol {}", other.protocol),
-            ),
-            (
-                self.format != new.format,
-                format!("--format {}", new.format),
-            ),
-            (
-                self.prefix != new.prefix,
-                format!("--prefix {}", new.prefix),
-            ),
-            (self.meta != new.meta, format!("--meta-prefix {}", new.meta)),
-            (self.ttl != new.ttl, format!("--ttl {ttl}")),
-            (
-                self.ready != new.ready,
-                format!("--ready {}", new.ready.as_str()),
-            ),
-        ];
-        let differing = differences.into_iter().filter(|(differs, _)| *differs);
-        differing.map(|(_, named)| named).collect()
+        let mut command = self.program.command(None);
+        command.env(RESUMES, std::process::id().to_string());
+        let error = command.stdin(state).exec();
+        shutdown::unblock_signals();
+        error
     }
 }
 
-impl Agent {
-    /// Takes over what was read again, unless it is wrong.
-    pub(super) fn reloaded(&mut self, read: Result<Settings, Mistakes>) {
-        // Whoever reloads looks at the status then.
-        self.told_status.clear();
-        match read {
-            Ok(new) => {
-                self.refused = None;
-                self.adopt(new);
+/// Waits for the ends of children that were killed.
+async fn reap() {
+    let ended = async {
+        // Until there is no child at all.
+        while let Ok(child) = wait(WaitOptions::NOHANG) {
+            if child.is_none() {
+                sleep(Duration::from_millis(1)).await;
             }
-            Err(mistakes) => self.refused = Some(refuse(&mistakes)),
         }
-    }
-
-    fn adopt(&mut self, new: Settings) {
-        let was_probed = !self.settings.probes.is_empty();
-        let Change { changed, ignored } = self.settings.take_over(new);
-        if !ignored.is_empty() {
-            warn!(
-                "cannot change while running, and stays as it was until a restart: {}",
-                ignored.join(", ")
-            );
-        }
-        if changed.is_empty() {
-            info!("nothing has changed");
-            return;
-        }
-        info!("changed: {}", changed.join(", "));
-        info!("{}", self.settings.bounds());
-        self.gate.tune(self.settings.rise, self.settings.fall);
-        let asks_otherwise = |name: &&str| ["probes", "interval", "timeout"].contains(name);
-        if changed.iter().any(asks_otherwise) {
-            self.probe_anew(changed.contains(&"probes"), was_probed);
-        }
-        self.check_watchdog();
-        // In place: only where the value differs is anything written.
-        self.enter(self.phase);
-    }
-
-    /// The health stays as it is until the new probes have come to a verdict.
-    fn probe_anew(&mut self, others: bool, was_probed: bool) {
-        if others {
-            self.gate.forget();
-            self.reason = None;
-        }
-        if was_probed && self.settings.probes.is_empty() {
-            self.gate.assume_up();
-            self.phase = Phase::Serving;
-        }
-        let first_verdict_is_due = self.phase != Phase::Starting;
-        self.start_probing(first_verdict_is_due);
-    }
+    };
+    // One that cannot be killed is left to the next image.
+    let _ = timeout(REAP, ended).await;
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Flags, in groups that several commands share, and where their values come from.
 
+pub(crate) mod container;
 pub(crate) mod env_file;
 pub(crate) mod etcd;
-pub(crate) mod kept;
 pub(crate) mod line;
 pub(crate) mod mistakes;
 pub(crate) mod needs;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use etcd_client::{Certificate, Identity, TlsOptions};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::der;
 
 /// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Login {
     /// The user's name.
     pub name: String,
@@ -18,7 +19,7 @@ pub struct Login {
 }
 
 /// A password, or where it stands.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Password {
     /// The password itself.
     Text(String),
@@ -45,7 +46,7 @@ impl Login {
 }
 
 /// The files with certificates.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsFiles {
     /// Authority that members are checked with; the system's when absent.
     pub ca: Option<PathBuf>,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use etcd_client::{Client, ConnectOptions, KvClient, LeaseClient, MaintenanceClient, WatchClient};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -33,7 +34,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Where etcd is and how to get in. Every part is validated before.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// At least one, as `http://HOST:PORT` or `https://HOST:PORT`.
     pub endpoints: Vec<String>,
@@ -230,6 +231,12 @@ impl Cluster {
             blind: AtomicUsize::new(0),
             seen: AtomicBool::new(false),
         }))
+    }
+
+    /// Where it is, and how to get in.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
     }
 
     /// Changes whenever another connection is in use from then on: who uses an older one has reason to doubt it.

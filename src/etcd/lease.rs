@@ -4,6 +4,7 @@
 //! lease, watches the key, and heals whatever happens to either: a lost or revoked lease, a deleted or overwritten key, a wiped or
 //! restored etcd, any outage. Every write is a transaction on what was seen before it, so nothing of a successor is ever touched.
 
+mod handed;
 mod key;
 mod report;
 mod status;
@@ -12,14 +13,17 @@ mod task;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::client::Cluster;
 use super::ownership::Claim;
 use crate::model::Nonce;
+use handed::Lease;
 use task::{Left, Seen, Task};
+
+pub use handed::Handed;
 
 pub use status::{Confirmed, LeaseStatus, Trouble, Wanted, Withdrawn};
 
@@ -34,6 +38,7 @@ pub struct LeaseKeeper {
     pulse: watch::Receiver<()>,
     /// How long the key outlives it.
     granted: watch::Receiver<Duration>,
+    hand_over: oneshot::Sender<()>,
     task: JoinHandle<Left>,
 }
 
@@ -45,11 +50,25 @@ pub struct LeaseKeeper {
 /// Dropping the keeper ends the task and leaves the key to expire.
 #[must_use]
 pub fn keep(cluster: Cluster, key: String, nonce: Nonce, ttl: Duration) -> LeaseKeeper {
-    let (wanted, wants) = watch::channel(Wanted::Absent { notice: None });
-    let (statuses, status) = watch::channel(LeaseStatus::Absent);
+    resume(cluster, key, nonce, ttl, Handed::default())
+}
+
+/// The same, for a key that a former image of this process has kept: what it held is wanted until something else is.
+#[must_use]
+pub fn resume(
+    cluster: Cluster,
+    key: String,
+    nonce: Nonce,
+    ttl: Duration,
+    handed: Handed,
+) -> LeaseKeeper {
+    let (wanted, wants) = watch::channel(handed.wanted());
+    let (statuses, status) = watch::channel(handed.status());
     let (beats, pulse) = watch::channel(());
     let (grants, granted) = watch::channel(ttl);
-    let task = Task {
+    let resumed = handed.lease.is_some();
+    let (hand_over, asked) = oneshot::channel();
+    let mut task = Task {
         cluster,
         key: key.into_bytes(),
         ttl,
@@ -57,21 +76,29 @@ pub fn keep(cluster: Cluster, key: String, nonce: Nonce, ttl: Duration) -> Lease
         statuses,
         beats,
         granted: grants,
-        claim: Claim::new(nonce),
-        lease: None,
-        may_stand: false,
+        claim: Claim::new(nonce, handed.leases, handed.claimed),
+        may_stand: handed.lease.is_some(),
+        lease: handed.lease.map(Lease::from),
         unheard: None,
         seen: Seen::Unknown,
         deleted: None,
         no_space: false,
         failing: None,
+        is_resumed: resumed,
     };
     LeaseKeeper {
         wanted,
         status,
         pulse,
         granted,
-        task: tokio::spawn(task.run()),
+        hand_over,
+        task: tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                Ok(()) = asked => Left::HandedOver(task.handed()),
+                left = task.run() => left,
+            }
+        }),
     }
 }
 
@@ -110,6 +137,16 @@ impl LeaseKeeper {
         reached.map_or(Confirmed::Deposed, |status| {
             outcome(&status).unwrap_or(Confirmed::Deposed)
         })
+    }
+
+    /// Ends the task and leaves the key as it is, for the next image of this process.
+    pub async fn hand_over(self) -> Handed {
+        // A task that has ended has nothing to hand over.
+        let _ = self.hand_over.send(());
+        match self.task.await {
+            Ok(Left::HandedOver(handed)) => handed,
+            _ => Handed::default(),
+        }
     }
 
     /// Deletes the key and ends the task, waiting `within` at most, and not at all where etcd refuses. Whatever is still

@@ -80,13 +80,24 @@ pub(super) struct Claim {
 const MAX_LEASES: usize = 8;
 
 impl Claim {
-    pub(super) fn new(nonce: Nonce) -> Self {
+    /// Of a process that has written the key under these leases so far, newest last.
+    pub(super) fn new(nonce: Nonce, leases: Vec<i64>, attempted: bool) -> Self {
         Self {
             nonce,
-            leases: Vec::new(),
-            attempted: false,
+            leases,
+            attempted,
             superseding: None,
         }
+    }
+
+    /// Every lease that may still be on our own key, newest last.
+    pub(super) fn leases(&self) -> &[i64] {
+        &self.leases
+    }
+
+    /// Whether the key was ours for sure: from then on a new name on it is a successor's.
+    pub(super) fn is_settled(&self) -> bool {
+        self.attempted && self.superseding.is_none()
     }
 
     /// Takes note of a lease that our writes hang on.
@@ -168,7 +179,7 @@ mod tests {
     }
 
     fn us() -> (Claim, Entry) {
-        let mut claim = Claim::new("us".parse().unwrap());
+        let mut claim = Claim::new("us".parse().unwrap(), Vec::new(), false);
         claim.leased(7);
         (claim, named("us", 10, 7))
     }
@@ -284,6 +295,16 @@ mod tests {
             claim.decide(Some(&plain(5, 8)), b"10.0.0.1:1", 7),
             Move::Yield { .. }
         ));
+    }
+
+    #[test]
+    fn the_next_image_of_a_process_goes_on_and_knows_its_successors() {
+        let ours = named("us", 10, 7);
+        let mut claim = Claim::new("us".parse().unwrap(), vec![7], true);
+        assert_eq!(decide(&mut claim, Some(&ours)), Move::Done { revision: 10 });
+        let successor = named("next", 20, 9);
+        let yields = matches!(decide(&mut claim, Some(&successor)), Move::Yield { .. });
+        assert!(yields);
     }
 
     #[test]

@@ -13,6 +13,17 @@ const BEAT: Duration = Duration::from_secs(10);
 /// at the end of an earlier one would be untrue.
 static UP: AtomicBool = AtomicBool::new(false);
 
+/// Whether systemd was told that the service is up.
+#[must_use]
+pub fn is_up() -> bool {
+    UP.load(Ordering::Relaxed)
+}
+
+/// A former image of this process has told systemd that the service is up.
+pub fn was_up() {
+    UP.store(true, Ordering::Relaxed);
+}
+
 /// The service is up.
 pub fn ready() {
     UP.store(true, Ordering::Relaxed);
@@ -21,7 +32,7 @@ pub fn ready() {
 
 /// The settings are being read again (`Type=notify-reload`).
 pub fn reloading() {
-    if !UP.load(Ordering::Relaxed) {
+    if !is_up() {
         return;
     }
     // systemd takes for an answer only what is younger than its own signal.
@@ -33,7 +44,7 @@ pub fn reloading() {
 
 /// The settings that were read are in force, or refused.
 pub fn reloaded() {
-    if UP.load(Ordering::Relaxed) {
+    if is_up() {
         send(&[NotifyState::Ready]);
     }
 }
@@ -86,7 +97,7 @@ impl Waiting {
                     send(&[NotifyState::Watchdog]);
                 }
                 // Once it is up there is no start that could end, and another time would be made longer.
-                if starts && !UP.load(Ordering::Relaxed) {
+                if starts && !is_up() {
                     extend_timeout(3 * BEAT);
                 }
                 tokio::time::sleep(period).await;

@@ -61,12 +61,12 @@ impl fmt::Display for TooShort {
 }
 
 impl StopTimeout {
-    /// Of this process's unit, when it is the main process of one that cannot ask for more time. Best effort: `None` too when
-    /// systemd does not tell in time.
-    pub async fn of_own_unit() -> Option<Self> {
+    /// Of this process's unit, when the process with the number `main` is the main process of one that cannot ask for more time. Best
+    /// effort: `None` too when systemd does not tell in time.
+    pub async fn of_main_process(main: u32) -> Option<Self> {
         let var = |name| std::env::var(name).ok();
         // Whoever is started by hand from a shell of some service is not stopped with that service's timeout.
-        let is_main = var("SYSTEMD_EXEC_PID") == Some(std::process::id().to_string());
+        let is_main = var("SYSTEMD_EXEC_PID") == Some(main.to_string());
         if !is_main || var("NOTIFY_SOCKET").is_some() {
             return None;
         }

@@ -1,6 +1,7 @@
 //! Being asked to stop: once to leave in good order, twice to hurry.
 
-use tokio::signal::unix::{SignalKind, signal};
+use nix::sys::signal::{SigSet, Signal as Kind};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// What hurrying is called where nobody gave a reason.
@@ -81,6 +82,34 @@ impl Stop {
             std::future::pending().await
         }
     }
+}
+
+/// The signals that an agent hears.
+fn heard() -> SigSet {
+    [Kind::SIGHUP, Kind::SIGTERM, Kind::SIGINT]
+        .into_iter()
+        .collect()
+}
+
+/// Keeps the signals that an agent hears waiting, for this thread: until its handlers stand, and while one image of the program
+/// hands over to the next. The kernel keeps what comes meanwhile.
+pub fn block_signals() {
+    // Fails only for a request that the kernel does not know.
+    let _ = heard().thread_block();
+}
+
+/// Delivers them again, also those that came meanwhile. A child of this process inherits what is blocked: call this before it
+/// starts one.
+pub fn unblock_signals() {
+    let _ = heard().thread_unblock();
+}
+
+/// Hears SIGHUP, which from then on does not end the process any more.
+///
+/// # Errors
+/// When the signal cannot be taken over from the system.
+pub fn hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
 }
 
 /// Stops on SIGTERM and SIGINT; `told` is called for each, so that the service manager can be told.

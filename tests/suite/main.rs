@@ -33,6 +33,7 @@ mod etcd_troubles;
 mod events;
 mod examples;
 mod faults;
+mod handover;
 mod healing;
 mod holds;
 mod hostile;

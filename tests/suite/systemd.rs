@@ -75,7 +75,7 @@ async fn a_service_manager_that_cannot_be_told_harms_nothing() {
         })
         .await;
         announcer.process().signal(Signal::HUP);
-        announcer.process().line("nothing has changed").await;
+        announcer.process().line("started anew").await;
         let ended = announcer.leave().await;
         assert_eq!(ended.code, Some(0), "{socket:?}: {}", ended.output);
     }

@@ -72,6 +72,20 @@ impl Command {
         self
     }
 
+    /// Another file of the program.
+    pub(crate) fn program(mut self, program: &std::path::Path) -> Self {
+        let mut command = process::Command::new(program);
+        command.args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.command = command;
+        self
+    }
+
     /// Talks to this etcd.
     pub(crate) fn etcd(self, etcd: &Etcd) -> Self {
         self.endpoints(&etcd.endpoint())

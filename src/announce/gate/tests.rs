@@ -17,11 +17,18 @@ fn it_starts_down_and_opens_after_rise_passes_in_a_row() {
 }
 
 #[test]
-fn health_outlasts_other_thresholds_and_other_probes() {
+fn a_backend_that_is_presumed_up_is_down_after_one_failure_and_up_after_one_pass() {
+    let mut gate = Gate::new(2, 3);
+    gate.presume_up();
+    assert_eq!(changes(&mut gate, "-"), [(0, Health::Down)]);
+    gate.presume_up();
+    assert_eq!(changes(&mut gate, "+---"), [(3, Health::Down)]);
+}
+
+#[test]
+fn health_outlasts_other_thresholds() {
     let mut gate = Gate::new(1, 3);
     assert_eq!(changes(&mut gate, "+--"), [(0, Health::Up)]);
-    gate.forget();
-    assert_eq!(changes(&mut gate, "--"), []);
     gate.tune(2, 5);
     assert_eq!((gate.health(), gate.progress()), (Health::Up, (2, 5)));
     gate.tune(2, 1);

@@ -1,7 +1,7 @@
 //! The command line, filled up from the file that `--env-file` names and from the environment.
 //!
 //! A flag beats the file, and the file beats the environment: the nearer to this one process, the stronger.
-//! Unlike the environment the file can change under a running process, so all of it can be read again.
+//! Unlike the environment the file can change under a running process, which is started anew then: see `announce::reload`.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -13,6 +13,7 @@ use clap::{
 };
 
 use super::env_file::{self, Assignment, Found};
+use crate::announce::reload::TRIAL;
 use crate::cli::commands::{announce, push};
 use crate::cli::{Cli, Global, Mistakes};
 use crate::util::sanitize::short;
@@ -68,6 +69,20 @@ impl Line {
     /// Those of this process.
     pub(crate) fn of_process() -> Self {
         Self(std::env::args_os().collect())
+    }
+
+    /// Without the option of a trial, which whoever tries this program out puts first; and whether it was there.
+    pub(crate) fn without_trial(mut self) -> (Self, bool) {
+        let trial = self.0.get(1).is_some_and(|word| word == TRIAL);
+        if trial {
+            self.0.remove(1);
+        }
+        (self, trial)
+    }
+
+    /// They, with the name of the program.
+    pub(crate) fn words(&self) -> Vec<OsString> {
+        self.0.clone()
     }
 
     /// Of these words.
@@ -162,19 +177,6 @@ impl Given {
             let known = matches.try_contains_id(id).unwrap_or(false);
             known && matches.value_source(id) == Some(ValueSource::CommandLine)
         })
-    }
-
-    /// Which of these arguments of the subcommand have other values in `other`.
-    pub(crate) fn differing<'a>(&self, other: &Self, ids: &[&'a str]) -> Vec<&'a str> {
-        let differs = |id: &&str| self.values(id) != other.values(id);
-        ids.iter().copied().filter(differs).collect()
-    }
-
-    fn values(&self, id: &str) -> Vec<OsString> {
-        let matches = self.0.subcommand().map(|(_, matches)| matches);
-        let raw = matches.and_then(|matches| matches.try_get_raw(id).ok().flatten());
-        let raw = raw.into_iter().flatten();
-        raw.map(std::ffi::OsStr::to_owned).collect()
     }
 }
 

@@ -117,7 +117,24 @@ impl From<Mistakes> for Invalid {
     }
 }
 
+impl From<Vec<String>> for Invalid {
+    fn from(said: Vec<String>) -> Self {
+        Self(said)
+    }
+}
+
+impl From<String> for Invalid {
+    fn from(said: String) -> Self {
+        Self(vec![said])
+    }
+}
+
 impl Invalid {
+    /// Each mistake by itself.
+    pub(crate) fn mistakes(&self) -> &[String] {
+        &self.0
+    }
+
     /// Each mistake by itself.
     pub(crate) fn into_mistakes(self) -> Vec<String> {
         self.0

@@ -1,26 +1,29 @@
 //! `sidekick announce`.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use regex_lite::Regex;
 use reqwest::header::HeaderValue;
 
 use super::unit::Timing;
-use crate::announce::container::{OnGone, Pairing, run_paired};
+use crate::announce::container::{OnGone, Pairing, Run, run_paired};
+use crate::announce::handover::Handover;
 use crate::announce::phase::OnFailure;
-use crate::announce::reload::{Hangups, Reading, Run};
+use crate::announce::reload::{self, Program, Reload};
 use crate::announce::{self, Outcome, Ready, Settings};
-use crate::cli::args::kept::Kept;
-use crate::cli::args::line::{Given, Line};
+use crate::cli::args::container;
+use crate::cli::args::container::Looked;
 use crate::cli::args::pace::Said;
 use crate::cli::args::probes::{check_whole, container_probe, header, own_checks, probe};
 use crate::cli::args::{etcd, record};
-use crate::cli::{Exit, Mistakes};
+use crate::cli::output::stdout::Stdout;
+use crate::cli::{Exit, Invalid, Mistakes};
 use crate::docker::Daemon;
 use crate::docker::address;
 use crate::docker::identity;
 use crate::docker::identity::Derived;
-use crate::etcd::client::CALL_TIMEOUT;
+use crate::etcd::client::{CALL_TIMEOUT, Cluster};
 use crate::etcd::lease;
 use crate::model::{Address, Endpoint, Format, InstanceId, Record, Version};
 use crate::probe::{Authorities, HttpOptions, Pace, Probe};
@@ -309,50 +312,101 @@ pub(crate) struct Found<'a> {
 }
 
 impl Args {
+    /// Announces, or, for a `trial`, only says whether this program could go on from the handover on its standard input.
     pub(crate) async fn run(
         self,
-        mut mistakes: Mistakes,
-        line: Line,
-        given: Given,
+        mistakes: Mistakes,
+        program: Program,
+        trial: bool,
     ) -> anyhow::Result<Exit> {
-        // First of all: from here on SIGHUP does not end the process.
-        let mut hangups = Hangups::listen()?;
-        let stop_timeout = StopTimeout::of_own_unit().await;
-        self.check_stop_timeout(&mut mistakes, stop_timeout.as_ref());
-        let cluster = self.etcd.cluster(&mut mistakes);
-        self.check_name(&mut mistakes).await;
-        if self.container.is_some() {
-            let pairing = self.pairing(&mut mistakes);
-            // What does not hang on the container is looked at before anybody is asked.
-            self.settings(&mut mistakes, None, None);
-            let (pairing, cluster) = mistakes.none_or(pairing.zip(cluster))?;
-            let waits_for = self.waits_for();
-            let kept = Kept::new(line, self, given, stop_timeout);
-            let origin = |reading: Reading<'_>, run: Option<&Run>| kept.settings(reading, run);
-            let stop = shutdown::on_signals(notify::stopping)?;
-            return match Box::pin(run_paired(pairing, &origin, cluster, stop, &mut hangups)).await {
-                Ok(Outcome::NeverRan { why }) => {
-                    let (name, limit) = waits_for;
+        if trial {
+            return self.try_out(mistakes).await;
+        }
+        let mut reload = Reload::listen(program)?;
+        let stop = shutdown::on_signals(notify::stopping)?;
+        // From here on whoever asks to stop is heard, also one who asked the image before this one.
+        shutdown::unblock_signals();
+        let handover = Handover::of_former_image();
+        let stop_timeout = StopTimeout::of_main_process(std::process::id()).await;
+        let (settings, pairing, cluster) = self.checked(mistakes, stop_timeout.as_ref()).await?;
+        let mut handover = handover.unwrap_or_default();
+        loop {
+            let outcome = match (&settings, &pairing) {
+                (_, Some(pairing)) => {
+                    let origin =
+                        |run: &Run| container::settings(&self, pairing, run).map(|(it, _)| it);
+                    let (pairing, cluster, stop) = (pairing.clone(), cluster.clone(), stop.clone());
+                    let running =
+                        run_paired(pairing, &origin, cluster, stop, &mut reload, handover);
+                    match Box::pin(running).await {
+                        Ok(outcome) => outcome,
+                        Err(refused) => return Err(Invalid::from(refused.to_string()).into()),
+                    }
+                }
+                (Some(settings), None) => {
+                    let (settings, cluster, stop) =
+                        (settings.clone(), cluster.clone(), stop.clone());
+                    let running = announce::run(settings, cluster, stop, &mut reload, handover);
+                    Box::pin(running).await
+                }
+                // One of them is there, or there was a mistake.
+                (None, None) => return Ok(Exit::Bug),
+            };
+            match outcome {
+                Outcome::Left => return Ok(Exit::Done),
+                Outcome::Deposed { .. } => return Ok(Exit::Deposed),
+                Outcome::NeverRan { why } => {
+                    let (name, limit) = (self.container.unwrap_or_default(), self.start_timeout);
                     anyhow::bail!(
                         "container {name} {why}, and has not run within {limit} (--start-timeout); give --on-gone wait to wait for it"
                     )
                 }
-                Ok(outcome) => Ok(exit_code(&outcome)),
-                Err(refused) => {
-                    let mut mistakes = Mistakes::default();
-                    mistakes.add(refused.to_string());
-                    Ok(mistakes.none_or(None)?)
+                Outcome::HandOver(state) => {
+                    let error = reload.exec(&state).await;
+                    tracing::error!(
+                        "the program cannot be started anew, and goes on as it was: {error}"
+                    );
+                    handover = *state;
                 }
-            };
+            }
         }
-        let settings = self.settings(&mut mistakes, None, None);
-        let (settings, cluster) = mistakes.none_or(settings.zip(cluster))?;
-        let kept = Kept::new(line, self, given, stop_timeout);
-        let origin = |reading: Reading<'_>, run: Option<&Run>| kept.settings(reading, run);
-        let stop = shutdown::on_signals(notify::stopping)?;
-        let running = announce::run(settings, &origin, cluster, stop, &mut hangups);
-        let outcome = Box::pin(running).await;
-        Ok(exit_code(&outcome))
+    }
+
+    /// Whether this program could go on: everything is read, and nothing is asked but the container's daemon.
+    async fn try_out(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+        let handover = mistakes.check("handover", Handover::read(std::io::stdin()));
+        // The process that waits for the answer is the main process of the unit.
+        let main = std::os::unix::process::parent_id();
+        let stop_timeout = StopTimeout::of_main_process(main).await;
+        let (_, pairing, _) = self.checked(mistakes, stop_timeout.as_ref()).await?;
+        if let Some(pairing) = &pairing
+            && handover.is_some_and(|handover| handover.is_announced())
+        {
+            let run = container::find(pairing).await?;
+            let Looked::Runs(run) = run else {
+                anyhow::bail!("container {} does not run", pairing.container);
+            };
+            if let Err(mistakes) = container::settings(&self, pairing, &run) {
+                return Err(container::refused(pairing, &mistakes).into());
+            }
+        }
+        writeln!(Stdout, "{}", reload::YES)?;
+        Ok(Exit::Done)
+    }
+
+    /// What does not hang on the container, right as a whole: the settings of an instance, or the container that is to be found.
+    async fn checked(
+        &self,
+        mut mistakes: Mistakes,
+        stop_timeout: Option<&StopTimeout>,
+    ) -> Result<(Option<Settings>, Option<Pairing>, Cluster), Invalid> {
+        self.check_stop_timeout(&mut mistakes, stop_timeout);
+        let cluster = self.etcd.cluster(&mut mistakes);
+        self.check_name(&mut mistakes).await;
+        let pairing = self.pairing(&mut mistakes);
+        let settings = self.settings(&mut mistakes, None);
+        let cluster = mistakes.none_or(cluster)?;
+        Ok((settings, pairing, cluster))
     }
 
     /// Which container, if one was named.
@@ -421,12 +475,6 @@ impl Args {
         version
     }
 
-    /// Which container, and how long it may take to run, as they were given.
-    pub(crate) fn waits_for(&self) -> (String, String) {
-        let name = self.container.as_deref().unwrap_or_default();
-        (name.to_owned(), self.start_timeout.clone())
-    }
-
     /// Refuses a name for the address that only leads to this host.
     pub(crate) async fn check_name(&self, mistakes: &mut Mistakes) {
         let address = self.address.as_deref();
@@ -474,19 +522,17 @@ impl Args {
         }
     }
 
-    /// The settings of one run; `at` is the address that is announced already. With a container and nothing found yet
-    /// there are none, but mistakes are noted.
+    /// The settings of one run. With a container and nothing found yet there are none, but mistakes are noted.
     pub(crate) fn settings(
         &self,
         mistakes: &mut Mistakes,
         found: Option<&Found<'_>>,
-        at: Option<&Endpoint>,
     ) -> Option<Settings> {
         // Everything is looked at before the first `?`, so that one run reports every mistake.
         let id = self.identity(mistakes, found);
         let record = self.record(mistakes, found);
         let prefixes = self.etcd.prefixes(mistakes);
-        let endpoint = at.or(record.as_ref().map(|record| &record.endpoint));
+        let endpoint = record.as_ref().map(|record| &record.endpoint);
         let probes = self.probes(mistakes, endpoint, found);
         let pace = self.pace(mistakes, found);
         let rise = count(mistakes, "--rise", &self.rise);
@@ -505,6 +551,7 @@ impl Args {
             id: id?,
             record: record?,
             format: format?,
+            runs_since: found.and_then(|found| found.run.container.started_at),
             prefix,
             meta,
             probes: probes?,
@@ -712,14 +759,6 @@ pub(crate) fn count(mistakes: &mut Mistakes, flag: &str, text: &str) -> Option<u
         mistakes.add(format!("{flag} {text:?}: expected a number from 1 to 1000"));
     }
     count
-}
-
-fn exit_code(outcome: &Outcome) -> Exit {
-    match outcome {
-        Outcome::Left => Exit::Done,
-        Outcome::NeverRan { .. } => Exit::Unavailable,
-        Outcome::Deposed { .. } => Exit::Deposed,
-    }
 }
 
 #[cfg(test)]

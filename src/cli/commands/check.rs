@@ -1,21 +1,17 @@
 //! `sidekick check`.
 
 use std::io::Write;
-use std::sync::Arc;
 
-use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::announce::{self, Found};
+use super::announce;
 use crate::announce::Settings;
-use crate::announce::container::Pairing;
-use crate::announce::reload::Run;
+use crate::cli::args::container;
+use crate::cli::args::container::Looked;
 use crate::cli::output::stdout::Stdout;
 use crate::cli::{Exit, Mistakes};
 use crate::docker::follow::State;
-use crate::docker::host::Surroundings;
-use crate::docker::identity::{Derived, derive};
-use crate::docker::{Client, Container};
+use crate::docker::identity::Derived;
 use crate::probe::{self, Probe};
 use crate::util::sanitize::short;
 
@@ -42,55 +38,21 @@ impl Args {
         self.announce.etcd.cluster(&mut mistakes);
         self.announce.check_name(&mut mistakes).await;
         let Some(pairing) = self.announce.pairing(&mut mistakes) else {
-            let settings = self.announce.settings(&mut mistakes, None, None);
+            let settings = self.announce.settings(&mut mistakes, None);
             let (settings, count) = mistakes.none_or(settings.zip(count))?;
             return show_and_probe(&settings, None, count).await;
         };
         // What does not hang on the container is looked at before anybody is asked.
-        self.announce.settings(&mut mistakes, None, None);
+        self.announce.settings(&mut mistakes, None);
         let count = mistakes.none_or(count)?;
-        let daemon = pairing.daemon.clone();
-        let client = Client::connect(pairing.daemon.clone()).await?;
-        let container = Arc::new(client.inspect(&pairing.container).await?);
-        let state = State::of(container.clone());
-        if !matches!(state, State::Running(_)) {
-            return not_running(&container.name, &state);
-        }
-        let (derived, host) = Self::derive(&pairing, &container).await?;
-        let (_sender, states) = watch::channel(State::Running(container.clone()));
-        let run = Run {
-            container,
-            states,
-            daemon,
-            host,
+        let run = match container::find(&pairing).await? {
+            Looked::Runs(run) => run,
+            Looked::Otherwise(name, state) => return not_running(&name, &state),
         };
-        let found = Found {
-            derived: &derived,
-            run: &run,
-        };
-        let mut mistakes = Mistakes::default();
-        let settings = self.announce.settings(&mut mistakes, Some(&found), None);
-        let settings = mistakes.none_or(settings)?;
+        let made = container::settings(&self.announce, &pairing, &run);
+        let (settings, derived) =
+            made.map_err(|mistakes| container::refused(&pairing, &mistakes))?;
         show_and_probe(&settings, Some(&derived), count).await
-    }
-
-    /// What follows from the container, and from the host that it runs on.
-    async fn derive(
-        pairing: &Pairing,
-        container: &Container,
-    ) -> anyhow::Result<(Derived, Arc<Surroundings>)> {
-        let wanted = &pairing.wanted;
-        let choice = wanted.reach.host.as_ref();
-        let wants_name = wanted.needs_host_name();
-        let host = Arc::new(Surroundings::look(&pairing.daemon, choice, wants_name).await);
-        let derived = derive(wanted, container, &host);
-        let mut mistakes = Mistakes::default();
-        let derived = derived.map_err(|problems| {
-            for problem in problems {
-                mistakes.add(format!("container {}: {problem}", pairing.container));
-            }
-        });
-        Ok((mistakes.none_or(derived.ok())?, host))
     }
 }
 

@@ -161,7 +161,8 @@ impl Args {
     pub(crate) async fn run(self, mut mistakes: Mistakes, given: &Given) -> anyhow::Result<Exit> {
         // Before the file is read: a SIGHUP that comes meanwhile must not end the process.
         let stays = !(self.once || self.dry_run || self.check_config || self.retire);
-        let hangups = stays.then(push::hangups).transpose()?;
+        let hangups = stays.then(shutdown::hangups).transpose()?;
+        shutdown::unblock_signals();
         // Everything is looked at before the first `?`, so that one run reports every mistake.
         self.check_modes(&mut mistakes);
         let cluster = self.etcd.cluster(&mut mistakes);

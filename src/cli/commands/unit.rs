@@ -81,7 +81,7 @@ impl Args {
     fn settings(&self, mistakes: &mut Mistakes) -> Option<Settings> {
         // Whatever announce would refuse, the unit would refuse again and again.
         let paired = self.announce.pairing(mistakes).is_some();
-        self.announce.settings(mistakes, None, None);
+        self.announce.settings(mistakes, None);
         let arguments = given_to_announce();
         if arguments.iter().any(|argument| argument == "--endpoints") {
             self.announce.etcd.endpoints(mistakes);

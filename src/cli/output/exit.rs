@@ -82,6 +82,15 @@ pub(crate) fn failure(error: &anyhow::Error) -> Exit {
     }
 }
 
+/// Says to whoever tries this program out why it cannot go on, a reason a line.
+pub(crate) fn refusal(error: &anyhow::Error) -> Exit {
+    match error.downcast_ref::<Invalid>() {
+        Some(invalid) => invalid.mistakes().iter().for_each(|text| say(text)),
+        None => say(&format!("{error:#}")),
+    }
+    Exit::Usage
+}
+
 /// A panic is a defect: it ends the process, and says so.
 pub(crate) fn on_panic() {
     std::panic::set_hook(Box::new(|panic| {

@@ -66,6 +66,10 @@ impl Task {
         notice: Option<Arc<[u8]>>,
     ) -> Result<Option<Ended>, Error> {
         if let Some(by) = seen.as_ref().and_then(|entry| self.claim.successor(entry)) {
+            if seen.is_some_and(|entry| entry.lease != lease) {
+                // Nothing hangs on it any more. Where it cannot be revoked it ends by itself.
+                let _ = self.revoke(connection, lease).await;
+            }
             return Ok(Some(Ended::Deposed(by)));
         }
         let ours = seen.filter(|entry| self.claim.is_ours(entry));

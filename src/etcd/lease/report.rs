@@ -80,6 +80,12 @@ impl Task {
     }
 
     pub(super) fn note_success(&mut self) {
+        if std::mem::take(&mut self.is_resumed) {
+            info!(
+                "{} is kept by the program that was started anew",
+                self.key_name()
+            );
+        }
         if self.failing.take().is_some() {
             info!("{} is kept in etcd again", self.key_name());
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::handed::{Handed, Lease};
 use super::status::{LeaseStatus, Wanted};
 use crate::etcd::Error;
 use crate::etcd::calls;
@@ -16,16 +17,6 @@ use crate::etcd::watch::{Entry, Range, Watcher};
 
 /// How long an etcd without room is left alone with what it had no room for.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
-
-/// A lease that etcd has granted.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Lease {
-    pub(super) id: i64,
-    /// As granted: etcd may give more than was asked.
-    pub(super) ttl: Duration,
-    /// Until then etcd keeps it, whatever happens.
-    pub(super) until: Instant,
-}
 
 /// What stands under the key as far as this process has seen.
 #[derive(Debug)]
@@ -67,6 +58,8 @@ pub(super) enum Left {
     Gone(Option<i64>),
     /// etcd refuses to delete it, in these words.
     Refused(Arc<str>),
+    /// It stands as it stood, for the next image of this process.
+    HandedOver(Handed),
 }
 
 pub(super) struct Task {
@@ -92,10 +85,12 @@ pub(super) struct Task {
     pub(super) no_space: bool,
     /// What went wrong last, since it worked.
     pub(super) failing: Option<String>,
+    /// Whether a former image of this process kept the key, and etcd has not been heard since.
+    pub(super) is_resumed: bool,
 }
 
 impl Task {
-    pub(super) async fn run(mut self) -> Left {
+    pub(super) async fn run(&mut self) -> Left {
         loop {
             let wanted = !self.wants.borrow_and_update().is_absent();
             if wanted {
@@ -122,12 +117,29 @@ impl Task {
         }
     }
 
+    /// What the next image of this process needs to know.
+    pub(super) fn handed(&self) -> Handed {
+        let held = match &*self.statuses.borrow() {
+            LeaseStatus::Held { revision, value } => Some((*revision, value.to_vec())),
+            _ => None,
+        };
+        Handed {
+            lease: self.lease.map(Into::into),
+            leases: self.claim.leases().to_vec(),
+            claimed: self.claim.is_settled(),
+            held,
+        }
+    }
+
     /// From the first wish for a value until the key is gone again.
     async fn keep_until_gone(&mut self) -> Ended {
         let mut watcher = Watcher::new(self.cluster.clone(), Range::Key(self.key.clone()));
         let mut pace = self.cluster.pace();
         self.seen = Seen::Unknown;
-        self.report_pending(None);
+        // What a former image of this process held is held until etcd says otherwise.
+        if !matches!(*self.statuses.borrow(), LeaseStatus::Held { .. }) {
+            self.report_pending(None);
+        }
         // Refusals of a token since the owner has let go: with a new one, another member may do it.
         let mut refusals = 0;
         loop {

@@ -21,8 +21,10 @@ fn with_file(line: &[&str], file: &NamedTempFile) -> Result<Parsed, Error> {
 
 /// The values of an argument of the subcommand.
 fn values(parsed: &Parsed, id: &str) -> Vec<String> {
-    let values = parsed.given.values(id).into_iter();
-    values.map(|value| value.into_string().unwrap()).collect()
+    let (_, matches) = parsed.given.0.subcommand().unwrap();
+    let raw = matches.get_raw(id).into_iter().flatten();
+    raw.map(|value| value.to_str().unwrap().to_owned())
+        .collect()
 }
 
 fn refused(text: &str) -> String {
@@ -194,13 +196,12 @@ fn a_name_of_ours_that_means_nothing_is_noted() {
 }
 
 #[test]
-fn arguments_that_differ_are_found() {
-    let parsed = |text: &str| with_file(&ANNOUNCE, &file(text)).unwrap().given;
-    let one = parsed("ETCDCTL_ENDPOINTS=a:1\nSIDEKICK_LOG_LEVEL=info");
-    let two = parsed("ETCDCTL_ENDPOINTS=b:1\nSIDEKICK_LOG_LEVEL=debug");
-    let ids = ["endpoints", "user", "log_level"];
-    assert_eq!(one.differing(&two, &ids), ["endpoints", "log_level"]);
-    assert_eq!(one.differing(&one, &ids), Vec::<&str>::new());
+fn the_option_of_a_trial_counts_only_where_the_trial_puts_it() {
+    let (line, trial) = Line::of(["sidekick", TRIAL, "announce"].into_iter()).without_trial();
+    assert_eq!((line.words().len(), trial), (2, true));
+    let (line, trial) = Line::of(["sidekick", "announce", TRIAL].into_iter()).without_trial();
+    assert_eq!((line.words().len(), trial), (3, false));
+    assert!(line.parse().is_err());
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn read(line: &[&str]) -> (Option<Settings>, Mistakes) {
     let line = std::iter::once("announce").chain(line.iter().copied());
     let args = Line::try_parse_from(line).unwrap().args;
     let mut mistakes = Mistakes::default();
-    let settings = args.settings(&mut mistakes, None, None);
+    let settings = args.settings(&mut mistakes, None);
     (settings, mistakes)
 }
 
@@ -109,7 +109,7 @@ fn no_settings_show_a_secret() {
     ];
     let args = Line::try_parse_from(std::iter::once("announce").chain(line)).unwrap();
     let mut mistakes = Mistakes::default();
-    let settings = args.args.settings(&mut mistakes, None, None).unwrap();
+    let settings = args.args.settings(&mut mistakes, None).unwrap();
     args.args.etcd.cluster(&mut mistakes);
     let probes: Vec<_> = settings.probes.iter().map(ToString::to_string).collect();
     assert_eq!(probes, ["https://host/?...", "exec:curl ..."]);
@@ -234,7 +234,7 @@ proptest! {
             // What is no command line is refused by the parser of command lines.
             let Ok(line) = Line::try_parse_from(line) else { continue };
             let mut mistakes = Mistakes::default();
-            let settings = line.args.settings(&mut mistakes, None, None);
+            let settings = line.args.settings(&mut mistakes, None);
             let cluster = line.args.etcd.cluster(&mut mistakes);
             let pairing = line.args.pairing(&mut mistakes);
             match mistakes.none_or(settings.zip(cluster)) {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::{Agent, Ready};
+use super::Agent;
 use crate::announce::phase::Phase;
+use crate::announce::settings::Ready;
 use crate::etcd::pushers::{Doubt, Obstacle, Routed, joined};
 use crate::model::{ServiceName, State};
 use crate::systemd::notify;
@@ -35,6 +36,19 @@ pub(super) enum Readiness {
 impl Readiness {
     pub(super) fn is_told(&self) -> bool {
         matches!(self, Self::Told { .. })
+    }
+
+    /// What was not as it should be when the service manager was told, in words.
+    pub(super) fn although(&self) -> Option<String> {
+        match self {
+            Self::Told { although } => although.clone(),
+            _ => None,
+        }
+    }
+
+    /// The image before this one has told it.
+    pub(super) fn was_told(&mut self, although: Option<String>) {
+        *self = Self::Told { although };
     }
 
     pub(super) fn waits_for_pushers(&self) -> bool {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
-use super::{Agent, Outcome, Settings, deposed};
+use super::{Agent, deposed};
 use crate::announce::phase::{Phase, Wish};
+use crate::announce::settings::{Outcome, Settings};
 use crate::etcd::client::CALL_TIMEOUT;
 use crate::etcd::lease::{Confirmed, LeaseStatus, Wanted, Withdrawn};
 use crate::etcd::pushers;
@@ -34,7 +35,7 @@ enum Drained {
 impl Agent {
     /// Goes through the steps of leaving. A second request to stop skips all waiting but for etcd's
     /// answer to the deletion.
-    pub(super) async fn leave(mut self, mut stop: Stop) -> Outcome {
+    pub(in crate::announce) async fn leave(mut self, mut stop: Stop) -> Outcome {
         let Settings {
             drain_timeout,
             linger,
@@ -55,6 +56,10 @@ impl Agent {
         let unconfirmed = self.lease.borrow().error();
         let released = self.keeper.withdraw(Some(notice), RELEASE_TIMEOUT).await;
         if let LeaseStatus::Deposed { by } = &*self.lease.borrow() {
+            if self.is_replaced {
+                info!("{} stands under a new lease", self.settings.id);
+                return Outcome::Left;
+            }
             return deposed(&self.settings, by.clone());
         }
         if announced && !can_drain {
@@ -72,6 +77,8 @@ impl Agent {
             Withdrawn::Gone(deleted) if announced || deleted.is_some() => {
                 info!("left: {id} is gone");
             }
+            // It is announced elsewhere.
+            Withdrawn::Gone(_) if self.is_replaced => {}
             Withdrawn::Gone(_) => match unconfirmed {
                 Some(why) => warn!("left: {id} was not announced: {why}"),
                 None => info!("left: {id} was not announced"),

@@ -1,0 +1,292 @@
+//! The agent of one backend: what happens, and what it does then.
+
+mod adopt;
+mod former;
+mod leave;
+mod ready;
+mod report;
+mod resume;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+use super::reload::{Heard, Reload};
+use super::settings::{Outcome, Settings};
+use crate::announce::gate::Gate;
+use crate::announce::phase::{Phase, Wish};
+use crate::etcd::client::Cluster;
+use crate::etcd::lease;
+use crate::etcd::lease::{Handed, LeaseKeeper, LeaseStatus, Wanted};
+use crate::etcd::pushers;
+use crate::model::{Nonce, State};
+use crate::probe::{self, Prober, Verdict};
+use crate::systemd::notify;
+use crate::systemd::notify::{Waiting, Watchdog};
+use crate::util::duration;
+use crate::util::shutdown::Stop;
+use former::Former;
+use ready::Readiness;
+
+pub(super) struct Agent {
+    settings: Settings,
+    cluster: Cluster,
+    keeper: LeaseKeeper,
+    lease: watch::Receiver<LeaseStatus>,
+    /// None when there is nothing to ask.
+    prober: Option<Prober>,
+    gate: Gate,
+    phase: Phase,
+    /// The reason of the newest failure, for people.
+    reason: Option<String>,
+    /// Failures of a backend that has never been up.
+    unproved: u32,
+    pushers: pushers::Watch,
+    readiness: Readiness,
+    /// The record of the image before this one, where this one announces elsewhere or under another lease.
+    former: Option<Former>,
+    /// Whether it is the former one itself.
+    is_replaced: bool,
+    /// Why the settings that were read last are not in force.
+    refused: Option<String>,
+    /// What systemd was told last.
+    told_status: String,
+    /// What was logged last of the record.
+    noted: &'static str,
+    watchdog: Option<Watchdog>,
+    /// While etcd is waited for at the start.
+    waiting: Option<Waiting>,
+    pulse: watch::Receiver<()>,
+}
+
+/// What to do next.
+enum Event {
+    Leave,
+    Verdict(Verdict),
+    Lease,
+    /// The pushers have something to tell, or were waited for long enough.
+    Pushers,
+    Pulse,
+    Reload(Heard),
+    FormerLeft,
+}
+
+impl Agent {
+    /// Announces nothing yet.
+    pub(super) fn new(mut settings: Settings, cluster: Cluster) -> Self {
+        let nonce = Nonce::fresh();
+        settings.record.nonce = Some(nonce.clone());
+        settings.record.since = Some(now());
+        Self::keeping(settings, cluster, nonce, Handed::default())
+    }
+
+    /// Keeps the key as the image before this one has left it.
+    fn keeping(settings: Settings, cluster: Cluster, nonce: Nonce, handed: Handed) -> Self {
+        let key = settings.prefix.key(&settings.id);
+        let keeper = lease::resume(cluster.clone(), key, nonce, settings.ttl, handed);
+        Self {
+            lease: keeper.status(),
+            pulse: keeper.pulse(),
+            keeper,
+            prober: None,
+            gate: Gate::new(settings.rise, settings.fall),
+            phase: Phase::Starting,
+            reason: None,
+            unproved: 0,
+            pushers: pushers::Watch::new(cluster.clone(), settings.meta.clone()),
+            readiness: Readiness::default(),
+            former: None,
+            is_replaced: false,
+            refused: None,
+            told_status: String::new(),
+            noted: "",
+            watchdog: Watchdog::of_unit(),
+            waiting: None,
+            cluster,
+            settings,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut stop: Stop, reload: &mut Reload) -> Outcome {
+        let is_new = self.phase == Phase::Starting;
+        self.start_probing();
+        if self.settings.probes.is_empty() {
+            // The backend counts as up from the start.
+            self.gate.assume_up();
+            self.phase = Phase::Serving;
+        }
+        self.check_watchdog();
+        if is_new {
+            self.adopt(&mut stop).await;
+        }
+        self.enter(self.phase);
+        if notify::is_up() {
+            self.tell_status();
+        }
+        loop {
+            self.note_waiting();
+            self.former_may_leave(&stop);
+            match self.next_event(&mut stop, reload).await {
+                Event::Leave => return self.leave_with_former(stop).await,
+                Event::Pulse => {
+                    self.renewed();
+                    continue;
+                }
+                Event::Verdict(verdict) => self.judge(verdict),
+                Event::Pushers => {}
+                Event::FormerLeft => self.former = None,
+                Event::Lease => {
+                    let lease = self.lease.borrow_and_update().clone();
+                    if let LeaseStatus::Deposed { by } = lease {
+                        return deposed(&self.settings, by);
+                    }
+                    self.note(&lease);
+                }
+                Event::Reload(Heard::Hangup) => reload.begin(&self.handover()),
+                Event::Reload(Heard::Refused(why)) => {
+                    error!("the settings stay as they were, what was read again is wrong: {why}");
+                    self.refused = Some(why);
+                    // Whoever reloads looks at the status then.
+                    self.told_status.clear();
+                    notify::reloaded();
+                }
+                Event::Reload(Heard::Tried) => {
+                    if reload.keep_signals(&stop).await {
+                        return Outcome::HandOver(Box::new(self.hand_over().await));
+                    }
+                }
+            }
+            self.check_ready();
+            self.tell_status();
+        }
+    }
+
+    fn tell_status(&mut self) {
+        let mut status = self.status();
+        if let Some(why) = &self.refused {
+            status.push_str("; reload refused: ");
+            status.push_str(why);
+        }
+        if status != self.told_status {
+            notify::status(&status);
+            self.told_status = status;
+        }
+    }
+
+    /// Asks the backend from now on as the settings say; without grace where the first verdict is due.
+    fn start_probing(&mut self) {
+        let mut pace = self.settings.pace.clone();
+        if self.phase != Phase::Starting {
+            pace.grace = Duration::ZERO;
+        }
+        let probes = &self.settings.probes;
+        self.prober = (!probes.is_empty()).then(|| Prober::start(probes.clone(), pace));
+    }
+
+    async fn next_event(&mut self, stop: &mut Stop, reload: &mut Reload) -> Event {
+        let waiting = self.readiness.waits_for_pushers();
+        let overdue = self.readiness.overdue(self.settings.drain_timeout);
+        let watched = self.watchdog.is_some();
+        // Two records that leave would be too many to keep apart.
+        let may_reload = !matches!(self.former, Some(Former::Leaves(_)));
+        tokio::select! {
+            biased;
+            () = stop.leave() => Event::Leave,
+            Ok(()) = self.lease.changed() => Event::Lease,
+            verdict = probe::next_verdict(&mut self.prober) => Event::Verdict(verdict),
+            () = self.pushers.changed(), if waiting => Event::Pushers,
+            () = overdue, if waiting => Event::Pushers,
+            Ok(()) = self.pulse.changed(), if watched => Event::Pulse,
+            () = Former::left(&mut self.former) => Event::FormerLeft,
+            heard = reload.next(), if may_reload => Event::Reload(heard),
+        }
+    }
+
+    /// That etcd does not answer is no reason to end the start.
+    fn note_waiting(&mut self) {
+        let pending = matches!(*self.lease.borrow(), LeaseStatus::Pending { .. });
+        let waits = pending && !self.readiness.is_told();
+        if waits != self.waiting.is_some() {
+            self.waiting = waits.then(Waiting::to_be_up);
+        }
+    }
+
+    /// A watchdog that wants feeding more often than the agent does anything would kill a healthy agent.
+    fn check_watchdog(&self) {
+        let heartbeat = self.settings.ttl / 3;
+        let probing = self.settings.pace.interval + self.settings.pace.timeout;
+        // While etcd is away the lease task shows itself once an attempt.
+        let slowest = probing.max(heartbeat).max(lease::SLOWEST_ATTEMPT);
+        if let Some(watchdog) = &self.watchdog
+            && watchdog.limit() < 2 * slowest
+        {
+            warn!(
+                "WatchdogSec={} is too short for this probe, TTL and an etcd that is away: make it {} or more, or systemd kills a healthy agent",
+                duration::show(watchdog.limit()),
+                duration::show(2 * slowest),
+            );
+        }
+    }
+
+    /// Without probes there is no verdict to wait for.
+    fn renewed(&mut self) {
+        let unprobed = self.settings.probes.is_empty();
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.renewed();
+            if unprobed {
+                watchdog.probed();
+            }
+        }
+    }
+
+    /// A verdict is progress; so is a lease task that rightly has nothing to keep.
+    fn note_progress(&mut self) {
+        let idle = matches!(
+            *self.lease.borrow(),
+            LeaseStatus::Absent | LeaseStatus::NoSpace { .. }
+        );
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.probed();
+            if idle {
+                watchdog.renewed();
+            }
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        let intent = match phase.wish(self.settings.on_failure) {
+            Wish::Record(State::Up) => Wanted::Present(self.value(State::Up)),
+            Wish::Record(state) => Wanted::PresentOrAbsent(self.value(state)),
+            Wish::Nothing(state) => Wanted::Absent {
+                notice: Some(self.value(state)),
+            },
+        };
+        self.keeper.set(intent);
+    }
+
+    /// The bytes of the record in `state`, with the reason for it.
+    fn value(&self, state: State) -> Arc<[u8]> {
+        let record = self.settings.record.with_state(state);
+        let record = match (state, &self.reason) {
+            (State::Up, _) | (State::Down, None) => record,
+            (State::Down, Some(reason)) => record.because(reason),
+            (State::Draining, _) => record.because("its announcer was asked to stop"),
+        };
+        record.encode(self.settings.format).into()
+    }
+}
+
+/// The time in whole milliseconds: finer ones only make the record longer.
+fn now() -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+fn deposed(settings: &Settings, by: Arc<str>) -> Outcome {
+    warn!("{} was taken over by {by}; leaving it alone", settings.id);
+    notify::status(&format!("deposed by {by}"));
+    Outcome::Deposed { by }
+}

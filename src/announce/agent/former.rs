@@ -1,0 +1,114 @@
+//! What the image before this one announced, when this one is to announce otherwise.
+
+use std::pin::Pin;
+
+use tracing::info;
+
+use super::Agent;
+use crate::announce::phase::Wish;
+use crate::announce::settings::{Outcome, Settings};
+use crate::etcd::client::Cluster;
+use crate::etcd::lease::LeaseStatus;
+use crate::util::shutdown::Stop;
+
+/// A record that is to go as soon as another one stands in its place.
+pub(super) enum Former {
+    /// It stands, and its lease is renewed.
+    Stands(Box<Agent>),
+    /// It is being withdrawn.
+    Leaves(Pin<Box<dyn Future<Output = Outcome>>>),
+}
+
+impl Former {
+    /// Waits until it is gone. Cancel safe.
+    pub(super) async fn left(former: &mut Option<Self>) {
+        match former {
+            Some(Self::Leaves(leaving)) => drop(leaving.await),
+            _ => std::future::pending().await,
+        }
+    }
+
+    fn leave(self, stop: &Stop) -> Pin<Box<dyn Future<Output = Outcome>>> {
+        match self {
+            Self::Stands(agent) => Box::pin(agent.leave(stop.clone())),
+            Self::Leaves(leaving) => leaving,
+        }
+    }
+}
+
+impl Agent {
+    /// Goes on with these settings from what was announced before. Where lease and key may stay, so does everything; where they
+    /// may not, the new record stands before the old one goes; where the backend is another one, the old one goes first, as at a
+    /// restart.
+    pub(in crate::announce) async fn go_on(
+        mut self: Box<Self>,
+        settings: Settings,
+        cluster: Cluster,
+        stop: &Stop,
+    ) -> Self {
+        let (old, new) = (&self.settings, &settings);
+        let same_backend = old.record.endpoint == new.record.endpoint
+            && old.record.protocol == new.record.protocol;
+        if !same_backend {
+            info!("{} moves to {}", old.id, new.record.endpoint);
+            self.leave(stop.clone()).await;
+            return Self::new(settings, cluster);
+        }
+        let key = |settings: &Settings| settings.prefix.key(&settings.id);
+        let same_key = key(old) == key(new) && self.cluster.settings() == cluster.settings();
+        if same_key && old.ttl == new.ttl {
+            return self.with_settings(settings);
+        }
+        if old.id.service == new.id.service {
+            // Whoever routes the one record routes the other.
+            self.settings.drain_timeout = Default::default();
+            self.settings.linger = Default::default();
+        }
+        let mut agent = Self::new(settings, cluster);
+        agent.settings.record.since = self.settings.record.since;
+        agent.gate = self.gate.clone();
+        agent.gate.tune(agent.settings.rise, agent.settings.fall);
+        agent.phase = self.phase;
+        agent.reason = self.reason.clone();
+        std::mem::swap(&mut agent.readiness, &mut self.readiness);
+        self.is_replaced = true;
+        agent.former = Some(Former::Stands(self));
+        agent
+    }
+
+    /// The same agent with new settings: the record keeps its writer and its time.
+    fn with_settings(mut self: Box<Self>, mut settings: Settings) -> Self {
+        let old = &self.settings.record;
+        settings.record.nonce = old.nonce.clone();
+        settings.record.since = old.since;
+        self.gate.tune(settings.rise, settings.fall);
+        self.pushers =
+            crate::etcd::pushers::Watch::new(self.cluster.clone(), settings.meta.clone());
+        self.settings = settings;
+        self.noted = "announced";
+        *self
+    }
+
+    /// The old record goes when the new one stands, or when there is to be none.
+    pub(super) fn former_may_leave(&mut self, stop: &Stop) {
+        let wanted = matches!(self.phase.wish(self.settings.on_failure), Wish::Record(_));
+        let stands = matches!(*self.lease.borrow(), LeaseStatus::Held { .. });
+        if matches!(self.former, Some(Former::Stands(_)))
+            && (stands || !wanted)
+            && let Some(former) = self.former.take()
+        {
+            self.former = Some(Former::Leaves(former.leave(stop)));
+        }
+    }
+
+    /// Leaves in good order, with both records.
+    pub(super) async fn leave_with_former(mut self, stop: Stop) -> Outcome {
+        match self.former.take() {
+            None => self.leave(stop).await,
+            Some(former) => {
+                let former = former.leave(&stop);
+                tokio::join!(self.leave(stop), former).0
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What the agent makes of a verdict, and what it tells people: in the log, and on the line of `systemctl status`.
+
+use tracing::{info, warn};
+
+use super::Agent;
+use crate::announce::gate::Health;
+use crate::announce::phase::Phase;
+use crate::etcd::lease::LeaseStatus;
+use crate::probe::Verdict;
+use crate::util::log_limit;
+
+impl Agent {
+    pub(super) fn judge(&mut self, verdict: Verdict) {
+        self.note_progress();
+        let changed = self.gate.observe(verdict.is_ok());
+        self.reason = verdict.err().map(|failure| failure.to_string());
+        match (changed, &self.reason) {
+            (Some(Health::Up), _) => info!("{} passes its probes", self.settings.id),
+            (Some(Health::Down), Some(reason)) => {
+                let fall = self.settings.fall;
+                warn!(
+                    "{} failed {fall} times in a row: {reason}",
+                    self.settings.id
+                );
+            }
+            (None, Some(reason)) => {
+                tracing::debug!("probe failed: {reason}");
+                self.note_unproved();
+            }
+            _ => {}
+        }
+        if let Some(health) = changed {
+            self.enter(self.phase.after(health));
+        }
+    }
+
+    /// Says once that a backend does not come up at all: it has no other failure to be told.
+    fn note_unproved(&mut self) {
+        if self.phase != Phase::Starting {
+            return;
+        }
+        self.unproved = self.unproved.saturating_add(1);
+        if self.unproved == self.settings.fall {
+            warn!(
+                "{} has failed {} times since the start and is announced as soon as it passes: {}",
+                self.settings.id,
+                self.unproved,
+                self.reason.as_deref().unwrap_or_default()
+            );
+        }
+    }
+
+    pub(super) fn note(&mut self, lease: &LeaseStatus) {
+        match lease {
+            LeaseStatus::Held { revision, .. } => {
+                let state = match self.phase {
+                    Phase::Failing => "marked down",
+                    _ => "announced",
+                };
+                let id = &self.settings.id;
+                // Somebody overwrites it, as often as he likes.
+                let again = std::mem::replace(&mut self.noted, state) == state;
+                let more = match again {
+                    true => log_limit::allows("announced again", id.to_string()),
+                    false => Some(log_limit::More::default()),
+                };
+                if let Some(more) = more {
+                    info!("{id} is {state} (etcd revision {revision}){more}");
+                }
+            }
+            LeaseStatus::Absent | LeaseStatus::NoSpace { .. } => {
+                self.noted = "withdrawn";
+                info!("{} is withdrawn", self.settings.id);
+            }
+            // The lease task has said what is wrong.
+            LeaseStatus::Pending { .. } | LeaseStatus::Deposed { .. } => {}
+        }
+    }
+
+    /// The phase and the reason, in words.
+    pub(super) fn status(&self) -> String {
+        let announced = match &*self.lease.borrow() {
+            LeaseStatus::Held { revision, .. } => format!("announced at revision {revision}"),
+            LeaseStatus::Absent => "not announced".to_owned(),
+            LeaseStatus::NoSpace { .. } => "not announced, as etcd has no room".to_owned(),
+            LeaseStatus::Pending { error: None } => "waiting for etcd".to_owned(),
+            LeaseStatus::Pending { error: Some(error) } => format!("waiting for etcd: {error}"),
+            LeaseStatus::Deposed { by } => format!("deposed by {by}"),
+        };
+        let waiting = self.readiness.in_words();
+        let (against, needed) = self.gate.progress();
+        let health = match (self.phase, &self.reason) {
+            (Phase::Starting | Phase::Failing, Some(reason)) => format!("down: {reason}"),
+            (Phase::Starting | Phase::Failing, None) => {
+                format!("down, {against} of {needed} passes")
+            }
+            (Phase::Serving, Some(reason)) => {
+                format!("up, {against} of {needed} failures: {reason}")
+            }
+            (Phase::Serving, None) => "up".to_owned(),
+            (Phase::Leaving, _) => "leaving".to_owned(),
+        };
+        format!("{health}; {announced}{waiting}")
+    }
+}

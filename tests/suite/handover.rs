@@ -1,0 +1,524 @@
+//! SIGHUP starts the program anew in the same process: every setting may change, the program itself too, and nobody who reads the
+//! record sees a gap. What cannot go on is refused, and a crash is gone on from in the same way.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::support::{
+    Backend, Command, Etcd, Kv, PATIENCE, Scene, Sidekick, Signal, folder, key, proc, until,
+};
+
+/// A file of settings and a file of the program, both of which may change.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = folder();
+        let place = Self { folder };
+        place.install(&crate::support::program());
+        place
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn settings(&self, text: &str) {
+        fs::write(self.file("env"), text).expect("our own folder");
+    }
+
+    /// Puts another program in the place of the one that runs, as packages do.
+    fn install(&self, from: &Path) {
+        let (new, at) = (self.file("sidekick.new"), self.file("sidekick"));
+        fs::copy(from, &new).expect("our own folder");
+        fs::rename(&new, &at).expect("our own folder");
+    }
+
+    fn script(&self, text: &str, mode: u32) {
+        let (new, at) = (self.file("sidekick.new"), self.file("sidekick"));
+        fs::write(&new, text).expect("our own folder");
+        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("our own file");
+        fs::rename(&new, &at).expect("our own folder");
+    }
+
+    /// `sidekick announce` of the program in this place, told everything by the file.
+    fn announce(&self) -> Command {
+        let env = self.file("env").display().to_string();
+        Command::new("announce")
+            .program(&self.file("sidekick"))
+            .args(["--env-file", &env, "--allow-loopback"])
+            .env("SIDEKICK_INTERVAL", "300ms")
+            .env("SIDEKICK_TIMEOUT", "250ms")
+            .env("SIDEKICK_RISE", "1")
+            .env("SIDEKICK_FALL", "10")
+            .notify()
+    }
+}
+
+/// What announces a backend, line by line; more lines may follow.
+fn settings(etcd: &Etcd, backend: &Backend) -> String {
+    format!(
+        "ETCDCTL_ENDPOINTS={}\nSIDEKICK_INSTANCE=website/{}\nSIDEKICK_ADDRESS={}\nSIDEKICK_PROBE=/health\n",
+        etcd.endpoint(),
+        backend.name(),
+        backend.address()
+    )
+}
+
+async fn announced() -> (Scene, Backend, Place, Sidekick) {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let place = Place::new();
+    place.settings(&settings(&scene.etcd, &backend));
+    let announcer = place.announce().start();
+    announcer.ready().await;
+    (scene, backend, place, announcer)
+}
+
+fn count(announcer: &Sidekick, line: &str) -> usize {
+    let said = announcer.notifications();
+    said.iter().filter(|said| *said == line).count()
+}
+
+/// Sends SIGHUP and waits for the answer to systemd.
+async fn reload(announcer: &Sidekick) {
+    let before = count(announcer, "READY=1");
+    announcer.process().signal(Signal::HUP);
+    until(PATIENCE, "READY=1 after a reload", async || {
+        count(announcer, "READY=1") > before
+    })
+    .await;
+}
+
+/// Waits for a record under this key that is like this.
+async fn record_at(etcd: &Etcd, key: &str, is: impl Fn(&Kv) -> bool) -> Kv {
+    until(PATIENCE, format!("{key} to be as wanted"), async || {
+        let record = etcd.get(key).await.ok_or("no record".to_owned())?;
+        if is(&record) {
+            Ok(record)
+        } else {
+            Err(format!("{record:?}"))
+        }
+    })
+    .await
+}
+
+async fn gone(etcd: &Etcd, key: &str) {
+    until(PATIENCE, format!("{key} to be gone"), async || {
+        etcd.get(key).await.is_none()
+    })
+    .await;
+}
+
+/// No image after the first began with a new record.
+#[track_caller]
+fn is_continued(before: &Kv, after: &Kv) {
+    for field in ["since", "host", "port"] {
+        assert_eq!(after.json()[field], before.json()[field], "{field}");
+    }
+    assert_eq!(
+        after.create_revision, before.create_revision,
+        "there was a gap"
+    );
+}
+
+#[tokio::test]
+async fn another_ttl_is_another_lease_and_the_record_stays() {
+    let (scene, backend, place, mut announcer) = announced().await;
+    let before = scene.record(&backend).await.expect("it is announced");
+    place.settings(&(settings(&scene.etcd, &backend) + "SIDEKICK_TTL=1m\n"));
+    reload(&announcer).await;
+    let key = key(&backend);
+    let after = record_at(&scene.etcd, &key, |it| it.lease != before.lease).await;
+    is_continued(&before, &after);
+    let client = scene.etcd.client().await;
+    until(PATIENCE, "the old lease to be revoked", async || {
+        let left = client.lease_client().time_to_live(before.lease, None).await;
+        left.is_ok_and(|it| it.ttl() < 0)
+    })
+    .await;
+    assert_eq!(scene.record(&backend).await, Some(after));
+    assert!(announcer.runs());
+    assert_eq!(announcer.leave().await.code, Some(0));
+    assert_eq!(scene.record(&backend).await, None);
+}
+
+#[tokio::test]
+async fn another_etcd_is_announced_to_before_the_old_one_is_left() {
+    let (scene, backend, place, mut announcer) = announced().await;
+    let other = Etcd::start().await;
+    place.settings(&settings(&other, &backend));
+    reload(&announcer).await;
+    let key = key(&backend);
+    let there = record_at(&other, &key, |_| true).await;
+    gone(&scene.etcd, &key).await;
+    let history = scene.etcd.history(&key).await;
+    let [Some(first), Some(last), None] = &history[..] else {
+        panic!("it is withdrawn with a notice: {history:?}");
+    };
+    assert_eq!(last.json()["state"], "draining");
+    assert_eq!(there.json()["since"], first.json()["since"]);
+    assert_eq!(announcer.leave().await.code, Some(0));
+    assert_eq!(other.get(&key).await, None);
+}
+
+#[tokio::test]
+async fn an_etcd_that_does_not_answer_is_left_again_and_the_record_never_goes() {
+    let (scene, backend, place, announcer) = announced().await;
+    let before = scene.record(&backend).await;
+    let mut other = Etcd::start().await;
+    let elsewhere = settings(&other, &backend);
+    other.kill();
+    place.settings(&elsewhere);
+    reload(&announcer).await;
+    announcer
+        .process()
+        .line("trying again until it works")
+        .await;
+    assert_eq!(scene.record(&backend).await, before);
+    place.settings(&settings(&scene.etcd, &backend));
+    reload(&announcer).await;
+    announcer.process().line("started anew").await;
+    assert_eq!(scene.record(&backend).await, before);
+}
+
+#[tokio::test]
+async fn another_user_takes_the_record_over() {
+    let mut scene = Scene::start().await;
+    scene.etcd.require_users().await;
+    let rights = [
+        "--prefix=true readwrite /services/",
+        "--prefix=true read /sidekick/",
+    ];
+    for user in ["one", "two"] {
+        scene.etcd.add_user_with(user, &rights).await;
+    }
+    let backend = Backend::start("b1").await;
+    let place = Place::new();
+    let text = |user: &str| {
+        let password = crate::support::PASSWORD;
+        settings(&scene.etcd, &backend) + &format!("ETCDCTL_USER={user}:{password}\n")
+    };
+    place.settings(&text("one"));
+    let announcer = place.announce().start();
+    announcer.ready().await;
+    let key = key(&backend);
+    let before = record_at(&scene.etcd, &key, |_| true).await;
+    place.settings(&text("two"));
+    reload(&announcer).await;
+    let after = record_at(&scene.etcd, &key, |it| it.lease != before.lease).await;
+    is_continued(&before, &after);
+    announcer.process().line("stands under a new lease").await;
+    let said = announcer.process().output();
+    assert!(!said.contains(crate::support::PASSWORD), "{said}");
+}
+
+#[tokio::test]
+async fn another_name_is_announced_before_the_old_one_goes_and_needs_no_drain() {
+    let (scene, backend, place, mut announcer) = announced().await;
+    let before = scene.record(&backend).await.expect("it is announced");
+    let _pusher = scene.pushing().await;
+    scene.applied().await;
+    let text = settings(&scene.etcd, &backend) + "SIDEKICK_DRAIN_TIMEOUT=1h\n";
+    place.settings(&text.replace("website/b1", "website/other"));
+    reload(&announcer).await;
+    let other = record_at(&scene.etcd, "/services/website/other", |_| true).await;
+    gone(&scene.etcd, &key(&backend)).await;
+    let history = scene.etcd.history(&key(&backend)).await;
+    let [_, Some(notice), None] = &history[..] else {
+        panic!("{history:?}");
+    };
+    assert!(notice.mod_revision > other.mod_revision, "there was a gap");
+    assert_eq!(other.json()["since"], before.json()["since"]);
+    scene.routed(&[&backend]).await;
+    let ended = announcer.leave().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert_eq!(scene.etcd.list("/services/").await.len(), 0);
+}
+
+#[tokio::test]
+async fn another_address_is_announced_when_the_old_one_is_drained() {
+    let (scene, backend, place, mut announcer) = announced().await;
+    let other = Backend::start("b1").await;
+    // Without it the old one would be the last server, and stay.
+    let second = Backend::start("b2").await;
+    let _second = scene.announced(&second).await;
+    let _pusher = scene.pushing().await;
+    scene.routed(&[&backend, &second]).await;
+    scene.applied().await;
+    place.settings(&(settings(&scene.etcd, &other) + "SIDEKICK_DRAIN_TIMEOUT=1m\n"));
+    reload(&announcer).await;
+    scene.routed(&[&other, &second]).await;
+    announcer.process().line("is drained everywhere").await;
+    let history = scene.etcd.history(&key(&backend)).await;
+    let states = history
+        .iter()
+        .map(|it| it.as_ref().map(|it| it.json()["state"].to_string()));
+    let states: Vec<_> = states.collect();
+    assert_eq!(states.len(), 4, "up, draining, gone, up: {states:?}");
+    assert_eq!(states[1].as_deref(), Some("\"draining\""));
+    assert!(announcer.runs());
+}
+
+#[tokio::test]
+async fn an_upgraded_program_takes_over_and_is_the_same_process() {
+    let (scene, backend, place, announcer) = announced().await;
+    let before = scene.record(&backend).await;
+    let (pid, old) = (announcer.process().pid(), image(&announcer));
+    place.install(&crate::support::program());
+    assert!(
+        old != file_id(&place.file("sidekick")),
+        "it is another file"
+    );
+    reload(&announcer).await;
+    announcer.process().line("started anew").await;
+    assert_eq!(image(&announcer), file_id(&place.file("sidekick")));
+    assert_eq!(announcer.process().pid(), pid);
+    assert_eq!(scene.record(&backend).await, before, "nothing was written");
+    // Standard input is not the file in memory any more, and nothing else of it is open.
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    for file in open.flatten() {
+        let target = fs::read_link(file.path()).unwrap_or_default();
+        assert!(!target.to_string_lossy().contains("handover"), "{target:?}");
+    }
+}
+
+/// Which file a process runs.
+fn image(announcer: &Sidekick) -> (u64, u64) {
+    file_id(Path::new(&format!(
+        "/proc/{}/exe",
+        announcer.process().pid()
+    )))
+}
+
+fn file_id(path: &Path) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = fs::metadata(path).expect("it is there");
+    (file.dev(), file.ino())
+}
+
+#[tokio::test]
+async fn a_broken_program_is_refused_in_words_and_the_old_one_goes_on() {
+    let (scene, backend, place, mut announcer) = announced().await;
+    let before = scene.record(&backend).await;
+    let older = "#!/bin/sh\necho \"error: unexpected argument '$1' found\" >&2\nexit 64\n";
+    for (text, mode, reason) in [
+        ("#!/bin/sh\nexit 0\n", 0o644, "Permission denied"),
+        (
+            "#!/bin/sh\necho broken >&2; exit 1\n",
+            0o755,
+            "exit status: 1: broken",
+        ),
+        ("\u{7f}ELF garbage", 0o755, "sidekick"),
+        ("", 0o755, "sidekick"),
+        (
+            "#!/bin/sh\nexit 0\n",
+            0o755,
+            "is no sidekick that could go on",
+        ),
+        (older, 0o755, "unexpected argument '--handover-trial'"),
+        ("#!/bin/sh\nexec yes\n", 0o755, "within 15 s"),
+    ] {
+        place.script(text, mode);
+        let refusals = || {
+            let lines = announcer.process().lines().into_iter();
+            lines
+                .filter(|line| line.contains("stay as they were"))
+                .collect::<Vec<_>>()
+        };
+        let known = refusals().len();
+        reload(&announcer).await;
+        let refused = until(PATIENCE, "the refusal", async || {
+            refusals().get(known).cloned()
+        })
+        .await;
+        assert!(refused.contains(reason), "{text:?}: {refused}");
+    }
+    fs::remove_file(place.file("sidekick")).expect("our own file");
+    reload(&announcer).await;
+    announcer.process().line("No such file").await;
+    assert_eq!(scene.record(&backend).await, before);
+    place.install(&crate::support::program());
+    reload(&announcer).await;
+    announcer.process().line("started anew").await;
+    assert_eq!(announcer.leave().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_trial_that_is_frozen_holds_nothing_up() {
+    let (scene, backend, place, mut announcer) = announced().await;
+    place.script("#!/bin/sh\nkill -STOP $$\n", 0o755);
+    announcer.process().signal(Signal::HUP);
+    let pid = announcer.process().pid();
+    until(PATIENCE, "the trial to be frozen", async || {
+        let stat = |child: &u32| fs::read_to_string(format!("/proc/{child}/stat"));
+        let mut children = proc::children(pid).into_iter();
+        children.any(|child| stat(&child).is_ok_and(|it| it.contains(") T ")))
+    })
+    .await;
+    // Probes and leaving go on.
+    backend.set_health(503).await;
+    gone(&scene.etcd, &key(&backend)).await;
+    backend.set_health(200).await;
+    record_at(&scene.etcd, &key(&backend), |_| true).await;
+    let ended = announcer.leave().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert_eq!(proc::children(pid), Vec::<u32>::new());
+}
+
+#[tokio::test]
+async fn fifty_hangups_in_a_row_change_nothing_and_lose_no_request_to_stop() {
+    let (scene, backend, _place, mut announcer) = announced().await;
+    let before = scene.record(&backend).await.expect("it is announced");
+    for _ in 0..50 {
+        announcer.process().signal(Signal::HUP);
+        // Some fall into a trial, and some into the start of an image.
+        tokio::time::sleep(std::time::Duration::from_millis(7)).await;
+    }
+    announcer.process().line("started anew").await;
+    let after = scene.record(&backend).await;
+    assert_eq!(after, Some(before));
+    // In the middle of whatever it does now.
+    announcer.process().signal(Signal::HUP);
+    let ended = announcer.leave().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let history = scene.etcd.history(&key(&backend)).await;
+    let [Some(_), Some(notice), None] = &history[..] else {
+        panic!("announced, told and deleted once: {history:?}");
+    };
+    assert_eq!(notice.json()["state"], "draining");
+}
+
+#[tokio::test]
+async fn a_request_to_stop_at_any_moment_of_a_handover_is_followed_in_order() {
+    for wait in [0, 10, 20, 30, 40, 60, 80, 120] {
+        let (scene, backend, _place, mut announcer) = announced().await;
+        announcer.process().signal(Signal::HUP);
+        // This moment is what is tested.
+        tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+        let ended = announcer.leave().await;
+        assert_eq!(ended.code, Some(0), "after {wait} ms: {}", ended.output);
+        let history = scene.etcd.history(&key(&backend)).await;
+        let [Some(_), Some(notice), None] = &history[..] else {
+            panic!("after {wait} ms: {history:?}\n{}", ended.output);
+        };
+        assert_eq!(notice.json()["state"], "draining");
+    }
+}
+
+#[tokio::test]
+async fn a_hangup_in_the_first_moments_of_a_start_ends_nothing() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let announcer = scene.announce(&backend).start();
+    let status = format!("/proc/{}/status", announcer.process().pid());
+    // As soon as it is itself, and no copy of the test.
+    until(PATIENCE, "the program to be started", async || {
+        fs::read_to_string(&status)
+            .is_ok_and(|it| it.starts_with("Name:\tsidekick\n") && blocks_hangups(&it))
+    })
+    .await;
+    announcer.process().signal(Signal::HUP);
+    announcer.ready().await;
+}
+
+/// Whether SIGHUP is blocked or has a handler.
+fn blocks_hangups(status: &str) -> bool {
+    let set = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.is_some_and(|set| u64::from_str_radix(set.trim(), 16).is_ok_and(|set| set & 1 == 1))
+    };
+    set("SigBlk:") || set("SigCgt:")
+}
+
+#[tokio::test]
+async fn commands_that_probe_are_ended_before_and_no_child_inherits_blocked_signals() {
+    let (scene, backend, place, announcer) = announced().await;
+    let marks = place.file("marks");
+    // It would run for an hour, and says how it was started.
+    let probe = format!(
+        "SIDEKICK_PROBE=exec:sh -c 'grep SigBlk /proc/self/status >> {}; sleep 3600'\nSIDEKICK_INTERVAL=1h\nSIDEKICK_TIMEOUT=1h\n",
+        marks.display()
+    );
+    let text = settings(&scene.etcd, &backend).replace("SIDEKICK_PROBE=/health\n", &probe);
+    place.settings(&text);
+    reload(&announcer).await;
+    let pid = announcer.process().pid();
+    let started = async |times: usize| {
+        until(PATIENCE, format!("{times} commands"), async || {
+            let lines = fs::read_to_string(&marks).unwrap_or_default();
+            let begun = lines.lines().count();
+            let children = proc::children(pid);
+            if begun == times && children.len() == 1 {
+                Ok(lines)
+            } else {
+                Err((begun, children))
+            }
+        })
+        .await
+    };
+    started(1).await;
+    let first = proc::children(pid);
+    reload(&announcer).await;
+    let lines = started(2).await;
+    assert_ne!(proc::children(pid), first);
+    let none = |line: &str| {
+        line.trim_start_matches("SigBlk:")
+            .trim()
+            .bytes()
+            .all(|it| it == b'0')
+    };
+    assert!(lines.lines().all(none), "{lines}");
+}
+
+#[tokio::test]
+async fn after_a_crash_the_record_is_gone_on_from_before_the_first_verdict() {
+    let (scene, backend, place, mut announcer) = announced().await;
+    let before = scene.record(&backend).await.expect("it is announced");
+    announcer.kill();
+    place.settings(&(settings(&scene.etcd, &backend) + "SIDEKICK_GRACE=1h\n"));
+    let mut again = place.announce().start();
+    again.ready().await;
+    let after = scene.record(&backend).await.expect("it is announced");
+    is_continued(&before, &after);
+    assert_ne!(
+        after.lease, before.lease,
+        "that of a process that may live after all"
+    );
+    assert_ne!(after.json()["nonce"], before.json()["nonce"]);
+    assert_eq!(again.leave().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn after_a_crash_of_both_one_failed_probe_takes_the_record_away() {
+    let (scene, backend, place, mut announcer) = announced().await;
+    announcer.kill();
+    backend.set_health(503).await;
+    place.settings(&(settings(&scene.etcd, &backend) + "SIDEKICK_FALL=1000\nSIDEKICK_TTL=10m\n"));
+    let announcer = place.announce().start();
+    announcer.process().line("goes on from the record").await;
+    gone(&scene.etcd, &key(&backend)).await;
+}
+
+#[tokio::test]
+async fn a_record_of_another_backend_or_by_hand_is_not_gone_on_from() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    backend.set_health(503).await;
+    let at = backend.address();
+    let by_hand = format!(r#"{{"host":"{}","port":{}}}"#, at.ip(), at.port());
+    let elsewhere = r#"{"host":"127.0.0.1","port":1,"nonce":"n1","since":"2026-01-02T03:04:05Z"}"#;
+    for value in [by_hand.as_str(), elsewhere] {
+        scene.etcd.put_for(&key(&backend), value, 600).await;
+        let mut announcer = scene.announce(&backend).start();
+        announcer.process().line("503").await;
+        let record = scene.record(&backend).await.expect("nobody took it away");
+        assert_eq!(record.value, value);
+        assert_eq!(announcer.leave().await.code, Some(0));
+    }
+}
