@@ -32,8 +32,8 @@ pub use http::{Authorities, HttpOptions, HttpProbe};
 pub use status::{StatusRange, StatusRangeError};
 pub use tls_name::{TlsName, TlsNameError};
 
-/// What is asked. Equal probes ask the same and take the same for an answer.
-#[derive(Debug, Clone, PartialEq)]
+/// What is asked.
+#[derive(Debug, Clone)]
 pub enum Probe {
     /// An HTTP or HTTPS request whose answer must be as expected.
     Http(Arc<HttpProbe>),

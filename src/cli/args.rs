@@ -7,5 +7,6 @@ pub(crate) mod line;
 pub(crate) mod mistakes;
 pub(crate) mod needs;
 pub(crate) mod pace;
+pub(crate) mod probe;
 pub(crate) mod probes;
 pub(crate) mod record;

@@ -44,12 +44,6 @@ impl Drop for Running {
     }
 }
 
-impl PartialEq for InsideProbe {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.container == other.0.container && self.0.command == other.0.command
-    }
-}
-
 impl fmt::Display for InsideProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "in the container: {}", self.0.command.program())

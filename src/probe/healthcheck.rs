@@ -28,13 +28,6 @@ impl ContainerProbe {
     }
 }
 
-impl PartialEq for ContainerProbe {
-    fn eq(&self, other: &Self) -> bool {
-        let same_states = self.states.same_channel(&other.states);
-        same_states && self.needs_healthcheck == other.needs_healthcheck
-    }
-}
-
 /// Whether the container works as far as its own daemon tells, for the probe `docker:`.
 ///
 /// # Errors

@@ -1,18 +1,158 @@
-//! The container that is named on the command line: what runs, and the settings that follow from it.
+//! The flags that name a container, and a look at the container that they name.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::announce::Settings;
 use crate::announce::container;
-use crate::announce::container::{Pairing, Run};
-use crate::cli::commands::announce::{Args, Found};
+use crate::announce::container::{OnGone, Pairing, Run};
 use crate::cli::{Invalid, Mistakes};
-use crate::docker::Client;
 use crate::docker::follow::State;
 use crate::docker::host::Surroundings;
-use crate::docker::identity::{Derived, Problem, derive};
+use crate::docker::identity::Derived;
+use crate::docker::{Client, Daemon, address, identity};
+use crate::model::{Address, InstanceId, Version};
+use crate::systemd::unit_file::Socket;
+
+/// Which container, where its daemon is, and what of it is announced.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Container")]
+#[group(skip)]
+pub(crate) struct Flags {
+    /// Container that is announced, by name or id; what is not given is taken from it: the service from its label or env
+    /// SERVICE_NAME or its image, the instance from the host's and its own name (HOST:CONTAINER), the address from its published
+    /// port, the version from its image.
+    #[arg(long, value_name = "NAME", env = "SIDEKICK_CONTAINER")]
+    pub(crate) container: Option<String>,
+    /// Where the Docker or Podman daemon listens; its usual sockets when absent.
+    #[arg(long, value_name = "unix:///PATH", env = "DOCKER_HOST")]
+    pub(crate) docker_host: Option<String>,
+    /// Port inside the container that is meant, when it has several: 80 or 53/udp.
+    #[arg(long, value_name = "PORT", env = "SIDEKICK_CONTAINER_PORT")]
+    pub(crate) container_port: Option<String>,
+    /// Network in which the container's own address is announced, instead of the port published on the host.
+    #[arg(long, value_name = "NAME", env = "SIDEKICK_NETWORK")]
+    pub(crate) network: Option<String>,
+    /// This host's address as others reach it: an address, a name, an interface (eth1) or a network (10.0.0.0/8) in which it
+    /// lies; the one on its default route when absent.
+    #[arg(long, value_name = "HOST", env = "SIDEKICK_HOST")]
+    pub(crate) host: Option<String>,
+    /// What this host is called in the names of its instances, HOST:CONTAINER; what the daemon says when absent.
+    #[arg(long, value_name = "NAME", env = "SIDEKICK_HOST_NAME")]
+    pub(crate) host_name: Option<String>,
+    /// What runs there; the container's label or env SERVICE_VERSION, else its image's tag, label or digest when absent.
+    #[arg(long, value_name = "VERSION", env = "SIDEKICK_SERVICE_VERSION")]
+    pub(crate) service_version: Option<String>,
+    /// Takes SERVICE_* from the container's labels only, not from its environment.
+    #[arg(long, env = "SIDEKICK_LABELS_ONLY")]
+    pub(crate) labels_only: bool,
+    /// How long the container may take to run for the first time, counted while its daemon answers; with --on-gone exit the
+    /// announcer then ends with code 69.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1m",
+        env = "SIDEKICK_START_TIMEOUT"
+    )]
+    pub(crate) start_timeout: String,
+    /// What happens when the container has ended: exit (so that the service manager decides) or wait for its next run.
+    #[arg(
+        long,
+        value_name = "ACTION",
+        default_value = "exit",
+        env = "SIDEKICK_ON_GONE"
+    )]
+    pub(crate) on_gone: String,
+}
+
+/// What is known of the container.
+pub(crate) struct Found<'a> {
+    pub(crate) derived: &'a Derived,
+    pub(crate) run: &'a Run,
+}
+
+impl Flags {
+    /// Which container, if one was named; what was said of the instance beats what it says itself.
+    pub(crate) fn pairing(
+        &self,
+        mistakes: &mut Mistakes,
+        id: Option<InstanceId>,
+        address: Option<Address>,
+    ) -> Option<Pairing> {
+        let container = mistakes.parse("--container", self.container.as_deref()?);
+        let daemon = self
+            .docker_host
+            .as_deref()
+            .map_or(Some(Daemon::local()), |text| {
+                mistakes.parse("--docker-host", text).map(Daemon::at)
+            });
+        let reach = address::Wanted {
+            container_port: (self.container_port.as_deref())
+                .and_then(|text| mistakes.parse("--container-port", text)),
+            network: self.network.clone(),
+            host: (self.host.as_deref()).and_then(|text| mistakes.parse("--host", text)),
+        };
+        let on_gone = match self.on_gone.as_str() {
+            "exit" => OnGone::Exit,
+            "wait" => OnGone::Wait,
+            other => {
+                mistakes.add(format!("--on-gone {other:?}: expected exit or wait"));
+                OnGone::default()
+            }
+        };
+        let host_name =
+            (self.host_name.as_deref()).and_then(|text| mistakes.parse("--host-name", text));
+        let start_timeout = mistakes.duration("--start-timeout", &self.start_timeout);
+        let (service, instance) = id.map(|id| (id.service, id.instance)).unzip();
+        let (endpoint, version) = address.map(|a| (a.endpoint, a.version)).unzip();
+        let version = self.version(mistakes, version.flatten());
+        Some(Pairing {
+            daemon: daemon?,
+            container: container?,
+            wanted: identity::Wanted {
+                service,
+                instance,
+                endpoint,
+                version,
+                reach,
+                host_name,
+                labels_only: self.labels_only,
+            },
+            on_gone,
+            start_timeout: start_timeout?,
+        })
+    }
+
+    /// What runs there, where that was said: beside the address or by itself.
+    pub(crate) fn version(
+        &self,
+        mistakes: &mut Mistakes,
+        beside: Option<Version>,
+    ) -> Option<Version> {
+        let Some(text) = self.service_version.as_deref() else {
+            return beside;
+        };
+        let version: Option<Version> = mistakes.parse("--service-version", text);
+        if let (Some(version), Some(beside)) = (&version, &beside)
+            && version != beside
+        {
+            mistakes.add(format!(
+                "--service-version {version}: the address says version {beside}; give one of them"
+            ));
+        }
+        version
+    }
+
+    /// Where a container is looked for.
+    pub(crate) fn socket(&self) -> Socket {
+        match self.docker_host.as_deref() {
+            None => Socket::Docker,
+            Some(host) if host.contains("docker") => Socket::Docker,
+            Some(host) if host.ends_with("/run/podman/podman.sock") => Socket::Podman,
+            Some(_) => Socket::Any,
+        }
+    }
+}
 
 /// What a look at the container has found.
 pub(crate) enum Looked {
@@ -52,38 +192,4 @@ pub(crate) async fn find(pairing: &Pairing) -> anyhow::Result<Looked> {
         daemon: pairing.daemon.clone(),
         host: Arc::new(host),
     }))
-}
-
-/// The settings of a run, and what they come from.
-pub(crate) fn settings(
-    args: &Args,
-    pairing: &Pairing,
-    run: &Run,
-) -> Result<(Settings, Derived), container::Mistakes> {
-    let mut mistakes = Mistakes::default();
-    let derived = match derive(&pairing.wanted, &run.container, &run.host) {
-        Ok(derived) => derived,
-        Err(problems) => {
-            let said = problems.iter().map(ToString::to_string);
-            return Err(container::Mistakes {
-                said: said.collect(),
-                passing: problems.iter().all(Problem::is_passing),
-            });
-        }
-    };
-    for note in &derived.notes {
-        tracing::warn!("{note}");
-    }
-    let found = Found {
-        derived: &derived,
-        run,
-    };
-    let settings = args.settings(&mut mistakes, Some(&found));
-    match mistakes.none_or(settings).map_err(Invalid::into_mistakes) {
-        Ok(settings) => Ok((settings, derived)),
-        Err(said) => Err(container::Mistakes {
-            said,
-            passing: false,
-        }),
-    }
 }

@@ -94,6 +94,18 @@ impl Mistakes {
         parsed
     }
 
+    /// A small number.
+    pub(crate) fn count(&mut self, place: &str, text: &str) -> Option<u32> {
+        let count = text.parse().ok();
+        let count = count.filter(|count| (1..=1_000).contains(count));
+        if count.is_none() {
+            self.add(format!(
+                "{place} {text:?}: expected a number from 1 to 1000"
+            ));
+        }
+        count
+    }
+
     /// A text that must be given.
     pub(crate) fn required<'a>(&mut self, name: &str, text: Option<&'a str>) -> Option<&'a str> {
         if text.is_none() {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use reqwest::header::HeaderName;
 
+use super::container::Found;
 use crate::cli::Mistakes;
-use crate::cli::commands::announce::Found;
 use crate::docker::labels::Check;
 use crate::model::Endpoint;
 use crate::probe::{ContainerProbe, HttpOptions, HttpProbe, InsideProbe, Probe};
@@ -131,3 +131,6 @@ fn http(url: &str, options: &HttpOptions) -> Result<Probe, String> {
     let probe = HttpProbe::new(url, options.clone())?;
     Ok(Probe::Http(Arc::new(probe)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
-        let count = announce::count(&mut mistakes, "--count", &self.count);
+        let count = mistakes.count("--count", &self.count);
         self.announce.etcd.cluster(&mut mistakes);
         self.announce.check_name(&mut mistakes).await;
         let Some(pairing) = self.announce.pairing(&mut mistakes) else {
@@ -49,7 +49,7 @@ impl Args {
             Looked::Runs(run) => run,
             Looked::Otherwise(name, state) => return not_running(&name, &state),
         };
-        let made = container::settings(&self.announce, &pairing, &run);
+        let made = self.announce.settings_of_run(&pairing, &run);
         let (settings, derived) =
             made.map_err(|mistakes| container::refused(&pairing, &mistakes))?;
         show_and_probe(&settings, Some(&derived), count).await

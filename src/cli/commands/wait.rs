@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::announce::count;
 use crate::admin::v2;
 use crate::admin::wait::{Goal, Outcome, Wish, wait};
 use crate::cli::args::etcd;
@@ -123,7 +122,7 @@ impl Args {
         };
         // Said by a variable for many commands, it means nothing here.
         let said = self.count.as_deref().filter(|_| goal != Some(Goal::Gone));
-        let number = count(mistakes, "--count", said.unwrap_or("1"));
+        let number = mistakes.count("--count", said.unwrap_or("1"));
         if let (Some(instance), Some(2..)) = (&instance, number) {
             let name = instance
                 .as_ref()

@@ -23,12 +23,6 @@ fn what_needs_a_shell_is_refused_unless_a_shell_is_named() {
     assert_eq!(shell.to_string(), "in the container: sh ...");
 }
 
-#[test]
-fn probes_are_equal_that_run_the_same_in_the_same_container() {
-    assert_eq!(probe("true").unwrap(), probe("true").unwrap());
-    assert_ne!(probe("true").unwrap(), probe("true x").unwrap());
-}
-
 #[tokio::test]
 async fn while_one_command_may_run_no_further_one_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
