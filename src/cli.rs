@@ -18,7 +18,7 @@ use crate::announce::reload::Program;
 use crate::model::{InstanceId, ServiceName};
 use crate::util::shutdown;
 
-/// Keeps load balancers true: announces containers that work, and only those.
+/// Announces backends while they work, and keeps load balancers equal to that.
 #[derive(Debug, Parser)]
 #[command(
     name = "sidekick",

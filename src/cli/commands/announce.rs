@@ -83,7 +83,7 @@ pub(crate) struct Args {
         help_heading = "Start and stop"
     )]
     drain_timeout: String,
-    /// How much longer it waits then.
+    /// How much longer stopping waits after that, for requests in flight.
     #[arg(
         long,
         value_name = "TIME",

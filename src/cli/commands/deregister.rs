@@ -15,7 +15,7 @@ use crate::model::InstanceId;
 use crate::systemd::notify;
 use crate::util::shutdown;
 
-/// Takes a record away in good order: it drains, every load balancer lets go, then it is deleted.
+/// Removes a record in good order: it drains, every load balancer lets go, then it is deleted.
 ///
 /// Exit code 0 also when there is no such record, so it can stand in ExecStop= and ExecStopPost=. A record that a
 /// running announcer keeps is left alone, with exit code 1. A signal ends the waiting, not the deletion; a second one ends the
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     id: Option<String>,
     #[command(flatten)]
     drain: settled::Args,
-    /// How much longer it waits then, for requests that are still under way.
+    /// How much longer it waits after that, for requests in flight.
     #[arg(
         long,
         value_name = "TIME",

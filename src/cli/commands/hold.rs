@@ -49,10 +49,10 @@ pub(crate) struct Args {
     /// All instances at this host instead, of whatever service: an address or a name, as their records have it.
     #[arg(long, value_name = "HOST", env = "SIDEKICK_HOLD_HOST")]
     host: Option<String>,
-    /// How long it is out.
+    /// How long it stays out.
     #[arg(long = "for", value_name = "TIME", env = "SIDEKICK_HOLD_FOR")]
     length: Option<String>,
-    /// Why, for everybody who wonders.
+    /// Why, for everybody who sees it.
     #[arg(long, value_name = "TEXT", env = "SIDEKICK_REASON")]
     reason: Option<String>,
     /// Puts it back at once.

@@ -48,7 +48,8 @@ pub(crate) struct Args {
         value_delimiter = ','
     )]
     upstream: Vec<String>,
-    /// File that says all of this for many nginx instances and many upstreams. Other flags beat it. SIGHUP reads it again.
+    /// Configuration file for many nginx instances and upstreams: see sidekick-push.toml(5). Other flags beat it. SIGHUP reads it
+    /// again.
     #[arg(long, value_name = "FILE", env = "SIDEKICK_CONFIG")]
     config: Option<String>,
     /// Name of this pusher, unique in etcd; the host's name when absent.
@@ -57,20 +58,20 @@ pub(crate) struct Args {
     /// Makes the upstreams equal once, and ends.
     #[arg(long, env = "SIDEKICK_ONCE")]
     once: bool,
-    /// Says what would be changed, and ends: with 2 when anything would be.
+    /// Prints what would be changed, and ends. Exit code 2 if anything would be.
     #[arg(long, env = "SIDEKICK_DRY_RUN")]
     dry_run: bool,
-    /// Reads the file of --config, says what it means, and ends: with 64 and every mistake when it is wrong.
+    /// Prints what the file of --config means, or every mistake in it (exit code 64), and ends.
     #[arg(long, env = "SIDEKICK_CHECK_CONFIG")]
     check_config: bool,
-    /// Takes away what the pusher of this --id has left in etcd, for a load balancer that goes for good, and ends: with 1 when
-    /// that pusher is still running. Until then, announcers that leave reckon with its targets for --forget-after.
+    /// Removes what the pusher of this --id has left in etcd, for a load balancer that is gone for good, and ends. Exit code 1 if
+    /// that pusher still runs. Without this, announcers that leave count its targets for --forget-after.
     #[arg(long, env = "SIDEKICK_RETIRE")]
     retire: bool,
     /// Takes over a file that is not sidekick's own, when it holds `upstream` blocks only (as confd writes it). Says what it replaces.
     #[arg(long, env = "SIDEKICK_ADOPT")]
     adopt: bool,
-    /// How --once and --dry-run tell it: text, or json with one object for each upstream.
+    /// Output of --once and --dry-run: text, or json with one object for each upstream.
     #[arg(
         long,
         value_name = "FORMAT",
@@ -124,7 +125,7 @@ pub(crate) struct Args {
         value_name = "TIME",
         env = "SIDEKICK_FORGET_AFTER",
         help_heading = "Pace",
-        help = with_default("How long announcers reckon with the targets of a pusher that is not there: nginx goes on routing what it was told", format_duration(FORGET_AFTER))
+        help = with_default("How long announcers count the targets of a pusher that is away, because nginx goes on routing", format_duration(FORGET_AFTER))
     )]
     forget_after: Option<String>,
 
@@ -132,7 +133,7 @@ pub(crate) struct Args {
         long,
         value_name = "N",
         env = "SIDEKICK_MIN_SERVERS",
-        help_heading = "Nothing by accident",
+        help_heading = "Removal guard",
         help = with_default("How many servers an upstream keeps in rotation at least, whatever their records say; 0 for none", Limits::default().min_servers)
     )]
     min_servers: Option<String>,
@@ -140,16 +141,16 @@ pub(crate) struct Args {
         long,
         value_name = "N%|N",
         env = "SIDEKICK_MAX_REMOVAL",
-        help_heading = "Nothing by accident",
-        help = with_default("How much of an upstream may vanish without a goodbye within --hold: a share, or a number of servers", Limits::default().max_removal)
+        help_heading = "Removal guard",
+        help = with_default("How much of an upstream may vanish without a withdrawal notice within --hold: a share, or a number of servers", Limits::default().max_removal)
     )]
     max_removal: Option<String>,
     #[arg(
         long,
         value_name = "TIME",
         env = "SIDEKICK_HOLD",
-        help_heading = "Nothing by accident",
-        help = with_default("How long those that vanish stay when they are more, unless they are dead; 0s to let them go", format_duration(Limits::default().hold))
+        help_heading = "Removal guard",
+        help = with_default("How long vanished servers stay if more than that vanish, unless they are dead; 0s to let them go", format_duration(Limits::default().hold))
     )]
     hold: Option<String>,
 

@@ -26,9 +26,8 @@ const SHARES: [Column; 3] = [("INSTANCE", 60), ("ADDRESS", 70), ("SHARE", 7)];
 
 /// Shares the traffic of a service among its versions: blue/green and canary.
 ///
-/// The weights are to each other as the shares of the versions; each is spread over the instances of its version, and a
-/// version that is not named gets nothing. Going back is the same command. A split that no live instance matches is
-/// refused with exit code 1.
+/// Each version gets the share of the traffic that its weight has in the sum, spread over its instances. A version that is
+/// not named gets none. The same command goes back. A split that no live instance matches is refused with exit code 1.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 #[command(after_long_help = "\

@@ -21,10 +21,10 @@ use tables::tables;
 /// Shows every live pusher: its targets with their errors and servers, what it has applied, how far it is behind, which instances it
 /// does not route or cannot let go, and what cannot be read.
 ///
-/// How many servers an upstream has is as its pusher last read it, --resync ago at most; whoever changes it meanwhile shows then.
-/// When etcd has no space left, no pusher can say anything new, and that is told. Revisions are etcd's. A pusher that is behind is said to be so since the oldest change whose time is known. Load
-/// balancers whose pusher is silent are shown too: they go on routing as they were told last, until it is back or
-/// `sidekick push --retire --id ID` says that they are gone.
+/// The number of servers in an upstream is what its pusher last read, --resync ago at most. When etcd has no space left, no pusher
+/// can report anything new, and status says so. Revisions are etcd's. A pusher is shown as behind since the oldest change whose
+/// time is known. Load balancers whose pusher is silent are shown too: they go on routing what they were told last, until the
+/// pusher is back or `sidekick push --retire --id ID` removes them.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 #[command(after_long_help = "\

@@ -16,7 +16,7 @@ const NAMING: Duration = Duration::from_secs(2);
 
 /// Waits until instances are announced, routed by every load balancer, or gone.
 ///
-/// Exit code 0 then, 1 when the time is over, 69 when etcd could not be heard in that time.
+/// Exit code 0 when that is so, 1 when the time is over, 69 when etcd did not answer in that time.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 #[command(after_long_help = "\

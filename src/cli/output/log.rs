@@ -14,10 +14,10 @@ use crate::cli::Mistakes;
 #[command(next_help_heading = "Log")]
 #[group(skip)]
 pub(crate) struct Args {
-    /// Says more; twice says all.
+    /// Logs more; given twice, logs everything.
     #[arg(short, long, action = clap::ArgAction::Count, global = true, env = "SIDEKICK_VERBOSE")]
     verbose: u8,
-    /// What is logged: error, warn, info, debug or trace.
+    /// Least severe level that is logged: error, warn, info, debug or trace.
     #[arg(
         long,
         global = true,
@@ -26,7 +26,7 @@ pub(crate) struct Args {
         env = "SIDEKICK_LOG_LEVEL"
     )]
     log_level: String,
-    /// How: text or json (one object a line).
+    /// Format of the log: text or json (one object a line).
     #[arg(
         long,
         global = true,
