@@ -24,7 +24,7 @@ pub mod wait;
 use std::time::Duration;
 
 use crate::etcd::client::Cluster;
-use crate::model::{MetaPrefix, Prefix};
+use crate::model::{MetaPrefix, Prefix, Prefixes};
 
 /// Where everything lies, and how long an etcd that does not answer is borne with.
 #[derive(Debug, Clone)]
@@ -37,6 +37,17 @@ pub struct Place {
     pub meta: MetaPrefix,
     /// For how long a call is tried again.
     pub patience: Duration,
+}
+
+impl Place {
+    /// Where records and sidekick's own keys lie.
+    #[must_use]
+    pub fn prefixes(&self) -> Prefixes {
+        Prefixes {
+            records: self.prefix.clone(),
+            meta: self.meta.clone(),
+        }
+    }
 }
 
 /// The time in whole seconds: finer ones only make a value longer.

@@ -27,6 +27,7 @@ mod hold_scope;
 mod host;
 mod key;
 mod name;
+mod object;
 mod pusher_status;
 mod release;
 mod released;
@@ -40,6 +41,7 @@ pub use host::{Address, AddressError, DnsName, Endpoint, Host};
 pub use key::{MetaPrefix, Prefix, PrefixError};
 pub(crate) use name::check as check_name;
 pub use name::{InstanceId, InstanceName, MAX_NAME, NameError, PusherId, ServiceName};
+pub use object::{Key, Kind, Object, Prefixes, Subject};
 pub use pusher_status::{
     MAX_LISTED, Presence, Protected, Reasons, Routes, ServiceStatus, TargetStatus, UpstreamStatus,
 };
@@ -260,6 +262,9 @@ pub enum Reason {
     /// A field holds something else than it should.
     #[error("the field \"{0}\" is not {1}")]
     Field(&'static str, &'static str),
+    /// A key that ends with its pusher has no lease.
+    #[error("it has no lease, so no pusher keeps it")]
+    NoLease,
     /// The host is none.
     #[error("the field \"host\": {0}")]
     Host(#[from] AddressError),

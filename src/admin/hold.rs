@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Place;
-use super::overview::Roster;
+use super::overview::Overview;
 use crate::etcd::Error;
 use crate::etcd::oneshot;
 use crate::etcd::oneshot::{Lease, patiently};
@@ -63,7 +63,7 @@ pub struct StillRouted {
 /// When no member answers.
 pub async fn still_routed(
     place: &Place,
-    roster: &Roster,
+    overview: &Overview,
     scope: &HoldScope,
 ) -> Result<Vec<StillRouted>, Error> {
     let range = Range::Prefix(place.meta.pushers_range().into_bytes());
@@ -82,7 +82,7 @@ pub async fn still_routed(
         if entry.lease == 0 || elsewhere {
             continue;
         }
-        let still = roster.covered(scope).filter_map(|(id, _)| {
+        let still = overview.covered(scope).filter_map(|(id, _)| {
             let service = presence.services.get(&id.service)?;
             let still = &service.still_routed;
             let listed = still.listed.get(&id.instance).cloned();

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::Place;
 use super::hold::{delete, revision_of};
-use super::overview::{Instances, Roster, takes_traffic};
+use super::overview::{Found, Instances, Overview, takes_traffic};
 use crate::etcd::Error;
 use crate::etcd::oneshot;
 use crate::etcd::oneshot::{Lease, patiently};
-use crate::model::{Address, InstanceId, ServiceName, Share, Split, Version};
+use crate::model::{Address, InstanceId, Record, ServiceName, Share, Split, Version};
 
 /// What a split would do.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,10 +21,10 @@ pub struct Preview {
 
 /// What `split` would do to a service as it is now; `None` when nobody would get any traffic.
 #[must_use]
-pub fn preview(split: &Split, roster: &Roster, service: &ServiceName) -> Option<Preview> {
-    let live: Vec<_> = roster
+pub fn preview(split: &Split, overview: &Overview, service: &ServiceName) -> Option<Preview> {
+    let live: Vec<_> = overview
         .instances(service)
-        .filter(|(_, record, hold)| takes_traffic(&record.value, *hold))
+        .filter(|(_, record, hold)| takes_traffic(record.value, hold.as_ref()))
         .collect();
     let shares: Vec<_> = live
         .iter()
@@ -35,11 +35,8 @@ pub fn preview(split: &Split, roster: &Roster, service: &ServiceName) -> Option<
         .collect();
     let weights = split.spread(&shares)?;
     let total: f64 = weights.iter().copied().map(f64::from).sum();
-    let share = |((id, record, _), weight): (
-        &(&InstanceId, &crate::admin::overview::Found<_>, _),
-        &u16,
-    )| {
-        let address = crate::model::Record::address(&record.value);
+    let share = |((id, record, _), weight): (&(&InstanceId, Found<&Record>, _), &u16)| {
+        let address = record.value.address();
         ((*id).clone(), address, f64::from(*weight) / total)
     };
     let there = |version: &Version| shares.iter().any(|share| share.version == Some(version));

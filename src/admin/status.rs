@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Place;
 use super::follow;
-use super::overview::{Line, Revisions, Roster};
+use super::overview::{Line, Overview, Revisions};
 use crate::etcd::Error;
 use crate::etcd::oneshot::{is_out_of_space, list, patiently};
 use crate::etcd::watch::{Entry, Range};
@@ -104,8 +104,8 @@ pub async fn status(place: &Place) -> Result<Status, Error> {
     let (revision, entries) = list(&place.cluster, place.patience, &pushers).await?;
     let balancers = range(place.meta.balancers_range());
     let (_, balancers) = list(&place.cluster, place.patience, &balancers).await?;
-    let roster = follow::read(place, None).await?;
-    let quarantined = roster.lines().filter_map(|line| match line {
+    let overview = follow::read(place, None).await?;
+    let quarantined = overview.lines().filter_map(|line| match line {
         Line::Unreadable(quarantined) => Some(quarantined),
         Line::Record { .. } | Line::Split { .. } | Line::Hold(_) => None,
     });
@@ -118,7 +118,7 @@ pub async fn status(place: &Place) -> Result<Status, Error> {
         if entry.lease == 0 {
             ignore(entry, UNLEASED.to_owned());
         } else {
-            live.push(pusher(place, &roster, revision, entry));
+            live.push(pusher(place, &overview, revision, entry));
         }
     }
     let mut read = BTreeMap::new();
@@ -208,7 +208,7 @@ fn conflicts(live: &[Pusher], all: &BTreeMap<PusherId, Balancer>) -> Vec<Conflic
     conflicts.collect()
 }
 
-fn pusher(place: &Place, roster: &Roster, revision: i64, entry: &Entry) -> Pusher {
+fn pusher(place: &Place, overview: &Overview, revision: i64, entry: &Entry) -> Pusher {
     let presence = Presence::decode(&entry.value);
     let services = presence.iter().flat_map(|presence| &presence.services);
     let services = services.filter(|(_, status)| !status.idle);
@@ -219,10 +219,10 @@ fn pusher(place: &Place, roster: &Roster, revision: i64, entry: &Entry) -> Pushe
             records: reached(status.applied),
             choices: reached(status.overrides),
         };
-        let (changes, since) = roster.since(service, revisions);
+        let (changes, since) = overview.since(service, revisions);
         let applied = revisions.records;
         // A deletion that is applied leaves no record with its revision.
-        let newest = roster.newest(service).records.max(applied);
+        let newest = overview.newest(service).records.max(applied);
         let lag = Lag {
             applied,
             newest,

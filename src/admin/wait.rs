@@ -6,12 +6,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Place;
 use super::follow::{self, Follow};
-use super::overview::{Held, Kind, Roster, takes_traffic};
+use super::overview::{Held, Overview, takes_traffic};
 use crate::etcd::Error;
 use crate::etcd::history::{Past, changes_after};
 use crate::etcd::oneshot::patiently;
 use crate::etcd::pushers;
 use crate::etcd::pushers::{Applied, Doubt, Pushers, Revision, joined};
+use crate::etcd::watch::Range;
 use crate::model::{InstanceId, InstanceName, Prefix, Record, ServiceName, State};
 use crate::util::sanitize::short;
 
@@ -72,7 +73,7 @@ pub async fn wait(
     let mut deleted = Deleted::default();
     let deadline = Instant::now() + within;
     let heard = async {
-        while picture.roster().is_none() {
+        while picture.overview().is_none() {
             picture.next().await;
         }
         while asks_pushers && pushers.heard().is_none() {
@@ -94,8 +95,8 @@ pub async fn wait(
         loop {
             // A pusher that was frozen comes back with what it had applied then.
             deleted.look(place, wish, pushers.known()).await;
-            if let Some(roster) = picture.roster() {
-                match wish.missing(roster, &deleted, &place.prefix, pushers.known()) {
+            if let Some(overview) = picture.overview() {
+                match wish.missing(overview, &deleted, &place.prefix, pushers.known()) {
                     None => return,
                     Some(missing) if missing == last => {}
                     Some(missing) => {
@@ -139,7 +140,8 @@ impl Deleted {
         if matches!(self, Self::Known(past) if past.asked_after <= oldest) {
             return;
         }
-        let range = follow::range(place, Kind::Records, Some(&wish.service));
+        let range = place.prefix.service_range(Some(&wish.service));
+        let range = Range::Prefix(range.into_bytes());
         let looking = patiently(&place.cluster, place.patience, async |connection| {
             changes_after(connection, &range, oldest).await
         });
@@ -162,13 +164,13 @@ impl Wish {
     /// What is missing, in words; `None` when nothing is.
     fn missing(
         &self,
-        roster: &Roster,
+        overview: &Overview,
         deleted: &Deleted,
         prefix: &Prefix,
         pushers: &Pushers,
     ) -> Option<String> {
         let mine = || {
-            let all = roster.instances(&self.service);
+            let all = overview.instances(&self.service);
             all.filter(|(id, _, _)| self.names(&id.instance))
         };
         match self.goal {
@@ -181,20 +183,21 @@ impl Wish {
                     return Some(format!("what was deleted before is not known: {error}"));
                 }
                 // Who has not confirmed anything yet has not seen that it is gone.
-                let newest = roster.newest(&self.service).records;
+                let newest = overview.newest(&self.service).records;
                 let newest = newest.max(deleted.newest()).max(1);
                 self.not_let_go(newest, prefix, pushers)
             }
             Goal::Announced => {
                 let up = mine().filter(|(_, record, _)| record.value.state == State::Up);
                 let others = mine().filter_map(|(id, record, _)| {
-                    let why = state_in_words(&record.value)?;
+                    let why = state_in_words(record.value)?;
                     Some(format!("{id} is announced, but {why}"))
                 });
                 self.too_few("are announced", up.count(), others)
             }
             Goal::Routed => {
-                let live = mine().filter(|(_, record, hold)| takes_traffic(&record.value, *hold));
+                let live =
+                    mine().filter(|(_, record, hold)| takes_traffic(record.value, hold.as_ref()));
                 let live: Vec<_> = live.map(|(id, _, _)| id).collect();
                 let none = if self.instance.is_some() {
                     "no traffic"
@@ -202,14 +205,14 @@ impl Wish {
                     "none"
                 };
                 let others = mine().filter_map(|(id, record, hold)| {
-                    let why = why_idle(&record.value, hold)?;
+                    let why = why_idle(record.value, hold.as_ref())?;
                     Some(format!("{id} is to take {none}: {why}"))
                 });
                 let missing = self.too_few("can take traffic", live.len(), others);
                 if missing.is_some() {
                     return missing;
                 }
-                let newest = roster.newest(&self.service);
+                let newest = overview.newest(&self.service);
                 let applied = |revision| self.applied(prefix, pushers, revision);
                 self.unapplied(&applied(Revision::Records(newest.records)))
                     .or_else(|| self.unapplied(&applied(Revision::Choices(newest.choices))))

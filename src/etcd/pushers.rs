@@ -8,40 +8,34 @@ mod answers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 pub use answers::{Applied, Doubt, Leaving, Obstacle, Routed};
 pub(crate) use answers::{joined, names, unlisted};
 
 use super::client::Cluster;
-use super::watch::{Change, Entry, Range, Update, Watcher};
-use crate::model::{Balancer, MetaPrefix, Presence, PusherId};
+use super::store::Store;
+use super::watch::{Range, Update, Watcher};
+use crate::model::{Balancer, Kind, MetaPrefix, Prefixes, Presence, PusherId, Quarantined};
 use crate::util::log_limit;
 
 /// The pushers and their balancers, as their keys tell.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pushers {
-    /// The live ones.
-    presences: BTreeMap<PusherId, Live>,
-    /// Those that may route, whether or not their pusher lives.
-    balancers: BTreeMap<PusherId, Balancer>,
+    store: Store,
     /// The newest revision of etcd seen here.
     revision: i64,
 }
 
+/// The ranges of a store of pushers, by place.
+const STATUS: usize = 0;
+const BALANCERS: usize = 1;
+
 /// A live pusher.
-#[derive(Debug)]
-struct Live {
-    presence: Presence,
+#[derive(Debug, Clone, Copy)]
+struct Live<'a> {
+    id: &'a PusherId,
+    presence: &'a Presence,
     /// When it was written.
     revision: i64,
-}
-
-/// Which of a pusher's keys an update is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Presence,
-    Balancer,
 }
 
 /// What is waited for.
@@ -54,130 +48,100 @@ pub enum Revision {
 }
 
 impl Pushers {
+    fn new(meta: MetaPrefix) -> Self {
+        let ranges = ranges(&meta);
+        let prefixes = Prefixes {
+            meta,
+            ..Prefixes::default()
+        };
+        Self {
+            store: Store::new(prefixes, ranges, None),
+            revision: 0,
+        }
+    }
+
     /// What each live one tells.
     pub fn presences(&self) -> impl Iterator<Item = (&PusherId, &Presence)> {
-        self.presences.iter().map(|(id, live)| (id, &live.presence))
+        self.live().map(|live| (live.id, live.presence))
     }
 
-    /// Takes in what the watch of one kind of keys tells.
-    fn update(&mut self, meta: &MetaPrefix, kind: Kind, update: Update) {
-        match update {
-            Update::Listed { revision, entries } => {
-                match kind {
-                    Kind::Presence => {
-                        self.revision = revision;
-                        self.presences.clear();
-                    }
-                    Kind::Balancer => self.balancers.clear(),
-                }
-                for entry in &entries {
-                    self.put(meta, kind, entry);
-                }
-            }
-            Update::Changed { revision, changes } => {
-                if kind == Kind::Presence {
-                    self.revision = self.revision.max(revision);
-                }
-                for change in &changes {
-                    match change {
-                        Change::Put(entry) => self.put(meta, kind, entry),
-                        Change::Deleted { key, .. } => self.forget(meta, kind, key),
-                    }
-                }
-            }
-        }
+    fn live(&self) -> impl Iterator<Item = Live<'_>> {
+        let items = self
+            .store
+            .below(&self.store.prefixes().meta.pushers_range());
+        items.filter_map(|(_, item)| {
+            let (id, presence) = item.pusher()?;
+            let revision = item.revision;
+            Some(Live {
+                id,
+                presence,
+                revision,
+            })
+        })
     }
 
-    fn forget(&mut self, meta: &MetaPrefix, kind: Kind, key: &[u8]) {
-        match kind {
-            Kind::Presence => {
-                meta.pusher(key).map(|id| self.presences.remove(&id));
-            }
-            Kind::Balancer => {
-                meta.balancer(key).map(|id| self.balancers.remove(&id));
-            }
-        }
+    /// Those that may route, whether or not their pusher lives.
+    fn balancers(&self) -> impl Iterator<Item = (&PusherId, &Balancer)> {
+        let range = self.store.prefixes().meta.balancers_range();
+        let items = self.store.below(&range);
+        items.filter_map(|(_, item)| item.balancer())
     }
 
-    /// An unreadable status record is as good as none: nobody can wait for what it does not say. What hangs on no lease was
-    /// written by no pusher, or is left over from a restored etcd.
-    fn put(&mut self, meta: &MetaPrefix, kind: Kind, entry: &Entry) {
-        self.forget(meta, kind, &entry.key);
-        let id = match kind {
-            Kind::Presence => meta.pusher(&entry.key),
-            Kind::Balancer => meta.balancer(&entry.key),
-        };
-        let Some(id) = id else {
-            return;
-        };
-        let what = match kind {
-            Kind::Presence => "the status record of a pusher",
-            Kind::Balancer => "the balancer key of a pusher",
-        };
-        if entry.lease == 0 {
-            if let Some(more) = log_limit::allows("a key without a lease", id.as_str()) {
-                tracing::warn!(%id, "ignoring {what}: it has no lease, so no pusher keeps it{more}");
-            }
-            return;
+    /// Takes in what the watch of one kind of keys tells. An unreadable status record is as good as none: nobody can wait for
+    /// what it does not say.
+    fn update(&mut self, part: usize, update: &Update) {
+        if part == STATUS {
+            self.revision = match update {
+                Update::Listed { revision, .. } => *revision,
+                Update::Changed { revision, .. } => self.revision.max(*revision),
+            };
         }
-        let read = match kind {
-            Kind::Presence => Presence::decode(&entry.value).map(|presence| {
-                let revision = entry.mod_revision;
-                let live = Live { presence, revision };
-                self.presences.insert(id.clone(), live);
-            }),
-            Kind::Balancer => Balancer::decode(&entry.value).map(|balancer| {
-                self.balancers.insert(id.clone(), balancer);
-            }),
-        };
-        if let Err(reason) = read
-            && let Some(more) = log_limit::allows(what, id.as_str())
-        {
-            tracing::warn!(%id, %reason, "ignoring {what}: it cannot be read{more}");
+        let delta = self.store.update(part, update);
+        let (unreadable, _) = self.store.news(&delta, &[Kind::Pusher, Kind::Balancer]);
+        for Quarantined { key, reason, .. } in unreadable {
+            if let Some(more) = log_limit::allows("the key of a pusher", &key) {
+                tracing::warn!("ignoring {key}: {reason}{more}");
+            }
         }
     }
+}
+
+fn ranges(meta: &MetaPrefix) -> [Range; 2] {
+    let ranges = [meta.pushers_range(), meta.balancers_range()];
+    ranges.map(|range| Range::Prefix(range.into_bytes()))
 }
 
 /// Waits for pushers.
 #[derive(Debug)]
 pub struct Watch {
     cluster: Cluster,
-    presences: Watcher,
-    balancers: Watcher,
-    meta: MetaPrefix,
+    watchers: [Watcher; 2],
     pushers: Pushers,
-    /// Nothing is known before the first listing of both.
-    listed: (bool, bool),
 }
 
 impl Watch {
     /// A watch that has not asked yet.
     #[must_use]
     pub fn new(cluster: Cluster, meta: MetaPrefix) -> Self {
-        let watcher = |range: String| {
-            let range = Range::Prefix(range.into_bytes());
-            Watcher::new(cluster.clone(), range)
-        };
+        let watcher = |range| Watcher::new(cluster.clone(), range);
         Self {
-            presences: watcher(meta.pushers_range()),
-            balancers: watcher(meta.balancers_range()),
+            watchers: ranges(&meta).map(watcher),
             cluster,
-            meta,
-            pushers: Pushers::default(),
-            listed: (false, false),
+            pushers: Pushers::new(meta),
         }
     }
 
     /// Forgets what it has heard, which ages while nobody waits: a pusher that was restarted meanwhile would be found gone
     /// before it is found back.
     pub fn forget(&mut self) {
-        *self = Self::new(self.cluster.clone(), self.meta.clone());
+        let meta = self.pushers.store.prefixes().meta.clone();
+        *self = Self::new(self.cluster.clone(), meta);
     }
 
     /// The pushers; `None` before etcd has told of them.
     #[must_use]
     pub fn heard(&self) -> Option<&Pushers> {
-        (self.listed == (true, true)).then_some(&self.pushers)
+        self.pushers.store.is_listed().then_some(&self.pushers)
     }
 
     /// The pushers as far as etcd has told of them.
@@ -188,17 +152,12 @@ impl Watch {
 
     /// Waits for news of any pusher. Waits for ever while etcd cannot be heard. Cancel safe.
     pub async fn changed(&mut self) {
-        let (kind, update) = tokio::select! {
-            update = self.presences.next() => (Kind::Presence, update),
-            update = self.balancers.next() => (Kind::Balancer, update),
+        let [status, balancers] = &mut self.watchers;
+        let (part, update) = tokio::select! {
+            update = status.next() => (STATUS, update),
+            update = balancers.next() => (BALANCERS, update),
         };
-        if matches!(update, Update::Listed { .. }) {
-            match kind {
-                Kind::Presence => self.listed.0 = true,
-                Kind::Balancer => self.listed.1 = true,
-            }
-        }
-        self.pushers.update(&self.meta, kind, update);
+        self.pushers.update(part, &update);
     }
 
     /// Waits until `enough` says yes about the pushers; it is asked again after every change. Waits for ever while etcd

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::namesake::Namesake;
 use super::settings::Settings;
-use crate::etcd::watch::{Change, Entry, Update};
-use crate::model::{Balancer, MetaPrefix, Nonce, Presence, PusherId};
+use crate::etcd::store::Store;
+use crate::model::{Balancer, Nonce, PusherId};
 
-/// What the keys of all pushers say about their targets. Keys without a lease are nobody's: they are not looked at.
+/// What the keys of all pushers say about their targets.
 #[derive(Debug)]
 pub(super) struct Balancers {
-    meta: MetaPrefix,
     id: PusherId,
     /// Which keys are the own ones.
     own: Nonce,
@@ -28,7 +27,6 @@ impl Balancers {
     /// Nothing is known yet.
     pub(super) fn new(settings: &Settings, own: Nonce) -> Self {
         Self {
-            meta: settings.meta.clone(),
             id: settings.id.clone(),
             own,
             targets: Balancer::shown(&settings.identities()),
@@ -44,50 +42,24 @@ impl Balancers {
         self.read_back = Balancer::read_back(&settings.identities());
     }
 
-    /// Takes in what the watch of everything below the meta prefix tells; whether it is news.
-    pub(super) fn hear(&mut self, update: &Update) -> bool {
-        let before = (self.live.clone(), self.feeding.clone());
-        match update {
-            Update::Listed { entries, .. } => {
-                self.live.clear();
-                self.feeding.clear();
-                entries.iter().for_each(|entry| self.put(entry));
-            }
-            Update::Changed { changes, .. } => {
-                for change in changes {
-                    match change {
-                        Change::Put(entry) => self.put(entry),
-                        Change::Deleted { key, .. } => self.delete(key),
-                    }
-                }
-            }
-        }
-        before != (self.live.clone(), self.feeding.clone())
-    }
-
-    fn put(&mut self, entry: &Entry) {
-        self.delete(&entry.key);
-        if entry.lease == 0 {
-            return;
-        }
-        if let Some(id) = self.meta.pusher(&entry.key) {
-            if let Ok(presence) = Presence::decode(&entry.value) {
-                self.live.insert(id, presence.nonce);
-            }
-        } else if let Some(id) = self.meta.balancer(&entry.key)
-            && let Ok(balancer) = Balancer::decode(&entry.value)
-        {
-            let told = (balancer.nonce, balancer.targets);
-            self.feeding.insert(id, told);
-        }
-    }
-
-    fn delete(&mut self, key: &[u8]) {
-        if let Some(id) = self.meta.pusher(key) {
-            self.live.remove(&id);
-        } else if let Some(id) = self.meta.balancer(key) {
-            self.feeding.remove(&id);
-        }
+    /// Takes in what etcd told; whether it is news.
+    pub(super) fn hear(&mut self, store: &Store) -> bool {
+        let meta = &store.prefixes().meta;
+        let pushers = store.below(&meta.pushers_range());
+        let pushers = pushers.filter_map(|(_, item)| item.pusher());
+        let live = pushers.map(|(id, status)| (id.clone(), status.nonce.clone()));
+        let balancers = store.below(&meta.balancers_range());
+        let balancers = balancers.filter_map(|(_, item)| item.balancer());
+        let feeding =
+            balancers.map(|(id, it)| (id.clone(), (it.nonce.clone(), it.targets.clone())));
+        let heard = (live.collect(), feeding.collect());
+        let news = heard
+            != (
+                std::mem::take(&mut self.live),
+                std::mem::take(&mut self.feeding),
+            );
+        (self.live, self.feeding) = heard;
+        news
     }
 
     /// Why the own id is not free, if it is not: somebody who is no former self has it, or had it last. A former self that fed
@@ -131,7 +103,6 @@ impl Balancers {
         let targets = targets.iter().map(|target| (*target).to_owned());
         let targets: BTreeSet<_> = targets.collect();
         Self {
-            meta: MetaPrefix::default(),
             id: id.parse().unwrap(),
             own: own.parse().unwrap(),
             read_back: targets.clone(),

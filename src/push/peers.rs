@@ -7,10 +7,12 @@ use tracing::warn;
 use super::balancers::Balancers;
 use super::settings::Settings;
 use crate::etcd::client::Cluster;
-use crate::etcd::watch::{Change, Entry, Update, Watcher};
-use crate::model::{MetaPrefix, Nonce, Presence, PusherId, Release};
+use crate::etcd::store::{Delta, Store};
+use crate::etcd::watch::{Update, Watcher};
+use crate::model::{Kind, Nonce, PusherId, Quarantined};
 use crate::target::UpstreamName;
 use crate::upstream::desired::{Choices, Effect};
+use crate::util::log_limit;
 
 /// What has been said.
 #[derive(Debug, Default)]
@@ -42,15 +44,14 @@ pub(super) struct Peers {
 /// All that is said at the moment. Pure.
 #[derive(Debug)]
 struct Said {
-    meta: MetaPrefix,
-    /// Which presence is the own one.
+    /// Which status record is the own one.
     own: Nonce,
-    listed: bool,
     /// Which process each of the others is.
     others: BTreeMap<PusherId, Nonce>,
     releases: BTreeMap<UpstreamName, Nonce>,
     /// Those that were given before this pusher listened: they were meant for what others kept then.
     missed: BTreeSet<Nonce>,
+    /// Everything below the meta prefix.
     choices: Choices,
     balancers: Balancers,
 }
@@ -62,10 +63,8 @@ impl Peers {
             cluster: cluster.clone(),
             watcher: Watcher::new(cluster.clone(), range),
             said: Said {
-                meta: settings.meta.clone(),
                 balancers: Balancers::new(settings, own.clone()),
                 own,
-                listed: false,
                 others: BTreeMap::new(),
                 releases: BTreeMap::new(),
                 missed: BTreeSet::new(),
@@ -87,7 +86,7 @@ impl Peers {
 
     /// Whether it is known who the others are and what people have chosen.
     pub(super) fn is_listed(&self) -> bool {
-        self.said.listed
+        self.said.choices.is_listed()
     }
 
     /// Whether there are others, as far as is known.
@@ -127,99 +126,50 @@ impl Peers {
 
 impl Said {
     fn hear(&mut self, update: &Update) -> Word {
-        let first = !std::mem::replace(&mut self.listed, true);
-        let releases = self.hear_releases(update);
+        let first = !self.choices.is_listed();
+        let delta = self.choices.take(update);
+        let store = self.choices.store();
+        warn_of_releases(store, &delta);
+        let releases = releases(store);
         if first {
-            self.missed = self.releases.values().cloned().collect();
+            self.missed = releases.values().cloned().collect();
         }
-        Word {
-            others: self.hear_presences(update) || first,
-            releases,
-            choices: self.choices.update(update),
-            balancers: self.balancers.hear(update),
-        }
-    }
-
-    /// Whether there are others than before.
-    fn hear_presences(&mut self, update: &Update) -> bool {
-        let before = self.others.clone();
-        match update {
-            Update::Listed { entries, .. } => {
-                self.others.clear();
-                entries.iter().for_each(|entry| self.note(entry));
-            }
-            Update::Changed { changes, .. } => {
-                for change in changes {
-                    match change {
-                        Change::Put(entry) => self.note(entry),
-                        Change::Deleted { key, .. } => {
-                            let id = self.meta.pusher(key);
-                            id.map(|id| self.others.remove(&id));
-                        }
-                    }
-                }
-            }
-        }
-        before != self.others
-    }
-
-    fn note(&mut self, entry: &Entry) {
-        let Some(id) = self.meta.pusher(&entry.key) else {
-            return;
+        let others = others(store, &self.own);
+        let word = Word {
+            others: first || others != self.others,
+            releases: releases != self.releases,
+            balancers: self.balancers.hear(store),
+            choices: self.choices.effect(delta),
         };
-        self.others.remove(&id);
-        // A pusher's key ends with its pusher: what has no lease was written by somebody else.
-        if entry.lease == 0 {
-            return;
-        }
-        // The announcers say it where a presence cannot be read.
-        if let Ok(presence) = Presence::decode(&entry.value)
-            && presence.nonce != self.own
-        {
-            self.others.insert(id, presence.nonce);
-        }
+        (self.others, self.releases) = (others, releases);
+        word
     }
+}
 
-    fn hear_releases(&mut self, update: &Update) -> bool {
-        let before = self.releases.clone();
-        match update {
-            Update::Listed { entries, .. } => {
-                self.releases.clear();
-                entries.iter().for_each(|entry| self.take(entry));
-            }
-            Update::Changed { changes, .. } => {
-                for change in changes {
-                    match change {
-                        Change::Put(entry) => self.take(entry),
-                        Change::Deleted { key, .. } => {
-                            let upstream = self.upstream(key);
-                            upstream.map(|upstream| self.releases.remove(&upstream));
-                        }
-                    }
-                }
-            }
+/// Which process each of the other pushers is. The announcers say it where a status record cannot be read.
+fn others(store: &Store, own: &Nonce) -> BTreeMap<PusherId, Nonce> {
+    let range = store.prefixes().meta.pushers_range();
+    let pushers = store.below(&range).filter_map(|(_, item)| item.pusher());
+    let others = pushers.filter(|(_, status)| status.nonce != *own);
+    others
+        .map(|(id, status)| (id.clone(), status.nonce.clone()))
+        .collect()
+}
+
+fn releases(store: &Store) -> BTreeMap<UpstreamName, Nonce> {
+    let range = store.prefixes().meta.releases_range();
+    let releases = store.below(&range).filter_map(|(_, item)| item.release());
+    let known =
+        releases.filter_map(|(upstream, it)| Some((upstream.parse().ok()?, it.nonce.clone())));
+    known.collect()
+}
+
+fn warn_of_releases(store: &Store, delta: &Delta) {
+    let (unreadable, _) = store.news(delta, &[Kind::Release]);
+    for Quarantined { key, reason, .. } in unreadable {
+        if let Some(more) = log_limit::allows("release", &key) {
+            warn!(%key, %reason, "ignoring a release: it cannot be read{more}");
         }
-        before != self.releases
-    }
-
-    fn take(&mut self, entry: &Entry) {
-        let Some(upstream) = self.upstream(&entry.key) else {
-            return;
-        };
-        match Release::decode(&entry.value) {
-            Ok(release) => {
-                self.releases.insert(upstream, release.nonce);
-            }
-            Err(reason) => {
-                if let Some(more) = crate::util::log_limit::allows("release", upstream.as_str()) {
-                    warn!(%upstream, %reason, "ignoring a release: it cannot be read{more}");
-                }
-            }
-        }
-    }
-
-    fn upstream(&self, key: &[u8]) -> Option<UpstreamName> {
-        self.meta.released(key)?.parse().ok()
     }
 }
 

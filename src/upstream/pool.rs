@@ -57,8 +57,8 @@ impl Pool {
     pub fn decide(&mut self, records: &Records, choices: &Choices) -> Option<Wanted> {
         let known = records.service(&self.service)?;
         let choice = choices.service(&self.service)?;
-        let mut chosen = choose(known, &self.selection, choice);
-        let mut instances = instances::instances(&chosen, choice);
+        let mut chosen = choose(known, &self.selection, &choice);
+        let mut instances = instances::instances(&chosen, &choice);
         let split = self.splitting.apply(choice.split.as_ref(), &mut chosen);
         instances::note_split(&mut instances, &chosen);
         let recorded = known.records().map(|(name, _)| name);

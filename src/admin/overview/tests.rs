@@ -1,13 +1,15 @@
 use super::*;
+use crate::etcd::watch::{Change, Entry};
+use crate::model::{MetaPrefix, Prefix};
 
-fn roster(only: Option<&str>) -> Roster {
+fn overview(only: Option<&str>) -> Overview {
     let place = Place {
         cluster: crate::etcd::client::Cluster::new(Default::default()),
         prefix: Prefix::default(),
         meta: MetaPrefix::default(),
         patience: std::time::Duration::ZERO,
     };
-    Roster::new(&place, only.map(|name| name.parse().unwrap()))
+    Overview::new(&place, only.map(|name| name.parse().unwrap()))
 }
 
 fn entry(key: &str, value: &str, mod_revision: i64) -> Entry {
@@ -43,97 +45,99 @@ fn records(records: i64) -> Revisions {
     revisions(records, 0)
 }
 
-fn standing(roster: &Roster) -> Option<&'static str> {
-    let line = roster.line(A.as_bytes())?;
+fn standing(overview: &Overview) -> Option<&'static str> {
+    let line = overview.line(A.as_bytes())?;
     line.standing().map(Standing::as_str)
 }
 
 #[test]
 fn a_hold_shows_on_the_line_of_its_record_until_it_ends() {
-    let mut roster = roster(None);
-    roster.update(Kind::Records, &put(A, UP, 5));
-    assert_eq!(standing(&roster), Some("up"));
-    let touched = roster.update(Kind::Holds, &put(A_HELD, r#"{"reason":"disk"}"#, 6));
+    let mut overview = overview(None);
+    overview.update(Kind::Record, &put(A, UP, 5));
+    assert_eq!(standing(&overview), Some("up"));
+    let touched = overview.update(Kind::Hold, &put(A_HELD, r#"{"reason":"disk"}"#, 6));
     assert!(touched.contains(A.as_bytes()), "{touched:?}");
-    assert_eq!(standing(&roster), Some("held"));
+    assert_eq!(standing(&overview), Some("held"));
     let web = "web".parse().unwrap();
-    assert_eq!(roster.newest(&web), revisions(5, 6));
-    let touched = roster.update(Kind::Holds, &deleted(A_HELD, 9));
+    assert_eq!(overview.newest(&web), revisions(5, 6));
+    let touched = overview.update(Kind::Hold, &deleted(A_HELD, 9));
     assert!(touched.contains(A.as_bytes()), "{touched:?}");
-    assert_eq!(standing(&roster), Some("up"));
-    assert_eq!(roster.newest(&web), revisions(5, 9));
+    assert_eq!(standing(&overview), Some("up"));
+    assert_eq!(overview.newest(&web), revisions(5, 9));
 }
 
 #[test]
 fn what_cannot_be_read_is_shown_with_its_reason_and_takes_the_place_of_what_was_there() {
-    let mut roster = roster(None);
-    roster.update(Kind::Records, &put(A, UP, 5));
-    roster.update(Kind::Records, &put(A, "oops", 6));
-    let line = roster.line(A.as_bytes()).unwrap();
+    let mut overview = overview(None);
+    overview.update(Kind::Record, &put(A, UP, 5));
+    overview.update(Kind::Record, &put(A, "oops", 6));
+    let line = overview.line(A.as_bytes()).unwrap();
     assert!(matches!(line, Line::Unreadable(_)), "{line:?}");
-    assert_eq!(roster.instances(&"web".parse().unwrap()).count(), 0);
-    roster.update(Kind::Records, &put(A, UP, 7));
-    assert_eq!(standing(&roster), Some("up"));
-    roster.update(Kind::Holds, &put("/sidekick/holds/web", "{}", 8));
-    roster.update(Kind::Splits, &put("/sidekick/splits/web", "[]", 9));
+    assert_eq!(overview.instances(&"web".parse().unwrap()).count(), 0);
+    overview.update(Kind::Record, &put(A, UP, 7));
+    assert_eq!(standing(&overview), Some("up"));
+    overview.update(Kind::Hold, &put("/sidekick/holds/web", "{}", 8));
+    overview.update(Kind::Split, &put("/sidekick/splits/web", "[]", 9));
     let unreadable = |line: &Line| matches!(line, Line::Unreadable(_));
-    assert_eq!(roster.lines().filter(unreadable).count(), 2);
-    assert_eq!(standing(&roster), Some("up"));
-    roster.update(Kind::Holds, &deleted("/sidekick/holds/web", 10));
-    roster.update(Kind::Splits, &deleted("/sidekick/splits/web", 11));
-    assert_eq!(roster.lines().filter(unreadable).count(), 0);
+    assert_eq!(overview.lines().filter(unreadable).count(), 2);
+    assert_eq!(standing(&overview), Some("up"));
+    overview.update(Kind::Hold, &deleted("/sidekick/holds/web", 10));
+    overview.update(Kind::Split, &deleted("/sidekick/splits/web", 11));
+    assert_eq!(overview.lines().filter(unreadable).count(), 0);
 }
 
 #[test]
 fn a_hold_that_cannot_be_read_holds_all_the_same_and_says_why_it_cannot() {
     for (kind, key) in [
-        (Kind::Holds, A_HELD),
-        (Kind::ServiceHolds, "/sidekick/service-holds/web"),
-        (Kind::HostHolds, "/sidekick/host-holds/10.0.0.5"),
+        (Kind::Hold, A_HELD),
+        (Kind::ServiceHold, "/sidekick/service-holds/web"),
+        (Kind::HostHold, "/sidekick/host-holds/10.0.0.5"),
     ] {
-        let mut roster = roster(None);
-        roster.update(Kind::Records, &put(A, UP, 5));
-        let touched = roster.update(kind, &put(key, "{}", 8));
+        let mut overview = overview(None);
+        overview.update(Kind::Record, &put(A, UP, 5));
+        let touched = overview.update(kind, &put(key, "{}", 8));
         assert!(touched.contains(A.as_bytes()), "{key}: {touched:?}");
-        assert_eq!(standing(&roster), Some("held"), "{key}");
+        assert_eq!(standing(&overview), Some("held"), "{key}");
         let web = "web".parse().unwrap();
-        let (_, record, held) = roster.instances(&web).next().unwrap();
-        assert!(!takes_traffic(&record.value, held), "{key}");
+        let (_, record, held) = overview.instances(&web).next().unwrap();
+        assert!(!takes_traffic(record.value, held.as_ref()), "{key}");
         assert_eq!(held.unwrap().hold, Err(Reason::Missing("reason")), "{key}");
-        assert_eq!(roster.newest(&web), revisions(5, 8), "{key}");
-        let line = roster.line(key.as_bytes()).unwrap();
+        assert_eq!(overview.newest(&web), revisions(5, 8), "{key}");
+        let line = overview.line(key.as_bytes()).unwrap();
         assert!(matches!(line, Line::Unreadable(_)), "{key}: {line:?}");
-        roster.update(kind, &deleted(key, 9));
-        assert_eq!(standing(&roster), Some("up"), "{key}");
-        assert_eq!(roster.line(key.as_bytes()), None, "{key}");
-        assert_eq!(roster.newest(&web), revisions(5, 9), "{key}");
+        overview.update(kind, &deleted(key, 9));
+        assert_eq!(standing(&overview), Some("up"), "{key}");
+        assert_eq!(overview.line(key.as_bytes()), None, "{key}");
+        assert_eq!(overview.newest(&web), revisions(5, 9), "{key}");
     }
 }
 
 #[test]
 fn the_holds_of_a_service_and_of_a_host_show_on_all_their_records_and_by_themselves() {
     const WHY: &str = r#"{"reason":"disk"}"#;
-    let mut roster = roster(None);
-    roster.update(Kind::Records, &put(A, UP, 5));
+    let mut overview = overview(None);
+    overview.update(Kind::Record, &put(A, UP, 5));
     let elsewhere = UP.replace("10.0.0.5", "10.0.0.6");
-    roster.update(Kind::Records, &put("/services/web/b", &elsewhere, 6));
+    overview.update(Kind::Record, &put("/services/web/b", &elsewhere, 6));
     let host = "/sidekick/host-holds/::ffff:10.0.0.5";
-    roster.update(Kind::HostHolds, &put(host, WHY, 7));
-    roster.update(Kind::HostHolds, &put("/sidekick/host-holds/a b", WHY, 7));
-    let held = |roster: &Roster| {
+    overview.update(Kind::HostHold, &put(host, WHY, 7));
+    overview.update(Kind::HostHold, &put("/sidekick/host-holds/a b", WHY, 7));
+    let held = |overview: &Overview| {
         let web = "web".parse().unwrap();
-        let held = roster.instances(&web).filter(|(_, _, held)| held.is_some());
+        let held = overview
+            .instances(&web)
+            .filter(|(_, _, held)| held.is_some());
         held.map(|(id, _, _)| id.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(held(&roster), ["web/a"]);
-    let own = roster.line(host.as_bytes()).unwrap();
+    assert_eq!(held(&overview), ["web/a"]);
+    let own = overview.line(host.as_bytes()).unwrap();
     assert!(matches!(own, Line::Hold(_)), "{own:?}");
-    let stray = roster.line(b"/sidekick/host-holds/a b").unwrap();
+    let stray = overview.line(b"/sidekick/host-holds/a b").unwrap();
     assert!(matches!(stray, Line::Unreadable(_)), "{stray:?}");
     let service = "/sidekick/service-holds/web";
-    roster.update(Kind::ServiceHolds, &put(service, WHY, 8));
-    assert_eq!(held(&roster), ["web/a", "web/b"]);
-    let Some(Line::Record { holds, .. }) = roster.line(A.as_bytes()) else {
+    overview.update(Kind::ServiceHold, &put(service, WHY, 8));
+    assert_eq!(held(&overview), ["web/a", "web/b"]);
+    let Some(Line::Record { holds, .. }) = overview.line(A.as_bytes()) else {
         panic!("no record");
     };
     let scopes: Vec<_> = holds.iter().map(|held| held.scope.kind()).collect();
@@ -142,28 +146,28 @@ fn the_holds_of_a_service_and_of_a_host_show_on_all_their_records_and_by_themsel
         revision: 9,
         entries: Vec::new(),
     };
-    roster.update(Kind::HostHolds, &listed);
-    roster.update(Kind::ServiceHolds, &listed);
-    assert_eq!(held(&roster), Vec::<String>::new());
-    assert_eq!(roster.lines().count(), 2);
+    overview.update(Kind::HostHold, &listed);
+    overview.update(Kind::ServiceHold, &listed);
+    assert_eq!(held(&overview), Vec::<String>::new());
+    assert_eq!(overview.lines().count(), 2);
 }
 
 #[test]
 fn a_listing_replaces_all_of_its_kind_and_nothing_else() {
-    let mut roster = roster(None);
-    roster.update(Kind::Records, &put(A, UP, 5));
-    roster.update(Kind::Records, &put("/services/x", "stray", 6));
-    roster.update(
-        Kind::Splits,
+    let mut overview = overview(None);
+    overview.update(Kind::Record, &put(A, UP, 5));
+    overview.update(Kind::Record, &put("/services/x", "stray", 6));
+    overview.update(
+        Kind::Split,
         &put("/sidekick/splits/web", r#"{"weights":{"v1":1}}"#, 7),
     );
     let listed = Update::Listed {
         revision: 9,
         entries: vec![entry("/services/web/b", UP, 8)],
     };
-    let touched = roster.update(Kind::Records, &listed);
-    assert_eq!(touched.len(), 4, "{touched:?}");
-    let keys: Vec<_> = roster.keys().into_iter().collect();
+    let touched = overview.update(Kind::Record, &listed);
+    assert_eq!(touched.len(), 3, "{touched:?}");
+    let keys: Vec<_> = overview.keys().into_iter().collect();
     let text = |key: &Vec<u8>| String::from_utf8(key.clone()).unwrap();
     let keys: Vec<_> = keys.iter().map(text).collect();
     assert_eq!(keys, ["/services/web/b", "/sidekick/splits/web"]);
@@ -171,40 +175,40 @@ fn a_listing_replaces_all_of_its_kind_and_nothing_else() {
 
 #[test]
 fn one_service_alone_shows_nothing_of_others() {
-    let mut roster = roster(Some("web"));
-    roster.update(Kind::Records, &put(A, UP, 5));
-    roster.update(Kind::Records, &put("/services/shop/a", UP, 6));
-    roster.update(Kind::Records, &put("/services/shop/b", "oops", 6));
-    roster.update(
-        Kind::Splits,
+    let mut overview = overview(Some("web"));
+    overview.update(Kind::Record, &put(A, UP, 5));
+    overview.update(Kind::Record, &put("/services/shop/a", UP, 6));
+    overview.update(Kind::Record, &put("/services/shop/b", "oops", 6));
+    overview.update(
+        Kind::Split,
         &put("/sidekick/splits/shop", r#"{"weights":{"v1":1}}"#, 7),
     );
-    roster.update(
-        Kind::Holds,
+    overview.update(
+        Kind::Hold,
         &put("/sidekick/holds/shop/a", r#"{"reason":"x"}"#, 7),
     );
-    assert_eq!(roster.lines().count(), 1);
+    assert_eq!(overview.lines().count(), 1);
 }
 
 #[test]
 fn the_changes_behind_a_revision_are_counted_and_dated_where_they_can_be() {
-    let mut roster = roster(None);
+    let mut overview = overview(None);
     let since =
         |second: &str| UP.replace('}', &format!(r#","since":"2026-01-02T03:04:{second}Z"}}"#));
-    roster.update(Kind::Records, &put(A, &since("05"), 5));
-    roster.update(Kind::Records, &put("/services/web/b", &since("09"), 8));
+    overview.update(Kind::Record, &put(A, &since("05"), 5));
+    overview.update(Kind::Record, &put("/services/web/b", &since("09"), 8));
     let draining = since("01").replace('}', r#","state":"draining"}"#);
-    roster.update(Kind::Records, &put("/services/web/c", &draining, 9));
+    overview.update(Kind::Record, &put("/services/web/c", &draining, 9));
     let web = "web".parse().unwrap();
-    assert_eq!(roster.since(&web, records(9)), (0, None));
-    assert_eq!(roster.since(&web, records(8)), (1, None));
+    assert_eq!(overview.since(&web, records(9)), (0, None));
+    assert_eq!(overview.since(&web, records(8)), (1, None));
     let first = "2026-01-02T03:04:09Z".parse().unwrap();
-    assert_eq!(roster.since(&web, records(5)), (2, Some(first)));
-    roster.update(Kind::Holds, &put(A_HELD, r#"{"reason":"x"}"#, 12));
+    assert_eq!(overview.since(&web, records(5)), (2, Some(first)));
+    overview.update(Kind::Hold, &put(A_HELD, r#"{"reason":"x"}"#, 12));
     assert_eq!(
-        roster.since(&web, records(9)),
+        overview.since(&web, records(9)),
         (1, None),
         "a hold is no record"
     );
-    assert_eq!(roster.since(&web, revisions(9, 12)), (0, None));
+    assert_eq!(overview.since(&web, revisions(9, 12)), (0, None));
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::admin::hold::StillRouted;
-use crate::admin::overview::Roster;
+use crate::admin::overview::Overview;
 use crate::admin::{Place, follow, hold};
 use crate::cli::args::etcd;
 use crate::cli::output::settled;
@@ -144,11 +144,11 @@ async fn take_out(
     length: Duration,
     within: Duration,
 ) -> anyhow::Result<Exit> {
-    let roster = follow::read(place, scope.service()).await?;
-    let services = services(&roster, scope);
+    let overview = follow::read(place, scope.service()).await?;
+    let services = services(&overview, scope);
     if services.is_empty() {
         // What is called nearly so may be of another service, which not everybody may see.
-        let all = follow::read(place, None).await.unwrap_or(roster);
+        let all = follow::read(place, None).await.unwrap_or(overview);
         crate::cli::output::exit::say(&format!("sidekick: {}", nothing(&all, scope)));
         return Ok(Exit::No);
     }
@@ -178,8 +178,8 @@ async fn take_out(
     let length = crate::util::duration::show(length);
     let until = until.map(|until| format!(", until {until}"));
     let until = until.unwrap_or_default();
-    let whom = whom(&roster, scope);
-    let still = hold::still_routed(place, &roster, scope).await;
+    let whom = whom(&overview, scope);
+    let still = hold::still_routed(place, &overview, scope).await;
     let but = still.as_deref().map(but).unwrap_or_default();
     writeln!(
         Stdout,
@@ -221,8 +221,8 @@ async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow:
     };
     // Not before: until something is written, a signal ends the command.
     let mut stop = shutdown::on_signals(notify::stopping)?;
-    let roster = follow::read(place, scope.service()).await?;
-    let mut services = services(&roster, scope);
+    let overview = follow::read(place, scope.service()).await?;
+    let mut services = services(&overview, scope);
     services.extend(scope.service().cloned());
     let what = format!("putting back {scope}");
     let (exit, how) = wait_for_all(
@@ -244,25 +244,25 @@ async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow:
 }
 
 /// The services that have an instance of this scope.
-fn services(roster: &Roster, scope: &HoldScope) -> BTreeSet<ServiceName> {
-    let covered = roster.covered(scope);
+fn services(overview: &Overview, scope: &HoldScope) -> BTreeSet<ServiceName> {
+    let covered = overview.covered(scope);
     covered.map(|(id, _)| id.service.clone()).collect()
 }
 
 /// Why there is nothing to hold.
-fn nothing(roster: &Roster, scope: &HoldScope) -> String {
+fn nothing(overview: &Overview, scope: &HoldScope) -> String {
     match scope {
         HoldScope::Instance(id) => {
-            let known: Vec<_> = roster.ids().map(ToString::to_string).collect();
+            let known: Vec<_> = overview.ids().map(ToString::to_string).collect();
             let meant = suggestion(&id.to_string(), known.iter().map(String::as_str));
             format!("there is no instance {id}{meant}")
         }
         HoldScope::Service(service) => {
-            let meant = suggestion(service.as_str(), roster.services());
+            let meant = suggestion(service.as_str(), overview.services());
             format!("there are no records of {service}{meant}")
         }
         HoldScope::Host(host) => {
-            let known: BTreeSet<_> = roster.hosts().map(|host| host.to_string()).collect();
+            let known: BTreeSet<_> = overview.hosts().map(|host| host.to_string()).collect();
             let meant = suggestion(&host.to_string(), known.iter().map(String::as_str));
             format!("no record names the host {host}{meant}")
         }
@@ -270,11 +270,11 @@ fn nothing(roster: &Roster, scope: &HoldScope) -> String {
 }
 
 /// Who is taken out, where that is not said yet.
-fn whom(roster: &Roster, scope: &HoldScope) -> String {
+fn whom(overview: &Overview, scope: &HoldScope) -> String {
     if matches!(scope, HoldScope::Instance(_)) {
         return String::new();
     }
-    let all: Vec<_> = roster
+    let all: Vec<_> = overview
         .covered(scope)
         .map(|(id, _)| id.to_string())
         .collect();
@@ -283,9 +283,9 @@ fn whom(roster: &Roster, scope: &HoldScope) -> String {
 
 /// Which of its instances somebody holds otherwise.
 async fn others(place: &Place, scope: &HoldScope) -> anyhow::Result<String> {
-    let roster = follow::read(place, scope.service()).await?;
-    let held = services(&roster, scope).into_iter().flat_map(|service| {
-        let instances = roster.instances(&service);
+    let overview = follow::read(place, scope.service()).await?;
+    let held = services(&overview, scope).into_iter().flat_map(|service| {
+        let instances = overview.instances(&service);
         let held = instances.filter_map(|(id, record, held)| {
             let host = &record.value.endpoint.host;
             let covered = scope.covers(&id.service, &id.instance, host);

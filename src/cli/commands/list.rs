@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use crate::admin::overview::{Line, Roster};
+use crate::admin::overview::{Line, Overview};
 use crate::admin::{follow, v2};
 use crate::cli::output::records;
 use crate::cli::output::records::{COLUMNS, Output};
@@ -30,13 +30,13 @@ impl Args {
     pub(crate) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
         let which = self.which.parse(&mut mistakes);
         let (only, output, place) = mistakes.none_or(which)?;
-        let roster = follow::read(&place, only.as_ref()).await?;
-        let lines: Vec<_> = roster.lines().collect();
+        let overview = follow::read(&place, only.as_ref()).await?;
+        let lines: Vec<_> = overview.lines().collect();
         if lines.is_empty() {
             // Who may not see the others is told nothing of them.
             let others = match &only {
-                Some(_) => follow::read(&place, None).await.unwrap_or(roster),
-                None => roster,
+                Some(_) => follow::read(&place, None).await.unwrap_or(overview),
+                None => overview,
             };
             crate::cli::output::exit::say(&format!(
                 "sidekick: {}",
@@ -81,11 +81,11 @@ fn show(lines: &[Line], output: Output) -> String {
 }
 
 /// Why nothing is shown.
-pub(crate) fn nothing(only: Option<&ServiceName>, roster: &Roster) -> String {
+pub(crate) fn nothing(only: Option<&ServiceName>, overview: &Overview) -> String {
     match only {
         None => "there are no records".to_owned(),
         Some(only) => {
-            let meant = suggestion(only.as_str(), roster.services());
+            let meant = suggestion(only.as_str(), overview.services());
             format!("there are no records of {only}{meant}")
         }
     }

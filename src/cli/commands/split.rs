@@ -152,9 +152,9 @@ async fn look(
     service: &ServiceName,
     wanted: &Split,
 ) -> anyhow::Result<Option<Preview>> {
-    let roster = follow::read(place, Some(service)).await?;
-    let versions = roster.versions(service);
-    let preview = preview(wanted, &roster, service);
+    let overview = follow::read(place, Some(service)).await?;
+    let versions = overview.versions(service);
+    let preview = preview(wanted, &overview, service);
     let names: Vec<_> = versions.keys().flatten().map(Version::as_str).collect();
     let missing = |version: &Version| {
         let meant = match names.contains(&version.as_str()) {
@@ -171,7 +171,7 @@ async fn look(
         let meant = match versions.is_empty() {
             true => {
                 // Not everybody may see what is called nearly so.
-                let all = follow::read(place, None).await.unwrap_or(roster);
+                let all = follow::read(place, None).await.unwrap_or(overview);
                 suggestion(service.as_str(), all.services())
             }
             false => String::new(),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::admin::follow;
 use crate::admin::follow::Follow;
-use crate::admin::overview::{Line, Roster};
+use crate::admin::overview::{Line, Overview};
 use crate::cli::output::records;
 use crate::cli::output::records::{COLUMNS, Output};
 use crate::cli::output::stdout::Stdout;
@@ -36,9 +36,9 @@ impl Args {
         let (only, output, place) = mistakes.none_or(which)?;
         let mut stop = shutdown::on_signals(notify::stopping)?;
         // An etcd that cannot be reached at all is told at once; from then on every outage is borne with.
-        let roster = follow::read(&place, only.as_ref()).await?;
+        let overview = follow::read(&place, only.as_ref()).await?;
         let mut view = View::new(output);
-        view.show(&roster, roster.keys(), Event::Listed)?;
+        view.show(&overview, overview.keys(), Event::Listed)?;
         if view.known.is_empty() {
             crate::cli::output::exit::say("sidekick: there are no records yet");
         }
@@ -50,10 +50,10 @@ impl Args {
                 () = stop.leave() => return Ok(Exit::Done),
                 keys = follow.next() => touched.extend(keys),
             }
-            if let Some(roster) = follow.roster() {
+            if let Some(overview) = follow.overview() {
                 // What was there before the first listing and is not in it is gone.
-                touched.extend(view.stale(roster));
-                view.show(roster, std::mem::take(&mut touched), Event::Changed)?;
+                touched.extend(view.stale(overview));
+                view.show(overview, std::mem::take(&mut touched), Event::Changed)?;
             }
         }
     }
@@ -103,11 +103,11 @@ impl View {
     }
 
     /// The keys that were shown and are not there any more.
-    fn stale(&mut self, roster: &Roster) -> Vec<Vec<u8>> {
+    fn stale(&mut self, overview: &Overview) -> Vec<Vec<u8>> {
         if std::mem::replace(&mut self.compared, true) {
             return Vec::new();
         }
-        let keys = roster.keys();
+        let keys = overview.keys();
         let gone = self.known.keys().filter(|key| !keys.contains(*key));
         gone.cloned().collect()
     }
@@ -115,13 +115,13 @@ impl View {
     /// Shows what has changed of these keys.
     fn show(
         &mut self,
-        roster: &Roster,
+        overview: &Overview,
         keys: BTreeSet<Vec<u8>>,
         event: Event,
     ) -> std::io::Result<()> {
         let mut news = Vec::new();
         for key in keys {
-            let (former, line) = (self.known.remove(&key), roster.line(&key));
+            let (former, line) = (self.known.remove(&key), overview.line(&key));
             let event = match (&former, &line) {
                 (None, Some(_)) if event == Event::Listed => Event::Listed,
                 (None, Some(_)) => Event::Added,

@@ -180,7 +180,8 @@ impl Pushers {
             unknown: self.unknown(prefix, service),
             ..Applied::default()
         };
-        for (id, live) in &self.presences {
+        for live in self.live() {
+            let id = live.id;
             let Some(status) = live.status(prefix, service) else {
                 continue;
             };
@@ -210,10 +211,7 @@ impl Pushers {
     /// Nobody asks what happened before. A pusher that has applied nothing yet counts for itself.
     #[must_use]
     pub fn oldest_applied(&self, prefix: &Prefix, service: &ServiceName) -> Option<i64> {
-        let status = self
-            .presences
-            .values()
-            .filter_map(|live| live.status(prefix, service));
+        let status = self.live().filter_map(|live| live.status(prefix, service));
         let applied = status
             .filter(|status| !status.idle)
             .map(|status| status.applied);
@@ -230,7 +228,8 @@ impl Pushers {
             applied,
             still: Vec::new(),
         };
-        for (pusher, live) in &self.presences {
+        for live in self.live() {
+            let pusher = live.id;
             let status = live.status(prefix, &id.service);
             let Some(status) = status.filter(|status| !status.idle) else {
                 continue;
@@ -260,7 +259,7 @@ impl Pushers {
             ..Routed::default()
         };
         for pusher in &all.applied.by {
-            let live = self.presences.get(pusher);
+            let live = self.live().find(|live| live.id == pusher);
             let status = live.and_then(|live| live.status(prefix, &id.service));
             let (list, reason) = match status.map(|status| status.routes(&id.instance)) {
                 None | Some(Routes::Yes) => continue,
@@ -283,7 +282,8 @@ impl Pushers {
         service: &ServiceName,
     ) -> Vec<(Option<InstanceName>, Obstacle)> {
         let mut all = Vec::new();
-        for (pusher, live) in &self.presences {
+        for live in self.live() {
+            let pusher = live.id;
             let status = live.status(prefix, service);
             let Some(status) = status.filter(|status| !status.idle) else {
                 continue;
@@ -304,12 +304,14 @@ impl Pushers {
     #[must_use]
     pub fn silent(&self) -> BTreeSet<PusherId> {
         let mut silent = BTreeSet::new();
-        for balancer in self.balancers.values() {
+        for (_, balancer) in self.balancers() {
             for service in &balancer.services {
                 silent.extend(self.unknown(&balancer.prefix, service));
             }
         }
-        silent.retain(|id| !self.presences.contains_key(id));
+        for live in self.live() {
+            silent.remove(live.id);
+        }
         silent
     }
 
@@ -319,10 +321,10 @@ impl Pushers {
             balancer.prefix == *prefix && balancer.services.contains(service)
         };
         let lives = |id: &PusherId| {
-            let live = self.presences.get(id);
+            let live = self.live().find(|live| live.id == id);
             live.is_some_and(|live| live.status(prefix, service).is_some())
         };
-        let (live, silent): (Vec<_>, Vec<_>) = (self.balancers.iter())
+        let (live, silent): (Vec<_>, Vec<_>) = (self.balancers())
             .filter(routes)
             .partition(|(id, _)| lives(id));
         let fed = live.iter().filter_map(|(_, it)| it.feeds(service));
@@ -336,9 +338,9 @@ impl Pushers {
     }
 }
 
-impl Live {
+impl<'a> Live<'a> {
     /// What it says of a service; `None` when nothing, or of records that lie elsewhere.
-    fn status(&self, prefix: &Prefix, service: &ServiceName) -> Option<&ServiceStatus> {
+    fn status(self, prefix: &Prefix, service: &ServiceName) -> Option<&'a ServiceStatus> {
         let told = self.presence.prefix.as_ref();
         let ours = told.is_none_or(|told| told == prefix);
         ours.then(|| self.presence.services.get(service)).flatten()

@@ -1,6 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::etcd::watch::{Change, Entry};
 use crate::model::{InstanceId, Prefix, Reasons, ServiceName, ServiceStatus};
 
 fn entry(key: String, value: Vec<u8>) -> Entry {
@@ -53,10 +54,9 @@ fn balancer(id: &str, services: &[&str], targets: &[&str]) -> Entry {
 }
 
 fn all(revision: i64, presences: Vec<Entry>, balancers: Vec<Entry>) -> Pushers {
-    let mut pushers = Pushers::default();
-    let meta = MetaPrefix::default();
-    for (kind, entries) in [(Kind::Presence, presences), (Kind::Balancer, balancers)] {
-        pushers.update(&meta, kind, Update::Listed { revision, entries });
+    let mut pushers = Pushers::new(MetaPrefix::default());
+    for (part, entries) in [(STATUS, presences), (BALANCERS, balancers)] {
+        pushers.update(part, &Update::Listed { revision, entries });
     }
     pushers
 }
@@ -129,22 +129,21 @@ fn a_balancer_whose_pusher_is_silent_or_does_not_speak_of_the_service_is_unknown
 
 #[test]
 fn a_pusher_that_ends_leaves_its_balancer_unknown_until_that_is_retired() {
-    let meta = MetaPrefix::default();
     let status = presence("edge", &[("web", 40)]);
     let own = balancer("edge", &["web"], &["t"]);
     let mut pushers = all(50, vec![status.clone()], vec![own.clone()]);
-    let mut delete = |kind, entry: &Entry| {
+    let mut delete = |part, entry: &Entry| {
         let deleted = Change::Deleted {
             key: entry.key.clone(),
             mod_revision: 51,
         };
         let changes = vec![deleted];
         let revision = 51;
-        pushers.update(&meta, kind, Update::Changed { revision, changes });
+        pushers.update(part, &Update::Changed { revision, changes });
         applied(&pushers, 10)
     };
-    assert_eq!(names(&delete(Kind::Presence, &status).unknown), ["edge"]);
-    assert!(delete(Kind::Balancer, &own).is_nobody());
+    assert_eq!(names(&delete(STATUS, &status).unknown), ["edge"]);
+    assert!(delete(BALANCERS, &own).is_nobody());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 use super::*;
-use crate::model::Prefix;
+use crate::etcd::watch::{Change, Entry, Update};
+use crate::model::{MetaPrefix, Prefix};
+use crate::upstream::desired::Choices;
 
 fn entry(key: &str, value: Vec<u8>, lease: i64) -> Entry {
     Entry {
@@ -27,10 +29,16 @@ fn balancer(id: &str, nonce: &str, target: &str) -> Entry {
     entry(&format!("balancers/{id}"), balancer.encode(), 8)
 }
 
+fn listed(entries: Vec<Entry>) -> Choices {
+    let mut choices = Choices::new(MetaPrefix::default(), []);
+    let revision = 9;
+    choices.update(&Update::Listed { revision, entries });
+    choices
+}
+
 fn told(entries: Vec<Entry>) -> Balancers {
     let mut balancers = Balancers::of("edge", "own", &["here"]);
-    let revision = 9;
-    balancers.hear(&Update::Listed { revision, entries });
+    balancers.hear(listed(entries).store());
     balancers
 }
 
@@ -83,8 +91,7 @@ fn load_balancers_of_a_silent_pusher_of_the_same_id_are_waited_for_unless_this_o
     assert_eq!(told(vec![elsewhere()]).namesake(), silent);
     assert_eq!(told(vec![live(0), elsewhere()]).namesake(), silent);
     let mut more = Balancers::of("edge", "own", &["elsewhere", "here"]);
-    let (revision, entries) = (9, vec![elsewhere()]);
-    more.hear(&Update::Listed { revision, entries });
+    more.hear(listed(vec![elsewhere()]).store());
     assert_eq!(more.namesake(), None, "one target was added");
 }
 
@@ -104,24 +111,26 @@ fn of_more_targets_than_are_read_none_is_taken_for_another() {
 
 #[test]
 fn a_namesake_that_is_retired_is_none_any_more_and_that_is_news() {
-    let mut balancers = told(vec![
+    let mut choices = listed(vec![
         pusher("edge", "other"),
         balancer("edge", "other", "elsewhere"),
     ]);
-    let gone = |balancers: &mut Balancers, key: &str| {
+    let mut balancers = Balancers::of("edge", "own", &["here"]);
+    balancers.hear(choices.store());
+    let mut gone = |balancers: &mut Balancers, key: &str| {
         let change = Change::Deleted {
             key: key.as_bytes().to_vec(),
             mod_revision: 10,
         };
         let (revision, changes) = (10, vec![change]);
-        assert!(balancers.hear(&Update::Changed { revision, changes }));
+        choices.update(&Update::Changed { revision, changes });
+        assert!(balancers.hear(choices.store()));
         balancers.namesake()
     };
     let silent = Some(Namesake::Silent(of("elsewhere")));
     assert_eq!(gone(&mut balancers, "/sidekick/pushers/edge"), silent);
     assert_eq!(gone(&mut balancers, "/sidekick/balancers/edge"), None);
-    let (revision, changes) = (11, Vec::new());
-    assert!(!balancers.hear(&Update::Changed { revision, changes }));
+    assert!(!balancers.hear(choices.store()));
 }
 
 #[test]

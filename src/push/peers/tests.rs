@@ -1,11 +1,10 @@
 use super::*;
-use crate::model::MetaPrefix;
+use crate::etcd::watch::{Change, Entry};
+use crate::model::{MetaPrefix, Presence, Release};
 
 fn said() -> Said {
     Said {
-        meta: MetaPrefix::default(),
         own: "own".parse().unwrap(),
-        listed: false,
         others: BTreeMap::new(),
         releases: BTreeMap::new(),
         missed: BTreeSet::new(),

@@ -269,7 +269,7 @@ proptest! {
         for service in ["website", "shop"] {
             prop_assert_eq!(shown(&told, service).1, shown(&fresh, service).1);
         }
-        let aside = |records: &Records| records.quarantined().cloned().collect::<Vec<_>>();
+        let aside = |records: &Records| records.quarantined().collect::<Vec<_>>();
         prop_assert_eq!(aside(&told), aside(&fresh));
     }
 }

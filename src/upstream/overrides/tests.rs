@@ -1,5 +1,5 @@
 use super::*;
-use crate::etcd::watch::Entry;
+use crate::etcd::watch::{Change, Entry};
 
 fn entry(key: &str, value: &str) -> Entry {
     Entry {
@@ -42,14 +42,14 @@ fn delete(choices: &mut Choices, revision: i64, key: &str) -> Effect {
 }
 
 /// What is chosen: revision, split, holds.
-fn shown(choices: &Choices) -> (i64, Option<String>, Vec<&str>) {
+fn shown(choices: &Choices) -> (i64, Option<String>, Vec<String>) {
     let choice = choices.service(&"web".parse().unwrap()).unwrap();
     let split = choice.split.as_ref().map(|split| {
         let weights = split.weights().iter();
         let shown = weights.map(|(version, weight)| format!("{version}={weight}"));
         shown.collect::<Vec<_>>().join(" ")
     });
-    let held = choice.held.keys().map(InstanceName::as_str).collect();
+    let held = choice.held.keys().map(ToString::to_string).collect();
     (choice.revision, split, held)
 }
 
@@ -69,9 +69,12 @@ fn nothing_is_chosen_before_the_first_whole_listing() {
 #[test]
 fn splits_and_holds_come_and_go() {
     let mut choices = listed(7, &[(HOLD, r#"{"reason":"disk"}"#)]);
-    assert_eq!(shown(&choices), (7, None, vec!["one"]));
+    assert_eq!(shown(&choices), (7, None, vec!["one".to_owned()]));
     put(&mut choices, 8, SPLIT, V1);
-    assert_eq!(shown(&choices), (8, Some("v1=1".to_owned()), vec!["one"]));
+    assert_eq!(
+        shown(&choices),
+        (8, Some("v1=1".to_owned()), vec!["one".to_owned()])
+    );
     delete(&mut choices, 9, HOLD);
     delete(&mut choices, 11, SPLIT);
     assert_eq!(shown(&choices), (11, None, vec![]));
@@ -103,7 +106,7 @@ fn a_hold_holds_whatever_its_value_says() {
     let mut choices = listed(7, &[]);
     let effect = put(&mut choices, 8, HOLD, "");
     assert_eq!(effect.quarantined.len(), 1);
-    assert_eq!(shown(&choices), (8, None, vec!["one"]));
+    assert_eq!(shown(&choices), (8, None, vec!["one".to_owned()]));
     for key in [SERVICE_HOLD, HOST_HOLD] {
         let effect = put(&mut choices, 9, key, "[");
         assert_eq!(effect.quarantined.len(), 1, "{key}");
@@ -117,7 +120,7 @@ const HOST_HOLD: &str = "/sidekick/host-holds/10.0.0.5";
 const WHY: &str = r#"{"reason":"disk"}"#;
 
 /// Why `web/one` at this address is out.
-fn why<'a>(choices: &'a Choices, address: &str) -> Option<&'a str> {
+fn why(choices: &Choices, address: &str) -> Option<String> {
     let value = format!(r#"{{"host":"{address}","port":80}}"#);
     let record = crate::model::decode(
         &crate::model::Prefix::default(),
@@ -125,7 +128,8 @@ fn why<'a>(choices: &'a Choices, address: &str) -> Option<&'a str> {
         value.as_bytes(),
     );
     let choice = choices.service(&"web".parse().unwrap()).unwrap();
-    choice.hold_on(&"one".parse().unwrap(), &record.unwrap().1)
+    let why = choice.hold_on(&"one".parse().unwrap(), &record.unwrap().1);
+    why.map(str::to_owned)
 }
 
 fn holds(choices: &Choices, address: &str) -> bool {
@@ -135,7 +139,7 @@ fn holds(choices: &Choices, address: &str) -> bool {
 #[test]
 fn a_hold_tells_why_the_narrowest_first() {
     let mut choices = listed(7, &[(HOST_HOLD, WHY)]);
-    let told = |choices: &Choices| why(choices, "10.0.0.5").map(str::to_owned);
+    let told = |choices: &Choices| why(choices, "10.0.0.5");
     assert_eq!(told(&choices).as_deref(), Some("host 10.0.0.5: disk"));
     put(&mut choices, 8, SERVICE_HOLD, WHY);
     assert_eq!(told(&choices).as_deref(), Some("all of web: disk"));

@@ -1,0 +1,477 @@
+//! The content of ranges of keys, read once and kept as it changes: every reader of etcd is a view of a store.
+//!
+//! A listing swaps a whole range, changes follow it. What cannot be read is decided here, once: such a key is quarantined with its
+//! reason, and stands in the way of no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use tokio::time::Instant;
+
+use super::watch::{Change, Entry, Range, Update};
+use crate::model::{
+    Balancer, Hold, HoldScope, InstanceId, Kind, Object, Prefixes, Presence, PusherId, Quarantined,
+    Reason, Record, Release, ServiceName, Split, Subject,
+};
+use crate::util::sanitize::printable;
+
+/// One key and its value, as they were read.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The kind of the key.
+    pub kind: Kind,
+    /// The service that the key names.
+    pub service: Option<ServiceName>,
+    /// What the key is about; `None` when it cannot be read.
+    pub subject: Option<Subject>,
+    /// What the value says, or why key or value cannot be read.
+    pub object: Result<Object, Reason>,
+    /// What a split said before it became unreadable: that stands.
+    former: Option<Object>,
+    /// The revision of the last write.
+    pub revision: i64,
+    /// The lease that the key hangs on; 0 for none.
+    pub lease: i64,
+    /// Since when a record has named its address.
+    pub since: Instant,
+}
+
+/// What an update changed.
+#[derive(Debug, Default)]
+pub struct Delta {
+    /// Whether it was a whole listing.
+    pub listed: bool,
+    /// Each key that was touched, with what stood there before.
+    pub before: BTreeMap<Box<[u8]>, Option<Item>>,
+    /// What stood there when a key was deleted, in order; not where a listing no longer has it.
+    pub deleted: Vec<Item>,
+    /// The services that are concerned: of a listing, all that are followed by name.
+    pub services: BTreeSet<ServiceName>,
+}
+
+/// A range of keys as far as it was told.
+#[derive(Debug)]
+struct Part {
+    range: Range,
+    /// The revision of its last listing.
+    listed: Option<i64>,
+    /// The services of which that listing did not tell.
+    unlisted: BTreeSet<ServiceName>,
+    /// The newest change seen of each service, deletions included.
+    changed: BTreeMap<ServiceName, i64>,
+    /// The newest change seen that concerns every service.
+    changed_for_all: i64,
+}
+
+/// The content of ranges of keys.
+#[derive(Debug)]
+pub struct Store {
+    prefixes: Prefixes,
+    /// Which services are followed; `None` for all.
+    services: Option<BTreeSet<ServiceName>>,
+    parts: Vec<Part>,
+    items: BTreeMap<Box<[u8]>, Item>,
+}
+
+impl Store {
+    /// Nothing is known yet of these ranges, and of these services, or of all.
+    #[must_use]
+    pub fn new(
+        prefixes: Prefixes,
+        ranges: impl IntoIterator<Item = Range>,
+        services: Option<BTreeSet<ServiceName>>,
+    ) -> Self {
+        let part = |range| Part {
+            range,
+            listed: None,
+            unlisted: BTreeSet::new(),
+            changed: BTreeMap::new(),
+            changed_for_all: 0,
+        };
+        Self {
+            prefixes,
+            services,
+            parts: ranges.into_iter().map(part).collect(),
+            items: BTreeMap::new(),
+        }
+    }
+
+    /// Where the keys lie.
+    #[must_use]
+    pub fn prefixes(&self) -> &Prefixes {
+        &self.prefixes
+    }
+
+    /// From now on these services are followed. What is known of others is forgotten; of new ones nothing is known before the next
+    /// listing. Says whether there are new ones.
+    pub fn follow(&mut self, services: BTreeSet<ServiceName>) -> bool {
+        let former = self.services.take().unwrap_or_default();
+        let new: BTreeSet<_> = services.difference(&former).cloned().collect();
+        let stays = |service: &ServiceName| services.contains(service);
+        let of_it = |_: &Box<[u8]>, item: &mut Item| item.service.as_ref().is_none_or(stays);
+        self.items.retain(of_it);
+        for part in &mut self.parts {
+            part.changed.retain(|service, _| services.contains(service));
+            part.unlisted.retain(|service| services.contains(service));
+            part.unlisted.extend(new.iter().cloned());
+        }
+        self.services = Some(services);
+        !new.is_empty()
+    }
+
+    /// The services that are followed by name.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        self.services.iter().flatten()
+    }
+
+    fn follows(&self, service: Option<&ServiceName>) -> bool {
+        match (service, &self.services) {
+            (Some(service), Some(services)) => services.contains(service),
+            _ => true,
+        }
+    }
+
+    /// Takes in what the watch of the range at this place tells.
+    pub fn update(&mut self, part: usize, update: &Update) -> Delta {
+        match update {
+            Update::Listed { revision, entries } => self.list(part, *revision, entries),
+            Update::Changed { changes, .. } => {
+                let mut delta = Delta::default();
+                for change in changes {
+                    self.change(part, change, &mut delta);
+                }
+                delta
+            }
+        }
+    }
+
+    fn list(&mut self, part: usize, revision: i64, entries: &[Entry]) -> Delta {
+        let mut former = self.take(part);
+        let Some(listed) = self.parts.get_mut(part) else {
+            return Delta::default();
+        };
+        listed.listed = Some(revision);
+        listed.unlisted.clear();
+        // What is newer is of a history that a restore has undone.
+        listed.changed.retain(|_, changed| *changed <= revision);
+        if listed.changed_for_all > revision {
+            listed.changed_for_all = 0;
+        }
+        let mut delta = Delta {
+            listed: true,
+            services: self.services().cloned().collect(),
+            ..Delta::default()
+        };
+        for entry in entries {
+            let before = former.remove(&*entry.key);
+            let item = self.read(entry, before.as_ref());
+            if let Some(item) = item.filter(|item| self.follows(item.service.as_ref())) {
+                let same = before.as_ref().is_some_and(|before| before.is_same(&item));
+                if !same {
+                    delta.before.insert(entry.key.as_slice().into(), before);
+                }
+                self.items.insert(entry.key.as_slice().into(), item);
+            }
+        }
+        let gone = former.into_iter().map(|(key, item)| (key, Some(item)));
+        delta.before.extend(gone);
+        delta
+    }
+
+    /// Takes everything of a range out.
+    fn take(&mut self, part: usize) -> BTreeMap<Box<[u8]>, Item> {
+        let Some(Part { range, .. }) = self.parts.get(part) else {
+            return BTreeMap::new();
+        };
+        let mut taken = self.items.split_off(range.start());
+        let end = range
+            .end()
+            .unwrap_or_else(|| [range.start(), &[0]].concat());
+        let mut behind = match &*end {
+            [0] => BTreeMap::new(),
+            end => taken.split_off(end),
+        };
+        self.items.append(&mut behind);
+        taken
+    }
+
+    fn change(&mut self, part: usize, change: &Change, delta: &mut Delta) {
+        let (key, after) = match change {
+            Change::Put(entry) => (&entry.key, self.read(entry, self.items.get(&*entry.key))),
+            Change::Deleted { key, .. } => (key, None),
+        };
+        let Some((kind, service)) = self.concerned(key, after.as_ref()) else {
+            return;
+        };
+        if !self.follows(service.as_ref()) {
+            return;
+        }
+        self.note(part, kind, service, change.revision(), delta);
+        let before = match after {
+            Some(item) => self.items.insert(key.as_slice().into(), item),
+            None => {
+                let before = self.items.remove(&**key);
+                delta.deleted.extend(before.clone());
+                before
+            }
+        };
+        let key: Box<[u8]> = key.as_slice().into();
+        delta.before.entry(key).or_insert(before);
+    }
+
+    /// What a key is about that was written or deleted; `None` when it is none of sidekick's.
+    fn concerned(&self, key: &[u8], after: Option<&Item>) -> Option<(Kind, Option<ServiceName>)> {
+        match after.or_else(|| self.items.get(key)) {
+            Some(item) => Some((item.kind, item.service.clone())),
+            None => {
+                let key = self.prefixes.key(key)?;
+                Some((key.kind, key.service))
+            }
+        }
+    }
+
+    fn note(
+        &mut self,
+        part: usize,
+        kind: Kind,
+        service: Option<ServiceName>,
+        revision: i64,
+        delta: &mut Delta,
+    ) {
+        let followed = self.services.iter().flatten();
+        let Some(part) = self.parts.get_mut(part) else {
+            return;
+        };
+        let told = part.listed.is_some();
+        let listed = |service: &&ServiceName| told && !part.unlisted.contains(*service);
+        match service {
+            Some(service) => {
+                delta
+                    .services
+                    .extend(Some(&service).filter(listed).cloned());
+                part.changed.insert(service, revision);
+            }
+            None if kind == Kind::HostHold => {
+                delta.services.extend(followed.filter(listed).cloned());
+                part.changed_for_all = revision;
+            }
+            None => {}
+        }
+    }
+
+    /// Reads an entry where that one stood before; `None` when it is none of sidekick's.
+    fn read(&self, entry: &Entry, before: Option<&Item>) -> Option<Item> {
+        let key = self.prefixes.key(&entry.key)?;
+        let (subject, object) = match key.subject {
+            Ok(subject) => {
+                let object = subject.decode(&entry.value, entry.lease);
+                (Some(subject), object)
+            }
+            Err(reason) => (None, Err(reason)),
+        };
+        let mut item = Item {
+            kind: key.kind,
+            service: key.service,
+            subject,
+            object,
+            former: None,
+            revision: entry.mod_revision,
+            lease: entry.lease,
+            since: Instant::now(),
+        };
+        if let Some(before) = before {
+            item.succeed(before);
+        }
+        Some(item)
+    }
+
+    /// The revision up to which everything in the range at this place is known that concerns the service; `None` before a listing
+    /// has told of it, and when it is not followed.
+    #[must_use]
+    pub fn revision(&self, part: usize, service: &ServiceName) -> Option<i64> {
+        let of = self.parts.get(part)?;
+        let listed = of.listed?;
+        let known = self.follows(Some(service)) && !of.unlisted.contains(service);
+        known.then(|| listed.max(self.changed(part, service)))
+    }
+
+    /// The newest change seen in the range at this place that concerns the service; 0 for none.
+    #[must_use]
+    pub fn changed(&self, part: usize, service: &ServiceName) -> i64 {
+        let Some(part) = self.parts.get(part) else {
+            return 0;
+        };
+        let own = part.changed.get(service).copied().unwrap_or_default();
+        own.max(part.changed_for_all)
+    }
+
+    /// Whether every range was listed.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.parts.iter().all(|part| part.listed.is_some())
+    }
+
+    /// What stands under a key.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&Item> {
+        self.items.get(key)
+    }
+
+    /// Everything whose key begins so, in the order of the keys.
+    pub fn below(&self, prefix: &str) -> impl Iterator<Item = (&[u8], &Item)> + use<'_> {
+        let range = Range::Prefix(prefix.as_bytes().to_vec());
+        let end = range.end().unwrap_or_default();
+        let bounds = (
+            Bound::Included(range.start()),
+            Bound::Excluded(end.as_slice()),
+        );
+        let items = self.items.range::<[u8], _>(bounds);
+        items.map(|(key, item)| (&**key, item))
+    }
+
+    /// Everything.
+    pub fn items(&self) -> impl Iterator<Item = (&[u8], &Item)> {
+        self.items.iter().map(|(key, item)| (&**key, item))
+    }
+
+    /// What cannot be read among these kinds.
+    pub fn quarantined(&self, kinds: &[Kind]) -> impl Iterator<Item = Quarantined> {
+        let items = self.items().filter(|(_, item)| kinds.contains(&item.kind));
+        items.filter_map(|(key, item)| item.quarantined(key))
+    }
+
+    /// What an update made unreadable among these kinds or unreadable for another reason, and the keys, made printable, that are
+    /// readable or gone now.
+    #[must_use]
+    pub fn news(&self, delta: &Delta, kinds: &[Kind]) -> (Vec<Quarantined>, Vec<String>) {
+        let (mut quarantined, mut readable) = (Vec::new(), Vec::new());
+        for (key, before) in &delta.before {
+            let after = self.items.get(key);
+            let Some(item) = after.or(before.as_ref()) else {
+                continue;
+            };
+            if !kinds.contains(&item.kind) {
+                continue;
+            }
+            let why =
+                |item: Option<&Item>| item.and_then(|item| item.object.as_ref().err().cloned());
+            match (why(before.as_ref()), why(after)) {
+                (Some(_), None) => readable.push(shown(key)),
+                (before, Some(reason)) if before.as_ref() != Some(&reason) => {
+                    quarantined.extend(item.quarantined(key));
+                }
+                _ => {}
+            }
+        }
+        (quarantined, readable)
+    }
+}
+
+fn shown(key: &[u8]) -> String {
+    printable(key, 300)
+}
+
+impl Item {
+    /// Takes over from what stood there before what outlives a write.
+    fn succeed(&mut self, before: &Self) {
+        let address = |item: &Self| item.record().map(|it| (it.protocol, it.endpoint.clone()));
+        if let Some(address_now) = address(self)
+            && address(before) == Some(address_now)
+        {
+            self.since = before.since;
+        }
+        if self.kind == Kind::Split && self.object.is_err() {
+            let object = before.object.as_ref().ok();
+            self.former = object.or(before.former.as_ref()).cloned();
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let told = |item: &Self| (item.revision, item.lease);
+        told(self) == told(other) && self.object == other.object
+    }
+
+    /// Why it cannot be read; `None` when it can.
+    #[must_use]
+    pub fn quarantined(&self, key: &[u8]) -> Option<Quarantined> {
+        let reason = self.object.as_ref().err()?.clone();
+        let (key, service) = (shown(key), self.service.clone());
+        Some(Quarantined {
+            key,
+            service,
+            reason,
+        })
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        match &self.object {
+            Ok(Object::Record(record)) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// The instance whose record it is, and the record.
+    #[must_use]
+    pub fn instance(&self) -> Option<(&InstanceId, &Record)> {
+        match &self.subject {
+            Some(Subject::Record(id)) => Some((id, self.record()?)),
+            _ => None,
+        }
+    }
+
+    /// What is held, and the hold, or why that cannot be read: it holds all the same, as whoever wrote it wanted it so.
+    #[must_use]
+    pub fn hold(&self) -> Option<(&HoldScope, Result<&Hold, &Reason>)> {
+        let Some(Subject::Hold(scope)) = &self.subject else {
+            return None;
+        };
+        match &self.object {
+            Ok(Object::Hold(hold)) => Some((scope, Ok(hold))),
+            Err(reason) => Some((scope, Err(reason))),
+            Ok(_) => None,
+        }
+    }
+
+    /// The split; one that cannot be read changes nothing, so the one before it stands.
+    #[must_use]
+    pub fn split(&self) -> Option<&Split> {
+        match self.object.as_ref().ok().or(self.former.as_ref()) {
+            Some(Object::Split(split)) => Some(split),
+            _ => None,
+        }
+    }
+
+    /// The pusher whose status record it is, and what that says.
+    #[must_use]
+    pub fn pusher(&self) -> Option<(&PusherId, &Presence)> {
+        match (&self.subject, &self.object) {
+            (Some(Subject::Pusher(id)), Ok(Object::Pusher(status))) => Some((id, status)),
+            _ => None,
+        }
+    }
+
+    /// The pusher whose balancer key it is, and what that says.
+    #[must_use]
+    pub fn balancer(&self) -> Option<(&PusherId, &Balancer)> {
+        match (&self.subject, &self.object) {
+            (Some(Subject::Balancer(id)), Ok(Object::Balancer(balancer))) => Some((id, balancer)),
+            _ => None,
+        }
+    }
+
+    /// The upstream that is to follow its records, unchecked, and the release.
+    #[must_use]
+    pub fn release(&self) -> Option<(&str, &Release)> {
+        match (&self.subject, &self.object) {
+            (Some(Subject::Release(upstream)), Ok(Object::Release(release))) => {
+                Some((upstream, release))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
