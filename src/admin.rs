@@ -49,9 +49,3 @@ impl Place {
         }
     }
 }
-
-/// The time in whole seconds: finer ones only make a value longer.
-fn now() -> jiff::Timestamp {
-    let now = jiff::Timestamp::now();
-    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
-}

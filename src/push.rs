@@ -21,6 +21,7 @@ use crate::model::{Endpoint, Nonce, Presence, Released};
 use crate::push::reconcile::{Found, Report};
 use crate::systemd::notify;
 use crate::upstream::desired::{Effect, Records};
+use crate::util::clock;
 use crate::util::log_limit;
 use crate::util::shutdown::Stop;
 
@@ -167,7 +168,7 @@ enum Event {
 
 impl Pusher {
     fn new(settings: Settings, cluster: Cluster, reload: Option<Reload>) -> Self {
-        let (nonce, since) = (Nonce::fresh(), now());
+        let (nonce, since) = (Nonce::fresh(), clock::seconds());
         let key = settings.meta.pusher_key(&settings.id);
         let balancer = BalancerKey::new(cluster.clone(), &settings, nonce.clone(), since);
         let keeper = lease::keep(cluster.clone(), key, nonce.clone(), settings.ttl);
@@ -659,10 +660,4 @@ fn log_quarantine(effect: &Effect) {
             info!(%key, "no longer set aside{more}");
         }
     }
-}
-
-/// The time in whole seconds.
-fn now() -> jiff::Timestamp {
-    let now = jiff::Timestamp::now();
-    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
 }

@@ -1,6 +1,7 @@
 //! What every room uses and no room owns.
 
 pub mod backoff;
+pub mod clock;
 pub mod command;
 pub mod did_you_mean;
 pub mod duration;

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use super::Place;
 use super::announcer::Keeper;
-use super::{Place, now};
 use crate::etcd::Error;
 use crate::etcd::client::Connection;
 use crate::etcd::oneshot;
 use crate::etcd::oneshot::{Lease, patiently};
-use crate::etcd::ttl::whole_seconds;
 use crate::etcd::watch::Entry;
 use crate::model::{Format, InstanceId, Nonce, Record, State, decode};
+use crate::util::clock;
+use crate::util::duration::whole_seconds;
 
 /// What is to be registered.
 #[derive(Debug, Clone)]
@@ -32,7 +33,7 @@ pub enum Outcome {
     Written {
         /// The revision of the write.
         revision: i64,
-        /// Who kept another record there and gives up now, if it still lives. In words.
+        /// Who kept another record there and gives up if it still lives. In words.
         deposed: Option<String>,
     },
     /// It stood there already, and will stay.
@@ -64,7 +65,7 @@ enum Step {
 /// When etcd refuses, or cannot be reached.
 pub async fn register(place: &Place, mut wanted: Wanted) -> Result<Outcome, Error> {
     wanted.record.nonce = Some(Nonce::fresh());
-    wanted.record.since = Some(now());
+    wanted.record.since = Some(clock::seconds());
     let key = place.prefix.key(&wanted.id);
     // Found by the first look: a write whose answer was lost shows as our own at the next one.
     let mut deposed = None;

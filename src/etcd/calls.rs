@@ -12,8 +12,8 @@ use super::client::{Cluster, Connection};
 use super::error::Right;
 use super::keepalive::Keepalive;
 use super::oneshot::is_by_hand;
-use super::ttl::whole_seconds;
 use super::watch::{Entry, Range};
+use crate::util::duration::whole_seconds;
 
 /// An answer, and the connection that it came over.
 type Answer<T> = Result<(T, Connection), Error>;

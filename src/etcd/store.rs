@@ -108,8 +108,8 @@ impl Store {
         let former = self.services.take().unwrap_or_default();
         let new: BTreeSet<_> = services.difference(&former).cloned().collect();
         let stays = |service: &ServiceName| services.contains(service);
-        let of_it = |_: &Box<[u8]>, item: &mut Item| item.service.as_ref().is_none_or(stays);
-        self.items.retain(of_it);
+        self.items
+            .retain(|_, item| item.service.as_ref().is_none_or(stays));
         for part in &mut self.parts {
             part.changed.retain(|service, _| services.contains(service));
             part.unlisted.retain(|service| services.contains(service));

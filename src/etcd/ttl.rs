@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::util::duration::{self, whole_seconds};
+
 /// etcd grants no shorter lease with its usual settings.
 const MIN: Duration = Duration::from_secs(2);
 /// etcd accepts no longer one.
@@ -13,27 +15,22 @@ pub enum TtlError {
     /// One lost packet would end it.
     #[error(
         "below {} there is no time for three heartbeats, and one lost packet would end the lease",
-        crate::util::duration::show(MIN)
+        duration::show(MIN)
     )]
     TooShort,
     /// etcd would make it longer.
-    #[error("below {} etcd grants no lease", crate::util::duration::show(MIN))]
+    #[error("below {} etcd grants no lease", duration::show(MIN))]
     None,
     /// etcd would refuse it.
     #[error("longer than etcd keeps a lease")]
     TooLong,
 }
 
-/// The length of a lease as etcd counts it, in seconds.
-pub(crate) fn whole_seconds(ttl: Duration) -> u64 {
-    ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)
-}
-
 /// What is to be said where etcd grants another length than was asked for: it has a least one, of one and a half times of what
 /// its members wait before they elect a leader.
 pub(crate) fn differs(asked: Duration, granted: Duration) -> Option<String> {
     let (asked, granted) = (whole_seconds(asked), whole_seconds(granted));
-    let show = |seconds| crate::util::duration::show(Duration::from_secs(seconds));
+    let show = |seconds| duration::show(Duration::from_secs(seconds));
     let (shown, instead) = (show(granted), show(asked));
     (asked != granted).then(|| format!("etcd grants a lease of {shown} in place of {instead}"))
 }

@@ -224,21 +224,6 @@ impl Watcher {
     }
 }
 
-/// The whole range, once: one attempt at each member.
-///
-/// # Errors
-/// The last member's error.
-pub async fn list(cluster: &Cluster, range: &Range) -> Result<(i64, Vec<Entry>), Error> {
-    let mut source = Etcd::new(cluster.clone(), range.clone());
-    let mut attempts = cluster.members().max(1);
-    loop {
-        match source.list().await {
-            Err(_) if attempts > 1 => attempts -= 1,
-            answer => return answer,
-        }
-    }
-}
-
 /// Lists a range once, over one connection.
 ///
 /// # Errors

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 use super::look::Look;
 use super::settings::{Route, Settings};
 use crate::etcd;
-use crate::etcd::client::Cluster;
-use crate::etcd::watch;
+use crate::etcd::client::{CALL_TIMEOUT, Cluster};
+use crate::etcd::oneshot;
 use crate::etcd::watch::Update;
 use crate::model::Endpoint;
 use crate::target::{Error, Outcome, Progress, Upstream};
@@ -176,10 +176,10 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, Error>> + Send + 'static,
 {
-    let (revision, entries) = watch::list(cluster, &settings.range()).await?;
+    let (revision, entries) = oneshot::list(cluster, CALL_TIMEOUT, &settings.range()).await?;
     let mut records = Records::new(settings.prefix.clone(), settings.services());
     super::log_quarantine(&records.update(&Update::Listed { revision, entries }));
-    let (revision, entries) = watch::list(cluster, &settings.meta_range()).await?;
+    let (revision, entries) = oneshot::list(cluster, CALL_TIMEOUT, &settings.meta_range()).await?;
     let mut choices = Choices::new(settings.meta.clone(), settings.services());
     super::log_quarantine(&choices.update(&Update::Listed { revision, entries }));
     let records = Arc::new(records);

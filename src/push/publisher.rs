@@ -21,6 +21,7 @@ use crate::upstream::desired::{
 };
 use crate::upstream::guard::{Claim, Decision, Fate, Finding, Keeper, Notice, Seen, Why};
 use crate::upstream::plan::Serving;
+use crate::util::clock;
 use crate::util::log_limit;
 
 /// How many addresses are named in one line of the log.
@@ -308,7 +309,7 @@ impl Clock {
     pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
-            at: super::now(),
+            at: clock::seconds(),
         }
     }
 

@@ -53,9 +53,7 @@ impl fmt::Display for TooShort {
             shown(leaving),
             self.unit,
             shown(self.limit),
-            self.enough
-                .as_secs()
-                .saturating_add(u64::from(self.enough.subsec_nanos() > 0)),
+            duration::whole_seconds(self.enough),
         )
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::util::duration::whole_seconds;
 use crate::util::sanitize::short;
 
 const SERVICE: &str = include_str!("../../units/sidekick@.service");
@@ -191,7 +192,7 @@ fn fill(template: &str, mut line_of: impl FnMut(&str) -> Option<String>) -> Stri
 
 /// The directive with the shipped time, or with a longer one.
 fn at_least(directive: &str, shipped: &str, needed: Duration) -> String {
-    let seconds = needed.as_secs() + u64::from(needed.subsec_nanos() > 0);
+    let seconds = whole_seconds(needed);
     let known = shipped.trim_end_matches('s').parse().unwrap_or(0);
     format!("{directive}={}s", seconds.max(known))
 }

@@ -17,7 +17,7 @@ use tracing::{debug, info};
 use super::{Driver, Error, Layer, Outcome, Progress, Upstream, UpstreamName};
 use crate::etcd;
 use crate::etcd::client::Cluster;
-use crate::etcd::watch::{Change, Entry, Range, Update, Watcher, list};
+use crate::etcd::watch::{Change, Entry, Range, Update, Watcher, list_over};
 use crate::upstream::desired::Desired;
 use crate::upstream::guard::Sight;
 use crate::upstream::plan::{Plan, Step};
@@ -172,8 +172,11 @@ impl Vulcand {
 
     async fn read(&self) -> Result<Vec<Entry>, Error> {
         let range = Range::Prefix(self.place.range.clone().into_bytes());
-        let listed = list(&self.cluster, &range).await;
-        let (_, entries) = listed.map_err(|error| Error::Etcd(error.to_string()))?;
+        let told = |error: etcd::Error| Error::Etcd(error.to_string());
+        let connection = self.cluster.connection().await.map_err(told)?;
+        let listed = list_over(&self.cluster, &connection, &range).await;
+        let listed = listed.inspect_err(|error| self.cluster.failed(&connection, error));
+        let (_, entries) = listed.map_err(told)?;
         Ok(entries)
     }
 

@@ -38,5 +38,12 @@ pub fn about(span: Duration) -> String {
     }
 }
 
+/// A span in whole seconds, rounded up: what is told or granted in seconds never falls short.
+#[must_use]
+pub fn whole_seconds(span: Duration) -> u64 {
+    let more = u64::from(span.subsec_nanos() > 0);
+    span.as_secs().saturating_add(more)
+}
+
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use jiff::Timestamp;
-
 use crate::admin::split;
 use crate::admin::split::{Preview, preview, versions_in_words};
 use crate::admin::{Place, follow};
@@ -18,6 +16,7 @@ use crate::cli::{Exit, Mistakes, service};
 use crate::etcd::pushers::Doubt;
 use crate::model::{ServiceName, Split, Version};
 use crate::systemd::notify;
+use crate::util::clock;
 use crate::util::did_you_mean::suggestion;
 use crate::util::sanitize::short;
 use crate::util::shutdown;
@@ -120,7 +119,7 @@ impl Args {
         if !whole {
             return None;
         }
-        let now = Timestamp::from_second(Timestamp::now().as_second()).ok();
+        let now = Some(clock::seconds());
         mistakes
             .check("VERSION=WEIGHT", Split::new(weights, now))
             .map(Some)
