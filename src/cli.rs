@@ -3,19 +3,19 @@
 //! clap only splits the command line. Values stay text until a command checks all of them, so that one run
 //! reports every mistake.
 
+pub mod args;
+pub mod commands;
+pub mod output;
+
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use args::line::{Line, Parsed};
-use args::mistakes::{Invalid, Mistakes};
+use args::mistakes::Mistakes;
 use output::exit::Exit;
 
-use crate::admin::Place;
-use crate::admin::named;
-use crate::admin::named::Named;
 use crate::announce::reload::Program;
-use crate::model::{InstanceId, ServiceName};
 use crate::util::shutdown;
 
 /// Announces backends while they work, and keeps load balancers equal to that.
@@ -128,49 +128,12 @@ fn run(line: &Line, parsed: Parsed, program: Program, trial: bool) -> anyhow::Re
         Command::Hold(args) => runtime.block_on(args.run(mistakes)),
         Command::Split(args) => runtime.block_on(args.run(mistakes)),
         Command::Roles(args) => args.run(mistakes),
-        Command::Unit(args) => args.run(mistakes),
-        Command::Completions(args) => args.run(mistakes),
-        Command::Man(args) => args.run(mistakes),
+        Command::Unit(args) => args.run(mistakes, &Cli::command()),
+        Command::Completions(args) => args.run(mistakes, Cli::command()),
+        Command::Man(args) => args.run(mistakes, Cli::command()),
         Command::Release(args) => runtime.block_on(args.run(mistakes)),
     };
     // A name that is being resolved has no end that could be waited for; what must be finished, its owner has waited for.
     runtime.shutdown_background();
     ended
 }
-
-/// Reads `SERVICE/INSTANCE`, which must be given.
-fn instance(mistakes: &mut Mistakes, text: Option<&str>) -> Option<InstanceId> {
-    let place = "SERVICE/INSTANCE";
-    let text = mistakes.required(place, text)?;
-    mistakes.parse(place, text)
-}
-
-/// The instance that is meant where a container's name alone was given.
-async fn named(place: &Place, id: InstanceId) -> anyhow::Result<InstanceId> {
-    let said = id.to_string();
-    match named::named(place, id).await? {
-        Named::One(id) => Ok(id),
-        Named::Several(several) => {
-            let several: Vec<_> = several.iter().map(ToString::to_string).collect();
-            let mut mistakes = Mistakes::default();
-            mistakes.add(format!(
-                "{said} may be any of {}: say which",
-                several.join(", ")
-            ));
-            Ok(mistakes.none_or(None)?)
-        }
-    }
-}
-
-/// Reads `SERVICE`, where it is given.
-fn service(mistakes: &mut Mistakes, text: Option<&str>) -> Option<ServiceName> {
-    mistakes.parse("SERVICE", text?)
-}
-
-/// The help of a flag that cannot leave its default to clap, because it must be known whether it was given.
-fn with_default(help: &str, default: impl std::fmt::Display) -> String {
-    format!("{help} [default: {default}]")
-}
-pub mod args;
-pub mod commands;
-pub mod output;

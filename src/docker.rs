@@ -26,6 +26,7 @@ mod raw;
 mod signal;
 mod state;
 mod transport;
+pub mod unreachable;
 
 pub use client::Client;
 pub use container::Container;

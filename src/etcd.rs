@@ -20,6 +20,7 @@ pub mod lease;
 pub mod oneshot;
 pub(crate) mod ownership;
 pub mod pushers;
+pub mod range;
 pub mod store;
 pub mod ttl;
 pub mod watch;

@@ -7,7 +7,8 @@ use super::Place;
 use super::overview::{self, KINDS, Overview};
 use crate::etcd::Error;
 use crate::etcd::oneshot::list;
-use crate::etcd::watch::{Range, Update, Watcher};
+use crate::etcd::range::Range;
+use crate::etcd::watch::{Update, Watcher};
 use crate::model::{Kind, ServiceName};
 
 /// How long etcd has to say why it has said nothing.

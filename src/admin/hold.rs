@@ -8,7 +8,7 @@ use crate::etcd::Error;
 use crate::etcd::oneshot;
 use crate::etcd::oneshot::{Lease, patiently};
 use crate::etcd::pushers::unlisted;
-use crate::etcd::watch::Range;
+use crate::etcd::range::Range;
 use crate::model::{Hold, HoldScope, InstanceId, Presence, PusherId};
 
 /// Writes the hold under a lease of its length, in place of an older one; gives the revision.

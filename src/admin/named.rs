@@ -4,7 +4,7 @@ use super::Place;
 use crate::etcd::Error;
 use crate::etcd::oneshot;
 use crate::etcd::oneshot::{list, patiently};
-use crate::etcd::watch::Range;
+use crate::etcd::range::Range;
 use crate::model::{InstanceId, InstanceName};
 
 /// Which instance is meant.

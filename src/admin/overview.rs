@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Place;
+use crate::etcd::range::Range;
 use crate::etcd::store::{Item, Store};
-use crate::etcd::watch::{Range, Update};
+use crate::etcd::watch::Update;
 use crate::model::{
     Hold, HoldScope, Host, InstanceId, Kind, Prefixes, Quarantined, Reason, Record, ServiceName,
     Split, State, Version,

@@ -10,7 +10,8 @@ use super::follow;
 use super::overview::{Line, Overview, Revisions};
 use crate::etcd::Error;
 use crate::etcd::oneshot::{is_out_of_space, list, patiently};
-use crate::etcd::watch::{Entry, Range};
+use crate::etcd::range::Range;
+use crate::etcd::watch::Entry;
 use crate::model::{Balancer, Presence, PusherId, Quarantined, Reason, ServiceName};
 use crate::util::sanitize::printable;
 

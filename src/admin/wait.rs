@@ -12,7 +12,7 @@ use crate::etcd::history::{Past, changes_after};
 use crate::etcd::oneshot::patiently;
 use crate::etcd::pushers;
 use crate::etcd::pushers::{Applied, Doubt, Pushers, Revision, joined};
-use crate::etcd::watch::Range;
+use crate::etcd::range::Range;
 use crate::model::{InstanceId, InstanceName, Prefix, Record, ServiceName, State};
 use crate::util::sanitize::short;
 

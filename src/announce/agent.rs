@@ -25,6 +25,7 @@ use crate::model::{Nonce, State};
 use crate::probe::{self, Prober, Verdict};
 use crate::systemd::notify;
 use crate::systemd::notify::{Waiting, Watchdog};
+use crate::util::clock;
 use crate::util::duration;
 use crate::util::shutdown::Stop;
 use former::Former;
@@ -78,7 +79,7 @@ impl Agent {
     pub(super) fn new(mut settings: Settings, cluster: Cluster) -> Self {
         let nonce = Nonce::fresh();
         settings.record.nonce = Some(nonce.clone());
-        settings.record.since = Some(now());
+        settings.record.since = Some(clock::milliseconds());
         Self::keeping(settings, cluster, nonce, Handed::default())
     }
 
@@ -277,12 +278,6 @@ impl Agent {
         };
         record.encode(self.settings.format).into()
     }
-}
-
-/// The time in whole milliseconds: finer ones only make the record longer.
-fn now() -> jiff::Timestamp {
-    let now = jiff::Timestamp::now();
-    jiff::Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
 fn deposed(settings: &Settings, by: Arc<str>) -> Outcome {

@@ -5,6 +5,7 @@ pub(crate) mod env_file;
 pub(crate) mod etcd;
 pub(crate) mod line;
 pub(crate) mod mistakes;
+pub(crate) mod names;
 pub(crate) mod needs;
 pub(crate) mod pace;
 pub(crate) mod probe;

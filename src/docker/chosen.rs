@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::address::{Unreachable, Wanted};
 use super::host::{HostChoice, Surroundings, in_network};
 use super::host_address::{Interface, reachable};
+use super::unreachable::{Unreachable, Wanted};
 use crate::model::Host;
 
 /// What `--host` stands for, where it was given; an address of this family when only that is served.

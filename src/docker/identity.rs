@@ -7,12 +7,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::address;
-use super::address::{Reach, Unreachable, reach};
+use super::address::{Reach, reach};
 use super::container::Container;
 use super::host::Surroundings;
 use super::image::{Reference, short_digest};
 use super::labels::{Check, Conventions, Meaningless};
 use super::port::ContainerPort;
+use super::unreachable::{self, Unreachable};
 use crate::model::{
     Endpoint, Host, InstanceId, InstanceName, NameError, Protocol, Record, ServiceName, Version,
 };
@@ -36,7 +37,7 @@ pub struct Wanted {
     /// What runs there.
     pub version: Option<Version>,
     /// How its address is chosen when it was not given.
-    pub reach: address::Wanted,
+    pub reach: unreachable::Wanted,
     /// What the host is called, where that is not left to its daemon.
     pub host_name: Option<HostName>,
     /// Whether the container's environment says nothing.

@@ -12,7 +12,8 @@ use super::client::{Cluster, Connection};
 use super::error::Right;
 use super::keepalive::Keepalive;
 use super::oneshot::is_by_hand;
-use super::watch::{Entry, Range};
+use super::range::Range;
+use super::watch::Entry;
 use crate::util::duration::whole_seconds;
 
 /// An answer, and the connection that it came over.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::client::{Connection, Member};
-use super::watch::Range;
+use super::range::Range;
 use crate::util::explain::{Heard, Options, Peer, explain};
 use crate::util::sanitize::{printable, short};
 

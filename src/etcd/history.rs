@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::client::{CALL_TIMEOUT, Connection};
 use super::error::{Error, Right};
-use super::watch::Range;
+use super::range::Range;
 
 /// etcd hands out its history in rounds that are so long apart.
 const ROUND: Duration = Duration::from_millis(100);

@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::client::{Cluster, Connection};
 use super::error::{Error, Right};
+use super::range::Range;
 use super::ttl;
-use super::watch::{Entry, Range, list_over};
+use super::watch::{Entry, list_over};
 use crate::util::duration::whole_seconds;
 
 /// Which lease a written key hangs on.

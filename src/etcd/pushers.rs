@@ -12,8 +12,9 @@ pub use answers::{Applied, Doubt, Leaving, Obstacle, Routed};
 pub(crate) use answers::{joined, names, unlisted};
 
 use super::client::Cluster;
+use super::range::Range;
 use super::store::Store;
-use super::watch::{Range, Update, Watcher};
+use super::watch::{Update, Watcher};
 use crate::model::{Balancer, Kind, MetaPrefix, Prefixes, Presence, PusherId, Quarantined};
 use crate::util::log_limit;
 

@@ -8,7 +8,8 @@ use std::ops::Bound;
 
 use tokio::time::Instant;
 
-use super::watch::{Change, Entry, Range, Update};
+use super::range::Range;
+use super::watch::{Change, Entry, Update};
 use crate::model::{
     Balancer, Hold, HoldScope, InstanceId, Kind, Object, Prefixes, Presence, PusherId, Quarantined,
     Reason, Record, Release, ServiceName, Split, Subject,

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::client::{CALL_TIMEOUT, Cluster, Connection, Pace};
 use super::error::{Error, Right};
+use super::range::Range;
 
 /// How many keys one call of a listing asks for at first: some hundred kilobytes of ordinary records.
 const PAGE: i64 = 1_000;
@@ -31,39 +32,6 @@ const DOUBT: Duration = Duration::from_secs(1);
 const COUNT_EVERY: Duration = Duration::from_secs(180);
 /// What differs is counted again after so long: it may have been on its way.
 const COUNT_AGAIN: Duration = Duration::from_secs(2);
-
-/// Which keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Range {
-    /// One key.
-    Key(Vec<u8>),
-    /// All keys that start so.
-    Prefix(Vec<u8>),
-}
-
-impl Range {
-    pub(super) fn start(&self) -> &[u8] {
-        match self {
-            Self::Key(key) | Self::Prefix(key) => key,
-        }
-    }
-
-    /// The first key behind the range, as etcd spells it; `None` for a single key.
-    pub(super) fn end(&self) -> Option<Vec<u8>> {
-        let Self::Prefix(prefix) = self else {
-            return None;
-        };
-        let mut end = prefix.clone();
-        while let Some(last) = end.pop() {
-            if last < u8::MAX {
-                end.push(last + 1);
-                return Some(end);
-            }
-        }
-        // No key lies behind: etcd's way to say "to the end".
-        Some(vec![0])
-    }
-}
 
 /// One key as etcd holds it. Untrusted.
 #[derive(Debug, Clone, PartialEq, Eq)]

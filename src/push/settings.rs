@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::target::Target;
-use crate::etcd::watch::Range;
+use crate::etcd::range::Range;
 use crate::model::{Balancer, MetaPrefix, NameError, Prefix, Protocol, PusherId, ServiceName};
 use crate::push::reconcile::Pacing;
 use crate::target::{Layer, UpstreamName};

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::desired::Effect;
+use crate::etcd::range::Range;
 use crate::etcd::store::{Delta, Item, Store};
-use crate::etcd::watch::{Range, Update};
+use crate::etcd::watch::Update;
 use crate::model::{
     Hold, HoldScope, Host, InstanceName, Kind, MetaPrefix, Prefixes, Reason, Record, ServiceName,
     Split,

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
+use crate::etcd::range::Range;
 use crate::etcd::store::{Delta, Store};
-use crate::etcd::watch::{Range, Update};
+use crate::etcd::watch::Update;
 use crate::model::{
     Endpoint, InstanceName, Kind, Prefix, Prefixes, Protocol, Quarantined, Record, ServiceName,
     State,

@@ -6,11 +6,12 @@ use tokio::sync::watch;
 
 use crate::announce::container;
 use crate::announce::container::{OnGone, Pairing, Run};
-use crate::cli::{Invalid, Mistakes};
+use crate::cli::args::mistakes::Invalid;
+use crate::cli::args::mistakes::Mistakes;
 use crate::docker::follow::State;
 use crate::docker::host::Surroundings;
 use crate::docker::identity::Derived;
-use crate::docker::{Client, Daemon, address, identity};
+use crate::docker::{Client, Daemon, identity};
 use crate::model::{Address, InstanceId, Version};
 use crate::systemd::unit_file::Socket;
 
@@ -86,7 +87,7 @@ impl Flags {
             .map_or(Some(Daemon::local()), |text| {
                 mistakes.parse("--docker-host", text).map(Daemon::at)
             });
-        let reach = address::Wanted {
+        let reach = crate::docker::unreachable::Wanted {
             container_port: (self.container_port.as_deref())
                 .and_then(|text| mistakes.parse("--container-port", text)),
             network: self.network.clone(),

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::admin::Place;
-use crate::cli::{Mistakes, with_default};
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::args::names::with_default;
 pub(crate) use crate::etcd::access::CERTIFICATE;
 use crate::etcd::access::{Login, PRIVATE_KEY, Password, TlsFiles, read_password};
 use crate::etcd::client::{Cluster, Settings};

@@ -14,8 +14,9 @@ use clap::{
 
 use super::env_file::{self, Assignment, Found};
 use crate::announce::reload::TRIAL;
+use crate::cli::args::mistakes::Mistakes;
 use crate::cli::commands::{announce, push};
-use crate::cli::{Cli, Global, Mistakes};
+use crate::cli::{Cli, Global};
 use crate::util::sanitize::short;
 
 /// What our own names begin with.
@@ -62,7 +63,7 @@ pub(crate) enum Error {
     Usage(#[from] clap::Error),
     /// The file is wrong.
     #[error(transparent)]
-    File(crate::cli::Invalid),
+    File(crate::cli::args::mistakes::Invalid),
 }
 
 impl Line {

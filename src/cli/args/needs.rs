@@ -6,7 +6,7 @@
 use clap::ArgMatches;
 
 use super::line::Given;
-use crate::cli::Mistakes;
+use crate::cli::args::mistakes::Mistakes;
 
 /// Options of some commands, and when they mean something.
 struct Rule {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqwest::header::HeaderName;
 
 use super::container::Found;
-use crate::cli::Mistakes;
+use crate::cli::args::mistakes::Mistakes;
 use crate::docker::labels::Check;
 use crate::model::Endpoint;
 use crate::probe::{ContainerProbe, HttpOptions, HttpProbe, InsideProbe, Probe};

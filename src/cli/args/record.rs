@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::cli::Mistakes;
+use crate::cli::args::mistakes::Mistakes;
 use crate::docker::host::resolve;
 use crate::model::{Address, Format, Host, Protocol, Record};
 use crate::util::sanitize::short;

@@ -5,11 +5,13 @@ use std::io::Write;
 use crate::admin::deregister::{Event, Outcome, Waiting, deregister};
 use crate::admin::settle::Settled;
 use crate::cli::args::etcd;
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::args::names::instance;
+use crate::cli::output::exit::Exit;
 use crate::cli::output::progress::Progress;
 use crate::cli::output::settled;
 use crate::cli::output::settled::in_words;
 use crate::cli::output::stdout::Stdout;
-use crate::cli::{Exit, Mistakes, instance};
 use crate::etcd::pushers::Doubt;
 use crate::model::InstanceId;
 use crate::systemd::notify;
@@ -57,7 +59,7 @@ impl Args {
             linger,
         });
         let ((id, waiting), place) = mistakes.none_or(id.zip(waiting).zip(place))?;
-        let id = crate::cli::named(&place, id).await?;
+        let id = crate::cli::args::names::named(&place, id).await?;
         let mut stop = shutdown::on_signals(notify::stopping)?;
         let mut progress = Progress::new();
         let mut begun = false;

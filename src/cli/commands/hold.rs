@@ -11,10 +11,11 @@ use crate::admin::hold::StillRouted;
 use crate::admin::overview::Overview;
 use crate::admin::{Place, follow, hold};
 use crate::cli::args::etcd;
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::output::exit::Exit;
 use crate::cli::output::settled;
 use crate::cli::output::settled::wait;
 use crate::cli::output::stdout::Stdout;
-use crate::cli::{Exit, Mistakes};
 use crate::etcd::pushers::Doubt;
 use crate::model::{Hold, HoldScope, Host, Nonce, ServiceName};
 use crate::systemd::notify;
@@ -80,7 +81,9 @@ impl Args {
         let all = scope.zip(wish).zip(within.zip(place));
         let ((scope, wish), (within, place)) = mistakes.none_or(all)?;
         let scope = match scope {
-            HoldScope::Instance(id) => HoldScope::Instance(crate::cli::named(&place, id).await?),
+            HoldScope::Instance(id) => {
+                HoldScope::Instance(crate::cli::args::names::named(&place, id).await?)
+            }
             other => other,
         };
         match wish {

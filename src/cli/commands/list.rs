@@ -5,11 +5,12 @@ use std::io::Write;
 
 use crate::admin::overview::{Line, Overview};
 use crate::admin::{follow, v2};
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::output::exit::Exit;
 use crate::cli::output::records;
 use crate::cli::output::records::{COLUMNS, Output};
 use crate::cli::output::stdout::Stdout;
 use crate::cli::output::table::table;
-use crate::cli::{Exit, Mistakes};
 use crate::model::ServiceName;
 use crate::util::did_you_mean::suggestion;
 

@@ -4,11 +4,12 @@ mod page;
 
 use std::io::{self, Write as _};
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_complete::Shell;
 
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::output::exit::Exit;
 use crate::cli::output::stdout::Stdout;
-use crate::cli::{Cli, Exit, Mistakes};
 use crate::util::did_you_mean::suggestion;
 
 /// The shells, as clap_complete spells them.
@@ -33,7 +34,7 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(&self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+    pub(crate) fn run(&self, mut mistakes: Mistakes, mut program: Command) -> anyhow::Result<Exit> {
         let shell = mistakes.required("SHELL", self.shell.as_deref());
         let shell = shell.and_then(|name| {
             let known = SHELLS.iter().find(|(shell, _)| *shell == name);
@@ -47,7 +48,7 @@ impl Completions {
         });
         let shell = mistakes.none_or(shell)?;
         let mut text = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "sidekick", &mut text);
+        clap_complete::generate(shell, &mut program, "sidekick", &mut text);
         Stdout.write_all(&text)?;
         Ok(Exit::Done)
     }
@@ -67,9 +68,9 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    pub(crate) fn run(&self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
+    pub(crate) fn run(&self, mut mistakes: Mistakes, program: Command) -> anyhow::Result<Exit> {
         // There is no page of `help`.
-        let mut program = Cli::command().disable_help_subcommand(true);
+        let mut program = program.disable_help_subcommand(true);
         program.build();
         let page = match self.page.as_deref() {
             None => Some(page::of_program(&program)?),

@@ -8,7 +8,9 @@ use humantime::format_duration;
 
 use crate::cli::args::etcd;
 use crate::cli::args::line::Given;
-use crate::cli::{Exit, Mistakes, with_default};
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::args::names::with_default;
+use crate::cli::output::exit::Exit;
 use crate::etcd::client::Cluster;
 use crate::model::PusherId;
 use crate::push::config::{Config, File, Invalid, Overrides};

@@ -3,9 +3,11 @@
 use std::io::Write;
 
 use crate::admin::register::{Outcome, Wanted, register};
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::args::names::instance;
 use crate::cli::args::{etcd, record};
+use crate::cli::output::exit::Exit;
 use crate::cli::output::stdout::Stdout;
-use crate::cli::{Exit, Mistakes, instance};
 use crate::model::{Address, Record};
 
 /// Writes a record once and ends: for programs that nobody probes, and for ExecStartPost=.

@@ -7,16 +7,17 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cli::args::etcd;
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::output::exit::Exit;
 use crate::cli::output::progress::Progress;
 use crate::cli::output::stdout::Stdout;
-use crate::cli::{Exit, Mistakes};
 use crate::etcd::client::Cluster;
 use crate::etcd::lease;
 use crate::etcd::lease::{Confirmed, Wanted};
 use crate::etcd::oneshot::list;
 use crate::etcd::pushers;
 use crate::etcd::pushers::{Pushers, names};
-use crate::etcd::watch::Range;
+use crate::etcd::range::Range;
 use crate::model::{MetaPrefix, Nonce, Presence, PusherId, Release};
 use crate::target::UpstreamName;
 

@@ -3,8 +3,10 @@
 use std::io::Write;
 
 use crate::admin::roles::{Role, Scope};
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::args::names::with_default;
+use crate::cli::output::exit::Exit;
 use crate::cli::output::stdout::Stdout;
-use crate::cli::{Exit, Mistakes, with_default};
 use crate::model::{InstanceName, MetaPrefix, Prefix};
 
 /// Prints the etcdctl commands that make roles with the least rights that sidekick needs.

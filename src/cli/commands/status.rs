@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use crate::admin::overview::Line;
 use crate::admin::status::{Lag, Pusher, Status, status};
 use crate::cli::args::etcd;
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::output::exit::Exit;
 use crate::cli::output::records;
 use crate::cli::output::records::Output;
 use crate::cli::output::stdout::Stdout;
-use crate::cli::{Exit, Mistakes};
 use crate::model::Quarantined;
 use crate::util::sanitize::short;
 

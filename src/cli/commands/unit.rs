@@ -4,11 +4,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory};
+use clap::{ArgMatches, Command};
 
 use super::announce;
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::output::exit::Exit;
 use crate::cli::output::stdout::Stdout;
-use crate::cli::{Cli, Exit, Mistakes};
 use crate::etcd::client::CALL_TIMEOUT;
 use crate::systemd::unit_file::{Settings, Socket, quadlet, service};
 use crate::util::secret;
@@ -62,8 +63,8 @@ pub(crate) struct Args {
 const OWN: [&str; 5] = ["unit", "fleet", "quadlet", "image", "publish"];
 
 impl Args {
-    pub(crate) fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
-        let settings = self.settings(&mut mistakes);
+    pub(crate) fn run(self, mut mistakes: Mistakes, program: &Command) -> anyhow::Result<Exit> {
+        let settings = self.settings(&mut mistakes, program);
         let image = self.image(&mut mistakes);
         let (settings, image) = mistakes.none_or(settings.zip(image))?;
         let mut out = Stdout;
@@ -78,11 +79,11 @@ impl Args {
         Ok(Exit::Done)
     }
 
-    fn settings(&self, mistakes: &mut Mistakes) -> Option<Settings> {
+    fn settings(&self, mistakes: &mut Mistakes, program: &Command) -> Option<Settings> {
         // Whatever announce would refuse, the unit would refuse again and again.
         let paired = self.announce.pairing(mistakes).is_some();
         self.announce.settings(mistakes, None);
-        let arguments = given_to_announce();
+        let arguments = given_to_announce(program);
         if arguments.iter().any(|argument| argument == "--endpoints") {
             self.announce.etcd.endpoints(mistakes);
         }
@@ -174,17 +175,17 @@ pub(crate) struct Timing {
 }
 
 /// What was given on this command line, and not by the environment or default, for `announce`.
-fn given_to_announce() -> Vec<String> {
+fn given_to_announce(program: &Command) -> Vec<String> {
     // It was understood before, or nobody would ask.
-    let matches = Cli::command().try_get_matches_from(std::env::args_os());
+    let matches = program.clone().try_get_matches_from(std::env::args_os());
     let matches = matches.ok();
     let own = matches.as_ref().and_then(ArgMatches::subcommand);
-    own.map(|(_, matches)| given(matches)).unwrap_or_default()
+    own.map(|(_, matches)| given(program, matches))
+        .unwrap_or_default()
 }
 
-fn given(matches: &ArgMatches) -> Vec<String> {
-    let command = Cli::command();
-    let announce = command.find_subcommand("announce");
+fn given(program: &Command, matches: &ArgMatches) -> Vec<String> {
+    let announce = program.find_subcommand("announce");
     let mut positional = Vec::new();
     let mut flags = Vec::new();
     for arg in announce.iter().flat_map(|command| command.get_arguments()) {

@@ -7,8 +7,10 @@ use tokio::time::Instant;
 use crate::admin::v2;
 use crate::admin::wait::{Goal, Outcome, Wish, wait};
 use crate::cli::args::etcd;
+use crate::cli::args::mistakes::Invalid;
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::output::exit::Exit;
 use crate::cli::output::progress::Progress;
-use crate::cli::{Exit, Invalid, Mistakes};
 use crate::model::{InstanceId, InstanceName};
 
 /// How long it may take to find out which instance a container's name stands for.
@@ -60,8 +62,10 @@ impl Args {
         if let Some(instance) = wish.instance.take() {
             let service = wish.service.clone();
             let id = InstanceId { service, instance };
-            let named =
-                tokio::time::timeout(timeout.min(NAMING), crate::cli::named(&place, id.clone()));
+            let named = tokio::time::timeout(
+                timeout.min(NAMING),
+                crate::cli::args::names::named(&place, id.clone()),
+            );
             wish.instance = Some(match named.await {
                 Ok(Ok(id)) => id.instance,
                 Ok(Err(error)) if error.is::<Invalid>() => return Err(error),

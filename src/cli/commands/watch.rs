@@ -9,11 +9,12 @@ use serde_json::{Map, Value};
 use crate::admin::follow;
 use crate::admin::follow::Follow;
 use crate::admin::overview::{Line, Overview};
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::output::exit::Exit;
 use crate::cli::output::records;
 use crate::cli::output::records::{COLUMNS, Output};
 use crate::cli::output::stdout::Stdout;
 use crate::cli::output::table::{Cell, Column, Table, Tone};
-use crate::cli::{Exit, Mistakes};
 use crate::systemd::notify;
 use crate::util::shutdown;
 

@@ -7,7 +7,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::table::colours;
-use crate::cli::Mistakes;
+use crate::cli::args::mistakes::Mistakes;
 
 /// Options that every command has.
 #[derive(Debug, clap::Args)]

@@ -8,7 +8,8 @@ use super::table::{Cell, Column, Tone, age};
 use crate::admin::Place;
 use crate::admin::overview::{Held, Line, Standing};
 use crate::cli::args::etcd;
-use crate::cli::{Mistakes, service};
+use crate::cli::args::mistakes::Mistakes;
+use crate::cli::args::names::service;
 use crate::model::{
     Format, Hold, HoldScope, Protocol, Reason, Record, ServiceName, Split, UnknownWord,
 };

@@ -13,7 +13,8 @@ use crate::etcd::calls;
 use crate::etcd::client::{Cluster, Connection};
 use crate::etcd::keepalive::Keepalive;
 use crate::etcd::ownership::Claim;
-use crate::etcd::watch::{Entry, Range, Watcher};
+use crate::etcd::range::Range;
+use crate::etcd::watch::{Entry, Watcher};
 
 /// How long an etcd without room is left alone with what it had no room for.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);

@@ -1,7 +1,9 @@
 use clap::{Command, CommandFactory};
 
 use super::page::{FORMATS, of_command, of_program};
-use crate::cli::{Cli, Exit};
+use crate::cli::output::exit::Exit;
+
+use crate::cli::Cli;
 use crate::model::MetaPrefix;
 
 /// The sections of a page of a program, in their order.

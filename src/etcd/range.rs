@@ -1,0 +1,34 @@
+//! Ranges of keys.
+
+/// Which keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Range {
+    /// One key.
+    Key(Vec<u8>),
+    /// All keys that start so.
+    Prefix(Vec<u8>),
+}
+
+impl Range {
+    pub(super) fn start(&self) -> &[u8] {
+        match self {
+            Self::Key(key) | Self::Prefix(key) => key,
+        }
+    }
+
+    /// The first key behind the range, as etcd spells it; `None` for a single key.
+    pub(super) fn end(&self) -> Option<Vec<u8>> {
+        let Self::Prefix(prefix) = self else {
+            return None;
+        };
+        let mut end = prefix.clone();
+        while let Some(last) = end.pop() {
+            if last < u8::MAX {
+                end.push(last + 1);
+                return Some(end);
+            }
+        }
+        // No key lies behind: etcd's way to say "to the end".
+        Some(vec![0])
+    }
+}
