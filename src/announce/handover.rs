@@ -97,7 +97,7 @@ impl Handover {
         }
     }
 
-    /// Reads what [`encode`](Self::encode) has written.
+    /// Reads what `encode` has written.
     ///
     /// # Errors
     /// In words; also when another version of the program has written it otherwise.
