@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::debug;
 
-use super::api::url::ApiUrl;
 use super::error::Error;
 
 /// What answered.
@@ -33,9 +32,9 @@ impl<I> From<Result<I, Error>> for Seen<I> {
     }
 }
 
-/// Counts up whenever somebody else, or nobody, answers at `api`; `look` says who does, once in each `period`. Never ends.
+/// Counts up whenever somebody else, or nobody, answers at the target of this `name`; `look` says who does, once in each `period`. Never ends.
 pub(super) async fn watch<I, F>(
-    api: &ApiUrl,
+    name: impl fmt::Display,
     look: impl Fn() -> F,
     period: Duration,
     changes: watch::Sender<u64>,
@@ -47,7 +46,7 @@ pub(super) async fn watch<I, F>(
     loop {
         let seen = Seen::from(look().await);
         if last.as_ref().is_some_and(|last| *last != seen) {
-            debug!(nginx = %api, ?seen, "another nginx than before");
+            debug!(nginx = %name, ?seen, "another nginx than before");
             changes.send_modify(|count| *count = count.wrapping_add(1));
         }
         last = Some(seen);

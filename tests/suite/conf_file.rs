@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sidekick::etcd::client::Cluster;
 use sidekick::model::State;
-use sidekick::target::file::{ConfFile, Settings, Site, Template};
+use sidekick::target::file::{FileTarget, FileUpstream, Settings, Template};
 use sidekick::target::{Driver, Error, Layer, Outcome, Progress, Upstream, UpstreamName};
 use sidekick::upstream::desired::{Desired, Origin, Parameters, Server};
 use tokio::sync::watch;
@@ -66,13 +66,16 @@ fn with_meta(mut desired: Desired, key: &str, values: &[&str]) -> Desired {
 }
 
 /// One upstream of a site of its own.
-pub(crate) fn only(settings: Settings) -> ConfFile {
-    let site = Site::new(settings, [name("website")]).unwrap();
+pub(crate) fn only(settings: Settings) -> FileUpstream {
+    let site = FileTarget::new(settings, [name("website")]).unwrap();
     site.upstream(&name("website"), LONG).unwrap()
 }
 
 /// Converges until nothing is to be done at once.
-pub(crate) async fn settle(upstream: &mut ConfFile, desired: &Desired) -> Result<Outcome, Error> {
+pub(crate) async fn settle(
+    upstream: &mut FileUpstream,
+    desired: &Desired,
+) -> Result<Outcome, Error> {
     let started = Instant::now();
     loop {
         let outcome = upstream.converge(desired).await?;
@@ -84,7 +87,7 @@ pub(crate) async fn settle(upstream: &mut ConfFile, desired: &Desired) -> Result
 }
 
 /// Converges all at once, as the pusher does.
-async fn settle_all(upstreams: &mut [ConfFile], desired: &Desired) {
+async fn settle_all(upstreams: &mut [FileUpstream], desired: &Desired) {
     let settling = upstreams
         .iter_mut()
         .map(|upstream| settle(upstream, desired));
@@ -94,7 +97,7 @@ async fn settle_all(upstreams: &mut [ConfFile], desired: &Desired) {
 }
 
 /// Converges until no request can come to a draining server any more.
-async fn drained(upstream: &mut ConfFile, desired: &Desired) {
+async fn drained(upstream: &mut FileUpstream, desired: &Desired) {
     until(
         LONG,
         "the file to be taken and drained",
@@ -181,7 +184,7 @@ async fn a_file_is_there_before_nginx_runs_and_a_restart_of_nginx_needs_no_reloa
     let one = Backend::start("one").await;
     let mut settings = nginx.settings(Layer::Http);
     settings.min_reload_interval = Duration::ZERO;
-    let site = Site::new(settings, [name("website")]).unwrap();
+    let site = FileTarget::new(settings, [name("website")]).unwrap();
     let mut upstream = site.upstream(&name("website"), LONG).unwrap();
     let wanted = desired(1, &[&one.address().to_string()]);
     // Whether no nginx runs anywhere, nobody can tell while other tests run theirs.
@@ -288,7 +291,7 @@ async fn upstreams_that_change_together_share_a_reload_and_the_last_state_is_alw
     let address = one.address().to_string();
     let mut settings = nginx.settings(Layer::Http);
     settings.min_reload_interval = Duration::from_secs(1);
-    let site = Site::new(settings, upstreams.iter().map(|text| name(text))).unwrap();
+    let site = FileTarget::new(settings, upstreams.iter().map(|text| name(text))).unwrap();
     let mut handles: Vec<_> = upstreams
         .iter()
         .map(|text| site.upstream(&name(text), LONG).unwrap())
@@ -344,7 +347,7 @@ async fn an_upstream_that_nginx_refuses_keeps_its_last_good_servers_and_holds_no
          server {{ server.address }}{% if server.down_with is defined %} x{% endif %};\n{% endfor %}\
          {% if name == 'c' and servers[0].meta.bad is defined %} nonsense on; {% endif %}\n}\n",
     );
-    let site = Site::new(settings, upstreams.map(name)).unwrap();
+    let site = FileTarget::new(settings, upstreams.map(name)).unwrap();
     let mut handles = upstreams.map(|text| site.upstream(&name(text), LONG).unwrap());
     settle_all(&mut handles, &desired(1, &[&one])).await;
     let next = with_meta(desired(2, &[&two]), "bad", &["yes"]);
@@ -460,7 +463,7 @@ async fn rejected(with_proof: bool) {
              {{% if name == 'a' and servers|length == 2 %}} server {{ listen {taken}; }} {{% endif %}}"
         ),
     );
-    let site = Site::new(settings, upstreams.map(name)).unwrap();
+    let site = FileTarget::new(settings, upstreams.map(name)).unwrap();
     let mut handles = upstreams.map(|text| site.upstream(&name(text), LONG).unwrap());
     let (one, two) = (one_address(&one), one_address(&two));
     settle_all(&mut handles, &desired(1, &[&one])).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sidekick::target::Driver;
 use sidekick::target::Layer;
-use sidekick::target::file::Site;
+use sidekick::target::file::FileTarget;
 use tokio::time::Instant;
 
 use super::conf_file::{LONG, desired, name, one_address, only, settle, template, who};
@@ -29,7 +29,7 @@ async fn a_pusher_that_leaves_in_the_middle_of_a_change_leaves_the_file_as_it_wa
     let mut settings = nginx.settings(Layer::Http);
     settings.check = Some(check.parse().unwrap());
     settings.timeout = LONG;
-    let site = Site::new(settings, [name("website")]).unwrap();
+    let site = FileTarget::new(settings, [name("website")]).unwrap();
     let mut upstream = site.upstream(&name("website"), LONG).unwrap();
     let wanted = desired(1, &[&one_address(&one)]);
     let pushing = tokio::spawn(async move { settle(&mut upstream, &wanted).await });

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use sidekick::target::file::Site;
+use sidekick::target::file::FileTarget;
 use sidekick::target::{Layer, Upstream as _};
 use tokio::time::{Instant, sleep};
 
@@ -29,7 +29,7 @@ async fn an_upstream_that_is_there_twice_causes_no_reloads_and_is_never_emptied(
     nginx.run().await;
     let mut settings = nginx.settings(Layer::Http);
     settings.min_reload_interval = Duration::ZERO;
-    let site = Site::new(settings, ["website", "shop"].map(name)).unwrap();
+    let site = FileTarget::new(settings, ["website", "shop"].map(name)).unwrap();
     let mut upstream = site.upstream(&name("website"), LONG).unwrap();
     let mut shop = site.upstream(&name("shop"), LONG).unwrap();
     let (both, second) = (

@@ -1,170 +1,134 @@
-//! Finds out which upstreams and which servers nginx refuses, when it refuses a file.
+//! Finds which upstreams, and within them which servers, nginx refuses when it refuses a file.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use tokio::time::Instant;
 use tracing::debug;
 
 use super::attempt::Depth;
-use super::member::{Member, Refused};
-use super::render::Blocks;
-use super::sift::Sift;
-use super::site::Actor;
+use super::bisect::Bisect;
+use super::entry::Entry;
+use super::text::Blocks;
+use super::wanted::{Refused, Wanted};
+use super::writer::Writer;
 use crate::model::Endpoint;
 use crate::target::{Error, UpstreamName};
 
-/// What nginx takes, and what is to be tried on top of it.
-struct Base {
-    accepted: Blocks,
-    open: Vec<UpstreamName>,
-}
-
-impl Actor {
-    /// Finds the upstreams whose blocks nginx takes; `first` is what it said of all together.
-    pub(super) async fn sift(
+impl Writer {
+    /// What nginx takes of the blocks; `first` is what it said of all together.
+    ///
+    /// # Errors
+    ///
+    /// When nobody here is to blame, or an upstream would lose all its servers.
+    pub(super) async fn bisect(
         &mut self,
         wanted: Blocks,
         depth: Depth,
         first: Error,
     ) -> Result<Blocks, Error> {
-        let Base { mut accepted, open } = self.base(&wanted, depth, &first).await?;
-        let mut errors = BTreeMap::new();
-        let mut sift = Sift::new(open.clone());
-        if open == self.changed(&wanted) {
-            // Just that was tried first.
-            errors.extend(open.first().map(|name| (name.clone(), first.clone())));
-            sift.refuse(first.to_string());
+        let (base, open) = self.base(&wanted, depth, &first).await?;
+        let block = |name: &UpstreamName| Some((name.clone(), wanted.get(name)?.clone()));
+        let with = |_: &Self, names: &[UpstreamName]| {
+            let mut blocks = base.clone();
+            blocks.extend(names.iter().filter_map(block));
+            Ok(blocks)
+        };
+        let mut bisect = Bisect::new(open);
+        if depth == Depth::Reload {
+            // All together were tried already, and a reload costs more than a check.
+            bisect.refuse(first);
         }
-        while let Some(trial) = sift.trial() {
-            let mut blocks = accepted.clone();
-            for name in &trial {
-                blocks.extend(wanted.get(name).map(|block| (name.clone(), block.clone())));
-            }
-            match self.tried(&blocks, depth).await? {
-                Ok(()) => {
-                    accepted = blocks;
-                    sift.accept();
-                }
-                Err(error) => {
-                    sift.refuse(error.to_string());
-                    errors.extend(trial.last().map(|last| (last.clone(), error)));
-                }
-            }
+        let Bisect {
+            accepted, refused, ..
+        } = self.narrow(bisect, depth, with).await?;
+        let mut accepted = with(self, &accepted)?;
+        for (name, error) in refused {
+            self.refuse(&name, &mut accepted, depth, error).await?;
         }
-        for (name, _) in sift.end().1 {
-            let error = errors.remove(&name).unwrap_or_else(|| first.clone());
-            let instead = match depth {
-                Depth::Check => self.sift_servers(&name, &mut accepted).await?,
-                Depth::Reload => None,
-            };
-            debug!(upstream = %name, %error, "nginx refuses the block");
-            if instead.is_none() {
-                self.keep_servers(&name, &mut accepted, &error).await?;
-            }
-            if let Some(member) = self.members.get_mut(&name) {
-                member.refuse(error, instead, Instant::now());
-            }
-        }
-        // The last attempt may have been one that was refused.
+        // The last attempt may have been a refused one.
         self.write(&accepted).await?;
         let text = self.compose(&accepted);
-        if depth == Depth::Reload
-            && self
-                .running
-                .as_ref()
-                .is_none_or(|running| running.text != text)
-        {
+        let running = self.running.as_ref();
+        let runs = running.is_some_and(|running| running.text == text);
+        if depth == Depth::Reload && !runs {
             self.reload(&accepted).await?;
         }
         Ok(accepted)
     }
 
-    /// The upstreams that would get another block than nginx last took.
-    fn changed(&self, blocks: &Blocks) -> Vec<UpstreamName> {
-        let members = self.members.iter().filter(|(name, member)| {
-            member.is_told() && (member.good().is_none() || member.good() != blocks.get(*name))
-        });
-        members.map(|(name, _)| name.clone()).collect()
-    }
-
-    /// What nginx takes without what is new, if anything: else the mistake is elsewhere, and nobody here is to blame.
-    async fn base(&mut self, wanted: &Blocks, depth: Depth, first: &Error) -> Result<Base, Error> {
-        let open = self.changed(wanted);
-        let with = |accepted: Blocks| Base {
-            accepted,
-            open: open.clone(),
-        };
-        let safe = self.blocks(Member::safe);
-        let good = self.blocks(|member| member.good().cloned());
-        if !open.is_empty() {
-            let mut candidates = vec![(safe.clone(), None)];
-            // An upstream that has never been there may be called as another one elsewhere in the configuration.
-            if good != safe {
-                candidates.push((good, Some(true)));
-            }
-            // Which may not be so any more.
-            let empty = self.blocks(|member| {
-                let good = member.good().cloned();
-                good.or_else(|| Some(member.placeholder()))
-            });
-            if empty != safe {
-                candidates.push((empty, Some(false)));
-            }
-            for (blocks, elsewhere) in candidates {
-                if self.tried(&blocks, depth).await?.is_err() {
-                    continue;
-                }
-                // What was wrong may have passed meanwhile: no upstream is emptied because of it.
-                if depth == Depth::Check
-                    && self.empties(&blocks)
-                    && self.tried(wanted, depth).await?.is_ok()
-                {
-                    return Ok(Base {
-                        accepted: wanted.clone(),
-                        open: Vec::new(),
-                    });
-                }
-                if let Some(elsewhere) = elsewhere {
-                    self.set_elsewhere(elsewhere);
-                }
-                return Ok(with(blocks));
+    /// Splits things into those that nginx takes and those that it refuses; `with` makes the blocks for a trial.
+    async fn narrow<T: Clone>(
+        &mut self,
+        mut bisect: Bisect<T, Error>,
+        depth: Depth,
+        with: impl Fn(&Self, &[T]) -> Result<Blocks, Error>,
+    ) -> Result<Bisect<T, Error>, Error> {
+        while let Some(trial) = bisect.trial() {
+            let tried = match with(self, &trial) {
+                Ok(blocks) => self.tried(&blocks, depth).await?,
+                Err(error) => Err(error),
+            };
+            match tried {
+                Ok(()) => bisect.accept(),
+                Err(error) => bisect.refuse(error),
             }
         }
-        if depth == Depth::Check {
-            // What was good once may be refused now: each is examined as if it were new.
-            let nothing = self.blocks(|member| match member.is_told() {
-                true => member.safe().map(|_| member.placeholder()),
-                false => member.good().cloned(),
-            });
-            if self.tried(&nothing, depth).await?.is_ok() {
-                let told = self.members.iter().filter(|(_, member)| member.is_told());
-                return Ok(Base {
-                    accepted: nothing,
-                    open: told.map(|(name, _)| name.clone()).collect(),
-                });
+        Ok(bisect)
+    }
+
+    /// Blocks that nginx takes, and the upstreams to try on top of them.
+    ///
+    /// # Errors
+    ///
+    /// `first`, when nginx takes nothing: the mistake is outside of this file, and nobody here is to blame.
+    async fn base(
+        &mut self,
+        wanted: &Blocks,
+        depth: Depth,
+        first: &Error,
+    ) -> Result<(Blocks, Vec<UpstreamName>), Error> {
+        let entries = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.desired.is_some());
+        let told: Vec<_> = entries.map(|(name, _)| name.clone()).collect();
+        let is_new = |name: &&UpstreamName| {
+            let good = self
+                .entries
+                .get(*name)
+                .and_then(|entry| entry.good.as_ref());
+            good.is_none() || good != wanted.get(*name)
+        };
+        let open: Vec<_> = told.iter().filter(is_new).cloned().collect();
+        // Another file may have an upstream of the same name as a new one here, or may have it no more.
+        let safe = self.blocks(Entry::safe);
+        let good = self.blocks(|entry| entry.good.clone());
+        let all =
+            self.blocks(|entry| Some(entry.good.clone().unwrap_or_else(|| entry.placeholder())));
+        // nginx may refuse now what it once took: try each upstream as if it were new.
+        let nothing = self.blocks(|entry| match entry.desired.is_some() {
+            true => entry.safe().map(|_| entry.placeholder()),
+            false => entry.good.clone(),
+        });
+        let is_open = !open.is_empty();
+        let bases = [
+            (is_open, &safe, None, &open),
+            (is_open && good != safe, &good, Some(true), &open),
+            (is_open && all != safe, &all, Some(false), &open),
+            (depth == Depth::Check, &nothing, None, &told),
+        ];
+        for (applies, blocks, elsewhere, open) in bases {
+            if !applies || self.tried(blocks, depth).await?.is_err() {
+                continue;
             }
+            if let Some(elsewhere) = elsewhere {
+                let entries = self.entries.values_mut();
+                let missing = entries.filter(|entry| entry.good.is_none());
+                missing.for_each(|entry| entry.elsewhere = elsewhere);
+            }
+            return Ok((blocks.clone(), open.clone()));
         }
         Err(first.clone())
     }
 
-    /// Whether an upstream that nginx has never taken from here would be there without a server.
-    fn empties(&self, blocks: &Blocks) -> bool {
-        let mut members = self.members.iter();
-        members.any(|(name, member)| member.good().is_none() && blocks.contains_key(name))
-    }
-
-    fn set_elsewhere(&mut self, elsewhere: bool) {
-        let members = self.members.values_mut();
-        members
-            .filter(|member| member.good().is_none())
-            .for_each(|member| member.set_elsewhere(elsewhere));
-    }
-
-    /// Whether nginx takes it.
-    ///
-    /// # Errors
-    ///
-    /// When that cannot be found out.
+    /// Whether nginx takes it. The outer error means that nobody can tell.
     async fn tried(&mut self, blocks: &Blocks, depth: Depth) -> Result<Result<(), Error>, Error> {
         match self.attempt(blocks, depth).await {
             Err(error @ (Error::File { .. } | Error::Stopped(_))) => Err(error),
@@ -172,93 +136,88 @@ impl Actor {
         }
     }
 
-    /// An upstream that has servers keeps what nginx took last, and is not emptied because what is new is refused.
+    /// nginx refuses the block of this upstream. It gets a block of the servers that nginx takes, or keeps its former one.
+    async fn refuse(
+        &mut self,
+        name: &UpstreamName,
+        accepted: &mut Blocks,
+        depth: Depth,
+        error: Error,
+    ) -> Result<(), Error> {
+        debug!(upstream = %name, %error, "nginx refuses the block");
+        let instead = match depth {
+            Depth::Check => self.bisect_servers(name, accepted).await?,
+            Depth::Reload => None,
+        };
+        match &instead {
+            Some((block, _)) => drop(accepted.insert(name.clone(), block.clone())),
+            None => self.keep_servers(name, accepted, &error).await?,
+        }
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.refuse(error, instead);
+        }
+        Ok(())
+    }
+
+    /// Keeps the former block of an upstream that has servers, so that a refused change does not empty it.
     async fn keep_servers(
         &mut self,
         name: &UpstreamName,
         accepted: &mut Blocks,
         error: &Error,
     ) -> Result<(), Error> {
-        let member = self.members.get(name);
-        let Some(good) = member.filter(|member| member.has_servers()) else {
+        let entry = self.entries.get(name).filter(|entry| entry.has_servers());
+        let good = entry.and_then(|entry| entry.good.clone());
+        let Some(good) = good.filter(|good| accepted.get(name) != Some(good)) else {
             return Ok(());
         };
-        let Some(good) = good.good().filter(|good| accepted.get(name) != Some(*good)) else {
-            return Ok(());
-        };
-        let mut blocks = accepted.clone();
-        blocks.insert(name.clone(), good.clone());
-        match self.tried(&blocks, Depth::Check).await? {
-            Ok(()) => {
-                *accepted = blocks;
-                Ok(())
-            }
-            // Nothing but an empty upstream would be taken.
-            Err(_) => Err(error.clone()),
-        }
+        accepted.insert(name.clone(), good);
+        let taken = self.tried(accepted, Depth::Check).await?;
+        // nginx would take an empty upstream only.
+        taken.map_err(|_| error.clone())
     }
 
-    /// Finds the servers of an upstream that nginx takes, and puts the block into `accepted`; `None` when it takes not one.
-    async fn sift_servers(
+    /// The block of the servers that nginx takes, and the refused servers; `None` when it takes none.
+    async fn bisect_servers(
         &mut self,
         name: &UpstreamName,
-        accepted: &mut Blocks,
-    ) -> Result<Option<(String, Refused)>, Error> {
-        let Some(endpoints) = self.members.get(name).map(Member::endpoints) else {
-            return Ok(None);
-        };
-        let all: BTreeSet<Endpoint> = endpoints.iter().cloned().collect();
-        let Ok(mut block) = self.block_without(name, &all) else {
-            return Ok(None);
-        };
-        if endpoints.len() < 2 || self.check(accepted, name, &block).await?.is_err() {
-            return Ok(None);
-        }
-        let mut sift = Sift::new(endpoints);
-        while let Some(trial) = sift.trial() {
-            let with: BTreeSet<_> = trial.into_iter().collect();
-            let without = all.difference(&with).cloned().collect();
-            match self.block_without(name, &without) {
-                Ok(tried) => match self.check(accepted, name, &tried).await? {
-                    Ok(()) => {
-                        block = tried;
-                        sift.accept();
-                    }
-                    Err(Error::Refused { reason, .. }) => sift.refuse(reason),
-                    Err(error) => sift.refuse(error.to_string()),
-                },
-                Err(reason) => sift.refuse(reason),
-            }
-        }
-        let (taken, refused) = sift.end();
-        let emptied = self
-            .members
-            .get(name)
-            .is_none_or(|member| member.is_emptied_by(&block));
-        if taken.is_empty() || emptied {
-            return Ok(None);
-        }
-        accepted.insert(name.clone(), block.clone());
-        Ok(Some((block, refused.into_iter().collect())))
-    }
-
-    fn block_without(
-        &self,
-        name: &UpstreamName,
-        without: &BTreeSet<Endpoint>,
-    ) -> Result<String, String> {
-        let member = self.members.get(name).ok_or("it is gone")?;
-        member.block_without(self.template.as_ref(), without)
-    }
-
-    async fn check(
-        &mut self,
         accepted: &Blocks,
-        name: &UpstreamName,
-        block: &str,
-    ) -> Result<Result<(), Error>, Error> {
-        let mut blocks = accepted.clone();
-        blocks.insert(name.clone(), block.to_owned());
-        self.tried(&blocks, Depth::Check).await
+    ) -> Result<Option<(String, Refused)>, Error> {
+        let wanted = self.entries.get(name).and_then(Entry::wanted);
+        let endpoints = wanted.map(Wanted::endpoints).unwrap_or_default();
+        let with = |writer: &Self, servers: &[Endpoint]| {
+            let mut blocks = accepted.clone();
+            blocks.insert(name.clone(), writer.block(name, servers)?);
+            Ok(blocks)
+        };
+        let Ok(without) = with(self, &[]) else {
+            return Ok(None);
+        };
+        if endpoints.len() < 2 || self.tried(&without, Depth::Check).await?.is_err() {
+            return Ok(None);
+        }
+        let bisect = Bisect::new(endpoints);
+        let bisect = self.narrow(bisect, Depth::Check, with).await?;
+        let block = self.block(name, &bisect.accepted)?;
+        let entry = self.entries.get(name);
+        if bisect.accepted.is_empty() || entry.is_none_or(|entry| entry.is_emptied_by(&block)) {
+            return Ok(None);
+        }
+        let refused = bisect
+            .refused
+            .into_iter()
+            .map(|(server, error)| match error {
+                Error::Refused { reason, .. } => (server, reason),
+                error => (server, error.to_string()),
+            });
+        Ok(Some((block, refused.collect())))
+    }
+
+    /// The block of an upstream with these servers.
+    fn block(&self, name: &UpstreamName, servers: &[Endpoint]) -> Result<String, Error> {
+        let wanted = self.entries.get(name).and_then(Entry::wanted);
+        let block = wanted.map(|wanted| wanted.maker.block(servers));
+        let block = block.unwrap_or_else(|| Ok(String::new()));
+        block.map_err(|error| Error::Template(error.to_string()))
     }
 }

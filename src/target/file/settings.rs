@@ -1,104 +1,88 @@
-//! The settings as a table of `push.toml` has them.
+//! Which file of which nginx, and the commands for it.
 
-use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use super::{MIN_RELOAD_INTERVAL, PID, Settings, Site, TIMEOUT};
-use crate::target::{
-    Driver, DriverSettings, FromTable, Layer, OpenError, Syntax, TargetFlags, UpstreamName,
-};
-use crate::util::sanitize::printable;
-use crate::util::toml::Section;
+use super::proof::Proof;
+use crate::target::{Error, Layer, OpenError};
+use crate::util::command::CommandLine;
+use crate::util::sanitize::short;
 
-impl DriverSettings for Settings {
-    fn open(&self, upstreams: &[(Layer, UpstreamName)]) -> Result<Arc<dyn Driver>, OpenError> {
-        let layer = upstreams.first().map_or(Layer::Http, |(layer, _)| *layer);
-        if let Some((_, other)) = upstreams.iter().find(|(other, _)| *other != layer) {
-            let one = &upstreams[0].1;
-            return Err(OpenError(format!(
-                "a file is included in http or in stream, and \"{one}\" and \"{other}\" are not of one protocol: give each a file"
-            )));
-        }
-        let settings = Self {
+/// The default of [`Settings::min_reload_interval`].
+pub const MIN_RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+/// The default of [`Settings::timeout`].
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// The default of [`Settings::pid`].
+pub const PID: &str = "/run/nginx.pid";
+
+/// Which file of which nginx, and the commands for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The file. Nothing else may write it. nginx has to `include` it, in `http {}` or in `stream {}`.
+    pub file: PathBuf,
+    /// Which of the two.
+    pub layer: Layer,
+    /// The template that renders an upstream's block; the built-in one when `None`.
+    pub template: Option<PathBuf>,
+    /// Exits 0 when nginx accepts its configuration. Without it only the reload shows that.
+    pub check: Option<CommandLine>,
+    /// Tells nginx to read its configuration again.
+    pub reload: CommandLine,
+    /// The shortest time between two reloads.
+    pub min_reload_interval: Duration,
+    /// How long a command may take, and how long nginx may take to run the file after a reload.
+    pub timeout: Duration,
+    /// Where nginx writes its process id. Its workers show whether it runs the file, and whether requests still run with the
+    /// former one.
+    pub pid: Option<PathBuf>,
+    /// Where to ask nginx whether it runs the file. Surer than its workers, and the only way when they cannot be seen, as in a
+    /// container.
+    pub proof: Option<Proof>,
+    /// Whether to take over a file of somebody else that holds `upstream` blocks only. Else it is left alone.
+    pub adopt: bool,
+}
+
+impl Settings {
+    /// The defaults, for this file.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>, layer: Layer) -> Self {
+        Self {
+            file: file.into(),
             layer,
-            ..self.clone()
-        };
-        let names = upstreams.iter().map(|(_, name)| name.clone());
-        match Site::new(settings, names) {
-            Ok(site) => Ok(Arc::new(site)),
-            Err(error) => Err(OpenError(error.to_string())),
+            template: None,
+            check: Some(CommandLine::new("nginx", &["-t"])),
+            reload: CommandLine::new("nginx", &["-s", "reload"]),
+            min_reload_interval: MIN_RELOAD_INTERVAL,
+            timeout: TIMEOUT,
+            pid: Some(PID.into()),
+            proof: None,
+            adopt: false,
         }
     }
 
-    /// Of a file that is written, only the template.
-    fn files(&self) -> Vec<&Path> {
-        self.template.as_deref().into_iter().collect()
+    pub(super) fn validate(&self) -> Result<(), OpenError> {
+        let file = self.shown();
+        Err(OpenError(if !self.file.is_absolute() {
+            format!("the file \"{file}\" is not an absolute path")
+        } else if self.file.file_name().is_none() {
+            format!("the file \"{file}\" has no name")
+        } else if self.pid.is_none() && self.proof.is_none() {
+            "neither a pid file nor a proof address is set: nothing would show that the running nginx has the file".to_owned()
+        } else if self.timeout.is_zero() {
+            "the time a command may take is 0".to_owned()
+        } else {
+            return Ok(());
+        }))
     }
 
-    fn is_local(&self) -> bool {
-        true
+    /// The file, printable.
+    pub(super) fn shown(&self) -> String {
+        short(self.file.as_os_str().as_encoded_bytes())
     }
 
-    fn is_file(&self) -> bool {
-        true
-    }
-
-    fn obey(&mut self, flags: TargetFlags) {
-        self.adopt = flags.adopt;
-    }
-}
-
-impl FromTable for Settings {
-    const SYNTAX: Syntax = Syntax {
-        table: "nginx",
-        title: "[[nginx]]",
-        mark: Some("file"),
-        keys: &[&[
-            "check",
-            "reload",
-            "template",
-            "min_reload_interval",
-            "command_timeout",
-            "pid",
-            "proof",
-        ]],
-        refusals: &[],
-    };
-
-    fn read(section: &Section<'_>, _: Option<&Path>) -> Option<Self> {
-        let file = section.has("file").then(|| section.path("file")).flatten();
-        let check = section.optional("check", Section::parse);
-        let reload = section.optional("reload", Section::parse);
-        let template = section.optional("template", Section::path);
-        let interval = section.or("min_reload_interval", MIN_RELOAD_INTERVAL, Section::time);
-        let timeout = section.or("command_timeout", TIMEOUT, Section::time_above_zero);
-        let pid = section.or("pid", PID.into(), Section::path);
-        let proof = section.optional("proof", |section, key| {
-            let proof = section.text(key)?.parse().ok();
-            if proof.is_none() {
-                let text = "a loopback address with a port such as \"127.0.0.1:9181\" is expected";
-                section.note(key, text);
-            }
-            proof
-        });
-        // The layer is that of the upstreams.
-        let usual = Self::new(file?, Layer::Http);
-        Some(Self {
-            check: check?.or(usual.check),
-            reload: reload?.unwrap_or(usual.reload),
-            template: template?,
-            min_reload_interval: interval?,
-            timeout: timeout?,
-            pid: Some(pid?),
-            proof: proof?,
-            ..usual
-        })
-    }
-}
-
-impl fmt::Display for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(self.file.as_os_str().as_encoded_bytes(), 400))
+    /// An error about the file itself.
+    pub(super) fn file_error(&self, reason: impl Into<String>) -> Error {
+        let (file, reason) = (self.shown(), reason.into());
+        Error::File { file, reason }
     }
 }

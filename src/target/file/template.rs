@@ -8,12 +8,14 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use minijinja::value::{Kwargs, Rest, Value, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Output, State as Rendering, UndefinedBehavior};
+use minijinja::{
+    Environment, Error, ErrorKind, Output, State as Rendering, UndefinedBehavior, context,
+};
 
-use super::render::{MARK, Member, nginx_time};
+use super::block::{Source, built_in, nginx_time};
+use super::text::MARK;
 use crate::model::Endpoint;
 use crate::upstream::desired::{Origin, Server};
 use crate::util::sanitize::{printable, short};
@@ -26,35 +28,14 @@ const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 const NAME: &str = "template";
 /// How many instructions a template may take for one upstream: enough for tens of thousands of servers, and done within a second.
 const MAX_STEPS: u64 = 2_000_000;
-/// How many loops may stand in each other.
+/// How deep loops may nest.
 const MAX_DEPTH: usize = 20;
-/// What runs as code: there the values would not be safe, whatever their characters.
+/// Directives that run code, in which no value would be safe.
 const CODE: [&str; 2] = ["_by_lua", "perl_set"];
 /// Besides letters and digits, what a value may hold. None of it ends a word of nginx's configuration, or a comment.
 const HARMLESS: &str = "._-~:/@%+,=*[]";
 /// The first of the private characters that stand for refused values.
 const FIRST: u32 = 0xF_0000;
-
-/// Why a template cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    /// It cannot be read.
-    #[error("the template {file} cannot be read: {reason}")]
-    Unreadable {
-        /// The file.
-        file: String,
-        /// What failed.
-        reason: String,
-    },
-    /// It is no template.
-    #[error("the template {file}, {reason}")]
-    Wrong {
-        /// The file.
-        file: String,
-        /// The line and what is wrong there.
-        reason: String,
-    },
-}
 
 /// Why a template gives nothing for an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +50,7 @@ pub(super) enum RenderError {
 
 /// A template, read and understood.
 pub struct Template {
-    /// What it is called in messages.
+    /// Its path, for messages.
     file: String,
     environment: Environment<'static>,
 }
@@ -86,16 +67,11 @@ impl Template {
     /// # Errors
     ///
     /// When there is none, or it is wrong; with the line.
-    pub fn read(file: &Path) -> Result<Self, TemplateError> {
+    pub fn read(file: &Path) -> Result<Self, String> {
         let shown = short(file.as_os_str().as_encoded_bytes());
-        let source = read(file).map_err(|reason| TemplateError::Unreadable {
-            file: shown.clone(),
-            reason,
-        })?;
-        Self::new(&shown, source).map_err(|reason| TemplateError::Wrong {
-            file: shown,
-            reason,
-        })
+        let source = read(file)
+            .map_err(|reason| format!("the template {shown} cannot be read: {reason}"))?;
+        Self::new(&shown, source).map_err(|reason| format!("the template {shown}, {reason}"))
     }
 
     fn new(file: &str, source: String) -> Result<Self, String> {
@@ -110,7 +86,7 @@ impl Template {
         environment.set_fuel(Some(MAX_STEPS));
         environment.set_recursion_limit(MAX_DEPTH);
         environment.add_function("namespace", no_namespace);
-        // A line with nothing but a tag leaves no line behind.
+        // A line with a tag alone leaves no empty line.
         let syntax = environment.syntax().to_builder();
         let syntax = { syntax }.trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| said(&error))?);
@@ -126,13 +102,13 @@ impl Template {
     /// # Errors
     ///
     /// When the template fails, or writes a value that is not harmless.
-    pub(super) fn render(&self, member: Member<'_>) -> Result<String, RenderError> {
+    fn render(&self, source: Source<'_>) -> Result<String, RenderError> {
         let mut values = Values::default();
         let mut text = Limited(Vec::new());
         let rendered = self
             .environment
             .get_template(NAME)
-            .and_then(|template| template.render_captured_to(values.of(member), &mut text));
+            .and_then(|template| template.render_captured_to(values.of(source), &mut text));
         if let Err(error) = rendered {
             return Err(self.failed(&error));
         }
@@ -173,11 +149,30 @@ fn forbidden(line: &str) -> Option<String> {
     ))
 }
 
-/// In a loop a variable that outlives it could grow without end, and nothing counts what it takes.
+/// minijinja limits steps, not memory: with `namespace` a loop could double a text with every step.
 fn no_namespace(_: Rest<Value>, _: Kwargs) -> Result<Value, Error> {
     Err(refusal(
         "`namespace` is not offered here, as what a loop adds to would have no bound",
     ))
+}
+
+/// Renders a block: by the user's template, or as built in.
+///
+/// # Errors
+///
+/// When the template fails.
+pub(super) fn render(
+    template: Option<&Template>,
+    source: Source<'_>,
+) -> Result<String, RenderError> {
+    let mut text = match template {
+        Some(template) => template.render(source)?,
+        None => built_in(source.name, source.servers),
+    };
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 fn read(file: &Path) -> Result<String, String> {
@@ -210,7 +205,7 @@ impl io::Write for Limited {
 
 /// Why a value of a record may not be written; `None` when it may.
 fn refuse(value: &str) -> Option<String> {
-    // It alone could be a directive, and would read another file.
+    // As the only word before a file name it would read that file.
     if value == "include" {
         return Some("is \"include\"".to_owned());
     }
@@ -221,22 +216,19 @@ fn refuse(value: &str) -> Option<String> {
     ))
 }
 
-/// What a template sees, and why each private character in it stands there.
+/// The values for a template, and the reasons of those that it may not write.
 #[derive(Default)]
 struct Values(Vec<String>);
 
 impl Values {
-    fn of(&mut self, member: Member<'_>) -> Value {
-        let origins = &member.desired.origins;
-        let servers: Vec<Value> = member
-            .servers()
-            .map(|(endpoint, server)| self.server(endpoint, *server, origins.get(endpoint)))
-            .collect();
-        map([
-            ("name", Value::from(member.name.as_str())),
-            ("service", Value::from(member.desired.service.as_str())),
-            ("servers", Value::from(servers)),
-        ])
+    fn of(&mut self, source: Source<'_>) -> Value {
+        let servers = source.servers.iter();
+        let servers = servers.map(|(at, server)| self.server(at, *server, source.origins.get(at)));
+        context! {
+            name => source.name.as_str(),
+            service => source.service,
+            servers => servers.collect::<Vec<_>>(),
+        }
     }
 
     fn server(
@@ -247,68 +239,53 @@ impl Values {
     ) -> Value {
         let parameters = server.parameters;
         let version = origin.and_then(|origin| origin.version.as_ref());
-        let version = version.map(|version| self.harmless("version", version.as_str()));
         let tags = origin.into_iter().flat_map(|origin| &origin.tags);
-        let tags: Vec<Value> = tags.map(|tag| self.harmless("a tag", tag)).collect();
         let meta = origin.into_iter().flat_map(|origin| &origin.meta);
-        let meta: BTreeMap<Value, Value> = meta
-            .map(|(key, value)| {
-                let name = format!("meta.{}", short(key));
-                (
-                    self.harmless("a key of meta", key),
-                    self.harmless(&name, value),
-                )
-            })
-            .collect();
-        let time = |time: Option<Duration>| Value::from(time.map(nginx_time));
-        map([
-            ("address", Value::from(endpoint.to_string())),
-            ("host", Value::from(endpoint.host.to_string())),
-            ("port", Value::from(endpoint.port.get())),
-            ("weight", Value::from(server.weight.get())),
-            ("state", Value::from(server.state.as_str())),
-            ("backup", Value::from(parameters.backup)),
-            ("max_fails", Value::from(parameters.max_fails)),
-            ("fail_timeout", time(parameters.fail_timeout)),
-            ("max_conns", Value::from(parameters.max_conns)),
-            ("slow_start", time(parameters.slow_start)),
-            (
-                "instance",
-                Value::from(origin.map(|origin| origin.instance.as_str())),
-            ),
-            ("version", Value::from(version)),
-            ("tags", Value::from(tags)),
-            ("meta", Value::from(meta)),
-        ])
+        context! {
+            address => endpoint.to_string(),
+            host => endpoint.host.to_string(),
+            port => endpoint.port.get(),
+            weight => server.weight.get(),
+            state => server.state.as_str(),
+            backup => parameters.backup,
+            max_fails => parameters.max_fails,
+            fail_timeout => parameters.fail_timeout.map(nginx_time),
+            max_conns => parameters.max_conns,
+            slow_start => parameters.slow_start.map(nginx_time),
+            instance => origin.map(|origin| origin.instance.as_str()),
+            version => version.map(|version| self.harmless("version", version.as_str())),
+            tags => tags.map(|tag| self.harmless("a tag", tag)).collect::<Vec<_>>(),
+            meta => meta.map(|(key, value)| self.pair(key, value)).collect::<BTreeMap<_, _>>(),
+        }
     }
 
-    /// The value, or what stands for it.
+    fn pair(&mut self, key: &str, value: &str) -> (Value, Value) {
+        let name = format!("meta.{}", short(key));
+        (
+            self.harmless("a key of meta", key),
+            self.harmless(&name, value),
+        )
+    }
+
+    /// The value, or a private character in its place.
     fn harmless(&mut self, what: &str, value: &str) -> Value {
         let Some(reason) = refuse(value) else {
             return Value::from(value);
         };
-        // There are 65,534 such characters; whatever comes then shares the last.
+        // There are 65,534 such characters. All further values share the last.
         let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX).min(0xFFFD);
         self.0.push(format!("{what} {reason}"));
         let stand_in = char::from_u32(FIRST + number);
         Value::from(stand_in.unwrap_or(char::REPLACEMENT_CHARACTER))
     }
 
-    /// Why this character must not be in the text.
+    /// Why the value that this character stands for may not be written.
     fn refused(&self, c: char) -> Option<&str> {
         let number = u32::from(c).checked_sub(FIRST)?;
         self.0
             .get(usize::try_from(number).ok()?)
             .map(String::as_str)
     }
-}
-
-fn map<const N: usize>(pairs: [(&'static str, Value); N]) -> Value {
-    let pairs = pairs.into_iter();
-    pairs
-        .map(|(key, value)| (Value::from(key), value))
-        .collect::<BTreeMap<Value, Value>>()
-        .into()
 }
 
 /// Writes a value: a number, a text, true or false.

@@ -1,6 +1,6 @@
 //! Templates, with values of all kinds.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::syntax::statements;
 use super::*;
 use crate::model::State;
-use crate::upstream::desired::{Desired, Origin, Parameters, Server, Servers};
+use crate::upstream::desired::{Origin, Origins, Parameters, Server, Servers};
 
 const FULL: &str = "upstream {{ name }} {
 {% for server in servers %}
@@ -27,7 +27,7 @@ fn rendered(template: &str, rack: &str) -> Result<String, String> {
         state: State::Draining,
         parameters: Parameters::default(),
     };
-    let mut desired = Desired::at(1, &Servers::from([(endpoint.clone(), server)]));
+    let servers = Servers::from([(endpoint.clone(), server)]);
     let origin = Origin {
         instance: "nginx1".parse().unwrap(),
         version: Some("v1".parse().unwrap()),
@@ -38,14 +38,14 @@ fn rendered(template: &str, rack: &str) -> Result<String, String> {
             ("x; y".to_owned(), "1".to_owned()),
         ]),
     };
-    desired.origins.insert(endpoint, Arc::new(origin));
-    let member = Member {
+    let source = Source {
         name: &"website".parse().unwrap(),
-        desired: &desired,
-        without: &BTreeSet::new(),
+        service: "website",
+        servers: &servers,
+        origins: &Origins::from([(endpoint, Arc::new(origin))]),
     };
     let template = Template::new("t.jinja", template.to_owned())?;
-    template.render(member).map_err(|error| error.to_string())
+    template.render(source).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -1,0 +1,51 @@
+//! Files of others.
+
+use super::*;
+use crate::target::Layer;
+
+fn checked(text: &str, adopt: bool) -> Result<Option<Blocks>, String> {
+    let mut settings = Settings::new("/etc/nginx/a.conf", Layer::Http);
+    settings.adopt = adopt;
+    check(text, &settings).map_err(|error| error.to_string())
+}
+
+const CONFD: &str =
+    "# by confd\nupstream a {\n  server 10.0.0.5:80; # one\n}\n\nupstream b { server c; }\n";
+
+#[test]
+fn a_file_of_upstreams_alone_is_taken_over_when_that_is_asked_for() {
+    let error = checked(CONFD, false).unwrap_err();
+    assert!(
+        error.contains("it holds upstreams a, b; `sidekick push --adopt`"),
+        "{error}"
+    );
+    let blocks = checked(CONFD, true).unwrap().unwrap();
+    let texts: Vec<_> = blocks.values().map(String::as_str).collect();
+    let one = "upstream a {\n  server 10.0.0.5:80; # one\n}\n";
+    assert_eq!(texts, [one, "upstream b { server c; }\n"]);
+    assert!(shown(&blocks).starts_with("upstream a { server 10.0.0.5:80; # one } upstream b"));
+    assert_eq!(checked("# sidekick: begin a\n", false), Ok(None));
+    assert_eq!(checked("  \n", false), Ok(None));
+}
+
+#[test]
+fn what_would_be_lost_is_named_with_its_line() {
+    for (text, reason) in [
+        (
+            "upstream a { server b; }\nserver { listen 80; }\n",
+            "(line 2: server)",
+        ),
+        ("include x;", "(line 1: include)"),
+        ("upstream a b { }", "(line 1: upstream)"),
+        ("upstream a {", "cannot be understood (a { too many)"),
+        ("upstream $a { }", "upstream name"),
+    ] {
+        for adopt in [false, true] {
+            let error = checked(text, adopt).unwrap_err();
+            assert!(
+                error.contains(reason) && error.contains("so --adopt cannot take it over"),
+                "{text}: {error}"
+            );
+        }
+    }
+}

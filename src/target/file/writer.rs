@@ -1,0 +1,182 @@
+//! Owns the file: what is known of it, of its upstreams, and of the nginx that reads it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::disk::Disk;
+use super::entry::{Answer, Entry};
+use super::names::Names;
+use super::nginx::{Nginx, Seen};
+use super::process::{Process, all_started_after};
+use super::proof::Proof;
+use super::reload_interval::ReloadInterval;
+use super::settings::Settings;
+use super::template::Template;
+use super::text::{Blocks, compose};
+use crate::target::UpstreamName;
+use crate::upstream::desired::Desired;
+
+/// What an upstream should be, and who waits for the answer.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) upstream: UpstreamName,
+    pub(super) desired: Desired,
+    pub(super) reply: oneshot::Sender<Answer>,
+}
+
+/// Does the work on one file.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) settings: Arc<Settings>,
+    template: Option<Arc<Template>>,
+    pub(super) requests: mpsc::UnboundedReceiver<Request>,
+    pub(super) leaving: watch::Receiver<bool>,
+    pub(super) entries: BTreeMap<UpstreamName, Entry>,
+    /// Blocks of the file whose upstreams nobody routes any more. They stay, as nginx may still refer to them.
+    pub(super) others: Blocks,
+    pub(super) disk: Disk,
+    pub(super) nginx: Nginx,
+    /// What servers' names resolve to.
+    pub(super) names: Names,
+    pub(super) interval: ReloadInterval,
+    /// How often nginx was reloaded.
+    pub(super) reloads: u64,
+    /// What the running nginx has; `None` when that is not known.
+    pub(super) running: Option<Running>,
+    /// What this writer last left in the file; `None` at the start.
+    pub(super) left: Option<Option<String>>,
+    /// How far a change of the file has come.
+    pub(super) change: Change,
+    /// Workers that were told to leave, with the number of the reload.
+    pub(super) old: Vec<(Process, u64)>,
+    /// When the work began.
+    pub(super) began: Instant,
+}
+
+/// What the running nginx has. For one that cannot be seen: what it was last told to read.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) master: Option<Process>,
+    pub(super) text: String,
+}
+
+/// How far a change of the file has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    /// There is none.
+    None,
+    /// Something is tried. This is the former content.
+    Tried(Option<String>),
+    /// nginx has checked it and was told to read it.
+    Told,
+}
+
+impl Writer {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        template: Option<Arc<Template>>,
+        requests: mpsc::UnboundedReceiver<Request>,
+        upstreams: impl IntoIterator<Item = UpstreamName>,
+        leaving: watch::Receiver<bool>,
+    ) -> Self {
+        let entry = |name: UpstreamName| (name.clone(), Entry::new(name));
+        Self {
+            template,
+            requests,
+            leaving,
+            entries: upstreams.into_iter().map(entry).collect(),
+            others: Blocks::new(),
+            disk: Disk::new(settings.clone()),
+            nginx: Nginx::new(settings.clone()),
+            names: Names::new(),
+            interval: ReloadInterval::new(settings.min_reload_interval),
+            settings,
+            reloads: 0,
+            running: None,
+            left: None,
+            change: Change::None,
+            old: Vec::new(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Renders the blocks that are out of date.
+    pub(super) fn update(&mut self) {
+        let template = self.template.as_ref();
+        for entry in self.entries.values_mut() {
+            entry.update(&self.names, template);
+        }
+    }
+
+    pub(super) fn blocks(&self, block: impl Fn(&Entry) -> Option<String>) -> Blocks {
+        let entries = self.entries.iter();
+        let blocks = entries.filter_map(|(name, entry)| Some((name.clone(), block(entry)?)));
+        blocks.collect()
+    }
+
+    /// What is to stand in the file now.
+    pub(super) fn current(&self) -> Blocks {
+        let now = Instant::now();
+        self.blocks(|entry| entry.current(now))
+    }
+
+    pub(super) fn compose(&self, blocks: &Blocks) -> String {
+        let proof = self.settings.proof.map(Proof::address);
+        let mut all = self.others.clone();
+        all.extend(blocks.clone());
+        compose(&all, self.settings.layer, proof)
+    }
+
+    /// Assumes that nginx takes the blocks that were found in the file.
+    pub(super) fn adopt(&mut self, found: Blocks) {
+        for (name, block) in found {
+            match self.entries.get_mut(&name) {
+                Some(entry) => entry.good = Some(block),
+                None => drop(self.others.insert(name, block)),
+            }
+        }
+    }
+
+    /// nginx runs these blocks, or will when it starts.
+    pub(super) fn took(&mut self, blocks: &Blocks) {
+        for (name, entry) in &mut self.entries {
+            if let Some(block) = blocks.get(name) {
+                entry.took(block, self.reloads);
+            }
+        }
+    }
+
+    /// Whether the nginx that was seen is known to have this text.
+    pub(super) fn runs(&self, text: &str, seen: Seen) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| {
+            running.text == text && running.master == seen.master() && seen != Seen::Unseen
+        })
+    }
+
+    /// Whether the running nginx has `text`; `since` is when the file got it.
+    pub(super) async fn is_loaded(
+        &mut self,
+        text: &str,
+        since: Option<SystemTime>,
+        seen: Seen,
+    ) -> bool {
+        let loaded = self.runs(text, seen)
+            || match (self.settings.proof, seen) {
+                (Some(proof), _) => self.nginx.answers(proof, text).await == Some(true),
+                (None, Seen::Master(master)) => {
+                    since.is_some_and(|since| all_started_after(&master.workers(), since))
+                }
+                (None, _) => false,
+            };
+        self.running = loaded.then(|| Running {
+            master: seen.master(),
+            text: text.to_owned(),
+        });
+        loaded
+    }
+}
