@@ -25,4 +25,5 @@ mod order;
 mod podman;
 mod stage;
 mod units;
+mod upgrade;
 mod waiting;

@@ -1,0 +1,76 @@
+//! `systemctl reload` of a sidekick, under both types of unit that tell systemd of a reload.
+
+use crate::stage::{Stage, sidekick};
+use crate::support::{PATIENCE, until};
+
+/// The program in a place where it can be replaced.
+const PROGRAM: &str = "/opt/sidekick";
+
+#[tokio::test]
+async fn a_reload_takes_over_an_upgraded_program_as_the_same_main_process_and_without_a_gap() {
+    let Some(stage) = Stage::start().await else {
+        return;
+    };
+    let host = &stage.host;
+    host.exec(&format!("cp /usr/local/bin/sidekick {PROGRAM}"))
+        .await;
+    let unit = sidekick("nginx1");
+    let drop_in = |name: &str, text: &str| {
+        let path = format!("/etc/systemd/system/sidekick@.service.d/{name}.conf");
+        host.write(&path, format!("[Service]\n{text}\n"));
+    };
+    let started = format!("ExecStart=\nExecStart={PROGRAM} announce");
+    drop_in("without-container", &started);
+    stage.backend("nginx1", 8001).await;
+    let load = stage.load(2);
+    for kind in ["notify", "notify-reload"] {
+        drop_in("kind", &format!("Type={kind}"));
+        host.exec(&format!(
+            "systemctl daemon-reload && systemctl restart {unit}"
+        ))
+        .await;
+        stage.routed(&[8001]).await;
+        let before = stage.record("nginx1").await;
+        let pid = host.property(&unit, "MainPID").await;
+        let upgrade = format!(
+            "cp {PROGRAM} {PROGRAM}.new && mv {PROGRAM}.new {PROGRAM} && \
+             readlink /proc/{pid}/exe | grep deleted && systemctl reload {unit}"
+        );
+        host.exec(&upgrade).await;
+        until(
+            PATIENCE,
+            format!("{kind}: the new program to run"),
+            async || {
+                let image = host.exec(&format!("readlink /proc/{pid}/exe")).await;
+                if image.trim() == PROGRAM {
+                    Ok(())
+                } else {
+                    Err(image)
+                }
+            },
+        )
+        .await;
+        host.until_active(&unit).await;
+        assert_eq!(host.property(&unit, "MainPID").await, pid, "{kind}");
+        assert_eq!(host.property(&unit, "NRestarts").await, "0", "{kind}");
+        assert_eq!(stage.record("nginx1").await, before, "{kind}");
+        let status = host.property(&unit, "StatusText").await;
+        assert!(status.starts_with("up; announced"), "{kind}: {status}");
+    }
+    // A program that cannot run is refused, and that is said where people look.
+    host.exec(&format!("echo broken > {PROGRAM}.new && chmod +x {PROGRAM}.new && mv {PROGRAM}.new {PROGRAM} && systemctl reload {unit}"))
+        .await;
+    until(PATIENCE, "the refusal to be told", async || {
+        let status = host.property(&unit, "StatusText").await;
+        if status.contains("reload refused") {
+            Ok(())
+        } else {
+            Err(status)
+        }
+    })
+    .await;
+    assert_eq!(host.state(&unit).await, "active");
+    let report = load.stop().await;
+    // nginx gives a request that a stop cuts off to nobody else: there was none.
+    assert_eq!(report.failed(), 0, "{report:?}");
+}
