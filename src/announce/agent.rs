@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::reload::{Heard, Reload};
 use super::settings::{Outcome, Settings};
@@ -147,11 +147,9 @@ impl Agent {
                 }
                 Event::Reload(Heard::Hangup) => reload.begin(&self.handover()),
                 Event::Reload(Heard::Refused(why)) => {
-                    error!("the settings stay as they were, what was read again is wrong: {why}");
                     self.refused = Some(why);
                     // Whoever reloads looks at the status then.
                     self.told_status.clear();
-                    notify::reloaded();
                 }
                 Event::Reload(Heard::Tried) => {
                     if reload.keep_signals(&stop).await {

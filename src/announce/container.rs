@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::agent::Agent;
 use super::handover::Handover;
@@ -145,9 +145,14 @@ impl Paired {
             let waiting = notify::Waiting::idly();
             let mut states = self.states.clone();
             let mut stop = self.stop.clone();
-            let next = next_run(&self.pairing, self.served, &mut states, &mut stop);
+            let stands = self.former.is_some();
+            let next = next_run(&self.pairing, self.served, stands, &mut states, &mut stop);
             let container = match self.hearing(reload, next).await {
                 Some(Next::Run(container)) => container,
+                Some(Next::NotNow) => {
+                    self.withdraw_former(stop).await;
+                    continue;
+                }
                 Some(Next::Over) => return Ok(Outcome::Left),
                 Some(Next::TooLate(why)) => return Ok(Outcome::NeverRan { why }),
                 None => return Ok(self.hand_over().await),
@@ -276,10 +281,7 @@ impl Paired {
                     Some(former) => former.handover(),
                     None => Handover::default(),
                 }),
-                Heard::Refused(why) => {
-                    error!("the settings stay as they were, what was read again is wrong: {why}");
-                    notify::reloaded();
-                }
+                Heard::Refused(_) => {}
                 Heard::Tried => {
                     if reload.keep_signals(&self.stop).await {
                         return None;
@@ -337,6 +339,8 @@ fn tell_once(pairing: &Pairing, mistakes: &Mistakes, last: &mut String) {
 enum Next {
     /// Another one.
     Run(Arc<Container>),
+    /// None yet, and what stands in etcd is of one that does not run any more.
+    NotNow,
     /// Nothing: asked to stop, or the container has ended and that is to be the end.
     Over,
     /// Nothing, since it did not run in time; how it is instead, in words.
@@ -344,7 +348,15 @@ enum Next {
 }
 
 /// Waits until the container runs. One that has never been served may be about to be started: it has its time for that.
-async fn next_run(pairing: &Pairing, served: bool, states: &mut States, stop: &mut Stop) -> Next {
+///
+/// What `stands` in etcd does so until it is known whether it runs.
+async fn next_run(
+    pairing: &Pairing,
+    served: bool,
+    stands: bool,
+    states: &mut States,
+    stop: &mut Stop,
+) -> Next {
     let ends = pairing.on_gone == OnGone::Exit;
     let mut left = pairing.start_timeout;
     // The end of a run was told with what became of its record.
@@ -357,18 +369,16 @@ async fn next_run(pairing: &Pairing, served: bool, states: &mut States, stop: &m
                 info!("leaving with container {}", pairing.container);
                 return Next::Over;
             }
-            _ => {
-                let name = &pairing.container;
-                match std::mem::take(&mut told) {
-                    true => info!("waiting for container {name} to run again"),
-                    false => info!("container {name} {state}: waiting for it"),
-                }
-                notify::status(&format!(
-                    "waiting for container {}, which {state}",
-                    pairing.container
-                ));
-            }
+            State::Unknown { .. } => {}
+            _ if stands => return Next::NotNow,
+            _ => {}
         }
+        let name = &pairing.container;
+        match std::mem::take(&mut told) {
+            true => info!("waiting for container {name} to run again"),
+            false => info!("container {name} {state}: waiting for it"),
+        }
+        notify::status(&format!("waiting for container {name}, which {state}"));
         // A daemon that cannot be asked cannot start anything, and its containers may well run.
         let counts = ends && !served && !matches!(state, State::Unknown { .. });
         let from = Instant::now();

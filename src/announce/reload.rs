@@ -19,7 +19,7 @@ use rustix::process::{WaitOptions, wait};
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::Signal;
 use tokio::time::{sleep, timeout};
-use tracing::info;
+use tracing::{error, info};
 
 use super::handover::{Handover, RESUMES};
 use crate::systemd::notify;
@@ -53,7 +53,10 @@ impl Program {
     pub fn of_process(words: Vec<OsString>) -> Self {
         let name = words.first().map(Path::new);
         let own = std::env::current_exe().unwrap_or_default();
-        let file = name.and_then(|name| found(name, &own)).unwrap_or(own);
+        let file = name.and_then(|name| found(name, &own));
+        // The kernel says so of a file that was replaced since.
+        let replaced = own.to_str().and_then(|own| own.strip_suffix(" (deleted)"));
+        let file = file.unwrap_or_else(|| replaced.map_or(own.clone(), PathBuf::from));
         Self { file, words }
     }
 
@@ -175,7 +178,7 @@ pub(super) enum Heard {
     Hangup,
     /// The program can go on from what it was given.
     Tried,
-    /// It cannot, or its settings are wrong; in words.
+    /// It cannot, or its settings are wrong: why, in words, which the log and systemd were told.
     Refused(String),
 }
 
@@ -197,7 +200,12 @@ impl Reload {
         if let Some(trial) = &mut self.trial {
             let tried = trial.await;
             self.trial = None;
-            return tried.map_or_else(Heard::Refused, |()| Heard::Tried);
+            let Err(why) = tried else {
+                return Heard::Tried;
+            };
+            error!("the settings stay as they were, what was read again is wrong: {why}");
+            notify::reloaded();
+            return Heard::Refused(why);
         }
         if self.hangups.recv().await.is_none() {
             std::future::pending().await
