@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
     };
     match ended {
         Ok(exit) => exit.into(),
-        Err(error) if trial => crate::cli::output::exit::refusal(&error).into(),
+        Err(error) if trial => crate::cli::output::exit::refusal(error).into(),
         Err(error) => crate::cli::output::exit::failure(&error).into(),
     }
 }

@@ -26,6 +26,7 @@
 //! |---|---|
 //! | a verb of the command line, a flag, an exit code | [`cli`] |
 //! | what people and hooks do once: register, hold, split, wait, status | [`admin`] |
+//! | SIGHUP, an upgraded program, what a crash left behind | [`announce::reload`], [`announce::handover`] |
 //! | containers: which one, its state, address and labels | [`docker`] |
 //! | a key or a field in etcd | [`model`] |
 //! | units, readiness and stop timeouts | [`systemd`] |

@@ -203,7 +203,7 @@ impl Reload {
             let Err(why) = tried else {
                 return Heard::Tried;
             };
-            error!("the settings stay as they were, what was read again is wrong: {why}");
+            error!("reload refused, program and settings stay as they were: {why}");
             notify::reloaded();
             return Heard::Refused(why);
         }

@@ -11,3 +11,4 @@ pub(crate) mod pace;
 pub(crate) mod probe;
 pub(crate) mod probes;
 pub(crate) mod record;
+pub(crate) mod start_stop;

@@ -9,6 +9,7 @@ use crate::announce::phase::Wish;
 use crate::announce::settings::{Outcome, Settings};
 use crate::etcd::client::Cluster;
 use crate::etcd::lease::LeaseStatus;
+use crate::etcd::pushers;
 use crate::util::shutdown::Stop;
 
 /// A record that is to go as soon as another one stands in its place.
@@ -54,12 +55,13 @@ impl Agent {
             self.leave(stop.clone()).await;
             return Self::new(settings, cluster);
         }
-        let key = |settings: &Settings| settings.prefix.key(&settings.id);
-        let same_key = key(old) == key(new) && self.cluster.settings() == cluster.settings();
-        if same_key && old.ttl == new.ttl {
+        let same_readers = old.id.service == new.id.service
+            && old.prefix == new.prefix
+            && self.cluster.settings() == cluster.settings();
+        if same_readers && old.id == new.id && old.ttl == new.ttl {
             return self.with_settings(settings);
         }
-        if old.id.service == new.id.service {
+        if same_readers {
             // Whoever routes the one record routes the other.
             self.settings.drain_timeout = Default::default();
             self.settings.linger = Default::default();
@@ -82,8 +84,7 @@ impl Agent {
         settings.record.nonce = old.nonce.clone();
         settings.record.since = old.since;
         self.gate.tune(settings.rise, settings.fall);
-        self.pushers =
-            crate::etcd::pushers::Watch::new(self.cluster.clone(), settings.meta.clone());
+        self.pushers = pushers::Watch::new(self.cluster.clone(), settings.meta.clone());
         self.settings = settings;
         self.noted = "announced";
         *self

@@ -143,11 +143,6 @@ impl From<String> for Invalid {
 
 impl Invalid {
     /// Each mistake by itself.
-    pub(crate) fn mistakes(&self) -> &[String] {
-        &self.0
-    }
-
-    /// Each mistake by itself.
     pub(crate) fn into_mistakes(self) -> Vec<String> {
         self.0
     }

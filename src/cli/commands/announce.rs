@@ -7,16 +7,16 @@ use crate::announce::container::{Pairing, Run, run_paired};
 use crate::announce::handover::Handover;
 use crate::announce::phase::OnFailure;
 use crate::announce::reload::{self, Program, Reload};
-use crate::announce::{self, Outcome, Ready, Settings};
+use crate::announce::{self, Outcome, Settings};
 use crate::cli::args::container::{self, Found, Looked};
 use crate::cli::args::mistakes::Invalid;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::args::pace::Said;
-use crate::cli::args::{etcd, probe, record};
+use crate::cli::args::{etcd, probe, record, start_stop};
 use crate::cli::output::exit::Exit;
 use crate::cli::output::stdout::Stdout;
 use crate::docker::identity::{Derived, Problem, derive};
-use crate::etcd::client::{CALL_TIMEOUT, Cluster};
+use crate::etcd::client::Cluster;
 use crate::etcd::lease;
 use crate::model::{Address, Format, InstanceId, Record};
 use crate::systemd::notify;
@@ -66,37 +66,19 @@ pub(crate) struct Args {
     #[command(flatten)]
     about: record::Args,
 
-    /// When systemd is told that the service is up: announced (etcd has the record) or routed (every load
-    /// balancer sends it traffic).
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "announced",
-        env = "SIDEKICK_READY",
-        help_heading = "Start and stop"
-    )]
-    ready: String,
-    /// How long stopping waits at most until every load balancer has let go.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "10s",
-        env = "SIDEKICK_DRAIN_TIMEOUT",
-        help_heading = "Start and stop"
-    )]
-    drain_timeout: String,
-    /// How much longer stopping waits after that, for requests in flight.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "0s",
-        env = "SIDEKICK_LINGER",
-        help_heading = "Start and stop"
-    )]
-    linger: String,
+    #[command(flatten)]
+    start_stop: start_stop::Flags,
 
     #[command(flatten)]
     pub(crate) etcd: etcd::Args,
+}
+
+/// What is announced.
+enum Subject {
+    /// One instance, of which everything was said.
+    Instance(Box<Settings>),
+    /// Each run of a container, which says the rest.
+    Container(Box<Pairing>),
 }
 
 impl Args {
@@ -116,28 +98,30 @@ impl Args {
         shutdown::unblock_signals();
         let handover = Handover::of_former_image();
         let stop_timeout = StopTimeout::of_main_process(std::process::id()).await;
-        let (settings, pairing, cluster) = self.checked(mistakes, stop_timeout.as_ref()).await?;
+        let (subject, cluster) = self.checked(mistakes, stop_timeout.as_ref()).await?;
         let mut handover = handover.unwrap_or_default();
         loop {
-            let outcome = match (&settings, &pairing) {
-                (_, Some(pairing)) => {
+            let (cluster, stop) = (cluster.clone(), stop.clone());
+            let outcome = match &subject {
+                Subject::Instance(settings) => {
+                    let settings = (**settings).clone();
+                    Box::pin(announce::run(
+                        settings,
+                        cluster,
+                        stop,
+                        &mut reload,
+                        handover,
+                    ))
+                    .await
+                }
+                Subject::Container(pairing) => {
                     let origin = |run: &Run| self.settings_of_run(pairing, run).map(|(it, _)| it);
-                    let (pairing, cluster, stop) = (pairing.clone(), cluster.clone(), stop.clone());
+                    let pairing = (**pairing).clone();
                     let running =
                         run_paired(pairing, &origin, cluster, stop, &mut reload, handover);
-                    match Box::pin(running).await {
-                        Ok(outcome) => outcome,
-                        Err(refused) => return Err(Invalid::from(refused.to_string()).into()),
-                    }
+                    let outcome = Box::pin(running).await;
+                    outcome.map_err(|refused| Invalid::from(refused.to_string()))?
                 }
-                (Some(settings), None) => {
-                    let (settings, cluster, stop) =
-                        (settings.clone(), cluster.clone(), stop.clone());
-                    let running = announce::run(settings, cluster, stop, &mut reload, handover);
-                    Box::pin(running).await
-                }
-                // One of them is there, or there was a mistake.
-                (None, None) => return Ok(Exit::Bug),
             };
             match outcome {
                 Outcome::Left => return Ok(Exit::Done),
@@ -166,8 +150,8 @@ impl Args {
         // The process that waits for the answer is the main process of the unit.
         let main = std::os::unix::process::parent_id();
         let stop_timeout = StopTimeout::of_main_process(main).await;
-        let (_, pairing, _) = self.checked(mistakes, stop_timeout.as_ref()).await?;
-        if let Some(pairing) = &pairing
+        let (subject, _) = self.checked(mistakes, stop_timeout.as_ref()).await?;
+        if let Subject::Container(pairing) = &subject
             && handover.is_some_and(|handover| handover.is_announced())
         {
             let run = container::find(pairing).await?;
@@ -182,19 +166,24 @@ impl Args {
         Ok(Exit::Done)
     }
 
-    /// What does not hang on the container, right as a whole: the settings of an instance, or the container that is to be found.
+    /// What is announced, and where, if all that does not hang on the container is right.
     async fn checked(
         &self,
         mut mistakes: Mistakes,
         stop_timeout: Option<&StopTimeout>,
-    ) -> Result<(Option<Settings>, Option<Pairing>, Cluster), Invalid> {
-        self.check_stop_timeout(&mut mistakes, stop_timeout);
+    ) -> Result<(Subject, Cluster), Invalid> {
+        self.start_stop
+            .check_stop_timeout(&mut mistakes, stop_timeout);
         let cluster = self.etcd.cluster(&mut mistakes);
         self.check_name(&mut mistakes).await;
-        let pairing = self.pairing(&mut mistakes);
         let settings = self.settings(&mut mistakes, None);
-        let cluster = mistakes.none_or(cluster)?;
-        Ok((settings, pairing, cluster))
+        let subject = match self.is_paired() {
+            true => {
+                (self.pairing(&mut mistakes)).map(|pairing| Subject::Container(Box::new(pairing)))
+            }
+            false => settings.map(|settings| Subject::Instance(Box::new(settings))),
+        };
+        mistakes.none_or(subject.zip(cluster))
     }
 
     /// Which container, if one was named.
@@ -249,7 +238,7 @@ impl Args {
             slowest: (interval + timeout)
                 .max(read(&self.ttl) / 3)
                 .max(lease::SLOWEST_ATTEMPT),
-            leaving: read(&self.drain_timeout) + read(&self.linger),
+            leaving: read(&self.start_stop.drain_timeout) + read(&self.start_stop.linger),
         }
     }
 
@@ -271,9 +260,9 @@ impl Args {
         let format = self.about.format(mistakes);
         let on_failure = self.on_failure(mistakes);
         let ttl = etcd::ttl(mistakes, &self.ttl);
-        let ready = self.ready(mistakes);
-        let drain_timeout = mistakes.duration("--drain-timeout", &self.drain_timeout);
-        let linger = mistakes.duration("--linger", &self.linger);
+        let ready = self.start_stop.ready(mistakes);
+        let drain_timeout = mistakes.duration("--drain-timeout", &self.start_stop.drain_timeout);
+        let linger = mistakes.duration("--linger", &self.start_stop.linger);
         if format == Some(Format::Plain) && self.on_failure == "mark" {
             record::refuse_in_plain(mistakes, "--on-failure mark");
         }
@@ -331,16 +320,6 @@ impl Args {
         }
     }
 
-    /// Notes when leaving may take longer than systemd waits. What is no time is noted elsewhere.
-    pub(crate) fn check_stop_timeout(&self, mistakes: &mut Mistakes, limit: Option<&StopTimeout>) {
-        let times = duration::read(&self.drain_timeout).zip(duration::read(&self.linger));
-        if let (Some(limit), Some((drain_timeout, linger))) = (limit, times)
-            && let Err(too_short) = limit.check(drain_timeout, linger, 2 * CALL_TIMEOUT)
-        {
-            mistakes.add(too_short.to_string());
-        }
-    }
-
     fn identity(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<InstanceId> {
         if self.is_paired() {
             return found.map(|found| found.derived.id.clone());
@@ -379,17 +358,6 @@ impl Args {
             "mark" => Some(OnFailure::Mark),
             other => {
                 mistakes.add(format!("--on-failure {other:?}: expected withdraw or mark"));
-                None
-            }
-        }
-    }
-
-    fn ready(&self, mistakes: &mut Mistakes) -> Option<Ready> {
-        match self.ready.as_str() {
-            "announced" => Some(Ready::Announced),
-            "routed" => Some(Ready::Routed),
-            other => {
-                mistakes.add(format!("--ready {other:?}: expected announced or routed"));
                 None
             }
         }

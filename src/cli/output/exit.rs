@@ -83,10 +83,10 @@ pub(crate) fn failure(error: &anyhow::Error) -> Exit {
 }
 
 /// Says to whoever tries this program out why it cannot go on, a reason a line.
-pub(crate) fn refusal(error: &anyhow::Error) -> Exit {
-    match error.downcast_ref::<Invalid>() {
-        Some(invalid) => invalid.mistakes().iter().for_each(|text| say(text)),
-        None => say(&format!("{error:#}")),
+pub(crate) fn refusal(error: anyhow::Error) -> Exit {
+    match error.downcast::<Invalid>() {
+        Ok(invalid) => invalid.into_mistakes().iter().for_each(|text| say(text)),
+        Err(error) => say(&format!("{error:#}")),
     }
     Exit::Usage
 }
