@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::model::State;
 use crate::target::UpstreamName;
 use crate::upstream::desired::{Origins, Server, Servers};
+use crate::util::duration::whole_seconds;
 
 /// Stands for no server, as nginx accepts no upstream without one. nginx answers 502 then.
 pub(super) const NOBODY: &str = "127.0.0.1:1";
@@ -52,8 +53,7 @@ fn parameters(server: Server) -> String {
 
 /// A time in whole seconds, rounded up.
 pub(super) fn nginx_time(time: Duration) -> String {
-    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
-    format!("{seconds}s")
+    format!("{}s", whole_seconds(time))
 }
 
 #[cfg(test)]
