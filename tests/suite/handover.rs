@@ -242,6 +242,30 @@ async fn another_name_is_announced_before_the_old_one_goes_and_needs_no_drain() 
 }
 
 #[tokio::test]
+async fn another_service_is_announced_before_the_old_one_is_drained() {
+    let (scene, backend, place, mut announcer) = announced().await;
+    // Without it the old one would be the last server, and stay.
+    let second = Backend::start("b2").await;
+    let _second = scene.announced(&second).await;
+    let _pusher = scene.pushing().await;
+    scene.routed(&[&backend, &second]).await;
+    scene.applied().await;
+    let text = settings(&scene.etcd, &backend) + "SIDEKICK_DRAIN_TIMEOUT=1m\n";
+    place.settings(&text.replace("website/b1", "shop/b1"));
+    reload(&announcer).await;
+    announcer.process().line("is drained everywhere").await;
+    gone(&scene.etcd, &key(&backend)).await;
+    scene.routed(&[&second]).await;
+    let there = scene.etcd.get("/services/shop/b1").await;
+    let history = scene.etcd.history(&key(&backend)).await;
+    let [_, Some(notice), None] = &history[..] else {
+        panic!("{history:?}");
+    };
+    assert!(there.is_some_and(|it| it.mod_revision < notice.mod_revision));
+    assert!(announcer.runs());
+}
+
+#[tokio::test]
 async fn another_address_is_announced_when_the_old_one_is_drained() {
     let (scene, backend, place, mut announcer) = announced().await;
     let other = Backend::start("b1").await;
