@@ -16,6 +16,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::util::sanitize::printable;
@@ -29,6 +30,7 @@ mod key;
 mod name;
 mod object;
 mod pusher_status;
+mod reasons;
 mod release;
 mod released;
 mod split;
@@ -43,8 +45,9 @@ pub(crate) use name::check as check_name;
 pub use name::{InstanceId, InstanceName, MAX_NAME, NameError, PusherId, ServiceName};
 pub use object::{Key, Kind, Object, Prefixes, Subject};
 pub use pusher_status::{
-    MAX_LISTED, Presence, Protected, Reasons, Routes, ServiceStatus, TargetStatus, UpstreamStatus,
+    Protected, PusherStatus, Routes, ServiceStatus, TargetStatus, UpstreamStatus,
 };
+pub use reasons::{MAX_LISTED, Reasons};
 pub use release::Release;
 pub use released::Released;
 pub use split::{MAX_VERSIONS, Share, Split, SplitError};
@@ -136,29 +139,40 @@ fn cut_reason(text: &str) -> String {
 }
 
 /// One instance of a service.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Record {
     /// Where clients connect to.
+    #[serde(flatten)]
     pub endpoint: Endpoint,
     /// What runs there.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub version: Option<Version>,
     /// What may be done with it.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub state: State,
     /// Its share of the traffic; see [`Record::effective_weight`].
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub weight: Option<u16>,
     /// Free labels. Foreign text: to be made [printable](crate::util::sanitize) before it is shown.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub tags: Vec<String>,
     /// Free pairs. Foreign text, as the tags are.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub meta: BTreeMap<String, String>,
     /// TCP or UDP.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub protocol: Protocol,
     /// Which announcer process wrote it.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub nonce: Option<Nonce>,
     /// When this announcer first published it.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub since: Option<Timestamp>,
     /// Why it takes no traffic, in words, where it does not. Foreign text, as the tags are.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub reason: Option<String>,
     /// The fields that this version does not know, kept when a record is rewritten.
+    #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
@@ -304,7 +318,7 @@ pub fn decode(
     })
 }
 
-/// Which process wrote a record or a presence: the `nonce` of any JSON object.
+/// Which process wrote a record or a status record: the `nonce` of any JSON object.
 #[must_use]
 pub fn claimant(value: &[u8]) -> Option<Nonce> {
     codec::claimant(value)

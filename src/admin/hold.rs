@@ -9,7 +9,7 @@ use crate::etcd::oneshot;
 use crate::etcd::oneshot::{Lease, patiently};
 use crate::etcd::pushers::unlisted;
 use crate::etcd::range::Range;
-use crate::model::{Hold, HoldScope, InstanceId, Presence, PusherId};
+use crate::model::{Hold, HoldScope, InstanceId, PusherId, PusherStatus};
 
 /// Writes the hold under a lease of its length, in place of an older one; gives the revision.
 ///
@@ -71,7 +71,7 @@ pub async fn still_routed(
     let mut found = Vec::new();
     for entry in &entries {
         let pusher = place.meta.pusher(&entry.key);
-        let Some((pusher, presence)) = pusher.zip(Presence::decode(&entry.value).ok()) else {
+        let Some((pusher, presence)) = pusher.zip(PusherStatus::decode(&entry.value).ok()) else {
             continue;
         };
         let elsewhere = presence

@@ -12,7 +12,7 @@ use crate::etcd::Error;
 use crate::etcd::oneshot::{is_out_of_space, list, patiently};
 use crate::etcd::range::Range;
 use crate::etcd::watch::Entry;
-use crate::model::{Balancer, Presence, PusherId, Quarantined, Reason, ServiceName};
+use crate::model::{Balancer, PusherId, PusherStatus, Quarantined, Reason, ServiceName};
 use crate::util::sanitize::printable;
 
 /// How it all stands.
@@ -38,7 +38,7 @@ pub struct Pusher {
     /// Its name, printable.
     pub id: String,
     /// What it tells about itself, or why that cannot be read.
-    pub presence: Result<Presence, Reason>,
+    pub presence: Result<PusherStatus, Reason>,
     /// The same as it stands in etcd, with the fields that are not known here.
     pub raw: Map<String, Value>,
     /// How far it is behind, for each service that it routes.
@@ -210,7 +210,7 @@ fn conflicts(live: &[Pusher], all: &BTreeMap<PusherId, Balancer>) -> Vec<Conflic
 }
 
 fn pusher(place: &Place, overview: &Overview, revision: i64, entry: &Entry) -> Pusher {
-    let presence = Presence::decode(&entry.value);
+    let presence = PusherStatus::decode(&entry.value);
     let services = presence.iter().flat_map(|presence| &presence.services);
     let services = services.filter(|(_, status)| !status.idle);
     let lags = services.map(|(service, status)| {

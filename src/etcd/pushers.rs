@@ -15,7 +15,7 @@ use super::client::Cluster;
 use super::range::Range;
 use super::store::Store;
 use super::watch::{Update, Watcher};
-use crate::model::{Balancer, Kind, MetaPrefix, Prefixes, Presence, PusherId, Quarantined};
+use crate::model::{Balancer, Kind, MetaPrefix, Prefixes, PusherId, PusherStatus, Quarantined};
 use crate::util::log_limit;
 
 /// The pushers and their balancers, as their keys tell.
@@ -34,7 +34,7 @@ const BALANCERS: usize = 1;
 #[derive(Debug, Clone, Copy)]
 struct Live<'a> {
     id: &'a PusherId,
-    presence: &'a Presence,
+    presence: &'a PusherStatus,
     /// When it was written.
     revision: i64,
 }
@@ -62,7 +62,7 @@ impl Pushers {
     }
 
     /// What each live one tells.
-    pub fn presences(&self) -> impl Iterator<Item = (&PusherId, &Presence)> {
+    pub fn presences(&self) -> impl Iterator<Item = (&PusherId, &PusherStatus)> {
         self.live().map(|live| (live.id, live.presence))
     }
 

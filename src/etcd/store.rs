@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::range::Range;
 use super::watch::{Change, Entry, Update};
 use crate::model::{
-    Balancer, Hold, HoldScope, InstanceId, Kind, Object, Prefixes, Presence, PusherId, Quarantined,
-    Reason, Record, Release, ServiceName, Split, Subject,
+    Balancer, Hold, HoldScope, InstanceId, Kind, Object, Prefixes, PusherId, PusherStatus,
+    Quarantined, Reason, Record, Release, ServiceName, Split, Subject,
 };
 use crate::util::sanitize::printable;
 
@@ -446,7 +446,7 @@ impl Item {
 
     /// The pusher whose status record it is, and what that says.
     #[must_use]
-    pub fn pusher(&self) -> Option<(&PusherId, &Presence)> {
+    pub fn pusher(&self) -> Option<(&PusherId, &PusherStatus)> {
         match (&self.subject, &self.object) {
             (Some(Subject::Pusher(id)), Ok(Object::Pusher(status))) => Some((id, status)),
             _ => None,

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::Value;
 
-use super::codec::{self, Object};
-use super::pusher_status::MAX_LISTED;
+use super::codec;
+use super::reasons::MAX_LISTED;
 use super::{Nonce, Prefix, Reason, ServiceName};
 use crate::util::sanitize::printable;
 
@@ -17,7 +18,7 @@ const MAX_TARGET: usize = 400;
 const MAX_FED: usize = 4 * MAX_TARGET;
 
 /// The value under a balancer's key: what its targets go on routing, whether or not the pusher of the same id lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Balancer {
     /// Where the records lie that the pusher followed.
     pub prefix: Prefix,
@@ -27,6 +28,7 @@ pub struct Balancer {
     pub targets: BTreeSet<String>,
     /// What is fed of those services that are not, at every target, wholly in the http upstream of their name: as by [`Balancer::fed`].
     /// Foreign text where it was read.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub routes: BTreeMap<ServiceName, BTreeSet<String>>,
     /// Which process wrote it.
     pub nonce: Nonce,
@@ -99,21 +101,7 @@ impl Balancer {
     /// The value to write: compact JSON, one line, always the same bytes for the same content.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let services = self.services.iter().map(|name| Value::from(name.as_str()));
-        let targets = self.targets.iter().map(|name| Value::from(name.as_str()));
-        let mut object = Object::new();
-        object.field("prefix", self.prefix.as_str());
-        object.field("services", services.collect::<Vec<_>>());
-        object.field("targets", targets.collect::<Vec<_>>());
-        if !self.routes.is_empty() {
-            let list = |fed: &BTreeSet<String>| fed.iter().map(String::as_str).collect();
-            let routes = self.routes.iter();
-            let routes = routes.map(|(service, fed)| (service.to_string(), list(fed)));
-            object.field("routes", routes.collect::<serde_json::Map<_, _>>());
-        }
-        object.field("nonce", self.nonce.as_str());
-        object.field("since", self.since.to_string());
-        object.finish()
+        codec::json(self)
     }
 
     /// Reads a value. Unknown fields are ignored, and so are services whose name is none.

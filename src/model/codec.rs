@@ -1,22 +1,21 @@
 //! Records as bytes: the three formats that are read and the two that are written.
 
+use std::fmt::Display;
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Endpoint, Format, Host, InstanceId, Nonce, Protocol, Reason, Record, State};
+use super::{
+    Endpoint, Format, Host, InstanceId, InstanceName, Nonce, Prefix, Protocol, Reason, Record,
+    ServiceName, State, Version,
+};
 use crate::util::sanitize::{printable, short};
 
 /// The largest value that is read, in bytes. A record is a hundred; what is larger is a mistake or an attack.
 pub(super) const MAX_VALUE: usize = 64 * 1024;
-
-/// The fields of the table, in its order. Whatever else an object holds is kept in [`Record::extra`].
-const FIELDS: [&str; 11] = [
-    "host", "port", "version", "state", "weight", "tags", "meta", "protocol", "nonce", "since",
-    "reason",
-];
 
 impl Record {
     /// The value to write: one line, always the same bytes for the same record.
@@ -26,87 +25,48 @@ impl Record {
     #[must_use]
     pub fn encode(&self, format: Format) -> Vec<u8> {
         match format {
-            Format::Json => encode_json(self),
+            Format::Json => json(self),
             Format::Plain => self.endpoint.to_string().into_bytes(),
         }
     }
 }
 
-fn encode_json(record: &Record) -> Vec<u8> {
-    let mut object = Object::new();
-    object.field("host", record.endpoint.host.to_string());
-    object.field("port", record.endpoint.port.get());
-    if let Some(version) = &record.version {
-        object.field("version", version.as_str());
-    }
-    if record.state != State::default() {
-        object.field("state", record.state.as_str());
-    }
-    if let Some(weight) = record.weight {
-        object.field("weight", weight);
-    }
-    if !record.tags.is_empty() {
-        object.field("tags", record.tags.as_slice());
-    }
-    if !record.meta.is_empty() {
-        let mut pairs = Object::new();
-        for (name, value) in &record.meta {
-            pairs.field(name, value.as_str());
-        }
-        object.object("meta", &pairs);
-    }
-    if record.protocol != Protocol::default() {
-        object.field("protocol", record.protocol.as_str());
-    }
-    if let Some(nonce) = &record.nonce {
-        object.field("nonce", nonce.as_str());
-    }
-    if let Some(since) = record.since {
-        object.field("since", since.to_string());
-    }
-    if let Some(reason) = &record.reason {
-        object.field("reason", reason.as_str());
-    }
-    for (name, value) in &record.extra {
-        if !FIELDS.contains(&name.as_str()) {
-            object.field(name, value.clone());
-        }
-    }
-    object.finish()
+/// Compact JSON, one line, always the same bytes for the same content.
+pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
+    // Fails only for what JSON cannot say, such as maps whose keys are no texts.
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
-/// A JSON object being written, its fields in the order in which they were given.
-pub(super) struct Object(String);
-
-impl Object {
-    pub(super) fn new() -> Self {
-        Self("{".to_owned())
-    }
-
-    pub(super) fn field(&mut self, name: &str, value: impl Into<Value>) {
-        self.name(name);
-        self.0.push_str(&value.into().to_string());
-    }
-
-    pub(super) fn object(&mut self, name: &str, object: &Self) {
-        self.name(name);
-        self.0.push_str(&object.0);
-        self.0.push('}');
-    }
-
-    fn name(&mut self, name: &str) {
-        if self.0.len() > 1 {
-            self.0.push(',');
-        }
-        self.0.push_str(&Value::from(name).to_string());
-        self.0.push(':');
-    }
-
-    pub(super) fn finish(mut self) -> Vec<u8> {
-        self.0.push('}');
-        self.0.into_bytes()
-    }
+/// What goes without saying is not written.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
+
+/// Writes it as it is shown.
+pub(super) fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+macro_rules! texts {
+    ($($name:ty),+) => {
+        $(impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                text(self, serializer)
+            }
+        })+
+    };
+}
+
+texts!(
+    Host,
+    InstanceName,
+    Nonce,
+    Prefix,
+    Protocol,
+    ServiceName,
+    State,
+    Version
+);
 
 /// Reads the value of the record `id`, in whichever format it is.
 ///

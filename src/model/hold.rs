@@ -1,21 +1,25 @@
 //! Holds: an instance that is out of rotation for a while.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
-use super::codec::{self, Object};
+use super::codec;
 use super::{Nonce, Reason};
 
 /// The value under a hold's key. The hold lasts as long as the key does, which hangs on a lease: no reader compares
 /// [`Hold::until`] with its own clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hold {
     /// Why. Foreign text: to be made [printable](crate::util::sanitize) before it is shown.
     pub reason: String,
     /// When it ends by itself, for people.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub until: Option<Timestamp>,
     /// Who asked for it, as `user@host`. Foreign text, as the reason is.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub by: Option<String>,
     /// Which process wrote it.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub nonce: Option<Nonce>,
 }
 
@@ -23,18 +27,7 @@ impl Hold {
     /// The value to write: compact JSON, one line, always the same bytes for the same content.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut object = Object::new();
-        object.field("reason", self.reason.as_str());
-        if let Some(until) = self.until {
-            object.field("until", until.to_string());
-        }
-        if let Some(by) = &self.by {
-            object.field("by", by.as_str());
-        }
-        if let Some(nonce) = &self.nonce {
-            object.field("nonce", nonce.as_str());
-        }
-        object.finish()
+        codec::json(self)
     }
 
     /// Reads a value. Unknown fields are ignored.

@@ -6,6 +6,8 @@ use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::Version;
 use super::token::TokenError;
 use crate::util::secret;
@@ -124,7 +126,7 @@ impl fmt::Display for Host {
 }
 
 /// Host and port: `10.0.0.5:8080`, `[2001:db8::5]:80`, `web.example:80`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Endpoint {
     /// The host.
     pub host: Host,

@@ -1,8 +1,8 @@
 //! Whatever lies under one of sidekick's keys: what the key is about, and what the value says.
 
 use super::{
-    Balancer, Hold, HoldScope, Host, InstanceId, MetaPrefix, Prefix, Presence, PusherId, Reason,
-    Record, Release, ServiceName, Split, codec,
+    Balancer, Hold, HoldScope, Host, InstanceId, MetaPrefix, Prefix, PusherId, PusherStatus,
+    Reason, Record, Release, ServiceName, Split, codec,
 };
 
 /// What kinds of keys there are.
@@ -53,7 +53,7 @@ pub enum Object {
     /// A split.
     Split(Box<Split>),
     /// A status record.
-    Pusher(Box<Presence>),
+    Pusher(Box<PusherStatus>),
     /// A balancer key.
     Balancer(Box<Balancer>),
     /// A release.
@@ -160,7 +160,7 @@ impl Subject {
             Self::Record(id) => Object::Record(codec::decode_value(id, value)?.into()),
             Self::Hold(_) => Object::Hold(Hold::decode(value)?.into()),
             Self::Split(_) => Object::Split(Split::decode(value)?.into()),
-            Self::Pusher(_) => Object::Pusher(Presence::decode(value)?.into()),
+            Self::Pusher(_) => Object::Pusher(PusherStatus::decode(value)?.into()),
             Self::Balancer(_) => Object::Balancer(Balancer::decode(value)?.into()),
             Self::Release(_) => Object::Release(Release::decode(value)?),
         })

@@ -3,27 +3,17 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::codec::{self, Object};
+use super::codec;
+use super::reasons::{MAX_LISTED, MAX_TEXT, Reasons, read_text};
 use super::released::{self, Released};
 use super::{Endpoint, InstanceName, Nonce, Prefix, Reason, ServiceName};
-use crate::util::sanitize::{printable, short};
-
-/// How many entries each list of a status record has at most; what is beyond that is counted.
-pub const MAX_LISTED: usize = 256;
-
-/// Instances with a reason each, [`MAX_LISTED`] at most.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reasons {
-    /// Why, in words, by instance. Foreign text where it was read.
-    pub listed: BTreeMap<InstanceName, String>,
-    /// How many there are beyond those listed.
-    pub more: u64,
-}
+use crate::util::sanitize::short;
 
 /// Where a pusher stands with one service.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ServiceStatus {
     /// The newest etcd revision of the service's records whose effect every target has confirmed; 0 where none is yet.
     pub applied: i64,
@@ -31,13 +21,17 @@ pub struct ServiceStatus {
     pub overrides: i64,
     /// Instances that take no traffic although their records are there: refused, or out of reach of a target, held or
     /// weightless.
+    #[serde(flatten, serialize_with = "not_routed")]
     pub not_routed: Reasons,
     /// Instances that leave or have left and take traffic all the same.
+    #[serde(flatten, serialize_with = "still_routed")]
     pub still_routed: Reasons,
     /// No target routes the service at present, since none accepts connections: nothing is waited for here.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub idle: bool,
     /// The targets that count as routing nothing, with what is seen of them, [`MAX_LISTED`] at most: an nginx whose API listens
     /// elsewhere looks alike. Foreign text where it was read.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub stopped: BTreeMap<String, String>,
 }
 
@@ -77,7 +71,7 @@ impl ServiceStatus {
 }
 
 /// How one target of a pusher does.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TargetStatus {
     /// Whether the target is equal to the records.
     pub ok: bool,
@@ -89,11 +83,11 @@ pub struct TargetStatus {
 
 impl TargetStatus {
     /// The longest error that is told, in bytes. One that was cut has three dots more.
-    pub const MAX_ERROR: usize = 240;
+    pub const MAX_ERROR: usize = MAX_TEXT;
 }
 
 /// What an upstream of a target should have, and what it has.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UpstreamStatus {
     /// How many servers should take traffic there.
     pub wanted: u64,
@@ -102,30 +96,35 @@ pub struct UpstreamStatus {
     /// Servers that stay without a record, or against it, [`MAX_LISTED`] at most.
     pub protected: Vec<Protected>,
     /// How many of those there are beyond that.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub protected_more: u64,
 }
 
 /// A server that stays in rotation although its record is gone or says otherwise. For people: nobody acts on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Protected {
     /// Where it is.
+    #[serde(serialize_with = "codec::text")]
     pub server: Endpoint,
     /// Why it stays, in words. Foreign text where it was read.
     pub why: String,
     /// Until when; absent where it stays until enough others take traffic.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub until: Option<Timestamp>,
 }
 
 /// The value under a pusher's key: what it has applied, and how its targets do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Presence {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PusherStatus {
     /// Where it stands with each service that it routes. A service that the pusher does not route is not named.
     pub services: BTreeMap<ServiceName, ServiceStatus>,
     /// The targets by name.
     pub targets: BTreeMap<String, TargetStatus>,
     /// What it has made of the releases that stand in etcd, by upstream. [`MAX_LISTED`] of them are told.
+    #[serde(flatten, serialize_with = "released::serialize")]
     pub releases: BTreeMap<String, Released>,
     /// Where the records lie that it follows; absent where an older pusher does not tell.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub prefix: Option<Prefix>,
     /// Which process wrote it.
     pub nonce: Nonce,
@@ -133,86 +132,7 @@ pub struct Presence {
     pub since: Timestamp,
 }
 
-impl Reasons {
-    /// Lists as many as there is room for, the first ones first, and counts the rest. An instance that comes twice keeps
-    /// its first reason.
-    #[must_use]
-    pub fn of(reasons: impl IntoIterator<Item = (InstanceName, String)>) -> Self {
-        let mut all = Self::default();
-        for (instance, reason) in reasons {
-            if all.listed.contains_key(&instance) {
-                continue;
-            }
-            if all.listed.len() < MAX_LISTED {
-                let reason = printable(reason, TargetStatus::MAX_ERROR);
-                all.listed.insert(instance, reason);
-            } else {
-                all.more = all.more.saturating_add(1);
-            }
-        }
-        all
-    }
-
-    /// Whether there is nobody.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.listed.is_empty() && self.more == 0
-    }
-
-    fn encode(&self) -> Object {
-        let mut object = Object::new();
-        for (instance, reason) in &self.listed {
-            object.field(instance.as_str(), reason.as_str());
-        }
-        object
-    }
-
-    /// What has no name that an instance may have is counted, as its reason still is one.
-    fn decode(listed: Option<&Value>, more: Option<&Value>) -> Self {
-        let mut all = Self {
-            more: more.and_then(Value::as_u64).unwrap_or(0),
-            ..Self::default()
-        };
-        for (name, reason) in listed.and_then(Value::as_object).into_iter().flatten() {
-            match (name.parse(), reason.as_str()) {
-                (Ok(instance), Some(reason)) if all.listed.len() < MAX_LISTED => {
-                    let reason = printable(reason, TargetStatus::MAX_ERROR + "...".len());
-                    all.listed.insert(instance, reason);
-                }
-                _ => all.more = all.more.saturating_add(1),
-            }
-        }
-        all
-    }
-}
-
 impl ServiceStatus {
-    fn encode(&self) -> Object {
-        let mut object = Object::new();
-        object.field("applied", self.applied);
-        object.field("overrides", self.overrides);
-        for (name, more, reasons) in [
-            ("not_routed", "not_routed_more", &self.not_routed),
-            ("still_routed", "still_routed_more", &self.still_routed),
-        ] {
-            object.object(name, &reasons.encode());
-            if reasons.more > 0 {
-                object.field(more, reasons.more);
-            }
-        }
-        if self.idle {
-            object.field("idle", true);
-        }
-        if !self.stopped.is_empty() {
-            let mut stopped = Object::new();
-            for (target, error) in self.stopped.iter().take(MAX_LISTED) {
-                stopped.field(target, error.as_str());
-            }
-            object.object("stopped", &stopped);
-        }
-        object
-    }
-
     fn decode(value: &Value) -> Result<Self, Reason> {
         let fields = value.as_object();
         let fields = fields.ok_or(Reason::Field("services", "an object of objects"))?;
@@ -237,22 +157,6 @@ impl ServiceStatus {
 }
 
 impl UpstreamStatus {
-    fn encode(&self) -> Object {
-        let mut object = Object::new();
-        object.field("wanted", self.wanted);
-        object.field("has", self.has);
-        let listed = self.protected.iter().take(MAX_LISTED);
-        let listed: Vec<Value> = listed.map(Protected::encode).collect();
-        let beyond = self.protected.len().saturating_sub(listed.len());
-        let more = u64::try_from(beyond).unwrap_or(u64::MAX);
-        let more = more.saturating_add(self.protected_more);
-        object.field("protected", listed);
-        if more > 0 {
-            object.field("protected_more", more);
-        }
-        object
-    }
-
     /// What cannot be read is left out: the rest of a status record matters more.
     fn decode(value: &Value) -> Self {
         let count = |name| value.get(name).and_then(Value::as_u64);
@@ -268,16 +172,6 @@ impl UpstreamStatus {
 }
 
 impl Protected {
-    fn encode(&self) -> Value {
-        let mut object = Map::new();
-        object.insert("server".to_owned(), self.server.to_string().into());
-        object.insert("why".to_owned(), self.why.as_str().into());
-        if let Some(until) = self.until {
-            object.insert("until".to_owned(), until.to_string().into());
-        }
-        object.into()
-    }
-
     fn decode(value: &Value) -> Option<Self> {
         let text = |name| value.get(name).and_then(Value::as_str);
         Some(Self {
@@ -288,34 +182,11 @@ impl Protected {
     }
 }
 
-impl Presence {
+impl PusherStatus {
     /// The value to write: compact JSON, one line, always the same bytes for the same content.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut services = Object::new();
-        for (name, status) in &self.services {
-            services.object(name.as_str(), &status.encode());
-        }
-        let mut targets = Object::new();
-        for (name, status) in &self.targets {
-            targets.object(name, &encode_target(status));
-        }
-        let mut object = Object::new();
-        object.object("services", &services);
-        object.object("targets", &targets);
-        if !self.releases.is_empty() {
-            let (releases, more) = released::encode_released(&self.releases);
-            object.object("releases", &releases);
-            if more > 0 {
-                object.field("releases_more", more);
-            }
-        }
-        if let Some(prefix) = &self.prefix {
-            object.field("prefix", prefix.as_str());
-        }
-        object.field("nonce", self.nonce.as_str());
-        object.field("since", self.since.to_string());
-        object.finish()
+        codec::json(self)
     }
 
     /// Reads a value. Unknown fields are ignored, and so are services whose name is none.
@@ -349,31 +220,26 @@ impl Presence {
     }
 }
 
-fn encode_target(status: &TargetStatus) -> Object {
-    let mut upstreams = Object::new();
-    for (name, upstream) in &status.upstreams {
-        upstreams.object(name, &upstream.encode());
-    }
-    let mut object = Object::new();
-    object.field("ok", status.ok);
-    object.field("errors", status.errors.as_slice());
-    object.object("upstreams", &upstreams);
-    object
+fn not_routed<S: Serializer>(reasons: &Reasons, serializer: S) -> Result<S::Ok, S::Error> {
+    reasons.serialize("not_routed", "not_routed_more", serializer)
+}
+
+fn still_routed<S: Serializer>(reasons: &Reasons, serializer: S) -> Result<S::Ok, S::Error> {
+    reasons.serialize("still_routed", "still_routed_more", serializer)
 }
 
 fn decode_stopped(value: Option<&Value>) -> BTreeMap<String, String> {
     let stopped = value.and_then(Value::as_object).into_iter().flatten();
-    let stopped = stopped.take(MAX_LISTED).filter_map(|(target, error)| {
-        let error = printable(error.as_str()?, TargetStatus::MAX_ERROR + "...".len());
-        Some((short(target), error))
-    });
+    let stopped = stopped
+        .take(MAX_LISTED)
+        .filter_map(|(target, error)| Some((short(target), read_text(error.as_str()?))));
     stopped.collect()
 }
 
 fn decode_target(value: &Value) -> TargetStatus {
     let errors = value.get("errors").and_then(Value::as_array);
     let errors = errors.into_iter().flatten().filter_map(Value::as_str);
-    let errors = errors.map(|text| printable(text, TargetStatus::MAX_ERROR + "...".len()));
+    let errors = errors.map(read_text);
     let upstreams = value.get("upstreams").and_then(Value::as_object);
     let upstreams = upstreams.into_iter().flatten();
     TargetStatus {

@@ -1,12 +1,13 @@
 //! Somebody's word that an upstream is to follow its records, whatever is kept.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
-use super::codec::{self, Object};
+use super::codec;
 use super::{Nonce, Reason};
 
 /// The value under a release's key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Release {
     /// Tells releases of one upstream apart: each is obeyed once.
     pub nonce: Nonce,
@@ -18,10 +19,7 @@ impl Release {
     /// The value to write: compact JSON, one line.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut object = Object::new();
-        object.field("nonce", self.nonce.as_str());
-        object.field("since", self.since.to_string());
-        object.finish()
+        codec::json(self)
     }
 
     /// Reads a value. Unknown fields are ignored.

@@ -2,38 +2,41 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::Value;
 
 use super::Nonce;
-use super::codec::{Object, parsed};
-use super::pusher_status::MAX_LISTED;
+use super::codec::{self, parsed};
+use super::reasons::MAX_LISTED;
 use crate::util::sanitize::short;
 
 /// What a pusher has made of a release.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Released {
     /// Which release.
     pub nonce: Nonce,
     /// How many servers it let go; absent where it has no such upstream, or did not listen yet when it was given.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub servers: Option<u64>,
 }
 
 /// [`MAX_LISTED`] at most, those first that it has obeyed; and how many there are beyond.
-pub(super) fn encode_released(released: &BTreeMap<String, Released>) -> (Object, u64) {
-    let (own, others): (Vec<_>, Vec<_>) = released
-        .iter()
-        .partition(|(_, released)| released.servers.is_some());
-    let beyond = released.len().saturating_sub(MAX_LISTED);
-    let mut object = Object::new();
-    for (upstream, released) in own.into_iter().chain(others).take(MAX_LISTED) {
-        let mut one = Object::new();
-        one.field("nonce", released.nonce.as_str());
-        if let Some(servers) = released.servers {
-            one.field("servers", servers);
-        }
-        object.object(upstream, &one);
+pub(super) fn serialize<S: Serializer>(
+    released: &BTreeMap<String, Released>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let obeyed = |released: &Released| released.servers.is_some();
+    let (own, others): (Vec<_>, Vec<_>) = released.iter().partition(|(_, one)| obeyed(one));
+    let listed = own.into_iter().chain(others).take(MAX_LISTED);
+    let mut map = serializer.serialize_map(None)?;
+    if !released.is_empty() {
+        map.serialize_entry("releases", &listed.collect::<BTreeMap<_, _>>())?;
     }
-    (object, u64::try_from(beyond).unwrap_or(u64::MAX))
+    if released.len() > MAX_LISTED {
+        map.serialize_entry("releases_more", &(released.len() - MAX_LISTED))?;
+    }
+    map.end()
 }
 
 /// What cannot be read is left out.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::Value;
 
-use super::codec::{self, Object};
+use super::codec;
 use super::{Reason, Version};
 
 /// The most versions that a split names. Two are usual.
@@ -20,10 +21,11 @@ const MAX_MEASURE: u128 = 1 << 40;
 /// The value under a split's key: which share of the traffic each version takes.
 ///
 /// A version that is not named takes none, and neither does an instance that says no version.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Split {
     weights: BTreeMap<Version, u16>,
     /// When it was asked for, for people.
+    #[serde(skip_serializing_if = "codec::is_default")]
     pub since: Option<Timestamp>,
 }
 
@@ -114,16 +116,7 @@ impl Split {
     /// The value to write: compact JSON, one line, always the same bytes for the same content.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut weights = Object::new();
-        for (version, weight) in &self.weights {
-            weights.field(version.as_str(), *weight);
-        }
-        let mut object = Object::new();
-        object.object("weights", &weights);
-        if let Some(since) = self.since {
-            object.field("since", since.to_string());
-        }
-        object.finish()
+        codec::json(self)
     }
 
     /// Reads a value. Unknown fields are ignored; a wrong version or weight makes the whole split unreadable, as

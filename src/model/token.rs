@@ -98,7 +98,7 @@ token!(
     "version"
 );
 token!(
-    /// Which process wrote a record or a presence.
+    /// Which process wrote a record.
     Nonce,
     "nonce"
 );

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::settings::{DRAIN_TIMEOUT, Route};
+use super::route::{DRAIN_TIMEOUT, Route};
 use crate::model::{MetaPrefix, Prefix, Protocol, PusherId, ServiceName, Version};
 use crate::target::api::{ApiSettings, plus};
 use crate::target::{ApiUrl, Layer, TargetSettings, UpstreamName};

@@ -29,7 +29,7 @@ const WITNESSES: usize = 16;
 
 /// Probes servers until nobody wants to know any more.
 #[derive(Debug)]
-pub(super) struct Prober {
+pub(super) struct Liveness {
     suspects: BTreeMap<Endpoint, Probe>,
     witnesses: BTreeMap<Endpoint, Probe>,
     shared: Shared,
@@ -74,11 +74,11 @@ enum Answer {
     Unasked,
 }
 
-impl Prober {
+impl Liveness {
     /// Probes nothing yet; those that turn out to be dead are told to the receiver, each once.
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Endpoint>) {
         let (dead, told) = mpsc::unbounded_channel();
-        let prober = Self {
+        let liveness = Self {
             suspects: BTreeMap::new(),
             witnesses: BTreeMap::new(),
             shared: Shared {
@@ -87,7 +87,7 @@ impl Prober {
             },
             dead,
         };
-        (prober, told)
+        (liveness, told)
     }
 
     /// From now on these are probed and no others; as long as there are any, some of the `others` too, whose answers show that the network
@@ -128,7 +128,7 @@ fn some<'a>(all: impl Iterator<Item = &'a Endpoint>) -> BTreeSet<&'a Endpoint> {
 
 impl Shared {
     async fn ask(&self, endpoint: &Endpoint) -> (Answer, Option<Way>) {
-        // Closed is the semaphore never.
+        // The semaphore is never closed.
         let _permit = self.permits.acquire().await;
         let (answer, way) = ask(endpoint).await;
         if let (Answer::Accepted | Answer::Refused, Some(way)) = (answer, way) {

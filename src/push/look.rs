@@ -7,12 +7,12 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::publisher::{claims, finding};
-use super::settings::Route;
+use super::route::Route;
 use crate::model::{Endpoint, InstanceName, State};
 use crate::push::reconcile::{found, lacking};
 use crate::target::Outcome;
-use crate::upstream::desired::{Desired, Keeper, Protection, Records};
-use crate::upstream::guard::{Fate, Seen};
+use crate::upstream::desired::{Desired, Protection, Records, RemovalGuard};
+use crate::upstream::guard::{RecordState, Seen};
 use crate::upstream::plan::Plan;
 
 /// There is one target.
@@ -22,7 +22,7 @@ const TARGET: usize = 0;
 #[derive(Debug)]
 pub(super) struct Look {
     route: Arc<Route>,
-    keeper: Keeper,
+    guard: RemovalGuard,
     desired: Arc<Desired>,
 }
 
@@ -56,17 +56,17 @@ impl Look {
         seen: Option<Seen>,
     ) -> Self {
         let (claims, now) = (claims(route, records), Instant::now());
-        let fate = |_: &InstanceName| Fate::Unknown;
-        let mut keeper = Keeper::new(route.limits);
-        let followed = keeper.follow(desired.clone(), fate, &claims, now).desired;
-        let saw = seen.and_then(|seen| keeper.see(TARGET, seen, now).desired);
+        let state = |_: &InstanceName| RecordState::Missing;
+        let mut guard = RemovalGuard::new(route.limits);
+        let followed = guard.follow(desired.clone(), state, &claims, now).desired;
+        let saw = seen.and_then(|seen| guard.see(TARGET, seen, now).desired);
         let finding = finding(route, &plan.leaving, &lacking(plan));
         // Each tells only what is new.
-        let found = keeper.find(finding, &claims, now).desired;
+        let found = guard.find(finding, &claims, now).desired;
         let decided = found.or(saw).or(followed);
         Self {
             route: route.clone(),
-            keeper,
+            guard,
             desired: decided.unwrap_or_else(|| Arc::new(desired.clone())),
         }
     }
@@ -90,7 +90,7 @@ impl Look {
     /// The target ended so; whether something else is desired now.
     pub(super) fn see(&mut self, outcome: &Outcome) -> bool {
         let seen = crate::push::reconcile::seen(&self.desired, outcome);
-        let decision = self.keeper.see(TARGET, seen, Instant::now());
+        let decision = self.guard.see(TARGET, seen, Instant::now());
         let news = decision.desired.is_some();
         self.desired = decision.desired.unwrap_or_else(|| self.desired.clone());
         news
@@ -98,13 +98,13 @@ impl Look {
 
     /// The steps that floor and guard do not allow, with the reasons.
     pub(super) fn withheld(&self) -> BTreeMap<String, String> {
-        let kept = self.keeper.kept();
-        let seen = self.keeper.seen(TARGET);
+        let protected = self.guard.protected();
+        let seen = self.guard.seen(TARGET);
         let serving: Option<&BTreeSet<Endpoint>> = seen.and_then(|seen| seen.serving.as_deref());
         let is_there = |at: &&Endpoint| serving.is_none_or(|serving| serving.contains(*at));
-        let floor = kept.floor.keys().filter(is_there);
+        let floor = protected.floor.keys().filter(is_there);
         let floor = floor.map(|at| (self.step(at), self.floor_reason()));
-        let guard = kept.guard.keys().filter(is_there);
+        let guard = protected.guard.keys().filter(is_there);
         let guard = guard.map(|at| (self.step(at), self.guard_reason()));
         floor.chain(guard).collect()
     }
@@ -128,7 +128,7 @@ impl Look {
     }
 
     fn guard_reason(&self) -> String {
-        let (share, hold) = (self.route.limits.max_removal, self.route.limits.hold);
+        let (share, hold) = (self.route.limits.max_removal, self.route.limits.protect_for);
         let hold = crate::util::duration::show(hold);
         format!(
             "it takes traffic and no record names it; more than --max-removal ({share}) would go at once: write the records first, \

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use tracing::{info, warn};
+
 use crate::model::PusherId;
+use crate::util::log_limit;
 
 /// How many targets are named.
 const NAMED: usize = 5;
@@ -51,6 +54,60 @@ impl Namesake {
                 or ends"
             ),
         }
+    }
+}
+
+/// Whether the id is free, as it was said last.
+#[derive(Debug)]
+pub(super) struct IdWatch {
+    id: PusherId,
+    namesake: Option<Namesake>,
+}
+
+impl IdWatch {
+    /// Nobody else is known.
+    pub(super) fn new(id: PusherId) -> Self {
+        Self { id, namesake: None }
+    }
+
+    /// Whether this namesake, if there is one, has the id: it is no former self, and is waited for.
+    pub(super) fn is_taken(&mut self, namesake: Option<Namesake>) -> bool {
+        let namesake = namesake.filter(|it| self.namesake.is_some() || !self.succeeds(it));
+        if namesake != self.namesake {
+            let id = &self.id;
+            match &namesake {
+                Some(namesake) => {
+                    if let Some(more) = log_limit::allows("namesake", id.as_str()) {
+                        warn!("{}{more}", namesake.in_words(id));
+                    }
+                }
+                None => {
+                    if let Some(more) = log_limit::allows("no namesake", id.as_str()) {
+                        info!(%id, "the id is free now{more}");
+                    }
+                }
+            }
+            self.namesake = namesake;
+        }
+        self.namesake.is_some()
+    }
+
+    /// Whether this pusher takes the id over: it was started anew with other targets. Who has waited for another pusher does not,
+    /// however long that is away.
+    fn succeeds(&self, namesake: &Namesake) -> bool {
+        let Some(left) = namesake.left_behind(&self.id) else {
+            return false;
+        };
+        if let Some(more) = log_limit::allows("left behind", self.id.as_str()) {
+            warn!("{left}{more}");
+        }
+        true
+    }
+
+    /// Who has the id, what is waited for, and what to do.
+    pub(super) fn in_words(&self) -> Option<String> {
+        let namesake = self.namesake.as_ref()?;
+        Some(namesake.in_words(&self.id))
     }
 }
 

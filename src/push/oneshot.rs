@@ -9,7 +9,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::look::Look;
-use super::settings::{Route, Settings};
+use super::quarantined::log_quarantined;
+use super::route::Route;
+use super::settings::Settings;
 use crate::etcd;
 use crate::etcd::client::{CALL_TIMEOUT, Cluster};
 use crate::etcd::oneshot;
@@ -178,10 +180,10 @@ where
 {
     let (revision, entries) = oneshot::list(cluster, CALL_TIMEOUT, &settings.range()).await?;
     let mut records = Records::new(settings.prefix.clone(), settings.services());
-    super::log_quarantine(&records.update(&Update::Listed { revision, entries }));
+    log_quarantined(&records.update(&Update::Listed { revision, entries }));
     let (revision, entries) = oneshot::list(cluster, CALL_TIMEOUT, &settings.meta_range()).await?;
     let mut choices = Choices::new(settings.meta.clone(), settings.services());
-    super::log_quarantine(&choices.update(&Update::Listed { revision, entries }));
+    log_quarantined(&choices.update(&Update::Listed { revision, entries }));
     let records = Arc::new(records);
     let mut tasks = JoinSet::new();
     for (number, (target, route)) in settings.routes().enumerate() {

@@ -3,36 +3,29 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::settings::Route;
+use super::clock::Clock;
+use super::notices;
+use super::route::Route;
 use crate::model::{
     Endpoint, InstanceName, MAX_LISTED, Protected, Protocol, ServiceName, State, UpstreamStatus,
 };
 use crate::push::reconcile::{Found, Published};
-use crate::target::Layer;
-use crate::upstream::desired::{
-    Choices, Effect, Origin, Parameters, Pool, Records, Server, SplitNotice,
-};
-use crate::upstream::guard::{Claim, Decision, Fate, Finding, Keeper, Notice, Seen, Why};
+use crate::upstream::desired::{Choices, Effect, Origin, Parameters, Pool, Records, Server};
+use crate::upstream::guard::{Claim, Decision, Finding, RecordState, RemovalGuard, Seen};
 use crate::upstream::plan::Serving;
-use crate::util::clock;
 use crate::util::log_limit;
-
-/// How many addresses are named in one line of the log.
-const NAMED: usize = 5;
 
 /// Decides what the upstream of one route should be, and tells the reconcilers.
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) route: Arc<Route>,
     pool: Pool,
-    keeper: Keeper,
+    guard: RemovalGuard,
     desired: watch::Sender<Published>,
     /// The numbers of the reconcilers that it tells.
     rows: BTreeSet<usize>,
@@ -41,14 +34,14 @@ pub(super) struct Publisher {
 impl Publisher {
     /// Knows nothing yet, but for what a `former` one of the same upstream keeps.
     pub(super) fn new(route: Arc<Route>, former: Option<&Self>) -> Self {
-        let keeper = former.map(|former| former.keeper.succeeded_by(route.limits));
+        let guard = former.map(|former| former.guard.succeeded_by(route.limits));
         let pool = route.pool();
         Self {
             pool: match former {
                 Some(former) => pool.succeeding(&former.pool),
                 None => pool,
             },
-            keeper: keeper.unwrap_or_else(|| Keeper::new(route.limits)),
+            guard: guard.unwrap_or_else(|| RemovalGuard::new(route.limits)),
             desired: watch::channel(None).0,
             rows: BTreeSet::new(),
             route,
@@ -69,7 +62,7 @@ impl Publisher {
         let Some((wanted, known)) = wanted.zip(records.service(self.pool.service())) else {
             return;
         };
-        self.say_split(wanted.split);
+        notices::say_split(&self.route, wanted.split);
         let names = OnceCell::new();
         let named = || {
             known
@@ -78,29 +71,29 @@ impl Publisher {
                 .collect::<BTreeSet<_>>()
         };
         let service = self.pool.service();
-        let fate = |instance: &InstanceName| {
+        let state = |instance: &InstanceName| {
             let goodbye = || {
                 effect
                     .goodbyes
                     .contains(&(service.clone(), instance.clone()))
             };
             match names.get_or_init(named).contains(instance) {
-                true => Fate::Recorded,
-                false if goodbye() => Fate::SaidGoodbye,
-                false => Fate::Unknown,
+                true => RecordState::Present,
+                false if goodbye() => RecordState::Withdrawn,
+                false => RecordState::Missing,
             }
         };
         let claims = self.claims(records);
         let now = Instant::now();
-        let decision = self.keeper.follow(wanted.desired, fate, claims, now);
+        let decision = self.guard.follow(wanted.desired, state, claims, now);
         self.settle(decision);
     }
 
     /// The records of other services have changed.
     pub(super) fn yield_to(&mut self, records: &Records) {
-        if !self.keeper.is_idle() {
+        if !self.guard.is_idle() {
             let claims = self.claims(records);
-            let decision = self.keeper.yield_to(claims, Instant::now());
+            let decision = self.guard.yield_to(claims, Instant::now());
             self.settle(decision);
         }
     }
@@ -111,25 +104,25 @@ impl Publisher {
 
     /// Time has passed.
     pub(super) fn pass(&mut self, now: Instant) {
-        let decision = self.keeper.pass(now);
+        let decision = self.guard.pass(now);
         self.settle(decision);
     }
 
     /// When time has passed that matters.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.keeper.due()
+        self.guard.due()
     }
 
     /// Nobody answers there.
     pub(super) fn dead(&mut self, endpoint: &Endpoint) {
-        let decision = self.keeper.dead(endpoint);
+        let decision = self.guard.dead(endpoint);
         self.settle(decision);
     }
 
     /// Lets go of what is kept; gives how many servers that are.
     pub(super) fn release(&mut self) -> u64 {
-        let released = self.keeper.count();
-        let decision = self.keeper.release();
+        let released = self.guard.count();
+        let decision = self.guard.release();
         let upstream = &self.route.upstream;
         if let Some(more) = log_limit::allows("released", self.name()) {
             info!(%upstream, servers = released, "released: it follows its records until it is back at its floor{more}");
@@ -143,7 +136,7 @@ impl Publisher {
         let finding = finding(&self.route, &found.servers, &found.lacking);
         self.see(found.number, &found.seen, now);
         let claims = self.claims(records);
-        let decision = self.keeper.find(finding, claims, now);
+        let decision = self.guard.find(finding, claims, now);
         if !decision.notices.is_empty() {
             let upstream = &self.route.upstream;
             warn!(%upstream, "nginx sends traffic to servers that no record names: at the start they are treated as if their \
@@ -154,17 +147,17 @@ impl Publisher {
 
     /// A target makes this of the servers.
     pub(super) fn see(&mut self, number: usize, seen: &Seen, now: Instant) {
-        let decision = self.keeper.see(number, seen.clone(), now);
+        let decision = self.guard.see(number, seen.clone(), now);
         self.settle(decision);
         // The last of those that have not told anything may just have.
-        let decision = self.keeper.keep_targets(&self.rows, now);
+        let decision = self.guard.keep_targets(&self.rows, now);
         self.settle(decision);
     }
 
     /// Only these reconcilers are left of those that it tells.
     pub(super) fn keep_rows(&mut self, rows: BTreeSet<usize>, now: Instant) {
         self.rows = rows;
-        let decision = self.keeper.keep_targets(&self.rows, now);
+        let decision = self.guard.keep_targets(&self.rows, now);
         self.settle(decision);
     }
 
@@ -172,7 +165,7 @@ impl Publisher {
     pub(super) fn suspects(&self) -> impl Iterator<Item = &Endpoint> {
         // Nothing is known of a UDP server that takes no TCP connection.
         let probed = self.route.selection.protocol == Protocol::Tcp;
-        self.keeper.kept().guard.keys().filter(move |_| probed)
+        self.guard.protected().guard.keys().filter(move |_| probed)
     }
 
     /// The servers that take traffic and can be asked by TCP.
@@ -186,30 +179,33 @@ impl Publisher {
         servers.map(|(endpoint, _)| endpoint.clone()).collect()
     }
 
-    /// How many servers are kept.
-    pub(super) fn kept(&self) -> usize {
-        self.keeper.count()
+    /// How many servers are protected.
+    pub(super) fn protected(&self) -> usize {
+        self.guard.count()
     }
 
     /// The upstream as people name it: those of `stream {}` are told from the others.
     pub(super) fn name(&self) -> String {
-        upstream_name(&self.route)
+        self.route.name()
     }
 
     /// Tells which servers stay without a record in the target of this reconciler, and why: those that take traffic there, where that
     /// is known.
     pub(super) fn protect(&self, number: usize, told: &mut UpstreamStatus, clock: &Clock) {
-        let kept = self.keeper.kept();
-        let serving = self.keeper.seen(number).filter(|seen| seen.current);
+        let protected = self.guard.protected();
+        let serving = self.guard.seen(number).filter(|seen| seen.current);
         let serving = serving.and_then(|seen| seen.serving.as_ref());
         let is_there = |server: &Endpoint| serving.is_none_or(|serving| serving.contains(server));
-        let floor = kept.floor.keys().filter(|server| is_there(server));
+        let floor = protected.floor.keys().filter(|server| is_there(server));
         let floor = floor.map(|server| Protected {
             server: server.clone(),
             why: "the last that takes traffic".to_owned(),
             until: None,
         });
-        let guard = kept.guard.iter().filter(|(server, _)| is_there(server));
+        let guard = protected
+            .guard
+            .iter()
+            .filter(|(server, _)| is_there(server));
         let guard = guard.map(|(server, (_, _, until))| Protected {
             server: server.clone(),
             why: "too many records vanished at once".to_owned(),
@@ -225,99 +221,8 @@ impl Publisher {
             self.desired.send_replace(Some(desired));
         }
         for notice in &decision.notices {
-            self.say(notice);
+            notices::say(&self.route, notice);
         }
-    }
-
-    fn say_split(&self, notice: Option<SplitNotice>) {
-        let (upstream, service) = (&self.route.upstream, &self.route.service);
-        let kind = match notice {
-            Some(SplitNotice::Ignored) => "split ignored",
-            Some(SplitNotice::Followed) => "split followed",
-            None => return,
-        };
-        let Some(more) = log_limit::allows(kind, self.name()) else {
-            return;
-        };
-        match notice {
-            Some(SplitNotice::Ignored) => warn!(
-                %upstream, %service,
-                "the split matches no instance that takes traffic; it is not followed until one does{more}"
-            ),
-            _ => info!(%upstream, %service, "the split is followed now{more}"),
-        }
-    }
-
-    fn say(&self, notice: &Notice) {
-        let Route {
-            upstream, limits, ..
-        } = &*self.route;
-        // Whoever writes records can cause each of them as often as he likes.
-        let Some(more) = log_limit::allows(kind(notice), self.name()) else {
-            return;
-        };
-        match notice {
-            Notice::FloorKeeps(servers) => {
-                let (servers, min_servers) = (named(servers), limits.min_servers);
-                warn!(%upstream, %servers, min_servers, "the last servers: kept in rotation although their records say \
-                    otherwise, until enough others take traffic; `sidekick release {upstream}` lets them go{more}");
-            }
-            Notice::FloorEnds => info!(%upstream, "the last servers are not kept any longer{more}"),
-            Notice::GuardKeeps(servers) => {
-                let (servers, hold) = (named(servers), crate::util::duration::show(limits.hold));
-                let max_removal = limits.max_removal;
-                warn!(%upstream, %servers, %max_removal, %hold, "too many records vanished at once and without a goodbye: \
-                    their servers stay for now, but for those that turn out to be dead; `sidekick release {upstream}` lets \
-                    them go. Where nothing has ended, look at etcd, and whether --prefix is right{more}");
-            }
-            Notice::GuardLetsGo(servers, why) => {
-                let servers = named(servers);
-                let why = match why {
-                    Why::Back => "their records are back",
-                    Why::Leaving => "their records are back, and say that they take no traffic",
-                    Why::Few => "few enough are missing now",
-                    Why::Swapped => "as many others have come",
-                    Why::Dead => "nobody answers there",
-                    Why::Over => "their records did not come back in time",
-                    Why::Released => "released",
-                    Why::Taken => "a record of another service has the address now",
-                };
-                info!(%upstream, %servers, "no longer kept without a record: {why}{more}");
-            }
-        }
-    }
-}
-
-/// The kind of a notice, for the limit of its lines.
-fn kind(notice: &Notice) -> &'static str {
-    match notice {
-        Notice::FloorKeeps(_) => "floor keeps",
-        Notice::FloorEnds => "floor ends",
-        Notice::GuardKeeps(_) => "guard keeps",
-        Notice::GuardLetsGo(..) => "guard lets go",
-    }
-}
-
-/// Turns points in time into times of day, always the same ones.
-#[derive(Debug)]
-pub(super) struct Clock {
-    started: Instant,
-    at: Timestamp,
-}
-
-impl Clock {
-    pub(super) fn new() -> Self {
-        Self {
-            started: Instant::now(),
-            at: clock::seconds(),
-        }
-    }
-
-    fn read(&self, time: Instant) -> Timestamp {
-        let since = time.saturating_duration_since(self.started);
-        // Whole seconds: it is for people.
-        let since = Duration::from_secs(since.as_secs());
-        self.at.checked_add(since).unwrap_or(self.at)
     }
 }
 
@@ -369,28 +274,6 @@ pub(super) fn finding(route: &Route, servers: &[Serving], lacking: &[Endpoint]) 
     Finding {
         extra: extra.collect(),
         lacking: lacking.iter().cloned().collect(),
-    }
-}
-
-/// The upstream of a route as people name it.
-fn upstream_name(route: &Route) -> String {
-    let upstream = &route.upstream;
-    match route.layer {
-        Layer::Http => upstream.to_string(),
-        Layer::Stream => format!("stream/{upstream}"),
-    }
-}
-
-pub(super) fn named(servers: &[Endpoint]) -> String {
-    let shown: Vec<_> = servers
-        .iter()
-        .take(NAMED)
-        .map(ToString::to_string)
-        .collect();
-    let shown = shown.join(", ");
-    match servers.len().checked_sub(NAMED) {
-        Some(more @ 1..) => format!("{shown} and {more} more"),
-        _ => shown,
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::publisher::Publisher;
-use super::settings::{Place, Route};
+use super::route::{Place, Route};
 
 /// All of them.
 #[derive(Debug, Default)]

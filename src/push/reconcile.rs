@@ -17,12 +17,14 @@ use crate::upstream::plan::{Plan, Serving, Step};
 mod contest;
 mod health;
 mod pace;
+mod status;
 mod verdict;
 
 use contest::Contest;
 use health::Health;
 pub use pace::{DEBOUNCE_LIMIT, Pacing, PacingError};
 use pace::{Next, Pace};
+pub use status::UpstreamStatus;
 pub use verdict::Verdict;
 pub(crate) use verdict::{found, seen};
 
@@ -32,48 +34,8 @@ const REFUSING: Duration = Duration::from_secs(3);
 /// What a reconciler is told: nothing yet, or the newest desired state.
 pub type Published = Option<Arc<Desired>>;
 
-/// Where an upstream stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// The etcd revision whose effect the target has confirmed; 0 before any is.
-    pub confirmed: i64,
-    /// The same for the revision of the service's split and holds.
-    pub choices: i64,
-    /// Whether the target sends requests anywhere, as far as is known.
-    pub routing: bool,
-    /// What keeps the upstream from being equal to the records, as it was at the last look.
-    pub errors: Vec<Arc<str>>,
-    /// How often somebody else has undone what was made equal, and within which time, where that happens again and again.
-    pub contested: Option<(u32, Duration)>,
-    /// How many servers should take traffic.
-    pub wanted: usize,
-    /// How many do, as last read; `None` before anything was read.
-    pub has: Option<usize>,
-    /// What became of the instances, as of what is confirmed.
-    pub verdict: Verdict,
-    /// What the target makes of the servers; `None` before anything was read.
-    pub seen: Option<Seen>,
-}
-
-impl Default for Standing {
-    /// Nothing is confirmed yet, of a target that may well be routing.
-    fn default() -> Self {
-        Self {
-            confirmed: 0,
-            choices: 0,
-            routing: true,
-            errors: Vec::new(),
-            contested: None,
-            wanted: 0,
-            has: None,
-            verdict: Verdict::default(),
-            seen: None,
-        }
-    }
-}
-
 /// A reconciler's report: which one, and where it stands now.
-pub type Report = (usize, Standing);
+pub type Report = (usize, UpstreamStatus);
 
 /// What took traffic in the target when it was looked at for the first time, and would take none any more.
 #[derive(Debug)]
@@ -124,8 +86,8 @@ pub async fn run(upstream: Box<dyn Upstream>, links: Links) {
         links,
         pace: Pace::new(pacing),
         health,
-        standing: Standing::default(),
-        reported: Standing::default(),
+        status: UpstreamStatus::default(),
+        reported: UpstreamStatus::default(),
         looked_for: (0, 0),
         is_first: true,
         refusing_since: None,
@@ -139,8 +101,8 @@ struct Reconciler {
     links: Links,
     pace: Pace,
     health: Health,
-    standing: Standing,
-    reported: Standing,
+    status: UpstreamStatus,
+    reported: UpstreamStatus,
     /// The revisions of the last look.
     looked_for: (i64, i64),
     /// Whether the target was not looked at yet.
@@ -246,17 +208,17 @@ impl Reconciler {
 
     async fn look(&mut self, desired: &Arc<Desired>) -> Next {
         self.pace.set(*self.links.pacing.borrow());
-        if self.standing.confirmed > desired.revision {
+        if self.status.confirmed > desired.revision {
             // etcd was restored: what was confirmed is a revision of another history.
-            self.standing.confirmed = 0;
+            self.status.confirmed = 0;
         }
-        self.standing.choices = self.standing.choices.min(desired.choices);
+        self.status.choices = self.status.choices.min(desired.choices);
         if self.looked_for != desired.revisions() {
             self.looked_for = desired.revisions();
             self.pace.restart();
         }
         let result = {
-            // Closed is the semaphore never; and if it were, work would still be better than none.
+            // The semaphore is never closed; and if it were, work would still be better than none.
             let _permit = self.links.permits.acquire().await;
             self.upstream.converge(desired).await
         };
@@ -289,39 +251,39 @@ impl Reconciler {
     }
 
     fn report(&mut self, desired: &Arc<Desired>, result: &Result<Outcome, Error>, now: Instant) {
-        self.standing.errors = self.health.errors();
-        self.standing.wanted = desired.serving();
+        self.status.errors = self.health.errors();
+        self.status.wanted = desired.serving();
         match result {
             Ok(outcome) => self.report_outcome(desired, outcome, now),
             Err(error) if error.is_not_routing() => {
                 self.upstream.forgotten();
                 // When it comes back it may have forgotten everything.
-                self.standing.confirmed = 0;
-                self.standing.choices = 0;
+                self.status.confirmed = 0;
+                self.status.choices = 0;
                 let since = *self.refusing_since.get_or_insert(now);
-                self.standing.routing &= now - since < REFUSING;
-                self.standing.has = Some(0).filter(|_| !self.standing.routing);
+                self.status.routing &= now - since < REFUSING;
+                self.status.has = Some(0).filter(|_| !self.status.routing);
                 self.doubt(false);
             }
             Err(_) => {
                 self.refusing_since = None;
-                self.standing.routing = true;
+                self.status.routing = true;
                 self.doubt(true);
             }
         }
-        if self.standing != self.reported {
-            self.reported = self.standing.clone();
+        if self.status != self.reported {
+            self.reported = self.status.clone();
             // Nobody listens only when the whole is about to end.
             let _ = self
                 .links
                 .reports
-                .send((self.links.number, self.standing.clone()));
+                .send((self.links.number, self.status.clone()));
         }
     }
 
     /// The target is in trouble. What it refused it may refuse again; what took traffic may still do so where it is routing.
     fn doubt(&mut self, routing: bool) {
-        if let Some(seen) = &mut self.standing.seen {
+        if let Some(seen) = &mut self.status.seen {
             seen.current = false;
             seen.serving = seen.serving.take().filter(|_| routing);
         }
@@ -329,29 +291,29 @@ impl Reconciler {
 
     fn report_outcome(&mut self, desired: &Arc<Desired>, outcome: &Outcome, now: Instant) {
         self.refusing_since = None;
-        self.standing.routing = true;
+        self.status.routing = true;
         match outcome.progress {
             // What is half done says nothing yet.
             Progress::Unfinished => return,
             Progress::Converged => {
-                self.standing.confirmed = desired.revision;
-                self.standing.choices = desired.choices;
+                self.status.confirmed = desired.revision;
+                self.status.choices = desired.choices;
                 let restarts = match self.upstream.forgets() {
                     true => *self.links.restarts.borrow(),
                     false => 0,
                 };
                 let contest = &mut self.contest;
-                self.standing.contested = contest.settle(desired, restarts, outcome.changed, now);
+                self.status.contested = contest.settle(desired, restarts, outcome.changed, now);
             }
             Progress::Draining { confirmed, .. } => {
-                self.standing.confirmed = confirmed.max(self.standing.confirmed);
+                self.status.confirmed = confirmed.max(self.status.confirmed);
             }
         }
         let serving = verdict::serving(desired, outcome);
-        self.standing.wanted = verdict::wanted(desired, &serving);
-        self.standing.has = Some(serving.len());
-        self.standing.seen = Some(seen(desired, outcome));
-        self.standing.verdict = Verdict::of(desired, outcome);
+        self.status.wanted = verdict::wanted(desired, &serving);
+        self.status.has = Some(serving.len());
+        self.status.seen = Some(seen(desired, outcome));
+        self.status.verdict = Verdict::of(desired, outcome);
     }
 }
 

@@ -1,25 +1,20 @@
 //! What to push, where to, and how.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::route::Route;
 use super::target::Target;
 use crate::etcd::range::Range;
-use crate::model::{Balancer, MetaPrefix, NameError, Prefix, Protocol, PusherId, ServiceName};
+use crate::model::{Balancer, MetaPrefix, Prefix, PusherId, ServiceName};
 use crate::push::reconcile::Pacing;
-use crate::target::{Layer, UpstreamName};
-use crate::upstream::desired::{Limits, Pool, Selection};
 
 /// How long a presence outlives a killed pusher where nothing else is said.
 pub const TTL: Duration = Duration::from_secs(15);
 /// How long a load balancer may go on routing without its pusher before nobody waits for that any more, where nothing else is
 /// said.
 pub const FORGET_AFTER: Duration = Duration::from_secs(10 * 60);
-/// How long a draining server may take to finish where nothing else is said.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What to push, where to, and how.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -104,93 +99,6 @@ impl Settings {
     /// The keys to watch for what other pushers and people say: one range for all of it, as what one watch tells is in order.
     pub(super) fn meta_range(&self) -> Range {
         Range::Prefix(self.meta.range().into_bytes())
-    }
-}
-
-/// An upstream of a target.
-pub(super) type Place = (Layer, UpstreamName);
-
-/// Which records an upstream takes, and how it is treated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// The upstream.
-    pub upstream: UpstreamName,
-    /// Where in nginx it is.
-    pub layer: Layer,
-    /// The service.
-    pub service: ServiceName,
-    /// Which of its records are taken, and what is made of them.
-    pub selection: Selection,
-    /// How far the upstream may follow its records.
-    pub limits: Limits,
-    /// How long a draining server may take to finish.
-    pub drain_timeout: Duration,
-}
-
-impl Route {
-    /// The http upstream that takes all of `service`.
-    #[must_use]
-    pub fn new(upstream: UpstreamName, service: ServiceName) -> Self {
-        Self {
-            upstream,
-            layer: Layer::Http,
-            service,
-            selection: Selection::default(),
-            limits: Limits::default(),
-            drain_timeout: DRAIN_TIMEOUT,
-        }
-    }
-
-    /// Which upstream of a target it is about: a target has each once.
-    pub(super) fn place(&self) -> Place {
-        (self.layer, self.upstream.clone())
-    }
-
-    /// The upstream, and which records of the service it takes where it does not take all of them.
-    fn in_words(&self) -> String {
-        let layer = match self.layer {
-            Layer::Http => "http",
-            Layer::Stream => "stream",
-        };
-        let mut words = format!("{layer}/{}", self.upstream);
-        let Selection {
-            protocol,
-            versions,
-            tags,
-            ..
-        } = &self.selection;
-        if *protocol == Protocol::Udp {
-            words += " udp";
-        }
-        let versions: BTreeSet<_> = versions.iter().map(ToString::to_string).collect();
-        let tags: BTreeSet<_> = tags.iter().cloned().collect();
-        for (name, all) in [("versions", versions), ("tags", tags)] {
-            if !all.is_empty() {
-                let all: Vec<_> = all.into_iter().collect();
-                words += &format!(" {name}={}", all.join(","));
-            }
-        }
-        words
-    }
-
-    /// What decides what the upstream should be.
-    pub(super) fn pool(&self) -> Pool {
-        Pool::new(self.service.clone(), self.selection.clone())
-    }
-}
-
-/// Why a text is no route.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("UPSTREAM or UPSTREAM=SERVICE is expected: {0}")]
-pub struct RouteError(#[from] NameError);
-
-impl FromStr for Route {
-    type Err = RouteError;
-
-    /// Reads `UPSTREAM[=SERVICE]`; the service is called as the upstream is where nothing else is said.
-    fn from_str(text: &str) -> Result<Self, RouteError> {
-        let (upstream, service) = text.split_once('=').unwrap_or((text, text));
-        Ok(Self::new(upstream.parse()?, service.parse()?))
     }
 }
 

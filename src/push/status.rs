@@ -6,19 +6,17 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::settings::Route;
+use super::route::Route;
 use super::target::Target;
 use crate::model::{
-    InstanceName, MAX_LISTED, PusherId, Reasons, ServiceName, ServiceStatus, TargetStatus,
-    UpstreamStatus,
+    self, InstanceName, MAX_LISTED, PusherId, Reasons, ServiceName, ServiceStatus, TargetStatus,
 };
-use crate::push::reconcile::Standing;
-use crate::target::Layer;
+use crate::push::reconcile;
 use crate::util::sanitize::printable;
 
 /// Where every upstream stands, by the number of its reconciler.
 #[derive(Debug, Default)]
-pub(super) struct Reckoning(BTreeMap<usize, Row>);
+pub(super) struct Status(BTreeMap<usize, Row>);
 
 #[derive(Debug)]
 struct Row {
@@ -28,22 +26,18 @@ struct Row {
     /// `stream/NAME` in `stream {}`.
     upstream: String,
     service: ServiceName,
-    standing: Standing,
+    status: reconcile::UpstreamStatus,
 }
 
-impl Reckoning {
+impl Status {
     /// One more upstream, of which nothing is known yet.
     pub(super) fn add(&mut self, number: usize, target: &Target, route: &Route) {
-        let upstream = &route.upstream;
         let row = Row {
             target: target.name().clone(),
             identity: target.identity().into(),
-            upstream: match route.layer {
-                Layer::Http => upstream.to_string(),
-                Layer::Stream => format!("stream/{upstream}"),
-            },
+            upstream: route.name(),
             service: route.service.clone(),
-            standing: Standing::default(),
+            status: reconcile::UpstreamStatus::default(),
         };
         self.0.insert(number, row);
     }
@@ -58,14 +52,14 @@ impl Reckoning {
     pub(super) fn update<'p>(
         &mut self,
         number: usize,
-        standing: Standing,
+        status: reconcile::UpstreamStatus,
         suspects: impl Fn(&str) -> Vec<&'p PusherId>,
     ) {
         let Some(row) = self.0.get_mut(&number) else {
             return;
         };
         let (target, upstream) = (&row.target, &row.upstream);
-        match (row.standing.contested, standing.contested) {
+        match (row.status.contested, status.contested) {
             (None, Some((times, within))) => {
                 let who = whose_hand(&suspects(&row.identity));
                 let within = std::time::Duration::from_secs(within.as_secs());
@@ -75,7 +69,7 @@ impl Reckoning {
             (Some(_), None) => info!(%target, %upstream, "nobody else changes it back any more"),
             _ => {}
         }
-        row.standing = standing;
+        row.status = status;
     }
 
     /// The revision that everybody who routes a service has confirmed. A target that does not route is left out; a service
@@ -85,7 +79,8 @@ impl Reckoning {
         for row in self.0.values() {
             rows.entry(&row.service).or_default().push(row);
         }
-        let status = |(service, rows): (&ServiceName, Vec<&Row>)| (service.clone(), status(&rows));
+        let status =
+            |(service, rows): (&ServiceName, Vec<&Row>)| (service.clone(), service_status(&rows));
         rows.into_iter().map(status).collect()
     }
 
@@ -104,19 +99,19 @@ impl Reckoning {
                     ..TargetStatus::default()
                 });
             health.ok &= well;
-            let contest = row.standing.contested.map(|_| {
+            let contest = row.status.contested.map(|_| {
                 let who = whose_hand(&suspects(&row.identity));
                 format!("{CONTESTED}: {who}").into()
             });
-            let errors = row.standing.errors.iter().cloned().chain(contest);
+            let errors = row.status.errors.iter().cloned().chain(contest);
             let errors = errors.map(|text| format!("{}: {text}", row.upstream));
             let errors = errors.map(|text| printable(text, TargetStatus::MAX_ERROR));
             health.errors.extend(errors);
             let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-            let upstream = UpstreamStatus {
-                wanted: count(row.standing.wanted),
-                has: row.standing.has.map(count),
-                ..UpstreamStatus::default()
+            let upstream = model::UpstreamStatus {
+                wanted: count(row.status.wanted),
+                has: row.status.has.map(count),
+                ..model::UpstreamStatus::default()
             };
             health.upstreams.insert(row.upstream.clone(), upstream);
         }
@@ -128,9 +123,9 @@ impl Reckoning {
 }
 
 /// Where a service stands that these upstreams take.
-fn status(all: &[&Row]) -> ServiceStatus {
-    let rows = || all.iter().filter(|row| row.standing.routing);
-    let confirmed = rows().map(|row| row.standing.confirmed).min();
+fn service_status(all: &[&Row]) -> ServiceStatus {
+    let rows = || all.iter().filter(|row| row.status.routing);
+    let confirmed = rows().map(|row| row.status.confirmed).min();
     let Some(applied) = confirmed else {
         // Named all the same: nobody is to take it for one that this pusher has not heard of yet.
         return ServiceStatus {
@@ -139,19 +134,19 @@ fn status(all: &[&Row]) -> ServiceStatus {
             ..ServiceStatus::default()
         };
     };
-    let overrides = rows().map(|row| row.standing.choices).min();
-    let withheld = rows().flat_map(|row| &row.standing.verdict.withheld);
+    let overrides = rows().map(|row| row.status.choices).min();
+    let withheld = rows().flat_map(|row| &row.status.verdict.withheld);
     // Each once, however many upstreams withhold it.
     let mut reasons = BTreeMap::new();
     for (instance, reason) in withheld {
         reasons.entry(instance).or_insert(reason);
     }
     // Where it takes traffic in another upstream, it is routed.
-    let taken = |instance: &InstanceName| rows().any(|row| row.standing.verdict.takes(instance));
+    let taken = |instance: &InstanceName| rows().any(|row| row.status.verdict.takes(instance));
     let withheld = reasons.into_iter().filter(|(name, _)| !taken(name));
     let withheld = withheld.map(|(name, reason)| (name.clone(), reason.clone()));
-    let refused = rows().flat_map(|row| row.tell(&row.standing.verdict.refused));
-    let kept = rows().flat_map(|row| row.tell(&row.standing.verdict.kept));
+    let refused = rows().flat_map(|row| row.tell(&row.status.verdict.refused));
+    let kept = rows().flat_map(|row| row.tell(&row.status.verdict.kept));
     ServiceStatus {
         applied,
         overrides: overrides.unwrap_or(0),
@@ -164,9 +159,9 @@ fn status(all: &[&Row]) -> ServiceStatus {
 
 /// The targets that count as routing nothing, with what is seen of them.
 fn stopped(all: &[&Row]) -> BTreeMap<String, String> {
-    let rows = all.iter().filter(|row| !row.standing.routing);
+    let rows = all.iter().filter(|row| !row.status.routing);
     let told = rows.map(|row| {
-        let error = row.standing.errors.first();
+        let error = row.status.errors.first();
         let error = error.map_or("nothing is seen of it", |error| error);
         let error = printable(error, TargetStatus::MAX_ERROR);
         (row.target.to_string(), error)
@@ -204,8 +199,8 @@ fn shorten(errors: &mut Vec<String>) {
 
 impl Row {
     fn is_well(&self) -> bool {
-        let standing = &self.standing;
-        standing.confirmed > 0 && standing.errors.is_empty() && standing.contested.is_none()
+        let status = &self.status;
+        status.confirmed > 0 && status.errors.is_empty() && status.contested.is_none()
     }
 
     /// Reasons with the target in front.
@@ -220,7 +215,7 @@ impl Row {
     }
 }
 
-impl fmt::Display for Reckoning {
+impl fmt::Display for Status {
     /// One line for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.0.len();
@@ -229,7 +224,7 @@ impl fmt::Display for Reckoning {
         let mut troubled = self
             .0
             .values()
-            .filter_map(|row| Some((row, row.standing.errors.first()?)));
+            .filter_map(|row| Some((row, row.status.errors.first()?)));
         match troubled.next() {
             Some((row, trouble)) => write!(f, "; {} at {}: {trouble}", row.upstream, row.target),
             None => Ok(()),

@@ -1,21 +1,23 @@
-//! What runs for what is to be pushed: a sentinel for each target, a reconciler for each upstream of it.
+//! What runs for what is to be pushed: a restart_watch for each target, a reconciler for each upstream of it.
 //!
 //! A new configuration is compared with what runs. What did not change is not touched: its drains, its backoff and what
 //! was decided about it go on. What is new starts, what is gone stops; its servers stay as they are.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::info;
 
-use super::LOOK;
-use super::publisher::{Clock, Publisher};
+use super::clock::Clock;
+use super::publisher::Publisher;
 use super::publishers::Publishers;
-use super::settings::{Place, Route, Settings};
-use super::status::Reckoning;
+use super::route::{Place, Route};
+use super::settings::Settings;
+use super::status::Status;
 use super::target::Target;
 use crate::etcd::client::Cluster;
 use crate::model::TargetStatus;
@@ -23,9 +25,13 @@ use crate::push::reconcile;
 use crate::push::reconcile::{Found, Links, Pacing, Published, Report};
 use crate::upstream::desired::{Choices, Effect, Records, Seen};
 
+/// Between two looks at whether nginx was restarted. One small request costs it nothing; until it is noticed, clients of an
+/// upstream that has lost its servers get errors.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// All that runs.
 #[derive(Debug)]
-pub(super) struct Roster {
+pub(super) struct Supervisor {
     tasks: JoinSet<()>,
     targets: Vec<Running>,
     /// What former targets are still at: none may be left in the middle of a change.
@@ -52,7 +58,7 @@ struct Running {
     target: Target,
     permits: Arc<Semaphore>,
     restarts: watch::Receiver<u64>,
-    sentinel: AbortHandle,
+    restart_watch: AbortHandle,
     rows: BTreeMap<Place, Row>,
 }
 
@@ -65,7 +71,7 @@ struct Row {
     reconciler: AbortHandle,
 }
 
-impl Roster {
+impl Supervisor {
     /// Nothing runs yet; everything will report here.
     pub(super) fn new(
         reports: mpsc::UnboundedSender<Report>,
@@ -88,7 +94,7 @@ impl Roster {
     }
 
     /// Makes what runs what the settings say. What is new is told nothing yet.
-    pub(super) fn apply(&mut self, settings: &Settings, reckoning: &mut Reckoning) {
+    pub(super) fn apply(&mut self, settings: &Settings, status: &mut Status) {
         self.pacing.send_replace(settings.pacing);
         while self.ending.try_join_next().is_some() {}
         let formerly = std::mem::take(&mut self.targets);
@@ -99,7 +105,7 @@ impl Roster {
             .collect();
         for running in formerly {
             let now = wanted.get(running.target.name()).copied();
-            self.keep(running, now, reckoning);
+            self.keep(running, now, status);
         }
         let running = self.targets.iter().enumerate();
         let places: HashMap<_, _> = running
@@ -110,7 +116,7 @@ impl Roster {
             let place = known.unwrap_or_else(|| self.watch(target));
             for route in target.routes() {
                 if !self.targets[place].has(route) {
-                    self.start(place, route, reckoning);
+                    self.start(place, route, status);
                 }
             }
         }
@@ -136,7 +142,7 @@ impl Roster {
     }
 
     /// Stops what is not so any more in a target that is `now` so, or gone.
-    fn keep(&mut self, mut running: Running, now: Option<&Target>, reckoning: &mut Reckoning) {
+    fn keep(&mut self, mut running: Running, now: Option<&Target>, status: &mut Status) {
         let same = now.filter(|target| target.is_told_as(&running.target));
         let routes = now.into_iter().flat_map(Target::routes);
         let wanted: HashMap<_, _> = routes.map(|route| (route.place(), route)).collect();
@@ -149,7 +155,7 @@ impl Roster {
             rows.partition(|(place, row)| stays(place, row));
         for (place, row) in go {
             row.reconciler.abort();
-            reckoning.remove(row.number);
+            status.remove(row.number);
             let (name, upstream) = (running.target.name(), &row.route.upstream);
             if !wanted.contains_key(&place) {
                 info!(
@@ -163,7 +169,7 @@ impl Roster {
         match same {
             Some(_) => self.targets.push(running),
             None => {
-                running.sentinel.abort();
+                running.restart_watch.abort();
                 let former = running.target;
                 self.ending
                     .spawn(async move { former.driver().leave().await });
@@ -178,18 +184,18 @@ impl Roster {
             .driver()
             .clone()
             .watch(LOOK, restart, self.cluster.clone());
-        let sentinel = self.tasks.spawn(watch);
+        let restart_watch = self.tasks.spawn(watch);
         self.targets.push(Running {
             target: target.clone(),
             permits: Arc::new(Semaphore::new(target.concurrency())),
             restarts,
-            sentinel,
+            restart_watch,
             rows: BTreeMap::new(),
         });
         self.targets.len() - 1
     }
 
-    fn start(&mut self, place: usize, route: &Arc<Route>, reckoning: &mut Reckoning) {
+    fn start(&mut self, place: usize, route: &Arc<Route>, status: &mut Status) {
         let (publisher, desired) = self.subscribe(route);
         let number = self.next_number;
         self.next_number += 1;
@@ -207,7 +213,7 @@ impl Roster {
             pacing: self.pacing.subscribe(),
             deferring: self.deferring.subscribe(),
         };
-        reckoning.add(number, target, route);
+        status.add(number, target, route);
         let (name, upstream, service) = (target.name(), &route.upstream, &route.service);
         info!(target = %name, %upstream, %service, "pushing");
         let Some(upstream) = target.upstream(route, &self.cluster) else {
@@ -295,7 +301,7 @@ impl Roster {
                 let Some(publisher) = self.publishers.get(row.publisher) else {
                     continue;
                 };
-                if publisher.kept() > 0 {
+                if publisher.protected() > 0 {
                     let target = told.entry(name.to_string()).or_default();
                     let upstream = target.upstreams.entry(publisher.name()).or_default();
                     publisher.protect(row.number, upstream, clock);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::identity::identity;
-use super::settings::Route;
+use super::route::Route;
 use crate::etcd::client::Cluster;
 use crate::target::files::{Unreadable, fingerprint};
 use crate::target::{Driver, OpenError, TargetSettings, Upstream, UpstreamName};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::model::{Endpoint, InstanceName, ServiceName, State, Version};
 
 pub use crate::upstream::choose::{Rule, Selection, SplitNotice, Terms};
-pub use crate::upstream::guard::{Keeper, Limits, MAX_HOLD, Protection, Seen};
+pub use crate::upstream::guard::{Limits, MAX_PROTECT_FOR, Protection, RemovalGuard, Seen};
 pub use crate::upstream::instances::{Instances, Out, Placed};
 pub use crate::upstream::overrides::{Choice, Choices};
 pub use crate::upstream::pool::{Pool, Wanted};

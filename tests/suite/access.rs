@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sidekick::model::State;
 use sidekick::target::api::ApiSettings;
 use sidekick::target::api::access::{AccessError, Credentials, Login};
-use sidekick::target::api::plus::{Api, Settings, upstream};
+use sidekick::target::api::plus::{Api, upstream};
 use sidekick::target::{Error, Layer, Outcome, Progress};
 use sidekick::upstream::desired::Parameters;
 
@@ -28,7 +28,7 @@ fn api(url: &str, credentials: Credentials) -> Result<Api, AccessError> {
         timeout: PATIENCE,
         credentials,
     };
-    Api::new(Settings { api })
+    Api::new(api)
 }
 
 async fn converge(url: &str, credentials: Credentials) -> Result<Outcome, Error> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sidekick::model::State;
 use sidekick::target::api::ApiSettings;
-use sidekick::target::api::plus::{Api, Settings, upstream};
+use sidekick::target::api::plus::{Api, upstream};
 use sidekick::target::{Layer, Progress, Upstream};
 use sidekick::upstream::desired::{Desired, Parameters};
 
@@ -16,7 +16,7 @@ fn driver(nginx: &Nginx) -> Box<dyn Upstream> {
         timeout: PATIENCE,
         ..ApiSettings::new(nginx.api_url().parse().unwrap())
     };
-    let api = Api::new(Settings { api });
+    let api = Api::new(api);
     let website = "website".parse().unwrap();
     upstream(Arc::new(api.unwrap()), Layer::Http, website, PATIENCE)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sidekick::etcd::client::Cluster;
 use sidekick::model::State;
 use sidekick::target::api::ApiSettings;
-use sidekick::target::api::upstream_conf::{self, ConfApi, Settings};
+use sidekick::target::api::upstream_conf::{self, ConfApi};
 use sidekick::target::{Driver, Error, Layer, Progress, Upstream};
 use sidekick::upstream::desired::{Desired, Parameters};
 use tokio::sync::watch;
@@ -28,17 +28,12 @@ async fn nginx() -> Nginx {
 fn api(nginx: &Nginx, status: bool) -> Arc<ConfApi> {
     // What the status module tells of an upstream stands in the REST API as well, one folder further down.
     let told = format!("{}/9/http", nginx.api_url());
-    let api = ConfApi::new(Settings {
-        api: ApiSettings {
-            timeout: PATIENCE,
-            ..ApiSettings::new(
-                format!("http://{}/upstream_conf", nginx.traffic())
-                    .parse()
-                    .unwrap(),
-            )
-        },
-        status: status.then(|| told.parse().unwrap()),
-    });
+    let url = format!("http://{}/upstream_conf", nginx.traffic());
+    let settings = ApiSettings {
+        timeout: PATIENCE,
+        ..ApiSettings::new(url.parse().unwrap())
+    };
+    let api = ConfApi::new(settings, status.then(|| told.parse().unwrap()));
     Arc::new(api.unwrap())
 }
 

@@ -21,7 +21,7 @@ use crate::push::{
 use crate::systemd::notify;
 use crate::target::ApiUrl;
 use crate::target::api::REQUEST_TIMEOUT;
-use crate::upstream::desired::{Limits, MAX_HOLD};
+use crate::upstream::desired::{Limits, MAX_PROTECT_FOR};
 use crate::util::secret::Secret;
 use crate::util::shutdown;
 
@@ -152,7 +152,7 @@ pub(crate) struct Args {
         value_name = "TIME",
         env = "SIDEKICK_HOLD",
         help_heading = "Removal guard",
-        help = with_default("How long vanished servers stay if more than that vanish, unless they are dead; 0s to let them go", format_duration(Limits::default().hold))
+        help = with_default("How long vanished servers stay if more than that vanish, unless they are dead; 0s to let them go", format_duration(Limits::default().protect_for))
     )]
     hold: Option<String>,
 
@@ -281,8 +281,8 @@ impl Args {
         let request_timeout = time("--request-timeout", &self.request_timeout);
         let drain_timeout = time("--drain-timeout", &self.drain_timeout);
         let hold = time("--hold", &self.hold);
-        if hold.is_some_and(|hold| hold > MAX_HOLD) {
-            let max = format_duration(MAX_HOLD);
+        if hold.is_some_and(|hold| hold > MAX_PROTECT_FOR) {
+            let max = format_duration(MAX_PROTECT_FOR);
             mistakes.add(format!("--hold: longer than {max}"));
         }
         let usual = Pacing::default();

@@ -18,7 +18,7 @@ use crate::etcd::oneshot::list;
 use crate::etcd::pushers;
 use crate::etcd::pushers::{Pushers, names};
 use crate::etcd::range::Range;
-use crate::model::{MetaPrefix, Nonce, Presence, PusherId, Release};
+use crate::model::{MetaPrefix, Nonce, PusherId, PusherStatus, Release};
 use crate::target::UpstreamName;
 
 /// How long a release stands for pushers that do not hear etcd at the moment.
@@ -120,7 +120,7 @@ impl Order {
         }
         let mut progress = Progress::new();
         let all = |pushers: &Pushers| {
-            let waits = |(_, one): &(_, &Presence)| self.answer(one, &nonce).is_none();
+            let waits = |(_, one): &(_, &PusherStatus)| self.answer(one, &nonce).is_none();
             let missing = pushers.presences().filter(waits);
             let missing: Vec<_> = missing.map(|(id, _)| id.to_string()).collect();
             if !missing.is_empty() {
@@ -140,7 +140,7 @@ impl Order {
     }
 
     /// What a pusher has made of it: `None` when it has not heard yet, no number when it has no such upstream.
-    fn answer(&self, presence: &Presence, nonce: &Nonce) -> Option<Option<u64>> {
+    fn answer(&self, presence: &PusherStatus, nonce: &Nonce) -> Option<Option<u64>> {
         let released = presence.releases.get(self.upstream.as_str())?;
         (released.nonce == *nonce).then_some(released.servers)
     }

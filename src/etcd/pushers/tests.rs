@@ -17,7 +17,7 @@ fn status_record(id: &str, services: Vec<(&str, ServiceStatus)>) -> Entry {
     let services = services.into_iter();
     let services = services.map(|(name, status)| (name.parse().unwrap(), status));
     let text = r#"{"services":{},"targets":{},"nonce":"n","since":"2026-01-02T03:04:05Z"}"#;
-    let mut value = Presence::decode(text.as_bytes()).unwrap();
+    let mut value = PusherStatus::decode(text.as_bytes()).unwrap();
     value.services = services.collect();
     value.prefix = Some(Prefix::default());
     entry(format!("/sidekick/pushers/{id}"), value.encode())

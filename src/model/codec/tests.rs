@@ -258,6 +258,12 @@ fn the_claimant_is_the_nonce_of_any_object() {
     }
 }
 
+/// The fields of the table, in its order. Whatever else an object holds is kept in [`Record::extra`].
+const FIELDS: [&str; 11] = [
+    "host", "port", "version", "state", "weight", "tags", "meta", "protocol", "nonce", "since",
+    "reason",
+];
+
 fn endpoints() -> impl Strategy<Value = Endpoint> {
     let host = prop_oneof![
         any::<std::net::Ipv4Addr>().prop_map(|ip| Host::Ip(ip.into())),

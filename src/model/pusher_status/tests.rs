@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn presence() -> Presence {
+fn presence() -> PusherStatus {
     let target = |errors: &[&str]| TargetStatus {
         ok: errors.is_empty(),
         errors: errors.iter().map(|text| (*text).to_owned()).collect(),
@@ -29,7 +29,7 @@ fn presence() -> Presence {
         still_routed: Reasons::default(),
         ..ServiceStatus::default()
     };
-    Presence {
+    PusherStatus {
         services: [("website".parse().unwrap(), status)].into(),
         targets: [
             ("edge".to_owned(), edge),
@@ -55,7 +55,7 @@ fn a_presence_is_one_line_of_json_in_the_contracts_order() {
         r#""prefix":"/services","nonce":"n1","since":"2026-01-02T03:04:05Z"}"#
     );
     assert_eq!(text, expected);
-    assert_eq!(Presence::decode(text.as_bytes()).unwrap(), presence());
+    assert_eq!(PusherStatus::decode(text.as_bytes()).unwrap(), presence());
 }
 
 #[test]
@@ -64,14 +64,14 @@ fn what_is_released_is_told_where_there_is_any() {
         nonce: "r1".parse().unwrap(),
         servers: Some(2),
     };
-    let presence = Presence {
+    let presence = PusherStatus {
         releases: [("shop".to_owned(), released)].into(),
         ..presence()
     };
     let text = String::from_utf8(presence.encode()).unwrap();
     let expected = r#""releases":{"shop":{"nonce":"r1","servers":2}},"prefix""#;
     assert!(text.contains(expected), "{text}");
-    assert_eq!(Presence::decode(text.as_bytes()).unwrap(), presence);
+    assert_eq!(PusherStatus::decode(text.as_bytes()).unwrap(), presence);
 }
 
 #[test]
@@ -82,14 +82,14 @@ fn releases_are_bounded_and_those_of_own_upstreams_come_first() {
     };
     let foreign = (0..300).map(|number| (format!("a{number}"), released(None)));
     let own = [("website".to_owned(), released(Some(0)))];
-    let presence = Presence {
+    let presence = PusherStatus {
         releases: foreign.chain(own).collect(),
         ..presence()
     };
     let text = presence.encode();
     let read: Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(read["releases_more"], 45);
-    let read = Presence::decode(&text).unwrap();
+    let read = PusherStatus::decode(&text).unwrap();
     assert_eq!(read.releases.len(), MAX_LISTED);
     assert_eq!(read.releases["website"], released(Some(0)));
 }
@@ -105,7 +105,7 @@ fn what_is_wrong_about_the_protected_and_released_is_left_out_and_harms_nothing_
         let text = format!(
             r#"{{"targets":{{"t":{{"upstreams":{wrong}}}}},"releases":{wrong},"nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
         );
-        let read = Presence::decode(text.as_bytes()).unwrap();
+        let read = PusherStatus::decode(text.as_bytes()).unwrap();
         let mut upstreams = read.targets["t"].upstreams.values();
         assert!(upstreams.all(|upstream| upstream.protected.is_empty()));
         assert!(read.releases.is_empty());
@@ -116,7 +116,7 @@ fn what_is_wrong_about_the_protected_and_released_is_left_out_and_harms_nothing_
 fn unknown_fields_and_impossible_names_are_ignored() {
     let text =
         br#"{"x":1,"services":{"a":{"applied":1},"b/c":{}},"nonce":"n","since":"2026-01-02T03:04:05Z"}"#;
-    let read = Presence::decode(text).unwrap();
+    let read = PusherStatus::decode(text).unwrap();
     assert_eq!(read.services.len(), 1);
     assert!(read.targets.is_empty());
 }
@@ -134,7 +134,7 @@ fn what_is_no_presence_is_refused_with_a_reason() {
         r#"{"nonce":"n","since":"2026-01-02T03:04:05Z","prefix":"services"}"#,
         r#"{"nonce":"n","since":"2026-01-02T03:04:05Z","services":[]}"#,
     ] {
-        assert!(Presence::decode(text.as_bytes()).is_err(), "{text}");
+        assert!(PusherStatus::decode(text.as_bytes()).is_err(), "{text}");
     }
 }
 
@@ -150,8 +150,7 @@ fn lists_are_bounded_and_what_is_not_listed_is_unknown() {
     };
     assert_eq!(status.routes(&"i000".parse().unwrap()), Routes::No("no"));
     assert_eq!(status.routes(&"other".parse().unwrap()), Routes::Unknown);
-    let text = status.encode().finish();
-    let read: Value = serde_json::from_slice(&text).unwrap();
+    let read = serde_json::to_value(&status).unwrap();
     assert_eq!(ServiceStatus::decode(&read).unwrap(), status);
     let none = ServiceStatus::default();
     assert_eq!(none.routes(&"other".parse().unwrap()), Routes::Yes);
@@ -177,6 +176,6 @@ fn who_is_held_or_weightless_is_told_from_who_is_refused() {
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
-        let _ = Presence::decode(&bytes);
+        let _ = PusherStatus::decode(&bytes);
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::{Config, Invalid, Mistake, UpstreamSettings};
 use crate::model::{MetaPrefix, Prefix, PusherId};
 use crate::push::reconcile::Pacing;
-use crate::push::settings::{FORGET_AFTER, Route, Settings, TTL};
+use crate::push::route::Route;
+use crate::push::settings::{FORGET_AFTER, Settings, TTL};
 use crate::push::target::{Target, TargetError};
 use crate::target::TargetFlags;
 use crate::upstream::desired::{Limits, Selection};
@@ -216,7 +217,7 @@ impl Overrides {
             limits: Limits {
                 min_servers: self.min_servers.unwrap_or(upstream.limits.min_servers),
                 max_removal: self.max_removal.unwrap_or(upstream.limits.max_removal),
-                hold: self.hold.unwrap_or(upstream.limits.hold),
+                protect_for: self.hold.unwrap_or(upstream.limits.protect_for),
             },
             drain_timeout: self.drain_timeout.unwrap_or(upstream.drain_timeout),
         }

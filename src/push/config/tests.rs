@@ -147,7 +147,7 @@ fn an_upstream_may_be_said_in_full() {
         (0, Share::Count(3))
     );
     assert_eq!(
-        (said.limits.hold, said.drain_timeout),
+        (said.limits.protect_for, said.drain_timeout),
         (Duration::ZERO, Duration::from_secs(3600))
     );
     let general = Parameters {

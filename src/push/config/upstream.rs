@@ -11,7 +11,7 @@ use super::names::Names;
 use super::{TargetTable, UpstreamSettings};
 use crate::model::{Protocol, ServiceName};
 use crate::target::{Layer, UpstreamName};
-use crate::upstream::desired::{Limits, MAX_HOLD, Parameters, Rule, Terms};
+use crate::upstream::desired::{Limits, MAX_PROTECT_FOR, Parameters, Rule, Terms};
 use crate::upstream::guard::Share;
 use crate::util::toml::{Refusal, Section, whole_number};
 
@@ -113,8 +113,8 @@ pub(super) fn read(section: &Section<'_>, targets: Vec<Arc<str>>) -> Option<Upst
     let max_removal = max_removal(section);
     let (hold, drain_timeout) = (section.time("hold"), section.time("drain_timeout"));
     let as_shipped = UpstreamSettings::new(name?, service?);
-    if hold.is_some_and(|hold| hold > MAX_HOLD) {
-        let max = crate::util::duration::show(MAX_HOLD);
+    if hold.is_some_and(|hold| hold > MAX_PROTECT_FOR) {
+        let max = crate::util::duration::show(MAX_PROTECT_FOR);
         section.note("hold", format!("at most {max} is expected"));
     }
     Some(UpstreamSettings {
@@ -126,7 +126,7 @@ pub(super) fn read(section: &Section<'_>, targets: Vec<Arc<str>>) -> Option<Upst
         limits: Limits {
             min_servers: min_servers.unwrap_or(as_shipped.limits.min_servers),
             max_removal: max_removal.unwrap_or(as_shipped.limits.max_removal),
-            hold: hold.unwrap_or(as_shipped.limits.hold),
+            protect_for: hold.unwrap_or(as_shipped.limits.protect_for),
         },
         drain_timeout: drain_timeout.unwrap_or(as_shipped.drain_timeout),
         server,

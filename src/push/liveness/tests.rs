@@ -41,14 +41,14 @@ async fn only_the_dead_are_told_and_each_once() {
     let (_listener, living) = listening("127.0.0.1:0").await;
     let (gone, dead) = listening("127.0.0.1:0").await;
     drop(gone);
-    let (mut prober, mut told) = Prober::new();
+    let (mut liveness, mut told) = Liveness::new();
     let suspects = [living.clone(), dead.clone()].into();
-    prober.watch(&suspects, &none());
+    liveness.watch(&suspects, &none());
     assert_eq!(told.recv().await, Some(dead));
-    prober.watch(&suspects, &none());
-    prober.watch(&[living].into(), &none());
-    prober.watch(&none(), &none());
-    assert!(prober.suspects.is_empty() && prober.witnesses.is_empty());
+    liveness.watch(&suspects, &none());
+    liveness.watch(&[living].into(), &none());
+    liveness.watch(&none(), &none());
+    assert!(liveness.suspects.is_empty() && liveness.witnesses.is_empty());
     assert!(told.try_recv().is_err());
 }
 
@@ -56,13 +56,13 @@ async fn only_the_dead_are_told_and_each_once() {
 async fn who_says_nothing_is_dead_only_while_another_answers() {
     let (_listener, _queued, mute) = silent().await;
     assert_eq!(ask(&mute).await, (Answer::Silence, Some(Way::Inside)));
-    let (mut prober, mut told) = Prober::new();
-    prober.watch(&[mute.clone()].into(), &none());
+    let (mut liveness, mut told) = Liveness::new();
+    liveness.watch(&[mute.clone()].into(), &none());
     let long = (TIMEOUT + PERIOD) * (ATTEMPTS + 2);
     assert!(timeout(long, told.recv()).await.is_err(), "nobody answers");
     let (_other, witness) = listening("127.0.0.1:0").await;
     let started = Instant::now();
-    prober.watch(&[mute.clone()].into(), &[witness, mute.clone()].into());
+    liveness.watch(&[mute.clone()].into(), &[witness, mute.clone()].into());
     assert_eq!(told.recv().await, Some(mute));
     assert!(started.elapsed() < long, "{:?}", started.elapsed());
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::etcd::watch::{Change, Entry};
-use crate::model::{MetaPrefix, Presence, Release};
+use crate::model::{MetaPrefix, PusherStatus, Release};
 
 fn said() -> Said {
     Said {
@@ -14,7 +14,7 @@ fn said() -> Said {
 }
 
 fn presence(id: &str, nonce: &str) -> Entry {
-    let presence = Presence {
+    let presence = PusherStatus {
         prefix: None,
         services: BTreeMap::new(),
         targets: BTreeMap::new(),

@@ -23,11 +23,11 @@ fn keeping(count: u16) -> Publisher {
         wanted.origins.insert(endpoint.clone(), origin);
     }
     let (fate, claim) = (
-        |_: &InstanceName| Fate::Unknown,
+        |_: &InstanceName| RecordState::Missing,
         |_: &Endpoint| Claim::Nobody,
     );
     for wanted in [wanted, Desired::at(2, &Servers::new())] {
-        let decision = publisher.keeper.follow(wanted, fate, claim, Instant::now());
+        let decision = publisher.guard.follow(wanted, fate, claim, Instant::now());
         publisher.settle(decision);
     }
     publisher

@@ -104,13 +104,13 @@ impl Stage {
         (at.as_millis().try_into().unwrap(), revision)
     }
 
-    async fn standing(&mut self) -> Standing {
-        let (number, standing) = self.reports.recv().await.unwrap();
+    async fn status(&mut self) -> UpstreamStatus {
+        let (number, status) = self.reports.recv().await.unwrap();
         assert_eq!(number, 7);
         // What is made of the servers has tests of its own.
-        Standing {
+        UpstreamStatus {
             seen: None,
-            ..standing
+            ..status
         }
     }
 
@@ -119,11 +119,11 @@ impl Stage {
     }
 }
 
-fn confirmed(confirmed: i64) -> Standing {
-    Standing {
+fn confirmed(confirmed: i64) -> UpstreamStatus {
+    UpstreamStatus {
         confirmed,
         has: Some(0),
-        ..Standing::default()
+        ..UpstreamStatus::default()
     }
 }
 
@@ -140,7 +140,7 @@ async fn a_change_is_followed_after_the_debounce_time_and_confirmed() {
     let mut stage = Stage::new([]);
     stage.publish(3);
     assert_eq!(stage.asked().await, (5, 3));
-    assert_eq!(stage.standing().await, confirmed(3));
+    assert_eq!(stage.status().await, confirmed(3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,7 +171,7 @@ async fn without_a_change_the_target_is_read_at_every_resync_and_nothing_is_repo
     assert_eq!(stage.asked().await, (5, 1));
     assert_eq!(stage.asked().await, (30_005, 1));
     assert_eq!(stage.asked().await, (60_005, 1));
-    assert_eq!(stage.standing().await, confirmed(1));
+    assert_eq!(stage.status().await, confirmed(1));
     assert!(stage.reports.try_recv().is_err());
 }
 
@@ -216,7 +216,7 @@ async fn unfinished_work_goes_on_at_once_with_whatever_is_newest() {
     stage.publish(2);
     assert_eq!(stage.asked().await, (5, 2));
     assert_eq!(stage.asked().await, (5, 2));
-    assert_eq!(stage.standing().await, confirmed(2));
+    assert_eq!(stage.status().await, confirmed(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,10 +235,10 @@ async fn a_drain_is_polled_until_it_ends_and_confirmed_only_then() {
         stage.asked().await.0,
     ];
     assert_eq!(times, [5, 15, 30]);
-    assert_eq!(stage.standing().await, confirmed(0));
+    assert_eq!(stage.status().await, confirmed(0));
     assert!(stage.reports.try_recv().is_err());
     stage.asked().await;
-    assert_eq!(stage.standing().await, confirmed(4));
+    assert_eq!(stage.status().await, confirmed(4));
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,8 +248,8 @@ async fn what_came_before_a_drain_is_confirmed_while_it_lasts() {
         confirmed: 3,
     })]);
     stage.publish(4);
-    assert_eq!(stage.standing().await, confirmed(3));
-    assert_eq!(stage.standing().await, confirmed(4));
+    assert_eq!(stage.status().await, confirmed(3));
+    assert_eq!(stage.status().await, confirmed(4));
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,9 +275,9 @@ async fn a_failing_target_is_left_in_peace_between_the_retries() {
     let mut stage = Stage::new([failed(), failed(), failed()]);
     stage.publish(1);
     assert_eq!(stage.asked().await, (5, 1));
-    let standing = stage.standing().await;
-    assert_eq!((standing.confirmed, standing.routing), (0, true));
-    assert_eq!(standing.errors.len(), 1);
+    let status = stage.status().await;
+    assert_eq!((status.confirmed, status.routing), (0, true));
+    assert_eq!(status.errors.len(), 1);
     for revision in 2..10 {
         stage.publish(revision);
         stage.pass(10).await;
@@ -290,7 +290,7 @@ async fn a_failing_target_is_left_in_peace_between_the_retries() {
         "the same trouble is reported once"
     );
     stage.asked().await;
-    assert_eq!(stage.standing().await, confirmed(9));
+    assert_eq!(stage.status().await, confirmed(9));
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,14 +298,14 @@ async fn a_target_that_refuses_connections_for_three_seconds_is_not_routing() {
     let refusing = std::iter::repeat_n(Err(Error::NotRunning), 40);
     let mut stage = Stage::new([Ok(Progress::Converged)].into_iter().chain(refusing));
     stage.publish(3);
-    assert_eq!(stage.standing().await, confirmed(3));
-    let standing = stage.standing().await;
+    assert_eq!(stage.status().await, confirmed(3));
+    let status = stage.status().await;
     let began = Instant::now();
-    assert_eq!((standing.confirmed, standing.routing), (0, true));
-    let standing = stage.standing().await;
-    assert_eq!((standing.confirmed, standing.routing), (0, false));
+    assert_eq!((status.confirmed, status.routing), (0, true));
+    let status = stage.status().await;
+    assert_eq!((status.confirmed, status.routing), (0, false));
     assert_eq!(began.elapsed(), REFUSING, "not before, and not much later");
-    assert_eq!(stage.standing().await, confirmed(3));
+    assert_eq!(stage.status().await, confirmed(3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,20 +316,20 @@ async fn a_target_that_restarts_is_routing_all_the_time_and_confirms_nothing_mea
         Err(Error::NotRunning),
     ]);
     stage.publish(3);
-    assert_eq!(stage.standing().await, confirmed(3));
-    let standing = stage.standing().await;
-    assert_eq!((standing.confirmed, standing.routing), (0, true));
-    assert_eq!(stage.standing().await, confirmed(3));
+    assert_eq!(stage.status().await, confirmed(3));
+    let status = stage.status().await;
+    assert_eq!((status.confirmed, status.routing), (0, true));
+    assert_eq!(stage.status().await, confirmed(3));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_answer_holds_back_what_was_not_confirmed_before_it() {
     let mut stage = Stage::new([Ok(Progress::Converged), Err(Error::ReadOnly)]);
     stage.publish(3);
-    assert_eq!(stage.standing().await, confirmed(3));
+    assert_eq!(stage.status().await, confirmed(3));
     stage.publish(4);
-    let standing = stage.standing().await;
-    assert_eq!((standing.confirmed, standing.routing), (3, true));
+    let status = stage.status().await;
+    assert_eq!((status.confirmed, status.routing), (3, true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -342,10 +342,10 @@ async fn after_a_restore_of_etcd_the_lower_revision_counts() {
         }),
     ]);
     stage.publish(900);
-    assert_eq!(stage.standing().await, confirmed(900));
+    assert_eq!(stage.status().await, confirmed(900));
     stage.publish(3);
-    assert_eq!(stage.standing().await, confirmed(0));
-    assert_eq!(stage.standing().await, confirmed(3));
+    assert_eq!(stage.status().await, confirmed(0));
+    assert_eq!(stage.status().await, confirmed(3));
 }
 
 #[tokio::test(start_paused = true)]

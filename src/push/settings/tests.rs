@@ -25,23 +25,6 @@ fn range(routes: &[&str]) -> Range {
 }
 
 #[test]
-fn a_service_is_called_as_its_upstream_where_nothing_else_is_said() {
-    let route: Route = "website".parse().unwrap();
-    assert_eq!(
-        (route.upstream.as_str(), route.service.as_str()),
-        ("website", "website")
-    );
-    let route: Route = "front=website".parse().unwrap();
-    assert_eq!(
-        (route.upstream.as_str(), route.service.as_str()),
-        ("front", "website")
-    );
-    for text in ["", "=", "a=", "=a", "a b", "a=b=c", "a/b", "a=b/c"] {
-        assert!(text.parse::<Route>().is_err(), "{text}");
-    }
-}
-
-#[test]
 fn no_more_keys_are_watched_than_needed() {
     let prefix = |text: &str| Range::Prefix(text.into());
     assert_eq!(range(&["front=website"]), prefix("/services/website/"));

@@ -17,8 +17,8 @@ fn settings(text: &str) -> Settings {
 }
 
 /// What runs: the target, the upstream and the number of each reconciler.
-fn running(roster: &Roster) -> BTreeSet<(String, String, usize)> {
-    let targets = roster.targets.iter();
+fn running(supervisor: &Supervisor) -> BTreeSet<(String, String, usize)> {
+    let targets = supervisor.targets.iter();
     let rows = targets.flat_map(|running| {
         let name = running.target.name();
         let rows = running.rows.values();
@@ -46,8 +46,8 @@ const X: &str = "[[upstream]]\nname = \"x\"\n";
 const Y: &str = "[[upstream]]\nname = \"y\"\n";
 
 struct Stage {
-    roster: Roster,
-    reckoning: Reckoning,
+    supervisor: Supervisor,
+    status: Status,
     _reports: mpsc::UnboundedReceiver<Report>,
 }
 
@@ -56,15 +56,15 @@ impl Stage {
         let (report, reports) = mpsc::unbounded_channel();
         let (find, _) = mpsc::unbounded_channel();
         Self {
-            roster: Roster::new(report, find, Cluster::new(client::Settings::default())),
-            reckoning: Reckoning::default(),
+            supervisor: Supervisor::new(report, find, Cluster::new(client::Settings::default())),
+            status: Status::default(),
             _reports: reports,
         }
     }
 
     fn apply(&mut self, text: &str) -> BTreeSet<(String, String, usize)> {
-        self.roster.apply(&settings(text), &mut self.reckoning);
-        running(&self.roster)
+        self.supervisor.apply(&settings(text), &mut self.status);
+        running(&self.supervisor)
     }
 }
 
@@ -78,8 +78,8 @@ async fn what_did_not_change_is_not_touched() {
     assert_eq!(more, rows(&[("a", "x", 0), ("b", "x", 1), ("b", "y", 2)]));
     let fewer = stage.apply(&format!("{TWO}{X}nginx = [\"a\"]\n{Y}nginx = [\"b\"]\n"));
     assert_eq!(fewer, rows(&[("a", "x", 0), ("b", "y", 2)]));
-    assert_eq!(stage.roster.publishers.iter().count(), 2);
-    assert_eq!(stage.reckoning.services().len(), 2);
+    assert_eq!(stage.supervisor.publishers.iter().count(), 2);
+    assert_eq!(stage.status.services().len(), 2);
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn what_changed_starts_anew() {
     let moved = stage.apply(&format!("{elsewhere}{X}drain_timeout = \"1s\"\n{Y}"));
     let expected = [("a", "x", 6), ("b", "x", 5), ("a", "y", 7), ("b", "y", 3)];
     assert_eq!(moved, rows(&expected));
-    assert_eq!(stage.roster.publishers.iter().count(), 2);
+    assert_eq!(stage.supervisor.publishers.iter().count(), 2);
 }
 
 #[tokio::test]
@@ -118,11 +118,11 @@ async fn a_route_is_decided_once_and_told_to_whoever_takes_it_later() {
         entries: Vec::new(),
     };
     let effect = choices.update(&nothing);
-    stage.roster.publish(&records, &choices, &effect);
+    stage.supervisor.publish(&records, &choices, &effect);
     let settings = settings(&format!("{TWO}{X}{Y}nginx = [\"b\"]\n"));
     let route = settings.targets[0].routes()[0].clone();
-    let (_, late) = stage.roster.subscribe(&route);
-    assert_eq!(stage.roster.publishers.iter().count(), 2, "it is known");
+    let (_, late) = stage.supervisor.subscribe(&route);
+    assert_eq!(stage.supervisor.publishers.iter().count(), 2, "it is known");
     assert!(
         late.has_changed().unwrap(),
         "what was decided before is news"
@@ -136,7 +136,7 @@ async fn what_was_stopped_is_not_what_broke() {
     stage.apply(&format!("{TWO}{X}"));
     tokio::select! {
         biased;
-        () = stage.roster.broken() => panic!("a stopped task counts as broken"),
+        () = stage.supervisor.broken() => panic!("a stopped task counts as broken"),
         () = async { for _ in 0..100 { tokio::task::yield_now().await; } } => {}
     }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Reason;
+use super::left::{LeftServers, Spare};
+use super::protected::{Protected, fill};
 use crate::model::{Endpoint, State};
-use crate::upstream::desired::{Desired, Server};
+use crate::upstream::desired::Desired;
 
 /// For so long after it is gone a server counts as lost when its target turns out to have been restarted: that is seen a while
 /// later.
@@ -30,17 +31,25 @@ pub struct Protection {
     pub hopeful: bool,
 }
 
-/// A server that no record names, or that takes traffic against its record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spare {
-    /// As it was.
-    pub server: Server,
-    /// What its record says of it, where it has one.
-    pub recorded: Option<Server>,
-    /// Why it left.
-    pub reason: Reason,
-    /// Whether the guard holds it; the others are for the floor.
-    pub guarded: bool,
+impl Protection {
+    /// What the upstream should be with these servers `protected` of those that have `left`.
+    pub(super) fn apply(
+        self,
+        wanted: &Desired,
+        left: &LeftServers,
+        protected: &Protected,
+    ) -> Desired {
+        let mut outcome = wanted.clone();
+        outcome.protection = self;
+        for (endpoint, left) in left {
+            if protected.has(endpoint) {
+                outcome.servers.insert(endpoint.clone(), left.server);
+            }
+            let origins = &mut outcome.origins;
+            origins.insert(endpoint.clone(), left.origin.clone());
+        }
+        outcome
+    }
 }
 
 /// What is seen of one upstream of one target, from one reading to the next.
@@ -122,19 +131,10 @@ impl Desired {
                 }
             }
         }
-        others.sort_unstable();
-        // A backup is no replacement for one that is none.
         let spare = |endpoint: &&Endpoint| spares.get(*endpoint).map(|spare| spare.server);
         let any_other = spares.values().any(|spare| spare.server.is_no_backup());
-        let held = stay.iter().filter_map(spare);
-        let held = held.filter(|server| !any_other || server.is_no_backup());
-        let missing = floor.saturating_sub(up + held.count());
-        stay.extend(
-            others
-                .into_iter()
-                .take(missing)
-                .map(|(_, _, _, endpoint)| endpoint),
-        );
+        let held: Vec<_> = stay.iter().filter_map(spare).collect();
+        stay.extend(fill(*floor, up, held.into_iter(), any_other, others));
         for endpoint in stay {
             if let Some(spare) = spares.get(endpoint) {
                 fitted.servers.insert(endpoint.clone(), spare.server);

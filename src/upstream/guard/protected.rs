@@ -1,23 +1,78 @@
-//! What is kept, and what is said about it.
+//! What is protected, and what is said about it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::left::{Left, Reason};
 use crate::model::{Endpoint, State};
 use crate::upstream::desired::{Desired, Origin, Server};
 
-/// What an upstream keeps.
+/// The servers that are protected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct Protected {
     /// For the floor.
     pub floor: BTreeMap<Endpoint, (Server, Arc<Origin>)>,
     /// By the guard, each until its time.
     pub guard: BTreeMap<Endpoint, (Server, Arc<Origin>, Instant)>,
 }
 
-impl Kept {
+/// A server that the floor may protect, the best first: whether it is away, whether it is a backup, why it left, its address. Nothing but
+/// what every pusher sees alike: they choose the same ones.
+pub(super) type Candidate<'a> = (bool, bool, Reason, &'a Endpoint);
+
+/// As many of the others as the floor misses beside those that take traffic (`up`) and those that are `held` anyway. A backup is no
+/// replacement for one that is none, where there is `any_other`.
+pub(super) fn fill<'a>(
+    floor: usize,
+    up: usize,
+    held: impl Iterator<Item = Server>,
+    any_other: bool,
+    mut others: Vec<Candidate<'a>>,
+) -> impl Iterator<Item = &'a Endpoint> {
+    let held = held.filter(|server| !any_other || server.is_no_backup());
+    let missing = floor.saturating_sub(up + held.count());
+    others.sort_unstable();
+    others
+        .into_iter()
+        .take(missing)
+        .map(|(.., endpoint)| endpoint)
+}
+
+impl Protected {
+    /// Of those that have left, the guard protects what it holds, and the floor as many of the others as are missing then.
+    pub(super) fn choose(
+        left: &BTreeMap<Endpoint, Left>,
+        floor: usize,
+        up: usize,
+        is_served: impl Fn(&Endpoint) -> bool,
+    ) -> Self {
+        let mut protected = Self::default();
+        let mut others = Vec::new();
+        for (endpoint, one) in left {
+            match one.held_until {
+                Some(until) => {
+                    let held = (one.server, one.origin.clone(), until);
+                    protected.guard.insert(endpoint.clone(), held);
+                }
+                None if one.let_go => {}
+                None => {
+                    let backup = one.server.parameters.backup;
+                    others.push((!is_served(endpoint), backup, one.reason, endpoint));
+                }
+            }
+        }
+        let any_other = left.values().any(|left| left.server.is_no_backup());
+        let held = protected.guard.values().map(|(server, ..)| *server);
+        for endpoint in fill(floor, up, held, any_other, others) {
+            let one = &left[endpoint];
+            let server = (one.server, one.origin.clone());
+            protected.floor.insert(endpoint.clone(), server);
+        }
+        protected
+    }
+
     /// Whether this one is.
     #[must_use]
     pub fn has(&self, endpoint: &Endpoint) -> bool {
@@ -81,11 +136,16 @@ pub struct Decision {
 }
 
 /// What is new about what is kept.
-pub(super) fn notices(former: &Kept, kept: &Kept, why: Why, wanted: &Desired) -> Vec<Notice> {
+pub(super) fn notices(
+    former: &Protected,
+    protected: &Protected,
+    why: Why,
+    wanted: &Desired,
+) -> Vec<Notice> {
     let mut notices = Vec::new();
-    let floor = new_keys(&former.floor, &kept.floor);
-    let guard = new_keys(&former.guard, &kept.guard);
-    let gone = new_keys(&kept.guard, &former.guard);
+    let floor = new_keys(&former.floor, &protected.floor);
+    let guard = new_keys(&former.guard, &protected.guard);
+    let gone = new_keys(&protected.guard, &former.guard);
     if !guard.is_empty() {
         notices.push(Notice::GuardKeeps(guard));
     }
@@ -95,7 +155,7 @@ pub(super) fn notices(former: &Kept, kept: &Kept, why: Why, wanted: &Desired) ->
     if !floor.is_empty() {
         notices.push(Notice::FloorKeeps(floor));
     }
-    if kept.floor.is_empty() && !former.floor.is_empty() {
+    if protected.floor.is_empty() && !former.floor.is_empty() {
         notices.push(Notice::FloorEnds);
     }
     notices

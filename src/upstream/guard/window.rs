@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::Share;
+use super::left::{LeftServers, Reason};
+use super::limits::Limits;
+use super::protected::Why;
+use super::seen::Sightings;
+use super::share::Share;
 use crate::model::Endpoint;
 
 /// The time in which vanishing is counted: from the first record that vanishes on.
@@ -65,5 +69,31 @@ impl Window {
     /// Whether as many have come as have vanished, when so many have come.
     pub(super) fn is_swap(&self, arrived: usize) -> bool {
         !self.vanished.is_empty() && arrived >= self.vanished.len()
+    }
+
+    /// Holds what has vanished when that is too much, or lets go of it when others have taken its place. Those that came count when
+    /// the targets have taken them; before, what they may replace is held without a word.
+    pub(super) fn protect(&self, left: &mut LeftServers, seen: &Sightings, limits: &Limits) -> Why {
+        let taken = self.arrived(|endpoint| seen.confirm_now(endpoint));
+        let likely = self.arrived(|endpoint| !seen.refuses(endpoint));
+        let share = limits.max_removal;
+        let swapped = self.is_swap(taken);
+        let holding = self.is_too_much(share, taken) && !limits.protect_for.is_zero();
+        let awaits_swap = holding && !self.is_too_much(share, likely);
+        for left in left.values_mut() {
+            if swapped || (left.awaits_swap && !holding) {
+                left.held_until = None;
+                left.awaits_swap = false;
+            } else if holding && left.held_until.is_some() {
+                left.awaits_swap &= awaits_swap;
+            } else if holding && left.reason == Reason::Vanished && !left.let_go {
+                left.held_until = Some(left.at + limits.protect_for);
+                left.awaits_swap = awaits_swap;
+            }
+        }
+        match swapped {
+            true => Why::Swapped,
+            false => Why::Few,
+        }
     }
 }

@@ -43,7 +43,7 @@ fn flags_beat_the_file_and_the_file_beats_what_is_shipped() {
         let times = times.map(|time| humantime::format_duration(time).to_string());
         let names = format!("{} {} {}", settings.id, settings.prefix, settings.meta);
         let limits = target.routes()[0].limits;
-        let hold = humantime::format_duration(limits.hold);
+        let hold = humantime::format_duration(limits.protect_for);
         let limits = format!("{} {} {hold}", limits.min_servers, limits.max_removal);
         format!("{names} {} {limits}", times.join(" "))
     };

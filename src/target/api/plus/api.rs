@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
-use super::settings::Settings;
 use super::wire::{Fault, Identity, ServerObject, ServerSettings, StatusObject};
+use crate::target::api::ApiSettings;
 use crate::target::api::access::AccessError;
 use crate::target::api::stepwise::{About, Refusal, Verdict};
 use crate::target::api::url::ApiUrl;
@@ -38,10 +38,10 @@ impl Api {
     /// # Errors
     ///
     /// When the login or the certificates do not go together with the URL, or the system's certificates cannot be loaded.
-    pub fn new(settings: Settings) -> Result<Self, AccessError> {
+    pub fn new(settings: ApiSettings) -> Result<Self, AccessError> {
         Ok(Self {
-            url: settings.api.url.clone(),
-            web: Web::new(settings.api)?,
+            url: settings.url.clone(),
+            web: Web::new(settings)?,
             version: Mutex::new(None),
         })
     }

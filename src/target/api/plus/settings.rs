@@ -20,7 +20,7 @@ pub struct Settings {
 
 impl DriverSettings for Settings {
     fn open(&self, _: &[(Layer, UpstreamName)]) -> Result<Arc<dyn Driver>, OpenError> {
-        match Api::new(self.clone()) {
+        match Api::new(self.api.clone()) {
             Ok(api) => Ok(Arc::new(api)),
             Err(error) => Err(self.api.open_error(error)),
         }

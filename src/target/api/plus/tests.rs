@@ -78,7 +78,7 @@ fn api_at(url: &str, timeout: Duration) -> Api {
         timeout,
         ..ApiSettings::new(url.parse().unwrap())
     };
-    Api::new(Settings { api }).unwrap()
+    Api::new(api).unwrap()
 }
 
 fn desired(wanted: &[(&str, State, u16)]) -> Desired {

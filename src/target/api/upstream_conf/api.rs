@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
 use super::lines;
-use super::settings::Settings;
 use super::status::Status;
+use crate::target::api::ApiSettings;
 use crate::target::api::access::AccessError;
 use crate::target::api::stepwise::{About, Refusal, Running, Verdict};
 use crate::target::api::web;
@@ -82,16 +82,16 @@ impl Query {
 }
 
 impl ConfApi {
-    /// The API that `settings` tell. Asks nothing yet.
+    /// The API that `settings` tell. Asks nothing yet. `status` is where `status;` is, if anywhere.
     ///
     /// # Errors
     ///
     /// When the login or the certificates do not go together with the URL, or the system's certificates cannot be loaded.
-    pub fn new(settings: Settings) -> Result<Self, AccessError> {
+    pub fn new(settings: ApiSettings, status: Option<ApiUrl>) -> Result<Self, AccessError> {
         Ok(Self {
-            url: settings.api.url.clone(),
-            web: Web::new(settings.api)?,
-            status: settings.status,
+            url: settings.url.clone(),
+            web: Web::new(settings)?,
+            status,
             status_fails: AtomicBool::new(false),
         })
     }

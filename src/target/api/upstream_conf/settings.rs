@@ -22,7 +22,7 @@ pub struct Settings {
 
 impl DriverSettings for Settings {
     fn open(&self, _: &[(Layer, UpstreamName)]) -> Result<Arc<dyn Driver>, OpenError> {
-        match ConfApi::new(self.clone()) {
+        match ConfApi::new(self.api.clone(), self.status.clone()) {
             Ok(api) => Ok(Arc::new(api)),
             Err(error) => Err(self.api.open_error(error)),
         }

@@ -72,10 +72,7 @@ fn patient(url: ApiUrl) -> ApiSettings {
 
 fn driver(fake: &Fake, name: &str, layer: Layer, drain_timeout: Duration) -> Box<dyn Upstream> {
     let at = |path: &str| format!("http://{}/{path}", fake.address).parse().unwrap();
-    let api = ConfApi::new(Settings {
-        api: patient(at("upstream_conf")),
-        status: Some(at("status")),
-    });
+    let api = ConfApi::new(patient(at("upstream_conf")), Some(at("status")));
     let name = name.parse().unwrap();
     upstream(Arc::new(api.unwrap()), layer, name, drain_timeout)
 }
@@ -284,15 +281,9 @@ async fn what_is_wrong_is_said_in_words_that_help() {
             std::future::ready(Some(answer.clone()))
         })
         .await;
-        let settings = Settings {
-            api: patient(
-                format!("http://{}/upstream_conf", other.address)
-                    .parse()
-                    .unwrap(),
-            ),
-            status: None,
-        };
-        let api = Arc::new(ConfApi::new(settings).unwrap());
+        let url = format!("http://{}/upstream_conf", other.address);
+        let api = ConfApi::new(patient(url.parse().unwrap()), None);
+        let api = Arc::new(api.unwrap());
         let website = "website".parse().unwrap();
         let mut driver = upstream(api, Layer::Http, website, PATIENCE);
         let error = driver.converge(&wanted).await.unwrap_err().to_string();

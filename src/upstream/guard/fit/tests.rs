@@ -1,7 +1,9 @@
 use std::num::NonZeroU16;
 
 use super::*;
+use crate::upstream::desired::Server;
 use crate::upstream::desired::{Parameters, Servers};
+use crate::upstream::guard::Reason;
 
 fn at(number: u8) -> Endpoint {
     format!("10.0.0.{number}:80").parse().unwrap()

@@ -1,9 +1,12 @@
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::upstream::desired::{Origins, Parameters, Servers};
+use crate::model::State;
+use crate::upstream::desired::{Origin, Origins, Parameters, Server, Servers};
+use crate::upstream::guard::{Share, Sight};
 
 const HOLD: Duration = Duration::from_secs(60);
 
@@ -34,7 +37,7 @@ fn origin(number: u8) -> Arc<Origin> {
 
 /// Records by number, and what is made of them.
 struct Story {
-    keeper: Keeper,
+    guard: RemovalGuard,
     records: BTreeMap<u8, State>,
     claims: BTreeMap<Endpoint, Instant>,
     now: Instant,
@@ -52,7 +55,7 @@ fn claim(claims: &BTreeMap<Endpoint, Instant>) -> impl Fn(&Endpoint) -> Claim {
 impl Story {
     fn new(limits: Limits) -> Self {
         Self {
-            keeper: Keeper::new(limits),
+            guard: RemovalGuard::new(limits),
             records: BTreeMap::new(),
             claims: BTreeMap::new(),
             now: Instant::now(),
@@ -72,12 +75,12 @@ impl Story {
         let records = self.records.clone();
         let fate =
             |name: &InstanceName| match records.keys().any(|number| instance(*number) == *name) {
-                true => Fate::Recorded,
-                false => Fate::Unknown,
+                true => RecordState::Present,
+                false => RecordState::Missing,
             };
         let claims = self.claims.clone();
         let decision = self
-            .keeper
+            .guard
             .follow(self.wanted(), fate, claim(&claims), self.now);
         self.said.extend(decision.notices);
     }
@@ -88,7 +91,7 @@ impl Story {
         self.claims
             .extend(numbers.iter().map(|number| (at(*number), now)));
         let claims = self.claims.clone();
-        let decision = self.keeper.yield_to(claim(&claims), now);
+        let decision = self.guard.yield_to(claim(&claims), now);
         self.said.extend(decision.notices);
     }
 
@@ -102,7 +105,7 @@ impl Story {
 
     fn wait(&mut self, time: Duration) {
         self.now += time;
-        let said = self.keeper.pass(self.now).notices;
+        let said = self.guard.pass(self.now).notices;
         self.said.extend(said);
     }
 
@@ -132,7 +135,7 @@ impl Story {
 
     /// The last parts of the addresses that take traffic.
     fn serving(&self) -> Vec<u8> {
-        let outcome = self.keeper.outcome.as_ref().unwrap();
+        let outcome = self.guard.outcome.as_ref().unwrap();
         let number = |(endpoint, _): (&Endpoint, &Server)| {
             let text = endpoint.to_string();
             text.strip_prefix("10.0.0.")
@@ -182,7 +185,7 @@ fn the_last_server_that_drains_stays_up_until_another_is() {
 fn a_server_is_kept_as_it_was() {
     let mut story = Story::of(1, limits(1));
     story.tell(1, State::Draining);
-    let outcome = story.keeper.outcome.clone().unwrap();
+    let outcome = story.guard.outcome.clone().unwrap();
     assert_eq!(outcome.servers[&at(1)], up());
     assert_eq!(outcome.origins[&at(1)], origin(1));
     assert_eq!(outcome.revision, 1, "and the change counts as followed");
@@ -232,13 +235,13 @@ fn records_that_vanish_together_are_held_until_their_time_is_over() {
     assert_eq!(story.serving(), [1, 2, 3, 4]);
     let held = vec![at(1), at(2), at(3)];
     assert_eq!(story.said(), [Notice::GuardKeeps(held.clone())]);
-    assert_eq!(story.keeper.due(), Some(story.now + HOLD));
+    assert_eq!(story.guard.due(), Some(story.now + HOLD));
     story.wait(HOLD - Duration::from_millis(1));
     assert_eq!((story.serving().len(), story.said()), (4, vec![]));
     story.wait(Duration::from_millis(1));
     assert_eq!(story.serving(), [4]);
     assert_eq!(story.said(), [Notice::GuardLetsGo(held, Why::Over)]);
-    assert_eq!(story.keeper.due(), None);
+    assert_eq!(story.guard.due(), None);
 }
 
 #[test]
@@ -277,7 +280,7 @@ fn the_dead_are_let_go_at_once_and_the_living_are_not() {
     let mut story = Story::of(4, limits(0));
     story.vanish(&[1, 2, 3]);
     story.said();
-    let decision = story.keeper.dead(&at(2));
+    let decision = story.guard.dead(&at(2));
     assert_eq!(
         decision.notices,
         [Notice::GuardLetsGo(vec![at(2)], Why::Dead)]
@@ -289,12 +292,12 @@ fn the_dead_are_let_go_at_once_and_the_living_are_not() {
 fn the_floor_prefers_the_living_to_the_dead_and_the_dead_to_nothing() {
     let mut story = Story::of(2, limits(1));
     story.vanish(&[1, 2]);
-    story.keeper.dead(&at(1));
+    story.guard.dead(&at(1));
     assert_eq!(story.serving(), [2]);
-    story.keeper.dead(&at(2));
+    story.guard.dead(&at(2));
     assert_eq!(story.serving(), [2]);
     assert!(
-        story.keeper.kept().guard.is_empty(),
+        story.guard.protected().guard.is_empty(),
         "nothing to probe any more"
     );
 }
@@ -327,7 +330,7 @@ fn what_is_back_is_an_ordinary_server_and_the_others_are_held_on() {
     assert_eq!(story.serving(), [2, 3, 4], "it says goodbye now");
     story.tell(3, State::Up);
     story.tell(4, State::Up);
-    assert!(story.keeper.kept().is_empty());
+    assert!(story.guard.protected().is_empty());
 }
 
 #[test]
@@ -344,10 +347,10 @@ fn goodbyes_are_followed_at_once_however_many() {
 #[test]
 fn a_server_that_is_not_selected_any_more_has_not_vanished() {
     let mut story = Story::of(4, limits(0));
-    let fate = |_: &InstanceName| Fate::Recorded;
+    let fate = |_: &InstanceName| RecordState::Present;
     let nothing = Desired::at(2, &Servers::new());
     let decision = story
-        .keeper
+        .guard
         .follow(nothing, fate, claim(&BTreeMap::new()), story.now);
     assert!(decision.notices.is_empty());
     assert_eq!(story.serving(), Vec::<u8>::new());
@@ -356,10 +359,10 @@ fn a_server_that_is_not_selected_any_more_has_not_vanished() {
 #[test]
 fn a_goodbye_counts_also_when_it_is_news_together_with_the_deletion() {
     let mut story = Story::of(4, limits(0));
-    let fate = |_: &InstanceName| Fate::SaidGoodbye;
+    let fate = |_: &InstanceName| RecordState::Withdrawn;
     let nothing = Desired::at(2, &Servers::new());
     let decision = story
-        .keeper
+        .guard
         .follow(nothing, fate, claim(&BTreeMap::new()), story.now);
     assert!(decision.notices.is_empty());
     assert_eq!(story.serving(), Vec::<u8>::new());
@@ -370,7 +373,7 @@ fn a_release_lets_go_of_everything_until_the_floor_is_reached_again() {
     let mut story = Story::of(3, limits(2));
     story.vanish(&[1, 2, 3]);
     story.said();
-    let notices = story.keeper.release().notices;
+    let notices = story.guard.release().notices;
     assert_eq!(notices.len(), 1, "{notices:?}");
     assert_eq!(story.serving(), Vec::<u8>::new());
     story.tell(4, State::Up);
@@ -405,7 +408,7 @@ fn act(story: &mut Story, deed: &Deed) {
     match deed {
         Deed::Tell(number, state) => story.tell(*number, *state),
         Deed::Vanish(numbers) => story.vanish(numbers),
-        Deed::Dead(number) => drop(story.keeper.dead(&at(*number))),
+        Deed::Dead(number) => drop(story.guard.dead(&at(*number))),
         Deed::Wait(seconds) => story.wait(Duration::from_secs(*seconds)),
     }
 }
@@ -415,7 +418,7 @@ proptest! {
     fn no_upstream_falls_below_its_floor_and_none_gets_what_it_had_not(deeds in deeds(), floor in 0..4_usize) {
         let mut story = Story::of(0, limits(floor));
         for deed in &deeds {
-            let before: BTreeSet<_> = story.keeper.outcome.iter().flat_map(|outcome| ups(outcome)).map(|(endpoint, _)| endpoint.clone()).collect();
+            let before: BTreeSet<_> = story.guard.outcome.iter().flat_map(|outcome| ups(outcome)).map(|(endpoint, _)| endpoint.clone()).collect();
             act(&mut story, deed);
             let wanted = story.wanted();
             let serving = story.serving();
@@ -436,7 +439,7 @@ proptest! {
         let up = ups(&story.wanted()).count();
         let serving = story.serving().len();
         prop_assert!(serving <= up.max(floor), "{} serve, {} are up", serving, up);
-        prop_assert!(story.keeper.kept().guard.is_empty());
+        prop_assert!(story.guard.protected().guard.is_empty());
     }
 
     #[test]
@@ -453,7 +456,7 @@ proptest! {
                 act(&mut story, deed);
             }
             let wanted = story.wanted();
-            let outcome = story.keeper.outcome.as_deref().map(|outcome| &outcome.servers);
+            let outcome = story.guard.outcome.as_deref().map(|outcome| &outcome.servers);
             prop_assert_eq!(outcome, Some(&wanted.servers));
             prop_assert!(story.said().is_empty());
         }
@@ -470,7 +473,7 @@ fn find(story: &mut Story, found: &[u8], lacking: &[u8]) -> Vec<u8> {
         lacking: lacking.iter().map(|number| at(*number)).collect(),
     };
     let claims = story.claims.clone();
-    let decision = story.keeper.find(finding, claim(&claims), story.now);
+    let decision = story.guard.find(finding, claim(&claims), story.now);
     story.said.extend(decision.notices);
     story.serving()
 }
@@ -486,7 +489,7 @@ fn backups_found_at_the_start_are_guarded_and_replace_no_server_that_is_none() {
         ..Finding::default()
     };
     let nobody = |_: &Endpoint| Claim::Nobody;
-    story.keeper.find(finding, nobody, story.now);
+    story.guard.find(finding, nobody, story.now);
     assert_eq!(story.serving(), [1, 2, 3]);
     story.tell(1, State::Draining);
     assert_eq!(story.serving(), [1, 2, 3]);
@@ -521,7 +524,7 @@ fn the_last_server_found_at_the_start_stays_until_it_is_released() {
     assert_eq!(find(&mut story, &[1, 2], &[]), [1, 2]);
     story.wait(HOLD);
     assert_eq!(story.serving().len(), 1);
-    story.keeper.release();
+    story.guard.release();
     assert_eq!(story.serving(), [0; 0]);
     assert_eq!(find(&mut story, &[1, 2], &[]), [0; 0], "a release holds");
 }
@@ -547,7 +550,7 @@ fn an_address_that_another_service_has_taken_over_is_not_kept() {
     assert_eq!(story.serving(), [2]);
     story.claim(&[2]);
     assert_eq!(story.serving(), [0; 0], "of the floor");
-    let outcome = story.keeper.outcome.clone().unwrap();
+    let outcome = story.guard.outcome.clone().unwrap();
     assert_eq!(outcome.protection.taken, [at(1), at(2)].into());
     assert!(outcome.protection.spares.is_empty());
 
@@ -586,7 +589,7 @@ fn see(story: &mut Story, target: usize, refused: &[u8], serving: &[u8]) {
         serving: Some(endpoints(serving)),
         current: true,
     };
-    let decision = story.keeper.see(target, seen, story.now);
+    let decision = story.guard.see(target, seen, story.now);
     story.said.extend(decision.notices);
 }
 
@@ -634,16 +637,16 @@ fn who_has_left_is_forgotten_when_the_targets_have_taken_the_newcomer() {
     see(&mut story, 1, &[], &[1]);
     story.change(|records| records.extend([(1, State::Down), (2, State::Up)]));
     see(&mut story, 0, &[], &[2]);
-    assert!(!story.keeper.is_idle(), "the other target may refuse it");
+    assert!(!story.guard.is_idle(), "the other target may refuse it");
     see(&mut story, 1, &[], &[2]);
-    assert!(story.keeper.is_idle());
+    assert!(story.guard.is_idle());
     assert_eq!((story.serving(), story.said()), (vec![2], vec![]));
 }
 
 #[test]
 fn who_has_left_is_remembered_until_every_target_has_told_something() {
     let mut story = Story::of(1, limits(1));
-    story.keeper.keep_targets(&[0].into(), story.now);
+    story.guard.keep_targets(&[0].into(), story.now);
     story.change(|records| records.extend([(1, State::Down), (2, State::Up)]));
     assert_eq!((story.serving(), story.said()), (vec![2], vec![]));
     see(&mut story, 0, &[2], &[1]);
@@ -663,14 +666,14 @@ fn of_many_that_left_only_some_are_remembered_for_a_target_that_is_out_of_reach(
             let endpoint: Endpoint = address.parse().unwrap();
             wanted.servers = [(endpoint.clone(), Server { state, ..up() })].into();
             wanted.origins = [(endpoint, origin(9))].into();
-            let fate = |_: &InstanceName| Fate::Recorded;
+            let fate = |_: &InstanceName| RecordState::Present;
             let claim = |_: &Endpoint| Claim::Nobody;
-            drop(story.keeper.follow(wanted.clone(), fate, claim, story.now));
+            drop(story.guard.follow(wanted.clone(), fate, claim, story.now));
         };
         follow(State::Up);
         follow(State::Down);
     }
-    assert!(story.keeper.left.len() <= MAX_SPARES + 1);
+    assert!(story.guard.left.len() <= MAX_SPARES + 1);
 }
 
 #[test]
@@ -682,7 +685,7 @@ fn each_target_of_an_upstream_decides_by_what_it_refuses_itself() {
     see(&mut story, 0, &[2], &[1]);
     see(&mut story, 1, &[], &[1, 2]);
     story.tell(1, State::Down);
-    let outcome = story.keeper.outcome.clone().unwrap();
+    let outcome = story.guard.outcome.clone().unwrap();
     let fitted = |refused: &[u8], serving: &[u8]| {
         let mut sight = Sight::default();
         sight.read((*endpoints(serving)).clone(), &outcome, story.now);
@@ -692,7 +695,7 @@ fn each_target_of_an_upstream_decides_by_what_it_refuses_itself() {
     assert_eq!(fitted(&[2], &[1]), [at(1), at(2)]);
     assert_eq!(fitted(&[], &[1, 2]), [at(2)]);
     // The one that refuses is gone.
-    let decision = story.keeper.keep_targets(&[1].into(), story.now);
+    let decision = story.guard.keep_targets(&[1].into(), story.now);
     assert_eq!(decision.notices, [Notice::FloorEnds]);
     assert_eq!(story.serving(), [2]);
 }
@@ -701,11 +704,11 @@ fn each_target_of_an_upstream_decides_by_what_it_refuses_itself() {
 fn refusals_outlive_a_change_of_the_limits() {
     let mut story = with_a_refused_newcomer(limits(1));
     story.tell(1, State::Down);
-    story.keeper = story.keeper.succeeded_by(limits(2));
+    story.guard = story.guard.succeeded_by(limits(2));
     story.change(|_| {});
     assert_eq!(story.serving(), [1, 2]);
     see(&mut story, 7, &[2], &[1]);
-    story.keeper.keep_targets(&[7].into(), story.now);
+    story.guard.keep_targets(&[7].into(), story.now);
     assert_eq!(story.serving(), [1, 2]);
 }
 
@@ -717,7 +720,7 @@ fn a_newcomer_that_never_served_is_not_kept() {
     see(&mut story, 0, &[1], &[]);
     story.vanish(&[1]);
     assert_eq!((story.serving(), story.said()), (vec![], vec![]));
-    assert!(story.keeper.is_idle());
+    assert!(story.guard.is_idle());
     // Where some target takes it, it is.
     let mut story = Story::of(1, limits(1));
     see(&mut story, 0, &[1], &[]);
@@ -752,7 +755,7 @@ fn a_swap_that_the_targets_take_is_one_without_a_word() {
     story.change(|records| *records = (4..=6).map(|number| (number, State::Up)).collect());
     see(&mut story, 0, &[], &[1, 2, 3, 4, 5, 6]);
     assert_eq!((story.serving(), story.said()), (vec![4, 5, 6], vec![]));
-    assert!(story.keeper.kept().is_empty());
+    assert!(story.guard.protected().is_empty());
 }
 
 #[test]
@@ -784,7 +787,7 @@ fn a_target_in_trouble_holds_no_swap_of_another_up() {
         serving: Some(endpoints(&[1, 2])),
         current: false,
     };
-    story.keeper.see(1, troubled, story.now);
+    story.guard.see(1, troubled, story.now);
     story.change(|records| *records = (3..=4).map(|number| (number, State::Up)).collect());
     see(&mut story, 0, &[], &[1, 2, 3, 4]);
     assert_eq!((story.serving(), story.said()), (vec![3, 4], vec![]));

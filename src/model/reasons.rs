@@ -1,0 +1,89 @@
+//! Instances with a reason each, as a status record lists them.
+
+use std::collections::BTreeMap;
+
+use serde::ser::{SerializeMap as _, Serializer};
+use serde_json::Value;
+
+use super::InstanceName;
+use crate::util::sanitize::printable;
+
+/// How many entries each list of a status record has at most; what is beyond that is counted.
+pub const MAX_LISTED: usize = 256;
+
+/// The longest error or reason that is told, in bytes. One that was cut has three dots more.
+pub(super) const MAX_TEXT: usize = 240;
+
+/// An error or a reason that somebody else wrote.
+pub(super) fn read_text(text: &str) -> String {
+    printable(text, MAX_TEXT + "...".len())
+}
+
+/// Instances with a reason each, [`MAX_LISTED`] at most.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reasons {
+    /// Why, in words, by instance. Foreign text where it was read.
+    pub listed: BTreeMap<InstanceName, String>,
+    /// How many there are beyond those listed.
+    pub more: u64,
+}
+
+impl Reasons {
+    /// Lists as many as there is room for, the first ones first, and counts the rest. An instance that comes twice keeps
+    /// its first reason.
+    #[must_use]
+    pub fn of(reasons: impl IntoIterator<Item = (InstanceName, String)>) -> Self {
+        let mut all = Self::default();
+        for (instance, reason) in reasons {
+            if all.listed.contains_key(&instance) {
+                continue;
+            }
+            if all.listed.len() < MAX_LISTED {
+                let reason = printable(reason, MAX_TEXT);
+                all.listed.insert(instance, reason);
+            } else {
+                all.more = all.more.saturating_add(1);
+            }
+        }
+        all
+    }
+
+    /// Whether there is nobody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty() && self.more == 0
+    }
+
+    /// Writes both under these names.
+    pub(super) fn serialize<S: Serializer>(
+        &self,
+        listed: &'static str,
+        more: &'static str,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry(listed, &self.listed)?;
+        if self.more > 0 {
+            map.serialize_entry(more, &self.more)?;
+        }
+        map.end()
+    }
+
+    /// What has no name that an instance may have is counted, as its reason still is one.
+    pub(super) fn decode(listed: Option<&Value>, more: Option<&Value>) -> Self {
+        let mut all = Self {
+            more: more.and_then(Value::as_u64).unwrap_or(0),
+            ..Self::default()
+        };
+        for (name, reason) in listed.and_then(Value::as_object).into_iter().flatten() {
+            match (name.parse(), reason.as_str()) {
+                (Ok(instance), Some(reason)) if all.listed.len() < MAX_LISTED => {
+                    let reason = read_text(reason);
+                    all.listed.insert(instance, reason);
+                }
+                _ => all.more = all.more.saturating_add(1),
+            }
+        }
+        all
+    }
+}

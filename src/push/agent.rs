@@ -1,0 +1,383 @@
+//! The agent: hears everything that matters, and lets each part decide its own.
+//!
+//! Nothing is done before the first whole listing, and nothing is undone on the way out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::clock::until;
+use super::namesake::IdWatch;
+use super::own_keys::{KeyEvent, OwnKeys};
+use super::peers::{Peers, Word};
+use super::protection::{Protection, ProtectionEvent};
+use super::quarantined::log_quarantined;
+use super::reload::{Reload, Reloads};
+use super::settings::Settings;
+use super::start::Start;
+use super::status::Status;
+use super::status_record::StatusRecord;
+use super::supervisor::Supervisor;
+use crate::etcd::client::Cluster;
+use crate::etcd::watch::{Update, Watcher};
+use crate::model::Nonce;
+use crate::push::reconcile::{Found, Report};
+use crate::systemd::notify;
+use crate::upstream::desired::{Effect, Records};
+use crate::util::clock;
+use crate::util::shutdown::Stop;
+
+/// How long the first changes wait until announcers can know that there is somebody to wait for.
+const UNANNOUNCED: Duration = Duration::from_secs(1);
+
+/// How the pusher ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was asked to, and left in good order.
+    Left,
+    /// A newer pusher has the id.
+    Deposed {
+        /// Who, in words.
+        by: Arc<str>,
+    },
+    /// A task that never ends has ended: a bug.
+    Broken,
+}
+
+/// Pushes until asked to stop or deposed. Never gives up on etcd or a target.
+pub async fn run(
+    settings: Settings,
+    cluster: Cluster,
+    reload: Option<Reload>,
+    stop: Stop,
+) -> Outcome {
+    Pusher::new(settings, cluster, reload).run(stop).await
+}
+
+struct Pusher {
+    settings: Settings,
+    cluster: Cluster,
+    reloads: Reloads,
+    records: Records,
+    /// Whether etcd has told the records.
+    listed: bool,
+    watcher: Watcher,
+    supervisor: Supervisor,
+    /// What other pushers and people say.
+    peers: Peers,
+    protection: Protection,
+    reports: mpsc::UnboundedReceiver<Report>,
+    finds: mpsc::UnboundedReceiver<Found>,
+    status: Status,
+    record: StatusRecord,
+    keys: OwnKeys,
+    start: Start,
+    told_ready: bool,
+    told_status: String,
+    id: IdWatch,
+}
+
+/// What to do next.
+enum Event {
+    Leave,
+    Keys(KeyEvent),
+    Unannounced,
+    Report(Report),
+    Found(Found),
+    Update(Update),
+    Reload,
+    Word(Word),
+    Protection(ProtectionEvent),
+    Write,
+    TaskEnded,
+}
+
+impl Pusher {
+    fn new(settings: Settings, cluster: Cluster, reload: Option<Reload>) -> Self {
+        let (nonce, since) = (Nonce::fresh(), clock::seconds());
+        let (report, reports) = mpsc::unbounded_channel();
+        let (find, finds) = mpsc::unbounded_channel();
+        let mut pusher = Self {
+            records: Records::new(settings.prefix.clone(), settings.services()),
+            listed: false,
+            watcher: Watcher::new(cluster.clone(), settings.range()),
+            supervisor: Supervisor::new(report, find, cluster.clone()),
+            peers: Peers::new(&cluster, &settings, nonce.clone()),
+            keys: OwnKeys::new(&cluster, &settings, &nonce, since),
+            protection: Protection::new(),
+            reports,
+            finds,
+            status: Status::default(),
+            record: StatusRecord::new(settings.prefix.clone(), nonce, since),
+            start: Start::Unlisted,
+            told_ready: false,
+            told_status: String::new(),
+            id: IdWatch::new(settings.id.clone()),
+            reloads: Reloads::new(reload),
+            settings,
+            cluster,
+        };
+        pusher
+            .supervisor
+            .apply(&pusher.settings, &mut pusher.status);
+        pusher
+    }
+
+    async fn run(mut self, mut stop: Stop) -> Outcome {
+        // Until etcd has answered, and that is told at once.
+        let mut waiting = Some(notify::Waiting::to_be_up());
+        self.publish_status();
+        loop {
+            if self.told_ready {
+                drop(waiting.take());
+            }
+            match self.next_event(&mut stop).await {
+                Event::Leave => return self.leave(stop).await,
+                Event::Keys(KeyEvent::Changed) => self.note_keys(),
+                Event::Keys(KeyEvent::Deposed { by }) => {
+                    error!(%by, "another pusher has this id now; it is left to that one");
+                    self.supervisor.shutdown().await;
+                    return Outcome::Deposed { by };
+                }
+                Event::Write => self.record.pass(),
+                Event::Unannounced => self.go_unannounced(),
+                Event::Report(report) => self.note_report(report),
+                Event::Found(found) => {
+                    self.supervisor.find(&found, &self.records, Instant::now());
+                    self.protection.watch(&self.supervisor);
+                }
+                Event::Update(update) => {
+                    self.listed = true;
+                    let effect = self.records.update(&update);
+                    self.take_in(&effect);
+                }
+                Event::Reload => {
+                    notify::reloading();
+                    if let Some(settings) = self.reloads.read() {
+                        self.adopt(settings);
+                    }
+                    self.publish_status();
+                    notify::reloaded();
+                }
+                Event::Word(word) => self.hear(&word),
+                Event::Protection(event) => {
+                    event.decide(&mut self.supervisor);
+                    self.protection.watch(&self.supervisor);
+                }
+                Event::TaskEnded | Event::Keys(KeyEvent::Ended) => {
+                    error!("a task ended that never should; please report this");
+                    self.supervisor.shutdown().await;
+                    return Outcome::Broken;
+                }
+            }
+            self.publish_status();
+        }
+    }
+
+    async fn next_event(&mut self, stop: &mut Stop) -> Event {
+        let Self {
+            keys,
+            reports,
+            finds,
+            watcher,
+            supervisor,
+            reloads,
+            peers,
+            protection,
+            record,
+            start,
+            ..
+        } = self;
+        tokio::select! {
+            biased;
+            () = stop.leave() => Event::Leave,
+            news = keys.changed() => Event::Keys(news),
+            Some(report) = reports.recv() => Event::Report(report),
+            Some(found) = finds.recv() => Event::Found(found),
+            () = reloads.asked() => Event::Reload,
+            update = watcher.next() => Event::Update(update),
+            word = peers.next() => Event::Word(word),
+            event = protection.next() => Event::Protection(event),
+            () = record.due() => Event::Write,
+            () = supervisor.broken() => Event::TaskEnded,
+            () = until(start.deadline()) => Event::Unannounced,
+        }
+    }
+
+    /// Goes on when both keys stand.
+    fn note_keys(&mut self) {
+        if self.keys.both_stand() {
+            self.open();
+        }
+        if self.keys.is_present() && self.start == Start::Open && !self.told_ready {
+            self.told_ready = true;
+            notify::ready();
+        }
+    }
+
+    /// The keys do not stand yet: an etcd that is slow is not waited for, but one that refuses them.
+    fn go_unannounced(&mut self) {
+        if let Some(denied) = self.keys.trouble().filter(|trouble| trouble.denied) {
+            warn!(
+                %denied,
+                "nothing is done before that right is granted: no announcer could know that it should wait for this pusher"
+            );
+            self.start = Start::Denied;
+            return;
+        }
+        warn!(
+            "the status record is not in etcd yet: announcers do not know that they should wait for this pusher"
+        );
+        self.open();
+        self.note_keys();
+    }
+
+    fn note_report(&mut self, (number, status): Report) {
+        if let Some(seen) = &status.seen {
+            self.supervisor.see(number, seen, Instant::now());
+            self.protection.watch(&self.supervisor);
+        }
+        let balancers = self.peers.balancers();
+        let suspects = |target: &str| balancers.also_feeding(target);
+        self.status.update(number, status, suspects);
+    }
+
+    fn take_in(&mut self, effect: &Effect) {
+        log_quarantined(effect);
+        match self.start {
+            Start::Unlisted => self.begin(),
+            Start::Announcing(_) | Start::Denied => {}
+            Start::Open => self.publish(effect),
+        }
+    }
+
+    /// Announces itself once etcd has told everything and the id is free: whoever routes must be known to those who wait for the
+    /// routing, so first the status record, then the servers.
+    fn begin(&mut self) {
+        if self.listed && self.peers.is_listed() && !self.is_taken() {
+            self.start = Start::Announcing(Instant::now() + UNANNOUNCED);
+        }
+    }
+
+    /// Whether somebody else has the id.
+    fn is_taken(&mut self) -> bool {
+        let namesake = self.peers.balancers().namesake();
+        self.id.is_taken(namesake)
+    }
+
+    /// From now on changes are published, beginning with all that is known.
+    fn open(&mut self) {
+        if let Start::Announcing(_) | Start::Denied = self.start {
+            self.start = Start::Open;
+            self.publish(&Effect {
+                services: self.records.services().cloned().collect(),
+                ..Effect::default()
+            });
+        }
+    }
+
+    fn publish(&mut self, effect: &Effect) {
+        self.supervisor
+            .publish(&self.records, self.peers.choices(), effect);
+        self.protection.watch(&self.supervisor);
+    }
+
+    /// Does what others say.
+    fn hear(&mut self, word: &Word) {
+        if word.releases {
+            self.record.obey_releases(&self.peers, &mut self.supervisor);
+        }
+        // A choice is not combined with records of which it is not known whether they still hold: their listing publishes both.
+        if self.watcher.is_current() {
+            self.take_in(&word.choices);
+        } else {
+            log_quarantined(&word.choices);
+        }
+        self.protection.watch(&self.supervisor);
+    }
+
+    /// Who has not heard etcd for as long as a status record lasts is not waited for any more, and may know of servers that others have
+    /// rightly removed or drained: while there are such others, it undoes nothing of what they do.
+    fn defer(&self) {
+        let unheard = self.keys.unheard().is_some();
+        // What is known is still of the time before until the records are listed anew.
+        let behind = self.supervisor.is_deferring() && !self.watcher.is_current();
+        let defer = (unheard || behind) && self.peers.are_any();
+        if self.supervisor.defer(defer) && defer {
+            info!(
+                "etcd is out of reach: other pushers know better; only restarts of nginx are repaired for now"
+            );
+        }
+    }
+
+    /// Does from now on what these settings say, but for what a running pusher cannot change.
+    fn adopt(&mut self, settings: Settings) {
+        let settings = self.settings.succeeded_by(settings, |what| {
+            warn!("a new {what} counts only from the next start on; the old one stands");
+        });
+        let range = settings.range();
+        let widened = self.records.route(&settings.services());
+        if widened || range != self.settings.range() {
+            // Its listing tells of the new services, and of what happened to the old ones meanwhile.
+            self.watcher = Watcher::new(self.cluster.clone(), range);
+        }
+        self.peers.route(&settings);
+        self.keys.route(&settings);
+        self.settings = settings;
+        self.supervisor.apply(&self.settings, &mut self.status);
+        if self.start == Start::Unlisted {
+            self.begin();
+        } else if self.start == Start::Open {
+            self.supervisor
+                .publish_new(&self.records, self.peers.choices());
+            self.protection.watch(&self.supervisor);
+        }
+    }
+
+    /// Tells etcd and systemd what has changed.
+    fn publish_status(&mut self) {
+        self.defer();
+        let status = self.summary();
+        if status != self.told_status {
+            notify::status(&status);
+            self.told_status = status;
+        }
+        if self.start == Start::Unlisted {
+            return;
+        }
+        let (status, supervisor, peers) = (&self.status, &self.supervisor, &self.peers);
+        if let Some(value) = self.record.update(status, supervisor, peers) {
+            self.keys.write(value);
+        }
+    }
+
+    /// All of it in one line, for systemd.
+    fn summary(&self) -> String {
+        let keeping = self.supervisor.publishers();
+        let keeping = keeping.filter(|publisher| publisher.protected() > 0);
+        let kept = keeping.map(|publisher| {
+            let (upstream, servers) = (publisher.name(), publisher.protected());
+            format!("; {upstream} keeps {servers} servers against its records")
+        });
+        let refused = self
+            .reloads
+            .refused()
+            .map(|refused| format!("the new configuration is wrong and not used: {refused}; "));
+        let progress = self.start.in_words(&self.id, &self.keys, &self.status);
+        refused.unwrap_or_default() + &progress + &kept.collect::<String>()
+    }
+
+    /// The servers stay as they are, and so does the key that says where they may still get requests; the status record goes.
+    async fn leave(mut self, mut stop: Stop) -> Outcome {
+        info!("leaving; the servers stay as they are");
+        self.supervisor.shutdown().await;
+        tokio::select! {
+            () = self.keys.withdraw() => {}
+            () = stop.hurry() => {}
+        }
+        Outcome::Left
+    }
+}

@@ -1,0 +1,99 @@
+//! What is said in the log about an upstream that does not just follow its records.
+
+use tracing::{info, warn};
+
+use super::route::Route;
+use crate::model::Endpoint;
+use crate::upstream::desired::SplitNotice;
+use crate::upstream::guard::{Notice, Why};
+use crate::util::log_limit;
+
+/// How many addresses are named in one line.
+const NAMED: usize = 5;
+
+/// Says what became of a split.
+pub(super) fn say_split(route: &Route, notice: Option<SplitNotice>) {
+    let (upstream, service) = (&route.upstream, &route.service);
+    let kind = match notice {
+        Some(SplitNotice::Ignored) => "split ignored",
+        Some(SplitNotice::Followed) => "split followed",
+        None => return,
+    };
+    let Some(more) = log_limit::allows(kind, route.name()) else {
+        return;
+    };
+    match notice {
+        Some(SplitNotice::Ignored) => warn!(
+            %upstream, %service,
+            "the split matches no instance that takes traffic; it is not followed until one does{more}"
+        ),
+        _ => info!(%upstream, %service, "the split is followed now{more}"),
+    }
+}
+
+/// Says what floor and guard decided.
+pub(super) fn say(route: &Route, notice: &Notice) {
+    let Route {
+        upstream, limits, ..
+    } = route;
+    // Whoever writes records can cause each of them as often as he likes.
+    let Some(more) = log_limit::allows(kind(notice), route.name()) else {
+        return;
+    };
+    match notice {
+        Notice::FloorKeeps(servers) => {
+            let (servers, min_servers) = (named(servers), limits.min_servers);
+            warn!(%upstream, %servers, min_servers, "the last servers: kept in rotation although their records say \
+                otherwise, until enough others take traffic; `sidekick release {upstream}` lets them go{more}");
+        }
+        Notice::FloorEnds => info!(%upstream, "the last servers are not kept any longer{more}"),
+        Notice::GuardKeeps(servers) => {
+            let (servers, hold) = (
+                named(servers),
+                crate::util::duration::show(limits.protect_for),
+            );
+            let max_removal = limits.max_removal;
+            warn!(%upstream, %servers, %max_removal, %hold, "too many records vanished at once and without a goodbye: \
+                their servers stay for now, but for those that turn out to be dead; `sidekick release {upstream}` lets \
+                them go. Where nothing has ended, look at etcd, and whether --prefix is right{more}");
+        }
+        Notice::GuardLetsGo(servers, why) => {
+            let servers = named(servers);
+            let why = match why {
+                Why::Back => "their records are back",
+                Why::Leaving => "their records are back, and say that they take no traffic",
+                Why::Few => "few enough are missing now",
+                Why::Swapped => "as many others have come",
+                Why::Dead => "nobody answers there",
+                Why::Over => "their records did not come back in time",
+                Why::Released => "released",
+                Why::Taken => "a record of another service has the address now",
+            };
+            info!(%upstream, %servers, "no longer kept without a record: {why}{more}");
+        }
+    }
+}
+
+/// The kind of a notice, for the limit of its lines.
+fn kind(notice: &Notice) -> &'static str {
+    match notice {
+        Notice::FloorKeeps(_) => "floor keeps",
+        Notice::FloorEnds => "floor ends",
+        Notice::GuardKeeps(_) => "guard keeps",
+        Notice::GuardLetsGo(..) => "guard lets go",
+    }
+}
+
+/// The first few of them.
+pub(super) fn named(servers: &[Endpoint]) -> String {
+    let shown: Vec<_> = servers
+        .iter()
+        .take(NAMED)
+        .map(ToString::to_string)
+        .collect();
+    let shown = shown.join(", ");
+    match servers.len().checked_sub(NAMED) {
+        Some(more @ 1..) => format!("{shown} and {more} more"),
+        _ => shown,
+    }
+}

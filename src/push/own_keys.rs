@@ -1,0 +1,114 @@
+//! The pusher's two keys in etcd: its status record, and the one that outlives it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::balancer_key::BalancerKey;
+use super::settings::Settings;
+use crate::etcd::client::Cluster;
+use crate::etcd::lease;
+use crate::etcd::lease::{LeaseKeeper, LeaseStatus, Trouble, Wanted};
+use crate::model::Nonce;
+
+/// How long leaving waits until the status record is withdrawn; what is left of it then goes with its lease.
+const WITHDRAWAL: Duration = Duration::from_secs(2);
+
+/// Keeps both.
+#[derive(Debug)]
+pub(super) struct OwnKeys {
+    keeper: LeaseKeeper,
+    lease: watch::Receiver<LeaseStatus>,
+    balancer: BalancerKey,
+}
+
+/// What has become of the keys.
+#[derive(Debug)]
+pub(super) enum KeyEvent {
+    /// One of them stands, or does not any more.
+    Changed,
+    /// A newer pusher has them.
+    Deposed {
+        /// Who, in words.
+        by: Arc<str>,
+    },
+    /// Nobody keeps them any more: a bug.
+    Ended,
+}
+
+impl OwnKeys {
+    /// Writes nothing yet.
+    pub(super) fn new(
+        cluster: &Cluster,
+        settings: &Settings,
+        nonce: &Nonce,
+        since: jiff::Timestamp,
+    ) -> Self {
+        let key = settings.meta.pusher_key(&settings.id);
+        let keeper = lease::keep(cluster.clone(), key, nonce.clone(), settings.ttl);
+        Self {
+            lease: keeper.status(),
+            keeper,
+            balancer: BalancerKey::new(cluster.clone(), settings, nonce.clone(), since),
+        }
+    }
+
+    /// Waits for news. Cancel safe.
+    pub(super) async fn changed(&mut self) -> KeyEvent {
+        tokio::select! {
+            changed = self.lease.changed() => if changed.is_err() {
+                return KeyEvent::Ended;
+            },
+            () = self.balancer.changed() => return KeyEvent::Changed,
+        }
+        match &*self.lease.borrow() {
+            LeaseStatus::Deposed { by } => KeyEvent::Deposed { by: by.clone() },
+            _ => KeyEvent::Changed,
+        }
+    }
+
+    /// Whether the status record stands.
+    pub(super) fn is_present(&self) -> bool {
+        matches!(*self.lease.borrow(), LeaseStatus::Held { .. })
+    }
+
+    /// Whether both stand. The other one is claimed only when the status record stands: the newest pusher of an id has both.
+    pub(super) fn both_stand(&mut self) -> bool {
+        self.is_present() && {
+            self.balancer.claim();
+            self.balancer.is_held()
+        }
+    }
+
+    /// Why they do not stand in etcd.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        match &*self.lease.borrow() {
+            LeaseStatus::Pending { error } => error.clone(),
+            _ => self.balancer.trouble(),
+        }
+    }
+
+    /// Why etcd was not heard for as long as the status record lasts.
+    pub(super) fn unheard(&self) -> Option<Trouble> {
+        match &*self.lease.borrow() {
+            LeaseStatus::Pending { error } => error.clone(),
+            _ => None,
+        }
+    }
+
+    /// Writes the status record.
+    pub(super) fn write(&self, value: Arc<[u8]>) {
+        self.keeper.set(Wanted::Present(value));
+    }
+
+    /// From now on this is what is fed.
+    pub(super) fn route(&mut self, settings: &Settings) {
+        self.balancer.route(settings);
+    }
+
+    /// Takes the status record away. The other key stays: it says where servers may still get requests.
+    pub(super) async fn withdraw(self) {
+        self.keeper.withdraw(None, WITHDRAWAL).await;
+    }
+}

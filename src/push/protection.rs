@@ -1,0 +1,76 @@
+//! Watches over the servers that are protected without a record.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::clock::until;
+use super::liveness::Liveness;
+use super::publisher::Publisher;
+use super::supervisor::Supervisor;
+use crate::model::Endpoint;
+
+/// Probes them, and knows when their time is over.
+#[derive(Debug)]
+pub(super) struct Protection {
+    liveness: Liveness,
+    dead: mpsc::UnboundedReceiver<Endpoint>,
+    /// When a decision changes without anything happening.
+    due: Option<Instant>,
+}
+
+/// Something happened to protected servers.
+#[derive(Debug)]
+pub(super) enum ProtectionEvent {
+    /// Nobody answers there.
+    Dead(Endpoint),
+    /// The time of some is over.
+    Due,
+}
+
+impl ProtectionEvent {
+    /// Every upstream decides what becomes of what it protects.
+    pub(super) fn decide(&self, supervisor: &mut Supervisor) {
+        let now = Instant::now();
+        for publisher in supervisor.publishers_mut() {
+            match self {
+                Self::Dead(endpoint) => publisher.dead(endpoint),
+                Self::Due => publisher.pass(now),
+            }
+        }
+    }
+}
+
+impl Protection {
+    /// Nothing is protected yet.
+    pub(super) fn new() -> Self {
+        let (liveness, dead) = Liveness::new();
+        Self {
+            liveness,
+            dead,
+            due: None,
+        }
+    }
+
+    /// From now on those are watched that the publishers protect now.
+    pub(super) fn watch(&mut self, supervisor: &Supervisor) {
+        let publishers = || supervisor.publishers();
+        self.due = publishers().filter_map(Publisher::due).min();
+        let suspects = publishers().flat_map(Publisher::suspects);
+        let suspects: BTreeSet<_> = suspects.cloned().collect();
+        let others = match suspects.is_empty() {
+            true => BTreeSet::new(),
+            false => publishers().flat_map(Publisher::servers).collect(),
+        };
+        self.liveness.watch(&suspects, &others);
+    }
+
+    /// Waits for the next event. Cancel safe.
+    pub(super) async fn next(&mut self) -> ProtectionEvent {
+        tokio::select! {
+            Some(endpoint) = self.dead.recv() => ProtectionEvent::Dead(endpoint),
+            () = until(self.due) => ProtectionEvent::Due,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What is said in the log about records, holds and splits that cannot be read.
+
+use tracing::{info, warn};
+
+use crate::upstream::desired::Effect;
+use crate::util::log_limit;
+
+pub(super) fn log_quarantined(effect: &Effect) {
+    for quarantined in &effect.quarantined {
+        let (key, reason) = (&quarantined.key, &quarantined.reason);
+        if let Some(more) = log_limit::allows("quarantined", key) {
+            warn!(%key, %reason, "set aside: this cannot be read; everything else goes on{more}");
+        }
+    }
+    for key in &effect.released {
+        if let Some(more) = log_limit::allows("readable again", key) {
+            info!(%key, "no longer set aside{more}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! SIGHUP: the configuration is read again, whole or not at all.
+
+use tokio::signal::unix::Signal;
+use tracing::{error, info};
+
+use super::config;
+use super::settings::Settings;
+
+/// Where a new configuration comes from.
+#[derive(Debug)]
+pub struct Reload {
+    /// What is read; without one there is nothing to read again, and that is said.
+    pub file: Option<config::File>,
+    /// When: see [`shutdown::hangups`](crate::util::shutdown::hangups).
+    pub hangups: Signal,
+}
+
+/// Reads it again when that is asked for.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    reload: Option<Reload>,
+    /// What is wrong with the configuration that was read last and is not in force.
+    refused: Option<String>,
+}
+
+impl Reloads {
+    /// Nothing was read again yet.
+    pub(super) fn new(reload: Option<Reload>) -> Self {
+        Self {
+            reload,
+            refused: None,
+        }
+    }
+
+    /// Waits until that is asked for. Cancel safe.
+    pub(super) async fn asked(&mut self) {
+        let heard = match &mut self.reload {
+            Some(reload) => reload.hangups.recv().await,
+            None => None,
+        };
+        if heard.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    /// Reads it; `None` when it is wrong, or there is nothing to read.
+    pub(super) fn read(&mut self) -> Option<Settings> {
+        let reload = self.reload.as_ref()?;
+        let Some(file) = &reload.file else {
+            info!("asked to read the configuration again, but flags cannot change: see --config");
+            return None;
+        };
+        let read = file.read();
+        let file = file.path.display();
+        match read {
+            Err(invalid) => {
+                for line in invalid.lines() {
+                    error!("{line}");
+                }
+                error!(%file, "the new configuration is wrong; nothing of it is used, the old one stands");
+                let more = match invalid.mistakes.len() {
+                    0 | 1 => String::new(),
+                    several => format!(" (and {} more)", several - 1),
+                };
+                self.refused = invalid.lines().next().map(|line| line + &more);
+                None
+            }
+            Ok(settings) => {
+                info!(%file, "the configuration was read again");
+                self.refused = None;
+                Some(settings)
+            }
+        }
+    }
+
+    /// What is wrong with the configuration that was read last and is not in force.
+    pub(super) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+}

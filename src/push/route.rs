@@ -1,0 +1,111 @@
+//! Which records go to which upstream.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::model::{NameError, Protocol, ServiceName};
+use crate::target::{Layer, UpstreamName};
+use crate::upstream::desired::{Limits, Pool, Selection};
+
+/// How long a draining server may take to finish where nothing else is said.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An upstream of a target.
+pub(super) type Place = (Layer, UpstreamName);
+
+/// Which records an upstream takes, and how it is treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The upstream.
+    pub upstream: UpstreamName,
+    /// Where in nginx it is.
+    pub layer: Layer,
+    /// The service.
+    pub service: ServiceName,
+    /// Which of its records are taken, and what is made of them.
+    pub selection: Selection,
+    /// How far the upstream may follow its records.
+    pub limits: Limits,
+    /// How long a draining server may take to finish.
+    pub drain_timeout: Duration,
+}
+
+impl Route {
+    /// The http upstream that takes all of `service`.
+    #[must_use]
+    pub fn new(upstream: UpstreamName, service: ServiceName) -> Self {
+        Self {
+            upstream,
+            layer: Layer::Http,
+            service,
+            selection: Selection::default(),
+            limits: Limits::default(),
+            drain_timeout: DRAIN_TIMEOUT,
+        }
+    }
+
+    /// Which upstream of a target it is about: a target has each once.
+    pub(super) fn place(&self) -> Place {
+        (self.layer, self.upstream.clone())
+    }
+
+    /// The upstream as people name it: those of `stream {}` are told from the others.
+    pub(super) fn name(&self) -> String {
+        let upstream = &self.upstream;
+        match self.layer {
+            Layer::Http => upstream.to_string(),
+            Layer::Stream => format!("stream/{upstream}"),
+        }
+    }
+
+    /// The upstream, and which records of the service it takes where it does not take all of them.
+    pub(super) fn in_words(&self) -> String {
+        let layer = match self.layer {
+            Layer::Http => "http",
+            Layer::Stream => "stream",
+        };
+        let mut words = format!("{layer}/{}", self.upstream);
+        let Selection {
+            protocol,
+            versions,
+            tags,
+            ..
+        } = &self.selection;
+        if *protocol == Protocol::Udp {
+            words += " udp";
+        }
+        let versions: BTreeSet<_> = versions.iter().map(ToString::to_string).collect();
+        let tags: BTreeSet<_> = tags.iter().cloned().collect();
+        for (name, all) in [("versions", versions), ("tags", tags)] {
+            if !all.is_empty() {
+                let all: Vec<_> = all.into_iter().collect();
+                words += &format!(" {name}={}", all.join(","));
+            }
+        }
+        words
+    }
+
+    /// What decides what the upstream should be.
+    pub(super) fn pool(&self) -> Pool {
+        Pool::new(self.service.clone(), self.selection.clone())
+    }
+}
+
+/// Why a text is no route.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("UPSTREAM or UPSTREAM=SERVICE is expected: {0}")]
+pub struct RouteError(#[from] NameError);
+
+impl FromStr for Route {
+    type Err = RouteError;
+
+    /// Reads `UPSTREAM[=SERVICE]`; the service is called as the upstream is where nothing else is said.
+    fn from_str(text: &str) -> Result<Self, RouteError> {
+        let (upstream, service) = text.split_once('=').unwrap_or((text, text));
+        Ok(Self::new(upstream.parse()?, service.parse()?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,425 @@
+//! The decision itself: what changes when records, targets or time say something new.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::fit::Protection;
+use super::left::{
+    self, Claim, Finding, Left, LeftServers, Reason, RecordState, is_up, reason_of, ups,
+};
+use super::limits::{Limits, MAX_PROTECT_FOR};
+use super::protected::{self, Decision, Notice, Protected, Why};
+use super::seen::{Seen, Sightings};
+use super::window::Window;
+use crate::model::{Endpoint, InstanceName};
+use crate::upstream::desired::Desired;
+
+/// How many servers are remembered that are not kept, for targets that may need one: a target that is out of reach for long could
+/// need any that went meanwhile.
+const MAX_SPARES: usize = 256;
+
+/// Decides which servers of one upstream stay although their records no longer say so.
+#[derive(Debug, Clone)]
+pub struct RemovalGuard {
+    limits: Limits,
+    /// What the records say.
+    wanted: Option<Arc<Desired>>,
+    /// What was decided.
+    outcome: Option<Arc<Desired>>,
+    left: LeftServers,
+    /// Since when records have named what they name.
+    named: BTreeMap<Endpoint, Instant>,
+    /// What went because another service has the address.
+    taken: BTreeSet<Endpoint>,
+    window: Option<Window>,
+    /// What the targets make of the servers.
+    seen: Sightings,
+    /// Whether somebody said that nothing is to be kept. Holds until the upstream is back at its floor.
+    released: bool,
+    protected: Protected,
+    /// What of it was said.
+    said: Protected,
+}
+
+impl RemovalGuard {
+    /// Keeps nothing yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let protect_for = limits.protect_for.min(MAX_PROTECT_FOR);
+        Self {
+            limits: Limits {
+                protect_for,
+                ..limits
+            },
+            wanted: None,
+            outcome: None,
+            left: BTreeMap::new(),
+            named: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            window: None,
+            seen: Sightings::default(),
+            released: false,
+            protected: Protected::default(),
+            said: Protected::default(),
+        }
+    }
+
+    /// One with other limits that keeps what this one keeps and knows what it knows.
+    #[must_use]
+    pub fn succeeded_by(&self, limits: Limits) -> Self {
+        let Self { limits, .. } = Self::new(limits);
+        Self {
+            limits,
+            // Whoever is told by the new one was told nothing yet.
+            outcome: None,
+            seen: self.seen.inherit(),
+            ..self.clone()
+        }
+    }
+
+    /// What is kept.
+    #[must_use]
+    pub fn protected(&self) -> &Protected {
+        &self.protected
+    }
+
+    /// How many servers are kept.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.protected.len()
+    }
+
+    /// Whether anything is or may be kept without a record.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.left.is_empty() && self.taken.is_empty()
+    }
+
+    /// When [`RemovalGuard::pass`] is to be called next.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.left.values().filter_map(|left| left.held_until).min()
+    }
+
+    /// The records say something new. `state` tells what became of the record of an instance, `claim` who else names an address.
+    pub fn follow(
+        &mut self,
+        wanted: Desired,
+        state: impl Fn(&InstanceName) -> RecordState,
+        claim: impl Fn(&Endpoint) -> Claim,
+        now: Instant,
+    ) -> Decision {
+        let wanted = Arc::new(wanted);
+        self.window.take_if(|window| window.is_over(now));
+        left::update(&mut self.left, &wanted, &state);
+        if let Some(former) = self.wanted.replace(wanted.clone()) {
+            let base = self.outcome.as_deref();
+            let base = base.map_or(0, |outcome| self.up(outcome).count());
+            let vanished = self.take_leave(&former, &wanted, &state, now);
+            self.shrink(&vanished, base, now);
+            let new = ups(&wanted).filter(|(endpoint, _)| !is_up(&former, endpoint));
+            self.grow(new.map(|(endpoint, _)| endpoint), &wanted);
+        }
+        self.name(&wanted, now);
+        self.give_up(&claim, now);
+        let why = self.protect_vanished();
+        self.decide(why)
+    }
+
+    /// The target with this number makes something of the servers.
+    pub fn see(&mut self, number: usize, seen: Seen, now: Instant) -> Decision {
+        match self.seen.tell(number, seen) {
+            true => self.look_again(now),
+            false => Decision::default(),
+        }
+    }
+
+    /// Of the targets only those with these numbers are left.
+    pub fn keep_targets(&mut self, numbers: &BTreeSet<usize>, now: Instant) -> Decision {
+        match self.seen.keep_only(numbers) {
+            true => self.look_again(now),
+            false => Decision::default(),
+        }
+    }
+
+    /// What the target with this number makes of the servers.
+    #[must_use]
+    pub fn seen(&self, number: usize) -> Option<&Seen> {
+        self.seen.of(number)
+    }
+
+    /// The targets make something else of the servers: only who has left, or is about to, depends on that.
+    fn look_again(&mut self, now: Instant) -> Decision {
+        if self.left.is_empty() && !self.released {
+            return Decision::default();
+        }
+        self.window.take_if(|window| window.is_over(now));
+        let why = self.protect_vanished();
+        self.decide(why)
+    }
+
+    /// Time has passed.
+    pub fn pass(&mut self, now: Instant) -> Decision {
+        for left in self.left.values_mut() {
+            left.held_until = left.held_until.filter(|until| *until > now);
+        }
+        self.decide(Why::Over)
+    }
+
+    /// Nobody answers at this address.
+    pub fn dead(&mut self, endpoint: &Endpoint) -> Decision {
+        if let Some(left) = self.left.get_mut(endpoint) {
+            left.held_until = None;
+            left.awaits_swap = false;
+            left.reason = Reason::Gone;
+        }
+        self.decide(Why::Dead)
+    }
+
+    /// Lets go of all that is kept, and keeps nothing until the upstream is back at its floor.
+    pub fn release(&mut self) -> Decision {
+        self.released = true;
+        self.window = None;
+        self.left.clear();
+        self.decide(Why::Released)
+    }
+
+    /// The records of other services have changed: what is kept goes where one of them names the address, unless it stood beside
+    /// the own one for longer than the hold: then it is one backend of two services.
+    pub fn yield_to(&mut self, claim: impl Fn(&Endpoint) -> Claim, now: Instant) -> Decision {
+        match self.give_up(&claim, now) {
+            true => self.decide(Why::Taken),
+            false => Decision::default(),
+        }
+    }
+
+    /// What takes traffic in a target that is looked at for the first time: what no record names counts as one whose record vanished
+    /// just now, as that may have happened while nobody looked, and what is lacking as having just come.
+    pub fn find(
+        &mut self,
+        found: Finding,
+        claim: impl Fn(&Endpoint) -> Claim,
+        now: Instant,
+    ) -> Decision {
+        let Some(wanted) = self.wanted.clone() else {
+            return Decision::default();
+        };
+        if self.released {
+            return Decision::default();
+        }
+        self.window.take_if(|window| window.is_over(now));
+        let up = self.up(&wanted);
+        let there = up.filter(|endpoint| !found.lacking.contains(*endpoint));
+        let base = there.count() + found.extra.len();
+        let mut vanished = Vec::new();
+        for (endpoint, (server, origin)) in found.extra {
+            if is_up(&wanted, &endpoint) || self.left.contains_key(&endpoint) {
+                continue;
+            }
+            let reason = match (wanted.servers.get(&endpoint), claim(&endpoint)) {
+                (Some(server), _) => reason_of(server.state),
+                (None, Claim::Nobody) => Reason::Vanished,
+                (None, Claim::Sibling) => Reason::Deselected,
+                (None, Claim::Other(_)) => {
+                    self.taken.insert(endpoint);
+                    continue;
+                }
+            };
+            if reason == Reason::Vanished {
+                vanished.push(endpoint.clone());
+            }
+            let left = Left::new(server, origin, reason, now, now);
+            self.left.insert(endpoint, left);
+        }
+        self.shrink(&vanished, base, now);
+        self.grow(found.lacking.iter(), &wanted);
+        let why = self.protect_vanished();
+        self.decide(why)
+    }
+
+    /// The servers that take traffic, but for those that some target refuses.
+    fn up<'a>(&'a self, desired: &'a Desired) -> impl Iterator<Item = &'a Endpoint> {
+        let up = ups(desired).map(|(endpoint, _)| endpoint);
+        up.filter(|endpoint| !self.seen.refuses(endpoint))
+    }
+
+    /// Remembers since when records name what they name now.
+    fn name(&mut self, wanted: &Desired, now: Instant) {
+        self.named
+            .retain(|endpoint, _| wanted.servers.contains_key(endpoint));
+        for endpoint in wanted.servers.keys() {
+            if !self.named.contains_key(endpoint) {
+                self.named.insert(endpoint.clone(), now);
+            }
+        }
+    }
+
+    /// Gives up what another service has now; whether there was any.
+    fn give_up(&mut self, claim: &impl Fn(&Endpoint) -> Claim, now: Instant) -> bool {
+        let is_other = |endpoint: &Endpoint| matches!(claim(endpoint), Claim::Other(_));
+        self.taken.retain(is_other);
+        let (named, hold) = (&self.named, self.limits.protect_for);
+        let goes = |endpoint: &Endpoint, left: &Left| {
+            let Claim::Other(since) = claim(endpoint) else {
+                return false;
+            };
+            // Where a record still stands, both do.
+            let until = if named.contains_key(endpoint) {
+                now
+            } else {
+                left.at
+            };
+            until.saturating_duration_since(since.max(left.named_since)) <= hold
+        };
+        let left = self.left.iter();
+        let gone: Vec<_> = left
+            .filter(|(endpoint, left)| goes(endpoint, left))
+            .map(|(endpoint, _)| endpoint.clone())
+            .collect();
+        for endpoint in &gone {
+            self.left.remove(endpoint);
+            self.taken.insert(endpoint.clone());
+        }
+        !gone.is_empty()
+    }
+
+    /// What takes no traffic any more leaves. Gives those whose records have vanished.
+    fn take_leave(
+        &mut self,
+        former: &Desired,
+        wanted: &Desired,
+        state: &impl Fn(&InstanceName) -> RecordState,
+        now: Instant,
+    ) -> Vec<Endpoint> {
+        let mut vanished = Vec::new();
+        for (endpoint, server) in ups(former).filter(|(endpoint, _)| !is_up(wanted, endpoint)) {
+            let Some(origin) = former.origins.get(endpoint) else {
+                continue;
+            };
+            if self.seen.refuse_all(endpoint) {
+                // It never served anybody.
+                continue;
+            }
+            let reason = match wanted.servers.get(endpoint) {
+                Some(server) => reason_of(server.state),
+                None => state(&origin.instance).reason(),
+            };
+            if reason == Reason::Vanished && !self.seen.refuses(endpoint) {
+                vanished.push(endpoint.clone());
+            }
+            let named_since = self.named.get(endpoint).copied().unwrap_or(now);
+            let left = Left::new(*server, origin.clone(), reason, named_since, now);
+            self.left.insert(endpoint.clone(), left);
+        }
+        vanished
+    }
+
+    /// Counts what has vanished of `base` servers.
+    fn shrink(&mut self, vanished: &[Endpoint], base: usize, now: Instant) {
+        if self.window.is_none() && !vanished.is_empty() && !self.released {
+            self.window = Some(Window::new(now + self.limits.protect_for, base));
+        }
+        if let Some(window) = &mut self.window {
+            for endpoint in vanished {
+                window.vanish(endpoint.clone());
+            }
+        }
+    }
+
+    /// Counts what has come since.
+    fn grow<'a>(&mut self, new: impl Iterator<Item = &'a Endpoint>, wanted: &Desired) {
+        if let Some(window) = &mut self.window {
+            for endpoint in new {
+                window.arrive(endpoint);
+            }
+            window.keep_arrived(|endpoint| is_up(wanted, endpoint));
+        }
+    }
+
+    /// What is kept, and what the upstream should be.
+    fn decide(&mut self, why: Why) -> Decision {
+        let Some(wanted) = self.wanted.clone() else {
+            return Decision::default();
+        };
+        let floor = self.limits.min_servers;
+        let up = self.up(&wanted).count();
+        let is_short = up < floor;
+        self.released &= is_short;
+        let protected = self.choose(up);
+        // Whom no target has confirmed yet may be refused.
+        let confirmed = self.up(&wanted);
+        let confirmed = confirmed.filter(|endpoint| self.seen.confirm(endpoint));
+        let confirmed = confirmed.take(floor).count();
+        // What is let go may still be better than nothing in a target that has no other.
+        let may_return = confirmed < floor && !self.released;
+        let mut room = if may_return { MAX_SPARES } else { 0 };
+        self.left.retain(|endpoint, _| {
+            let stays = protected.has(endpoint) || room > 0;
+            room -= usize::from(stays && !protected.has(endpoint));
+            stays
+        });
+        let is_enough = confirmed + protected.len() >= floor;
+        for (endpoint, left) in &mut self.left {
+            left.let_go |= is_enough && !protected.has(endpoint);
+        }
+        let notices = self.say(&protected, why, &wanted);
+        self.protected = protected;
+        let outcome = Protection {
+            floor: self.floor(),
+            spares: self
+                .left
+                .iter()
+                .map(|(at, left)| (at.clone(), left.spare(at, &wanted)))
+                .collect(),
+            taken: self.taken.clone(),
+            hopeful: false,
+        };
+        let outcome = Arc::new(outcome.apply(&wanted, &self.left, &self.protected));
+        let changed = self.outcome.as_ref() != Some(&outcome);
+        self.outcome = Some(outcome.clone());
+        Decision {
+            desired: changed.then_some(outcome),
+            notices,
+        }
+    }
+
+    /// What is new about what is kept. What only waits for others to be taken is no news.
+    fn say(&mut self, protected: &Protected, why: Why, wanted: &Desired) -> Vec<Notice> {
+        let mut said = protected.clone();
+        let awaits = |endpoint: &Endpoint| {
+            let left = self.left.get(endpoint);
+            left.is_some_and(|left| left.awaits_swap)
+        };
+        said.guard.retain(|endpoint, _| !awaits(endpoint));
+        let notices = protected::notices(&self.said, &said, why, wanted);
+        self.said = said;
+        notices
+    }
+
+    fn protect_vanished(&mut self) -> Why {
+        match &self.window {
+            Some(window) => window.protect(&mut self.left, &self.seen, &self.limits),
+            None => Why::Few,
+        }
+    }
+
+    /// How many servers take traffic at least.
+    fn floor(&self) -> usize {
+        match self.released {
+            true => 0,
+            false => self.limits.min_servers,
+        }
+    }
+
+    /// What is protected now.
+    fn choose(&self, up: usize) -> Protected {
+        let floor = self.floor();
+        let is_served = |endpoint: &Endpoint| self.seen.is_served(endpoint);
+        Protected::choose(&self.left, floor, up, is_served)
+    }
+}
+
+#[cfg(test)]
+mod tests;
