@@ -6,6 +6,7 @@ pub mod command;
 pub mod did_you_mean;
 pub mod duration;
 pub mod explain;
+pub mod few;
 pub(crate) mod http;
 pub mod log_limit;
 pub mod sanitize;

@@ -12,6 +12,7 @@ use super::{
     Endpoint, Format, Host, InstanceId, InstanceName, Nonce, Prefix, Protocol, Reason, Record,
     ServiceName, State, Version,
 };
+use crate::util::few::few;
 use crate::util::sanitize::{printable, short};
 
 /// The largest value that is read, in bytes. A record is a hundred; what is larger is a mistake or an attack.
@@ -96,7 +97,7 @@ pub(super) fn decode_value(id: &InstanceId, value: &[u8]) -> Result<Record, Reas
     }
 }
 
-/// The claimant of a record or presence: the nonce in any JSON object.
+/// The claimant of a record or status record: the nonce in any JSON object.
 pub(super) fn claimant(value: &[u8]) -> Option<Nonce> {
     let mut fields = parse_object(value).ok()?;
     fields.remove("nonce")?.as_str()?.parse().ok()
@@ -126,13 +127,10 @@ pub(super) fn author_in_words(value: &[u8]) -> String {
 /// A pusher by what it feeds.
 fn pusher_of<'t>(targets: impl Iterator<Item = &'t str>) -> String {
     const NAMED: usize = 5;
-    let mut targets = targets.map(short);
-    let named: Vec<_> = targets.by_ref().take(NAMED).collect();
-    let named = named.join(", ");
-    match (named.is_empty(), targets.count()) {
-        (true, _) => "another pusher".to_owned(),
-        (false, 0) => format!("another pusher of {named}"),
-        (false, more) => format!("another pusher of {named} and {more} more"),
+    let named = few(targets.map(short), NAMED);
+    match named.is_empty() {
+        true => "another pusher".to_owned(),
+        false => format!("another pusher of {named}"),
     }
 }
 

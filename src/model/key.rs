@@ -175,7 +175,7 @@ impl MetaPrefix {
         format!("{self}/pushers/")
     }
 
-    /// The pusher whose presence lies under `key`.
+    /// The pusher whose status record lies under `key`.
     #[must_use]
     pub fn pusher(&self, key: &[u8]) -> Option<PusherId> {
         let key = std::str::from_utf8(key).ok()?;

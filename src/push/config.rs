@@ -38,7 +38,7 @@ pub struct Config {
     pub debounce: Option<Duration>,
     /// After how long an upstream is read without a change.
     pub resync: Option<Duration>,
-    /// How long the presence outlives a killed pusher.
+    /// How long the status record outlives a killed pusher.
     pub ttl: Option<Duration>,
     /// How long the targets count as routing after the pusher was last there.
     pub forget_after: Option<Duration>,
@@ -77,7 +77,7 @@ impl Config {
 /// One `[[nginx]]` or `[[vulcand]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetTable {
-    /// Its name, for people, for the presence and for `[[upstream]]`.
+    /// Its name, for people, for the status record and for `[[upstream]]`.
     pub name: Arc<str>,
     /// What it is, and how it is told.
     pub settings: TargetSettings,

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::target::{DriverSettings, TargetSettings};
+use crate::target::TargetSettings;
 
 /// The name of this machine, as no other one has it: its id, else its host name.
 static MACHINE: LazyLock<String> = LazyLock::new(|| {
@@ -24,10 +24,10 @@ pub(super) fn identity(settings: &TargetSettings) -> String {
 }
 
 fn of(settings: &TargetSettings, machine: &str) -> String {
-    let settings: &dyn DriverSettings = &**settings;
+    let place = settings.place();
     match settings.is_local() {
-        true => format!("{settings} on {machine}"),
-        false => settings.to_string(),
+        true => format!("{place} on {machine}"),
+        false => place,
     }
 }
 

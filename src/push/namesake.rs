@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tracing::{info, warn};
 
 use crate::model::PusherId;
+use crate::util::few::few;
 use crate::util::log_limit;
 
 /// How many targets are named.
@@ -31,7 +32,7 @@ impl Namesake {
         Some(format!(
             "other targets were fed last under the id {id} ({}): they go on routing what they were told, and announcers do not \
             wait for them any more; if they are still in use, give each of both pushers an --id of its own",
-            named(targets)
+            few(targets, NAMED)
         ))
     }
 
@@ -41,13 +42,13 @@ impl Namesake {
             Self::Lives(targets) => format!(
                 "another pusher is running under the id {id} and feeds other targets ({}): nothing is done before it ends; give \
                 this one an --id of its own",
-                named(targets)
+                few(targets, NAMED)
             ),
             Self::Silent(targets) => format!(
                 "other targets were fed last under the id {id} ({}), and they may still send requests: nothing is done before \
                 etcd forgets them, --forget-after their pusher has ended; give this one an --id of its own, or, if they are gone \
                 for good or this one's targets take their place: sidekick push --retire --id {id}",
-                named(targets)
+                few(targets, NAMED)
             ),
             Self::Unknown => format!(
                 "another pusher is running under the id {id} and has not said yet what it feeds: nothing is done before it does \
@@ -108,15 +109,6 @@ impl IdWatch {
     pub(super) fn in_words(&self) -> Option<String> {
         let namesake = self.namesake.as_ref()?;
         Some(namesake.in_words(&self.id))
-    }
-}
-
-fn named(targets: &BTreeSet<String>) -> String {
-    let shown: Vec<_> = targets.iter().take(NAMED).map(String::as_str).collect();
-    let shown = shown.join(", ");
-    match targets.len().checked_sub(NAMED) {
-        Some(more @ 1..) => format!("{shown} and {more} more"),
-        _ => shown,
     }
 }
 

@@ -3,9 +3,9 @@
 use tracing::{info, warn};
 
 use super::route::Route;
-use crate::model::Endpoint;
 use crate::upstream::desired::SplitNotice;
 use crate::upstream::guard::{Notice, Why};
+use crate::util::few::few;
 use crate::util::log_limit;
 
 /// How many addresses are named in one line.
@@ -42,23 +42,23 @@ pub(super) fn say(route: &Route, notice: &Notice) {
     };
     match notice {
         Notice::FloorKeeps(servers) => {
-            let (servers, min_servers) = (named(servers), limits.min_servers);
+            let (servers, min_servers) = (few(servers, NAMED), limits.min_servers);
             warn!(%upstream, %servers, min_servers, "the last servers: kept in rotation although their records say \
                 otherwise, until enough others take traffic; `sidekick release {upstream}` lets them go{more}");
         }
         Notice::FloorEnds => info!(%upstream, "the last servers are not kept any longer{more}"),
         Notice::GuardKeeps(servers) => {
             let (servers, hold) = (
-                named(servers),
+                few(servers, NAMED),
                 crate::util::duration::show(limits.protect_for),
             );
             let max_removal = limits.max_removal;
-            warn!(%upstream, %servers, %max_removal, %hold, "too many records vanished at once and without a goodbye: \
+            warn!(%upstream, %servers, %max_removal, %hold, "too many records vanished at once and without notice: \
                 their servers stay for now, but for those that turn out to be dead; `sidekick release {upstream}` lets \
                 them go. Where nothing has ended, look at etcd, and whether --prefix is right{more}");
         }
         Notice::GuardLetsGo(servers, why) => {
-            let servers = named(servers);
+            let servers = few(servers, NAMED);
             let why = match why {
                 Why::Back => "their records are back",
                 Why::Leaving => "their records are back, and say that they take no traffic",
@@ -81,19 +81,5 @@ fn kind(notice: &Notice) -> &'static str {
         Notice::FloorEnds => "floor ends",
         Notice::GuardKeeps(_) => "guard keeps",
         Notice::GuardLetsGo(..) => "guard lets go",
-    }
-}
-
-/// The first few of them.
-pub(super) fn named(servers: &[Endpoint]) -> String {
-    let shown: Vec<_> = servers
-        .iter()
-        .take(NAMED)
-        .map(ToString::to_string)
-        .collect();
-    let shown = shown.join(", ");
-    match servers.len().checked_sub(NAMED) {
-        Some(more @ 1..) => format!("{shown} and {more} more"),
-        _ => shown,
     }
 }

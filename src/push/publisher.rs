@@ -72,14 +72,14 @@ impl Publisher {
         };
         let service = self.pool.service();
         let state = |instance: &InstanceName| {
-            let goodbye = || {
+            let withdrawn = || {
                 effect
                     .goodbyes
                     .contains(&(service.clone(), instance.clone()))
             };
             match names.get_or_init(named).contains(instance) {
                 true => RecordState::Present,
-                false if goodbye() => RecordState::Withdrawn,
+                false if withdrawn() => RecordState::Withdrawn,
                 false => RecordState::Missing,
             }
         };

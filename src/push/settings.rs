@@ -10,7 +10,7 @@ use crate::etcd::range::Range;
 use crate::model::{Balancer, MetaPrefix, Prefix, PusherId, ServiceName};
 use crate::push::reconcile::Pacing;
 
-/// How long a presence outlives a killed pusher where nothing else is said.
+/// How long a status record outlives a killed pusher where nothing else is said.
 pub const TTL: Duration = Duration::from_secs(15);
 /// How long a load balancer may go on routing without its pusher before nobody waits for that any more, where nothing else is
 /// said.
@@ -22,13 +22,13 @@ pub struct Settings {
     pub id: PusherId,
     /// Where records lie.
     pub prefix: Prefix,
-    /// Where the presence goes.
+    /// Where the status record goes.
     pub meta: MetaPrefix,
     /// At least one.
     pub targets: Vec<Target>,
     /// How fast changes are followed.
     pub pacing: Pacing,
-    /// How long the presence outlives a killed pusher.
+    /// How long the status record outlives a killed pusher.
     pub ttl: Duration,
     /// How long the targets count as routing after the pusher was last there; `ttl` at least.
     pub forget_after: Duration,

@@ -82,7 +82,7 @@ impl Target {
             && (!self.settings.is_file() || upstreams(self) == upstreams(other))
     }
 
-    /// Its name, for people and for the presence.
+    /// Its name, for people and for the status record.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name

@@ -21,15 +21,17 @@ use crate::upstream::desired::Desired;
 use crate::upstream::plan::Plan;
 use crate::util::toml::{Refusal, Section};
 
-/// What is known of a target before it is opened: plain values, so that a reload can tell what has changed. Shown as the place where the
-/// target is.
-pub trait DriverSettings: fmt::Debug + fmt::Display {
+/// What is known of a target before it is opened: plain values, so that a reload can tell what has changed.
+pub trait DriverSettings: fmt::Debug {
     /// Opens the target for these upstreams. Reads the files that it needs, but opens no connection.
     ///
     /// # Errors
     ///
     /// When a file cannot be used, or the settings do not go together.
     fn open(&self, upstreams: &[(Layer, UpstreamName)]) -> Result<Arc<dyn Driver>, OpenError>;
+
+    /// Where the target is, for people.
+    fn place(&self) -> String;
 
     /// The files that it needs: with another content the target is another one.
     fn files(&self) -> Vec<&Path> {

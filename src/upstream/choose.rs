@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU16;
 
-use super::desired::{Choice, Known, Parameters, Server};
+use super::overrides::Choice;
+use super::records::Known;
+use super::server::{Parameters, Server};
 use crate::model::{InstanceName, Protocol, Record, Share, Split, State, Version};
 
 /// Which records an upstream takes, and what their servers are told.

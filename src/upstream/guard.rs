@@ -17,6 +17,7 @@
 mod fit;
 mod left;
 mod limits;
+mod named;
 mod protected;
 mod removal_guard;
 mod seen;

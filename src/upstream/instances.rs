@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::choose::Chosen;
-use super::desired::Choice;
+use super::overrides::Choice;
 use crate::model::{Endpoint, InstanceName, State};
 
 /// The instances that an upstream takes, by name. Those that its `versions`, `tags` or protocol leave out are not among them.

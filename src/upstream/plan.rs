@@ -3,294 +3,25 @@
 //! Pure. Applying a plan and reading back gives the next plan; the upstream is as desired when no step is left
 //! and nothing is [waited](Plan::waiting) for.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::num::NonZeroU16;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use crate::model::{Endpoint, State};
-use crate::upstream::desired::{Parameters, Server, Servers};
+use crate::upstream::server::{Server, Servers};
 use crate::util::sanitize::short;
 
 mod backups;
 mod drain;
 mod least;
+mod peer;
 mod setting;
+mod step;
 
 pub use backups::without_backups;
 pub use drain::Drains;
 pub use least::{is_short, withheld_for, withhold};
+pub use peer::{Peer, Serving, Tuning, taking_traffic};
 pub use setting::{Setting, read_time, write_time};
-
-/// What nginx calls a server within its upstream. Valid until nginx reloads: never kept from one reading to the next.
-pub type Id = u64;
-
-/// One server of an upstream, as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// Its id.
-    pub id: Id,
-    /// Its address as the target spells it. Untrusted.
-    pub server: String,
-    /// Its share of the traffic.
-    pub weight: u64,
-    /// Whether it takes no traffic.
-    pub down: bool,
-    /// Whether it only finishes what runs.
-    pub drain: bool,
-    /// Whether it is used only when no other server is left.
-    pub backup: bool,
-    /// Whether it was resolved from another server's name, and comes and goes with that one.
-    pub child: bool,
-    /// Whether its addresses come from DNS service records.
-    pub srv: bool,
-    /// What else it is told.
-    pub tuning: Tuning,
-}
-
-/// What a server is told besides its address and weight, as it was read. `None` is what cannot be read, and so is different from
-/// whatever is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tuning {
-    /// How many connections it may have at once; 0 for no limit.
-    pub max_conns: Option<u64>,
-    /// How many failures make it unavailable.
-    pub max_fails: Option<u64>,
-    /// Within which time they are counted.
-    pub fail_timeout: Option<Duration>,
-    /// How long it takes to get its whole share after it has recovered.
-    pub slow_start: Option<Duration>,
-}
-
-impl Default for Tuning {
-    /// nginx's own values, which hold where it does not tell any.
-    fn default() -> Self {
-        Self {
-            max_conns: Some(0),
-            max_fails: Some(1),
-            fail_timeout: Some(Duration::from_secs(10)),
-            slow_start: Some(Duration::ZERO),
-        }
-    }
-}
-
-impl Tuning {
-    /// What must be set for it to be as `wanted` says. Being a backup cannot be set.
-    fn change_to(&self, wanted: &Parameters) -> Parameters {
-        let number = |is: Option<u64>, wanted: Option<u32>| {
-            wanted.filter(|&wanted| is != Some(u64::from(wanted)))
-        };
-        // nginx knows no less than a millisecond.
-        let time = |is: Option<Duration>, wanted: Option<Duration>| {
-            wanted.filter(|wanted| is.map(|is| is.as_millis()) != Some(wanted.as_millis()))
-        };
-        Parameters {
-            max_conns: number(self.max_conns, wanted.max_conns),
-            max_fails: number(self.max_fails, wanted.max_fails),
-            fail_timeout: time(self.fail_timeout, wanted.fail_timeout),
-            slow_start: time(self.slow_start, wanted.slow_start),
-            backup: false,
-        }
-    }
-}
-
-impl Peer {
-    /// The address by which it can be one of ours; `None` for a stranger: unix sockets, service records.
-    fn endpoint(&self) -> Option<Endpoint> {
-        if self.srv {
-            return None;
-        }
-        normalise(&self.server)
-    }
-
-    /// Whether it gets no new requests.
-    fn is_quiesced(&self) -> bool {
-        self.drain || self.down
-    }
-
-    /// Whether it takes traffic, by itself.
-    pub(crate) fn serves(&self) -> bool {
-        !self.child && !self.is_quiesced()
-    }
-
-    /// By what it is told from others: its address as ours are spelled, where it can be one of ours.
-    fn name(&self) -> String {
-        let endpoint = self.endpoint();
-        endpoint.map_or_else(|| self.server.clone(), |at| at.to_string())
-    }
-
-    /// Whether no record can name it: unix sockets, service records.
-    pub(crate) fn is_stranger(&self) -> bool {
-        self.endpoint().is_none()
-    }
-
-    /// It as one that takes traffic, when it does and can be one of ours.
-    fn serving(&self) -> Option<Serving> {
-        let endpoint = self.endpoint().filter(|_| self.serves())?;
-        let weight = u16::try_from(self.weight).unwrap_or(u16::MAX);
-        Some(Serving {
-            endpoint,
-            weight: NonZeroU16::new(weight).unwrap_or(NonZeroU16::MIN),
-            backup: self.backup,
-        })
-    }
-
-    /// What must be set for it to be as `server` says.
-    fn change_to(&self, server: Server) -> Change {
-        let down = server.state == State::Down;
-        Change {
-            weight: (self.weight != u64::from(server.weight.get())).then_some(server.weight),
-            down: (self.down != down).then_some(down),
-            // What is down takes no traffic either way; the flag is taken back when it comes up.
-            drain: (self.drain && !down).then_some(false),
-            parameters: self.tuning.change_to(&server.parameters),
-        }
-    }
-}
-
-/// Reads an address as nginx spells them: without a port it is port 80.
-fn normalise(server: &str) -> Option<Endpoint> {
-    let with_port = |_| format!("{server}:80").parse();
-    server.parse().or_else(with_port).ok()
-}
-
-/// What a step sets. What is `None` stays as it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Change {
-    /// The share of the traffic.
-    pub weight: Option<NonZeroU16>,
-    /// Whether it takes no traffic.
-    pub down: Option<bool>,
-    /// Whether it only finishes what runs.
-    pub drain: Option<bool>,
-    /// What else. Never whether it is a backup: nginx cannot change that.
-    pub parameters: Parameters,
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let flags = [
-            self.weight.map(|weight| format!("weight={weight}")),
-            self.down.map(|down| format!("down={down}")),
-            self.drain.map(|drain| format!("drain={drain}")),
-        ];
-        let settings = Setting::of(&self.parameters).map(|setting| setting.to_string());
-        let said: Vec<_> = flags.into_iter().flatten().chain(settings).collect();
-        f.write_str(&said.join(" "))
-    }
-}
-
-/// Why a server is removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// No record names it.
-    NoRecord,
-    /// It has finished what ran.
-    Drained,
-    /// It did not finish in time.
-    TimedOut,
-    /// The upstream has it twice.
-    Surplus,
-    /// Another one with its address has taken its place as a backup server, or as one that is none.
-    Replaced,
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoRecord => "no record names it",
-            Self::Drained => "drained",
-            Self::TimedOut => "the drain timeout is over",
-            Self::Surplus => "it is there twice",
-            Self::Replaced => "another one has taken its place",
-        })
-    }
-}
-
-/// One step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Add a server.
-    Add {
-        /// Its address.
-        endpoint: Endpoint,
-        /// Its share of the traffic.
-        weight: NonZeroU16,
-        /// Whether it takes no traffic for now.
-        down: bool,
-        /// What else it is told.
-        parameters: Parameters,
-    },
-    /// Change a server.
-    Change {
-        /// Its id.
-        id: Id,
-        /// Its address.
-        endpoint: Endpoint,
-        /// What to set.
-        change: Change,
-    },
-    /// Let a server finish what runs.
-    Drain {
-        /// Its id.
-        id: Id,
-        /// Its address.
-        endpoint: Endpoint,
-    },
-    /// Remove a server.
-    Remove {
-        /// Its id.
-        id: Id,
-        /// Its address, printable.
-        server: String,
-        /// Its address, where it is one that ours can have.
-        endpoint: Option<Endpoint>,
-        /// Why.
-        cause: Cause,
-    },
-    /// Write a file anew: something in it differs that is no server.
-    Write {
-        /// The file, printable.
-        file: String,
-    },
-}
-
-impl Step {
-    /// The address, or the file, that the step is about, printable.
-    #[must_use]
-    pub fn server(&self) -> String {
-        match self {
-            Self::Add { endpoint, .. }
-            | Self::Change { endpoint, .. }
-            | Self::Drain { endpoint, .. } => endpoint.to_string(),
-            Self::Remove { server, .. } => server.clone(),
-            Self::Write { file } => file.clone(),
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Add {
-                endpoint,
-                weight,
-                down,
-                parameters,
-            } => {
-                let down = if *down { " down=true" } else { "" };
-                write!(f, "add {endpoint} weight={weight}{down}")?;
-                Setting::of(parameters).try_for_each(|setting| write!(f, " {setting}"))
-            }
-            Self::Change {
-                endpoint, change, ..
-            } => write!(f, "change {endpoint} {change}"),
-            Self::Drain { endpoint, .. } => write!(f, "drain {endpoint}"),
-            Self::Remove { server, cause, .. } => write!(f, "remove {server} ({cause})"),
-            Self::Write { file } => write!(f, "write {file} anew"),
-        }
-    }
-}
+pub use step::{Cause, Change, Id, Step};
 
 /// How many requests run on each server, by id, where that is known.
 pub type Activity = BTreeMap<Id, u64>;
@@ -306,24 +37,6 @@ pub struct Plan {
     pub leaving: Vec<Serving>,
     /// The steps that are left out, as too few servers would take traffic.
     pub withheld: Vec<Step>,
-}
-
-/// A server that takes traffic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Serving {
-    /// Its address.
-    pub endpoint: Endpoint,
-    /// Its share of the traffic.
-    pub weight: NonZeroU16,
-    /// Whether it is used only when no other server is left.
-    pub backup: bool,
-}
-
-/// The servers that take traffic, as they were read.
-#[must_use]
-pub fn taking_traffic(actual: &[Peer]) -> BTreeSet<Endpoint> {
-    let serving = actual.iter().filter_map(Peer::serving);
-    serving.map(|serving| serving.endpoint).collect()
 }
 
 /// Compares what an upstream is with what it should be.

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use super::choose::{Chosen, Selection, SplitNotice, Splitting, choose};
-use super::desired::{Choices, Desired, Origin, Origins, Protection, Records, Server, Servers};
+use super::guard::Protection;
 use super::instances::{self, Instances};
+use super::overrides::Choices;
+use super::records::Records;
+use super::server::{Origin, Origins, Server, Servers};
+use super::state::Desired;
 use crate::model::{InstanceName, Record, ServiceName};
 
 /// Decides what one upstream should be.

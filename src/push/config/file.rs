@@ -34,7 +34,7 @@ pub struct Overrides {
     pub debounce: Option<Duration>,
     /// After how long an upstream is read without a change.
     pub resync: Option<Duration>,
-    /// How long the presence outlives a killed pusher.
+    /// How long the status record outlives a killed pusher.
     pub ttl: Option<Duration>,
     /// How long the targets count as routing after the pusher was last there.
     pub forget_after: Option<Duration>,
@@ -44,9 +44,9 @@ pub struct Overrides {
     pub drain_timeout: Option<Duration>,
     /// How many servers are left at least: in all upstreams.
     pub min_servers: Option<usize>,
-    /// How much may vanish without a goodbye before it is held: of all upstreams.
+    /// How much may vanish without notice before it is protected: of all upstreams.
     pub max_removal: Option<Share>,
-    /// How long it is held: in all upstreams.
+    /// How long vanished servers are protected: in all upstreams.
     pub hold: Option<Duration>,
     /// Whether files that are not sidekick's own are taken over.
     pub adopt: bool,

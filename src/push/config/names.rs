@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::UpstreamSettings;
 use crate::util::did_you_mean::nearest;
+use crate::util::few::few;
 use crate::util::toml::{Page, Section};
 
 /// How many names a name that is unknown is compared with, over a whole text: a slip is explained, a file that is wrong from
@@ -70,13 +71,7 @@ impl Names {
         let hint = match near {
             None if self.known.is_empty() => "there is none yet".to_owned(),
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => {
-                let listed = known.take(LISTED).collect::<Vec<_>>().join(", ");
-                match self.known.len().saturating_sub(LISTED) {
-                    0 => format!("there are {listed}"),
-                    more => format!("there are {listed} and {more} more"),
-                }
-            }
+            None => format!("there are {}", few(known, LISTED)),
         };
         let name = crate::util::sanitize::short(name);
         Err(format!("nothing is called \"{name}\"; {hint}"))

@@ -1,11 +1,14 @@
 //! Where an API is, and how to get in.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::access::{Credentials, Login, check_user};
+use super::access::{AccessError, Credentials, Login, check_user};
 use super::url::ApiUrl;
-use crate::target::driver::{OpenError, TargetFlags};
+use crate::target::driver::{Driver, DriverSettings, OpenError, TargetFlags};
+use crate::target::name::{Layer, UpstreamName};
 use crate::util::toml::{Refusal, Section};
 
 /// How long a target may take to answer one request where nothing else is said.
@@ -55,15 +58,6 @@ impl ApiSettings {
         }
     }
 
-    pub(super) fn obey(&mut self, flags: TargetFlags) {
-        self.timeout = flags.request_timeout.unwrap_or(self.timeout);
-    }
-
-    /// What is wrong, with the API about which it is.
-    pub(super) fn open_error(&self, error: impl std::fmt::Display) -> OpenError {
-        OpenError(format!("{}: {error}", self.url))
-    }
-
     /// Reads a table in which `mark` has the URL.
     pub(super) fn read(section: &Section<'_>, mark: &str, folder: Option<&Path>) -> Option<Self> {
         let url = section.has(mark).then(|| api_url(section, mark)).flatten();
@@ -90,6 +84,41 @@ impl ApiSettings {
                 identity: cert?.zip(key?),
             },
         })
+    }
+}
+
+/// Settings of a target that is told over an API.
+pub(super) trait ApiTarget: fmt::Debug {
+    fn api(&self) -> &ApiSettings;
+
+    fn api_mut(&mut self) -> &mut ApiSettings;
+
+    /// Reads the files, but opens no connection.
+    fn open_api(&self) -> Result<Arc<dyn Driver>, AccessError>;
+}
+
+impl<T: ApiTarget> DriverSettings for T {
+    fn open(&self, _: &[(Layer, UpstreamName)]) -> Result<Arc<dyn Driver>, OpenError> {
+        let about = |error| OpenError(format!("{}: {error}", self.api().url));
+        self.open_api().map_err(about)
+    }
+
+    fn place(&self) -> String {
+        self.api().url.to_string()
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        self.api().credentials.files()
+    }
+
+    fn is_local(&self) -> bool {
+        self.api().url.is_local()
+    }
+
+    fn obey(&mut self, flags: TargetFlags) {
+        if let Some(timeout) = flags.request_timeout {
+            self.api_mut().timeout = timeout;
+        }
     }
 }
 

@@ -4,16 +4,14 @@
 //! happened is read again before it is repeated, since adding a server is not idempotent.
 
 use std::collections::{BTreeSet, HashMap};
-use std::num::NonZeroU16;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::model::Endpoint;
-use crate::target::{ApiUrl, Error, Outcome, Progress, Upstream, UpstreamName};
-use crate::upstream::desired::{Desired, Parameters};
+use crate::target::{Error, Outcome, Progress, Upstream};
+use crate::upstream::desired::Desired;
 use crate::upstream::guard::Sight;
 use crate::upstream::plan::{
     Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan, taking_traffic, withheld_for,
@@ -22,93 +20,27 @@ use crate::upstream::plan::{
 use crate::util::log_limit;
 
 mod blame;
+mod group;
 mod refused;
 mod rounds;
 mod unsupported;
 
-use blame::Suspects;
-pub(crate) use blame::{About, Refusal};
-use refused::Refusals;
+use blame::Blame;
+pub(crate) use group::{About, Addition, Group, Refusal, Running, Verdict, set_down};
+use refused::Refused;
 use rounds::Rounds;
-use unsupported::Lacks;
+use unsupported::Unsupported;
 
 /// How long a convergence goes on before it asks whether something newer is desired.
 const TURN: Duration = Duration::from_millis(250);
-
-/// One upstream of one target, as its API shows it.
-pub(crate) trait Group: Send + Sync {
-    /// The API, for the log.
-    fn api(&self) -> &ApiUrl;
-
-    /// The upstream, for the log.
-    fn upstream(&self) -> &UpstreamName;
-
-    /// To be called when what answers is not the API that was expected; says whether another attempt may go better.
-    fn start_anew(&self) -> bool;
-
-    /// The servers.
-    fn servers(&self) -> impl Future<Output = Result<Vec<Peer>, Error>> + Send;
-
-    /// What runs on the servers; `None` when the target does not tell.
-    fn activity(&self) -> impl Future<Output = Result<Option<Running>, Error>> + Send;
-
-    /// Adds a server.
-    fn add(&self, server: &Addition<'_>) -> impl Future<Output = Result<Verdict, Error>> + Send;
-
-    /// Changes a server.
-    fn change(
-        &self,
-        id: Id,
-        change: &Change,
-    ) -> impl Future<Output = Result<Verdict, Error>> + Send;
-
-    /// Stops new requests to a server: somebody waits for exactly that, so it may not be skipped.
-    fn drain(&self, id: Id) -> impl Future<Output = Result<Verdict, Error>> + Send;
-
-    /// Removes a server: the one that was listed with this id and, printable, this address.
-    fn remove(&self, id: Id, server: &str) -> impl Future<Output = Result<Verdict, Error>> + Send;
-}
-
-/// A server to be added.
-#[derive(Debug)]
-pub(crate) struct Addition<'a> {
-    pub(crate) endpoint: &'a Endpoint,
-    pub(crate) weight: NonZeroU16,
-    pub(crate) down: bool,
-    pub(crate) parameters: Parameters,
-}
-
-/// What runs on the servers of an upstream.
-#[derive(Debug, Default)]
-pub(crate) struct Running {
-    /// Id, address and number of requests.
-    pub(crate) peers: Vec<(Id, String, u64)>,
-    /// Servers that were removed and still have requests.
-    pub(crate) zombies: u64,
-}
-
-/// What became of a request to change something.
-#[derive(Debug)]
-pub(crate) enum Verdict {
-    /// Done.
-    Done,
-    /// This one server cannot be so; the others can.
-    Refused(Refusal),
-    /// There is no room for another server.
-    Full(String),
-    /// The server is there already: to be read again.
-    Exists(String),
-    /// The server is not there any more: to be read again.
-    Stale,
-}
 
 /// Converges one upstream.
 #[derive(Debug)]
 pub(crate) struct Stepwise<G> {
     group: G,
     drains: Drains,
-    refusals: Refusals,
-    lacks: Lacks,
+    refused: Refused,
+    unsupported: Unsupported,
     /// What takes traffic there.
     sight: Sight,
     /// The steps that wait because too few would be left.
@@ -133,9 +65,9 @@ struct Acted {
 #[async_trait]
 impl<G: Group> Upstream for Stepwise<G> {
     async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error> {
-        self.refusals.forget_old(Instant::now());
-        self.lacks.forget_old(Instant::now());
-        self.lacks.keep_only(&desired.servers);
+        self.refused.forget_old(Instant::now());
+        self.unsupported.forget_old(Instant::now());
+        self.unsupported.keep_only(&desired.servers);
         let (revisions, now) = (desired.revisions(), Instant::now());
         let unfinished = self
             .unfinished
@@ -149,8 +81,8 @@ impl<G: Group> Upstream for Stepwise<G> {
             }
         };
         let progress = self.rounds(desired, &mut rounds, now + TURN).await?;
-        let mut refused = self.refusals.listed();
-        refused.extend(self.lacks.listed());
+        let mut refused = self.refused.listed();
+        refused.extend(self.unsupported.listed());
         let changed = rounds.have_changed();
         if progress == Progress::Unfinished {
             self.unfinished = Some((revisions, rounds));
@@ -162,7 +94,7 @@ impl<G: Group> Upstream for Stepwise<G> {
         }
         Ok(Outcome {
             refused,
-            missing: self.refusals.servers(),
+            missing: self.refused.servers(),
             serving: Some(self.sight.serving().clone()),
             changed,
             ..Outcome::new(progress)
@@ -189,8 +121,8 @@ impl<G: Group> Stepwise<G> {
         Self {
             group,
             drains: Drains::new(drain_timeout),
-            refusals: Refusals::default(),
-            lacks: Lacks::default(),
+            refused: Refused::default(),
+            unsupported: Unsupported::default(),
             sight: Sight::default(),
             withheld: Vec::new(),
             unseen: BTreeSet::new(),
@@ -203,9 +135,9 @@ impl<G: Group> Stepwise<G> {
         let peers = self.group.servers().await?;
         self.sight
             .read(taking_traffic(&peers), desired, Instant::now());
-        let desired = desired.fit(&self.sight, &self.refusals.additions());
+        let desired = desired.fit(&self.sight, &self.refused.additions());
         self.drains.follow(&desired, Instant::now());
-        let wanted = self.lacks.possible(&desired.servers);
+        let wanted = self.unsupported.possible(&desired.servers);
         let mut planned = plan(&wanted, &peers, &Activity::new(), &self.drains);
         let mut running = None;
         if !planned.waiting.is_empty() || self.drains.was_cut().next().is_some() {
@@ -253,8 +185,8 @@ impl<G: Group> Stepwise<G> {
         let (mut plan, running) = self.plan(desired).await?;
         self.withheld = std::mem::take(&mut plan.withheld);
         let zombies = self.zombies(running.as_ref());
-        self.refusals.keep_only(&plan.steps);
-        let steps = plan.steps.iter().filter(|step| !self.refusals.holds(step));
+        self.refused.keep_only(&plan.steps);
+        let steps = plan.steps.iter().filter(|step| !self.refused.holds(step));
         let steps: Vec<Step> = steps.cloned().collect();
         if !steps.is_empty() {
             rounds.planned(&steps)?;
@@ -310,7 +242,7 @@ impl<G: Group> Stepwise<G> {
                     acted.done = true;
                     acted.freed |= matches!(step, Step::Remove { .. });
                 }
-                Verdict::Refused(refusal) => self.refusals.add(step, refusal.reason),
+                Verdict::Refused(refusal) => self.refused.add(step, refusal.reason),
                 Verdict::Full(reason) => acted.full.push((step.clone(), reason)),
                 Verdict::Exists(reason) => self.note_unseen(step, reason),
                 Verdict::Stale => {}
@@ -357,36 +289,36 @@ impl<G: Group> Stepwise<G> {
     /// Adds a server, if need be without the parameters that are refused: a server that serves is worth more.
     async fn add(&mut self, mut server: Addition<'_>) -> Result<Verdict, Error> {
         let was_backup = server.parameters.backup;
-        self.lacks.leave_out(&mut server.parameters);
-        let mut suspects = Suspects::default();
+        self.unsupported.leave_out(&mut server.parameters);
+        let mut blame = Blame::default();
         let verdict = loop {
             if was_backup && !server.parameters.backup {
                 // Whether it may take traffic all the same is a matter of the others: to be planned anew.
                 break Verdict::Stale;
             }
             let verdict = self.group.add(&server).await?;
-            if let Some(verdict) = suspects.hear(verdict, &mut server.parameters) {
+            if let Some(verdict) = blame.hear(verdict, &mut server.parameters) {
                 break verdict;
             }
         };
-        self.lacks.note(suspects);
+        self.unsupported.note(blame);
         Ok(verdict)
     }
 
     /// Changes a server, if need be without the parameters that are refused.
     async fn change(&mut self, id: Id, mut change: Change) -> Result<Verdict, Error> {
-        self.lacks.leave_out(&mut change.parameters);
-        let mut suspects = Suspects::default();
+        self.unsupported.leave_out(&mut change.parameters);
+        let mut blame = Blame::default();
         let verdict = loop {
             if change == Change::default() {
                 break Verdict::Stale;
             }
             let verdict = self.group.change(id, &change).await?;
-            if let Some(verdict) = suspects.hear(verdict, &mut change.parameters) {
+            if let Some(verdict) = blame.hear(verdict, &mut change.parameters) {
                 break verdict;
             }
         };
-        self.lacks.note(suspects);
+        self.unsupported.note(blame);
         Ok(verdict)
     }
 
@@ -394,33 +326,19 @@ impl<G: Group> Stepwise<G> {
     /// refused, for whatever reason the target has.
     fn note_unseen(&mut self, step: &Step, reason: String) {
         if !self.unseen.insert(step.to_string()) {
-            self.refusals.add(step, reason);
+            self.refused.add(step, reason);
         }
     }
 
     /// What did not fit is refused, unless something went in the same round: then there may be room in the next.
     fn note_lack_of_room(&mut self, acted: Acted) {
         if acted.freed {
-            self.refusals.forget_lack_of_room();
+            self.refused.forget_lack_of_room();
             return;
         }
         for (step, reason) in acted.full {
-            self.refusals.add_for_lack_of_room(&step, reason);
+            self.refused.add_for_lack_of_room(&step, reason);
         }
-    }
-}
-
-/// Stops new requests to a server by setting it down, which lets requests finish.
-pub(crate) async fn set_down(group: &impl Group, id: Id) -> Result<Verdict, Error> {
-    let down = Change {
-        down: Some(true),
-        ..Change::default()
-    };
-    match group.change(id, &down).await? {
-        Verdict::Refused(Refusal { reason, .. }) | Verdict::Full(reason) => {
-            Err(Error::Undrainable(reason))
-        }
-        verdict => Ok(verdict),
     }
 }
 

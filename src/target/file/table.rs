@@ -1,6 +1,5 @@
 //! The settings as a table of `push.toml` has them.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +26,10 @@ impl DriverSettings for Settings {
         };
         let names = upstreams.iter().map(|(_, name)| name.clone());
         Ok(Arc::new(FileTarget::new(settings, names)?))
+    }
+
+    fn place(&self) -> String {
+        printable(self.file.as_os_str().as_encoded_bytes(), 400)
     }
 
     /// Of a file that is written, only the template.
@@ -92,11 +95,5 @@ impl FromTable for Settings {
             proof: proof?,
             ..usual
         })
-    }
-}
-
-impl fmt::Display for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(self.file.as_os_str().as_encoded_bytes(), 400))
     }
 }

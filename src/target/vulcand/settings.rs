@@ -1,6 +1,5 @@
 //! Where vulcand reads, and what it is told.
 
-use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -63,6 +62,10 @@ impl DriverSettings for Settings {
         Ok(Arc::new(Keys::new(self.clone())))
     }
 
+    fn place(&self) -> String {
+        format!("{} in etcd", self.prefix)
+    }
+
     fn without_streams(&self) -> Option<&'static str> {
         Some("vulcand")
     }
@@ -91,11 +94,5 @@ impl FromTable for Settings {
             prefix: prefix?,
             scheme: scheme?,
         })
-    }
-}
-
-impl fmt::Display for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in etcd", self.prefix)
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::left::{LeftServers, Spare};
 use super::protected::{Protected, fill};
 use crate::model::{Endpoint, State};
-use crate::upstream::desired::Desired;
+use crate::upstream::state::Desired;
 
 /// For so long after it is gone a server counts as lost when its target turns out to have been restarted: that is seen a while
 /// later.

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::model::{Endpoint, InstanceName, State};
-use crate::upstream::desired::{Desired, Origin, Server};
+use crate::upstream::server::{Origin, Server};
+use crate::upstream::state::Desired;
 
 /// What became of the record of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +122,14 @@ impl Left {
         }
     }
 
-    /// The same, for a target to decide.
+    /// For how long its record stood beside one of another service, which has the address `since` then: until it left, or until `still`,
+    /// where it has a record yet.
+    pub(super) fn beside(&self, since: Instant, still: Option<Instant>) -> Duration {
+        let until = still.unwrap_or(self.at);
+        until.saturating_duration_since(since.max(self.named_since))
+    }
+
+    /// What a target needs to know of it.
     pub(super) fn spare(&self, endpoint: &Endpoint, wanted: &Desired) -> Spare {
         Spare {
             server: self.server,

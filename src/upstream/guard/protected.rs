@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::left::{Left, Reason};
+use super::left::{LeftServers, Reason};
 use crate::model::{Endpoint, State};
-use crate::upstream::desired::{Desired, Origin, Server};
+use crate::upstream::server::{Origin, Server};
+use crate::upstream::state::Desired;
 
 /// The servers that are protected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub(super) fn fill<'a>(
 impl Protected {
     /// Of those that have left, the guard protects what it holds, and the floor as many of the others as are missing then.
     pub(super) fn choose(
-        left: &BTreeMap<Endpoint, Left>,
+        left: &LeftServers,
         floor: usize,
         up: usize,
         is_served: impl Fn(&Endpoint) -> bool,
@@ -71,6 +72,14 @@ impl Protected {
             protected.floor.insert(endpoint.clone(), server);
         }
         protected
+    }
+
+    /// All but those that only wait for others to be taken.
+    pub(super) fn without_waiting(&self, left: &LeftServers) -> Self {
+        let mut said = self.clone();
+        let waits = |endpoint: &Endpoint| left.get(endpoint).is_some_and(|one| one.awaits_swap);
+        said.guard.retain(|endpoint, _| !waits(endpoint));
+        said
     }
 
     /// Whether this one is.

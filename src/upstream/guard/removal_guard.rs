@@ -10,11 +10,12 @@ use super::left::{
     self, Claim, Finding, Left, LeftServers, Reason, RecordState, is_up, reason_of, ups,
 };
 use super::limits::{Limits, MAX_PROTECT_FOR};
+use super::named::Named;
 use super::protected::{self, Decision, Notice, Protected, Why};
 use super::seen::{Seen, Sightings};
 use super::window::Window;
 use crate::model::{Endpoint, InstanceName};
-use crate::upstream::desired::Desired;
+use crate::upstream::state::Desired;
 
 /// How many servers are remembered that are not kept, for targets that may need one: a target that is out of reach for long could
 /// need any that went meanwhile.
@@ -30,7 +31,7 @@ pub struct RemovalGuard {
     outcome: Option<Arc<Desired>>,
     left: LeftServers,
     /// Since when records have named what they name.
-    named: BTreeMap<Endpoint, Instant>,
+    named: Named,
     /// What went because another service has the address.
     taken: BTreeSet<Endpoint>,
     window: Option<Window>,
@@ -56,7 +57,7 @@ impl RemovalGuard {
             wanted: None,
             outcome: None,
             left: BTreeMap::new(),
-            named: BTreeMap::new(),
+            named: Named::default(),
             taken: BTreeSet::new(),
             window: None,
             seen: Sightings::default(),
@@ -122,7 +123,7 @@ impl RemovalGuard {
             let new = ups(&wanted).filter(|(endpoint, _)| !is_up(&former, endpoint));
             self.grow(new.map(|(endpoint, _)| endpoint), &wanted);
         }
-        self.name(&wanted, now);
+        self.named.follow(&wanted, now);
         self.give_up(&claim, now);
         let why = self.protect_vanished();
         self.decide(why)
@@ -245,33 +246,17 @@ impl RemovalGuard {
         up.filter(|endpoint| !self.seen.refuses(endpoint))
     }
 
-    /// Remembers since when records name what they name now.
-    fn name(&mut self, wanted: &Desired, now: Instant) {
-        self.named
-            .retain(|endpoint, _| wanted.servers.contains_key(endpoint));
-        for endpoint in wanted.servers.keys() {
-            if !self.named.contains_key(endpoint) {
-                self.named.insert(endpoint.clone(), now);
-            }
-        }
-    }
-
     /// Gives up what another service has now; whether there was any.
     fn give_up(&mut self, claim: &impl Fn(&Endpoint) -> Claim, now: Instant) -> bool {
         let is_other = |endpoint: &Endpoint| matches!(claim(endpoint), Claim::Other(_));
         self.taken.retain(is_other);
-        let (named, hold) = (&self.named, self.limits.protect_for);
-        let goes = |endpoint: &Endpoint, left: &Left| {
-            let Claim::Other(since) = claim(endpoint) else {
-                return false;
-            };
-            // Where a record still stands, both do.
-            let until = if named.contains_key(endpoint) {
-                now
-            } else {
-                left.at
-            };
-            until.saturating_duration_since(since.max(left.named_since)) <= hold
+        let protect_for = self.limits.protect_for;
+        let goes = |endpoint: &Endpoint, left: &Left| match claim(endpoint) {
+            Claim::Other(since) => {
+                let both = left.beside(since, self.named.since(endpoint).map(|_| now));
+                both <= protect_for
+            }
+            Claim::Nobody | Claim::Sibling => false,
         };
         let left = self.left.iter();
         let gone: Vec<_> = left
@@ -309,7 +294,7 @@ impl RemovalGuard {
             if reason == Reason::Vanished && !self.seen.refuses(endpoint) {
                 vanished.push(endpoint.clone());
             }
-            let named_since = self.named.get(endpoint).copied().unwrap_or(now);
+            let named_since = self.named.since(endpoint).unwrap_or(now);
             let left = Left::new(*server, origin.clone(), reason, named_since, now);
             self.left.insert(endpoint.clone(), left);
         }
@@ -387,12 +372,7 @@ impl RemovalGuard {
 
     /// What is new about what is kept. What only waits for others to be taken is no news.
     fn say(&mut self, protected: &Protected, why: Why, wanted: &Desired) -> Vec<Notice> {
-        let mut said = protected.clone();
-        let awaits = |endpoint: &Endpoint| {
-            let left = self.left.get(endpoint);
-            left.is_some_and(|left| left.awaits_swap)
-        };
-        said.guard.retain(|endpoint, _| !awaits(endpoint));
+        let said = protected.without_waiting(&self.left);
         let notices = protected::notices(&self.said, &said, why, wanted);
         self.said = said;
         notices

@@ -1,7 +1,7 @@
 //! Backup servers where there is no such thing.
 
 use crate::model::State;
-use crate::upstream::desired::{Server, Servers};
+use crate::upstream::server::{Server, Servers};
 
 /// The servers for a target that knows no backups: these are down as long as another server takes traffic, and servers like all
 /// others when there is none.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::{Endpoint, State};
-use crate::upstream::desired::Desired;
+use crate::upstream::state::Desired;
 
 /// The clocks of the draining servers of one upstream.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::upstream::desired::Parameters;
+use crate::upstream::server::Parameters;
 
 /// One parameter with its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;
-use crate::upstream::desired::{Desired, Parameters};
+use crate::upstream::server::Parameters;
+use crate::upstream::state::Desired;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 

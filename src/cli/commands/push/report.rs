@@ -244,7 +244,7 @@ pub(super) fn settings(settings: &Settings) -> anyhow::Result<Exit> {
         settings.id
     )?;
     for target in &settings.targets {
-        writeln!(out, "{} ({}):", target.name(), &**target.settings())?;
+        writeln!(out, "{} ({}):", target.name(), target.settings().place())?;
         for route in target.routes() {
             let (protocol, upstream) = (protocol(route.layer), &route.upstream);
             writeln!(

@@ -1,14 +1,12 @@
 //! What is known of an API before it is opened.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::api::Api;
-use crate::target::api::settings::{ApiSettings, KEYS, REFUSALS};
-use crate::target::{
-    Driver, DriverSettings, FromTable, Layer, OpenError, Syntax, TargetFlags, UpstreamName,
-};
+use crate::target::api::access::AccessError;
+use crate::target::api::settings::{ApiSettings, ApiTarget, KEYS, REFUSALS};
+use crate::target::{Driver, FromTable, Syntax};
 use crate::util::toml::Section;
 
 /// Where an API is, and how to get in.
@@ -18,24 +16,17 @@ pub struct Settings {
     pub api: ApiSettings,
 }
 
-impl DriverSettings for Settings {
-    fn open(&self, _: &[(Layer, UpstreamName)]) -> Result<Arc<dyn Driver>, OpenError> {
-        match Api::new(self.api.clone()) {
-            Ok(api) => Ok(Arc::new(api)),
-            Err(error) => Err(self.api.open_error(error)),
-        }
+impl ApiTarget for Settings {
+    fn api(&self) -> &ApiSettings {
+        &self.api
     }
 
-    fn files(&self) -> Vec<&Path> {
-        self.api.credentials.files()
+    fn api_mut(&mut self) -> &mut ApiSettings {
+        &mut self.api
     }
 
-    fn is_local(&self) -> bool {
-        self.api.url.is_local()
-    }
-
-    fn obey(&mut self, flags: TargetFlags) {
-        self.api.obey(flags);
+    fn open_api(&self) -> Result<Arc<dyn Driver>, AccessError> {
+        Ok(Arc::new(Api::new(self.api.clone())?))
     }
 }
 
@@ -51,11 +42,5 @@ impl FromTable for Settings {
     fn read(section: &Section<'_>, credentials: Option<&Path>) -> Option<Self> {
         let api = ApiSettings::read(section, "api", credentials)?;
         Some(Self { api })
-    }
-}
-
-impl fmt::Display for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.api.url.fmt(f)
     }
 }

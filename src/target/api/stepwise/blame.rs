@@ -1,29 +1,8 @@
 //! Which parameter a refusal is about, when the target does not say: what is left out is tried for.
 
+use super::group::{About, Refusal, Verdict};
 use crate::upstream::desired::Parameters;
 use crate::upstream::plan::Setting;
-
-use super::Verdict;
-
-/// Why something was refused.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    /// In words.
-    pub(in crate::target) reason: String,
-    /// What it is about.
-    pub(in crate::target) about: About,
-}
-
-/// What a refusal is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum About {
-    /// The server itself: its address, its weight.
-    Server,
-    /// The parameter of this name.
-    Parameter(&'static str),
-    /// The target does not say.
-    Unknown,
-}
 
 impl Refusal {
     /// Takes out of `parameters` what it may be about. What makes a backup server is suspected last, and alone.
@@ -46,9 +25,9 @@ impl Refusal {
 
 /// The parameters that were left out of a request so far, with the reasons.
 #[derive(Debug, Default)]
-pub(super) struct Suspects(Vec<(Setting, String)>);
+pub(super) struct Blame(Vec<(Setting, String)>);
 
-impl Suspects {
+impl Blame {
     /// Hears what became of a request with `parameters`. Takes out what its refusal may be about: then it is `None`, and the
     /// request is to be tried again without.
     pub(super) fn hear(

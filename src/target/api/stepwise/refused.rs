@@ -13,7 +13,7 @@ pub(super) const RETRY: Duration = Duration::from_secs(20);
 
 /// The refused steps with the reasons.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(BTreeMap<String, Refusal>);
+pub(super) struct Refused(BTreeMap<String, Refusal>);
 
 #[derive(Debug)]
 struct Refusal {
@@ -24,7 +24,7 @@ struct Refusal {
     lack_of_room: bool,
 }
 
-impl Refusals {
+impl Refused {
     pub(super) fn add(&mut self, step: &Step, reason: String) {
         self.insert(step, reason, false);
     }

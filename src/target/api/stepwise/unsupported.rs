@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::blame::Suspects;
+use super::blame::Blame;
 use super::refused::RETRY;
 use crate::upstream::desired::{Parameters, Servers};
 use crate::upstream::plan::{Setting, without_backups};
 
 /// The parameters that a group does not take, with the reasons.
 #[derive(Debug, Default)]
-pub(super) struct Lacks(BTreeMap<Setting, Lack>);
+pub(super) struct Unsupported(BTreeMap<Setting, Lack>);
 
 #[derive(Debug)]
 struct Lack {
@@ -23,11 +23,11 @@ struct Lack {
     since: Instant,
 }
 
-impl Lacks {
+impl Unsupported {
     /// Takes note of what was found out.
-    pub(super) fn note(&mut self, suspects: Suspects) {
+    pub(super) fn note(&mut self, blame: Blame) {
         let since = Instant::now();
-        for (setting, reason) in suspects.into_guilty() {
+        for (setting, reason) in blame.into_guilty() {
             self.0.insert(setting, Lack { reason, since });
         }
     }

@@ -1,14 +1,12 @@
 //! What is known of an API before it is opened.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::api::ConfApi;
-use crate::target::api::settings::{ApiSettings, KEYS, REFUSALS, api_url};
-use crate::target::{
-    ApiUrl, Driver, DriverSettings, FromTable, Layer, OpenError, Syntax, TargetFlags, UpstreamName,
-};
+use crate::target::api::access::AccessError;
+use crate::target::api::settings::{ApiSettings, ApiTarget, KEYS, REFUSALS, api_url};
+use crate::target::{ApiUrl, Driver, FromTable, Syntax};
 use crate::util::toml::Section;
 
 /// Where the API is, and how to get in.
@@ -20,24 +18,18 @@ pub struct Settings {
     pub status: Option<ApiUrl>,
 }
 
-impl DriverSettings for Settings {
-    fn open(&self, _: &[(Layer, UpstreamName)]) -> Result<Arc<dyn Driver>, OpenError> {
-        match ConfApi::new(self.api.clone(), self.status.clone()) {
-            Ok(api) => Ok(Arc::new(api)),
-            Err(error) => Err(self.api.open_error(error)),
-        }
+impl ApiTarget for Settings {
+    fn api(&self) -> &ApiSettings {
+        &self.api
     }
 
-    fn files(&self) -> Vec<&Path> {
-        self.api.credentials.files()
+    fn api_mut(&mut self) -> &mut ApiSettings {
+        &mut self.api
     }
 
-    fn is_local(&self) -> bool {
-        self.api.url.is_local()
-    }
-
-    fn obey(&mut self, flags: TargetFlags) {
-        self.api.obey(flags);
+    fn open_api(&self) -> Result<Arc<dyn Driver>, AccessError> {
+        let api = ConfApi::new(self.api.clone(), self.status.clone())?;
+        Ok(Arc::new(api))
     }
 }
 
@@ -57,11 +49,5 @@ impl FromTable for Settings {
             api: api?,
             status: status?,
         })
-    }
-}
-
-impl fmt::Display for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.api.url.fmt(f)
     }
 }

@@ -1,8 +1,10 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
-use super::*;
 use crate::etcd::watch::{Change, Entry, Update};
-use crate::model::{MetaPrefix, Prefix};
+use crate::model::{MetaPrefix, Prefix, ServiceName};
+use crate::upstream::desired::*;
 
 fn name(text: &str) -> ServiceName {
     text.parse().unwrap()

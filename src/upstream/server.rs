@@ -1,21 +1,11 @@
-//! What every upstream should be: the records of etcd, folded into servers.
-//!
-//! Pure. [`Records`] keeps the records of the routed services only, so what other services do costs nothing here, and
-//! [`Choices`] their splits and holds; a [`Pool`] for each upstream makes a [`Desired`] state of those of its service.
+//! One server of an upstream, as it should be.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Endpoint, InstanceName, ServiceName, State, Version};
-
-pub use crate::upstream::choose::{Rule, Selection, SplitNotice, Terms};
-pub use crate::upstream::guard::{Limits, MAX_PROTECT_FOR, Protection, RemovalGuard, Seen};
-pub use crate::upstream::instances::{Instances, Out, Placed};
-pub use crate::upstream::overrides::{Choice, Choices};
-pub use crate::upstream::pool::{Pool, Wanted};
-pub use crate::upstream::records::{Effect, Known, Records};
+use crate::model::{Endpoint, InstanceName, State, Version};
 
 /// What an upstream's servers are told besides their addresses and weights. What is `None` is not managed: it stays as the
 /// target has it, or at the target's default.
@@ -107,56 +97,3 @@ impl Origin {
         }
     }
 }
-
-/// What one upstream should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Desired {
-    /// The service.
-    pub service: ServiceName,
-    /// The etcd revision up to which this includes every change of the service's records.
-    pub revision: i64,
-    /// The etcd revision up to which this includes every change of the service's split and holds.
-    pub choices: i64,
-    /// Its servers.
-    pub servers: Servers,
-    /// Whose they are: one for each server at least.
-    pub origins: Origins,
-    /// The instances that it takes, whether or not they are to take traffic.
-    pub instances: Arc<Instances>,
-    /// What of it a target decides by what it has.
-    pub protection: Protection,
-}
-
-impl Desired {
-    /// The revisions of the records and of the choices: another pair, another state.
-    #[must_use]
-    pub fn revisions(&self) -> (i64, i64) {
-        (self.revision, self.choices)
-    }
-
-    /// How many servers take traffic.
-    #[must_use]
-    pub fn serving(&self) -> usize {
-        let servers = self.servers.values();
-        servers.filter(|server| server.state == State::Up).count()
-    }
-}
-
-#[cfg(test)]
-impl Desired {
-    /// These servers of "website" at this revision.
-    pub(crate) fn at(revision: i64, servers: &Servers) -> Self {
-        Self {
-            service: "website".parse().unwrap(),
-            revision,
-            choices: 0,
-            servers: servers.clone(),
-            origins: Origins::new(),
-            instances: Arc::default(),
-            protection: Protection::default(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,109 @@
+//! What an API must be able to do.
+
+use std::num::NonZeroU16;
+
+use crate::model::Endpoint;
+use crate::target::{ApiUrl, Error, UpstreamName};
+use crate::upstream::desired::Parameters;
+use crate::upstream::plan::{Change, Id, Peer};
+
+/// One upstream of one target, as its API shows it.
+pub(crate) trait Group: Send + Sync {
+    /// The API, for the log.
+    fn api(&self) -> &ApiUrl;
+
+    /// The upstream, for the log.
+    fn upstream(&self) -> &UpstreamName;
+
+    /// To be called when what answers is not the API that was expected; says whether another attempt may go better.
+    fn start_anew(&self) -> bool;
+
+    /// The servers.
+    fn servers(&self) -> impl Future<Output = Result<Vec<Peer>, Error>> + Send;
+
+    /// What runs on the servers; `None` when the target does not tell.
+    fn activity(&self) -> impl Future<Output = Result<Option<Running>, Error>> + Send;
+
+    /// Adds a server.
+    fn add(&self, server: &Addition<'_>) -> impl Future<Output = Result<Verdict, Error>> + Send;
+
+    /// Changes a server.
+    fn change(
+        &self,
+        id: Id,
+        change: &Change,
+    ) -> impl Future<Output = Result<Verdict, Error>> + Send;
+
+    /// Stops new requests to a server: somebody waits for exactly that, so it may not be skipped.
+    fn drain(&self, id: Id) -> impl Future<Output = Result<Verdict, Error>> + Send;
+
+    /// Removes a server: the one that was listed with this id and, printable, this address.
+    fn remove(&self, id: Id, server: &str) -> impl Future<Output = Result<Verdict, Error>> + Send;
+}
+
+/// A server to be added.
+#[derive(Debug)]
+pub(crate) struct Addition<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) weight: NonZeroU16,
+    pub(crate) down: bool,
+    pub(crate) parameters: Parameters,
+}
+
+/// What runs on the servers of an upstream.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    /// Id, address and number of requests.
+    pub(crate) peers: Vec<(Id, String, u64)>,
+    /// Servers that were removed and still have requests.
+    pub(crate) zombies: u64,
+}
+
+/// What became of a request to change something.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Done.
+    Done,
+    /// This one server cannot be so; the others can.
+    Refused(Refusal),
+    /// There is no room for another server.
+    Full(String),
+    /// The server is there already: to be read again.
+    Exists(String),
+    /// The server is not there any more: to be read again.
+    Stale,
+}
+
+/// Why something was refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// In words.
+    pub(in crate::target) reason: String,
+    /// What it is about.
+    pub(in crate::target) about: About,
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    /// The server itself: its address, its weight.
+    Server,
+    /// The parameter of this name.
+    Parameter(&'static str),
+    /// The target does not say.
+    Unknown,
+}
+
+/// Stops new requests to a server by setting it down, which lets requests finish.
+pub(crate) async fn set_down(group: &impl Group, id: Id) -> Result<Verdict, Error> {
+    let down = Change {
+        down: Some(true),
+        ..Change::default()
+    };
+    match group.change(id, &down).await? {
+        Verdict::Refused(Refusal { reason, .. }) | Verdict::Full(reason) => {
+            Err(Error::Undrainable(reason))
+        }
+        verdict => Ok(verdict),
+    }
+}

@@ -1,0 +1,61 @@
+//! What one upstream should be, as it is handed to the targets.
+
+use std::sync::Arc;
+
+use super::guard::Protection;
+use super::instances::Instances;
+use super::server::{Origins, Servers};
+use crate::model::{ServiceName, State};
+
+/// What one upstream should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The service.
+    pub service: ServiceName,
+    /// The etcd revision up to which this includes every change of the service's records.
+    pub revision: i64,
+    /// The etcd revision up to which this includes every change of the service's split and holds.
+    pub choices: i64,
+    /// Its servers.
+    pub servers: Servers,
+    /// Whose they are: one for each server at least.
+    pub origins: Origins,
+    /// The instances that it takes, whether or not they are to take traffic.
+    pub instances: Arc<Instances>,
+    /// What of it a target decides by what it has.
+    pub protection: Protection,
+}
+
+impl Desired {
+    /// The revisions of the records and of the choices: another pair, another state.
+    #[must_use]
+    pub fn revisions(&self) -> (i64, i64) {
+        (self.revision, self.choices)
+    }
+
+    /// How many servers take traffic.
+    #[must_use]
+    pub fn serving(&self) -> usize {
+        let servers = self.servers.values();
+        servers.filter(|server| server.state == State::Up).count()
+    }
+}
+
+#[cfg(test)]
+impl Desired {
+    /// These servers of "website" at this revision.
+    pub(crate) fn at(revision: i64, servers: &Servers) -> Self {
+        Self {
+            service: "website".parse().unwrap(),
+            revision,
+            choices: 0,
+            servers: servers.clone(),
+            origins: Origins::new(),
+            instances: Arc::default(),
+            protection: Protection::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
