@@ -131,18 +131,14 @@ impl RemovalGuard {
 
     /// The target with this number makes something of the servers.
     pub fn see(&mut self, number: usize, seen: Seen, now: Instant) -> Decision {
-        match self.seen.tell(number, seen) {
-            true => self.look_again(now),
-            false => Decision::default(),
-        }
+        let news = self.seen.tell(number, seen);
+        self.look_again(news, now)
     }
 
     /// Of the targets only those with these numbers are left.
     pub fn keep_targets(&mut self, numbers: &BTreeSet<usize>, now: Instant) -> Decision {
-        match self.seen.keep_only(numbers) {
-            true => self.look_again(now),
-            false => Decision::default(),
-        }
+        let news = self.seen.keep_only(numbers);
+        self.look_again(news, now)
     }
 
     /// What the target with this number makes of the servers.
@@ -151,9 +147,9 @@ impl RemovalGuard {
         self.seen.of(number)
     }
 
-    /// The targets make something else of the servers: only who has left, or is about to, depends on that.
-    fn look_again(&mut self, now: Instant) -> Decision {
-        if self.left.is_empty() && !self.released {
+    /// The targets make something else of the servers, where there is `news`: only who has left, or is about to, depends on that.
+    fn look_again(&mut self, news: bool, now: Instant) -> Decision {
+        if !news || (self.left.is_empty() && !self.released) {
             return Decision::default();
         }
         self.window.take_if(|window| window.is_over(now));
@@ -395,9 +391,8 @@ impl RemovalGuard {
 
     /// What is protected now.
     fn choose(&self, up: usize) -> Protected {
-        let floor = self.floor();
         let is_served = |endpoint: &Endpoint| self.seen.is_served(endpoint);
-        Protected::choose(&self.left, floor, up, is_served)
+        Protected::choose(&self.left, self.floor(), up, is_served)
     }
 }
 
