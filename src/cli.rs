@@ -5,14 +5,15 @@
 
 pub mod args;
 pub mod commands;
+pub(crate) mod line;
 pub mod output;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use args::line::{Line, Parsed};
 use args::mistakes::Mistakes;
+use line::{Line, Parsed};
 use output::exit::Exit;
 
 use crate::announce::reload::Program;
@@ -83,10 +84,10 @@ pub fn main() -> ExitCode {
     let (line, trial) = line.without_trial();
     let ended = match line.parse() {
         Ok(parsed) => run(&line, parsed, program, trial),
-        Err(crate::cli::args::line::Error::Usage(error)) => {
+        Err(crate::cli::line::Error::Usage(error)) => {
             return crate::cli::output::exit::usage(&error, &line.behind_secrets()).into();
         }
-        Err(crate::cli::args::line::Error::File(invalid)) => Err(invalid.into()),
+        Err(crate::cli::line::Error::File(invalid)) => Err(invalid.into()),
     };
     match ended {
         Ok(exit) => exit.into(),

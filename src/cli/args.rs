@@ -3,7 +3,7 @@
 pub(crate) mod container;
 pub(crate) mod env_file;
 pub(crate) mod etcd;
-pub(crate) mod line;
+pub(crate) mod given;
 pub(crate) mod mistakes;
 pub(crate) mod names;
 pub(crate) mod needs;

@@ -2,9 +2,17 @@
 
 use std::fmt;
 
-use super::line::Behind;
 use crate::util::secret;
 use crate::util::secret::Secret;
+
+/// A word that may be a part of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// The option whose value stands before it, without its dashes.
+    pub(crate) option: &'static str,
+    /// It.
+    pub(crate) word: String,
+}
 
 /// What is wrong so far.
 #[derive(Debug, Default)]

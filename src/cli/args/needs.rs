@@ -5,7 +5,7 @@
 
 use clap::ArgMatches;
 
-use super::line::Given;
+use super::given::Given;
 use crate::cli::args::mistakes::Mistakes;
 
 /// Options of some commands, and when they mean something.

@@ -1,5 +1,7 @@
 //! The flags that say when an announcer counts as started, and how it stops.
 
+use std::time::Duration;
+
 use crate::announce::Ready;
 use crate::cli::args::mistakes::Mistakes;
 use crate::etcd::client::CALL_TIMEOUT;
@@ -60,4 +62,10 @@ impl Flags {
             }
         }
     }
+}
+
+/// How long at most between two signs of progress, and how long leaving takes.
+pub(crate) struct Timing {
+    pub(crate) slowest: Duration,
+    pub(crate) leaving: Duration,
 }

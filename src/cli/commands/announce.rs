@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 
-use super::unit::Timing;
 use crate::announce::container::{Pairing, Run, run_paired};
 use crate::announce::handover::Handover;
 use crate::announce::phase::OnFailure;
@@ -12,6 +11,7 @@ use crate::cli::args::container::{self, Found, Looked};
 use crate::cli::args::mistakes::Invalid;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::args::pace::Said;
+use crate::cli::args::start_stop::Timing;
 use crate::cli::args::{etcd, probe, record, start_stop};
 use crate::cli::output::exit::Exit;
 use crate::cli::output::stdout::Stdout;

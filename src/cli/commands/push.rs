@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use humantime::format_duration;
 
 use crate::cli::args::etcd;
-use crate::cli::args::line::Given;
+use crate::cli::args::given::Given;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::args::names::with_default;
 use crate::cli::output::exit::Exit;

@@ -1,7 +1,6 @@
 //! `sidekick unit`.
 
 use std::io::Write;
-use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
@@ -166,12 +165,6 @@ impl Args {
             former = argument;
         }
     }
-}
-
-/// Between two signs of progress, and while leaving.
-pub(crate) struct Timing {
-    pub(crate) slowest: Duration,
-    pub(crate) leaving: Duration,
 }
 
 /// What was given on this command line, and not by the environment or default, for `announce`.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 
 use super::stdout;
-use crate::cli::args::line::Behind;
+use crate::cli::args::mistakes::Behind;
 use crate::cli::args::mistakes::Invalid;
 
 /// How a run ended, as the shell and systemd see it (after sysexits.h).

@@ -1,7 +1,7 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::cli::args::line::Line;
+use crate::cli::line::Line;
 
 fn refused(line: &str) -> String {
     let words = line.split_whitespace();

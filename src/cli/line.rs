@@ -7,12 +7,12 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 
 use clap::builder::{BoolishValueParser, Resettable};
-use clap::parser::ValueSource;
-use clap::{
-    Arg, ArgAction, ArgMatches, Args as _, Command, CommandFactory as _, FromArgMatches as _,
-};
+use clap::{Arg, ArgAction, Args as _, Command, CommandFactory as _, FromArgMatches as _};
 
-use super::env_file::{self, Assignment, Found};
+use super::args::env_file;
+use super::args::env_file::{Assignment, Found};
+use super::args::given::Given;
+use super::args::mistakes::Behind;
 use crate::announce::reload::TRIAL;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::commands::{announce, push};
@@ -33,15 +33,6 @@ pub(crate) struct Line(Vec<OsString>);
 /// Options whose values may be secrets with spaces in them.
 const SECRETS: [&str; 4] = ["probe", "probe-header", "user", "password"];
 
-/// A word that may be a part of a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Behind {
-    /// The option whose value stands before it, without its dashes.
-    pub(crate) option: &'static str,
-    /// It.
-    pub(crate) word: String,
-}
-
 /// What they say, together with the file and the environment.
 #[derive(Debug)]
 pub(crate) struct Parsed {
@@ -50,10 +41,6 @@ pub(crate) struct Parsed {
     /// What is in the file and means nothing.
     pub(crate) notes: Vec<String>,
 }
-
-/// The values as they were given, by the names of their arguments.
-#[derive(Debug)]
-pub(crate) struct Given(ArgMatches);
 
 /// Why they say nothing.
 #[derive(Debug, thiserror::Error)]
@@ -163,21 +150,6 @@ impl Line {
             .subcommand_required(true);
         // First its own options: their order in the help is that of being said.
         Global::augment_args(program).subcommand(agent)
-    }
-}
-
-impl Given {
-    /// The command, and what it was told.
-    pub(crate) fn subcommand(&self) -> Option<(&str, &ArgMatches)> {
-        self.0.subcommand()
-    }
-
-    /// Whether the command line itself says this argument of the subcommand.
-    pub(crate) fn is_said(&self, id: &str) -> bool {
-        self.subcommand().is_some_and(|(_, matches)| {
-            let known = matches.try_contains_id(id).unwrap_or(false);
-            known && matches.value_source(id) == Some(ValueSource::CommandLine)
-        })
     }
 }
 
