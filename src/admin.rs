@@ -11,6 +11,7 @@ mod announcer;
 pub mod deregister;
 pub mod follow;
 pub mod hold;
+pub mod line;
 pub mod named;
 pub mod overview;
 pub mod register;

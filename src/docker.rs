@@ -9,6 +9,7 @@ mod chosen;
 pub mod client;
 pub mod container;
 pub mod daemon;
+pub mod derived;
 mod events;
 pub(crate) mod exec;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub mod image;
 pub mod labels;
 mod podman;
 pub mod port;
+pub mod problem;
 mod process;
 mod raw;
 mod signal;

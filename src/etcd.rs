@@ -15,6 +15,7 @@ pub mod client;
 mod der;
 mod error;
 pub(crate) mod history;
+pub mod item;
 mod keepalive;
 pub mod lease;
 pub mod oneshot;
@@ -23,6 +24,7 @@ pub mod pushers;
 pub mod range;
 pub mod store;
 pub mod ttl;
+pub mod update;
 pub mod watch;
 
 pub use error::{Error, Keys, Right};

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Place;
+pub use super::line::{Found, Held, Line, Standing};
 use crate::etcd::range::Range;
 use crate::etcd::store::{Item, Store};
 use crate::etcd::watch::Update;
 use crate::model::{
-    Hold, HoldScope, Host, InstanceId, Kind, Prefixes, Quarantined, Reason, Record, ServiceName,
-    Split, State, Version,
+    HoldScope, Host, InstanceId, Kind, Prefixes, Record, ServiceName, State, Version,
 };
 
 /// What the picture is made of, each of a range of its own.
@@ -32,93 +32,6 @@ pub fn ranges(prefixes: &Prefixes, only: Option<&ServiceName>) -> [Range; KINDS.
         meta.splits_range(),
     ];
     ranges.map(|range| Range::Prefix(range.into_bytes()))
-}
-
-/// A value as it was read, with what etcd says of its key.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Found<T> {
-    /// The value.
-    pub value: T,
-    /// The revision of the last write.
-    pub revision: i64,
-    /// The lease that the key hangs on; 0 for none.
-    pub lease: i64,
-}
-
-/// A hold, and what it takes out of rotation. One that cannot be read holds all the same: whoever wrote it wanted it so.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Held {
-    /// What is out of rotation.
-    pub scope: HoldScope,
-    /// Why and until when, or why that cannot be read.
-    pub hold: Result<Hold, Reason>,
-}
-
-/// What may be done with an instance, its hold included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It takes traffic.
-    Up,
-    /// It finishes what runs.
-    Draining,
-    /// It takes no traffic.
-    Down,
-    /// Somebody has taken it out for a while.
-    Held,
-}
-
-impl Standing {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Draining => "draining",
-            Self::Down => "down",
-            Self::Held => "held",
-        }
-    }
-}
-
-/// One line of the picture.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Line {
-    /// A record.
-    Record {
-        /// Which.
-        id: InstanceId,
-        /// The record.
-        record: Box<Found<Record>>,
-        /// The holds on it, the narrowest first.
-        holds: Vec<Held>,
-    },
-    /// A hold on a whole service or on a host.
-    Hold(Found<Held>),
-    /// How a service is split.
-    Split {
-        /// Which service.
-        service: ServiceName,
-        /// The split.
-        split: Found<Split>,
-    },
-    /// What was set aside.
-    Unreadable(Quarantined),
-}
-
-impl Line {
-    /// What may be done with a record; `None` of what is no record.
-    #[must_use]
-    pub fn standing(&self) -> Option<Standing> {
-        let Self::Record { record, holds, .. } = self else {
-            return None;
-        };
-        Some(match (record.value.state, holds.is_empty()) {
-            (State::Up, true) => Standing::Up,
-            (State::Up, false) => Standing::Held,
-            (State::Draining, _) => Standing::Draining,
-            (State::Down, _) => Standing::Down,
-        })
-    }
 }
 
 /// All that is known: a view of the store.

@@ -4,6 +4,7 @@ pub(crate) mod container;
 pub(crate) mod env_file;
 pub(crate) mod etcd;
 pub(crate) mod given;
+pub(crate) mod host_name;
 pub(crate) mod mistakes;
 pub(crate) mod names;
 pub(crate) mod needs;

@@ -4,6 +4,8 @@
 //! events begins, and on a slow period in case one was missed. The end of the container's process is seen without the
 //! daemon, where it is on this machine. Whatever the daemon does, it is asked again, for ever.
 
+mod look;
+
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +16,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
+use look::look;
+
 use super::client::{Client, Error};
-use super::container::{Container, ContainerName, Status};
+use super::container::{Container, ContainerName};
 use super::daemon::Daemon;
 use super::events::Event;
 use super::process;
@@ -387,34 +391,4 @@ async fn answer(question: &mut Option<Question>) -> Answer {
         Some(question) => question.await,
         None => std::future::pending().await,
     }
-}
-
-/// The container that is meant now: whichever bears the name and lives; else the one followed so far, if that lives on
-/// under another name; else whichever bears the name.
-async fn look(client: Client, name: ContainerName, held: Option<Arc<Container>>) -> Answer {
-    let named = found(client.inspect(&name).await)?;
-    let Some(held) = held else { return Ok(named) };
-    let is_held = |container: &Container| container.id == held.id;
-    if named.as_ref().is_some_and(|it| is_held(it) || lives(it)) {
-        return Ok(named);
-    }
-    let Ok(id) = held.id.parse() else {
-        return Ok(named);
-    };
-    let own = found(client.inspect(&id).await)?;
-    Ok(own.filter(|own| lives(own)).or(named))
-}
-
-fn found(answer: Result<Container, Error>) -> Answer {
-    match answer {
-        Err(Error::NoSuchContainer { .. }) => Ok(None),
-        answer => answer.map(|container| Some(container.into())),
-    }
-}
-
-fn lives(container: &Container) -> bool {
-    matches!(
-        container.status,
-        Status::Running | Status::Paused | Status::Stopping
-    )
 }

@@ -1,29 +1,25 @@
 //! What is announced for a container where its owner left it open, with the reason for each part. Pure.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::str::FromStr;
-use std::time::Duration;
 
 use super::address;
 use super::address::{Reach, reach};
 use super::container::Container;
+pub use super::derived::{Derived, Reason};
 use super::host::Surroundings;
 use super::image::{Reference, short_digest};
-use super::labels::{Check, Conventions, Meaningless};
+use super::labels::{Check, Conventions};
 use super::port::ContainerPort;
-use super::unreachable::{self, Unreachable};
+pub use super::problem::{HostName, HostNameError, Problem};
+use super::unreachable::{self};
 use crate::model::{
-    Endpoint, Host, InstanceId, InstanceName, NameError, Protocol, Record, ServiceName, Version,
+    Endpoint, Host, InstanceId, InstanceName, NameError, Protocol, ServiceName, Version,
 };
 use crate::util::sanitize::short;
 
 /// The label by which images say which version they are.
 const VERSION_LABEL: &str = "org.opencontainers.image.version";
-
-/// What a host is called that nobody has given a name, or the beginning of it.
-const LOCAL: &str = "localhost";
 
 /// What was given; the container fills in the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,142 +45,6 @@ impl Wanted {
     #[must_use]
     pub const fn needs_host_name(&self) -> bool {
         self.instance.is_none() && self.host_name.is_none()
-    }
-}
-
-/// What a host is called in the names of its instances.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostName(InstanceName);
-
-/// Why a text is no name for a host.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HostNameError {
-    /// It is none at all.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// Every host is called so.
-    #[error(
-        "\"{0}\" says nothing: every host is called so, and their instances would take each other's place"
-    )]
-    Local(String),
-    /// It has a colon, which ends it.
-    #[error("\"{0}\" has a colon, and the container's name begins behind one")]
-    Colon(String),
-}
-
-impl FromStr for HostName {
-    type Err = HostNameError;
-
-    fn from_str(text: &str) -> Result<Self, HostNameError> {
-        let name: InstanceName = text.parse()?;
-        let beginning = text.get(..LOCAL.len()).unwrap_or_default();
-        if beginning.eq_ignore_ascii_case(LOCAL) {
-            return Err(HostNameError::Local(short(text)));
-        }
-        if text.contains(':') {
-            return Err(HostNameError::Colon(short(text)));
-        }
-        Ok(Self(name))
-    }
-}
-
-/// Why nothing can be announced for a container.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// It has no address, or it takes a choice.
-    #[error(transparent)]
-    Unreachable(#[from] Unreachable),
-    /// A name is none.
-    #[error("{source_text}: {error}")]
-    Name {
-        /// Where it stands.
-        source_text: String,
-        /// What is wrong with it.
-        error: NameError,
-    },
-    /// The image has no name, or several.
-    #[error(
-        "the service cannot be told from the image, {0}: give SERVICE/INSTANCE, or the container a label SERVICE_NAME"
-    )]
-    NoService(String),
-    /// The host has no name.
-    #[error("what the host is called is not known ({0}): give --host-name, or SERVICE/INSTANCE")]
-    NoHostName(String),
-    /// The host's name is none that can be used.
-    #[error("the host's name, {0}: give --host-name, or SERVICE/INSTANCE")]
-    HostName(HostNameError),
-    /// A value of the container's conventions means nothing.
-    #[error(transparent)]
-    Meaningless(#[from] Meaningless),
-}
-
-impl Problem {
-    /// Whether it may end by itself, without anybody giving something else: only the surroundings lack something.
-    #[must_use]
-    pub const fn is_passing(&self) -> bool {
-        match self {
-            Self::Unreachable(unreachable) => unreachable.is_passing(),
-            // A host may get its name late in its start.
-            Self::NoHostName(_) | Self::HostName(HostNameError::Local(_)) => true,
-            _ => false,
-        }
-    }
-}
-
-/// One part of what is announced, and why it is so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
-    /// Which part: `service`.
-    pub part: &'static str,
-    /// What it is, printable.
-    pub value: String,
-    /// Why, in words.
-    pub because: String,
-}
-
-/// What is announced for a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Derived {
-    /// Which instance of which service.
-    pub id: InstanceId,
-    /// Where clients reach it. It may be an address that only this host reaches; who calls decides on that.
-    pub endpoint: Endpoint,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// The addresses that its host's name leads to, where it has a name that was looked up.
-    pub resolved: Vec<IpAddr>,
-    /// What runs there.
-    pub version: Option<Version>,
-    /// Its share of the traffic, where it says so.
-    pub weight: Option<u16>,
-    /// Free labels. Foreign text.
-    pub tags: Vec<String>,
-    /// Free pairs. Foreign text.
-    pub meta: BTreeMap<String, String>,
-    /// What the container asks to be checked.
-    pub checks: Vec<Check>,
-    /// How often, where it says so.
-    pub interval: Option<Duration>,
-    /// How long one attempt may take, where it says so.
-    pub timeout: Option<Duration>,
-    /// Why each part is as it is.
-    pub reasons: Vec<Reason>,
-    /// What the container asks for in vain, in words.
-    pub notes: Vec<String>,
-}
-
-impl Derived {
-    /// The record to announce.
-    #[must_use]
-    pub fn record(&self) -> Record {
-        Record {
-            version: self.version.clone(),
-            weight: self.weight,
-            protocol: self.protocol,
-            tags: self.tags.clone(),
-            meta: self.meta.clone(),
-            ..Record::new(self.endpoint.clone())
-        }
     }
 }
 

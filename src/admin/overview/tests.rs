@@ -1,6 +1,6 @@
 use super::*;
 use crate::etcd::watch::{Change, Entry};
-use crate::model::{MetaPrefix, Prefix};
+use crate::model::{MetaPrefix, Prefix, Reason};
 
 fn overview(only: Option<&str>) -> Overview {
     let place = Place {

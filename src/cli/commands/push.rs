@@ -8,11 +8,11 @@ use humantime::format_duration;
 
 use crate::cli::args::etcd;
 use crate::cli::args::given::Given;
+use crate::cli::args::host_name::host;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::args::names::with_default;
 use crate::cli::output::exit::Exit;
 use crate::etcd::client::Cluster;
-use crate::model::PusherId;
 use crate::push::config::{Config, File, Invalid, Overrides};
 use crate::push::reconcile::Pacing;
 use crate::push::{
@@ -396,19 +396,3 @@ impl Args {
         settings.ok()
     }
 }
-
-/// What this host is called, where that can name a pusher.
-fn host() -> Option<PusherId> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    lasting(name.trim())
-}
-
-/// The name as one of a pusher, unless it is a container's random id, which another start would not have.
-fn lasting(name: &str) -> Option<PusherId> {
-    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let random = name.len() == 12 && name.bytes().all(is_hex);
-    name.parse().ok().filter(|_| !random)
-}
-
-#[cfg(test)]
-mod tests;

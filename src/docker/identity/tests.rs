@@ -3,6 +3,9 @@
 #[cfg(test)]
 pub(crate) mod registrator;
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use std::net::{IpAddr, SocketAddr};
 
 use super::*;

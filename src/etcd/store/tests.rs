@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::Reason;
 
 fn store(services: &[&str]) -> Store {
     let services = services.iter().map(|name| name.parse().unwrap());

@@ -1,5 +1,7 @@
 //! Every example of registrator's user documentation, where it is about containers: what its users expect in etcd.
 
+use std::time::Duration;
+
 use super::{of, on_port};
 use crate::docker::fixtures::{KINDS, read};
 use crate::docker::identity::*;

@@ -1,0 +1,142 @@
+//! A connection to one member.
+
+use super::{CALL_TIMEOUT, MAX_MESSAGE};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use etcd_client::{Client, KvClient, LeaseClient, MaintenanceClient, WatchClient};
+use tokio::time::timeout;
+
+use crate::etcd::Error;
+use crate::etcd::access::TlsFiles;
+
+/// A connection to one member.
+#[derive(Clone)]
+pub struct Connection {
+    pub(super) client: Arc<Client>,
+    pub(super) member: Arc<Member>,
+    /// Tells connections apart, so that a late complaint does not end a younger one.
+    pub(super) generation: u64,
+    /// How long one call may take.
+    pub(super) limit: Duration,
+}
+
+/// A member, and who asks it.
+#[derive(Debug)]
+pub(in crate::etcd) struct Member {
+    pub(in crate::etcd) endpoint: String,
+    /// Which of the endpoints it is.
+    pub(super) number: usize,
+    /// The user, where there is one.
+    pub(in crate::etcd) user: Option<String>,
+    /// Certificates, where TLS is spoken.
+    pub(in crate::etcd) tls: Option<TlsFiles>,
+    /// Whether it has answered over this connection.
+    pub(super) heard: AtomicBool,
+}
+
+impl Member {
+    /// Whether it has answered over this connection.
+    pub(in crate::etcd) fn has_answered(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("endpoint", &self.member.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// For reading and writing keys.
+    #[must_use]
+    pub fn kv(&self) -> KvClient {
+        let kv = self.client.kv_client();
+        kv.max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    /// For watching keys.
+    #[must_use]
+    pub fn watches(&self) -> WatchClient {
+        let watches = self.client.watch_client();
+        watches.max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    /// For granting, renewing and revoking leases.
+    #[must_use]
+    pub fn leases(&self) -> LeaseClient {
+        self.client.lease_client()
+    }
+
+    /// For asking how etcd does.
+    #[must_use]
+    pub fn maintenance(&self) -> MaintenanceClient {
+        self.client.maintenance_client()
+    }
+
+    /// Which member this is.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.member.endpoint
+    }
+
+    /// The user that asks, where there is one.
+    pub(in crate::etcd) fn user(&self) -> Option<&str> {
+        self.member.user.as_deref()
+    }
+
+    /// Whether both are the same connection.
+    pub(in crate::etcd) fn is(&self, other: &Self) -> bool {
+        self.generation == other.generation
+    }
+
+    /// The same connection, for calls that may take so long at most, and [`CALL_TIMEOUT`] at most.
+    pub(in crate::etcd) fn within(&self, limit: Duration) -> Self {
+        Self {
+            limit: limit.min(CALL_TIMEOUT),
+            ..self.clone()
+        }
+    }
+
+    /// Runs one call with a time limit, which is [`CALL_TIMEOUT`] where nothing else was said.
+    ///
+    /// # Errors
+    /// [`Error::Etcd`] with etcd's answer, or [`Error::Silent`] when none came in time.
+    pub fn call<'a, T: 'a>(
+        &'a self,
+        call: impl Future<Output = Result<T, etcd_client::Error>> + Send + 'a,
+    ) -> impl Future<Output = Result<T, Error>> + Send + 'a {
+        // gRPC calls are futures of many kilobytes; boxed here once, they stay out of everybody's tasks.
+        let call = Box::pin(call);
+        async move {
+            match timeout(self.limit, call).await {
+                Ok(Ok(answer)) => {
+                    self.member.heard.store(true, Ordering::Relaxed);
+                    Ok(answer)
+                }
+                Ok(Err(source)) => Err(self.error(source)),
+                Err(_) => Err(Error::Silent {
+                    endpoint: self.member.endpoint.clone(),
+                    after: self.limit,
+                }),
+            }
+        }
+    }
+
+    /// An error of this member.
+    pub(crate) fn error(&self, source: etcd_client::Error) -> Error {
+        Error::of(&self.member, source)
+    }
+
+    /// An answer of this member that lacks a part.
+    pub(crate) fn incomplete(&self, part: &'static str) -> Error {
+        Error::Incomplete {
+            endpoint: self.member.endpoint.clone(),
+            part,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What is told of a range: listings, and changes in their order.
+
+use etcd_client::KeyValue;
+
+/// One key as etcd holds it. Untrusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// The revision of its last change.
+    pub mod_revision: i64,
+    /// The lease that it hangs on; 0 for none.
+    pub lease: i64,
+}
+
+impl Entry {
+    pub(crate) fn from_kv(kv: &KeyValue) -> Self {
+        Self {
+            key: kv.key().to_vec(),
+            value: kv.value().to_vec(),
+            mod_revision: kv.mod_revision(),
+            lease: kv.lease(),
+        }
+    }
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The key was written.
+    Put(Entry),
+    /// The key was deleted, by hand or by the end of its lease.
+    Deleted {
+        /// The key.
+        key: Vec<u8>,
+        /// The revision of the deletion.
+        mod_revision: i64,
+    },
+}
+
+impl Change {
+    /// The revision of this change.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        match self {
+            Self::Put(entry) => entry.mod_revision,
+            Self::Deleted { mod_revision, .. } => *mod_revision,
+        }
+    }
+}
+
+/// What a [`Watcher`] tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Update {
+    /// The whole range: replaces everything known.
+    Listed {
+        /// The revision of etcd at which it looked so. May be lower than one seen before: then
+        /// etcd was restored from a snapshot.
+        revision: i64,
+        /// All keys.
+        entries: Vec<Entry>,
+    },
+    /// What changed since, in order.
+    Changed {
+        /// The newest revision in it.
+        revision: i64,
+        /// The changes.
+        changes: Vec<Change>,
+    },
+}
