@@ -51,7 +51,7 @@ impl Change {
     }
 }
 
-/// What a [`Watcher`] tells.
+/// What a [`Watcher`](super::watch::Watcher) tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
     /// The whole range: replaces everything known.

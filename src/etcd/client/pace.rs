@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::util::backoff::Backoff;
 
-/// See [`Cluster::pace`].
+/// See [`Cluster::pace`](super::Cluster::pace).
 #[derive(Debug)]
 pub struct Pace {
     pub(super) members: usize,
