@@ -284,7 +284,7 @@ pub enum Reason {
     Host(#[from] AddressError),
 }
 
-/// A key and value that are no record, set aside so that they disturb nothing else.
+/// A key and value that are no record, quarantined so that they disturb nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {reason}")]
 pub struct Quarantined {

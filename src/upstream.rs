@@ -17,13 +17,13 @@ mod state;
 /// What every upstream should be: the records of etcd, folded into servers.
 ///
 /// [`Records`](desired::Records) keeps the records of the routed services only, so what other services do costs nothing here, and
-/// [`Choices`](desired::Choices) their splits and holds; a [`Pool`](desired::Pool) for each upstream makes a
+/// [`Overrides`](desired::Overrides) their splits and holds; a [`Pool`](desired::Pool) for each upstream makes a
 /// [`Desired`](desired::Desired) state of those of its service.
 pub mod desired {
     pub use super::choose::{Rule, Selection, SplitNotice, Terms};
     pub use super::guard::{Limits, MAX_PROTECT_FOR, Protection, RemovalGuard, Seen};
     pub use super::instances::{Instances, Out, Placed};
-    pub use super::overrides::{Choice, Choices};
+    pub use super::overrides::{Overrides, ServiceOverrides};
     pub use super::pool::{Pool, Wanted};
     pub use super::records::{Effect, Known, Records};
     pub use super::server::{Origin, Origins, Parameters, Server, Servers};

@@ -71,10 +71,11 @@ pub async fn still_routed(
     let mut found = Vec::new();
     for entry in &entries {
         let pusher = place.meta.pusher(&entry.key);
-        let Some((pusher, presence)) = pusher.zip(PusherStatus::decode(&entry.value).ok()) else {
+        let Some((pusher, status_record)) = pusher.zip(PusherStatus::decode(&entry.value).ok())
+        else {
             continue;
         };
-        let elsewhere = presence
+        let elsewhere = status_record
             .prefix
             .as_ref()
             .is_some_and(|told| *told != place.prefix);
@@ -83,7 +84,7 @@ pub async fn still_routed(
             continue;
         }
         let still = overview.covered(scope).filter_map(|(id, _)| {
-            let service = presence.services.get(&id.service)?;
+            let service = status_record.services.get(&id.service)?;
             let still = &service.still_routed;
             let listed = still.listed.get(&id.instance).cloned();
             Some(StillRouted {

@@ -71,7 +71,7 @@ pub enum Line {
         /// The split.
         split: Found<Split>,
     },
-    /// What was set aside.
+    /// What was quarantined.
     Unreadable(Quarantined),
 }
 

@@ -48,14 +48,14 @@ pub struct Revisions {
     /// Of its records.
     pub records: i64,
     /// Of its split and holds.
-    pub choices: i64,
+    pub overrides: i64,
 }
 
 impl Revisions {
     fn of(&mut self, kind: Kind) -> &mut i64 {
         match kind {
             Kind::Record => &mut self.records,
-            _ => &mut self.choices,
+            _ => &mut self.overrides,
         }
     }
 

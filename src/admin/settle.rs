@@ -17,7 +17,7 @@ pub enum Awaited<'a> {
     /// That load balancers let go of an instance that leaves since this revision.
     Leaving(&'a InstanceId, i64),
     /// That they follow the split and the holds of a service as of this revision.
-    Choices(&'a ServiceName, i64),
+    Overrides(&'a ServiceName, i64),
 }
 
 /// How the wait for the pushers ended.
@@ -39,15 +39,15 @@ impl Awaited<'_> {
     fn service(&self) -> &ServiceName {
         match self {
             Awaited::Leaving(id, _) => &id.service,
-            Awaited::Choices(service, _) => service,
+            Awaited::Overrides(service, _) => service,
         }
     }
 
     fn progress(&self, place: &Place, pushers: &Pushers) -> Leaving {
         match *self {
             Awaited::Leaving(id, revision) => pushers.leaving(&place.prefix, id, revision),
-            Awaited::Choices(service, revision) => Leaving {
-                applied: pushers.applied(&place.prefix, service, Revision::Choices(revision)),
+            Awaited::Overrides(service, revision) => Leaving {
+                applied: pushers.applied(&place.prefix, service, Revision::Overrides(revision)),
                 still: Vec::new(),
             },
         }

@@ -38,7 +38,7 @@ pub struct Pusher {
     /// Its name, printable.
     pub id: String,
     /// What it tells about itself, or why that cannot be read.
-    pub presence: Result<PusherStatus, Reason>,
+    pub status_record: Result<PusherStatus, Reason>,
     /// The same as it stands in etcd, with the fields that are not known here.
     pub raw: Map<String, Value>,
     /// How far it is behind, for each service that it routes.
@@ -210,15 +210,17 @@ fn conflicts(live: &[Pusher], all: &BTreeMap<PusherId, Balancer>) -> Vec<Conflic
 }
 
 fn pusher(place: &Place, overview: &Overview, revision: i64, entry: &Entry) -> Pusher {
-    let presence = PusherStatus::decode(&entry.value);
-    let services = presence.iter().flat_map(|presence| &presence.services);
+    let status_record = PusherStatus::decode(&entry.value);
+    let services = status_record
+        .iter()
+        .flat_map(|status_record| &status_record.services);
     let services = services.filter(|(_, status)| !status.idle);
     let lags = services.map(|(service, status)| {
         // A revision that etcd has not reached comes from before a restore, and counts as nothing.
         let reached = |applied: i64| if applied > revision { 0 } else { applied };
         let revisions = Revisions {
             records: reached(status.applied),
-            choices: reached(status.overrides),
+            overrides: reached(status.overrides),
         };
         let (changes, since) = overview.since(service, revisions);
         let applied = revisions.records;
@@ -238,7 +240,7 @@ fn pusher(place: &Place, overview: &Overview, revision: i64, entry: &Entry) -> P
         id: printable(name.unwrap_or(&entry.key), 253),
         raw: serde_json::from_slice(&entry.value).unwrap_or_default(),
         lags: lags.collect(),
-        presence,
+        status_record,
     }
 }
 

@@ -215,7 +215,7 @@ impl Wish {
                 let newest = overview.newest(&self.service);
                 let applied = |revision| self.applied(prefix, pushers, revision);
                 self.unapplied(&applied(Revision::Records(newest.records)))
-                    .or_else(|| self.unapplied(&applied(Revision::Choices(newest.choices))))
+                    .or_else(|| self.unapplied(&applied(Revision::Overrides(newest.overrides))))
                     .or_else(|| self.not_routed(&live, prefix, pushers))
             }
         }

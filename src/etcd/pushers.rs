@@ -34,7 +34,7 @@ const BALANCERS: usize = 1;
 #[derive(Debug, Clone, Copy)]
 struct Live<'a> {
     id: &'a PusherId,
-    presence: &'a PusherStatus,
+    status_record: &'a PusherStatus,
     /// When it was written.
     revision: i64,
 }
@@ -45,7 +45,7 @@ pub enum Revision {
     /// A revision of the service's records.
     Records(i64),
     /// A revision of its split and holds.
-    Choices(i64),
+    Overrides(i64),
 }
 
 impl Pushers {
@@ -62,8 +62,8 @@ impl Pushers {
     }
 
     /// What each live one tells.
-    pub fn presences(&self) -> impl Iterator<Item = (&PusherId, &PusherStatus)> {
-        self.live().map(|live| (live.id, live.presence))
+    pub fn status_records(&self) -> impl Iterator<Item = (&PusherId, &PusherStatus)> {
+        self.live().map(|live| (live.id, live.status_record))
     }
 
     fn live(&self) -> impl Iterator<Item = Live<'_>> {
@@ -71,11 +71,11 @@ impl Pushers {
             .store
             .below(&self.store.prefixes().meta.pushers_range());
         items.filter_map(|(_, item)| {
-            let (id, presence) = item.pusher()?;
+            let (id, status_record) = item.pusher()?;
             let revision = item.revision;
             Some(Live {
                 id,
-                presence,
+                status_record,
                 revision,
             })
         })

@@ -249,7 +249,7 @@ fn decode_tags(value: Value) -> Result<Vec<String>, Reason> {
     serde_json::from_value(value).map_err(|_| Reason::Field("tags", "a list of strings"))
 }
 
-/// A longer reason is cut: no record is set aside for its words.
+/// A longer reason is cut: no record is quarantined for its words.
 fn decode_reason(value: &Value) -> Result<String, Reason> {
     let text = value.as_str().ok_or(Reason::Field("reason", "a string"))?;
     Ok(super::cut_reason(text))

@@ -281,7 +281,7 @@ impl Pusher {
 
     fn publish(&mut self, effect: &Effect) {
         self.supervisor
-            .publish(&self.records, self.peers.choices(), effect);
+            .publish(&self.records, self.peers.overrides(), effect);
         self.protection.watch(&self.supervisor);
     }
 
@@ -290,11 +290,11 @@ impl Pusher {
         if word.releases {
             self.record.obey_releases(&self.peers, &mut self.supervisor);
         }
-        // A choice is not combined with records of which it is not known whether they still hold: their listing publishes both.
+        // A overrides is not combined with records of which it is not known whether they still hold: their listing publishes both.
         if self.watcher.is_current() {
-            self.take_in(&word.choices);
+            self.take_in(&word.overrides);
         } else {
-            log_quarantined(&word.choices);
+            log_quarantined(&word.overrides);
         }
         self.protection.watch(&self.supervisor);
     }
@@ -332,7 +332,7 @@ impl Pusher {
             self.begin();
         } else if self.start == Start::Open {
             self.supervisor
-                .publish_new(&self.records, self.peers.choices());
+                .publish_new(&self.records, self.peers.overrides());
             self.protection.watch(&self.supervisor);
         }
     }

@@ -22,7 +22,7 @@ mod read;
 mod target;
 mod upstream;
 
-pub use file::{File, Overrides};
+pub use file::{File, FromFlags};
 pub use read::read;
 
 /// What a `push.toml` says. What is `None` is not said there.

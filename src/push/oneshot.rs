@@ -18,7 +18,7 @@ use crate::etcd::oneshot;
 use crate::etcd::watch::Update;
 use crate::model::Endpoint;
 use crate::target::{Error, Outcome, Progress, Upstream};
-use crate::upstream::desired::{Choices, Desired, Records, Wanted};
+use crate::upstream::desired::{Desired, Overrides, Records, Wanted};
 use crate::upstream::plan::{Plan, Step, withheld_for};
 
 /// Between two looks at draining servers.
@@ -182,13 +182,13 @@ where
     let mut records = Records::new(settings.prefix.clone(), settings.services());
     log_quarantined(&records.update(&Update::Listed { revision, entries }));
     let (revision, entries) = oneshot::list(cluster, CALL_TIMEOUT, &settings.meta_range()).await?;
-    let mut choices = Choices::new(settings.meta.clone(), settings.services());
-    log_quarantined(&choices.update(&Update::Listed { revision, entries }));
+    let mut overrides = Overrides::new(settings.meta.clone(), settings.services());
+    log_quarantined(&overrides.update(&Update::Listed { revision, entries }));
     let records = Arc::new(records);
     let mut tasks = JoinSet::new();
     for (number, (target, route)) in settings.routes().enumerate() {
         // Every route's service was given to the records.
-        let Some(Wanted { desired, .. }) = route.pool().decide(&records, &choices) else {
+        let Some(Wanted { desired, .. }) = route.pool().decide(&records, &overrides) else {
             continue;
         };
         let Some(upstream) = target.upstream(route, cluster) else {

@@ -11,7 +11,7 @@ use crate::etcd::store::{Delta, Store};
 use crate::etcd::watch::{Update, Watcher};
 use crate::model::{Kind, Nonce, PusherId, Quarantined};
 use crate::target::UpstreamName;
-use crate::upstream::desired::{Choices, Effect};
+use crate::upstream::desired::{Effect, Overrides};
 use crate::util::log_limit;
 
 /// What has been said.
@@ -22,14 +22,14 @@ pub(super) struct Word {
     /// Releases have come or gone.
     pub(super) releases: bool,
     /// Splits and holds have.
-    pub(super) choices: Effect,
+    pub(super) overrides: Effect,
     /// Who feeds what has changed.
     pub(super) balancers: bool,
 }
 
 impl Word {
     fn matters(&self) -> bool {
-        self.others || self.releases || self.balancers || self.choices != Effect::default()
+        self.others || self.releases || self.balancers || self.overrides != Effect::default()
     }
 }
 
@@ -52,7 +52,7 @@ struct Said {
     /// Those that were given before this pusher listened: they were meant for what others kept then.
     missed: BTreeSet<Nonce>,
     /// Everything below the meta prefix.
-    choices: Choices,
+    overrides: Overrides,
     balancers: Balancers,
 }
 
@@ -68,7 +68,7 @@ impl Peers {
                 others: BTreeMap::new(),
                 releases: BTreeMap::new(),
                 missed: BTreeSet::new(),
-                choices: Choices::new(settings.meta.clone(), settings.services()),
+                overrides: Overrides::new(settings.meta.clone(), settings.services()),
             },
         }
     }
@@ -86,7 +86,7 @@ impl Peers {
 
     /// Whether it is known who the others are and what people have chosen.
     pub(super) fn is_listed(&self) -> bool {
-        self.said.choices.is_listed()
+        self.said.overrides.is_listed()
     }
 
     /// Whether there are others, as far as is known.
@@ -97,15 +97,15 @@ impl Peers {
     /// From now on other services may be routed.
     pub(super) fn route(&mut self, settings: &Settings) {
         self.said.balancers.route(settings);
-        if self.said.choices.route(&settings.services()) {
+        if self.said.overrides.route(&settings.services()) {
             // Its listing tells of the new ones.
             self.watcher = Watcher::new(self.cluster.clone(), settings.meta_range());
         }
     }
 
     /// What people have chosen.
-    pub(super) fn choices(&self) -> &Choices {
-        &self.said.choices
+    pub(super) fn overrides(&self) -> &Overrides {
+        &self.said.overrides
     }
 
     /// Who feeds what.
@@ -126,9 +126,9 @@ impl Peers {
 
 impl Said {
     fn hear(&mut self, update: &Update) -> Word {
-        let first = !self.choices.is_listed();
-        let delta = self.choices.take(update);
-        let store = self.choices.store();
+        let first = !self.overrides.is_listed();
+        let delta = self.overrides.take(update);
+        let store = self.overrides.store();
         warn_of_releases(store, &delta);
         let releases = releases(store);
         if first {
@@ -139,7 +139,7 @@ impl Said {
             others: first || others != self.others,
             releases: releases != self.releases,
             balancers: self.balancers.hear(store),
-            choices: self.choices.effect(delta),
+            overrides: self.overrides.effect(delta),
         };
         (self.others, self.releases) = (others, releases);
         word

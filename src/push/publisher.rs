@@ -15,7 +15,7 @@ use crate::model::{
     Endpoint, InstanceName, MAX_LISTED, Protected, Protocol, ServiceName, State, UpstreamStatus,
 };
 use crate::push::reconcile::{Found, Published};
-use crate::upstream::desired::{Choices, Effect, Origin, Parameters, Pool, Records, Server};
+use crate::upstream::desired::{Effect, Origin, Overrides, Parameters, Pool, Records, Server};
 use crate::upstream::guard::{Claim, Decision, Finding, RecordState, RemovalGuard, Seen};
 use crate::upstream::plan::Serving;
 use crate::util::log_limit;
@@ -57,8 +57,8 @@ impl Publisher {
     }
 
     /// The records or what people have chosen have changed.
-    pub(super) fn follow(&mut self, records: &Records, choices: &Choices, effect: &Effect) {
-        let wanted = self.pool.decide(records, choices);
+    pub(super) fn follow(&mut self, records: &Records, overrides: &Overrides, effect: &Effect) {
+        let wanted = self.pool.decide(records, overrides);
         let Some((wanted, known)) = wanted.zip(records.service(self.pool.service())) else {
             return;
         };
@@ -74,7 +74,7 @@ impl Publisher {
         let state = |instance: &InstanceName| {
             let withdrawn = || {
                 effect
-                    .goodbyes
+                    .withdrawn
                     .contains(&(service.clone(), instance.clone()))
             };
             match names.get_or_init(named).contains(instance) {

@@ -9,12 +9,12 @@ pub(super) fn log_quarantined(effect: &Effect) {
     for quarantined in &effect.quarantined {
         let (key, reason) = (&quarantined.key, &quarantined.reason);
         if let Some(more) = log_limit::allows("quarantined", key) {
-            warn!(%key, %reason, "set aside: this cannot be read; everything else goes on{more}");
+            warn!(%key, %reason, "quarantined: this cannot be read; everything else goes on{more}");
         }
     }
     for key in &effect.released {
         if let Some(more) = log_limit::allows("readable again", key) {
-            info!(%key, "no longer set aside{more}");
+            info!(%key, "no longer quarantined{more}");
         }
     }
 }

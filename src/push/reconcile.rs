@@ -212,7 +212,7 @@ impl Reconciler {
             // etcd was restored: what was confirmed is a revision of another history.
             self.status.confirmed = 0;
         }
-        self.status.choices = self.status.choices.min(desired.choices);
+        self.status.overrides = self.status.overrides.min(desired.overrides);
         if self.looked_for != desired.revisions() {
             self.looked_for = desired.revisions();
             self.pace.restart();
@@ -259,7 +259,7 @@ impl Reconciler {
                 self.upstream.forgotten();
                 // When it comes back it may have forgotten everything.
                 self.status.confirmed = 0;
-                self.status.choices = 0;
+                self.status.overrides = 0;
                 let since = *self.refusing_since.get_or_insert(now);
                 self.status.routing &= now - since < REFUSING;
                 self.status.has = Some(0).filter(|_| !self.status.routing);
@@ -297,7 +297,7 @@ impl Reconciler {
             Progress::Unfinished => return,
             Progress::Converged => {
                 self.status.confirmed = desired.revision;
-                self.status.choices = desired.choices;
+                self.status.overrides = desired.overrides;
                 let restarts = match self.upstream.forgets() {
                     true => *self.links.restarts.borrow(),
                     false => 0,

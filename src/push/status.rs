@@ -134,7 +134,7 @@ fn service_status(all: &[&Row]) -> ServiceStatus {
             ..ServiceStatus::default()
         };
     };
-    let overrides = rows().map(|row| row.status.choices).min();
+    let overrides = rows().map(|row| row.status.overrides).min();
     let withheld = rows().flat_map(|row| &row.status.verdict.withheld);
     // Each once, however many upstreams withhold it.
     let mut reasons = BTreeMap::new();

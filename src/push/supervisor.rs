@@ -23,7 +23,7 @@ use crate::etcd::client::Cluster;
 use crate::model::TargetStatus;
 use crate::push::reconcile;
 use crate::push::reconcile::{Found, Links, Pacing, Published, Report};
-use crate::upstream::desired::{Choices, Effect, Records, Seen};
+use crate::upstream::desired::{Effect, Overrides, Records, Seen};
 
 /// Between two looks at whether nginx was restarted. One small request costs it nothing; until it is noticed, clients of an
 /// upstream that has lost its servers get errors.
@@ -242,12 +242,12 @@ impl Supervisor {
     }
 
     /// Tells the reconcilers of the services that have changed what should be.
-    pub(super) fn publish(&mut self, records: &Records, choices: &Choices, effect: &Effect) {
+    pub(super) fn publish(&mut self, records: &Records, overrides: &Overrides, effect: &Effect) {
         let changed = |publisher: &&mut Publisher| effect.services.contains(publisher.service());
         self.publishers
             .iter_mut()
             .filter(changed)
-            .for_each(|publisher| publisher.follow(records, choices, effect));
+            .for_each(|publisher| publisher.follow(records, overrides, effect));
         self.publishers
             .iter_mut()
             .filter(|publisher| !effect.services.contains(publisher.service()))
@@ -255,12 +255,12 @@ impl Supervisor {
     }
 
     /// Tells those that were never told anything.
-    pub(super) fn publish_new(&mut self, records: &Records, choices: &Choices) {
+    pub(super) fn publish_new(&mut self, records: &Records, overrides: &Overrides) {
         let effect = Effect::default();
         self.publishers
             .iter_mut()
             .filter(|publisher| publisher.subscribe().borrow().is_none())
-            .for_each(|publisher| publisher.follow(records, choices, &effect));
+            .for_each(|publisher| publisher.follow(records, overrides, &effect));
     }
 
     /// Who decides what the upstreams should be: one for each route.

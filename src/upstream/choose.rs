@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use super::overrides::Choice;
+use super::overrides::ServiceOverrides;
 use super::records::Known;
 use super::server::{Parameters, Server};
 use crate::model::{InstanceName, Protocol, Record, Share, Split, State, Version};
@@ -72,14 +72,14 @@ pub(crate) type Chosen<'a> = (&'a InstanceName, &'a Record, Server);
 pub(crate) fn choose<'a>(
     known: Known<'a>,
     selection: &Selection,
-    choice: &Choice,
+    overrides: &ServiceOverrides,
 ) -> Vec<Chosen<'a>> {
     let taken = known
         .records()
         .filter(|(_, record)| selection.takes(record));
     let chosen = taken.map(|(instance, record)| {
         let mut server = selection.server(record);
-        if server.state == State::Up && choice.hold_on(instance, record).is_some() {
+        if server.state == State::Up && overrides.hold_on(instance, record).is_some() {
             server.state = State::Draining;
         }
         (instance, record, server)

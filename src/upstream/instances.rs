@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::choose::Chosen;
-use super::overrides::Choice;
+use super::overrides::ServiceOverrides;
 use crate::model::{Endpoint, InstanceName, State};
 
 /// The instances that an upstream takes, by name. Those that its `versions`, `tags` or protocol leave out are not among them.
@@ -36,14 +36,14 @@ pub enum Out {
 const MAX_GONE: usize = 64;
 
 /// What became of the instances that were chosen.
-pub(crate) fn instances(chosen: &[Chosen<'_>], choice: &Choice) -> Instances {
+pub(crate) fn instances(chosen: &[Chosen<'_>], overrides: &ServiceOverrides) -> Instances {
     let placed = chosen.iter().map(|(instance, record, server)| {
         let out = match (record.state, server.state) {
             (State::Draining | State::Down, _) => Some(Out::Leaving),
             (State::Up, State::Up) => None,
             (State::Up, State::Down) => Some(Out::Weightless("its weight is 0".to_owned())),
             (State::Up, State::Draining) => {
-                let why = choice.hold_on(instance, record);
+                let why = overrides.hold_on(instance, record);
                 Some(Out::Held(
                     why.map(|why| why.to_string()).unwrap_or_default(),
                 ))

@@ -20,13 +20,13 @@ const KINDS: [Kind; 4] = [Kind::Hold, Kind::ServiceHold, Kind::HostHold, Kind::S
 /// A hold holds whatever its value says: who wrote it wanted the instance out. A split that cannot be read changes nothing:
 /// the one before it stands.
 #[derive(Debug)]
-pub struct Choices {
+pub struct Overrides {
     store: Store,
 }
 
 /// What is chosen for one service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Choice {
+pub struct ServiceOverrides {
     /// The etcd revision up to which this includes every change of the service's split and holds.
     pub revision: i64,
     /// How its versions share the traffic, when anything is said of that.
@@ -39,7 +39,7 @@ pub struct Choice {
     pub held_hosts: BTreeMap<Host, Arc<str>>,
 }
 
-impl Choice {
+impl ServiceOverrides {
     /// Why an instance with this record is out of rotation, if it is.
     #[must_use]
     pub fn hold_on(&self, instance: &InstanceName, record: &Record) -> Option<&str> {
@@ -49,7 +49,7 @@ impl Choice {
     }
 }
 
-impl Choices {
+impl Overrides {
     /// Nothing yet, of these services.
     #[must_use]
     pub fn new(meta: MetaPrefix, services: impl IntoIterator<Item = ServiceName>) -> Self {
@@ -78,31 +78,31 @@ impl Choices {
 
     /// What is chosen for a service; `None` before the first whole listing, and for a service that is not routed.
     #[must_use]
-    pub fn service(&self, name: &ServiceName) -> Option<Choice> {
+    pub fn service(&self, name: &ServiceName) -> Option<ServiceOverrides> {
         let revision = self.store.revision(0, name)?;
         let meta = &self.store.prefixes().meta;
         let split = self.store.get(meta.split_key(name).as_bytes());
         let whole = meta.hold_key(&HoldScope::Service(name.clone()));
         let whole = self.store.get(whole.as_bytes());
-        let mut choice = Choice {
+        let mut overrides = ServiceOverrides {
             revision,
             split: split.and_then(Item::split).cloned(),
             all_held: whole
                 .and_then(Item::hold)
                 .map(|(scope, hold)| why(scope, hold)),
-            ..Choice::default()
+            ..ServiceOverrides::default()
         };
         for (scope, hold) in self.holds(&format!("{}{name}/", meta.holds_range())) {
             if let HoldScope::Instance(id) = scope {
-                choice.held.insert(id.instance.clone(), why(scope, hold));
+                overrides.held.insert(id.instance.clone(), why(scope, hold));
             }
         }
         for (scope, hold) in self.holds(&meta.host_holds_range()) {
             if let HoldScope::Host(host) = scope {
-                choice.held_hosts.insert(host.clone(), why(scope, hold));
+                overrides.held_hosts.insert(host.clone(), why(scope, hold));
             }
         }
-        Some(choice)
+        Some(overrides)
     }
 
     fn holds(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::choose::{Chosen, Selection, SplitNotice, Splitting, choose};
 use super::guard::Protection;
 use super::instances::{self, Instances};
-use super::overrides::Choices;
+use super::overrides::Overrides;
 use super::records::Records;
 use super::server::{Origin, Origins, Server, Servers};
 use super::state::Desired;
@@ -58,12 +58,12 @@ impl Pool {
     }
 
     /// What the upstream should be now; `None` before the first whole listings.
-    pub fn decide(&mut self, records: &Records, choices: &Choices) -> Option<Wanted> {
+    pub fn decide(&mut self, records: &Records, overrides: &Overrides) -> Option<Wanted> {
         let known = records.service(&self.service)?;
-        let choice = choices.service(&self.service)?;
-        let mut chosen = choose(known, &self.selection, &choice);
-        let mut instances = instances::instances(&chosen, &choice);
-        let split = self.splitting.apply(choice.split.as_ref(), &mut chosen);
+        let overrides = overrides.service(&self.service)?;
+        let mut chosen = choose(known, &self.selection, &overrides);
+        let mut instances = instances::instances(&chosen, &overrides);
+        let split = self.splitting.apply(overrides.split.as_ref(), &mut chosen);
         instances::note_split(&mut instances, &chosen);
         let recorded = known.records().map(|(name, _)| name);
         instances::note_gone(&mut instances, &self.former, recorded, known.revision());
@@ -72,7 +72,7 @@ impl Pool {
         let desired = Desired {
             service: self.service.clone(),
             revision: known.revision(),
-            choices: choice.revision,
+            overrides: overrides.revision,
             servers,
             origins,
             instances: self.former.clone(),

@@ -18,7 +18,7 @@ pub struct Effect {
     /// The services to be published anew.
     pub services: BTreeSet<ServiceName>,
     /// The instances whose records said that they take no traffic before they were deleted.
-    pub goodbyes: BTreeSet<(ServiceName, InstanceName)>,
+    pub withdrawn: BTreeSet<(ServiceName, InstanceName)>,
     /// What was quarantined and was not before, or for another reason.
     pub quarantined: Vec<Quarantined>,
     /// The keys, made printable, that were quarantined and are readable or gone now.
@@ -31,9 +31,9 @@ impl Effect {
         let (quarantined, released) = store.news(&delta, kinds);
         let deleted = delta.deleted.iter().filter_map(|item| item.instance());
         let told = deleted.filter(|(_, record)| !takes_traffic(record));
-        let goodbyes = told.map(|(id, _)| (id.service.clone(), id.instance.clone()));
+        let withdrawn = told.map(|(id, _)| (id.service.clone(), id.instance.clone()));
         Self {
-            goodbyes: goodbyes.collect(),
+            withdrawn: withdrawn.collect(),
             services: delta.services,
             quarantined,
             released,

@@ -15,7 +15,7 @@ pub struct Desired {
     /// The etcd revision up to which this includes every change of the service's records.
     pub revision: i64,
     /// The etcd revision up to which this includes every change of the service's split and holds.
-    pub choices: i64,
+    pub overrides: i64,
     /// Its servers.
     pub servers: Servers,
     /// Whose they are: one for each server at least.
@@ -27,10 +27,10 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// The revisions of the records and of the choices: another pair, another state.
+    /// The revisions of the records and of the overrides: another pair, another state.
     #[must_use]
     pub fn revisions(&self) -> (i64, i64) {
-        (self.revision, self.choices)
+        (self.revision, self.overrides)
     }
 
     /// How many servers take traffic.
@@ -48,7 +48,7 @@ impl Desired {
         Self {
             service: "website".parse().unwrap(),
             revision,
-            choices: 0,
+            overrides: 0,
             servers: servers.clone(),
             origins: Origins::new(),
             instances: Arc::default(),

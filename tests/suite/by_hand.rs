@@ -209,8 +209,8 @@ async fn the_record_of_a_killed_announcer_does_not_wait_for_its_lease() {
     done(&ended, "deregistered");
     let history = scene.etcd.history(KEY).await;
     // With its lease it would have gone without a word.
-    let goodbye = history.iter().flatten().last().expect("it was announced");
-    assert_eq!(goodbye.json()["state"], "draining");
+    let notice = history.iter().flatten().last().expect("it was announced");
+    assert_eq!(notice.json()["state"], "draining");
     assert_eq!(history.last(), Some(&None));
 }
 

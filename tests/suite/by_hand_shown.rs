@@ -432,7 +432,7 @@ async fn a_hold_that_every_pusher_follows_is_neither_waited_for_nor_behind() {
 }
 
 #[tokio::test]
-async fn the_status_tells_what_is_set_aside_and_why_also_without_a_pusher() {
+async fn the_status_tells_what_is_quarantined_and_why_also_without_a_pusher() {
     let etcd = Etcd::start().await;
     etcd.put("/services/website/a", UP).await;
     let wrong = r#"{"host":"10.0.0.6;","port":80}"#;
@@ -503,7 +503,7 @@ async fn the_status_tells_errors_lags_and_fields_of_later_versions() {
 }
 
 #[tokio::test]
-async fn the_status_tells_what_is_set_aside_and_why() {
+async fn the_status_tells_what_is_quarantined_and_why() {
     let etcd = Etcd::start().await;
     let presence = |service: &str| {
         format!(

@@ -43,7 +43,7 @@ pub(crate) fn desired(revision: i64, servers: &[&str]) -> Desired {
     Desired {
         service: "website".parse().unwrap(),
         revision,
-        choices: 0,
+        overrides: 0,
         servers: servers.iter().map(server).collect(),
         origins: BTreeMap::new(),
         instances: Arc::default(),

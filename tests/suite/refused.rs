@@ -45,7 +45,7 @@ async fn still_routed(etcd: &Etcd, instance: &str) {
     .await;
 }
 
-/// The record says goodbye, and is gone.
+/// The record gives notice, and is gone.
 async fn leave(etcd: &Etcd, backend: &Backend) {
     let address = backend.address();
     let (host, port) = (address.ip(), address.port());

@@ -321,13 +321,18 @@ async fn two_pushers_never_take_turns_though_one_is_cut_off_and_the_other_restar
         let push = push(endpoint, &scene.nginx).args(["--id", id]);
         push.args(settings).start()
     };
+    let pushers = async |number: usize| {
+        until(PATIENCE, "the pushers", async || {
+            (scene.etcd.list("/sidekick/pushers/").await.len() == number).then_some(())
+        })
+        .await;
+    };
     let mut heard = start("heard", &scene.etcd.endpoint());
+    pushers(1).await;
+    // Whoever comes later has heard of the other before it tells anything itself.
     let cut = start("cut", &link.endpoint());
+    pushers(2).await;
     scene.routed(&all).await;
-    until(PATIENCE, "both pushers", async || {
-        (scene.etcd.list("/sidekick/pushers/").await.len() == 2).then_some(())
-    })
-    .await;
     let watch = Watch::start(scene.nginx.api_address());
 
     link.set(Link::Down);

@@ -115,7 +115,7 @@ async fn a_split_to_nothing_leaves_the_one_before_it() {
     .await;
     scene.etcd.put(SPLIT, "v1=1").await;
     until(PATIENCE, "another warning", async || {
-        pusher.process().output().contains("set aside")
+        pusher.process().output().contains("quarantined: this")
     })
     .await;
     // A change that both pass by on its way.

@@ -10,7 +10,7 @@ pub(crate) fn desired(servers: Servers, origins: Origins) -> Desired {
     Desired {
         service: "website".parse().expect("a name"),
         revision: 1,
-        choices: 0,
+        overrides: 0,
         servers,
         origins,
         instances: Default::default(),

@@ -417,13 +417,13 @@ impl Etcd {
         states
     }
 
-    /// Deletes a key, with no goodbye; `false` when there was none.
+    /// Deletes a key, without notice; `false` when there was none.
     pub(crate) async fn delete(&self, key: &str) -> bool {
         let answer = self.client().await.delete(key, None).await;
         answer.expect("etcd takes a delete").deleted() > 0
     }
 
-    /// Deletes all keys that begin like this in one revision, with no goodbye.
+    /// Deletes all keys that begin like this in one revision, without notice.
     pub(crate) async fn delete_all(&self, prefix: &str) {
         let options = etcd_client::DeleteOptions::new().with_prefix();
         let answer = self.client().await.delete(prefix, Some(options)).await;

@@ -37,8 +37,8 @@ const A: &str = "/services/web/a";
 const A_HELD: &str = "/sidekick/holds/web/a";
 const UP: &str = r#"{"host":"10.0.0.5","port":80,"version":"v1"}"#;
 
-fn revisions(records: i64, choices: i64) -> Revisions {
-    Revisions { records, choices }
+fn revisions(records: i64, overrides: i64) -> Revisions {
+    Revisions { records, overrides }
 }
 
 fn records(records: i64) -> Revisions {

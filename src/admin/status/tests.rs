@@ -3,7 +3,7 @@ use super::*;
 fn pusher(id: &str) -> Pusher {
     Pusher {
         id: id.to_owned(),
-        presence: Err(Reason::Missing("nonce")),
+        status_record: Err(Reason::Missing("nonce")),
         raw: Map::new(),
         lags: BTreeMap::new(),
     }

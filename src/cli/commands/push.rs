@@ -13,7 +13,7 @@ use crate::cli::args::mistakes::Mistakes;
 use crate::cli::args::names::with_default;
 use crate::cli::output::exit::Exit;
 use crate::etcd::client::Cluster;
-use crate::push::config::{Config, File, Invalid, Overrides};
+use crate::push::config::{Config, File, FromFlags, Invalid};
 use crate::push::reconcile::Pacing;
 use crate::push::{
     self, DRAIN_TIMEOUT, FORGET_AFTER, Outcome, Reload, Retired, Route, Settings, TTL, TargetError,
@@ -224,7 +224,7 @@ impl Args {
     /// Takes away the keys of a pusher that does not come back.
     async fn retire(
         &self,
-        overrides: &Overrides,
+        overrides: &FromFlags,
         cluster: Option<Cluster>,
         mut mistakes: Mistakes,
     ) -> anyhow::Result<Exit> {
@@ -273,7 +273,7 @@ impl Args {
     }
 
     /// What flags say that beats a file. What is wrong is noted and counts as not said.
-    fn overrides(&self, mistakes: &mut Mistakes) -> Overrides {
+    fn overrides(&self, mistakes: &mut Mistakes) -> FromFlags {
         let (prefix, meta_prefix) = self.etcd.given_prefixes(mistakes);
         let mut time = |flag: &str, text: &Option<String>| mistakes.duration(flag, text.as_ref()?);
         let debounce = time("--debounce", &self.debounce);
@@ -298,7 +298,7 @@ impl Args {
         let forget_after = self.forget_after.as_ref();
         let forget_after =
             forget_after.and_then(|text| etcd::length(mistakes, "--forget-after", text));
-        Overrides {
+        FromFlags {
             id: self.id.as_ref().and_then(|id| mistakes.parse("--id", id)),
             host: host(),
             prefix,
@@ -354,7 +354,7 @@ impl Args {
     /// Flags say what a small file would say.
     fn settings_of_flags(
         &self,
-        overrides: &Overrides,
+        overrides: &FromFlags,
         mistakes: &mut Mistakes,
     ) -> Option<Settings> {
         let torn = |url: &&Secret| url.reveal().contains('@') && !url.reveal().contains("://");

@@ -97,7 +97,7 @@ impl Order {
             anyhow::bail!("etcd does not answer");
         }
         let known = watch.known();
-        if known.presences().count() == 0 {
+        if known.status_records().count() == 0 {
             say(&nobody(&known.silent()))?;
             return Ok(Exit::No);
         }
@@ -121,7 +121,7 @@ impl Order {
         let mut progress = Progress::new();
         let all = |pushers: &Pushers| {
             let waits = |(_, one): &(_, &PusherStatus)| self.answer(one, &nonce).is_none();
-            let missing = pushers.presences().filter(waits);
+            let missing = pushers.status_records().filter(waits);
             let missing: Vec<_> = missing.map(|(id, _)| id.to_string()).collect();
             if !missing.is_empty() {
                 progress.say(&format!(
@@ -140,16 +140,16 @@ impl Order {
     }
 
     /// What a pusher has made of it: `None` when it has not heard yet, no number when it has no such upstream.
-    fn answer(&self, presence: &PusherStatus, nonce: &Nonce) -> Option<Option<u64>> {
-        let released = presence.releases.get(self.upstream.as_str())?;
+    fn answer(&self, status_record: &PusherStatus, nonce: &Nonce) -> Option<Option<u64>> {
+        let released = status_record.releases.get(self.upstream.as_str())?;
         (released.nonce == *nonce).then_some(released.servers)
     }
 
     fn report(&self, pushers: &Pushers, nonce: &Nonce, in_time: bool) -> anyhow::Result<Exit> {
         let upstream = &self.upstream;
         let mut having = 0;
-        for (id, presence) in pushers.presences() {
-            match self.answer(presence, nonce) {
+        for (id, status_record) in pushers.status_records() {
+            match self.answer(status_record, nonce) {
                 Some(Some(servers)) => {
                     having += 1;
                     say(&format!(
@@ -165,7 +165,7 @@ impl Order {
                 "{id}: is silent, and its load balancer keeps what it was told last"
             ))?;
         }
-        let all = pushers.presences().count();
+        let all = pushers.status_records().count();
         say(&format!(
             "{having} of {all} pushers have the upstream {upstream}"
         ))?;

@@ -89,7 +89,7 @@ fn plain(pusher: &Pusher) -> Vec<String> {
     let line = |(service, lag): (&crate::model::ServiceName, &Lag)| {
         format!("{} {service} {} {}", pusher.id, lag.applied, lag.newest)
     };
-    if let Err(reason) = &pusher.presence {
+    if let Err(reason) = &pusher.status_record {
         crate::cli::output::exit::say(&format!(
             "sidekick: left out: {}: {reason}",
             short(&pusher.id)
@@ -129,7 +129,7 @@ fn others(status: &Status) -> impl Iterator<Item = Value> {
 fn object(pusher: &Pusher, quarantined: &[Quarantined]) -> Value {
     let mut fields = pusher.raw.clone();
     fields.insert("pusher".into(), pusher.id.as_str().into());
-    if let Err(reason) = &pusher.presence {
+    if let Err(reason) = &pusher.status_record {
         fields.insert("unreadable".into(), reason.to_string().into());
     }
     let lag = |(service, lag): (&crate::model::ServiceName, &Lag)| {

@@ -76,7 +76,7 @@ pub(crate) async fn wait(
 ) -> (Exit, String) {
     let mut progress = Progress::new();
     let mut tell = |now: &Leaving| progress.say(&format!("{what}: {}", in_words(now)));
-    let awaited = Awaited::Choices(service, revision);
+    let awaited = Awaited::Overrides(service, revision);
     let settled = settle(place, awaited, within, stop, &mut tell).await;
     drop(progress);
     match &settled {

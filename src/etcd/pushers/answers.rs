@@ -196,7 +196,7 @@ impl Pushers {
             }
             let (applied, wanted) = match revision {
                 Revision::Records(wanted) => (status.applied, wanted),
-                Revision::Choices(wanted) => (status.overrides, wanted),
+                Revision::Overrides(wanted) => (status.overrides, wanted),
             };
             if applied < wanted || applied > self.revision {
                 all.not_by.insert(id.clone());
@@ -341,9 +341,10 @@ impl Pushers {
 impl<'a> Live<'a> {
     /// What it says of a service; `None` when nothing, or of records that lie elsewhere.
     fn status(self, prefix: &Prefix, service: &ServiceName) -> Option<&'a ServiceStatus> {
-        let told = self.presence.prefix.as_ref();
+        let told = self.status_record.prefix.as_ref();
         let ours = told.is_none_or(|told| told == prefix);
-        ours.then(|| self.presence.services.get(service)).flatten()
+        ours.then(|| self.status_record.services.get(service))
+            .flatten()
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::etcd::watch::{Change, Entry, Update};
 use crate::model::{MetaPrefix, Prefix};
-use crate::upstream::desired::Choices;
+use crate::upstream::desired::Overrides;
 
 fn entry(key: &str, value: Vec<u8>, lease: i64) -> Entry {
     Entry {
@@ -29,11 +29,11 @@ fn balancer(id: &str, nonce: &str, target: &str) -> Entry {
     entry(&format!("balancers/{id}"), balancer.encode(), 8)
 }
 
-fn listed(entries: Vec<Entry>) -> Choices {
-    let mut choices = Choices::new(MetaPrefix::default(), []);
+fn listed(entries: Vec<Entry>) -> Overrides {
+    let mut overrides = Overrides::new(MetaPrefix::default(), []);
     let revision = 9;
-    choices.update(&Update::Listed { revision, entries });
-    choices
+    overrides.update(&Update::Listed { revision, entries });
+    overrides
 }
 
 fn told(entries: Vec<Entry>) -> Balancers {
@@ -111,26 +111,26 @@ fn of_more_targets_than_are_read_none_is_taken_for_another() {
 
 #[test]
 fn a_namesake_that_is_retired_is_none_any_more_and_that_is_news() {
-    let mut choices = listed(vec![
+    let mut overrides = listed(vec![
         pusher("edge", "other"),
         balancer("edge", "other", "elsewhere"),
     ]);
     let mut balancers = Balancers::of("edge", "own", &["here"]);
-    balancers.hear(choices.store());
+    balancers.hear(overrides.store());
     let mut gone = |balancers: &mut Balancers, key: &str| {
         let change = Change::Deleted {
             key: key.as_bytes().to_vec(),
             mod_revision: 10,
         };
         let (revision, changes) = (10, vec![change]);
-        choices.update(&Update::Changed { revision, changes });
-        assert!(balancers.hear(choices.store()));
+        overrides.update(&Update::Changed { revision, changes });
+        assert!(balancers.hear(overrides.store()));
         balancers.namesake()
     };
     let silent = Some(Namesake::Silent(of("elsewhere")));
     assert_eq!(gone(&mut balancers, "/sidekick/pushers/edge"), silent);
     assert_eq!(gone(&mut balancers, "/sidekick/balancers/edge"), None);
-    assert!(!balancers.hear(choices.store()));
+    assert!(!balancers.hear(overrides.store()));
 }
 
 #[test]

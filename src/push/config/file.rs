@@ -21,7 +21,7 @@ const MAX_FILE: u64 = 8 << 20;
 
 /// What was said elsewhere: by flags. It beats the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Overrides {
+pub struct FromFlags {
     /// The name of this pusher.
     pub id: Option<PusherId>,
     /// What it is called where neither says so: the host's name.
@@ -58,7 +58,7 @@ pub struct File {
     /// The file.
     pub path: PathBuf,
     /// What beats it.
-    pub overrides: Overrides,
+    pub overrides: FromFlags,
     /// Where the secrets of this unit lie (`CREDENTIALS_DIRECTORY`), if there are any.
     pub credentials: Option<PathBuf>,
 }
@@ -107,7 +107,7 @@ fn read_text(path: &Path) -> Result<String, Mistake> {
     }
 }
 
-impl Overrides {
+impl FromFlags {
     /// What is to be done when `config` is what is said otherwise. Reads the files that are named there.
     ///
     /// # Errors

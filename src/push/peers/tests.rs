@@ -8,7 +8,7 @@ fn said() -> Said {
         others: BTreeMap::new(),
         releases: BTreeMap::new(),
         missed: BTreeSet::new(),
-        choices: Choices::new(MetaPrefix::default(), []),
+        overrides: Overrides::new(MetaPrefix::default(), []),
         balancers: Balancers::of("edge", "own", &[]),
     }
 }

@@ -12,7 +12,7 @@ pub struct UpstreamStatus {
     /// The etcd revision whose effect the target has confirmed; 0 before any is.
     pub confirmed: i64,
     /// The same for the revision of the service's split and holds.
-    pub choices: i64,
+    pub overrides: i64,
     /// Whether the target sends requests anywhere, as far as is known.
     pub routing: bool,
     /// What keeps the upstream from being equal to the records, as it was at the last look.
@@ -34,7 +34,7 @@ impl Default for UpstreamStatus {
     fn default() -> Self {
         Self {
             confirmed: 0,
-            choices: 0,
+            overrides: 0,
             routing: true,
             errors: Vec::new(),
             contested: None,

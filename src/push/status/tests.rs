@@ -23,7 +23,7 @@ fn confirmed(confirmed: i64) -> reconcile::UpstreamStatus {
 fn refusing() -> reconcile::UpstreamStatus {
     reconcile::UpstreamStatus {
         confirmed: 0,
-        choices: 0,
+        overrides: 0,
         routing: false,
         errors: vec!["connection refused".into()],
         ..reconcile::UpstreamStatus::default()

@@ -4,14 +4,14 @@ use super::*;
 use crate::etcd::client;
 use crate::etcd::watch::Update;
 use crate::model::{MetaPrefix, Prefix};
-use crate::push::config::{Overrides, read};
+use crate::push::config::{FromFlags, read};
 
 fn settings(text: &str) -> Settings {
     let (config, mistakes) = read(text, None);
     assert_eq!(mistakes, []);
-    let overrides = Overrides {
+    let overrides = FromFlags {
         id: "edge".parse().ok(),
-        ..Overrides::default()
+        ..FromFlags::default()
     };
     overrides.settings(&config).unwrap()
 }
@@ -109,7 +109,7 @@ async fn a_route_is_decided_once_and_told_to_whoever_takes_it_later() {
         revision: 7,
         entries,
     });
-    let mut choices = Choices::new(
+    let mut overrides = Overrides::new(
         MetaPrefix::default(),
         ["x", "y"].map(|name| name.parse().unwrap()),
     );
@@ -117,8 +117,8 @@ async fn a_route_is_decided_once_and_told_to_whoever_takes_it_later() {
         revision: 7,
         entries: Vec::new(),
     };
-    let effect = choices.update(&nothing);
-    stage.supervisor.publish(&records, &choices, &effect);
+    let effect = overrides.update(&nothing);
+    stage.supervisor.publish(&records, &overrides, &effect);
     let settings = settings(&format!("{TWO}{X}{Y}nginx = [\"b\"]\n"));
     let route = settings.targets[0].routes()[0].clone();
     let (_, late) = stage.supervisor.subscribe(&route);

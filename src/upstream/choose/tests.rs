@@ -1,12 +1,12 @@
 use super::*;
 use crate::etcd::watch::{Entry, Update};
 use crate::model::{MetaPrefix, Prefix};
-use crate::upstream::desired::{Choices, Pool, Records};
+use crate::upstream::desired::{Overrides, Pool, Records};
 
 /// A service with these records, and what people have chosen.
 struct Stage {
     records: Records,
-    choices: Choices,
+    overrides: Overrides,
     pool: Pool,
 }
 
@@ -19,10 +19,10 @@ impl Stage {
         let service = || "web".parse().unwrap();
         let mut stage = Self {
             records: Records::new(Prefix::default(), [service()]),
-            choices: Choices::new(MetaPrefix::default(), [service()]),
+            overrides: Overrides::new(MetaPrefix::default(), [service()]),
             pool: Pool::new(service(), selection),
         };
-        stage.choices.update(&listing(&[]));
+        stage.overrides.update(&listing(&[]));
         stage
     }
 
@@ -37,7 +37,7 @@ impl Stage {
             .iter()
             .map(|(key, value)| (format!("/sidekick/{key}"), *value))
             .collect();
-        self.choices.update(&listing(&entries));
+        self.overrides.update(&listing(&entries));
     }
 
     fn split(&mut self, weights: &str) {
@@ -47,7 +47,7 @@ impl Stage {
 
     /// The servers, by the last byte of their addresses.
     fn servers(&mut self) -> Vec<String> {
-        let decision = self.pool.decide(&self.records, &self.choices).unwrap();
+        let decision = self.pool.decide(&self.records, &self.overrides).unwrap();
         let servers = decision.desired.servers.into_iter();
         let shown = servers.map(|(endpoint, server)| {
             let endpoint = endpoint.to_string();
@@ -61,7 +61,7 @@ impl Stage {
 
     fn notice(&mut self) -> Option<SplitNotice> {
         self.pool
-            .decide(&self.records, &self.choices)
+            .decide(&self.records, &self.overrides)
             .unwrap()
             .split
     }
@@ -119,7 +119,7 @@ fn the_first_rule_whose_tags_a_record_has_says_what_its_server_is_told() {
         r#"{"host":"10.0.0.3","port":80,"tags":["blue"],"weight":5}"#,
     ]);
     assert_eq!(stage.servers(), ["1 up 2", "2 up 8", "3 up 5"]);
-    let decision = stage.pool.decide(&stage.records, &stage.choices).unwrap();
+    let decision = stage.pool.decide(&stage.records, &stage.overrides).unwrap();
     let fails = |host: &str| {
         let server = &decision.desired.servers[&format!("10.0.0.{host}:80").parse().unwrap()];
         server.parameters.max_fails

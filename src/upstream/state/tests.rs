@@ -54,12 +54,12 @@ fn delete(records: &mut Records, revision: i64, key: &str) -> Effect {
 }
 
 fn desired(records: &Records, service: &str) -> Option<Desired> {
-    let mut choices = Choices::new(MetaPrefix::default(), [name(service)]);
-    choices.update(&Update::Listed {
+    let mut overrides = Overrides::new(MetaPrefix::default(), [name(service)]);
+    overrides.update(&Update::Listed {
         revision: 1,
         entries: vec![],
     });
-    let decision = Pool::new(name(service), Selection::default()).decide(records, &choices);
+    let decision = Pool::new(name(service), Selection::default()).decide(records, &overrides);
     decision.map(|decision| decision.desired)
 }
 
@@ -211,9 +211,9 @@ fn what_is_set_aside_is_told_once_and_its_release_too() {
 }
 
 #[test]
-fn a_deletion_is_a_goodbye_when_the_record_took_no_traffic() {
+fn a_deletion_was_noticed_before_when_the_record_took_no_traffic() {
     let mut records = listed(7, &[ONE]);
-    assert_eq!(delete(&mut records, 8, ONE.0).goodbyes, [].into());
+    assert_eq!(delete(&mut records, 8, ONE.0).withdrawn, [].into());
     for last in [
         r#""state":"down""#,
         r#""state":"draining""#,
@@ -225,8 +225,8 @@ fn a_deletion_is_a_goodbye_when_the_record_took_no_traffic() {
             ONE.0,
             &format!(r#"{{"host":"10.0.0.1","port":80,{last}}}"#),
         );
-        let goodbye = (name("website"), "one".parse().unwrap());
-        assert_eq!(delete(&mut records, 10, ONE.0).goodbyes, [goodbye].into());
+        let noticed = (name("website"), "one".parse().unwrap());
+        assert_eq!(delete(&mut records, 10, ONE.0).withdrawn, [noticed].into());
     }
 }
 

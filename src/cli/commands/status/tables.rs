@@ -73,7 +73,7 @@ pub(super) fn tables(status: &Status) -> String {
     let pushers = || status.pushers.iter();
     let silent = status.silent.iter();
     let ignored = status.ignored.iter();
-    let set_aside = status.quarantined.iter();
+    let quarantined = status.quarantined.iter();
     let parts = [
         (&TARGETS[..], pushers().flat_map(target_rows).collect(), ""),
         (&UPSTREAMS, pushers().flat_map(upstream_rows).collect(), ""),
@@ -97,7 +97,7 @@ pub(super) fn tables(status: &Status) -> String {
         ),
         (
             &QUARANTINED,
-            set_aside.take(MOST).map(quarantined_row).collect(),
+            quarantined.take(MOST).map(quarantined_row).collect(),
             &more(status.quarantined.len()),
         ),
     ];
@@ -119,8 +119,8 @@ fn quarantined_row(quarantined: &Quarantined) -> Vec<Cell> {
 /// A target in a row, and a row more for each further error.
 fn target_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
     let name = || Cell::new(pusher.id.as_str());
-    let presence = match &pusher.presence {
-        Ok(presence) => presence,
+    let status_record = match &pusher.status_record {
+        Ok(status_record) => status_record,
         Err(reason) => {
             let bad = |text: String| Cell::toned(text, Tone::Bad);
             let none = Cell::default;
@@ -135,17 +135,17 @@ fn target_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
             ]];
         }
     };
-    let prefix = presence.prefix.as_ref();
+    let prefix = status_record.prefix.as_ref();
     let prefix = prefix.map_or(String::new(), ToString::to_string);
     let begin = || {
         vec![
             name(),
-            Cell::new(age(presence.since)),
+            Cell::new(age(status_record.since)),
             Cell::new(prefix.as_str()),
         ]
     };
     let mut rows = Vec::new();
-    for (target, health) in &presence.targets {
+    for (target, health) in &status_record.targets {
         let (state, tone) = match (health.ok, health.errors.is_empty()) {
             (true, true) => ("ok", Tone::Good),
             (false, true) => ("starting", Tone::Notable),
@@ -173,9 +173,9 @@ fn target_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
 
 fn upstreams(pusher: &Pusher) -> impl Iterator<Item = (&String, &String, &UpstreamStatus)> {
     let targets = pusher
-        .presence
+        .status_record
         .iter()
-        .flat_map(|presence| &presence.targets);
+        .flat_map(|status_record| &status_record.targets);
     targets.flat_map(|(target, status): (&String, &TargetStatus)| {
         let upstreams = status.upstreams.iter();
         upstreams.map(move |(name, upstream)| (target, name, upstream))
@@ -221,9 +221,9 @@ fn service_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
 /// The instances that are not routed although their records are there, and those that are although they have left.
 fn instance_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
     let services = pusher
-        .presence
+        .status_record
         .iter()
-        .flat_map(|presence| &presence.services);
+        .flat_map(|status_record| &status_record.services);
     let mut rows = Vec::new();
     for (service, status) in services {
         for (is, reasons) in [

@@ -18,9 +18,9 @@ fn cost(size: usize, text: impl Fn(usize) -> String) -> Duration {
     let once = |_| {
         let began = cpu();
         let (config, _) = read(&text, None);
-        let overrides = Overrides {
+        let overrides = FromFlags {
             id: "edge".parse().ok(),
-            ..Overrides::default()
+            ..FromFlags::default()
         };
         let _ = overrides.settings(&config);
         cpu() - began

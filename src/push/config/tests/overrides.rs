@@ -7,11 +7,11 @@ fn flags_beat_the_file_and_the_file_beats_what_is_shipped() {
     let top = "id = \"file\"\nprefix = \"/domains\"\nmeta_prefix = \"/own\"\ndebounce = \"1ms\"\nresync = \"1m\"\nttl = \"20s\"\n";
     let config = right(&format!("{top}{RIGHT}drain_timeout = \"3s\""));
     let host: Option<PusherId> = "host".parse().ok();
-    let file = Overrides {
+    let file = FromFlags {
         host: host.clone(),
-        ..Overrides::default()
+        ..FromFlags::default()
     };
-    let flags = Overrides {
+    let flags = FromFlags {
         id: "flag".parse().ok(),
         host,
         prefix: "/flag".parse().ok(),
@@ -27,7 +27,7 @@ fn flags_beat_the_file_and_the_file_beats_what_is_shipped() {
         hold: Some(Duration::from_secs(11)),
         adopt: false,
     };
-    let told = |overrides: &Overrides, config: &Config| {
+    let told = |overrides: &FromFlags, config: &Config| {
         let settings = overrides.settings(config).unwrap();
         let target = &settings.targets[0];
         let TargetSettings::Plus(plus) = target.settings() else {
@@ -68,7 +68,7 @@ fn flags_beat_the_file_and_the_file_beats_what_is_shipped() {
     let expected =
         "--meta-prefix /services/own and --prefix /services: neither may lie inside the other";
     assert_eq!(said, [expected]);
-    let nameless = Overrides::default().settings(&right(RIGHT)).unwrap_err();
+    let nameless = FromFlags::default().settings(&right(RIGHT)).unwrap_err();
     let expected = "--id is missing, and this host's name cannot stand for it: ";
     assert!(
         nameless[0].text.starts_with(expected),
@@ -81,11 +81,11 @@ fn flags_beat_the_file_and_the_file_beats_what_is_shipped() {
 fn a_load_balancer_is_not_forgotten_before_its_pusher() {
     let seconds = std::time::Duration::from_secs;
     let settings = |ttl, forget_after| {
-        let overrides = Overrides {
+        let overrides = FromFlags {
             id: "edge".parse().ok(),
             ttl,
             forget_after,
-            ..Overrides::default()
+            ..FromFlags::default()
         };
         overrides.settings(&right(RIGHT))
     };
@@ -104,9 +104,9 @@ fn a_target_that_cannot_be_is_refused_together_with_all_else() {
     let path = folder.path().join("push.toml");
     let text = "[[nginx]]\nname = \"e\"\nfile = \"/x\"\n[[upstream]]\nname = \"x\"\nholt = 1\n[[upstream]]\nname = \"y\"\nprotocol = \"stream\"\n";
     std::fs::write(&path, text).unwrap();
-    let overrides = Overrides {
+    let overrides = FromFlags {
         id: "edge".parse().ok(),
-        ..Overrides::default()
+        ..FromFlags::default()
     };
     let file = File {
         path: path.clone(),
@@ -134,9 +134,9 @@ fn vulcands_keys_lie_apart_from_records_and_from_sidekicks_own() {
     let text = |prefix: &str| {
         format!("[[vulcand]]\nname = \"v\"\nprefix = \"{prefix}\"\n[[upstream]]\nname = \"x\"\n")
     };
-    let overrides = Overrides {
+    let overrides = FromFlags {
         id: "edge".parse().ok(),
-        ..Overrides::default()
+        ..FromFlags::default()
     };
     for (prefix, other) in [
         ("/services", "/services"),
@@ -151,7 +151,7 @@ fn vulcands_keys_lie_apart_from_records_and_from_sidekicks_own() {
     }
     assert!(overrides.settings(&right(&text("/services2"))).is_ok());
     // What counts is what a flag says.
-    let elsewhere = Overrides {
+    let elsewhere = FromFlags {
         prefix: "/v/records".parse().ok(),
         ..overrides
     };

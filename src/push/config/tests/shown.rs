@@ -109,9 +109,9 @@ fn the_manual_names_every_key_and_the_default_that_counts() {
 
 /// What a configuration comes to, in all that is decided for the whole.
 fn effective(config: &Config) -> (Config, String) {
-    let overrides = Overrides {
+    let overrides = FromFlags {
         id: "edge".parse().ok(),
-        ..Overrides::default()
+        ..FromFlags::default()
     };
     let settings = overrides.settings(config).map(|settings| {
         let (pacing, ttl) = (settings.pacing, settings.ttl);

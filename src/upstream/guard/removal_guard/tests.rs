@@ -327,14 +327,14 @@ fn what_is_back_is_an_ordinary_server_and_the_others_are_held_on() {
     story.tell(2, State::Up);
     assert_eq!(story.serving(), [1, 2, 3, 4]);
     story.tell(1, State::Draining);
-    assert_eq!(story.serving(), [2, 3, 4], "it says goodbye now");
+    assert_eq!(story.serving(), [2, 3, 4], "its record gives notice now");
     story.tell(3, State::Up);
     story.tell(4, State::Up);
     assert!(story.guard.protected().is_empty());
 }
 
 #[test]
-fn goodbyes_are_followed_at_once_however_many() {
+fn withdrawals_with_notice_are_followed_at_once_however_many() {
     let mut story = Story::of(4, limits(0));
     for state in [State::Draining, State::Down] {
         story.change(|records| records.extend([(1, state), (2, state), (3, state), (4, state)]));
@@ -357,7 +357,7 @@ fn a_server_that_is_not_selected_any_more_has_not_vanished() {
 }
 
 #[test]
-fn a_goodbye_counts_also_when_it_is_news_together_with_the_deletion() {
+fn a_notice_counts_also_when_it_is_news_together_with_the_deletion() {
     let mut story = Story::of(4, limits(0));
     let fate = |_: &InstanceName| RecordState::Withdrawn;
     let nothing = Desired::at(2, &Servers::new());
@@ -447,7 +447,7 @@ proptest! {
         let mut story = Story::of(4, limits(0));
         for deed in &deeds {
             if let Deed::Vanish(numbers) = deed {
-                // With a goodbye.
+                // With notice.
                 let numbers = numbers.iter().filter(|number| story.records.contains_key(number));
                 let numbers: Vec<_> = numbers.copied().collect();
                 story.change(|records| records.extend(numbers.iter().map(|number| (*number, State::Down))));
