@@ -28,6 +28,7 @@ use crate::systemd::notify::{Waiting, Watchdog};
 use crate::util::clock;
 use crate::util::duration;
 use crate::util::shutdown::Stop;
+use adopt::LeftBehind;
 use former::Former;
 use ready::Readiness;
 
@@ -50,6 +51,12 @@ pub(super) struct Agent {
     former: Option<Former>,
     /// Whether it is the former one itself.
     is_replaced: bool,
+    /// Whether those who route the one record route the other as well, where it is.
+    same_readers: bool,
+    /// Whether a record stands, or may stand, that an announcer before this one has left, and that this one has not written over.
+    left_behind: LeftBehind,
+    /// Whether the backend counts as up only because that record says so.
+    is_presumed: bool,
     /// Why the settings that were read last are not in force.
     refused: Option<String>,
     /// What systemd was told last.
@@ -100,6 +107,9 @@ impl Agent {
             readiness: Readiness::default(),
             former: None,
             is_replaced: false,
+            same_readers: false,
+            left_behind: LeftBehind::Nothing,
+            is_presumed: false,
             refused: None,
             told_status: String::new(),
             noted: "",
@@ -120,7 +130,7 @@ impl Agent {
         }
         self.check_watchdog();
         if is_new {
-            self.adopt(&mut stop).await;
+            self.adopt().await;
         }
         self.enter(self.phase);
         if notify::is_up() {
@@ -144,6 +154,9 @@ impl Agent {
                         return deposed(&self.settings, by);
                     }
                     self.note(&lease);
+                    if matches!(lease, LeaseStatus::Held { .. }) {
+                        self.took_over();
+                    }
                 }
                 Event::Reload(Heard::Hangup) => reload.begin(&self.handover()),
                 Event::Reload(Heard::Refused(why)) => {
@@ -259,6 +272,10 @@ impl Agent {
         let intent = match phase.wish(self.settings.on_failure) {
             Wish::Record(State::Up) => Wanted::Present(self.value(State::Up)),
             Wish::Record(state) => Wanted::PresentOrAbsent(self.value(state)),
+            // What another has left can only be written over, and taken away then.
+            Wish::Nothing(state) if self.left_behind == LeftBehind::Record => {
+                Wanted::PresentOrAbsent(self.value(state))
+            }
             Wish::Nothing(state) => Wanted::Absent {
                 notice: Some(self.value(state)),
             },
@@ -272,7 +289,7 @@ impl Agent {
         let record = match (state, &self.reason) {
             (State::Up, _) | (State::Down, None) => record,
             (State::Down, Some(reason)) => record.because(reason),
-            (State::Draining, _) => record.because("its announcer was asked to stop"),
+            (State::Draining, _) => record.because("its announcer leaves it"),
         };
         record.encode(self.settings.format).into()
     }

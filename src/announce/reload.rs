@@ -235,6 +235,15 @@ impl Reload {
         may
     }
 
+    /// Says that it could not be started: program and settings stay as they were.
+    pub fn tell_failed(&self, error: &io::Error) {
+        let file = self.program.file.display();
+        error!(
+            "reload refused, program and settings stay as they were: {file} cannot be started any more: {error}; put a program that \
+            works there and reload again"
+        );
+    }
+
     /// Starts the program in place of this image of it. Gives the reason why that failed, and then nothing has changed.
     pub async fn exec(&self, state: &Handover) -> io::Error {
         reap().await;

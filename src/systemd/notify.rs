@@ -42,10 +42,11 @@ pub fn reloading() {
     }
 }
 
-/// The settings that were read are in force, or refused.
+/// The settings that were read are in force, or refused. The process lives, which a watchdog that is kept waiting by many reloads
+/// would doubt.
 pub fn reloaded() {
     if is_up() {
-        send(&[NotifyState::Ready]);
+        send(&[NotifyState::Ready, NotifyState::Watchdog]);
     }
 }
 

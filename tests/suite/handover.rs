@@ -529,6 +529,98 @@ async fn after_a_crash_of_both_one_failed_probe_takes_the_record_away() {
     gone(&scene.etcd, &key(&backend)).await;
 }
 
+/// An announcer whose record would outlive it for long.
+async fn announced_for_long() -> (Scene, Backend, Place, Sidekick) {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let place = Place::new();
+    place.settings(&(settings(&scene.etcd, &backend) + "SIDEKICK_TTL=10m\n"));
+    let announcer = place.announce().start();
+    announcer.ready().await;
+    (scene, backend, place, announcer)
+}
+
+#[tokio::test]
+async fn after_a_crash_of_both_a_backend_that_refuses_at_once_is_withdrawn_with_notice() {
+    let (scene, mut backend, place, mut announcer) = announced_for_long().await;
+    announcer.kill();
+    backend.kill();
+    let mut announcer = place.announce().start();
+    gone(&scene.etcd, &key(&backend)).await;
+    let history = scene.etcd.history(&key(&backend)).await;
+    let notice = history.iter().flatten().last().expect("it was announced");
+    assert_eq!(notice.json()["state"], "down");
+    let ended = announcer.leave().await;
+    assert!(
+        ended.output.contains("failed its first probe"),
+        "{}",
+        ended.output
+    );
+    assert!(!ended.output.contains("times in a row"), "{}", ended.output);
+}
+
+#[tokio::test]
+async fn a_request_to_stop_soon_after_a_crash_drains_what_the_crash_has_left() {
+    for wait in [0, 5, 10, 20, 40] {
+        let (scene, backend, place, mut announcer) = announced_for_long().await;
+        announcer.kill();
+        let mut announcer = place.announce().start();
+        announcer.process().line("announcing").await;
+        // This moment is what is tested.
+        tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+        let ended = announcer.leave().await;
+        assert_eq!(ended.code, Some(0), "after {wait} ms: {}", ended.output);
+        let history = scene.etcd.history(&key(&backend)).await;
+        let [.., Some(notice), None] = &history[..] else {
+            panic!("after {wait} ms: {history:?}\n{}", ended.output);
+        };
+        assert_eq!(notice.json()["state"], "draining");
+        assert!(ended.output.contains("is draining"), "{}", ended.output);
+    }
+}
+
+#[tokio::test]
+async fn a_request_to_stop_before_the_new_record_stands_drains_the_old_one() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let place = Place::new();
+    let settings = settings(&scene.etcd, &backend) + "SIDEKICK_DRAIN_TIMEOUT=2s\n";
+    place.settings(&settings);
+    let pusher = scene.pushing().await;
+    let mut announcer = place.announce().start();
+    announcer.ready().await;
+    scene.routed(&[&backend]).await;
+    // It never says that it has let go.
+    pusher.process().signal(Signal::STOP);
+    place.settings(&(settings + "SIDEKICK_TTL=20s\n"));
+    scene.etcd.freeze();
+    reload(&announcer).await;
+    announcer.terminate();
+    announcer.process().line("SIGTERM").await;
+    scene.etcd.thaw();
+    let ended = announcer.end(PATIENCE).await;
+    assert!(
+        ended.output.contains("is not drained after 2s"),
+        "{}",
+        ended.output
+    );
+    pusher.process().signal(Signal::CONT);
+}
+
+#[tokio::test]
+async fn a_mark_is_taken_away_when_a_reload_says_that_failures_withdraw() {
+    let (scene, backend, place, announcer) = announced().await;
+    let marking = settings(&scene.etcd, &backend) + "SIDEKICK_FALL=1\nSIDEKICK_ON_FAILURE=mark\n";
+    place.settings(&marking);
+    reload(&announcer).await;
+    backend.set_health(503).await;
+    let down = |record: &Kv| record.json()["state"] == "down";
+    record_at(&scene.etcd, &key(&backend), down).await;
+    place.settings(&marking.replace("mark", "withdraw"));
+    reload(&announcer).await;
+    gone(&scene.etcd, &key(&backend)).await;
+}
+
 #[tokio::test]
 async fn a_record_of_another_backend_or_by_hand_is_not_gone_on_from() {
     let scene = Scene::start().await;

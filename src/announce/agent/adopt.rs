@@ -2,48 +2,73 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::Agent;
-use crate::announce::phase::Phase;
+use crate::announce::phase::{Phase, Wish};
 use crate::announce::settings::Settings;
 use crate::etcd::oneshot::{get_to_write, patiently};
 use crate::etcd::watch::Entry;
-use crate::model::{Record, State, decode};
-use crate::util::shutdown::Stop;
+use crate::model::{Format, Record, State, decode};
 
 /// How long etcd is asked at the start. One that is away has nothing to go on from.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What an announcer before this one has left in etcd, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LeftBehind {
+    /// Nothing, or it is written over.
+    Nothing,
+    /// A record that takes traffic.
+    Record,
+    /// etcd has not said.
+    Unknown,
+}
+
 impl Agent {
     /// Takes the backend for up where its record says so: until the first verdict, so that there is no gap. Its former announcer, if
     /// it lives after all, is deposed as by any newer one.
-    pub(super) async fn adopt(&mut self, stop: &mut Stop) {
+    pub(super) async fn adopt(&mut self) {
         let key = self.settings.prefix.key(&self.settings.id);
         let looking = patiently(&self.cluster, PATIENCE, async |connection| {
             get_to_write(connection, &key).await
         });
-        let found = tokio::select! {
-            biased;
-            () = stop.leave() => return,
-            found = tokio::time::timeout(PATIENCE, looking) => found,
-        };
-        let entry = match found {
+        let entry = match timeout(PATIENCE, looking).await {
             Ok(Ok(Some(entry))) => entry,
-            Ok(Ok(None)) | Err(_) => return,
-            Ok(Err(error)) => return debug!(%error, "what stands in etcd is not known"),
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => {
+                debug!(%error, "what stands in etcd is not known");
+                self.left_behind = LeftBehind::Unknown;
+                return;
+            }
+            Err(_) => {
+                self.left_behind = LeftBehind::Unknown;
+                return;
+            }
         };
         let Some(record) = left_behind(&self.settings, &entry) else {
             return;
         };
         info!(
-            "{} goes on from the record that its announcer before has left",
+            "{} goes on from the record that stands, of the announcer before",
             self.settings.id
         );
         self.settings.record.since = record.since;
+        self.left_behind = LeftBehind::Record;
         if self.phase == Phase::Starting {
             self.gate.presume_up();
+            self.is_presumed = true;
             self.phase = Phase::Serving;
+        }
+    }
+
+    /// The record is this agent's own from now on, and may be taken away.
+    pub(super) fn took_over(&mut self) {
+        let former = std::mem::replace(&mut self.left_behind, LeftBehind::Nothing);
+        let wish = self.phase.wish(self.settings.on_failure);
+        if former == LeftBehind::Record && matches!(wish, Wish::Nothing(_)) {
+            self.enter(self.phase);
         }
     }
 }
@@ -58,7 +83,9 @@ fn left_behind(settings: &Settings, entry: &Entry) -> Option<Record> {
         .runs_since
         .is_none_or(|start| record.since >= Some(start));
     let takes_traffic = record.state == State::Up;
-    (same_backend && by_an_announcer && of_this_run && takes_traffic).then_some(record)
+    // A plain record cannot say that it takes none any more.
+    let can_say = settings.format == Format::Json;
+    (same_backend && by_an_announcer && of_this_run && takes_traffic && can_say).then_some(record)
 }
 
 #[cfg(test)]

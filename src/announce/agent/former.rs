@@ -1,6 +1,7 @@
 //! What the image before this one announced, when this one is to announce otherwise.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use tracing::info;
 
@@ -29,9 +30,17 @@ impl Former {
         }
     }
 
-    fn leave(self, stop: &Stop) -> Pin<Box<dyn Future<Output = Outcome>>> {
+    /// Leaves in good order; `replaced` when another record stands in place of it.
+    fn leave(self, stop: &Stop, replaced: bool) -> Pin<Box<dyn Future<Output = Outcome>>> {
         match self {
-            Self::Stands(agent) => Box::pin(agent.leave(stop.clone())),
+            Self::Stands(mut agent) => {
+                if replaced && agent.same_readers {
+                    // Whoever routes the one record routes the other.
+                    agent.settings.drain_timeout = Duration::ZERO;
+                    agent.settings.linger = Duration::ZERO;
+                }
+                Box::pin(agent.leave(stop.clone()))
+            }
             Self::Leaves(leaving) => leaving,
         }
     }
@@ -51,7 +60,12 @@ impl Agent {
         let same_backend = old.record.endpoint == new.record.endpoint
             && old.record.protocol == new.record.protocol;
         if !same_backend {
-            info!("{} moves to {}", old.id, new.record.endpoint);
+            info!(
+                "{} is another backend now, {}/{}: the record of the old one is drained first",
+                old.id,
+                new.record.endpoint,
+                new.record.protocol.as_str()
+            );
             self.leave(stop.clone()).await;
             return Self::new(settings, cluster);
         }
@@ -61,11 +75,6 @@ impl Agent {
         if same_readers && old.id == new.id && old.ttl == new.ttl {
             return self.with_settings(settings);
         }
-        if same_readers {
-            // Whoever routes the one record routes the other.
-            self.settings.drain_timeout = Default::default();
-            self.settings.linger = Default::default();
-        }
         let mut agent = Self::new(settings, cluster);
         agent.settings.record.since = self.settings.record.since;
         agent.gate = self.gate.clone();
@@ -74,6 +83,7 @@ impl Agent {
         agent.reason = self.reason.clone();
         std::mem::swap(&mut agent.readiness, &mut self.readiness);
         self.is_replaced = true;
+        self.same_readers = same_readers;
         agent.former = Some(Former::Stands(self));
         agent
     }
@@ -93,13 +103,17 @@ impl Agent {
     /// The old record goes when the new one stands, or when there is to be none.
     pub(super) fn former_may_leave(&mut self, stop: &Stop) {
         let wanted = matches!(self.phase.wish(self.settings.on_failure), Wish::Record(_));
-        let stands = matches!(*self.lease.borrow(), LeaseStatus::Held { .. });
+        let stands = self.stands();
         if matches!(self.former, Some(Former::Stands(_)))
             && (stands || !wanted)
             && let Some(former) = self.former.take()
         {
-            self.former = Some(Former::Leaves(former.leave(stop)));
+            self.former = Some(Former::Leaves(former.leave(stop, stands)));
         }
+    }
+
+    fn stands(&self) -> bool {
+        matches!(*self.lease.borrow(), LeaseStatus::Held { .. })
     }
 
     /// Leaves in good order, with both records.
@@ -107,7 +121,8 @@ impl Agent {
         match self.former.take() {
             None => self.leave(stop).await,
             Some(former) => {
-                let former = former.leave(&stop);
+                // Where both leave, nobody is routed in place of it.
+                let former = former.leave(&stop, false);
                 tokio::join!(self.leave(stop), former).0
             }
         }

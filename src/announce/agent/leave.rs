@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
+use super::adopt::LeftBehind;
 use super::{Agent, deposed};
 use crate::announce::phase::{Phase, Wish};
 use crate::announce::settings::{Outcome, Settings};
@@ -44,7 +45,8 @@ impl Agent {
         notify::extend_timeout(drain_timeout + linger + RELEASE_TIMEOUT + CALL_TIMEOUT);
         self.waiting = None;
         let _waiting = Waiting::to_leave();
-        let announced = self.is_announced();
+        // What was left behind takes traffic too.
+        let announced = self.is_announced() || self.left_behind == LeftBehind::Record;
         let notice = self.value(State::Draining);
         let can_drain = notice != self.value(State::Up);
         self.phase = Phase::Leaving;
@@ -73,7 +75,12 @@ impl Agent {
             or_hurry(&mut stop, linger_after(settings, drained)).await;
         }
         let id = &self.settings.id;
+        let ours = matches!(released, Withdrawn::Gone(Some(_)));
         match released {
+            Withdrawn::Gone(_) if self.left_behind != LeftBehind::Nothing && !ours => warn!(
+                "left, but etcd has not said whether {id} still stands there, as an announcer before this one may have left it; if \
+                it does, it goes when its lease ends"
+            ),
             Withdrawn::Gone(deleted) if announced || deleted.is_some() => {
                 info!("left: {id} is gone");
             }

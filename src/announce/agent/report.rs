@@ -17,11 +17,16 @@ impl Agent {
         match (changed, &self.reason) {
             (Some(Health::Up), _) => info!("{} passes its probes", self.settings.id),
             (Some(Health::Down), Some(reason)) => {
-                let fall = self.settings.fall;
-                warn!(
-                    "{} failed {fall} times in a row: {reason}",
-                    self.settings.id
-                );
+                let id = &self.settings.id;
+                match self.is_presumed {
+                    true => warn!(
+                        "{id} failed its first probe since this announcer has started: {reason}"
+                    ),
+                    false => warn!(
+                        "{id} failed {} times in a row: {reason}",
+                        self.settings.fall
+                    ),
+                }
             }
             (None, Some(reason)) => {
                 tracing::debug!("probe failed: {reason}");
@@ -29,6 +34,7 @@ impl Agent {
             }
             _ => {}
         }
+        self.is_presumed = false;
         if let Some(health) = changed {
             self.enter(self.phase.after(health));
         }

@@ -135,9 +135,7 @@ impl Args {
                 }
                 Outcome::HandOver(state) => {
                     let error = reload.exec(&state).await;
-                    tracing::error!(
-                        "the program cannot be started anew, and goes on as it was: {error}"
-                    );
+                    reload.tell_failed(&error);
                     handover = *state;
                 }
             }

@@ -82,7 +82,7 @@ impl Task {
     pub(super) fn note_success(&mut self) {
         if std::mem::take(&mut self.is_resumed) {
             info!(
-                "{} is kept by the program that was started anew",
+                "the program was started anew and renews the lease of {}",
                 self.key_name()
             );
         }

@@ -94,7 +94,8 @@ impl Task {
     pub(super) async fn run(&mut self) -> Left {
         loop {
             let wanted = !self.wants.borrow_and_update().is_absent();
-            if wanted {
+            // What a former image of this process has left there goes too where nothing is wanted.
+            if wanted || self.may_stand {
                 match self.keep_until_gone().await {
                     Ended::Absent => self.report(LeaseStatus::Absent),
                     Ended::NoSpace => {
