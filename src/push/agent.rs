@@ -26,7 +26,7 @@ use crate::etcd::watch::{Update, Watcher};
 use crate::model::Nonce;
 use crate::push::reconcile::{Found, Report};
 use crate::systemd::notify;
-use crate::upstream::desired::{Effect, Records};
+use crate::upstream::records::{Effect, Records};
 use crate::util::clock;
 use crate::util::shutdown::Stop;
 

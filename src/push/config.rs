@@ -12,7 +12,8 @@ use super::route::{DRAIN_TIMEOUT, Route};
 use crate::model::{MetaPrefix, Prefix, Protocol, PusherId, ServiceName, Version};
 use crate::target::api::{ApiSettings, plus};
 use crate::target::{ApiUrl, Layer, TargetSettings, UpstreamName};
-use crate::upstream::desired::{Limits, Rule, Terms};
+use crate::upstream::choose::{Rule, Terms};
+use crate::upstream::guard::Limits;
 use crate::util::sanitize::printable;
 pub use crate::util::toml::{Mistake, Place};
 

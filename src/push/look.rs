@@ -11,9 +11,11 @@ use super::route::Route;
 use crate::model::{Endpoint, InstanceName, State};
 use crate::push::reconcile::{found, lacking};
 use crate::target::Outcome;
-use crate::upstream::desired::{Desired, Protection, Records, RemovalGuard};
+use crate::upstream::guard::{Protection, RemovalGuard};
 use crate::upstream::guard::{RecordState, Seen};
 use crate::upstream::plan::Plan;
+use crate::upstream::records::Records;
+use crate::upstream::state::Desired;
 
 /// There is one target.
 const TARGET: usize = 0;

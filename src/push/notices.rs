@@ -3,7 +3,7 @@
 use tracing::{info, warn};
 
 use super::route::Route;
-use crate::upstream::desired::SplitNotice;
+use crate::upstream::choose::SplitNotice;
 use crate::upstream::guard::{Notice, Why};
 use crate::util::few::few;
 use crate::util::log_limit;

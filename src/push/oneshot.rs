@@ -18,8 +18,11 @@ use crate::etcd::oneshot;
 use crate::etcd::watch::Update;
 use crate::model::Endpoint;
 use crate::target::{Error, Outcome, Progress, Upstream};
-use crate::upstream::desired::{Desired, Overrides, Records, Wanted};
+use crate::upstream::overrides::Overrides;
 use crate::upstream::plan::{Plan, Step, withheld_for};
+use crate::upstream::pool::Wanted;
+use crate::upstream::records::Records;
+use crate::upstream::state::Desired;
 
 /// Between two looks at draining servers.
 const POLL: Duration = Duration::from_millis(50);

@@ -11,7 +11,8 @@ use crate::etcd::store::{Delta, Store};
 use crate::etcd::watch::{Update, Watcher};
 use crate::model::{Kind, Nonce, PusherId, Quarantined};
 use crate::target::UpstreamName;
-use crate::upstream::desired::{Effect, Overrides};
+use crate::upstream::overrides::Overrides;
+use crate::upstream::records::Effect;
 use crate::util::log_limit;
 
 /// What has been said.

@@ -15,9 +15,12 @@ use crate::model::{
     Endpoint, InstanceName, MAX_LISTED, Protected, Protocol, ServiceName, State, UpstreamStatus,
 };
 use crate::push::reconcile::{Found, Published};
-use crate::upstream::desired::{Effect, Origin, Overrides, Parameters, Pool, Records, Server};
 use crate::upstream::guard::{Claim, Decision, Finding, RecordState, RemovalGuard, Seen};
+use crate::upstream::overrides::Overrides;
 use crate::upstream::plan::Serving;
+use crate::upstream::pool::Pool;
+use crate::upstream::records::{Effect, Records};
+use crate::upstream::server::{Origin, Parameters, Server};
 use crate::util::log_limit;
 
 /// Decides what the upstream of one route should be, and tells the reconcilers.

@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use crate::upstream::desired::Effect;
+use crate::upstream::records::Effect;
 use crate::util::log_limit;
 
 pub(super) fn log_quarantined(effect: &Effect) {

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::model::Endpoint;
 use crate::target::{Error, Outcome, Progress, Upstream};
-use crate::upstream::desired::{Desired, Seen};
+use crate::upstream::guard::Seen;
 use crate::upstream::plan::{Plan, Serving, Step};
+use crate::upstream::state::Desired;
 
 mod contest;
 mod health;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::model::{NameError, Protocol, ServiceName};
 use crate::target::{Layer, UpstreamName};
-use crate::upstream::desired::{Limits, Pool, Selection};
+use crate::upstream::choose::Selection;
+use crate::upstream::guard::Limits;
+use crate::upstream::pool::Pool;
 
 /// How long a draining server may take to finish where nothing else is said.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);

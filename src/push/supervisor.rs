@@ -23,7 +23,9 @@ use crate::etcd::client::Cluster;
 use crate::model::TargetStatus;
 use crate::push::reconcile;
 use crate::push::reconcile::{Found, Links, Pacing, Published, Report};
-use crate::upstream::desired::{Effect, Overrides, Records, Seen};
+use crate::upstream::guard::Seen;
+use crate::upstream::overrides::Overrides;
+use crate::upstream::records::{Effect, Records};
 
 /// Between two looks at whether nginx was restarted. One small request costs it nothing; until it is noticed, clients of an
 /// upstream that has lost its servers get errors.

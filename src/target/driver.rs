@@ -17,8 +17,8 @@ use super::error::Error;
 use super::name::{Layer, UpstreamName};
 use crate::etcd::client::Cluster;
 use crate::model::{Endpoint, Prefix};
-use crate::upstream::desired::Desired;
 use crate::upstream::plan::Plan;
+use crate::upstream::state::Desired;
 use crate::util::toml::{Refusal, Section};
 
 /// What is known of a target before it is opened: plain values, so that a reload can tell what has changed.

@@ -19,9 +19,9 @@ use crate::etcd;
 use crate::etcd::client::Cluster;
 use crate::etcd::range::Range;
 use crate::etcd::watch::{Change, Entry, Update, Watcher, list_over};
-use crate::upstream::desired::Desired;
 use crate::upstream::guard::Sight;
 use crate::upstream::plan::{Plan, Step};
+use crate::upstream::state::Desired;
 use crate::util::log_limit;
 
 mod keys;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::desired::Effect;
+use super::records::Effect;
 use crate::etcd::range::Range;
 use crate::etcd::store::{Delta, Item, Store};
 use crate::etcd::watch::Update;

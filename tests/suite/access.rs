@@ -8,7 +8,7 @@ use sidekick::target::api::ApiSettings;
 use sidekick::target::api::access::{AccessError, Credentials, Login};
 use sidekick::target::api::plus::{Api, upstream};
 use sidekick::target::{Error, Layer, Outcome, Progress};
-use sidekick::upstream::desired::Parameters;
+use sidekick::upstream::server::Parameters;
 
 use crate::support::{self, Nginx, PATIENCE, Pki, desired, folder, free_port, server};
 

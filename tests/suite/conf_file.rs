@@ -11,7 +11,8 @@ use sidekick::etcd::client::Cluster;
 use sidekick::model::State;
 use sidekick::target::file::{FileTarget, FileUpstream, Settings, Template};
 use sidekick::target::{Driver, Error, Layer, Outcome, Progress, Upstream, UpstreamName};
-use sidekick::upstream::desired::{Desired, Origin, Parameters, Server};
+use sidekick::upstream::server::{Origin, Parameters, Server};
+use sidekick::upstream::state::Desired;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -47,7 +48,7 @@ pub(crate) fn desired(revision: i64, servers: &[&str]) -> Desired {
         servers: servers.iter().map(server).collect(),
         origins: BTreeMap::new(),
         instances: Arc::default(),
-        protection: sidekick::upstream::desired::Protection::default(),
+        protection: sidekick::upstream::guard::Protection::default(),
     }
 }
 

@@ -7,7 +7,8 @@ use sidekick::model::State;
 use sidekick::target::api::ApiSettings;
 use sidekick::target::api::plus::{Api, upstream};
 use sidekick::target::{Layer, Progress, Upstream};
-use sidekick::upstream::desired::{Desired, Parameters};
+use sidekick::upstream::server::Parameters;
+use sidekick::upstream::state::Desired;
 
 use crate::support::{Backend, Load, Nginx, PATIENCE, desired, server, until};
 

@@ -8,7 +8,8 @@ use sidekick::model::State;
 use sidekick::target::api::ApiSettings;
 use sidekick::target::api::upstream_conf::{self, ConfApi};
 use sidekick::target::{Driver, Error, Layer, Progress, Upstream};
-use sidekick::upstream::desired::{Desired, Parameters};
+use sidekick::upstream::server::Parameters;
+use sidekick::upstream::state::Desired;
 use tokio::sync::watch;
 
 use crate::support::{self, Backend, Nginx, PATIENCE, Signal, desired, request, server, until};

@@ -7,7 +7,8 @@ use sidekick::etcd::client::Cluster;
 use sidekick::model::{Endpoint, State};
 use sidekick::target::vulcand::{Keys, Scheme, Settings, Vulcand};
 use sidekick::target::{Driver, Progress, Upstream};
-use sidekick::upstream::desired::{Desired, Origin, Origins, Parameters, Servers};
+use sidekick::upstream::server::{Origin, Origins, Parameters, Servers};
+use sidekick::upstream::state::Desired;
 use tokio::sync::watch;
 
 use crate::support::{Etcd, PATIENCE, desired, server, until};

@@ -3,7 +3,9 @@
 use std::num::NonZeroU16;
 
 use sidekick::model::State;
-use sidekick::upstream::desired::{Desired, Origins, Parameters, Protection, Server, Servers};
+use sidekick::upstream::guard::Protection;
+use sidekick::upstream::server::{Origins, Parameters, Server, Servers};
+use sidekick::upstream::state::Desired;
 
 /// The upstream `website` with these servers.
 pub(crate) fn desired(servers: Servers, origins: Origins) -> Desired {

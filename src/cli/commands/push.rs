@@ -21,7 +21,7 @@ use crate::push::{
 use crate::systemd::notify;
 use crate::target::ApiUrl;
 use crate::target::api::REQUEST_TIMEOUT;
-use crate::upstream::desired::{Limits, MAX_PROTECT_FOR};
+use crate::upstream::guard::{Limits, MAX_PROTECT_FOR};
 use crate::util::secret::Secret;
 use crate::util::shutdown;
 

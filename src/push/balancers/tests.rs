@@ -1,7 +1,7 @@
 use super::*;
 use crate::etcd::watch::{Change, Entry, Update};
 use crate::model::{MetaPrefix, Prefix};
-use crate::upstream::desired::Overrides;
+use crate::upstream::overrides::Overrides;
 
 fn entry(key: &str, value: Vec<u8>, lease: i64) -> Entry {
     Entry {

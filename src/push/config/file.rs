@@ -13,7 +13,8 @@ use crate::push::route::Route;
 use crate::push::settings::{FORGET_AFTER, Settings, TTL};
 use crate::push::target::{Target, TargetError};
 use crate::target::TargetFlags;
-use crate::upstream::desired::{Limits, Selection};
+use crate::upstream::choose::Selection;
+use crate::upstream::guard::Limits;
 use crate::upstream::guard::Share;
 
 /// The largest configuration that is read, in bytes: many thousands of upstreams.

@@ -7,8 +7,8 @@ use super::*;
 use crate::target::api::access::{Credentials, Login};
 use crate::target::api::upstream_conf;
 use crate::target::{file, vulcand};
-use crate::upstream::desired::Parameters;
 use crate::upstream::guard::Share;
+use crate::upstream::server::Parameters;
 
 mod large;
 mod mistakes;

@@ -11,8 +11,10 @@ use super::names::Names;
 use super::{TargetTable, UpstreamSettings};
 use crate::model::{Protocol, ServiceName};
 use crate::target::{Layer, UpstreamName};
-use crate::upstream::desired::{Limits, MAX_PROTECT_FOR, Parameters, Rule, Terms};
+use crate::upstream::choose::{Rule, Terms};
 use crate::upstream::guard::Share;
+use crate::upstream::guard::{Limits, MAX_PROTECT_FOR};
+use crate::upstream::server::Parameters;
 use crate::util::toml::{Refusal, Section, whole_number};
 
 /// Which keys a table has.

@@ -1,5 +1,6 @@
 use super::*;
-use crate::upstream::desired::{Desired, Parameters, Servers};
+use crate::upstream::server::{Parameters, Servers};
+use crate::upstream::state::Desired;
 
 /// So many servers, all of whose records have vanished just now.
 fn keeping(count: u16) -> Publisher {

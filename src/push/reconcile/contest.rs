@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::upstream::desired::Desired;
+use crate::upstream::state::Desired;
 
 /// So often must a change be undone before it counts: a restart that is seen late, or one hand, is no contest.
 const OFTEN: u32 = 3;

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use crate::model::{Endpoint, State};
 use crate::target::{Error, Outcome, Progress};
-use crate::upstream::desired::Desired;
+use crate::upstream::state::Desired;
 use crate::util::log_limit;
 
 /// So many refused steps are told one by one; the rest is counted.

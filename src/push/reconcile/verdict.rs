@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::model::{Endpoint, InstanceName, ServiceStatus, State};
 use crate::target::Outcome;
-use crate::upstream::desired::{Desired, Instances, Out, Seen};
+use crate::upstream::guard::Seen;
+use crate::upstream::instances::{Instances, Out};
 use crate::upstream::plan::Serving;
+use crate::upstream::state::Desired;
 
 /// What became of an upstream's instances in one target, where that is not simply what was to become of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::push::reconcile::Verdict;
-use crate::upstream::desired::Placed;
+use crate::upstream::instances::Placed;
 
 fn overview(rows: &[(&str, &str)]) -> Status {
     let row = |(target, service): &(&str, &str)| Row {

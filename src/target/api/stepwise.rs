@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::target::{Error, Outcome, Progress, Upstream};
-use crate::upstream::desired::Desired;
 use crate::upstream::guard::Sight;
 use crate::upstream::plan::{
     Activity, Cause, Change, Drains, Id, Peer, Plan, Step, plan, taking_traffic, withheld_for,
     withhold,
 };
+use crate::upstream::state::Desired;
 use crate::util::log_limit;
 
 mod blame;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::State;
 use crate::target::UpstreamName;
-use crate::upstream::desired::{Origins, Server, Servers};
+use crate::upstream::server::{Origins, Server, Servers};
 use crate::util::duration::whole_seconds;
 
 /// Stands for no server, as nginx accepts no upstream without one. nginx answers 502 then.

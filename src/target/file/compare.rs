@@ -11,8 +11,8 @@ use super::text::without_names;
 use super::unrecorded;
 use super::wanted::Wanted;
 use crate::target::{Error, UpstreamName};
-use crate::upstream::desired::Desired;
 use crate::upstream::plan::{Activity, Drains, Plan, Step, plan as difference};
+use crate::upstream::state::Desired;
 use crate::util::sanitize::short;
 
 /// What is to be done to the block of one upstream, which is `found` in the file.

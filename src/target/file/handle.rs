@@ -23,9 +23,9 @@ use crate::model::{Endpoint, State};
 use crate::target::{
     Driver, Error, Layer, OpenError, Outcome, Progress, Upstream, UpstreamName, restart_watch,
 };
-use crate::upstream::desired::Desired;
 use crate::upstream::guard::Sight;
 use crate::upstream::plan::{Drains, Plan};
+use crate::upstream::state::Desired;
 
 /// On the way out: how long a change of the file may take to be finished or taken back.
 const LEAVE: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use minijinja::{
 use super::block::{Source, built_in, nginx_time};
 use super::text::MARK;
 use crate::model::Endpoint;
-use crate::upstream::desired::{Origin, Server};
+use crate::upstream::server::{Origin, Server};
 use crate::util::sanitize::{printable, short};
 
 /// The largest template that is read, bytes.

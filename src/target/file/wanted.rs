@@ -11,7 +11,8 @@ use super::text::named;
 use super::unrecorded;
 use crate::model::{Endpoint, Host, State};
 use crate::target::{Error, UpstreamName};
-use crate::upstream::desired::{Desired, Servers};
+use crate::upstream::server::Servers;
+use crate::upstream::state::Desired;
 
 /// The servers that are left out, with the reasons.
 pub(super) type Refused = BTreeMap<Endpoint, String>;

@@ -18,7 +18,7 @@ use super::settings::Settings;
 use super::template::Template;
 use super::text::{Blocks, compose};
 use crate::target::UpstreamName;
-use crate::upstream::desired::Desired;
+use crate::upstream::state::Desired;
 
 /// What an upstream should be, and who waits for the answer.
 #[derive(Debug)]

@@ -9,8 +9,9 @@ use super::Scheme;
 use crate::etcd::watch::Entry;
 use crate::model::{Endpoint, Prefix, State};
 use crate::target::UpstreamName;
-use crate::upstream::desired::{Desired, Parameters};
 use crate::upstream::plan::{Cause, Id, Plan, Serving, Setting, Step, without_backups};
+use crate::upstream::server::Parameters;
+use crate::upstream::state::Desired;
 use crate::util::sanitize::short;
 
 /// What vulcand is told of a backend that nobody has described.

@@ -1,7 +1,9 @@
 use super::*;
 use crate::etcd::watch::{Entry, Update};
 use crate::model::{MetaPrefix, Prefix};
-use crate::upstream::desired::{Overrides, Pool, Records};
+use crate::upstream::overrides::Overrides;
+use crate::upstream::pool::Pool;
+use crate::upstream::records::Records;
 
 /// A service with these records, and what people have chosen.
 struct Stage {

@@ -4,7 +4,11 @@ use proptest::prelude::*;
 
 use crate::etcd::watch::{Change, Entry, Update};
 use crate::model::{MetaPrefix, Prefix, ServiceName};
-use crate::upstream::desired::*;
+use crate::upstream::choose::Selection;
+use crate::upstream::overrides::Overrides;
+use crate::upstream::pool::Pool;
+use crate::upstream::records::{Effect, Records};
+use crate::upstream::state::Desired;
 
 fn name(text: &str) -> ServiceName {
     text.parse().unwrap()

@@ -3,7 +3,7 @@ use super::*;
 fn desired(revision: i64) -> Arc<Desired> {
     Arc::new(Desired::at(
         revision,
-        &crate::upstream::desired::Servers::new(),
+        &crate::upstream::server::Servers::new(),
     ))
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 
 fn desired() -> Desired {
-    Desired::at(1, &crate::upstream::desired::Servers::new())
+    Desired::at(1, &crate::upstream::server::Servers::new())
 }
 
 fn refusing(steps: &[&str]) -> Result<Outcome, Error> {
@@ -79,10 +79,10 @@ fn a_refusal_that_ends_with_its_record_is_not_said_to_be_over() {
         &nobody
     ));
     assert!(is_wanted("set weights", &nobody));
-    let server = crate::upstream::desired::Server {
+    let server = crate::upstream::server::Server {
         weight: std::num::NonZeroU16::MIN,
         state: State::Up,
-        parameters: crate::upstream::desired::Parameters::default(),
+        parameters: crate::upstream::server::Parameters::default(),
     };
     let servers = [("10.0.0.1:80".parse().unwrap(), server)].into();
     let one = Desired::at(1, &servers);

@@ -8,9 +8,9 @@ use super::*;
 use crate::model::State;
 use crate::target::api::ApiSettings;
 use crate::target::{Outcome, Progress};
-use crate::upstream::desired::Desired;
-use crate::upstream::desired::{Parameters, Server};
 use crate::upstream::plan::Step;
+use crate::upstream::server::{Parameters, Server};
+use crate::upstream::state::Desired;
 
 mod drift;
 mod parameters;

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::target::api::stepwise::{Addition, Running};
 use crate::target::api::web::first_line;
-use crate::upstream::desired::Parameters;
 use crate::upstream::plan::{Change, Peer, Tuning, read_time, write_time};
+use crate::upstream::server::Parameters;
 use crate::util::sanitize::short;
 
 /// A server of an upstream, as listed. Unknown fields are ignored.

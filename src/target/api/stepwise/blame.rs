@@ -1,8 +1,8 @@
 //! Which parameter a refusal is about, when the target does not say: what is left out is tried for.
 
 use super::group::{About, Refusal, Verdict};
-use crate::upstream::desired::Parameters;
 use crate::upstream::plan::Setting;
+use crate::upstream::server::Parameters;
 
 impl Refusal {
     /// Takes out of `parameters` what it may be about. What makes a backup server is suspected last, and alone.

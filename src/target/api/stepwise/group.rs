@@ -4,8 +4,8 @@ use std::num::NonZeroU16;
 
 use crate::model::Endpoint;
 use crate::target::{ApiUrl, Error, UpstreamName};
-use crate::upstream::desired::Parameters;
 use crate::upstream::plan::{Change, Id, Peer};
+use crate::upstream::server::Parameters;
 
 /// One upstream of one target, as its API shows it.
 pub(crate) trait Group: Send + Sync {

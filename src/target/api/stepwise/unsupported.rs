@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::blame::Blame;
 use super::refused::RETRY;
-use crate::upstream::desired::{Parameters, Servers};
 use crate::upstream::plan::{Setting, without_backups};
+use crate::upstream::server::{Parameters, Servers};
 
 /// The parameters that a group does not take, with the reasons.
 #[derive(Debug, Default)]

@@ -5,7 +5,8 @@ use super::*;
 use crate::model::State;
 use crate::target::api::ApiSettings;
 use crate::target::{Outcome, Progress};
-use crate::upstream::desired::{Desired, Parameters, Server};
+use crate::upstream::server::{Parameters, Server};
+use crate::upstream::state::Desired;
 
 /// Longer than any answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);

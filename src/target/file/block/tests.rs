@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use super::*;
-use crate::upstream::desired::Parameters;
+use crate::upstream::server::Parameters;
 
 fn server(weight: u16, state: State, parameters: Parameters) -> Server {
     Server {

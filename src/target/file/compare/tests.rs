@@ -7,7 +7,7 @@ use crate::model::State;
 use crate::target::Layer;
 use crate::target::file::block::built_in;
 use crate::target::file::text::{Blocks, compose, split};
-use crate::upstream::desired::{Parameters, Server, Servers};
+use crate::upstream::server::{Parameters, Server, Servers};
 
 fn servers(list: &[(&str, State, bool)]) -> Servers {
     let server = |(address, state, backup): &(&str, State, bool)| {

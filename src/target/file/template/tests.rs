@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::syntax::statements;
 use super::*;
 use crate::model::State;
-use crate::upstream::desired::{Origin, Origins, Parameters, Server, Servers};
+use crate::upstream::server::{Origin, Origins, Parameters, Server, Servers};
 
 const FULL: &str = "upstream {{ name }} {
 {% for server in servers %}

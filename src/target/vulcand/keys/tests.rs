@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::upstream::desired::{Origin, Server, Servers};
+use crate::upstream::server::{Origin, Server, Servers};
 
 fn place() -> Place {
     Place::new(&"/vulcand".parse().unwrap(), &"website".parse().unwrap())

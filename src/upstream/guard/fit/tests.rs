@@ -1,9 +1,9 @@
 use std::num::NonZeroU16;
 
 use super::*;
-use crate::upstream::desired::Server;
-use crate::upstream::desired::{Parameters, Servers};
 use crate::upstream::guard::Reason;
+use crate::upstream::server::Server;
+use crate::upstream::server::{Parameters, Servers};
 
 fn at(number: u8) -> Endpoint {
     format!("10.0.0.{number}:80").parse().unwrap()

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::State;
-use crate::upstream::desired::{Origin, Origins, Parameters, Server, Servers};
 use crate::upstream::guard::{Share, Sight};
+use crate::upstream::server::{Origin, Origins, Parameters, Server, Servers};
 
 const HOLD: Duration = Duration::from_secs(60);
 

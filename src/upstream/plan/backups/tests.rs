@@ -1,5 +1,5 @@
 use super::*;
-use crate::upstream::desired::Parameters;
+use crate::upstream::server::Parameters;
 
 fn states(wanted: &[(State, bool)]) -> Vec<State> {
     let server = |(host, (state, backup)): (usize, &(State, bool))| {

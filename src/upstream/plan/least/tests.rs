@@ -2,9 +2,9 @@ use std::num::NonZeroU16;
 
 use super::*;
 use crate::model::State;
-use crate::upstream::desired::{Parameters, Server};
 use crate::upstream::guard::{Reason, Spare};
 use crate::upstream::plan::{Cause, Tuning};
+use crate::upstream::server::{Parameters, Server};
 
 fn peer(id: u64, server: &str, down: bool) -> Peer {
     Peer {
