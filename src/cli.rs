@@ -83,17 +83,22 @@ pub fn main() -> ExitCode {
     let program = Program::of_process(line.words());
     let (line, trial) = line.without_trial();
     let ended = match line.parse() {
-        Ok(parsed) => run(&line, parsed, program, trial),
-        Err(crate::cli::line::Error::Usage(error)) => {
-            return crate::cli::output::exit::usage(&error, &line.behind_secrets()).into();
-        }
+        Ok(parsed) => run(&line, parsed, program.clone(), trial),
+        Err(crate::cli::line::Error::Usage(error)) => Ok(crate::cli::output::exit::usage(
+            &error,
+            &line.behind_secrets(),
+        )),
         Err(crate::cli::line::Error::File(invalid)) => Err(invalid.into()),
     };
-    match ended {
-        Ok(exit) => exit.into(),
-        Err(error) if trial => crate::cli::output::exit::refusal(error).into(),
-        Err(error) => crate::cli::output::exit::failure(&error).into(),
+    let exit = match ended {
+        Ok(exit) => exit,
+        Err(error) if trial => crate::cli::output::exit::refusal(error),
+        Err(error) => crate::cli::output::exit::failure(&error),
+    };
+    if exit == Exit::Usage && !trial {
+        program.start_again();
     }
+    exit.into()
 }
 
 fn run(line: &Line, parsed: Parsed, program: Program, trial: bool) -> anyhow::Result<Exit> {

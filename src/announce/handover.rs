@@ -57,6 +57,16 @@ pub(super) struct Announced {
     pub(super) key: lease::Handed,
 }
 
+/// How often in a row this process was started anew without having gone on; `None` when it was not at all.
+#[must_use]
+pub fn times_resumed() -> Option<u32> {
+    let marker = std::env::var(RESUMES).ok()?;
+    let (pid, times) = marker.split_once('+').unwrap_or((&marker, "0"));
+    // A child of such a process is none.
+    let is_own = pid.parse() == Ok(std::process::id());
+    is_own.then(|| times.parse().ok()).flatten()
+}
+
 impl Default for Handover {
     /// Nothing: the process was started just now.
     fn default() -> Self {
@@ -74,8 +84,7 @@ impl Handover {
     /// What the image before this one has left, where there was one.
     #[must_use]
     pub fn of_former_image() -> Option<Self> {
-        let own = std::process::id().to_string();
-        (std::env::var(RESUMES).ok()? == own).then_some(())?;
+        times_resumed()?;
         let read = Self::read(io::stdin());
         // Neither this process nor a child of it has any further use for it.
         let closed = std::fs::File::open("/dev/null").and_then(|null| Ok(dup2_stdin(null)?));

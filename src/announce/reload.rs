@@ -21,7 +21,7 @@ use tokio::signal::unix::Signal;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info};
 
-use super::handover::{Handover, RESUMES};
+use super::handover::{Handover, RESUMES, times_resumed};
 use crate::systemd::notify;
 use crate::util::sanitize::printable;
 use crate::util::shutdown;
@@ -33,6 +33,9 @@ pub const TRIAL: &str = "--handover-trial";
 pub const YES: &str = "sidekick goes on from here";
 /// How long a trial may take. A daemon that is asked for a container may be slow.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a program is started again whose settings have become wrong since the trial, and the pause before that.
+const RESTARTS: u32 = 10;
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
 /// How much of what a trial says is read, bytes.
 const MAX_SAID: u64 = 4096;
 /// How long children that were killed are waited for, so that the next image does not inherit them dead.
@@ -70,6 +73,21 @@ impl Program {
         );
         command.args(more).args(words);
         command
+    }
+
+    /// Starts the program once more where it was started anew with settings that are wrong now: whoever writes a file in place leaves
+    /// it half written for a moment, which may come after the trial. What is handed over still waits on standard input. Returns when
+    /// that was tried long enough, or when this is no such process.
+    pub fn start_again(&self) {
+        let Some(times) = times_resumed().filter(|times| *times < RESTARTS) else {
+            return;
+        };
+        shutdown::block_signals();
+        std::thread::sleep(RESTART_PAUSE);
+        let mut command = self.command(None);
+        command.env(RESUMES, format!("{}+{}", std::process::id(), times + 1));
+        let error = command.exec();
+        error!("{} cannot be started: {error}", self.file.display());
     }
 
     /// Whether the file as it is now can go on; `Err` says why not.

@@ -34,16 +34,27 @@ impl Place {
 
     /// Puts another program in the place of the one that runs, as packages do.
     fn install(&self, from: &Path) {
-        let (new, at) = (self.file("sidekick.new"), self.file("sidekick"));
-        fs::copy(from, &new).expect("our own folder");
-        fs::rename(&new, &at).expect("our own folder");
+        self.install_as("sidekick", from);
+    }
+
+    /// By a process of its own: a child that another test starts meanwhile would inherit the open file, and what is open for writing
+    /// cannot be started.
+    fn install_as(&self, name: &str, from: &Path) {
+        let new = self.file("sidekick.new");
+        let copied = std::process::Command::new("cp")
+            .arg("-p")
+            .arg(from)
+            .arg(&new)
+            .status();
+        assert!(copied.expect("cp").success());
+        fs::rename(&new, self.file(name)).expect("our own folder");
     }
 
     fn script(&self, text: &str, mode: u32) {
-        let (new, at) = (self.file("sidekick.new"), self.file("sidekick"));
-        fs::write(&new, text).expect("our own folder");
-        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("our own file");
-        fs::rename(&new, &at).expect("our own folder");
+        let written = self.file("script");
+        fs::write(&written, text).expect("our own folder");
+        fs::set_permissions(&written, fs::Permissions::from_mode(mode)).expect("our own file");
+        self.install_as("sidekick", &written);
     }
 
     /// `sidekick announce` of the program in this place, told everything by the file.
@@ -605,6 +616,29 @@ async fn a_request_to_stop_before_the_new_record_stands_drains_the_old_one() {
         ended.output
     );
     pusher.process().signal(Signal::CONT);
+}
+
+#[tokio::test]
+async fn settings_that_are_wrong_for_a_moment_after_the_trial_end_nothing() {
+    let (scene, backend, place, announcer) = announced().await;
+    let before = scene.record(&backend).await.expect("it is announced");
+    let right = settings(&scene.etcd, &backend) + "SIDEKICK_WEIGHT=7\n";
+    place.settings(&right);
+    place.install_as("real", &crate::support::program());
+    let (real, env, mark) = (place.file("real"), place.file("env"), place.file("mark"));
+    let (real, env, mark) = (real.display(), env.display(), mark.display());
+    // The file is half written between the trial and the start.
+    let script = format!(
+        "#!/bin/sh\ncase $1 in --handover-trial) exec {real} \"$@\";; esac\nif [ ! -e {mark} ]; then\n  touch {mark}\n  \
+        cp {env} {env}.right; echo SIDEKICK_WEIGHT=x >>{env}\n  (sleep 0.5; cp {env}.right {env}) &\nfi\nexec {real} \"$@\"\n"
+    );
+    place.script(&script, 0o755);
+    announcer.process().signal(Signal::HUP);
+    let heavier = |record: &Kv| record.json()["weight"] == 7;
+    let after = record_at(&scene.etcd, &key(&backend), heavier).await;
+    is_continued(&before, &after);
+    assert!(announcer.process().output().contains("--weight \"x\""));
+    assert_eq!(after.lease, before.lease);
 }
 
 #[tokio::test]

@@ -248,6 +248,7 @@ async fn what_is_written_badly_a_thousand_times_gives_a_few_lines_and_a_count() 
         "/sidekick/balancers/bad",
     ];
     let mut client = scene.etcd.client().await;
+    let mut revision = 0;
     for number in 0..1_000 {
         // Every other time it can be read, where anything can: that is news too.
         let value = match number % 2 {
@@ -256,9 +257,9 @@ async fn what_is_written_badly_a_thousand_times_gives_a_few_lines_and_a_count() 
         };
         let puts = keys.map(|key| TxnOp::put(key, value.clone(), None));
         let txn = Txn::new().and_then(puts.to_vec());
-        client.txn(txn).await.expect("etcd answers");
+        let answer = client.txn(txn).await.expect("etcd answers");
+        revision = answer.header().expect("a header").revision();
     }
-    let revision = scene.etcd.revision().await;
     until(PATIENCE, "all of it to be applied", async || {
         let presence = scene.presence().await.json();
         let applied = presence["services"]["website"]["applied"].as_i64();

@@ -76,10 +76,16 @@ impl Agent {
         }
         let id = &self.settings.id;
         let ours = matches!(released, Withdrawn::Gone(Some(_)));
+        let former = match self.left_behind {
+            LeftBehind::Unknown => {
+                "; if an announcer before this one has left a record, it goes when its lease ends"
+            }
+            _ => "",
+        };
         match released {
-            Withdrawn::Gone(_) if self.left_behind != LeftBehind::Nothing && !ours => warn!(
-                "left, but etcd has not said whether {id} still stands there, as an announcer before this one may have left it; if \
-                it does, it goes when its lease ends"
+            Withdrawn::Gone(_) if self.left_behind == LeftBehind::Record && !ours => warn!(
+                "left, but etcd has not said that {id} is gone, as an announcer before this one had left it; if it still stands there, \
+                it goes when its lease ends"
             ),
             Withdrawn::Gone(deleted) if announced || deleted.is_some() => {
                 info!("left: {id} is gone");
@@ -87,8 +93,8 @@ impl Agent {
             // It is announced elsewhere.
             Withdrawn::Gone(_) if self.is_replaced => {}
             Withdrawn::Gone(_) => match unconfirmed {
-                Some(why) => warn!("left: {id} was not announced: {why}"),
-                None => info!("left: {id} was not announced"),
+                Some(why) => warn!("left: {id} was not announced: {why}{former}"),
+                None => info!("left: {id} was not announced{former}"),
             },
             Withdrawn::Unconfirmed {
                 within,

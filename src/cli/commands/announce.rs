@@ -96,10 +96,10 @@ impl Args {
         let stop = shutdown::on_signals(notify::stopping)?;
         // From here on whoever asks to stop is heard, also one who asked the image before this one.
         shutdown::unblock_signals();
-        let handover = Handover::of_former_image();
         let stop_timeout = StopTimeout::of_main_process(std::process::id()).await;
         let (subject, cluster) = self.checked(mistakes, stop_timeout.as_ref()).await?;
-        let mut handover = handover.unwrap_or_default();
+        // Not before all is right: it can be read once.
+        let mut handover = Handover::of_former_image().unwrap_or_default();
         loop {
             let (cluster, stop) = (cluster.clone(), stop.clone());
             let outcome = match &subject {
