@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::etcd::client::Cluster;
 use crate::model::{MetaPrefix, Prefix, Prefixes};
 
-/// Where everything lies, and how long an etcd that does not answer is borne with.
+/// Where everything lies, and how long an etcd that does not answer is tolerated.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The cluster.

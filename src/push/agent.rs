@@ -241,8 +241,8 @@ impl Pusher {
             self.protection.watch(&self.supervisor);
         }
         let balancers = self.peers.balancers();
-        let suspects = |target: &str| balancers.also_feeding(target);
-        self.status.update(number, status, suspects);
+        let candidates = |target: &str| balancers.also_feeding(target);
+        self.status.update(number, status, candidates);
     }
 
     fn take_in(&mut self, effect: &Effect) {

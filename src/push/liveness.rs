@@ -30,7 +30,7 @@ const WITNESSES: usize = 16;
 /// Probes servers until nobody wants to know any more.
 #[derive(Debug)]
 pub(super) struct Liveness {
-    suspects: BTreeMap<Endpoint, Probe>,
+    candidates: BTreeMap<Endpoint, Probe>,
     witnesses: BTreeMap<Endpoint, Probe>,
     shared: Shared,
     dead: mpsc::UnboundedSender<Endpoint>,
@@ -79,7 +79,7 @@ impl Liveness {
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Endpoint>) {
         let (dead, told) = mpsc::unbounded_channel();
         let liveness = Self {
-            suspects: BTreeMap::new(),
+            candidates: BTreeMap::new(),
             witnesses: BTreeMap::new(),
             shared: Shared {
                 permits: Arc::new(Semaphore::new(CONCURRENCY)),
@@ -92,20 +92,20 @@ impl Liveness {
 
     /// From now on these are probed and no others; as long as there are any, some of the `others` too, whose answers show that the network
     /// works.
-    pub(super) fn watch(&mut self, suspects: &BTreeSet<Endpoint>, others: &BTreeSet<Endpoint>) {
-        self.suspects
-            .retain(|endpoint, _| suspects.contains(endpoint));
-        for endpoint in suspects {
-            if !self.suspects.contains_key(endpoint) {
+    pub(super) fn watch(&mut self, candidates: &BTreeSet<Endpoint>, others: &BTreeSet<Endpoint>) {
+        self.candidates
+            .retain(|endpoint, _| candidates.contains(endpoint));
+        for endpoint in candidates {
+            if !self.candidates.contains_key(endpoint) {
                 let (shared, dead) = (self.shared.clone(), self.dead.clone());
                 let probing = suspect(endpoint.clone(), shared, dead);
                 let task = Probe(tokio::spawn(probing).abort_handle());
-                self.suspects.insert(endpoint.clone(), task);
+                self.candidates.insert(endpoint.clone(), task);
             }
         }
-        let wanted = match suspects.is_empty() {
+        let wanted = match candidates.is_empty() {
             true => BTreeSet::new(),
-            false => some(others.difference(suspects)),
+            false => some(others.difference(candidates)),
         };
         self.witnesses
             .retain(|endpoint, _| wanted.contains(endpoint));

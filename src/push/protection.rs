@@ -57,13 +57,13 @@ impl Protection {
     pub(super) fn watch(&mut self, supervisor: &Supervisor) {
         let publishers = || supervisor.publishers();
         self.due = publishers().filter_map(Publisher::due).min();
-        let suspects = publishers().flat_map(Publisher::suspects);
-        let suspects: BTreeSet<_> = suspects.cloned().collect();
-        let others = match suspects.is_empty() {
+        let candidates = publishers().flat_map(Publisher::candidates);
+        let candidates: BTreeSet<_> = candidates.cloned().collect();
+        let others = match candidates.is_empty() {
             true => BTreeSet::new(),
             false => publishers().flat_map(Publisher::servers).collect(),
         };
-        self.liveness.watch(&suspects, &others);
+        self.liveness.watch(&candidates, &others);
     }
 
     /// Waits for the next event. Cancel safe.

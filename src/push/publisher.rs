@@ -165,7 +165,7 @@ impl Publisher {
     }
 
     /// The servers that are to be probed.
-    pub(super) fn suspects(&self) -> impl Iterator<Item = &Endpoint> {
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &Endpoint> {
         // Nothing is known of a UDP server that takes no TCP connection.
         let probed = self.route.selection.protocol == Protocol::Tcp;
         self.guard.protected().guard.keys().filter(move |_| probed)

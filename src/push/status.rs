@@ -48,12 +48,12 @@ impl Status {
     }
 
     /// Takes note of where the upstream with this number stands. Says so in the log where somebody else changes it back;
-    /// `suspects` are the pushers that feed the same target.
+    /// `candidates` are the pushers that feed the same target.
     pub(super) fn update<'p>(
         &mut self,
         number: usize,
         status: reconcile::UpstreamStatus,
-        suspects: impl Fn(&str) -> Vec<&'p PusherId>,
+        candidates: impl Fn(&str) -> Vec<&'p PusherId>,
     ) {
         let Some(row) = self.0.get_mut(&number) else {
             return;
@@ -61,7 +61,7 @@ impl Status {
         let (target, upstream) = (&row.target, &row.upstream);
         match (row.status.contested, status.contested) {
             (None, Some((times, within))) => {
-                let who = whose_hand(&suspects(&row.identity));
+                let who = whose_hand(&candidates(&row.identity));
                 let within = std::time::Duration::from_secs(within.as_secs());
                 let within = crate::util::duration::show(within);
                 warn!(%target, %upstream, times, %within, "{CONTESTED}: {who}");
@@ -84,10 +84,10 @@ impl Status {
         rows.into_iter().map(status).collect()
     }
 
-    /// How each target does: well when all its upstreams do. `suspects` are the pushers that feed the same target.
+    /// How each target does: well when all its upstreams do. `candidates` are the pushers that feed the same target.
     pub(super) fn targets<'p>(
         &self,
-        suspects: impl Fn(&str) -> Vec<&'p PusherId>,
+        candidates: impl Fn(&str) -> Vec<&'p PusherId>,
     ) -> BTreeMap<String, TargetStatus> {
         let mut targets = BTreeMap::<_, TargetStatus>::new();
         for row in self.0.values() {
@@ -100,7 +100,7 @@ impl Status {
                 });
             health.ok &= well;
             let contest = row.status.contested.map(|_| {
-                let who = whose_hand(&suspects(&row.identity));
+                let who = whose_hand(&candidates(&row.identity));
                 format!("{CONTESTED}: {who}").into()
             });
             let errors = row.status.errors.iter().cloned().chain(contest);
@@ -173,8 +173,12 @@ fn stopped(all: &[&Row]) -> BTreeMap<String, String> {
 const CONTESTED: &str = "what is set here is changed back again and again by somebody else";
 
 /// Whose hand it probably is.
-fn whose_hand(suspects: &[&PusherId]) -> String {
-    let names: Vec<_> = suspects.iter().take(NAMED).map(|id| id.as_str()).collect();
+fn whose_hand(candidates: &[&PusherId]) -> String {
+    let names: Vec<_> = candidates
+        .iter()
+        .take(NAMED)
+        .map(|id| id.as_str())
+        .collect();
     match names.as_slice() {
         [] => "no other pusher feeds this target; see who else changes it".to_owned(),
         [name] => format!("probably by pusher {name}, which feeds it too with other settings"),

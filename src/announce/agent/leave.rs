@@ -20,7 +20,7 @@ use crate::util::duration;
 use crate::util::log_limit;
 use crate::util::shutdown::Stop;
 
-/// How long leaving waits for etcd to confirm the deletion: two members that do not answer are borne with.
+/// How long leaving waits for etcd to confirm the deletion: two members that do not answer are tolerated.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How waiting for the pushers ended.

@@ -36,7 +36,7 @@ impl Args {
         let which = self.which.parse(&mut mistakes);
         let (only, output, place) = mistakes.none_or(which)?;
         let mut stop = shutdown::on_signals(notify::stopping)?;
-        // An etcd that cannot be reached at all is told at once; from then on every outage is borne with.
+        // An etcd that cannot be reached at all is told at once; from then on every outage is tolerated.
         let overview = follow::read(&place, only.as_ref()).await?;
         let mut view = View::new(output);
         view.show(&overview, overview.keys(), Event::Listed)?;

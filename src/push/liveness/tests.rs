@@ -42,13 +42,13 @@ async fn only_the_dead_are_told_and_each_once() {
     let (gone, dead) = listening("127.0.0.1:0").await;
     drop(gone);
     let (mut liveness, mut told) = Liveness::new();
-    let suspects = [living.clone(), dead.clone()].into();
-    liveness.watch(&suspects, &none());
+    let candidates = [living.clone(), dead.clone()].into();
+    liveness.watch(&candidates, &none());
     assert_eq!(told.recv().await, Some(dead));
-    liveness.watch(&suspects, &none());
+    liveness.watch(&candidates, &none());
     liveness.watch(&[living].into(), &none());
     liveness.watch(&none(), &none());
-    assert!(liveness.suspects.is_empty() && liveness.witnesses.is_empty());
+    assert!(liveness.candidates.is_empty() && liveness.witnesses.is_empty());
     assert!(told.try_recv().is_err());
 }
 

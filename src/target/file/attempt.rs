@@ -100,19 +100,19 @@ impl Writer {
     /// What nginx's check takes of these blocks. A name that does not resolve here is left out when nginx refuses the file with it and
     /// takes it without.
     async fn checked(&mut self, wanted: Blocks) -> Result<Blocks, Error> {
-        let suspects = self.names.suspects();
+        let candidates = self.names.candidates();
         let error = match self.attempt(&wanted, Depth::Check).await {
             Ok(()) => {
-                self.names.judge(&suspects, Some(true));
+                self.names.judge(&candidates, Some(true));
                 return Ok(wanted);
             }
             Err(error @ Error::Refused { .. }) => error,
             Err(error) => return Err(error),
         };
-        if suspects.is_empty() {
+        if candidates.is_empty() {
             return self.bisect(wanted, Depth::Check, error).await;
         }
-        self.names.judge(&suspects, Some(false));
+        self.names.judge(&candidates, Some(false));
         self.update();
         let without = self.current();
         match self.attempt(&without, Depth::Check).await {
@@ -121,7 +121,7 @@ impl Writer {
             Err(Error::Refused { .. }) => {}
             Err(error) => return Err(error),
         }
-        self.names.judge(&suspects, None);
+        self.names.judge(&candidates, None);
         self.update();
         let blocks = self.current();
         self.bisect(blocks, Depth::Check, error).await

@@ -143,11 +143,11 @@ impl Names {
     }
 
     /// The failing names that are not left out.
-    pub(super) fn suspects(&self) -> Vec<DnsName> {
-        let suspects = self.known.iter();
-        let suspects =
-            suspects.filter(|(_, name)| name.fails().is_some() && name.taken != Some(false));
-        suspects.map(|(name, _)| name.clone()).collect()
+    pub(super) fn candidates(&self) -> Vec<DnsName> {
+        let candidates = self.known.iter();
+        let candidates =
+            candidates.filter(|(_, name)| name.fails().is_some() && name.taken != Some(false));
+        candidates.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether it is unknown for a failing name if nginx takes it.
@@ -157,8 +157,8 @@ impl Names {
     }
 
     /// Notes whether nginx takes these failing names; `None` when that is not known.
-    pub(super) fn judge(&mut self, suspects: &[DnsName], taken: Option<bool>) {
-        for name in suspects {
+    pub(super) fn judge(&mut self, candidates: &[DnsName], taken: Option<bool>) {
+        for name in candidates {
             if let Some(known) = self.known.get_mut(name) {
                 known.taken = taken;
             }

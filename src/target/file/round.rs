@@ -247,8 +247,8 @@ impl Writer {
         self.names.look_up(&names).await;
         if self.settings.check.is_none() {
             // Without a check nobody knows whether nginx resolves them.
-            let suspects = self.names.suspects();
-            self.names.judge(&suspects, Some(false));
+            let candidates = self.names.candidates();
+            self.names.judge(&candidates, Some(false));
         }
         self.update();
     }

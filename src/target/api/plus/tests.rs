@@ -670,7 +670,7 @@ async fn a_reload_a_stop_and_a_return_of_nginx_are_noticed() {
     let url = format!("http://{}/api", fake.address);
     let api = Arc::new(api_at(&url, PATIENCE));
     let (count, mut changes) = tokio::sync::watch::channel(0);
-    let sentinel = tokio::spawn(api.watch(
+    let restart_watch = tokio::spawn(api.watch(
         Duration::from_millis(10),
         count,
         Cluster::new(Default::default()),
@@ -699,5 +699,5 @@ async fn a_reload_a_stop_and_a_return_of_nginx_are_noticed() {
     assert_eq!(noticed().await, 3);
     fake.model().versions = vec![6];
     assert_eq!(noticed().await, 4);
-    sentinel.abort();
+    restart_watch.abort();
 }

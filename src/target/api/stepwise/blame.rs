@@ -12,14 +12,14 @@ impl Refusal {
             About::Parameter(name) => setting.name() == name,
             About::Unknown => true,
         };
-        let mut suspects: Vec<Setting> = Setting::of(parameters).filter(suspected).collect();
-        if suspects.len() > 1 {
-            suspects.retain(|setting| *setting != Setting::Backup);
+        let mut candidates: Vec<Setting> = Setting::of(parameters).filter(suspected).collect();
+        if candidates.len() > 1 {
+            candidates.retain(|setting| *setting != Setting::Backup);
         }
-        for setting in &suspects {
+        for setting in &candidates {
             setting.leave_out(parameters);
         }
-        suspects
+        candidates
     }
 }
 

@@ -26,18 +26,18 @@ fn told(names: &mut Names, text: &str, answer: Answer) {
 fn a_name_is_left_out_when_neither_this_process_nor_nginx_resolves_it() {
     let (mut names, web) = (Names::new(), name("web.example"));
     told(&mut names, "web.example", Ok(addresses(&["10.0.0.5"])));
-    assert!(names.suspects().is_empty() && names.left_out(&web).is_none());
+    assert!(names.candidates().is_empty() && names.left_out(&web).is_none());
     told(&mut names, "web.example", Err("gone".to_owned()));
-    assert_eq!(names.suspects(), from_ref(&web));
+    assert_eq!(names.candidates(), from_ref(&web));
     assert!(
         names.any_untried() && names.left_out(&web).is_none(),
         "nginx was not asked yet"
     );
     names.judge(from_ref(&web), Some(true));
     assert!(!names.any_untried() && names.left_out(&web).is_none());
-    assert_eq!(names.suspects(), from_ref(&web), "it is in the file");
+    assert_eq!(names.candidates(), from_ref(&web), "it is in the file");
     names.judge(from_ref(&web), Some(false));
-    assert!(names.suspects().is_empty());
+    assert!(names.candidates().is_empty());
     assert_eq!(names.left_out(&web), Some("gone"));
     told(&mut names, "web.example", Err("still gone".to_owned()));
     assert_eq!(
@@ -53,7 +53,7 @@ fn a_name_is_left_out_when_neither_this_process_nor_nginx_resolves_it() {
     told(&mut names, "web.example", Ok(addresses(&["10.0.0.6"])));
     assert!(names.left_out(&web).is_none() && !names.any_fails());
     told(&mut names, "web.example", Err("again".to_owned()));
-    assert_eq!(names.suspects(), [web]);
+    assert_eq!(names.candidates(), [web]);
 }
 
 /// This name never resolves, as RFC 6761 has it, and the other one always does.
@@ -66,7 +66,7 @@ async fn names_are_looked_up_and_others_are_forgotten() {
         .look_up(&[local.clone(), nowhere.clone()].into())
         .await;
     assert!(names.last(&local).unwrap().iter().all(IpAddr::is_loopback));
-    assert_eq!(names.suspects(), from_ref(&nowhere));
+    assert_eq!(names.candidates(), from_ref(&nowhere));
     assert_eq!(names.last(&nowhere).unwrap().len(), 1);
     names.look_up(&[local].into()).await;
     assert!(!names.any_fails());
