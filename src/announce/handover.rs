@@ -1,8 +1,10 @@
 //! What one image of the program leaves to the next: in a file in memory, which is the next one's standard input.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek as _, Write as _};
 use std::time::Duration;
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::stdio::dup2_stdin;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -13,9 +15,8 @@ use crate::etcd::client;
 use crate::etcd::lease;
 use crate::systemd::notify;
 
-/// The variable that tells an image that it goes on from another one: it holds the id of the process, so that children, which
-/// inherit it, do not take it for themselves.
-pub const RESUMES: &str = "SIDEKICK_RESUMES";
+/// The name of that file, by which an image knows that it goes on from another one.
+const NAME: &str = "sidekick-handover";
 /// How the state is written. A program that does not know it refuses it in its trial.
 const VERSION: u32 = 1;
 /// More than any state, bytes.
@@ -57,14 +58,26 @@ pub(super) struct Announced {
     pub(super) key: lease::Handed,
 }
 
-/// How often in a row this process was started anew without having gone on; `None` when it was not at all.
+/// How long ago the image before this one has handed over to it; `None` when there was none.
 #[must_use]
-pub fn times_resumed() -> Option<u32> {
-    let marker = std::env::var(RESUMES).ok()?;
-    let (pid, times) = marker.split_once('+').unwrap_or((&marker, "0"));
-    // A child of such a process is none.
-    let is_own = pid.parse() == Ok(std::process::id());
-    is_own.then(|| times.parse().ok()).flatten()
+pub fn handed_over() -> Option<Duration> {
+    const STDIN: &str = "/proc/self/fd/0";
+    let file = std::fs::read_link(STDIN).ok()?;
+    if !file.to_str()?.contains(NAME) {
+        return None;
+    }
+    let written = std::fs::metadata(STDIN).and_then(|file| file.modified());
+    // By a clock that was set back, it is long ago.
+    let ago = written.ok().and_then(|at| at.elapsed().ok());
+    Some(ago.unwrap_or(Duration::MAX))
+}
+
+/// Leaves nothing on standard input: neither this process nor a child of it has any further use for a state.
+pub(super) fn forget() {
+    let closed = File::open("/dev/null").and_then(|null| Ok(dup2_stdin(null)?));
+    if let Err(error) = closed {
+        tracing::debug!(%error, "standard input stays open");
+    }
 }
 
 impl Default for Handover {
@@ -84,13 +97,9 @@ impl Handover {
     /// What the image before this one has left, where there was one.
     #[must_use]
     pub fn of_former_image() -> Option<Self> {
-        times_resumed()?;
+        handed_over()?;
         let read = Self::read(io::stdin());
-        // Neither this process nor a child of it has any further use for it.
-        let closed = std::fs::File::open("/dev/null").and_then(|null| Ok(dup2_stdin(null)?));
-        if let Err(error) = closed {
-            tracing::debug!(%error, "standard input stays open");
-        }
+        forget();
         match read {
             Ok(handover) => {
                 if handover.is_up {
@@ -128,9 +137,17 @@ impl Handover {
         serde_json::from_slice(&bytes).map_err(|error| error.to_string())
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> Vec<u8> {
         // Every key of it is a text, and every value can be written.
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The state in a file in memory, to be read from its beginning. It closes itself when another program is started.
+    pub(super) fn in_memory(&self) -> io::Result<File> {
+        let mut file = File::from(memfd_create(NAME, MemfdFlags::CLOEXEC)?);
+        file.write_all(&self.encode())?;
+        file.rewind()?;
+        Ok(file)
     }
 
     /// Whether an instance is announced.

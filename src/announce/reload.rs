@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Seek as _, Write as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{WaitOptions, wait};
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::Signal;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info};
 
-use super::handover::{Handover, RESUMES, times_resumed};
+use super::handover::{self, Handover, handed_over};
 use crate::systemd::notify;
+use crate::util::command::Group;
 use crate::util::sanitize::printable;
 use crate::util::shutdown;
 use crate::util::shutdown::Stop;
@@ -33,8 +33,8 @@ pub const TRIAL: &str = "--handover-trial";
 pub const YES: &str = "sidekick goes on from here";
 /// How long a trial may take. A daemon that is asked for a container may be slow.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often a program is started again whose settings have become wrong since the trial, and the pause before that.
-const RESTARTS: u32 = 10;
+/// How long a program is started again and again whose settings have become wrong since the trial, and the pause before each.
+const RESTARTS: Duration = Duration::from_secs(2);
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
 /// How much of what a trial says is read, bytes.
 const MAX_SAID: u64 = 4096;
@@ -79,14 +79,12 @@ impl Program {
     /// it half written for a moment, which may come after the trial. What is handed over still waits on standard input. Returns when
     /// that was tried long enough, or when this is no such process.
     pub fn start_again(&self) {
-        let Some(times) = times_resumed().filter(|times| *times < RESTARTS) else {
+        if handed_over().is_none_or(|ago| ago > RESTARTS) {
             return;
-        };
+        }
         shutdown::block_signals();
         std::thread::sleep(RESTART_PAUSE);
-        let mut command = self.command(None);
-        command.env(RESUMES, format!("{}+{}", std::process::id(), times + 1));
-        let error = command.exec();
+        let error = self.command(None).exec();
         error!("{} cannot be started: {error}", self.file.display());
     }
 
@@ -97,10 +95,12 @@ impl Program {
             // What it has to say is for this process alone.
             command.env_remove("NOTIFY_SOCKET").kill_on_drop(true);
             command
+                .process_group(0)
                 .stdin(state?)
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped());
             let mut child = command.spawn()?;
+            let _group = Group::of(&child);
             let (out, err) = (child.stdout.take(), child.stderr.take());
             let (out, err) = tokio::join!(text(out), text(err));
             io::Result::Ok((child.wait().await?, out, err))
@@ -162,14 +162,6 @@ fn in_one_line(said: &str) -> String {
     printable(lines.join("; "), 2000)
 }
 
-/// The state in a file in memory, to be read from its beginning.
-fn in_memory(state: &Handover) -> io::Result<File> {
-    let mut file = File::from(memfd_create("sidekick-handover", MemfdFlags::CLOEXEC)?);
-    file.write_all(&state.encode())?;
-    file.rewind()?;
-    Ok(file)
-}
-
 /// Ends with the reason why the program cannot go on, if it cannot.
 type Trial = Pin<Box<dyn Future<Output = Result<(), String>>>>;
 
@@ -178,6 +170,8 @@ pub struct Reload {
     program: Program,
     hangups: Signal,
     trial: Option<Trial>,
+    /// Why the program could not be started although its trial went well, until the agent knows.
+    failed: Option<String>,
 }
 
 impl std::fmt::Debug for Reload {
@@ -210,11 +204,15 @@ impl Reload {
             program,
             hangups: shutdown::hangups()?,
             trial: None,
+            failed: None,
         })
     }
 
     /// Waits for SIGHUP, or for the end of the trial that has begun. Cancel safe.
     pub(super) async fn next(&mut self) -> Heard {
+        if let Some(why) = self.failed.take() {
+            return Heard::Refused(why);
+        }
         if let Some(trial) = &mut self.trial {
             let tried = trial.await;
             self.trial = None;
@@ -235,7 +233,7 @@ impl Reload {
 
     /// Begins to try whether the program as it is now can go on from `state`.
     pub(super) fn begin(&mut self, state: &Handover) {
-        let trial = self.program.clone().try_out(in_memory(state));
+        let trial = self.program.clone().try_out(state.in_memory());
         self.trial = Some(Box::pin(trial));
     }
 
@@ -253,27 +251,22 @@ impl Reload {
         may
     }
 
-    /// Says that it could not be started: program and settings stay as they were.
-    pub fn tell_failed(&self, error: &io::Error) {
-        let file = self.program.file.display();
-        error!(
-            "reload refused, program and settings stay as they were: {file} cannot be started any more: {error}; put a program that \
-            works there and reload again"
-        );
-    }
-
-    /// Starts the program in place of this image of it. Gives the reason why that failed, and then nothing has changed.
-    pub async fn exec(&self, state: &Handover) -> io::Error {
+    /// Starts the program in place of this image of it. Returns when that failed, and then nothing has changed.
+    pub async fn exec(&mut self, state: &Handover) {
         reap().await;
-        let state = match in_memory(state) {
-            Ok(state) => state,
-            Err(error) => return error,
-        };
         let mut command = self.program.command(None);
-        command.env(RESUMES, std::process::id().to_string());
-        let error = command.stdin(state).exec();
+        let error = match state.in_memory() {
+            Ok(state) => command.stdin(state).exec(),
+            Err(error) => error,
+        };
+        handover::forget();
         shutdown::unblock_signals();
-        error
+        let file = self.program.file.display();
+        let why = format!(
+            "{file} cannot be started any more: {error}; put a program that works there and reload again"
+        );
+        error!("reload refused, program and settings stay as they were: {why}");
+        self.failed = Some(why);
     }
 }
 

@@ -54,7 +54,15 @@ impl fmt::Display for CommandLine {
 }
 
 /// Ends the command with all that it has started when the attempt is over, or given up.
-struct Group(Option<Pid>);
+pub(crate) struct Group(Option<Pid>);
+
+impl Group {
+    /// Of a child that leads a group of its own.
+    pub(crate) fn of(child: &Child) -> Self {
+        let pid = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(pid.and_then(Pid::from_raw))
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
@@ -88,8 +96,7 @@ impl CommandLine {
             .kill_on_drop(true)
             .spawn();
         let mut child = spawned.map_err(|error| format!("{}: {error}", self.program))?;
-        let pid = child.id().and_then(|id| i32::try_from(id).ok());
-        let _group = Group(pid.and_then(Pid::from_raw));
+        let _group = Group::of(&child);
         let mut said = Tail::default();
         let status = wait(&mut child, &mut said).await;
         let status = status.map_err(|error| error.to_string())?;

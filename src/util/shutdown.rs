@@ -1,5 +1,7 @@
 //! Being asked to stop: once to leave in good order, twice to hurry.
 
+use std::io::IsTerminal as _;
+
 use nix::sys::signal::{SigSet, Signal as Kind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -117,6 +119,19 @@ pub fn hangups() -> std::io::Result<Signal> {
 /// # Errors
 /// When the signals cannot be taken over from the system.
 pub fn on_signals(told: fn()) -> std::io::Result<Stop> {
+    listen(told, None)
+}
+
+/// The same for an agent, which reloads on SIGHUP: when that comes because its terminal was closed, it stops.
+///
+/// # Errors
+/// When the signals cannot be taken over from the system.
+pub fn of_agent(told: fn()) -> std::io::Result<Stop> {
+    let on_terminal = std::io::stderr().is_terminal();
+    listen(told, on_terminal.then(hangups).transpose()?)
+}
+
+fn listen(told: fn(), mut of_terminal: Option<Signal>) -> std::io::Result<Stop> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stopper, stop) = channel();
@@ -125,6 +140,7 @@ pub fn on_signals(told: fn()) -> std::io::Result<Stop> {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
+                () = lost(&mut of_terminal) => "the terminal was closed",
             };
             tracing::info!("{name}");
             told();
@@ -132,4 +148,15 @@ pub fn on_signals(told: fn()) -> std::io::Result<Stop> {
         }
     });
     Ok(stop)
+}
+
+/// Waits for a SIGHUP after which standard error is no terminal any more.
+async fn lost(of_terminal: &mut Option<Signal>) {
+    while let Some(hangups) = of_terminal {
+        if hangups.recv().await.is_some() && !std::io::stderr().is_terminal() {
+            *of_terminal = None;
+            return;
+        }
+    }
+    std::future::pending().await
 }

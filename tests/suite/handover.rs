@@ -384,6 +384,87 @@ async fn a_broken_program_is_refused_in_words_and_the_old_one_goes_on() {
     assert_eq!(announcer.leave().await.code, Some(0));
 }
 
+/// Whether systemd was told this as the newest status.
+fn status_says(announcer: &Sidekick, part: &str) -> bool {
+    let said = announcer.notifications();
+    let newest = said.iter().rev().find(|said| said.starts_with("STATUS="));
+    newest.is_some_and(|status| status.contains(part))
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_started_after_its_trial_is_refused_and_nothing_is_left_behind() {
+    let (scene, backend, place, announcer) = announced().await;
+    let before = scene.record(&backend).await;
+    let trial = "#!/bin/sh\nchmod a-x \"$0\"\necho sidekick goes on from here\n";
+    place.script(trial, 0o755);
+    reload(&announcer).await;
+    announcer.process().line("cannot be started any more").await;
+    until(PATIENCE, "the status to tell it", async || {
+        status_says(&announcer, "reload refused")
+    })
+    .await;
+    assert_eq!(scene.record(&backend).await, before);
+    let stdin = format!("/proc/{}/fd/0", announcer.process().pid());
+    let stdin = fs::read_link(stdin).expect("it runs");
+    assert_eq!(stdin, Path::new("/dev/null"));
+    place.install(&crate::support::program());
+    reload(&announcer).await;
+    until(PATIENCE, "the refusal to be over", async || {
+        !status_says(&announcer, "reload refused")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_trial_that_is_given_up_is_ended_with_all_that_it_has_started() {
+    let (_scene, _backend, place, mut announcer) = announced().await;
+    let mark = place.file("mark");
+    let trial = format!(
+        "#!/bin/sh\nsleep 3600 &\necho $! >{0}.new; mv {0}.new {0}\nwait\n",
+        mark.display()
+    );
+    place.script(&trial, 0o755);
+    announcer.process().signal(Signal::HUP);
+    let child = until(
+        PATIENCE,
+        "the trial to have started something",
+        async || fs::read_to_string(&mark).ok(),
+    )
+    .await;
+    assert_eq!(announcer.leave().await.code, Some(0));
+    let child = PathBuf::from(format!("/proc/{}/stat", child.trim()));
+    until(PATIENCE, "its child to be gone", async || {
+        // Whoever reaps it may take his time.
+        fs::read_to_string(&child).map_or(true, |stat| stat.contains(") Z "))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_closed_terminal_ends_an_announcer_in_order() {
+    let scene = Scene::start().await;
+    let backend = Backend::start("b1").await;
+    let place = Place::new();
+    place.settings(&settings(&scene.etcd, &backend));
+    let line = format!(
+        "exec {} announce --allow-loopback --interval 300ms --rise 1 --env-file {}",
+        place.file("sidekick").display(),
+        place.file("env").display()
+    );
+    let terminal = crate::support::Process::start(
+        "script",
+        std::process::Command::new("script").args(["-q", "-c", &line, "/dev/null"]),
+    );
+    record_at(&scene.etcd, &key(&backend), |_| true).await;
+    terminal.signal(Signal::KILL);
+    gone(&scene.etcd, &key(&backend)).await;
+    let history = scene.etcd.history(&key(&backend)).await;
+    let [Some(_), Some(notice), None] = &history[..] else {
+        panic!("announced, told and deleted once: {history:?}");
+    };
+    assert_eq!(notice.json()["state"], "draining");
+}
+
 #[tokio::test]
 async fn a_trial_that_is_frozen_holds_nothing_up() {
     let (scene, backend, place, mut announcer) = announced().await;
@@ -477,7 +558,7 @@ async fn commands_that_probe_are_ended_before_and_no_child_inherits_blocked_sign
     let marks = place.file("marks");
     // It would run for an hour, and says how it was started.
     let probe = format!(
-        "SIDEKICK_PROBE=exec:sh -c 'grep SigBlk /proc/self/status >> {}; sleep 3600'\nSIDEKICK_INTERVAL=1h\nSIDEKICK_TIMEOUT=1h\n",
+        "SIDEKICK_PROBE=exec:sh -c '{{ grep SigBlk /proc/self/status; env | grep -c ^SIDEKICK_RESUMES; }} | paste -s >> {}; sleep 3600'\nSIDEKICK_INTERVAL=1h\nSIDEKICK_TIMEOUT=1h\n",
         marks.display()
     );
     let text = settings(&scene.etcd, &backend).replace("SIDEKICK_PROBE=/health\n", &probe);
@@ -504,9 +585,8 @@ async fn commands_that_probe_are_ended_before_and_no_child_inherits_blocked_sign
     assert_ne!(proc::children(pid), first);
     let none = |line: &str| {
         line.trim_start_matches("SigBlk:")
-            .trim()
-            .bytes()
-            .all(|it| it == b'0')
+            .split_whitespace()
+            .all(|it| it.bytes().all(|it| it == b'0'))
     };
     assert!(lines.lines().all(none), "{lines}");
 }

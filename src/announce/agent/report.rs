@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::Agent;
+use super::{Agent, Former};
 use crate::announce::gate::Health;
 use crate::announce::phase::Phase;
 use crate::etcd::lease::LeaseStatus;
@@ -94,6 +94,10 @@ impl Agent {
             LeaseStatus::Deposed { by } => format!("deposed by {by}"),
         };
         let waiting = self.readiness.in_words();
+        let former = match self.former {
+            Some(Former::Stands(_)) => "; the record of before the reload stands until then",
+            _ => "",
+        };
         let (against, needed) = self.gate.progress();
         let health = match (self.phase, &self.reason) {
             (Phase::Starting | Phase::Failing, Some(reason)) => format!("down: {reason}"),
@@ -106,6 +110,6 @@ impl Agent {
             (Phase::Serving, None) => "up".to_owned(),
             (Phase::Leaving, _) => "leaving".to_owned(),
         };
-        format!("{health}; {announced}{waiting}")
+        format!("{health}; {announced}{former}{waiting}")
     }
 }

@@ -93,7 +93,7 @@ impl Args {
             return self.try_out(mistakes).await;
         }
         let mut reload = Reload::listen(program)?;
-        let stop = shutdown::on_signals(notify::stopping)?;
+        let stop = shutdown::of_agent(notify::stopping)?;
         // From here on whoever asks to stop is heard, also one who asked the image before this one.
         shutdown::unblock_signals();
         let stop_timeout = StopTimeout::of_main_process(std::process::id()).await;
@@ -134,8 +134,7 @@ impl Args {
                     )
                 }
                 Outcome::HandOver(state) => {
-                    let error = reload.exec(&state).await;
-                    reload.tell_failed(&error);
+                    reload.exec(&state).await;
                     handover = *state;
                 }
             }

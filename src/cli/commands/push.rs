@@ -213,7 +213,7 @@ impl Args {
             return report::outcomes(done, output);
         }
         let reload = hangups.map(|hangups| Reload { file, hangups });
-        let stop = shutdown::on_signals(notify::stopping)?;
+        let stop = shutdown::of_agent(notify::stopping)?;
         Ok(match push::run(settings, cluster, reload, stop).await {
             Outcome::Left => Exit::Done,
             Outcome::Deposed { .. } => Exit::Deposed,
