@@ -18,6 +18,7 @@ pub(crate) mod history;
 pub mod item;
 mod keepalive;
 pub mod lease;
+mod member;
 pub mod oneshot;
 pub(crate) mod ownership;
 pub mod pushers;

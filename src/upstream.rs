@@ -10,6 +10,7 @@ pub mod instances;
 pub mod overrides;
 pub mod plan;
 pub mod pool;
+pub mod protection;
 pub mod records;
 pub mod server;
 pub mod state;

@@ -71,7 +71,7 @@ pub(super) async fn renew(
             let range = range.clone();
             Box::pin(async move {
                 let opened = Keepalive::open(&connection, lease, ttl).await;
-                opened.map_err(|error| error.about(&connection, Right::Write, &range))
+                opened.map_err(|error| connection.about(error, Right::Write, &range))
             })
         })
         .await
@@ -94,7 +94,7 @@ pub(super) async fn get(
                     .await;
                 // Whoever asks so is about to write it.
                 let answer =
-                    answer.map_err(|error| error.about(&connection, Right::Write, &range))?;
+                    answer.map_err(|error| connection.about(error, Right::Write, &range))?;
                 Ok(answer.kvs().first().map(Entry::from_kv))
             })
         })
@@ -135,7 +135,7 @@ pub(super) async fn put(
                 let answer = connection.call(async move { client.txn(txn).await }).await;
                 let range = Range::Key(key.clone());
                 let answer =
-                    answer.map_err(|error| error.about(&connection, Right::Write, &range))?;
+                    answer.map_err(|error| connection.about(error, Right::Write, &range))?;
                 if answer.succeeded() {
                     let header = answer.header();
                     let header = header.ok_or_else(|| connection.incomplete("a header"))?;
@@ -176,7 +176,7 @@ pub(super) async fn revoke(
                 match revoked {
                     Ok(mut answer) => Ok(answer.take_header().map(|header| header.revision())),
                     Err(error) if error.is_lease_not_found() => Ok(None),
-                    Err(error) => Err(error.about(&connection, Right::Write, &Range::Key(key))),
+                    Err(error) => Err(connection.about(error, Right::Write, &Range::Key(key))),
                 }
             })
         })

@@ -15,11 +15,11 @@ use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 pub use connection::Connection;
-pub(super) use connection::Member;
 pub use pace::Pace;
 
 use super::Error;
 use super::access::{Login, TlsFiles};
+use super::member::Member;
 use crate::util::backoff::Backoff;
 
 /// How long one call to etcd may take before the next member is asked.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::client::{Connection, Member};
+use super::member::Member;
 use super::range::Range;
 use crate::util::explain::{Heard, Options, Peer, explain};
 use crate::util::sanitize::{printable, short};
@@ -155,13 +155,19 @@ impl Error {
     }
 
     /// The same, where it is that a right is missing: with which it is.
-    pub(super) fn about(self, connection: &Connection, right: Right, range: &Range) -> Self {
+    pub(super) fn about(
+        self,
+        endpoint: &str,
+        user: Option<&str>,
+        right: Right,
+        range: &Range,
+    ) -> Self {
         if !self.is_denied() {
             return self;
         }
         Self::Denied {
-            endpoint: connection.endpoint().to_owned(),
-            user: connection.user().map(str::to_owned),
+            endpoint: endpoint.to_owned(),
+            user: user.map(str::to_owned),
             right,
             what: range.into(),
         }

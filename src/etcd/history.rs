@@ -60,7 +60,7 @@ async fn revision_now(connection: &Connection, range: &Range) -> Result<i64, Err
     let answer = connection
         .call(async move { client.get(start, Some(options)).await })
         .await
-        .map_err(|error| error.about(connection, Right::Read, range))?;
+        .map_err(|error| connection.about(error, Right::Read, range))?;
     let header = answer.header();
     let header = header.ok_or_else(|| connection.incomplete("a header"))?;
     Ok(header.revision())
@@ -106,7 +106,7 @@ async fn read(
             return match message.compact_revision() {
                 0 => {
                     let ended = ended(message.cancel_reason().to_owned());
-                    Err(ended.about(connection, Right::Read, range))
+                    Err(connection.about(ended, Right::Read, range))
                 }
                 oldest => Ok(Read::Compacted(oldest)),
             };
@@ -136,5 +136,5 @@ async fn open(connection: &Connection, range: &Range, from: i64) -> Result<Watch
     connection
         .call(async move { client.watch(start, Some(options)).await })
         .await
-        .map_err(|error| error.about(connection, Right::Read, range))
+        .map_err(|error| connection.about(error, Right::Read, range))
 }

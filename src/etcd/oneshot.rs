@@ -118,7 +118,7 @@ pub(crate) async fn get(connection: &Connection, key: &str) -> Result<Option<Ent
     let answer = connection
         .call(async move { client.get(key, None).await })
         .await
-        .map_err(|error| error.about(connection, Right::Read, &range))?;
+        .map_err(|error| connection.about(error, Right::Read, &range))?;
     Ok(answer.kvs().first().map(Entry::from_kv))
 }
 
@@ -171,7 +171,7 @@ async fn unless_changed(
     let answer = connection
         .call(async move { client.txn(txn).await })
         .await
-        .map_err(|error| error.about(connection, Right::Write, &Range::Key(key.into())))?;
+        .map_err(|error| connection.about(error, Right::Write, &Range::Key(key.into())))?;
     if !answer.succeeded() {
         return Ok(None);
     }

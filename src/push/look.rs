@@ -11,9 +11,10 @@ use super::route::Route;
 use crate::model::{Endpoint, InstanceName, State};
 use crate::push::reconcile::{found, lacking};
 use crate::target::Outcome;
-use crate::upstream::guard::{Protection, RemovalGuard};
+use crate::upstream::guard::RemovalGuard;
 use crate::upstream::guard::{RecordState, Seen};
 use crate::upstream::plan::Plan;
+use crate::upstream::protection::Protection;
 use crate::upstream::records::Records;
 use crate::upstream::state::Desired;
 

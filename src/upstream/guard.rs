@@ -10,7 +10,7 @@
 //! - **One address, one owner**: what is kept goes at once when a record of another service names its address.
 //!
 //! A server is kept only after a record named it or nginx was seen to send it traffic: nobody's word adds one. Which of them stay
-//! in one nginx is decided there, by what it has: see [`Protection`].
+//! in one nginx is decided there, by what it has: see [`Protection`](super::protection::Protection).
 //!
 //! Time is passed in.
 
@@ -24,8 +24,8 @@ mod seen;
 mod share;
 mod window;
 
-pub use fit::{Protection, Sight};
-pub use left::{Claim, Finding, Reason, RecordState, Spare};
+pub use fit::Sight;
+pub use left::{Claim, Finding, RecordState};
 pub use limits::{Limits, MAX_PROTECT_FOR};
 pub use protected::{Decision, Notice, Protected, Why};
 pub use removal_guard::RemovalGuard;

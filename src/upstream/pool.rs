@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::choose::{Chosen, Selection, SplitNotice, Splitting, choose};
-use super::guard::Protection;
 use super::instances::{self, Instances};
 use super::overrides::Overrides;
+use super::protection::Protection;
 use super::records::Records;
 use super::server::{Origin, Origins, Server, Servers};
 use super::state::Desired;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::guard::Protection;
 use super::instances::Instances;
+use super::protection::Protection;
 use super::server::{Origins, Servers};
 use crate::model::{ServiceName, State};
 

@@ -48,7 +48,7 @@ pub(crate) fn desired(revision: i64, servers: &[&str]) -> Desired {
         servers: servers.iter().map(server).collect(),
         origins: BTreeMap::new(),
         instances: Arc::default(),
-        protection: sidekick::upstream::guard::Protection::default(),
+        protection: sidekick::upstream::protection::Protection::default(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use sidekick::model::State;
-use sidekick::upstream::guard::Protection;
+use sidekick::upstream::protection::Protection;
 use sidekick::upstream::server::{Origins, Parameters, Server, Servers};
 use sidekick::upstream::state::Desired;
 

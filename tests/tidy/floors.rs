@@ -58,6 +58,8 @@ fn no_file_imports_itself_by_way_of_others() {
 /// The files of `src` without those of tests, by their modules, and which imports which.
 struct Modules {
     files: BTreeMap<String, PathBuf>,
+    /// Every path that a file spells.
+    paths: BTreeMap<String, BTreeSet<String>>,
     imports: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -71,20 +73,22 @@ impl Modules {
             };
             let below = below.with_extension("");
             let module = below.to_str().unwrap().replace('/', "::");
-            let of_tests =
-                |part: &str| ["tests", "fake", "fake_http", "fixtures", "contest"].contains(&part);
+            let of_tests = |part: &str| ["tests", "fake", "fake_http", "fixtures"].contains(&part);
             if !["lib", "main"].contains(&&*module) && !module.split("::").any(of_tests) {
                 all.insert(module, path);
             }
         }
+        let text = |path| fs::read_to_string(path).unwrap();
+        let spelled = all.iter();
+        let spelled = spelled.map(|(module, path)| (module.clone(), paths(&text(path))));
         let mut all = Self {
+            paths: spelled.collect(),
             files: all,
             imports: BTreeMap::new(),
         };
         let of = |module: &String| {
-            let text = fs::read_to_string(&all.files[module]).unwrap();
-            let named = paths(&text).into_iter();
-            let named = named.filter_map(|path| all.owner(module, &path));
+            let named = all.paths[module].iter();
+            let named = named.filter_map(|path| all.owner(module, path, 0));
             // A file and those that stand below it are one: it declares them, and they see all of it.
             let own = |other: &String| is_below(other, module) || is_below(module, other);
             let imports = named.filter(|other| !own(other)).collect();
@@ -94,22 +98,25 @@ impl Modules {
         all
     }
 
-    /// The file in which what is called `path` in `module` stands.
-    fn owner(&self, module: &str, path: &str) -> Option<String> {
-        let mut whole: Vec<_> = module.split("::").collect();
-        let mut parts = path.split("::").peekable();
-        if parts.next_if_eq(&"crate").is_some() {
-            whole.clear();
-        }
-        while parts.next_if_eq(&"super").is_some() {
-            whole.pop();
-        }
-        parts.next_if_eq(&"self");
-        whole.extend(parts);
-        (1..=whole.len())
+    /// The file in which what is called `path` in `module` stands, not one that only passes it on.
+    fn owner(&self, module: &str, path: &str, depth: usize) -> Option<String> {
+        let whole = absolute(module, path);
+        let length = (1..=whole.len())
             .rev()
-            .map(|length| whole[..length].join("::"))
-            .find(|module| self.files.contains_key(module))
+            .find(|length| self.files.contains_key(&whole[..*length].join("::")))?;
+        let found = whole[..length].join("::");
+        let name = whole.get(length);
+        let passed_on = name.and_then(|name| {
+            let ends = format!("::{name}");
+            let by_name = |path: &&String| path.ends_with(&ends) && **path != ends;
+            // What it spells to use it by itself leads there as well.
+            let mut known = self.paths[&found].iter().filter(by_name);
+            known.find_map(|path| {
+                let further = depth < 4 && absolute(&found, path) != whole;
+                further.then(|| self.owner(&found, path, depth + 1))?
+            })
+        });
+        Some(passed_on.unwrap_or(found))
     }
 
     fn reached_from(&self, module: &str) -> BTreeSet<String> {
@@ -138,16 +145,21 @@ fn paths(text: &str) -> BTreeSet<String> {
     let code = code.collect::<Vec<_>>().join("\n");
     let mut found = BTreeSet::new();
     let is_part = |c: char| c.is_alphanumeric() || "_:".contains(c);
-    for root in ["crate::", "super::", "self::"] {
+    for root in ["crate::", "super::", "self::", "use "] {
         for (at, _) in code.match_indices(root) {
             if code[..at].ends_with(is_part) {
                 continue;
             }
-            let rest = &code[at..];
+            // A child of the file may be imported by its bare name.
+            let rest = code[at..].trim_start_matches("use ");
             let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
             let (path, behind) = rest.split_at(end);
             match behind.strip_prefix('{') {
-                Some(group) => found.extend(members(group).map(|member| format!("{path}{member}"))),
+                Some(group) => found.extend(
+                    members(group)
+                        .into_iter()
+                        .map(|member| format!("{path}{member}")),
+                ),
                 None => drop(found.insert(path.to_owned())),
             }
         }
@@ -155,21 +167,50 @@ fn paths(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// What a group of imports names, one level deep: `a, b::{c, d}` gives `a` and `b`.
-fn members(group: &str) -> impl Iterator<Item = String> {
-    let mut depth = 0;
-    let mut names = vec![String::new()];
+/// What a group of imports names: `a, b::{c, d}}` gives `a`, `b::c` and `b::d`.
+fn members(group: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    // What stands before each group that is open.
+    let mut before = vec![String::new()];
+    let mut name = String::new();
     for c in group.chars() {
+        let last = before.last().map_or("", String::as_str);
+        let whole = format!(
+            "{last}{}",
+            name.split_whitespace().next().unwrap_or_default()
+        );
         match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => names.push(String::new()),
-            c if depth == 0 && !c.is_whitespace() => names.last_mut().unwrap().push(c),
+            '{' => before.push(whole),
+            ',' | '}' if !name.is_empty() => drop(names.insert(whole)),
             _ => {}
+        }
+        match c {
+            '{' | ',' => name.clear(),
+            '}' => {
+                name.clear();
+                before.pop();
+                if before.is_empty() {
+                    break;
+                }
+            }
+            c if c.is_whitespace() && name.is_empty() => {}
+            c => name.push(c),
         }
     }
     names
-        .into_iter()
-        .map(|name| name.trim_end_matches(':').to_owned())
+}
+
+/// The parts of a path that `module` spells, from the crate on.
+fn absolute(module: &str, path: &str) -> Vec<String> {
+    let mut whole: Vec<_> = module.split("::").collect();
+    let mut parts = path.split("::").peekable();
+    if parts.next_if_eq(&"crate").is_some() {
+        whole.clear();
+    }
+    while parts.next_if_eq(&"super").is_some() {
+        whole.pop();
+    }
+    parts.next_if_eq(&"self");
+    whole.extend(parts);
+    whole.into_iter().map(str::to_owned).collect()
 }

@@ -106,6 +106,23 @@ fn no_committed_file_names_a_folder_of_somebodys_machine() {
 }
 
 #[test]
+fn unit_tests_stand_in_files_of_their_own() {
+    let inline = |line: &str, _: &str| line.starts_with("mod ") && line.ends_with("tests {");
+    refuse("put them into tests.rs below it", &find(&[".rs"], inline));
+}
+
+#[test]
+fn no_file_of_the_source_is_too_long_to_be_read_at_once() {
+    let long = files().into_iter().filter_map(|path| {
+        let is_test = path.file_name().is_some_and(|name| name == "tests.rs");
+        let source = path.starts_with(root().join("src")) && !is_test;
+        let lines = source.then(|| fs::read_to_string(&path).unwrap().lines().count())?;
+        (lines >= 400).then(|| format!("{}: {lines} lines", path.display()))
+    });
+    refuse("split it", &long.collect::<Vec<_>>());
+}
+
+#[test]
 fn nothing_strange_stands_at_the_top_of_the_repository() {
     let ignored = fs::read_to_string(root().join(".gitignore")).unwrap();
     let ignored: Vec<_> = ignored.lines().map(|line| line.trim_matches('/')).collect();

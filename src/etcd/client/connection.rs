@@ -2,14 +2,16 @@
 
 use super::{CALL_TIMEOUT, MAX_MESSAGE};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use etcd_client::{Client, KvClient, LeaseClient, MaintenanceClient, WatchClient};
 use tokio::time::timeout;
 
 use crate::etcd::Error;
-use crate::etcd::access::TlsFiles;
+use crate::etcd::error::Right;
+use crate::etcd::member::Member;
+use crate::etcd::range::Range;
 
 /// A connection to one member.
 #[derive(Clone)]
@@ -20,27 +22,6 @@ pub struct Connection {
     pub(super) generation: u64,
     /// How long one call may take.
     pub(super) limit: Duration,
-}
-
-/// A member, and who asks it.
-#[derive(Debug)]
-pub(in crate::etcd) struct Member {
-    pub(in crate::etcd) endpoint: String,
-    /// Which of the endpoints it is.
-    pub(super) number: usize,
-    /// The user, where there is one.
-    pub(in crate::etcd) user: Option<String>,
-    /// Certificates, where TLS is spoken.
-    pub(in crate::etcd) tls: Option<TlsFiles>,
-    /// Whether it has answered over this connection.
-    pub(super) heard: AtomicBool,
-}
-
-impl Member {
-    /// Whether it has answered over this connection.
-    pub(in crate::etcd) fn has_answered(&self) -> bool {
-        self.heard.load(Ordering::Relaxed)
-    }
 }
 
 impl std::fmt::Debug for Connection {
@@ -130,6 +111,11 @@ impl Connection {
     /// An error of this member.
     pub(crate) fn error(&self, source: etcd_client::Error) -> Error {
         Error::of(&self.member, source)
+    }
+
+    /// The same error, where it is that a right is missing: with which it is.
+    pub(in crate::etcd) fn about(&self, error: Error, right: Right, range: &Range) -> Error {
+        error.about(self.endpoint(), self.user(), right, range)
     }
 
     /// An answer of this member that lacks a part.

@@ -71,7 +71,7 @@ impl Etcd {
             let answer = connection
                 .call(async move { client.get(start, Some(options)).await })
                 .await
-                .map_err(|error| error.about(connection, Right::Read, &self.range))?;
+                .map_err(|error| connection.about(error, Right::Read, &self.range))?;
             if listed_at == 0 {
                 // All pages show the same revision, or the listing would be no picture of any moment.
                 listed_at = answer
@@ -123,7 +123,7 @@ impl Etcd {
         let stream = connection
             .call(async move { client.watch(key, Some(options)).await })
             .await
-            .map_err(|error| error.about(connection, Right::Read, &self.range))?;
+            .map_err(|error| connection.about(error, Right::Read, &self.range))?;
         Ok(EtcdStream {
             cluster: self.cluster.clone(),
             connection: connection.clone(),
@@ -251,7 +251,7 @@ impl EtcdStream {
             let answer = self.message().await?;
             if answer.canceled() {
                 let ended = self.ended(why_canceled(&answer));
-                return Err(ended.about(&self.connection, Right::Read, &self.range));
+                return Err(self.connection.about(ended, Right::Read, &self.range));
             }
             let changes: Vec<_> = answer.events().iter().filter_map(change).collect();
             if changes.is_empty() {

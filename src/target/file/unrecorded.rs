@@ -4,8 +4,8 @@
 use super::servers::{peers, server};
 use super::syntax::statements;
 use crate::target::UpstreamName;
-use crate::upstream::guard::Protection;
 use crate::upstream::plan::is_short;
+use crate::upstream::protection::Protection;
 
 /// Ends the line of a server that stays.
 const KEPT: &str = "# no record names it: kept, as too few others take traffic";

@@ -9,27 +9,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::left::{LeftServers, Spare};
+use super::left::LeftServers;
 use super::protected::{Protected, fill};
 use crate::model::{Endpoint, State};
+use crate::upstream::protection::Protection;
 use crate::upstream::state::Desired;
 
 /// For so long after it is gone a server counts as lost when its target turns out to have been restarted: that is seen a while
 /// later.
 const RECENT: Duration = Duration::from_secs(3);
-
-/// What of a desired state a target decides by what it has.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Protection {
-    /// So many servers are left taking traffic at least, whatever else goes; 0 where nothing is to be kept.
-    pub floor: usize,
-    /// Servers that no record names, or that take traffic against theirs.
-    pub spares: BTreeMap<Endpoint, Spare>,
-    /// Addresses that belong to another service by now: these go, whatever is left.
-    pub taken: BTreeSet<Endpoint>,
-    /// Whether what stays is decided already, and what is about to be added counts as taken: for a plan that is only shown.
-    pub hopeful: bool,
-}
 
 impl Protection {
     /// What the upstream should be with these servers `protected` of those that have `left`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::{Endpoint, InstanceName, State};
+use crate::upstream::protection::{Reason, Spare};
 use crate::upstream::server::{Origin, Server};
 use crate::upstream::state::Desired;
 
@@ -52,21 +53,6 @@ impl RecordState {
     }
 }
 
-/// Why a server would take no traffic any more. The first ones are the best to keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// It finishes what runs: its process lives.
-    Draining,
-    /// Its record stands, and is not taken any more.
-    Deselected,
-    /// Its record is gone without a withdrawal notice.
-    Vanished,
-    /// Its record says so.
-    Down,
-    /// It is gone after its notice, or nobody answers there.
-    Gone,
-}
-
 /// A server that would take no traffic any more, and is kept.
 #[derive(Debug, Clone)]
 pub(super) struct Left {
@@ -83,19 +69,6 @@ pub(super) struct Left {
     pub(super) awaits_swap: bool,
     /// Whether it was let go. It may still be better than no server at all.
     pub(super) let_go: bool,
-}
-
-/// A server that no record names, or that takes traffic against its record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spare {
-    /// As it was.
-    pub server: Server,
-    /// What its record says of it, where it has one.
-    pub recorded: Option<Server>,
-    /// Why it left.
-    pub reason: Reason,
-    /// Whether the guard holds it; the others are for the floor.
-    pub guarded: bool,
 }
 
 /// Those that have left, by address.

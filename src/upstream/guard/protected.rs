@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::left::{LeftServers, Reason};
+use super::left::LeftServers;
 use crate::model::{Endpoint, State};
+use crate::upstream::protection::Reason;
 use crate::upstream::server::{Origin, Server};
 use crate::upstream::state::Desired;
 

@@ -5,16 +5,14 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::fit::Protection;
-use super::left::{
-    self, Claim, Finding, Left, LeftServers, Reason, RecordState, is_up, reason_of, ups,
-};
+use super::left::{self, Claim, Finding, Left, LeftServers, RecordState, is_up, reason_of, ups};
 use super::limits::{Limits, MAX_PROTECT_FOR};
 use super::named::Named;
 use super::protected::{self, Decision, Notice, Protected, Why};
 use super::seen::{Seen, Sightings};
 use super::window::Window;
 use crate::model::{Endpoint, InstanceName};
+use crate::upstream::protection::{Protection, Reason};
 use crate::upstream::state::Desired;
 
 /// How many servers are remembered that are not kept, for targets that may need one: a target that is out of reach for long could

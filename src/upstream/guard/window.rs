@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::left::{LeftServers, Reason};
+use super::left::LeftServers;
 use super::limits::Limits;
 use super::protected::Why;
 use super::seen::Sightings;
 use super::share::Share;
 use crate::model::Endpoint;
+use crate::upstream::protection::Reason;
 
 /// The time in which vanishing is counted: from the first record that vanishes on.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Id, Peer, Step};
 use crate::model::Endpoint;
-use crate::upstream::guard::Protection;
+use crate::upstream::protection::Protection;
 
 /// Takes those steps out of a plan that would leave fewer servers taking traffic than the floor asks, as last read, and gives them: what
 /// is only about to be added may be refused. What belongs to another service goes all the same.

@@ -3,8 +3,8 @@ use std::num::NonZeroU16;
 
 use super::*;
 use crate::target::Progress;
-use crate::upstream::guard::{Reason, Spare};
 use crate::upstream::instances::Placed;
+use crate::upstream::protection::{Reason, Spare};
 use crate::upstream::server::{Origin, Parameters, Server};
 
 const A: &str = "10.0.0.1:80";

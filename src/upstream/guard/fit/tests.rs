@@ -1,7 +1,7 @@
 use std::num::NonZeroU16;
 
 use super::*;
-use crate::upstream::guard::Reason;
+use crate::upstream::protection::{Reason, Spare};
 use crate::upstream::server::Server;
 use crate::upstream::server::{Parameters, Servers};
 

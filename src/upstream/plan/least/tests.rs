@@ -2,8 +2,8 @@ use std::num::NonZeroU16;
 
 use super::*;
 use crate::model::State;
-use crate::upstream::guard::{Reason, Spare};
 use crate::upstream::plan::{Cause, Tuning};
+use crate::upstream::protection::{Reason, Spare};
 use crate::upstream::server::{Parameters, Server};
 
 fn peer(id: u64, server: &str, down: bool) -> Peer {

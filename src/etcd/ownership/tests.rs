@@ -1,0 +1,157 @@
+use super::*;
+
+fn named(nonce: &str, mod_revision: i64, lease: i64) -> Entry {
+    Entry {
+        key: b"/services/a/b".to_vec(),
+        value: format!(r#"{{"host":"10.0.0.1","port":1,"nonce":"{nonce}"}}"#).into_bytes(),
+        mod_revision,
+        lease,
+    }
+}
+
+fn plain(mod_revision: i64, lease: i64) -> Entry {
+    Entry {
+        value: b"10.0.0.1:1".to_vec(),
+        ..named("", mod_revision, lease)
+    }
+}
+
+fn us() -> (Claim, Entry) {
+    let mut claim = Claim::new("us".parse().unwrap(), Vec::new(), false);
+    claim.leased(7);
+    (claim, named("us", 10, 7))
+}
+
+fn decide(claim: &mut Claim, seen: Option<&Entry>) -> Move {
+    let wanted = named("us", 0, 0).value;
+    claim.decide(seen, &wanted, 7)
+}
+
+fn write(unless_changed_since: i64) -> Move {
+    Move::Write {
+        unless_changed_since,
+    }
+}
+
+#[test]
+fn an_absent_key_is_created_and_our_own_is_left_as_it_is() {
+    let (mut claim, ours) = us();
+    assert_eq!(decide(&mut claim, None), write(0));
+    claim.attempting(None);
+    assert_eq!(decide(&mut claim, Some(&ours)), Move::Done { revision: 10 });
+}
+
+#[test]
+fn a_key_of_ours_with_another_value_or_lease_is_rewritten() {
+    let (mut claim, ours) = us();
+    claim.attempting(None);
+    let stale_lease = Entry { lease: 3, ..ours };
+    assert_eq!(decide(&mut claim, Some(&stale_lease)), write(10));
+    let draining = named("us", 11, 7);
+    assert_eq!(claim.decide(Some(&draining), b"other", 7), write(11));
+}
+
+#[test]
+fn the_first_claim_takes_over_from_a_predecessor_also_when_its_outcome_is_unknown() {
+    let (mut claim, _) = us();
+    let ghost = named("ghost", 5, 1);
+    assert_eq!(decide(&mut claim, Some(&ghost)), write(5));
+    claim.attempting(Some(&ghost));
+    assert_eq!(decide(&mut claim, Some(&ghost)), write(5));
+    let ghost_again = named("ghost", 6, 1);
+    assert_eq!(decide(&mut claim, Some(&ghost_again)), write(6));
+}
+
+#[test]
+fn who_has_taken_over_is_named_with_its_address_and_time() {
+    let (mut claim, _) = us();
+    claim.attempting(None);
+    let named = Entry {
+        value: br#"{"host":"10.0.0.9","port":80,"nonce":"n2","since":"2026-01-02T03:04:05Z"}"#
+            .to_vec(),
+        ..named("", 5, 9)
+    };
+    assert_eq!(
+        claim.successor(&named).unwrap(),
+        "another announcer at 10.0.0.9:80 since 2026-01-02T03:04:05Z (nonce n2)"
+    );
+    let status = r#"{"services":{},"targets":{"edge":{"ok":true}},"nonce":"n2","since":"2026-01-02T03:04:05Z"}"#;
+    let balancer =
+        r#"{"services":[],"targets":["edge"],"nonce":"n2","since":"2026-01-02T03:04:05Z"}"#;
+    for value in [status, balancer] {
+        let pusher = Entry {
+            value: value.as_bytes().to_vec(),
+            ..named.clone()
+        };
+        assert_eq!(
+            claim.successor(&pusher).unwrap(),
+            "another pusher of edge since 2026-01-02T03:04:05Z (nonce n2)"
+        );
+    }
+    let looping = claim.successor(&plain(5, 0xabc)).unwrap();
+    assert!(
+        looping.contains("lease abc") && looping.contains("etcdctl put --lease"),
+        "{looping}"
+    );
+}
+
+#[test]
+fn a_new_name_after_our_claim_is_a_successor() {
+    for predecessor in [None, Some(named("ghost", 5, 1))] {
+        let (mut claim, _) = us();
+        claim.attempting(predecessor.as_ref());
+        let successor = named("next", 20, 9);
+        assert!(matches!(
+            decide(&mut claim, Some(&successor)),
+            Move::Yield { .. }
+        ));
+    }
+}
+
+#[test]
+fn a_predecessor_that_writes_after_our_confirmed_claim_counts_as_newer() {
+    let (mut claim, ours) = us();
+    let ghost = named("ghost", 5, 1);
+    claim.attempting(Some(&ghost));
+    decide(&mut claim, Some(&ours));
+    let again = named("ghost", 30, 1);
+    assert!(matches!(
+        decide(&mut claim, Some(&again)),
+        Move::Yield { .. }
+    ));
+}
+
+#[test]
+fn plain_values_are_told_apart_by_their_lease() {
+    let (mut claim, _) = us();
+    claim.attempting(None);
+    assert_eq!(
+        claim.decide(Some(&plain(4, 7)), b"10.0.0.1:1", 7),
+        Move::Done { revision: 4 }
+    );
+    assert!(matches!(
+        claim.decide(Some(&plain(5, 8)), b"10.0.0.1:1", 7),
+        Move::Yield { .. }
+    ));
+}
+
+#[test]
+fn the_next_image_of_a_process_goes_on_and_knows_its_successors() {
+    let ours = named("us", 10, 7);
+    let mut claim = Claim::new("us".parse().unwrap(), vec![7], true);
+    assert_eq!(decide(&mut claim, Some(&ours)), Move::Done { revision: 10 });
+    let successor = named("next", 20, 9);
+    let yields = matches!(decide(&mut claim, Some(&successor)), Move::Yield { .. });
+    assert!(yields);
+}
+
+#[test]
+fn a_value_written_by_hand_without_a_lease_is_healed() {
+    let (mut claim, _) = us();
+    claim.attempting(None);
+    let scribble = Entry {
+        value: b"oops".to_vec(),
+        ..plain(9, 0)
+    };
+    assert_eq!(decide(&mut claim, Some(&scribble)), write(9));
+}
