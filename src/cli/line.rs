@@ -16,6 +16,7 @@ use super::args::mistakes::Behind;
 use crate::announce::reload::TRIAL;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::commands::{announce, push};
+use crate::cli::output::short_help::shorten;
 use crate::cli::{Cli, Global};
 use crate::util::sanitize::short;
 
@@ -119,7 +120,8 @@ impl Line {
                 (fill(command, &assignments).map_err(all_wrong)?, notes)
             }
         };
-        let matches = as_etcdctl_does(command).try_get_matches_from(&self.0)?;
+        let command = as_etcdctl_does(command);
+        let matches = command.try_get_matches_from(&self.0)?;
         let cli = Cli::from_arg_matches(&matches)?;
         Ok(Parsed {
             cli,
@@ -138,6 +140,14 @@ impl Line {
     /// What understands this line. An agent is understood without the other commands: what they take of the heap for a moment
     /// would stay with a process that runs for years.
     fn command(&self) -> Command {
+        let command = self.whole_command();
+        match self.0.iter().any(|word| word == "-h") {
+            true => shorten(command),
+            false => command,
+        }
+    }
+
+    fn whole_command(&self) -> Command {
         let agent = match self.0.get(1).and_then(|word| word.to_str()) {
             Some("announce") => announce::Args::augment_args(Command::new("announce")),
             Some("push") => push::Args::augment_args(Command::new("push")),

@@ -5,5 +5,6 @@ pub(crate) mod log;
 pub(crate) mod progress;
 pub(crate) mod records;
 pub(crate) mod settled;
+pub(crate) mod short_help;
 pub(crate) mod stdout;
 pub(crate) mod table;

@@ -20,8 +20,13 @@ use crate::util::{duration, secret};
 #[command(next_help_heading = "Probe")]
 #[group(skip)]
 pub(crate) struct Flags {
-    /// What must work: a path (/health, asked at the announced address), http://…, https://…,
-    /// tcp://HOST:PORT, grpc://HOST:PORT[/SERVICE] (grpc.health.v1), exec:COMMAND (exit code 0) or docker: (the container's HEALTHCHECK). May be given several times: all must pass. Without it a container is asked what its SERVICE_CHECK_ labels or its HEALTHCHECK say, or else only whether it runs; without a container the record is kept unconditionally.
+    /// What must work: /PATH, http(s)://…, tcp://…, grpc://…, exec:COMMAND or docker:
+    ///
+    /// A path (/health) is asked at the announced address by HTTP. tcp://HOST:PORT must accept a connection,
+    /// grpc://HOST:PORT[/SERVICE] answer grpc.health.v1, the command of exec: end with exit code 0, and docker: is the
+    /// container's HEALTHCHECK. May be given several times: all must pass. Without it a container is asked what its
+    /// SERVICE_CHECK_ labels or its HEALTHCHECK say, or else only whether it runs; without a container the record is kept
+    /// unconditionally.
     #[arg(
         long,
         value_name = "PROBE",
