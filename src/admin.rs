@@ -1,7 +1,7 @@
 //! By hand and from hooks: what is done once in etcd, waited for where that makes sense, and left alone.
 //!
 //! - [`register`] and [`deregister`]: a record without an announcer.
-//! - [`hold`] and [`split`]: who takes traffic, and how much of it.
+//! - [`hold`] and [`split`]: who takes traffic, and how much of it. [`release`]: protected servers may go.
 //! - [`overview`] and [`follow`]: records, holds and splits as one picture, once or for as long as it is looked at.
 //! - [`roles`]: which rights in etcd who needs. [`v2`]: keys where sidekick does not look.
 //! - [`wait`]: until the picture is as somebody wants it.
@@ -15,6 +15,7 @@ pub mod line;
 pub mod named;
 pub mod overview;
 pub mod register;
+pub mod release;
 pub mod roles;
 pub mod settle;
 pub mod split;

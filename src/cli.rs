@@ -2,6 +2,9 @@
 //!
 //! clap only splits the command line. Values stay text until a command checks all of them, so that one run
 //! reports every mistake.
+//!
+//! - [`commands`]: one file a verb. [`args`]: groups of flags, and what is wrong with them.
+//! - `line`: flags, files and variables as one. [`output`]: tables, JSON, the log, and exit codes (`output::exit`).
 
 pub mod args;
 pub mod commands;

@@ -3,6 +3,10 @@
 //! [`client`] asks a daemon (Docker, or Podman by its compatible socket); [`container`] is what an inspect answer
 //! says, as an owned value; [`identity`] turns that into a record, with the reason for each part; [`follow`] tells the
 //! container's life. Nothing here is created unless a container was named.
+//!
+//! - [`daemon`]: which socket. `state`: runs, stops, gone. `events`: what the daemon tells meanwhile.
+//! - [`address`], [`port`], [`host_address`], [`host`]: where others reach it. [`labels`], [`image`]: what it says of itself.
+//! - `exec`: a command inside it. `process`, `signal`: its main process, as the kernel tells.
 
 pub mod address;
 mod chosen;

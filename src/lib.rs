@@ -25,8 +25,9 @@
 //! | for | see |
 //! |---|---|
 //! | a verb of the command line, a flag, an exit code | [`cli`] |
-//! | what people and hooks do once: register, hold, split, wait, status | [`admin`] |
+//! | what people and hooks do once: register, hold, split, release, wait, status | [`admin`] |
 //! | SIGHUP, an upgraded program, what a crash left behind | [`announce::reload`], [`announce::handover`] |
+//! | a container that dies, starts anew or waits | [`announce::container`] |
 //! | containers: which one, its state, address and labels | [`docker`] |
 //! | a key or a field in etcd | [`model`] |
 //! | units, readiness and stop timeouts | [`systemd`] |

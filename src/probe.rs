@@ -4,7 +4,6 @@
 //! new one does not work for its clients either.
 
 mod container_exec;
-mod exec;
 mod grpc;
 mod healthcheck;
 mod http;
@@ -21,11 +20,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::model::Endpoint;
+use crate::util::command::CommandLine;
 use crate::util::duration;
 use crate::util::explain::{Peer, explain};
 
 pub use container_exec::InsideProbe;
-pub use exec::ExecProbe;
 pub use grpc::GrpcProbe;
 pub use healthcheck::ContainerProbe;
 pub use http::{Authorities, HttpOptions, HttpProbe};
@@ -42,7 +41,7 @@ pub enum Probe {
     /// A gRPC server that must say that it serves.
     Grpc(GrpcProbe),
     /// A command that must exit with 0.
-    Exec(ExecProbe),
+    Exec(CommandLine),
     /// A command inside the container that must exit with 0.
     Inside(InsideProbe),
     /// What the daemon says of the container: its HEALTHCHECK, or that it runs.
@@ -79,7 +78,7 @@ impl fmt::Display for Probe {
             Self::Http(http) => http.fmt(f),
             Self::Tcp(endpoint) => write!(f, "tcp://{endpoint}"),
             Self::Grpc(grpc) => grpc.fmt(f),
-            Self::Exec(exec) => exec.fmt(f),
+            Self::Exec(command) => write!(f, "exec:{}", command.program()),
             Self::Inside(inside) => inside.fmt(f),
             Self::Container(_) => f.write_str("docker:"),
         }
@@ -97,7 +96,7 @@ impl Probe {
                 Self::Http(http) => http.attempt().await,
                 Self::Tcp(endpoint) => connect(endpoint).await,
                 Self::Grpc(grpc) => Box::pin(grpc.attempt()).await,
-                Self::Exec(exec) => exec.attempt().await,
+                Self::Exec(command) => command.run().await,
                 Self::Inside(inside) => inside.attempt().await,
                 Self::Container(container) => container.verdict(),
             }

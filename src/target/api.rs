@@ -1,4 +1,8 @@
 //! Targets that are changed server by server, over an API that can be read back.
+//!
+//! - [`plus`]: the API of NGINX Plus, and of `examples/nginx-lua`. [`upstream_conf`]: the older one, by query.
+//! - `stepwise`: one change after another, with what both have in common; what a target cannot do is told there.
+//! - [`access`] and `web`: logins, certificates and requests.
 
 pub mod access;
 #[cfg(test)]

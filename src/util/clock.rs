@@ -9,6 +9,13 @@ pub fn seconds() -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
+/// So long from now, in whole seconds; `None` when no calendar goes so far.
+#[must_use]
+pub fn seconds_from_now(span: std::time::Duration) -> Option<Timestamp> {
+    let then = Timestamp::now().checked_add(span).ok()?;
+    Timestamp::from_second(then.as_second()).ok()
+}
+
 /// Now, in whole milliseconds.
 #[must_use]
 pub fn milliseconds() -> Timestamp {

@@ -7,7 +7,7 @@ use crate::admin::settle::Settled;
 use crate::cli::args::etcd;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::args::names::instance;
-use crate::cli::output::exit::Exit;
+use crate::cli::output::exit::{Exit, note};
 use crate::cli::output::progress::Progress;
 use crate::cli::output::settled;
 use crate::cli::output::settled::in_words;
@@ -87,8 +87,8 @@ fn given_up(id: &InstanceId, begun: bool) -> Exit {
         true => "it may still be registered, as draining",
         false => "it may still be registered",
     };
-    crate::cli::output::exit::say(&format!(
-        "sidekick: asked again to stop: {id} was not deregistered for sure, {stands}"
+    note(format_args!(
+        "asked again to stop: {id} was not deregistered for sure, {stands}"
     ));
     Exit::No
 }
@@ -115,7 +115,7 @@ fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
         Outcome::Absent { silent } => {
             writeln!(out, "{id} is not registered: nothing to do")?;
             if let Some(silent) = silent {
-                crate::cli::output::exit::say(&format!("sidekick: {silent}"));
+                note(format_args!("{silent}"));
             }
         }
         Outcome::Gone(settled) => {
@@ -137,20 +137,20 @@ fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
             "deregistered {id} without draining, as etcd has no room to say that it drains: load balancers may send requests for a while"
         )?,
         Outcome::Kept { by } => {
-            crate::cli::output::exit::say(&format!(
-                "sidekick: {by} keeps {id} and would write it back: stop that one (it deregisters by itself), or take the instance out for a while with sidekick hold {id}"
+            note(format_args!(
+                "{by} keeps {id} and would write it back: stop that one (it deregisters by itself), or take the instance out for a while with sidekick hold {id}"
             ));
             return Ok(Exit::No);
         }
         Outcome::Interrupted { by } => {
-            crate::cli::output::exit::say(&format!(
-                "sidekick: asked to stop before it was known whether {by} lives: {id} is left alone"
+            note(format_args!(
+                "asked to stop before it was known whether {by} lives: {id} is left alone"
             ));
             return Ok(Exit::No);
         }
         Outcome::TakenOver => {
-            crate::cli::output::exit::say(&format!(
-                "sidekick: somebody else has written {id} meanwhile; it is left alone"
+            note(format_args!(
+                "somebody else has written {id} meanwhile; it is left alone"
             ));
             return Ok(Exit::Deposed);
         }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::admin::hold::StillRouted;
@@ -12,13 +11,14 @@ use crate::admin::overview::Overview;
 use crate::admin::{Place, follow, hold};
 use crate::cli::args::etcd;
 use crate::cli::args::mistakes::Mistakes;
-use crate::cli::output::exit::Exit;
+use crate::cli::output::exit::{Exit, note};
 use crate::cli::output::settled;
 use crate::cli::output::settled::wait;
 use crate::cli::output::stdout::Stdout;
 use crate::etcd::pushers::Doubt;
 use crate::model::{Hold, HoldScope, Host, Nonce, ServiceName};
 use crate::systemd::notify;
+use crate::util::clock;
 use crate::util::did_you_mean::suggestion;
 use crate::util::sanitize::short;
 use crate::util::shutdown;
@@ -152,12 +152,11 @@ async fn take_out(
     if services.is_empty() {
         // What is called nearly so may be of another service, which not everybody may see.
         let all = follow::read(place, None).await.unwrap_or(overview);
-        crate::cli::output::exit::say(&format!("sidekick: {}", nothing(&all, scope)));
+        note(format_args!("{}", nothing(&all, scope)));
         return Ok(Exit::No);
     }
     // The lease counts from when etcd grants it, a moment after this.
-    let until = Timestamp::now().checked_add(length).ok();
-    let until = until.and_then(|until| Timestamp::from_second(until.as_second()).ok());
+    let until = clock::seconds_from_now(length);
     let wanted = Hold {
         reason,
         until,
@@ -191,12 +190,12 @@ async fn take_out(
     let still = still?;
     for StillRouted { id, pusher, reason } in still.iter().take(NAMED) {
         let reason = short(reason);
-        crate::cli::output::exit::say(&format!(
-            "sidekick: {id} still takes traffic by {pusher}: {reason}"
+        note(format_args!(
+            "{id} still takes traffic by {pusher}: {reason}"
         ));
     }
     if let Some(more @ 1..) = still.len().checked_sub(NAMED) {
-        crate::cli::output::exit::say(&format!("sidekick: and {more} more still take traffic"));
+        note(format_args!("and {more} more still take traffic"));
     }
     Ok(if still.is_empty() { exit } else { Exit::No })
 }

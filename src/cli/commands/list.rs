@@ -6,7 +6,7 @@ use std::io::Write;
 use crate::admin::overview::{Line, Overview};
 use crate::admin::{follow, v2};
 use crate::cli::args::mistakes::Mistakes;
-use crate::cli::output::exit::Exit;
+use crate::cli::output::exit::{Exit, note};
 use crate::cli::output::records;
 use crate::cli::output::records::{COLUMNS, Output};
 use crate::cli::output::stdout::Stdout;
@@ -39,14 +39,11 @@ impl Args {
                 Some(_) => follow::read(&place, None).await.unwrap_or(overview),
                 None => overview,
             };
-            crate::cli::output::exit::say(&format!(
-                "sidekick: {}",
-                nothing(only.as_ref(), &others)
-            ));
+            note(format_args!("{}", nothing(only.as_ref(), &others)));
             if others.lines().next().is_none()
                 && let Some(hint) = v2::hint(&place).await
             {
-                crate::cli::output::exit::say(&format!("sidekick: {hint}"));
+                note(format_args!("{hint}"));
             }
             return Ok(Exit::Done);
         }
@@ -72,7 +69,7 @@ fn show(lines: &[Line], output: Output) -> String {
         Output::Plain => {
             for line in lines {
                 if let Line::Unreadable(quarantined) = line {
-                    crate::cli::output::exit::say(&format!("sidekick: left out: {quarantined}"));
+                    note(format_args!("left out: {quarantined}"));
                 }
             }
             let words = lines.iter().filter_map(records::plain);

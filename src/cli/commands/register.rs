@@ -6,7 +6,7 @@ use crate::admin::register::{Outcome, Wanted, register};
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::args::names::instance;
 use crate::cli::args::{etcd, record};
-use crate::cli::output::exit::Exit;
+use crate::cli::output::exit::{Exit, note};
 use crate::cli::output::stdout::Stdout;
 use crate::model::{Address, Record};
 
@@ -54,8 +54,8 @@ impl Args {
         match register(&place, wanted).await? {
             Outcome::Written { revision, deposed } => {
                 if let Some(name) = deposed {
-                    crate::cli::output::exit::say(&format!(
-                        "sidekick: {name} had {id}: if it still runs, it gives up now and ends with code 75"
+                    note(format_args!(
+                        "{name} had {id}: if it still runs, it gives up now and ends with code 75"
                     ));
                 }
                 writeln!(
@@ -66,8 +66,8 @@ impl Args {
             Outcome::Unchanged => writeln!(out, "{id} is registered already at {address}")?,
             Outcome::Renewed => writeln!(out, "renewed {id} at {address}{lasting}")?,
             Outcome::Refused { by } => {
-                crate::cli::output::exit::say(&format!(
-                    "sidekick: {by} has {id}, and a plain record cannot say that somebody newer wrote it: it would be written back at once. Stop that one first, or use --format json, or --ttl"
+                note(format_args!(
+                    "{by} has {id}, and a plain record cannot say that somebody newer wrote it: it would be written back at once. Stop that one first, or use --format json, or --ttl"
                 ));
                 return Ok(Exit::No);
             }

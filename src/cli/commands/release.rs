@@ -2,27 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use crate::admin::release::{Answer, Order, Outcome};
 use crate::cli::args::etcd;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::output::exit::Exit;
 use crate::cli::output::progress::Progress;
 use crate::cli::output::stdout::Stdout;
-use crate::etcd::client::Cluster;
-use crate::etcd::lease;
-use crate::etcd::lease::{Confirmed, Wanted};
-use crate::etcd::oneshot::list;
-use crate::etcd::pushers;
-use crate::etcd::pushers::{Pushers, names};
-use crate::etcd::range::Range;
-use crate::model::{MetaPrefix, Nonce, PusherId, PusherStatus, Release};
+use crate::etcd::pushers::names;
+use crate::model::PusherId;
 use crate::target::UpstreamName;
-
-/// How long a release stands for pushers that do not hear etcd at the moment.
-const STANDS: Duration = Duration::from_secs(60);
 
 /// Lets go of the servers that an upstream keeps although its records no longer say so.
 ///
@@ -50,18 +41,19 @@ pub(crate) struct Args {
     etcd: etcd::Args,
 }
 
-struct Order {
-    upstream: UpstreamName,
-    meta: MetaPrefix,
-    deadline: Instant,
-}
-
 impl Args {
     pub(crate) async fn run(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
         let order = self.order(&mut mistakes);
         let cluster = self.etcd.cluster(&mut mistakes);
         let (order, cluster) = mistakes.none_or(order.zip(cluster))?;
-        order.give(&cluster).await
+        let mut progress = Progress::new();
+        let waiting = |missing: &[String]| {
+            let (upstream, missing) = (&order.upstream, missing.join(", "));
+            progress.say(&format!("releasing {upstream}: waiting for {missing}"));
+        };
+        let outcome = order.give(&cluster, waiting).await?;
+        drop(progress);
+        report(&order.upstream, &outcome)
     }
 
     fn order(&self, mistakes: &mut Mistakes) -> Option<Order> {
@@ -82,98 +74,44 @@ impl Args {
     }
 }
 
-impl Order {
-    async fn give(self, cluster: &Cluster) -> anyhow::Result<Exit> {
-        let nonce = Nonce::fresh();
-        // First of all, for the reason why etcd cannot be asked: what follows tries for ever.
-        let pushers = Range::Prefix(self.meta.pushers_range().into_bytes());
-        let patience = self.deadline.saturating_duration_since(Instant::now());
-        list(cluster, patience, &pushers).await?;
-        let mut watch = pushers::Watch::new(cluster.clone(), self.meta.clone());
-        if timeout_at(self.deadline, watch.until_so(|_| true))
-            .await
-            .is_err()
-        {
-            anyhow::bail!("etcd does not answer");
-        }
-        let known = watch.known();
-        if known.status_records().count() == 0 {
-            say(&nobody(&known.silent()))?;
+fn report(upstream: &UpstreamName, outcome: &Outcome) -> anyhow::Result<Exit> {
+    let (answers, silent) = match outcome {
+        Outcome::NoPusher(silent) => {
+            say(&nobody(silent))?;
             return Ok(Exit::No);
         }
-        let key = self.meta.release_key(self.upstream.as_str());
-        let keeper = lease::keep(cluster.clone(), key, nonce.clone(), STANDS);
-        let release = Release {
-            nonce: nonce.clone(),
-            since: jiff::Timestamp::now(),
-        };
-        let value = release.encode();
-        keeper.set(Wanted::Present(value.clone().into()));
-        if !matches!(
-            timeout_at(self.deadline, keeper.confirmed(&value)).await,
-            Ok(Confirmed::At(_))
-        ) {
-            anyhow::bail!(
-                "etcd did not confirm the release of {} in time",
-                self.upstream
-            );
-        }
-        let mut progress = Progress::new();
-        let all = |pushers: &Pushers| {
-            let waits = |(_, one): &(_, &PusherStatus)| self.answer(one, &nonce).is_none();
-            let missing = pushers.status_records().filter(waits);
-            let missing: Vec<_> = missing.map(|(id, _)| id.to_string()).collect();
-            if !missing.is_empty() {
-                progress.say(&format!(
-                    "releasing {}: waiting for {}",
-                    self.upstream,
-                    missing.join(", ")
-                ));
+        Outcome::Asked { answers, silent } => (answers, silent),
+    };
+    let mut having = 0;
+    let mut in_time = true;
+    for (id, answer) in answers {
+        match answer {
+            Answer::Released(servers) => {
+                having += 1;
+                say(&format!(
+                    "{id}: {upstream} follows its records; servers let go: {servers}"
+                ))?;
             }
-            missing.is_empty()
-        };
-        let in_time = timeout_at(self.deadline, watch.until_so(all)).await.is_ok();
-        drop(progress);
-        // The key stays until its lease ends, for pushers that come back to etcd meanwhile.
-        drop(keeper);
-        self.report(watch.known(), &nonce, in_time)
-    }
-
-    /// What a pusher has made of it: `None` when it has not heard yet, no number when it has no such upstream.
-    fn answer(&self, status_record: &PusherStatus, nonce: &Nonce) -> Option<Option<u64>> {
-        let released = status_record.releases.get(self.upstream.as_str())?;
-        (released.nonce == *nonce).then_some(released.servers)
-    }
-
-    fn report(&self, pushers: &Pushers, nonce: &Nonce, in_time: bool) -> anyhow::Result<Exit> {
-        let upstream = &self.upstream;
-        let mut having = 0;
-        for (id, status_record) in pushers.status_records() {
-            match self.answer(status_record, nonce) {
-                Some(Some(servers)) => {
-                    having += 1;
-                    say(&format!(
-                        "{id}: {upstream} follows its records; servers let go: {servers}"
-                    ))?;
-                }
-                Some(None) => {}
-                None => missing(id)?,
+            Answer::NoUpstream => {}
+            Answer::None => {
+                in_time = false;
+                say(&format!("{id}: has not answered in time"))?;
             }
         }
-        for id in pushers.silent() {
-            say(&format!(
-                "{id}: is silent, and its load balancer keeps what it was told last"
-            ))?;
-        }
-        let all = pushers.status_records().count();
+    }
+    for id in silent {
         say(&format!(
-            "{having} of {all} pushers have the upstream {upstream}"
+            "{id}: is silent, and its load balancer keeps what it was told last"
         ))?;
-        Ok(match (in_time, having) {
-            (true, 1..) => Exit::Done,
-            _ => Exit::No,
-        })
     }
+    let all = answers.len();
+    say(&format!(
+        "{having} of {all} pushers have the upstream {upstream}"
+    ))?;
+    Ok(match (in_time, having) {
+        (true, 1..) => Exit::Done,
+        _ => Exit::No,
+    })
 }
 
 /// Why nothing is released, where no pusher lives: these are silent.
@@ -185,10 +123,6 @@ fn nobody(silent: &BTreeSet<PusherId>) -> String {
     };
     let keep = keep.replace("{}", &names(silent));
     format!("no live pusher: nothing was released; {keep}")
-}
-
-fn missing(id: &PusherId) -> std::io::Result<()> {
-    say(&format!("{id}: has not answered in time"))
 }
 
 fn say(line: &str) -> std::io::Result<()> {

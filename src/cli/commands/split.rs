@@ -9,7 +9,7 @@ use crate::admin::{Place, follow};
 use crate::cli::args::etcd;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::args::names::service;
-use crate::cli::output::exit::Exit;
+use crate::cli::output::exit::{Exit, note};
 use crate::cli::output::records::split_in_words;
 use crate::cli::output::settled;
 use crate::cli::output::settled::wait;
@@ -167,7 +167,7 @@ async fn look(
     let Some(preview) = preview else {
         let none = wanted.weights().iter().filter(|(_, weight)| **weight > 0);
         for (version, _) in none {
-            crate::cli::output::exit::say(&format!("sidekick: {}", missing(version)));
+            note(format_args!("{}", missing(version)));
         }
         let meant = match versions.is_empty() {
             true => {
@@ -177,15 +177,15 @@ async fn look(
             }
             false => String::new(),
         };
-        crate::cli::output::exit::say(&format!(
-            "sidekick: the split of {service} is refused, as nobody would get its traffic; {}{meant}",
+        note(format_args!(
+            "the split of {service} is refused, as nobody would get its traffic; {}{meant}",
             versions_in_words(&versions)
         ));
         return Ok(None);
     };
     for version in &preview.missing {
-        crate::cli::output::exit::say(&format!(
-            "sidekick: {}; until one has, the others get its share",
+        note(format_args!(
+            "{}; until one has, the others get its share",
             missing(version)
         ));
     }

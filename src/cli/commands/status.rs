@@ -8,7 +8,7 @@ use crate::admin::overview::Line;
 use crate::admin::status::{Lag, Pusher, Status, status};
 use crate::cli::args::etcd;
 use crate::cli::args::mistakes::Mistakes;
-use crate::cli::output::exit::Exit;
+use crate::cli::output::exit::{Exit, note};
 use crate::cli::output::records;
 use crate::cli::output::records::Output;
 use crate::cli::output::stdout::Stdout;
@@ -47,10 +47,10 @@ impl Args {
         let status = status(&place).await?;
         let (pushers, quarantined) = (&status.pushers, &status.quarantined);
         if pushers.is_empty() {
-            crate::cli::output::exit::say("sidekick: there is no live pusher");
+            note("there is no live pusher");
         }
         if status.out_of_space {
-            crate::cli::output::exit::say(&format!("sidekick: {NO_SPACE}"));
+            note(format_args!("{NO_SPACE}"));
         }
         let text = match output {
             Output::Table => tables(&status),
@@ -66,7 +66,7 @@ impl Args {
             }
             Output::Plain => {
                 for quarantined in quarantined {
-                    crate::cli::output::exit::say(&format!("sidekick: left out: {quarantined}"));
+                    note(format_args!("left out: {quarantined}"));
                 }
                 lines(pushers.iter().flat_map(plain))
             }
@@ -90,10 +90,7 @@ fn plain(pusher: &Pusher) -> Vec<String> {
         format!("{} {service} {} {}", pusher.id, lag.applied, lag.newest)
     };
     if let Err(reason) = &pusher.status_record {
-        crate::cli::output::exit::say(&format!(
-            "sidekick: left out: {}: {reason}",
-            short(&pusher.id)
-        ));
+        note(format_args!("left out: {}: {reason}", short(&pusher.id)));
     }
     pusher.lags.iter().map(line).collect()
 }

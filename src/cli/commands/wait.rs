@@ -9,7 +9,7 @@ use crate::admin::wait::{Goal, Outcome, Wish, wait};
 use crate::cli::args::etcd;
 use crate::cli::args::mistakes::Invalid;
 use crate::cli::args::mistakes::Mistakes;
-use crate::cli::output::exit::Exit;
+use crate::cli::output::exit::{Exit, note};
 use crate::cli::output::progress::Progress;
 use crate::model::{InstanceId, InstanceName};
 
@@ -82,13 +82,11 @@ impl Args {
         match outcome {
             Outcome::Reached => Ok(Exit::Done),
             Outcome::TooLate { missing } => {
-                crate::cli::output::exit::say(&format!(
-                    "sidekick: not within {after} (--timeout): {missing}"
-                ));
+                note(format_args!("not within {after} (--timeout): {missing}"));
                 if wish.goal != Goal::Gone
                     && let Some(hint) = v2::hint(&place).await
                 {
-                    crate::cli::output::exit::say(&format!("sidekick: {hint}"));
+                    note(format_args!("{hint}"));
                 }
                 Ok(Exit::No)
             }

@@ -10,7 +10,7 @@ use crate::admin::follow;
 use crate::admin::follow::Follow;
 use crate::admin::overview::{Line, Overview};
 use crate::cli::args::mistakes::Mistakes;
-use crate::cli::output::exit::Exit;
+use crate::cli::output::exit::{Exit, note};
 use crate::cli::output::records;
 use crate::cli::output::records::{COLUMNS, Output};
 use crate::cli::output::stdout::Stdout;
@@ -41,7 +41,7 @@ impl Args {
         let mut view = View::new(output);
         view.show(&overview, overview.keys(), Event::Listed)?;
         if view.known.is_empty() {
-            crate::cli::output::exit::say("sidekick: there are no records yet");
+            note("there are no records yet");
         }
         let mut follow = Follow::new(&place, only.as_ref());
         let mut touched = BTreeSet::new();

@@ -1,5 +1,6 @@
 //! Exit codes, and the last words that go with them.
 
+use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -100,6 +101,11 @@ pub(crate) fn on_panic() {
         ));
         std::process::exit(i32::from(Exit::Bug as u8));
     }));
+}
+
+/// A note of a command on standard error.
+pub(crate) fn note(text: impl fmt::Display) {
+    say(&format!("sidekick: {text}"));
 }
 
 /// One line on standard error, where nobody may listen any more.
