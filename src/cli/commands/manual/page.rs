@@ -95,27 +95,27 @@ fn beginning(command: &Command, description: &str) -> io::Result<String> {
 
 /// Which variable stands for which option, and of which commands where these are named and few.
 fn environment<'c>(args: impl Iterator<Item = (&'c Arg, String)>) -> String {
-    let mut variables = BTreeMap::<_, BTreeSet<_>>::new();
+    let mut variables = BTreeMap::<_, BTreeMap<_, BTreeSet<_>>>::new();
     for (arg, command) in args {
         if let Some(variable) = arg.get_env() {
             let option = arg.get_long().map(|long| format!("--{long}"));
             let option = option.or_else(|| Some(arg.get_value_names()?.first()?.to_string()));
-            let key = (variable.to_string_lossy(), option.unwrap_or_default());
-            variables.entry(key).or_default().insert(command);
+            let options = variables.entry(variable.to_string_lossy()).or_default();
+            let commands = options.entry(option.unwrap_or_default()).or_default();
+            commands.insert(command);
         }
     }
     let mut text = section(PROGRAM, "ENVIRONMENT").to_owned();
-    for ((variable, option), commands) in variables {
-        let few = commands.len() <= 4 && !commands.contains("");
-        let commands = Vec::from_iter(commands).join(", ");
-        let of = if few {
-            format!(" of {commands}")
-        } else {
-            String::new()
-        };
-        let option = escaped(&option);
+    for (variable, options) in variables {
+        let options = options.into_iter().map(|(option, commands)| {
+            let few = commands.len() <= 4 && !commands.contains("");
+            let commands = Vec::from_iter(commands).join(", ");
+            let of = few.then(|| format!(" of {commands}")).unwrap_or_default();
+            format!("\\fB{}\\fR{of}", escaped(&option))
+        });
+        let options = Vec::from_iter(options).join("; ");
         // Writing into a String cannot fail.
-        let _ = writeln!(text, ".TP\n\\fB{variable}\\fR\n\\fB{option}\\fR{of}");
+        let _ = writeln!(text, ".TP\n\\fB{variable}\\fR\n{options}");
     }
     titled("ENVIRONMENT", &text)
 }
