@@ -17,34 +17,7 @@
 --       location /api { content_by_lua_block { require("upstream_api").serve() } }
 --   }
 --
--- setup{ ... } takes
---   dict       name of a lua_shared_dict for this purpose alone, 64k or more. Count 2 KB for each server and
---              256 bytes for each server and worker process: 1m is right for some 200 servers.
---   upstreams  names, or names with the servers to start from, in the API's own terms:
---              { "website", shop = { servers = { "10.0.0.1:80", { server = "10.0.0.2:80", weight = 2 } } } }
---   state      file that keeps the servers over a restart of nginx. The worker processes must be able to write to
---              its folder (a relative one is below nginx's prefix). What it says about an upstream is used in place
---              of the servers to start from.
---
--- serve{ ... } takes
---   mount      the prefix of the location; needed only when it lies below /api/ or has a part made of digits
---   write      false: the API is read-only
---
--- What differs from NGINX Plus:
---   * Servers survive a reload of the configuration (they live in the dictionary), with the same ids.
---   * Names as addresses are refused, there is no resolver for them: UpstreamConfNoResolver.
---   * There are no sticky sessions, so "drain" means no new requests, and "route" is only kept and shown.
---   * There are no health checks and no queue; "keepalive" (idle connections) reads 0, nginx does not tell.
---   * `active` counts requests until they end for the client (log phase), not for the server alone.
---   * Statistics other than `active` are at most a tenth of a second late.
---
--- Where things are, in upstream_api/:
---   of every request      balance, select, active, ticket, account, failures, statistics, sweep
---   what a worker knows   view, peer
---   what all share        dictionary (all keys), store, workers, process, lock
---   what a server is      record, parameters, address
---   the API               api, tree, body, status, change, drain, json
---   the start             declaration, settings, options, state_file
+-- The options of setup{ } and serve{ }, what differs from NGINX Plus and where things are: see README.md of examples/nginx-lua.
 
 local api = require "upstream_api.api"
 local balance = require "upstream_api.balance"
