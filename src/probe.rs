@@ -103,7 +103,7 @@ impl Probe {
         };
         let answer = timeout_at(Instant::now() + limit, asked).await;
         let answer = answer.unwrap_or_else(|_| {
-            let limit = duration::show(limit);
+            let limit = duration::typed(limit);
             Err(format!("no whole answer within {limit} (--timeout)"))
         });
         answer.map_err(|reason| Failure {

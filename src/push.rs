@@ -1,6 +1,6 @@
-//! The companion: keeps the upstreams of every nginx equal to the records.
+//! The pusher: keeps the upstreams of every nginx equal to the records.
 //!
-//! The watches of the records and of what people have chosen feed the desired state (`publisher`), a reconciler per upstream makes it so
+//! The watches of the records and of the overrides feed the desired state (`publisher`), a reconciler per upstream makes it so
 //! ([`reconcile`], run by the `supervisor`), and what all targets have confirmed (`status`) is told in the pusher's status record
 //! (`status_record`), for the announcers to wait for. The `agent` holds it together.
 

@@ -45,7 +45,7 @@ pub enum Event<'a> {
     /// Nothing is left but to linger.
     Lingering,
     /// What lies there is no record that could say that it drains.
-    Unreadable(&'a Quarantined),
+    Quarantined(&'a Quarantined),
 }
 
 /// What became of the record.
@@ -111,8 +111,8 @@ pub async fn deregister(
         }
     }
     let draining = draining(place, &entry, &nonce);
-    if let Err(unreadable) = &draining {
-        tell(Event::Unreadable(unreadable));
+    if let Err(quarantined) = &draining {
+        tell(Event::Quarantined(quarantined));
     }
     let mut revision = entry.mod_revision;
     let mut drained = None;

@@ -41,7 +41,7 @@ pub async fn hold(
 /// # Errors
 ///
 /// When etcd refuses, or cannot be reached.
-pub async fn release(place: &Place, scope: &HoldScope) -> Result<Option<i64>, Error> {
+pub async fn end(place: &Place, scope: &HoldScope) -> Result<Option<i64>, Error> {
     delete(place, &place.meta.hold_key(scope)).await
 }
 

@@ -72,7 +72,7 @@ pub enum Line {
         split: Found<Split>,
     },
     /// What was quarantined.
-    Unreadable(Quarantined),
+    Quarantined(Quarantined),
 }
 
 impl Line {

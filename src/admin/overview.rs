@@ -132,7 +132,7 @@ impl Overview {
         if let Some(quarantined) = item.quarantined(key) {
             // Of one service alone nothing is shown that may be another's.
             let shown = self.only.is_none() || quarantined.service.is_some();
-            return shown.then_some(Line::Unreadable(quarantined));
+            return shown.then_some(Line::Quarantined(quarantined));
         }
         if let Some((id, record)) = item.instance() {
             let holds = self.holds_on(id, record).collect();

@@ -46,9 +46,9 @@ pub struct Pusher {
 }
 
 impl Pusher {
-    /// Whether this would be its concern, could it be read.
+    /// Whether this pusher would route it if it could be read.
     #[must_use]
-    pub fn sets_aside(&self, quarantined: &Quarantined) -> bool {
+    pub fn quarantines(&self, quarantined: &Quarantined) -> bool {
         let service = quarantined.service.as_ref();
         service.is_none_or(|service| self.lags.contains_key(service))
     }
@@ -107,7 +107,7 @@ pub async fn status(place: &Place) -> Result<Status, Error> {
     let (_, balancers) = list(&place.cluster, place.patience, &balancers).await?;
     let overview = follow::read(place, None).await?;
     let quarantined = overview.lines().filter_map(|line| match line {
-        Line::Unreadable(quarantined) => Some(quarantined),
+        Line::Quarantined(quarantined) => Some(quarantined),
         Line::Record { .. } | Line::Split { .. } | Line::Hold(_) => None,
     });
     let mut ignored = Vec::new();

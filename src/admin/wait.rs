@@ -333,7 +333,7 @@ fn why_idle(record: &Record, hold: Option<&Held>) -> Option<String> {
     }
     let held = hold.map(|held| match &held.hold {
         Ok(hold) => format!("it is held ({})", short(&hold.reason)),
-        Err(_) => "it is held (the hold cannot be read)".to_owned(),
+        Err(_) => "it is held (the hold is quarantined)".to_owned(),
     });
     let state = state_in_words(record).map(str::to_owned);
     Some(

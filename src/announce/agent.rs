@@ -236,8 +236,8 @@ impl Agent {
         {
             warn!(
                 "WatchdogSec={} is too short for this probe, TTL and an etcd that is away: make it {} or more, or systemd kills a healthy agent",
-                duration::show(watchdog.limit()),
-                duration::show(2 * slowest),
+                duration::typed(watchdog.limit()),
+                duration::typed(2 * slowest),
             );
         }
     }

@@ -15,11 +15,11 @@ pub enum TtlError {
     /// One lost packet would end it.
     #[error(
         "below {} there is no time for three heartbeats, and one lost packet would end the lease",
-        duration::show(MIN)
+        duration::typed(MIN)
     )]
     TooShort,
     /// etcd would make it longer.
-    #[error("below {} etcd grants no lease", duration::show(MIN))]
+    #[error("below {} etcd grants no lease", duration::typed(MIN))]
     None,
     /// etcd would refuse it.
     #[error("longer than etcd keeps a lease")]

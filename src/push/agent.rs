@@ -290,7 +290,7 @@ impl Pusher {
         if word.releases {
             self.record.obey_releases(&self.peers, &mut self.supervisor);
         }
-        // A overrides is not combined with records of which it is not known whether they still hold: their listing publishes both.
+        // Overrides are not combined with records that may be old: the next listing of the records publishes both.
         if self.watcher.is_current() {
             self.take_in(&word.overrides);
         } else {

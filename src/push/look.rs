@@ -132,7 +132,7 @@ impl Look {
 
     fn guard_reason(&self) -> String {
         let (share, hold) = (self.route.limits.max_removal, self.route.limits.protect_for);
-        let hold = crate::util::duration::show(hold);
+        let hold = crate::util::duration::typed(hold);
         format!(
             "it takes traffic and no record names it; more than --max-removal ({share}) would go at once: write the records first, \
              or leave it to a running pusher, which lets go of it when --hold ({hold}) is over, and at once when it is dead"

@@ -50,7 +50,7 @@ pub(super) fn say(route: &Route, notice: &Notice) {
         Notice::GuardKeeps(servers) => {
             let (servers, hold) = (
                 few(servers, NAMED),
-                crate::util::duration::show(limits.protect_for),
+                crate::util::duration::typed(limits.protect_for),
             );
             let max_removal = limits.max_removal;
             warn!(%upstream, %servers, %max_removal, %hold, "too many records vanished at once and without notice: \

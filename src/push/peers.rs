@@ -169,7 +169,7 @@ fn warn_of_releases(store: &Store, delta: &Delta) {
     let (unreadable, _) = store.news(delta, &[Kind::Release]);
     for Quarantined { key, reason, .. } in unreadable {
         if let Some(more) = log_limit::allows("release", &key) {
-            warn!(%key, %reason, "ignoring a release: it cannot be read{more}");
+            warn!(%key, %reason, "quarantined: this release cannot be read{more}");
         }
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn log_quarantined(effect: &Effect) {
             warn!(%key, %reason, "quarantined: this cannot be read; everything else goes on{more}");
         }
     }
-    for key in &effect.released {
+    for key in &effect.readable_again {
         if let Some(more) = log_limit::allows("readable again", key) {
             info!(%key, "no longer quarantined{more}");
         }

@@ -63,7 +63,7 @@ impl Status {
             (None, Some((times, within))) => {
                 let who = whose_hand(&candidates(&row.identity));
                 let within = std::time::Duration::from_secs(within.as_secs());
-                let within = crate::util::duration::show(within);
+                let within = crate::util::duration::typed(within);
                 warn!(%target, %upstream, times, %within, "{CONTESTED}: {who}");
             }
             (Some(_), None) => info!(%target, %upstream, "nobody else changes it back any more"),

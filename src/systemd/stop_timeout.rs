@@ -42,7 +42,7 @@ pub struct TooShort {
 
 impl fmt::Display for TooShort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = crate::util::duration::show;
+        let shown = crate::util::duration::typed;
         let leaving = self.drain_timeout.saturating_add(self.linger);
         write!(
             f,

@@ -17,7 +17,7 @@ pub enum Error {
     #[error("the connection to the API broke: {0}")]
     Broken(String),
     /// No whole answer in time. What was asked may have been done.
-    #[error("no whole answer from the API within {} (--request-timeout)", crate::util::duration::show(*.0))]
+    #[error("no whole answer from the API within {} (--request-timeout)", crate::util::duration::typed(*.0))]
     Silent(Duration),
     /// The answer is larger than anything that this API says.
     #[error("{request}: the answer is larger than {limit} bytes")]

@@ -139,7 +139,7 @@ impl Overrides {
 fn why(scope: &HoldScope, read: Result<&Hold, &Reason>) -> Arc<str> {
     let why = match read {
         Ok(hold) => short(&hold.reason),
-        Err(reason) => format!("the hold cannot be read: {reason}"),
+        Err(reason) => format!("the hold is quarantined: {reason}"),
     };
     match scope {
         HoldScope::Instance(_) => why.into(),

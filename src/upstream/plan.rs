@@ -107,7 +107,7 @@ impl Sorted {
     /// `others` have the address, but are of the other kind: backup servers, or none.
     fn keep(&mut self, endpoint: &Endpoint, server: Server, peers: Vec<&Peer>, others: Vec<&Peer>) {
         let endpoint = endpoint.clone();
-        // The one that needs the least doing stays, so that the overrides is the same when it is made again.
+        // The one that needs the fewest changes stays, so that a second run of the plan picks the same one.
         let kept = peers
             .iter()
             .min_by_key(|peer| (peer.change_to(server) != Change::default(), peer.id));

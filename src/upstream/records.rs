@@ -22,13 +22,13 @@ pub struct Effect {
     /// What was quarantined and was not before, or for another reason.
     pub quarantined: Vec<Quarantined>,
     /// The keys, made printable, that were quarantined and are readable or gone now.
-    pub released: Vec<String>,
+    pub readable_again: Vec<String>,
 }
 
 impl Effect {
     /// What a change of these kinds did.
     pub(super) fn of(store: &Store, delta: Delta, kinds: &[Kind]) -> Self {
-        let (quarantined, released) = store.news(&delta, kinds);
+        let (quarantined, readable_again) = store.news(&delta, kinds);
         let deleted = delta.deleted.iter().filter_map(|item| item.instance());
         let told = deleted.filter(|(_, record)| !takes_traffic(record));
         let withdrawn = told.map(|(id, _)| (id.service.clone(), id.instance.clone()));
@@ -36,7 +36,7 @@ impl Effect {
             withdrawn: withdrawn.collect(),
             services: delta.services,
             quarantined,
-            released,
+            readable_again,
         }
     }
 }

@@ -12,29 +12,41 @@ pub fn read(text: &str) -> Option<Duration> {
     (span <= LONGEST).then_some(span)
 }
 
-/// As people write a span, and can type it again: `500ms`, `15s`, `1m 30s`. One that nobody would type, as a third of five
-/// seconds, is rounded: `1.7 s`.
+/// As people say it in a sentence, in one plain figure: `35 ms`, `1.7 s`, `15 s`, `3 min 12 s`.
 #[must_use]
 pub fn show(span: Duration) -> String {
-    if span.subsec_nanos().is_multiple_of(1_000_000) {
-        humantime::format_duration(span).to_string()
-    } else {
-        about(span)
-    }
-}
-
-/// As people say how long something took: `35ms`, `1.7 s`, `12s`, `2m 5s`.
-#[must_use]
-pub fn about(span: Duration) -> String {
     let millis = (span.as_nanos() + 500_000) / 1_000_000;
     let tenths = (millis + 50) / 100;
     match millis {
-        0..1_000 => format!("{millis}ms"),
+        0..1_000 => format!("{millis} ms"),
         1_000..9_950 if !tenths.is_multiple_of(10) => format!("{}.{} s", tenths / 10, tenths % 10),
-        _ => {
-            let seconds = u64::try_from((millis + 500) / 1_000).unwrap_or(u64::MAX);
-            humantime::format_duration(Duration::from_secs(seconds)).to_string()
-        }
+        _ => in_units((millis + 500) / 1_000),
+    }
+}
+
+/// `2 d 3 h 5 min 1 s`, without the units of which there are none.
+fn in_units(seconds: u128) -> String {
+    let units = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let units = units.into_iter().filter(|(count, _)| *count > 0);
+    let units: Vec<_> = units
+        .map(|(count, unit)| format!("{count} {unit}"))
+        .collect();
+    units.join(" ")
+}
+
+/// The value of a flag or setting as people type it, and copy it back: `500ms`, `15s`, `1m 30s`. One that nobody would type, as a
+/// third of five seconds, is rounded: `1.7 s`.
+#[must_use]
+pub fn typed(span: Duration) -> String {
+    if span.subsec_nanos().is_multiple_of(1_000_000) {
+        humantime::format_duration(span).to_string()
+    } else {
+        show(span)
     }
 }
 

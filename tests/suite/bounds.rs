@@ -38,7 +38,7 @@ async fn a_command_gives_up_on_a_silent_etcd_within_the_time_that_it_names() {
             let ended = list.args(["--command-timeout", &limit_text]).run().await;
             let took = asked.elapsed();
             assert_eq!(ended.code, Some(69), "{}", ended.output);
-            let said = format!("no answer within {limit_text}");
+            let said = format!("no answer within {limit} s");
             assert!(ended.output.contains(&said), "{}", ended.output);
             let bound = Duration::from_secs(limit) + SLACK;
             assert!(took < bound, "{limit_text}: {took:?}: {}", ended.output);
@@ -134,7 +134,7 @@ async fn who_may_not_delete_its_record_any_more_leaves_at_once_and_says_how_long
     let says = [
         "etcd has not confirmed that website/b1 is gone",
         "lacks the right",
-        "within 1m",
+        "within 1 min",
     ];
     for part in says {
         assert!(last.contains(part), "{part}: {last}");
@@ -148,7 +148,7 @@ async fn a_lease_that_etcd_grants_for_longer_than_was_asked_is_told_so() {
     let announcer = announce(&etcd.endpoint(), &backend).args(["--ttl", "3s"]);
     let mut announcer = announcer.start();
     announcer.ready().await;
-    let instead = "etcd grants a lease of 9s in place of 3s";
+    let instead = "etcd grants a lease of 9 s in place of 3 s";
     let told = announcer.process().line(instead).await;
     assert!(
         told.contains("/services/website/b1 outlives a killed process"),

@@ -81,7 +81,7 @@ async fn registering_the_same_again_writes_nothing_and_anything_else_does() {
 async fn a_registration_with_a_time_ends_by_itself_unless_it_is_renewed() {
     let etcd = Etcd::start().await;
     let for_a_while = |etcd: &Etcd| register(etcd, "10.0.0.5:8080").args(["--ttl", "8s"]);
-    done(&for_a_while(&etcd).run().await, "for 8s");
+    done(&for_a_while(&etcd).run().await, "for 8 s");
     let first = record(&etcd).await;
     assert_ne!(first.lease, 0);
     let start = Instant::now();
@@ -220,7 +220,7 @@ async fn a_signal_ends_the_look_at_who_keeps_a_record_and_leaves_that_alone() {
     etcd.put_for(KEY, "10.0.0.5:8080", 600).await;
     let before = record(&etcd).await;
     let mut command = deregister(&etcd).start();
-    let looking = "looking whether it lives, for 30s at most";
+    let looking = "looking whether it lives, for 30 s at most";
     command.process().line(looking).await;
     command.process().signal(Signal::TERM);
     // Far less than the look would take.

@@ -50,7 +50,7 @@ async fn a_hold_says_why_and_until_when_and_ends_by_itself() {
     says(
         &run(&etcd, &hold).await,
         0,
-        &["held for 8s", "until 20", "no live pusher"],
+        &["held for 8 s", "until 20", "no live pusher"],
     );
     let kv = written(&etcd, HOLD).await;
     assert_ne!(kv.lease, 0);
@@ -70,7 +70,7 @@ async fn a_hold_says_why_and_until_when_and_ends_by_itself() {
 }
 
 #[tokio::test]
-async fn a_hold_is_released_early_and_a_second_time_is_no_mistake() {
+async fn a_hold_ends_early_and_a_second_time_is_no_mistake() {
     let etcd = Etcd::start().await;
     three(&etcd).await;
     let hold = ["hold", "website/a", "--for", "10m", "--reason", "x"];
@@ -79,7 +79,7 @@ async fn a_hold_is_released_early_and_a_second_time_is_no_mistake() {
     says(&run(&etcd, &again).await, 0, &["20m"]);
     assert_eq!(written(&etcd, HOLD).await.json()["reason"], "y");
     let release = ["hold", "website/a", "--release"];
-    says(&run(&etcd, &release).await, 0, &["released"]);
+    says(&run(&etcd, &release).await, 0, &["has ended"]);
     assert_eq!(etcd.get(HOLD).await, None);
     says(&run(&etcd, &release).await, 0, &["not held"]);
 }

@@ -50,7 +50,7 @@ async fn a_list_for_people_shows_state_and_reason_of_everything_in_columns() {
         assert!(held.contains(part), "{part}: {held}");
     }
     assert!(
-        words("/services/website/d ").contains("unreadable"),
+        words("/services/website/d ").contains("quarantined"),
         "{text}"
     );
     assert!(words("website  ").contains("v1=9 v2=1"), "{text}");
@@ -228,7 +228,7 @@ async fn a_watch_shows_times_and_events_to_people_and_programs() {
     zoo(&etcd).await;
     let table = Command::new("watch").etcd(&etcd).start();
     table.process().line("TIME ").await;
-    table.process().line("unreadable").await;
+    table.process().line("quarantined").await;
     let json = Command::new("watch")
         .etcd(&etcd)
         .args(["--output", "json"])
@@ -477,7 +477,7 @@ async fn the_status_tells_errors_lags_and_fields_of_later_versions() {
             .unwrap_or_else(|| panic!("no {part}: {text}"))
     };
     assert!(line("failing").contains("no \\x1b[2J answer"), "{text}");
-    assert!(line("two").contains("unreadable"), "{text}");
+    assert!(line("two").contains("quarantined"), "{text}");
     assert!(line("the last that").contains("10.0.0.1:80"), "{text}");
     assert!(line("sidekick release").contains("lets them go"), "{text}");
     assert!(line("2 changes, 6").contains("website  "), "{text}");
@@ -534,5 +534,8 @@ async fn the_status_tells_what_is_quarantined_and_why() {
     assert_eq!(lines[0]["quarantined"][0]["service"], "website");
     assert_eq!(lines[1]["quarantined"], serde_json::json!([]), "{json}");
     let plain = status(&etcd, &["-o", "plain"]).await;
-    assert!(plain.contains("left out: /services/website/a"), "{plain}");
+    assert!(
+        plain.contains("quarantined: /services/website/a"),
+        "{plain}"
+    );
 }

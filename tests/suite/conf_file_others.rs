@@ -346,7 +346,7 @@ async fn whoever_leaves_waits_for_an_nginx_that_lost_its_pid_file() {
     other.ready().await;
     fs::remove_file(nginx.folder().join("nginx.pid")).unwrap();
     let ended = announcer.leave().await;
-    let said = "is not drained after 3s: not yet applied by edge";
+    let said = "is not drained after 3 s: not yet applied by edge";
     assert!(ended.output.contains(said), "{}", ended.output);
     pusher.process().line("does not name the nginx that").await;
     let gone = ["website/a", "--for", "gone", "--timeout", "1s"];

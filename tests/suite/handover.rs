@@ -691,7 +691,7 @@ async fn a_request_to_stop_before_the_new_record_stands_drains_the_old_one() {
     scene.etcd.thaw();
     let ended = announcer.end(PATIENCE).await;
     assert!(
-        ended.output.contains("is not drained after 2s"),
+        ended.output.contains("is not drained after 2 s"),
         "{}",
         ended.output
     );

@@ -67,7 +67,7 @@ async fn a_held_host_takes_out_its_instances_of_every_service_also_those_that_co
         "--reason",
         "new kernel",
     ];
-    let whom = "host 10.0.0.1 (shop/x, website/a) is held for 10m";
+    let whom = "host 10.0.0.1 (shop/x, website/a) is held for 10 min";
     let nobody = "shop: no live pusher routes shop, so no load balancer has been changed";
     let told = "website: applied by 1 of 1 pushers";
     says(&run(&scene, &hold).await, 0, &[whom, nobody, told]);
@@ -104,7 +104,7 @@ async fn a_held_host_takes_out_its_instances_of_every_service_also_those_that_co
     says(
         &run(&scene, &release).await,
         0,
-        &["host 10.0.0.1 is released", told],
+        &["the hold on host 10.0.0.1 has ended", told],
     );
     let four = ["10.0.0.1:1", "10.0.0.1:3", "10.0.0.2:2", "10.0.0.4:4"];
     routed(&scene, &four).await;
@@ -121,7 +121,7 @@ async fn a_held_service_is_out_as_a_whole_and_what_is_held_otherwise_stays_out()
     let one = ["hold", "website/a", "--for", "10m", "--reason", "disk"];
     says(&run(&scene, &one).await, 0, &["applied by 1 of 1"]);
     let service = ["hold", "website", "--for", "10m", "--reason", "moving"];
-    let whom = "website (website/a, website/b) is held for 10m";
+    let whom = "website (website/a, website/b) is held for 10 min";
     says(
         &run(&scene, &service).await,
         0,
@@ -136,7 +136,7 @@ async fn a_held_service_is_out_as_a_whole_and_what_is_held_otherwise_stays_out()
     says(
         &run(&scene, &release).await,
         0,
-        &["website is released", still],
+        &["the hold on website has ended", still],
     );
     routed(&scene, &["10.0.0.2:2"]).await;
 }
@@ -160,7 +160,7 @@ async fn a_hold_that_cannot_be_read_holds_for_every_reader_alike() {
     .await;
     let listed = run(&scene, &["list", "website"]).await;
     let why = [
-        "the hold cannot be read, and holds all the same",
+        "the hold is quarantined and still holds",
         "the value is not a JSON object",
     ];
     says(&listed, 0, &why);
@@ -260,7 +260,7 @@ async fn the_last_server_of_an_upstream_stays_although_it_is_held_and_that_is_sa
     says(
         &run(&scene, &hold).await,
         1,
-        &["is held for 10m", still, why],
+        &["is held for 10 min", still, why],
     );
     routed(&scene, &["10.0.0.1:1"]).await;
     records(&scene, &[("website/b", "10.0.0.2", 2)]).await;

@@ -151,7 +151,7 @@ async fn a_plain_record_is_deleted_first_and_nginx_has_let_go_when_the_announcer
     pusher.process().signal(Signal::STOP);
     let ended = announcer.leave().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    let said = "is not drained after 3s: not yet applied by edge";
+    let said = "is not drained after 3 s: not yet applied by edge";
     assert!(ended.output.contains(said), "{}", ended.output);
     assert_eq!(
         scene.record(&backend).await,

@@ -131,7 +131,7 @@ async fn a_pusher_that_stays_silent_is_named_after_the_drain_timeout() {
     balancer(&etcd, "edge", "http://10.0.0.1/api").await;
     let (_backend, mut announcer) = announced(&etcd, "1s").await;
     let ended = announcer.leave().await;
-    says(&ended, 0, &[&format!("is not drained after 1s: {SILENT}")]);
+    says(&ended, 0, &[&format!("is not drained after 1 s: {SILENT}")]);
     assert_eq!(etcd.get(KEY).await, None);
 
     registered(&etcd).await;

@@ -49,7 +49,11 @@ async fn a_pusher_that_starts_while_an_instance_is_held_does_not_route_it() {
     let _waiting = scene.announced(&b).await;
     let held = Command::new("hold").etcd(&scene.etcd).args(hold);
     let held = held.run().await;
-    assert!(held.output.contains("is held for 10m"), "{}", held.output);
+    assert!(
+        held.output.contains("is held for 10 min"),
+        "{}",
+        held.output
+    );
 
     let mut pusher = scene.pushing().await;
     scene.applied().await;

@@ -72,13 +72,13 @@ fn what_cannot_be_read_is_shown_with_its_reason_and_takes_the_place_of_what_was_
     overview.update(Kind::Record, &put(A, UP, 5));
     overview.update(Kind::Record, &put(A, "oops", 6));
     let line = overview.line(A.as_bytes()).unwrap();
-    assert!(matches!(line, Line::Unreadable(_)), "{line:?}");
+    assert!(matches!(line, Line::Quarantined(_)), "{line:?}");
     assert_eq!(overview.instances(&"web".parse().unwrap()).count(), 0);
     overview.update(Kind::Record, &put(A, UP, 7));
     assert_eq!(standing(&overview), Some("up"));
     overview.update(Kind::Hold, &put("/sidekick/holds/web", "{}", 8));
     overview.update(Kind::Split, &put("/sidekick/splits/web", "[]", 9));
-    let unreadable = |line: &Line| matches!(line, Line::Unreadable(_));
+    let unreadable = |line: &Line| matches!(line, Line::Quarantined(_));
     assert_eq!(overview.lines().filter(unreadable).count(), 2);
     assert_eq!(standing(&overview), Some("up"));
     overview.update(Kind::Hold, &deleted("/sidekick/holds/web", 10));
@@ -104,7 +104,7 @@ fn a_hold_that_cannot_be_read_holds_all_the_same_and_says_why_it_cannot() {
         assert_eq!(held.unwrap().hold, Err(Reason::Missing("reason")), "{key}");
         assert_eq!(overview.newest(&web), revisions(5, 8), "{key}");
         let line = overview.line(key.as_bytes()).unwrap();
-        assert!(matches!(line, Line::Unreadable(_)), "{key}: {line:?}");
+        assert!(matches!(line, Line::Quarantined(_)), "{key}: {line:?}");
         overview.update(kind, &deleted(key, 9));
         assert_eq!(standing(&overview), Some("up"), "{key}");
         assert_eq!(overview.line(key.as_bytes()), None, "{key}");
@@ -133,7 +133,7 @@ fn the_holds_of_a_service_and_of_a_host_show_on_all_their_records_and_by_themsel
     let own = overview.line(host.as_bytes()).unwrap();
     assert!(matches!(own, Line::Hold(_)), "{own:?}");
     let stray = overview.line(b"/sidekick/host-holds/a b").unwrap();
-    assert!(matches!(stray, Line::Unreadable(_)), "{stray:?}");
+    assert!(matches!(stray, Line::Quarantined(_)), "{stray:?}");
     let service = "/sidekick/service-holds/web";
     overview.update(Kind::ServiceHold, &put(service, WHY, 8));
     assert_eq!(held(&overview), ["web/a", "web/b"]);

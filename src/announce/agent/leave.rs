@@ -21,7 +21,7 @@ use crate::util::log_limit;
 use crate::util::shutdown::Stop;
 
 /// How long leaving waits for etcd to confirm the deletion: two members that do not answer are tolerated.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How waiting for the pushers ended.
 enum Drained {
@@ -42,7 +42,7 @@ impl Agent {
             linger,
             ..
         } = self.settings;
-        notify::extend_timeout(drain_timeout + linger + RELEASE_TIMEOUT + CALL_TIMEOUT);
+        notify::extend_timeout(drain_timeout + linger + WITHDRAW_TIMEOUT + CALL_TIMEOUT);
         self.waiting = None;
         let _waiting = Waiting::to_leave();
         // What was left behind takes traffic too.
@@ -56,7 +56,7 @@ impl Agent {
             or_hurry(&mut stop, self.drain_and_linger()).await;
         }
         let unconfirmed = self.lease.borrow().error();
-        let released = self.keeper.withdraw(Some(notice), RELEASE_TIMEOUT).await;
+        let withdrawn = self.keeper.withdraw(Some(notice), WITHDRAW_TIMEOUT).await;
         if let LeaseStatus::Deposed { by } = &*self.lease.borrow() {
             if self.is_replaced {
                 info!("{} stands under a new lease", self.settings.id);
@@ -68,21 +68,21 @@ impl Agent {
             // A plain record cannot say that it drains: its deletion is what starts the draining.
             notify::status("draining");
             let (settings, pushers) = (&self.settings, &mut self.pushers);
-            let drained = async |last: &mut Option<Leaving>| match released.revision() {
+            let drained = async |last: &mut Option<Leaving>| match withdrawn.revision() {
                 Some(revision) => drained(settings, pushers, revision, last).await,
                 None => Drained::Unknown,
             };
             or_hurry(&mut stop, linger_after(settings, drained)).await;
         }
         let id = &self.settings.id;
-        let ours = matches!(released, Withdrawn::Gone(Some(_)));
+        let ours = matches!(withdrawn, Withdrawn::Gone(Some(_)));
         let former = match self.left_behind {
             LeftBehind::Unknown => {
                 "; if an announcer before this one has left a record, it goes when its lease ends"
             }
             _ => "",
         };
-        match released {
+        match withdrawn {
             Withdrawn::Gone(_) if self.left_behind == LeftBehind::Record && !ours => warn!(
                 "left, but etcd has not said that {id} is gone, as an announcer before this one had left it; if it still stands there, \
                 it goes when its lease ends"
@@ -168,7 +168,7 @@ async fn linger_after(
                 info!("{nobody}: nothing to wait for");
             }
             None => {
-                let took = duration::about(started.elapsed());
+                let took = duration::show(started.elapsed());
                 let doubt = leaving.applied.doubt();
                 info!("{id} is drained everywhere after {took}{doubt}");
             }
@@ -182,7 +182,7 @@ async fn linger_after(
             let missing = missing.unwrap_or_else(|| "etcd did not confirm it".to_owned());
             warn!(
                 "{id} is not drained after {}: {missing}",
-                duration::about(limit)
+                duration::show(limit)
             );
         }
     }

@@ -22,7 +22,7 @@ impl Said {
     /// Timeout and interval, as people write them, when one attempt would run into the next round.
     pub(crate) fn contradiction(self) -> Option<(String, String)> {
         let (timeout, interval) = self.timeout.zip(self.interval)?;
-        (timeout > interval).then(|| (duration::show(timeout), duration::show(interval)))
+        (timeout > interval).then(|| (duration::typed(timeout), duration::typed(interval)))
     }
 
     /// Interval and timeout, where this source is stronger than `weaker`. What was said by the weaker one is fitted to the

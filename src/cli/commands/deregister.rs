@@ -96,14 +96,14 @@ fn given_up(id: &InstanceId, begun: bool) -> Exit {
 fn event_in_words(id: &InstanceId, event: &Event<'_>) -> String {
     match event {
         Event::Suspecting(name, within) => {
-            let within = crate::util::duration::about(*within);
+            let within = crate::util::duration::show(*within);
             format!("{name} has {id}: looking whether it lives, for {within} at most")
         }
         Event::Draining => format!("draining {id}"),
         Event::Waiting(progress) => format!("draining {id}: {}", in_words(progress)),
         Event::NoSpace => format!("etcd has no room: {id} is deleted without draining"),
         Event::Lingering => format!("draining {id}: lingering"),
-        Event::Unreadable(quarantined) => {
+        Event::Quarantined(quarantined) => {
             format!("{quarantined}: it cannot drain, and is deleted as it is")
         }
     }

@@ -88,7 +88,7 @@ impl Args {
         };
         match wish {
             Wish::Hold { reason, length } => take_out(&place, &scope, reason, length, within).await,
-            Wish::Release => put_back(&place, &scope, within).await,
+            Wish::Release => end(&place, &scope, within).await,
         }
     }
 
@@ -211,9 +211,9 @@ fn but(still: &[StillRouted]) -> String {
     }
 }
 
-async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow::Result<Exit> {
+async fn end(place: &Place, scope: &HoldScope, within: Duration) -> anyhow::Result<Exit> {
     let mut out = Stdout;
-    let Some(revision) = hold::release(place, scope).await? else {
+    let Some(revision) = hold::end(place, scope).await? else {
         writeln!(
             out,
             "{scope} is not held: nothing to do{}",
@@ -226,7 +226,7 @@ async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow:
     let overview = follow::read(place, scope.service()).await?;
     let mut services = services(&overview, scope);
     services.extend(scope.service().cloned());
-    let what = format!("putting back {scope}");
+    let what = format!("ending the hold on {scope}");
     let (exit, how) = wait_for_all(
         place,
         &services,
@@ -239,7 +239,7 @@ async fn put_back(place: &Place, scope: &HoldScope, within: Duration) -> anyhow:
     .await;
     writeln!(
         out,
-        "{scope} is released: {how}{}",
+        "the hold on {scope} has ended: {how}{}",
         others(place, scope).await?
     )?;
     Ok(exit)

@@ -68,8 +68,8 @@ fn show(lines: &[Line], output: Output) -> String {
         }
         Output::Plain => {
             for line in lines {
-                if let Line::Unreadable(quarantined) = line {
-                    note(format_args!("left out: {quarantined}"));
+                if let Line::Quarantined(quarantined) = line {
+                    note(format_args!("quarantined: {quarantined}"));
                 }
             }
             let words = lines.iter().filter_map(records::plain);

@@ -56,9 +56,9 @@ impl Args {
             Output::Table => tables(&status),
             Output::Json => {
                 let pushers_own =
-                    |it: &&Quarantined| pushers.iter().any(|pusher| pusher.sets_aside(it));
+                    |it: &&Quarantined| pushers.iter().any(|pusher| pusher.quarantines(it));
                 let nobodys = quarantined.iter().filter(|it| !pushers_own(it));
-                let nobodys = nobodys.map(|it| records::object(&Line::Unreadable(it.clone())));
+                let nobodys = nobodys.map(|it| records::object(&Line::Quarantined(it.clone())));
                 let pushers = pushers.iter().map(|pusher| object(pusher, quarantined));
                 let nobodys = nobodys.map(Value::Object);
                 let all = pushers.chain(nobodys).chain(others(&status));
@@ -66,7 +66,7 @@ impl Args {
             }
             Output::Plain => {
                 for quarantined in quarantined {
-                    note(format_args!("left out: {quarantined}"));
+                    note(format_args!("quarantined: {quarantined}"));
                 }
                 lines(pushers.iter().flat_map(plain))
             }
@@ -90,7 +90,7 @@ fn plain(pusher: &Pusher) -> Vec<String> {
         format!("{} {service} {} {}", pusher.id, lag.applied, lag.newest)
     };
     if let Err(reason) = &pusher.status_record {
-        note(format_args!("left out: {}: {reason}", short(&pusher.id)));
+        note(format_args!("quarantined: {}: {reason}", short(&pusher.id)));
     }
     pusher.lags.iter().map(line).collect()
 }
@@ -122,7 +122,7 @@ fn others(status: &Status) -> impl Iterator<Item = Value> {
     silent.chain(conflicts).chain(ignored).chain(alarm)
 }
 
-/// All that stands in etcd, also what is not known here, with the lag added, and what it sets aside.
+/// The whole status record, fields that this version does not know included, with the lag and the records that this pusher quarantined.
 fn object(pusher: &Pusher, quarantined: &[Quarantined]) -> Value {
     let mut fields = pusher.raw.clone();
     fields.insert("pusher".into(), pusher.id.as_str().into());
@@ -141,14 +141,14 @@ fn object(pusher: &Pusher, quarantined: &[Quarantined]) -> Value {
     };
     let lags = pusher.lags.iter().map(lag);
     fields.insert("lag".into(), Value::Object(lags.collect()));
-    let aside = quarantined
+    let own = quarantined
         .iter()
-        .filter(|quarantined| pusher.sets_aside(quarantined));
-    let aside = aside.map(|quarantined| {
+        .filter(|quarantined| pusher.quarantines(quarantined));
+    let own = own.map(|quarantined| {
         let service = quarantined.service.as_ref().map(|name| name.as_str());
         let reason = quarantined.reason.to_string();
         json!({"key": quarantined.key, "service": service, "reason": reason})
     });
-    fields.insert("quarantined".into(), Value::Array(aside.collect()));
+    fields.insert("quarantined".into(), Value::Array(own.collect()));
     Value::Object(fields)
 }

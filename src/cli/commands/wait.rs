@@ -78,7 +78,7 @@ impl Args {
         let mut tell = |missing: &str| progress.say(&format!("waiting: {missing}"));
         let outcome = wait(&place, &wish, left, &mut tell).await;
         drop(progress);
-        let after = crate::util::duration::show(timeout);
+        let after = crate::util::duration::typed(timeout);
         match outcome {
             Outcome::Reached => Ok(Exit::Done),
             Outcome::TooLate { missing } => {

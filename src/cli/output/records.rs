@@ -92,7 +92,7 @@ impl FromStr for Output {
 pub(crate) const COLUMNS: [Column; 6] = [
     ("INSTANCE", 60),
     ("ADDRESS", 70),
-    ("STATE", 10),
+    ("STATE", 11),
     ("WEIGHT", 6),
     ("SINCE", 6),
     ("NOTE", 120),
@@ -138,13 +138,13 @@ pub(crate) fn cells(line: &Line) -> Vec<Cell> {
             Cell::default(),
             Cell::new(match &held.value.hold {
                 Ok(hold) => hold_in_words(hold),
-                Err(reason) => unreadable(reason),
+                Err(reason) => quarantined_hold(reason),
             }),
         ],
-        Line::Unreadable(quarantined) => vec![
+        Line::Quarantined(quarantined) => vec![
             Cell::new(quarantined.key.as_str()),
             Cell::default(),
-            Cell::toned("unreadable", Tone::Bad),
+            Cell::toned("quarantined", Tone::Bad),
             Cell::default(),
             Cell::default(),
             Cell::toned(quarantined.reason.to_string(), Tone::Bad),
@@ -156,7 +156,7 @@ pub(crate) fn cells(line: &Line) -> Vec<Cell> {
 fn held_in_words(held: &Held) -> String {
     let words = match &held.hold {
         Ok(hold) => hold_in_words(hold),
-        Err(reason) => unreadable(reason),
+        Err(reason) => quarantined_hold(reason),
     };
     match &held.scope {
         HoldScope::Instance(_) => words,
@@ -165,8 +165,8 @@ fn held_in_words(held: &Held) -> String {
     }
 }
 
-fn unreadable(reason: &Reason) -> String {
-    format!("the hold cannot be read, and holds all the same: {reason}")
+fn quarantined_hold(reason: &Reason) -> String {
+    format!("the hold is quarantined and still holds: {reason}")
 }
 
 /// A hold as an object.
@@ -254,7 +254,7 @@ pub(crate) fn object(line: &Line) -> Map<String, Value> {
             fields.insert("revision".into(), held.revision.into());
             fields
         }
-        Line::Unreadable(quarantined) => {
+        Line::Quarantined(quarantined) => {
             let service = quarantined.service.as_ref().map(|name| name.as_str());
             let fields = json!({
                 "service": service,

@@ -141,8 +141,8 @@ impl FromFlags {
         let forget_after = self.forget_after.or(config.forget_after);
         if forget_after.is_some_and(|time| time < ttl) {
             let (time, ttl) = (
-                crate::util::duration::show(forget_after.unwrap_or_default()),
-                crate::util::duration::show(ttl),
+                crate::util::duration::typed(forget_after.unwrap_or_default()),
+                crate::util::duration::typed(ttl),
             );
             wrong(format!(
                 "--forget-after {time} is shorter than --ttl {ttl}: a load balancer would be forgotten before its pusher"

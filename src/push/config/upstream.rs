@@ -116,7 +116,7 @@ pub(super) fn read(section: &Section<'_>, targets: Vec<Arc<str>>) -> Option<Upst
     let (hold, drain_timeout) = (section.time("hold"), section.time("drain_timeout"));
     let as_shipped = UpstreamSettings::new(name?, service?);
     if hold.is_some_and(|hold| hold > MAX_PROTECT_FOR) {
-        let max = crate::util::duration::show(MAX_PROTECT_FOR);
+        let max = crate::util::duration::typed(MAX_PROTECT_FOR);
         section.note("hold", format!("at most {max} is expected"));
     }
     Some(UpstreamSettings {

@@ -122,7 +122,7 @@ impl Health {
             && failure.logged
         {
             let after = whole_millis(now.duration_since(failure.since));
-            info!(target = %target, %upstream, after = %crate::util::duration::about(after), "works again");
+            info!(target = %target, %upstream, after = %crate::util::duration::show(after), "works again");
         }
     }
 

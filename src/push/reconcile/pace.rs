@@ -21,10 +21,10 @@ const LONGEST_POLL: Duration = Duration::from_millis(100);
 pub enum PacingError {
     /// The debounce time is longer than any change may be held back.
     #[error("{} is longer than {}, the most that a change may be held back",
-        crate::util::duration::show(*.0), crate::util::duration::show(DEBOUNCE_LIMIT))]
+        crate::util::duration::typed(*.0), crate::util::duration::typed(DEBOUNCE_LIMIT))]
     Debounce(Duration),
     /// The resync period is too short.
-    #[error("{} is shorter than {}", crate::util::duration::show(*.0), crate::util::duration::show(MIN_RESYNC))]
+    #[error("{} is shorter than {}", crate::util::duration::typed(*.0), crate::util::duration::typed(MIN_RESYNC))]
     Resync(Duration),
 }
 

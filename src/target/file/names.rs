@@ -111,7 +111,7 @@ impl Names {
         }
         let late = self.known.iter_mut().filter(|(_, name)| name.asking);
         for (name, known) in late.filter(|(_, known)| known.fails().is_none()) {
-            let within = humantime::format_duration(PATIENCE);
+            let within = crate::util::duration::show(PATIENCE);
             known.take(name, Err(format!("DNS gives no answer within {within}")));
         }
     }

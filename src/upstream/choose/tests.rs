@@ -130,7 +130,7 @@ fn the_first_rule_whose_tags_a_record_has_says_what_its_server_is_told() {
 }
 
 #[test]
-fn a_held_instance_finishes_what_runs_until_it_is_released() {
+fn a_held_instance_finishes_what_runs_until_the_hold_ends() {
     let mut stage = Stage::new(Selection::default());
     stage.records(&[V1, r#"{"host":"10.0.0.2","port":80,"state":"down"}"#]);
     stage.choose(&[

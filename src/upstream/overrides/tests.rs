@@ -94,10 +94,10 @@ fn a_split_that_cannot_be_read_leaves_the_one_before_it() {
     list(&mut overrides, 9, &[(SPLIT, "half")]);
     assert_eq!(shown(&overrides), (9, Some("v1=1".to_owned()), vec![]));
     let effect = put(&mut overrides, 10, SPLIT, V1);
-    assert_eq!(effect.released, [SPLIT]);
+    assert_eq!(effect.readable_again, [SPLIT]);
     put(&mut overrides, 11, SPLIT, "half");
     let effect = list(&mut overrides, 12, &[]);
-    assert_eq!(effect.released, [SPLIT], "gone while nobody looked");
+    assert_eq!(effect.readable_again, [SPLIT], "gone while nobody looked");
     assert_eq!(shown(&overrides), (12, None, vec![]));
 }
 
@@ -144,7 +144,7 @@ fn a_hold_tells_why_the_narrowest_first() {
     put(&mut overrides, 8, SERVICE_HOLD, WHY);
     assert_eq!(told(&overrides).as_deref(), Some("all of web: disk"));
     put(&mut overrides, 9, HOLD, "[");
-    assert!(told(&overrides).is_some_and(|told| told.starts_with("the hold cannot be read: ")));
+    assert!(told(&overrides).is_some_and(|told| told.starts_with("the hold is quarantined: ")));
 }
 
 #[test]

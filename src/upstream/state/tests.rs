@@ -206,11 +206,11 @@ fn what_is_set_aside_is_told_once_and_its_release_too() {
         1,
         "for another reason"
     );
-    assert_eq!(put(&mut records, 11, TWO.0, TWO.1).released, [TWO.0]);
+    assert_eq!(put(&mut records, 11, TWO.0, TWO.1).readable_again, [TWO.0]);
     put(&mut records, 12, bad.0, bad.1);
-    assert_eq!(delete(&mut records, 13, bad.0).released, [TWO.0]);
+    assert_eq!(delete(&mut records, 13, bad.0).readable_again, [TWO.0]);
     put(&mut records, 14, bad.0, bad.1);
-    assert_eq!(list(&mut records, 15, &[ONE]).released, [TWO.0]);
+    assert_eq!(list(&mut records, 15, &[ONE]).readable_again, [TWO.0]);
     assert_eq!(records.quarantined().count(), 0);
 }
 

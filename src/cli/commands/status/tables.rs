@@ -9,7 +9,7 @@ const TARGETS: [Column; 6] = [
     ("UP", 6),
     ("PREFIX", 30),
     ("TARGET", 70),
-    ("STATE", 10),
+    ("STATE", 11),
     ("ERRORS", 240),
 ];
 
@@ -51,7 +51,7 @@ const CONFLICTS: [Column; 2] = [("CONFLICT AT", 70), ("PUSHERS", 160)];
 
 const IGNORED: [Column; 2] = [("IGNORED", 100), ("REASON", 120)];
 
-const QUARANTINED: [Column; 2] = [("SET ASIDE", 100), ("REASON", 120)];
+const QUARANTINED: [Column; 2] = [("QUARANTINED", 100), ("REASON", 120)];
 
 const RELEASE: &str = "`sidekick release UPSTREAM` lets them go at once.\n";
 
@@ -124,7 +124,7 @@ fn target_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
         Err(reason) => {
             let bad = |text: String| Cell::toned(text, Tone::Bad);
             let none = Cell::default;
-            let state = bad("unreadable".to_owned());
+            let state = bad("quarantined".to_owned());
             return vec![vec![
                 name(),
                 none(),
