@@ -356,18 +356,18 @@ impl Pusher {
 
     /// All of it in one line, for systemd.
     fn summary(&self) -> String {
-        let keeping = self.supervisor.publishers();
-        let keeping = keeping.filter(|publisher| publisher.protected() > 0);
-        let kept = keeping.map(|publisher| {
+        let protecting = self.supervisor.publishers();
+        let protecting = protecting.filter(|publisher| publisher.protected() > 0);
+        let protected = protecting.map(|publisher| {
             let (upstream, servers) = (publisher.name(), publisher.protected());
-            format!("; {upstream} keeps {servers} servers against its records")
+            format!("; {upstream} protects {servers} servers")
         });
         let refused = self
             .reloads
             .refused()
             .map(|refused| format!("the new configuration is wrong and not used: {refused}; "));
         let progress = self.start.in_words(&self.id, &self.keys, &self.status);
-        refused.unwrap_or_default() + &progress + &kept.collect::<String>()
+        refused.unwrap_or_default() + &progress + &protected.collect::<String>()
     }
 
     /// The servers stay as they are, and so does the key that says where they may still get requests; the status record goes.

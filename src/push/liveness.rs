@@ -1,4 +1,4 @@
-//! Whether the servers that the guard keeps are there at all.
+//! Whether the servers that the guard protects are there at all.
 //!
 //! One that refuses is dead. One that says nothing is only while another server answers over the same way: a load balancer that
 //! reaches nobody has lost its own network, and lets go of nothing.

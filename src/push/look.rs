@@ -99,17 +99,17 @@ impl Look {
         news
     }
 
-    /// The steps that floor and guard do not allow, with the reasons.
+    /// The steps that `min_servers` and the guard do not allow, with the reasons.
     pub(super) fn withheld(&self) -> BTreeMap<String, String> {
         let protected = self.guard.protected();
         let seen = self.guard.seen(TARGET);
         let serving: Option<&BTreeSet<Endpoint>> = seen.and_then(|seen| seen.serving.as_deref());
         let is_there = |at: &&Endpoint| serving.is_none_or(|serving| serving.contains(*at));
-        let floor = protected.floor.keys().filter(is_there);
-        let floor = floor.map(|at| (self.step(at), self.floor_reason()));
+        let min_servers = protected.min_servers.keys().filter(is_there);
+        let min_servers = min_servers.map(|at| (self.step(at), self.min_servers_reason()));
         let guard = protected.guard.keys().filter(is_there);
         let guard = guard.map(|at| (self.step(at), self.guard_reason()));
-        floor.chain(guard).collect()
+        min_servers.chain(guard).collect()
     }
 
     fn step(&self, endpoint: &Endpoint) -> String {
@@ -122,7 +122,7 @@ impl Look {
         }
     }
 
-    fn floor_reason(&self) -> String {
+    fn min_servers_reason(&self) -> String {
         let least = self.route.limits.min_servers;
         format!(
             "fewer servers than --min-servers ({least}) would take traffic; it goes when others have come, or now with a lower \

@@ -31,31 +31,33 @@ pub(super) fn say_split(route: &Route, notice: Option<SplitNotice>) {
     }
 }
 
-/// Says what floor and guard decided.
+/// Logs what `min_servers` and the guard decided.
 pub(super) fn say(route: &Route, notice: &Notice) {
     let Route {
         upstream, limits, ..
     } = route;
-    // Whoever writes records can cause each of them as often as he likes.
+    // Whoever writes records can cause each of them any number of times.
     let Some(more) = log_limit::allows(kind(notice), route.name()) else {
         return;
     };
     match notice {
-        Notice::FloorKeeps(servers) => {
+        Notice::MinServersProtects(servers) => {
             let (servers, min_servers) = (few(servers, NAMED), limits.min_servers);
-            warn!(%upstream, %servers, min_servers, "the last servers: kept in rotation although their records say \
-                otherwise, until enough others take traffic; `sidekick release {upstream}` lets them go{more}");
+            warn!(%upstream, %servers, min_servers, "the last servers are protected: they stay in rotation although their \
+                records say otherwise, until enough others take traffic; `sidekick release {upstream}` lets them go{more}");
         }
-        Notice::FloorEnds => info!(%upstream, "the last servers are not kept any longer{more}"),
-        Notice::GuardKeeps(servers) => {
+        Notice::MinServersEnds => {
+            info!(%upstream, "the last servers are no longer protected{more}")
+        }
+        Notice::GuardProtects(servers) => {
             let (servers, hold) = (
                 few(servers, NAMED),
                 crate::util::duration::typed(limits.protect_for),
             );
             let max_removal = limits.max_removal;
             warn!(%upstream, %servers, %max_removal, %hold, "too many records vanished at once and without notice: \
-                their servers stay for now, but for those that turn out to be dead; `sidekick release {upstream}` lets \
-                them go. Where nothing has ended, look at etcd, and whether --prefix is right{more}");
+                their servers are protected for now, except those that turn out to be dead; `sidekick release {upstream}` lets \
+                them go. If nothing was stopped on purpose, look at etcd, and whether --prefix is right{more}");
         }
         Notice::GuardLetsGo(servers, why) => {
             let servers = few(servers, NAMED);
@@ -69,7 +71,7 @@ pub(super) fn say(route: &Route, notice: &Notice) {
                 Why::Released => "released",
                 Why::Taken => "a record of another service has the address now",
             };
-            info!(%upstream, %servers, "no longer kept without a record: {why}{more}");
+            info!(%upstream, %servers, "no longer protected: {why}{more}");
         }
     }
 }
@@ -77,9 +79,9 @@ pub(super) fn say(route: &Route, notice: &Notice) {
 /// The kind of a notice, for the limit of its lines.
 fn kind(notice: &Notice) -> &'static str {
     match notice {
-        Notice::FloorKeeps(_) => "floor keeps",
-        Notice::FloorEnds => "floor ends",
-        Notice::GuardKeeps(_) => "guard keeps",
+        Notice::MinServersProtects(_) => "min_servers protects",
+        Notice::MinServersEnds => "min_servers ends",
+        Notice::GuardProtects(_) => "guard protects",
         Notice::GuardLetsGo(..) => "guard lets go",
     }
 }

@@ -54,7 +54,7 @@ impl Difference {
         &self.plan.steps
     }
 
-    /// The steps that floor and guard do not allow, with the reasons.
+    /// The steps that `min_servers` and the guard do not allow, with the reasons.
     #[must_use]
     pub fn withheld(&self) -> &BTreeMap<String, String> {
         &self.withheld
@@ -96,8 +96,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Makes every upstream equal to the records as they are now, draining included. Writes nothing to etcd. What floor and guard of a
-/// running pusher would keep at its start is refused.
+/// Makes every upstream equal to the records as they are now, draining included. Writes nothing to etcd. What `min_servers` and the guard of a
+/// running pusher would protect at its start is refused.
 ///
 /// # Errors
 ///
@@ -164,7 +164,7 @@ async fn difference(
     let look = Look::hopeful(&desired, &plan, &route, &records);
     let end = look.end();
     let plan = upstream.compare(&end).await?;
-    let reason = withheld_for(end.protection.floor);
+    let reason = withheld_for(end.protection.min_servers);
     let steps = plan.withheld.iter().map(Step::to_string);
     let mut withheld: BTreeMap<_, _> = steps.map(|step| (step, reason.clone())).collect();
     withheld.extend(look.withheld());

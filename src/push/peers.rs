@@ -50,7 +50,7 @@ struct Said {
     /// Which process each of the others is.
     others: BTreeMap<PusherId, Nonce>,
     releases: BTreeMap<UpstreamName, Nonce>,
-    /// Those that were given before this pusher listened: they were meant for what others kept then.
+    /// Those that were given before this pusher listened: they were meant for what others protected then.
     missed: BTreeSet<Nonce>,
     /// Everything below the meta prefix.
     overrides: Overrides,

@@ -35,7 +35,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Knows nothing yet, but for what a `former` one of the same upstream keeps.
+    /// Knows nothing yet, but for what a `former` one of the same upstream protects.
     pub(super) fn new(route: Arc<Route>, former: Option<&Self>) -> Self {
         let guard = former.map(|former| former.guard.succeeded_by(route.limits));
         let pool = route.pool();
@@ -122,13 +122,13 @@ impl Publisher {
         self.settle(decision);
     }
 
-    /// Lets go of what is kept; gives how many servers that are.
+    /// Lets the protected servers go; gives how many there were.
     pub(super) fn release(&mut self) -> u64 {
         let released = self.guard.count();
         let decision = self.guard.release();
         let upstream = &self.route.upstream;
         if let Some(more) = log_limit::allows("released", self.name()) {
-            info!(%upstream, servers = released, "released: it follows its records until it is back at its floor{more}");
+            info!(%upstream, servers = released, "released: it follows its records until min_servers take traffic again{more}");
         }
         self.settle(decision);
         count(released)
@@ -199,8 +199,11 @@ impl Publisher {
         let serving = self.guard.seen(number).filter(|seen| seen.current);
         let serving = serving.and_then(|seen| seen.serving.as_ref());
         let is_there = |server: &Endpoint| serving.is_none_or(|serving| serving.contains(server));
-        let floor = protected.floor.keys().filter(|server| is_there(server));
-        let floor = floor.map(|server| Protected {
+        let min_servers = protected
+            .min_servers
+            .keys()
+            .filter(|server| is_there(server));
+        let min_servers = min_servers.map(|server| Protected {
             server: server.clone(),
             why: "the last that takes traffic".to_owned(),
             until: None,
@@ -214,7 +217,7 @@ impl Publisher {
             why: "too many records vanished at once".to_owned(),
             until: Some(clock.read(*until)),
         });
-        let mut protected = floor.chain(guard);
+        let mut protected = min_servers.chain(guard);
         told.protected = protected.by_ref().take(MAX_LISTED).collect();
         told.protected_more = count(protected.count());
     }

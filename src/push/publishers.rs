@@ -19,7 +19,7 @@ pub(super) struct Publishers {
 }
 
 impl Publishers {
-    /// The one of this route, with its number. A new one knows what a former one of the same upstream keeps.
+    /// The one of this route, with its number. A new one knows what a former one of the same upstream protects.
     pub(super) fn of(&mut self, route: &Arc<Route>) -> (usize, &Publisher) {
         let numbers = self.by_place.entry(route.place()).or_default();
         let mut alike = numbers.iter().copied();

@@ -146,12 +146,12 @@ fn service_status(all: &[&Row]) -> ServiceStatus {
     let withheld = reasons.into_iter().filter(|(name, _)| !taken(name));
     let withheld = withheld.map(|(name, reason)| (name.clone(), reason.clone()));
     let refused = rows().flat_map(|row| row.tell(&row.status.verdict.refused));
-    let kept = rows().flat_map(|row| row.tell(&row.status.verdict.kept));
+    let still_routed = rows().flat_map(|row| row.tell(&row.status.verdict.still_routed));
     ServiceStatus {
         applied,
         overrides: overrides.unwrap_or(0),
         not_routed: Reasons::of(refused.chain(withheld)),
-        still_routed: Reasons::of(kept),
+        still_routed: Reasons::of(still_routed),
         idle: false,
         stopped: stopped(all),
     }

@@ -1,16 +1,16 @@
 //! Nothing by accident: which servers of one upstream are protected although its records no longer say so. Pure.
 //!
-//! - The **floor**: an upstream never loses its last servers by following the records alone. Those that left last stay as
+//! - **`min_servers`**: an upstream never loses its last servers by following the records alone. Those that left last stay as
 //!   they were until enough others take traffic.
-//! - The **guard**: records that vanish without a withdrawal notice, more of them than may be, have ended for a reason that is not
-//!   known: a network, an etcd, a rack of announcers. Their servers stay for a while, and only those go at once that
-//!   turn out to be dead.
-//! - **Refused is not there**: a server that a target refuses takes no traffic, so nobody goes in its favour. Nor does anybody go for
-//!   good before the targets have taken those that come.
-//! - **One address, one owner**: what is kept goes at once when a record of another service names its address.
+//! - The **guard**: records that vanish without a withdrawal notice, more of them than may be, have ended for an unknown
+//!   reason: a network, an etcd, a rack of announcers. Their servers stay for a while; only those that turn out to be dead
+//!   go at once.
+//! - **Refused is not there**: a server that a target refuses is no replacement, so no other server is removed for it. Nor is one
+//!   removed for good before the targets have taken its replacements.
+//! - **One address, one owner**: a protected server goes at once when a record of another service names its address.
 //!
-//! A server is kept only after a record named it or nginx was seen to send it traffic: nobody's word adds one. Which of them stay
-//! in one nginx is decided there, by what it has: see [`Protection`](super::protection::Protection).
+//! A server is protected only after a record named it or nginx was seen to send it traffic: no other pusher's list adds one. Which
+//! of them stay in one nginx depends on what that nginx has: see [`Protection`](super::protection::Protection).
 //!
 //! Time is passed in.
 

@@ -8,8 +8,8 @@ use crate::model::Endpoint;
 /// What of a desired state a target decides by what it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Protection {
-    /// So many servers are left taking traffic at least, whatever else goes; 0 where nothing is to be kept.
-    pub floor: usize,
+    /// So many servers are left taking traffic at least, whatever else goes; 0 where nothing is protected.
+    pub min_servers: usize,
     /// Servers that no record names, or that take traffic against theirs.
     pub spares: BTreeMap<Endpoint, Spare>,
     /// Addresses that belong to another service by now: these go, whatever is left.
@@ -27,11 +27,11 @@ pub struct Spare {
     pub recorded: Option<Server>,
     /// Why it left.
     pub reason: Reason,
-    /// Whether the guard holds it; the others are for the floor.
+    /// Whether the guard protects it; the others are candidates for `min_servers`.
     pub guarded: bool,
 }
 
-/// Why a server would take no traffic any more. The first ones are the best to keep.
+/// Why a server would take no traffic any more. The first ones are the best to protect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// It finishes what runs: its process lives.

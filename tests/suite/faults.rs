@@ -92,7 +92,7 @@ impl Stage {
         .await;
     }
 
-    /// Waits until so many servers are kept without a record.
+    /// Waits until so many servers are protected.
     async fn kept(&self, count: u64) {
         until(
             PATIENCE,

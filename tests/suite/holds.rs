@@ -214,7 +214,7 @@ async fn what_is_nowhere_cannot_be_held() {
 async fn a_hold_says_who_still_takes_traffic_and_why() {
     let scene = Scene::start().await;
     records(&scene, &[("website/a", "10.0.0.1", 1)]).await;
-    let still = json!({"a": "min_servers keeps it"});
+    let still = json!({"a": "min_servers protects it"});
     let presence = json!({
         "services": {"website": {"applied": 1_000_000, "overrides": 1_000_000, "not_routed": {}, "still_routed": still}},
         "targets": {}, "nonce": "n", "since": "2026-01-02T03:04:05Z",
@@ -233,7 +233,7 @@ async fn a_hold_says_who_still_takes_traffic_and_why() {
         "--drain-timeout",
         "1s",
     ];
-    let still = "website/a still takes traffic by edge: min_servers keeps it";
+    let still = "website/a still takes traffic by edge: min_servers protects it";
     let held = run(&scene, &hold).await;
     says(&held, 1, &["website (website/a) is held for", still]);
     // What is said on standard output alone is the truth, too.
@@ -256,7 +256,7 @@ async fn the_last_server_of_an_upstream_stays_although_it_is_held_and_that_is_sa
         "hold", "--host", "10.0.0.1", "--for", "10m", "--reason", "x",
     ];
     let still = "website/a still takes traffic by edge: ";
-    let why = ": min_servers keeps it";
+    let why = ": min_servers protects it";
     says(
         &run(&scene, &hold).await,
         1,

@@ -1,4 +1,4 @@
-//! Nothing by accident: the floor, the guard, and how a person overrides both.
+//! Nothing by accident: min_servers, the guard, and how a person overrides both.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn the_last_backend_stays_in_rotation_while_it_leaves_and_nobody_waits_in_
 }
 
 #[tokio::test]
-async fn without_a_floor_the_last_backend_goes_too() {
+async fn without_min_servers_the_last_backend_goes_too() {
     let scene = Scene::start().await;
     let backend = Backend::start("b1").await;
     let _pusher = scene.push().args(["--min-servers", "0"]).start();
@@ -175,7 +175,7 @@ async fn a_release_is_obeyed_by_every_pusher_or_says_by_whom_not() {
         assert!(ended.output.contains(&line), "{}", ended.output);
     }
     scene.routed(&[]).await;
-    // No server was left for the floor either, and that holds until the upstream is back at it.
+    // No server was left for min_servers either, and that holds until it is reached again.
     announce_by_hand(&scene, &backends[0]).await;
     scene.routed(&all[..1]).await;
     scene.etcd.delete_all("/services/website/").await;
@@ -237,11 +237,11 @@ async fn presence(scene: &Scene, id: &str) -> Option<Value> {
 }
 
 /// Waits until the presence of a pusher tells that so many are kept.
-pub(crate) async fn kept(scene: &Scene, id: &str, floor: u64, guard: u64) {
-    let what = format!("{id} to keep {floor} for the floor and {guard} by the guard");
+pub(crate) async fn kept(scene: &Scene, id: &str, min_servers: u64, guard: u64) {
+    let what = format!("{id} to protect {min_servers} for min_servers and {guard} by the guard");
     until(PATIENCE, what, async || {
         let value = presence(scene, id).await.ok_or(Value::Null)?;
-        match protected(&value) == (floor, guard) {
+        match protected(&value) == (min_servers, guard) {
             true => Ok(()),
             false => Err(value),
         }

@@ -88,7 +88,7 @@ async fn who_is_drained_where_nginx_answers_is_told_of_the_target_where_nothing_
     let backend = Backend::start("b1").await;
     let nowhere = format!("http://127.0.0.1:{}/api", free_port());
     let mut announcer = announced(scene.announce(&backend).args(NEVER)).await;
-    // The floor keeps nobody here, so that it leaves for good.
+    // min_servers protects nobody here, so that it leaves for good.
     let push = scene
         .push()
         .args(["--nginx", &nowhere, "--min-servers", "0"]);

@@ -106,7 +106,7 @@ async fn records_that_vanish_and_come_back_give_a_few_lines() {
         .await;
     }
     at_most(PER_KEY, pusher.process(), "too many records vanished");
-    at_most(2 * PER_KEY, pusher.process(), "no longer kept without");
+    at_most(2 * PER_KEY, pusher.process(), "no longer protected: ");
     let all = pusher.process().lines().len();
     assert!(all < 40, "{all} lines of all kinds");
 }

@@ -1,4 +1,4 @@
-//! `push --once` and `--dry-run` obey floor and guard as a running pusher does, as far as one look can tell.
+//! `push --once` and `--dry-run` obey min_servers and guard as a running pusher does, as far as one look can tell.
 
 use super::conf_file_others::push_toml;
 use super::keeping::{announce_by_hand, put};

@@ -17,7 +17,7 @@ async fn a_pusher_that_starts_before_all_records_are_written_takes_nobody_away()
     let mut pusher = scene.pushing().await;
     scene.routed(&[a, b, c]).await;
     assert_eq!(pusher.leave().await.code, Some(0));
-    // As a migration: only one record is there yet, which is all that the floor asks.
+    // As a migration: only one record is there yet, which is all that min_servers asks.
     scene.etcd.delete(&key(b)).await;
     scene.etcd.delete(&key(c)).await;
     let before = scene.nginx.servers("website").await;
@@ -153,7 +153,7 @@ async fn a_forged_presence_that_is_kept_adds_no_server_either() {
     }
     let before = scene.nginx.servers("website").await;
     unchanged(&scene, &before).await;
-    // Neither where servers are kept without a record, nor where nginx has lost them, nor after a start.
+    // Neither where servers are protected, nor where nginx has lost them, nor after a start.
     scene.etcd.delete_all("/services/website/").await;
     pusher.process().line("vanished at once").await;
     unchanged(&scene, &before).await;
@@ -404,7 +404,7 @@ async fn what_nginx_lost_comes_back_and_what_somebody_took_out_does_not() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     scene.nginx.restart().await;
     scene.routed(&all[1..]).await;
-    // Too few are left: the floor adds one. What is taken out while the restart is being noticed counts as lost in it, and comes
+    // Too few are left: min_servers adds one. What is taken out while the restart is being noticed counts as lost in it, and comes
     // back once more.
     until(
         PATIENCE,

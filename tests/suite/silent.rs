@@ -555,13 +555,13 @@ async fn a_hold_is_not_applied_by_a_load_balancer_whose_pusher_is_silent() {
 async fn a_release_names_the_load_balancers_that_keep_their_servers_as_nobody_tells_them() {
     let etcd = Etcd::start().await;
     let release = ["release", "website", "--timeout", "1s"];
-    says(&run(&etcd, &release).await, 1, &["nothing is kept"]);
+    says(&run(&etcd, &release).await, 1, &["nothing is protected"]);
     balancer(&etcd, "edge", "http://10.0.0.1/api").await;
     let ended = run(&etcd, &release).await;
     let said = "no live pusher: nothing was released; the load balancer of edge keeps what it was told last";
     says(&ended, 1, &[said]);
     assert!(
-        !ended.output.contains("nothing is kept"),
+        !ended.output.contains("nothing is protected"),
         "{}",
         ended.output
     );

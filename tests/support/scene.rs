@@ -123,7 +123,7 @@ pub(crate) fn push(endpoints: &str, nginx: &Nginx) -> Command {
         .env("SIDEKICK_ID", "edge")
 }
 
-/// How many servers of `website` a pusher's presence says that the floor and the guard protect.
+/// How many servers of `website` a pusher's status record says that min_servers and the guard protect.
 pub(crate) fn protected(presence: &serde_json::Value) -> (u64, u64) {
     let targets = presence["targets"].as_object();
     let mut counts = (0, 0);

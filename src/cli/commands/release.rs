@@ -117,7 +117,7 @@ fn report(upstream: &UpstreamName, outcome: &Outcome) -> anyhow::Result<Exit> {
 /// Why nothing is released, where no pusher lives: these are silent.
 fn nobody(silent: &BTreeSet<PusherId>) -> String {
     let keep = match silent.len() {
-        0 => return "no pusher is running: nothing is kept".to_owned(),
+        0 => return "no pusher is running: nothing is protected".to_owned(),
         1 => "the load balancer of {} keeps what it was told last",
         _ => "the load balancers of {} keep what they were told last",
     };

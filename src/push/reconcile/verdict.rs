@@ -20,7 +20,7 @@ pub struct Verdict {
     /// Those that are held or have no weight.
     pub withheld: Vec<(InstanceName, String)>,
     /// Those that are not to take traffic, or have no record any more, and take some all the same.
-    pub kept: Vec<(InstanceName, String)>,
+    pub still_routed: Vec<(InstanceName, String)>,
 }
 
 impl Verdict {
@@ -40,8 +40,8 @@ impl Verdict {
                     verdict.refused.extend(refused);
                 }
                 (Some(_), true) => {
-                    let reason = why_kept(desired, endpoint);
-                    verdict.kept.push((instance.clone(), reason));
+                    let reason = why_still_routed(desired, endpoint);
+                    verdict.still_routed.push((instance.clone(), reason));
                 }
                 (Some(Out::Leaving | Out::Gone(_)), false) => {}
                 (Some(Out::Held(why)), false) => {
@@ -66,7 +66,7 @@ impl Verdict {
             let recorded = placed.contains(endpoint) || self.takes(&origin.instance);
             if !recorded && takes_traffic(desired, outcome, endpoint) {
                 let reason = format!("its record is gone, but {endpoint} is protected for now");
-                self.kept.push((origin.instance.clone(), reason));
+                self.still_routed.push((origin.instance.clone(), reason));
             }
         }
     }
@@ -91,7 +91,7 @@ pub(super) fn serving(desired: &Desired, outcome: &Outcome) -> BTreeSet<Endpoint
     }
 }
 
-/// How many servers should take traffic in the target, where these do. What is kept is wanted only where it is needed, which is where
+/// How many servers should take traffic in the target, where these do. A protected server is wanted only where it is needed, which is where
 /// it stays.
 pub(super) fn wanted(desired: &Desired, serving: &BTreeSet<Endpoint>) -> usize {
     let spares = &desired.protection.spares;
@@ -135,12 +135,12 @@ fn refusal(desired: &Desired, outcome: &Outcome, endpoint: &Endpoint) -> Option<
 }
 
 /// Why a server takes traffic although an instance at its address is to take none.
-fn why_kept(desired: &Desired, endpoint: &Endpoint) -> String {
+fn why_still_routed(desired: &Desired, endpoint: &Endpoint) -> String {
     let mut others = desired.instances.iter();
     let other = others.find(|(_, other)| other.endpoint == *endpoint && other.out.is_none());
     match other {
         Some((other, _)) => format!("the record of {other} has the same address {endpoint}"),
-        None => "min_servers keeps it: too few others take traffic".to_owned(),
+        None => "min_servers protects it: too few others take traffic".to_owned(),
     }
 }
 

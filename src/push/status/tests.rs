@@ -137,7 +137,7 @@ fn who_is_refused_anywhere_is_not_routed_and_holds_nothing_back() {
         ..Verdict::default()
     };
     let kept = Verdict {
-        kept: reasons("i2", "min_servers keeps it"),
+        still_routed: reasons("i2", "min_servers protects it"),
         ..Verdict::default()
     };
     update(&mut overview, 0, with(refused));
@@ -147,7 +147,10 @@ fn who_is_refused_anywhere_is_not_routed_and_holds_nothing_back() {
     let website = &services["website"];
     assert_eq!(website.applied, 9);
     assert_eq!(told(&website.not_routed), ["i1: a: no resolver"]);
-    assert_eq!(told(&website.still_routed), ["i2: b: min_servers keeps it"]);
+    assert_eq!(
+        told(&website.still_routed),
+        ["i2: b: min_servers protects it"]
+    );
     assert!(services["shop"].not_routed.is_empty());
     update(&mut overview, 0, refusing());
     assert!(overview.services()["website"].not_routed.is_empty());
@@ -165,7 +168,7 @@ fn as_many_are_listed_as_there_is_room_for_refusals_first_and_the_rest_is_counte
         refused: many("refused", 200),
         // Their names come first.
         withheld: many("held", 100),
-        kept: many("kept", 300),
+        still_routed: many("kept", 300),
         ..Verdict::default()
     };
     update(&mut overview, 0, with(verdict));

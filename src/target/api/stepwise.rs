@@ -88,7 +88,7 @@ impl<G: Group> Upstream for Stepwise<G> {
             self.unfinished = Some((revisions, rounds));
         }
         if progress != Progress::Unfinished {
-            let reason = withheld_for(desired.protection.floor);
+            let reason = withheld_for(desired.protection.min_servers);
             let withheld = self.withheld.iter().map(Step::to_string);
             refused.extend(withheld.map(|step| (step, reason.clone())));
         }

@@ -256,13 +256,13 @@ impl Entry {
             refused.extend(left_out.clone());
             block = instead;
         }
-        let floor = self
+        let min_servers = self
             .desired
             .as_ref()
-            .map_or(0, |desired| desired.protection.floor);
+            .map_or(0, |desired| desired.protection.min_servers);
         let withheld = unrecorded::kept(block).into_iter().map(|server| {
             let step = format!("remove {} (no record names it)", short(server));
-            (step, withheld_for(floor))
+            (step, withheld_for(min_servers))
         });
         let drained = self.drained.iter();
         Ok(Applied {

@@ -1,4 +1,4 @@
-//! What stays in one target of what is kept: decided by what that target has. Pure.
+//! Which protected servers stay in one target: decided by what that target has. Pure.
 //!
 //! Several pushers may serve one nginx, each with a memory of its own. They take no turns because none adds what another has
 //! taken out: a server without a record is added only where nginx itself lost it, or where too few are left otherwise.
@@ -85,13 +85,17 @@ impl Desired {
     /// What is to be made of it in a target of which so much was seen, and that refuses to add some servers.
     ///
     /// - What the guard holds stays where it is, and is added only where the target lost it.
-    /// - The floor takes those that are there before others, and adds some only where it needs them.
+    /// - `min_servers` prefers those that the target has, and adds others only where it needs them.
     #[must_use]
     pub fn fit(&self, sight: &Sight, refused: &BTreeSet<Endpoint>) -> Cow<'_, Self> {
         if self.protection.spares.is_empty() || self.protection.hopeful {
             return Cow::Borrowed(self);
         }
-        let Protection { floor, spares, .. } = &self.protection;
+        let Protection {
+            min_servers,
+            spares,
+            ..
+        } = &self.protection;
         let mut fitted = self.clone();
         for (endpoint, spare) in spares {
             match spare.recorded {
@@ -122,7 +126,7 @@ impl Desired {
         let spare = |endpoint: &&Endpoint| spares.get(*endpoint).map(|spare| spare.server);
         let any_other = spares.values().any(|spare| spare.server.is_no_backup());
         let held: Vec<_> = stay.iter().filter_map(spare).collect();
-        stay.extend(fill(*floor, up, held.into_iter(), any_other, others));
+        stay.extend(fill(*min_servers, up, held.into_iter(), any_other, others));
         for endpoint in stay {
             if let Some(spare) = spares.get(endpoint) {
                 fitted.servers.insert(endpoint.clone(), spare.server);

@@ -53,7 +53,7 @@ impl RecordState {
     }
 }
 
-/// A server that would take no traffic any more, and is kept.
+/// A server that would take no traffic any more, and is protected.
 #[derive(Debug, Clone)]
 pub(super) struct Left {
     pub(super) server: Server,

@@ -14,27 +14,27 @@ use crate::upstream::state::Desired;
 /// The servers that are protected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Protected {
-    /// For the floor.
-    pub floor: BTreeMap<Endpoint, (Server, Arc<Origin>)>,
+    /// Because of `min_servers`.
+    pub min_servers: BTreeMap<Endpoint, (Server, Arc<Origin>)>,
     /// By the guard, each until its time.
     pub guard: BTreeMap<Endpoint, (Server, Arc<Origin>, Instant)>,
 }
 
-/// A server that the floor may protect, the best first: whether it is away, whether it is a backup, why it left, its address. Nothing but
+/// A server that `min_servers` may protect, the best first: whether it is away, whether it is a backup, why it left, its address. Nothing but
 /// what every pusher sees alike: they choose the same ones.
 pub(super) type Candidate<'a> = (bool, bool, Reason, &'a Endpoint);
 
-/// As many of the others as the floor misses beside those that take traffic (`up`) and those that are `held` anyway. A backup is no
+/// As many of the others as are missing for `min_servers` beside those that take traffic (`up`) and those that are `held` anyway. A backup is no
 /// replacement for one that is none, where there is `any_other`.
 pub(super) fn fill<'a>(
-    floor: usize,
+    min_servers: usize,
     up: usize,
     held: impl Iterator<Item = Server>,
     any_other: bool,
     mut others: Vec<Candidate<'a>>,
 ) -> impl Iterator<Item = &'a Endpoint> {
     let held = held.filter(|server| !any_other || server.is_no_backup());
-    let missing = floor.saturating_sub(up + held.count());
+    let missing = min_servers.saturating_sub(up + held.count());
     others.sort_unstable();
     others
         .into_iter()
@@ -43,10 +43,10 @@ pub(super) fn fill<'a>(
 }
 
 impl Protected {
-    /// Of those that have left, the guard protects what it holds, and the floor as many of the others as are missing then.
+    /// Of those that have left, the guard protects what it holds, and `min_servers` as many of the others as are missing then.
     pub(super) fn choose(
         left: &LeftServers,
-        floor: usize,
+        min_servers: usize,
         up: usize,
         is_served: impl Fn(&Endpoint) -> bool,
     ) -> Self {
@@ -67,10 +67,10 @@ impl Protected {
         }
         let any_other = left.values().any(|left| left.server.is_no_backup());
         let held = protected.guard.values().map(|(server, ..)| *server);
-        for endpoint in fill(floor, up, held, any_other, others) {
+        for endpoint in fill(min_servers, up, held, any_other, others) {
             let one = &left[endpoint];
             let server = (one.server, one.origin.clone());
-            protected.floor.insert(endpoint.clone(), server);
+            protected.min_servers.insert(endpoint.clone(), server);
         }
         protected
     }
@@ -86,19 +86,19 @@ impl Protected {
     /// Whether this one is.
     #[must_use]
     pub fn has(&self, endpoint: &Endpoint) -> bool {
-        self.floor.contains_key(endpoint) || self.guard.contains_key(endpoint)
+        self.min_servers.contains_key(endpoint) || self.guard.contains_key(endpoint)
     }
 
     /// How many are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.floor.len() + self.guard.len()
+        self.min_servers.len() + self.guard.len()
     }
 
     /// Whether nothing is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.floor.is_empty() && self.guard.is_empty()
+        self.min_servers.is_empty() && self.guard.is_empty()
     }
 }
 
@@ -126,13 +126,13 @@ pub enum Why {
 /// A decision, to be said once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// The floor keeps these from now on.
-    FloorKeeps(Vec<Endpoint>),
-    /// The floor keeps nothing any more.
-    FloorEnds,
-    /// The guard keeps these from now on.
-    GuardKeeps(Vec<Endpoint>),
-    /// The guard keeps these no longer.
+    /// `min_servers` protects these from now on.
+    MinServersProtects(Vec<Endpoint>),
+    /// `min_servers` protects nothing any more.
+    MinServersEnds,
+    /// The guard protects these from now on.
+    GuardProtects(Vec<Endpoint>),
+    /// The guard no longer protects these.
     GuardLetsGo(Vec<Endpoint>, Why),
 }
 
@@ -145,7 +145,7 @@ pub struct Decision {
     pub notices: Vec<Notice>,
 }
 
-/// What is new about what is kept.
+/// What is new about the protected servers.
 pub(super) fn notices(
     former: &Protected,
     protected: &Protected,
@@ -153,20 +153,20 @@ pub(super) fn notices(
     wanted: &Desired,
 ) -> Vec<Notice> {
     let mut notices = Vec::new();
-    let floor = new_keys(&former.floor, &protected.floor);
+    let min_servers = new_keys(&former.min_servers, &protected.min_servers);
     let guard = new_keys(&former.guard, &protected.guard);
     let gone = new_keys(&protected.guard, &former.guard);
     if !guard.is_empty() {
-        notices.push(Notice::GuardKeeps(guard));
+        notices.push(Notice::GuardProtects(guard));
     }
     if !gone.is_empty() {
         notices.extend(let_go(gone, why, wanted));
     }
-    if !floor.is_empty() {
-        notices.push(Notice::FloorKeeps(floor));
+    if !min_servers.is_empty() {
+        notices.push(Notice::MinServersProtects(min_servers));
     }
-    if protected.floor.is_empty() && !former.floor.is_empty() {
-        notices.push(Notice::FloorEnds);
+    if protected.min_servers.is_empty() && !former.min_servers.is_empty() {
+        notices.push(Notice::MinServersEnds);
     }
     notices
 }

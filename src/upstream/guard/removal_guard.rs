@@ -15,7 +15,7 @@ use crate::model::{Endpoint, InstanceName};
 use crate::upstream::protection::{Protection, Reason};
 use crate::upstream::state::Desired;
 
-/// How many servers are remembered that are not kept, for targets that may need one: a target that is out of reach for long could
+/// How many unprotected servers are remembered for targets that may need one: a target that is out of reach for long could
 /// need any that went meanwhile.
 const MAX_SPARES: usize = 256;
 
@@ -35,7 +35,7 @@ pub struct RemovalGuard {
     window: Option<Window>,
     /// What the targets make of the servers.
     seen: Sightings,
-    /// Whether somebody said that nothing is to be kept. Holds until the upstream is back at its floor.
+    /// Whether an operator released the servers. Holds until `min_servers` take traffic again.
     released: bool,
     protected: Protected,
     /// What of it was said.
@@ -43,7 +43,7 @@ pub struct RemovalGuard {
 }
 
 impl RemovalGuard {
-    /// Keeps nothing yet.
+    /// Protects nothing yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let protect_for = limits.protect_for.min(MAX_PROTECT_FOR);
@@ -65,7 +65,7 @@ impl RemovalGuard {
         }
     }
 
-    /// One with other limits that keeps what this one keeps and knows what it knows.
+    /// One with other limits that protects what this one protects and knows what it knows.
     #[must_use]
     pub fn succeeded_by(&self, limits: Limits) -> Self {
         let Self { limits, .. } = Self::new(limits);
@@ -78,19 +78,19 @@ impl RemovalGuard {
         }
     }
 
-    /// What is kept.
+    /// The protected servers.
     #[must_use]
     pub fn protected(&self) -> &Protected {
         &self.protected
     }
 
-    /// How many servers are kept.
+    /// How many servers are protected.
     #[must_use]
     pub fn count(&self) -> usize {
         self.protected.len()
     }
 
-    /// Whether anything is or may be kept without a record.
+    /// Whether no server is or may be protected.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.left.is_empty() && self.taken.is_empty()
@@ -173,7 +173,7 @@ impl RemovalGuard {
         self.decide(Why::Dead)
     }
 
-    /// Lets go of all that is kept, and keeps nothing until the upstream is back at its floor.
+    /// Lets all protected servers go, and protects none until `min_servers` take traffic again.
     pub fn release(&mut self) -> Decision {
         self.released = true;
         self.window = None;
@@ -181,8 +181,8 @@ impl RemovalGuard {
         self.decide(Why::Released)
     }
 
-    /// The records of other services have changed: what is kept goes where one of them names the address, unless it stood beside
-    /// the own one for longer than the hold: then it is one backend of two services.
+    /// The records of other services have changed: a protected server goes where one of them names its address, unless that
+    /// record stood beside the own one for longer than the hold: then it is one backend of two services.
     pub fn yield_to(&mut self, claim: impl Fn(&Endpoint) -> Claim, now: Instant) -> Decision {
         match self.give_up(&claim, now) {
             true => self.decide(Why::Taken),
@@ -317,36 +317,36 @@ impl RemovalGuard {
         }
     }
 
-    /// What is kept, and what the upstream should be.
+    /// The protected servers, and what the upstream should be.
     fn decide(&mut self, why: Why) -> Decision {
         let Some(wanted) = self.wanted.clone() else {
             return Decision::default();
         };
-        let floor = self.limits.min_servers;
+        let min_servers = self.limits.min_servers;
         let up = self.up(&wanted).count();
-        let is_short = up < floor;
+        let is_short = up < min_servers;
         self.released &= is_short;
         let protected = self.choose(up);
         // Whom no target has confirmed yet may be refused.
         let confirmed = self.up(&wanted);
         let confirmed = confirmed.filter(|endpoint| self.seen.confirm(endpoint));
-        let confirmed = confirmed.take(floor).count();
+        let confirmed = confirmed.take(min_servers).count();
         // What is let go may still be better than nothing in a target that has no other.
-        let may_return = confirmed < floor && !self.released;
+        let may_return = confirmed < min_servers && !self.released;
         let mut room = if may_return { MAX_SPARES } else { 0 };
         self.left.retain(|endpoint, _| {
             let stays = protected.has(endpoint) || room > 0;
             room -= usize::from(stays && !protected.has(endpoint));
             stays
         });
-        let is_enough = confirmed + protected.len() >= floor;
+        let is_enough = confirmed + protected.len() >= min_servers;
         for (endpoint, left) in &mut self.left {
             left.let_go |= is_enough && !protected.has(endpoint);
         }
         let notices = self.say(&protected, why, &wanted);
         self.protected = protected;
         let outcome = Protection {
-            floor: self.floor(),
+            min_servers: self.min_servers(),
             spares: self
                 .left
                 .iter()
@@ -364,7 +364,7 @@ impl RemovalGuard {
         }
     }
 
-    /// What is new about what is kept. What only waits for others to be taken is no news.
+    /// What is new about the protected servers. What only waits for others to be taken is no news.
     fn say(&mut self, protected: &Protected, why: Why, wanted: &Desired) -> Vec<Notice> {
         let said = protected.without_waiting(&self.left);
         let notices = protected::notices(&self.said, &said, why, wanted);
@@ -380,7 +380,7 @@ impl RemovalGuard {
     }
 
     /// How many servers take traffic at least.
-    fn floor(&self) -> usize {
+    fn min_servers(&self) -> usize {
         match self.released {
             true => 0,
             false => self.limits.min_servers,
@@ -390,7 +390,7 @@ impl RemovalGuard {
     /// What is protected now.
     fn choose(&self, up: usize) -> Protected {
         let is_served = |endpoint: &Endpoint| self.seen.is_served(endpoint);
-        Protected::choose(&self.left, self.floor(), up, is_served)
+        Protected::choose(&self.left, self.min_servers(), up, is_served)
     }
 }
 

@@ -6,14 +6,14 @@ use super::{Id, Peer, Step};
 use crate::model::Endpoint;
 use crate::upstream::protection::Protection;
 
-/// Takes those steps out of a plan that would leave fewer servers taking traffic than the floor asks, as last read, and gives them: what
+/// Takes those steps out of a plan that would leave fewer servers taking traffic than `min_servers` asks, as last read, and gives them: what
 /// is only about to be added may be refused. What belongs to another service goes all the same.
 ///
 /// A server counts whatever it is. Backups count where no other server is left, and go before others: the last of those goes only in
 /// favour of backups that are wanted. Those that no record can name stay together, as nothing tells which of them answers, until enough
 /// others take traffic.
 pub fn withhold(steps: &mut Vec<Step>, actual: &[Peer], protection: &Protection) -> Vec<Step> {
-    if protection.floor == 0 {
+    if protection.min_servers == 0 {
         return Vec::new();
     }
     let peers: BTreeMap<Id, &Peer> = actual.iter().map(|peer| (peer.id, peer)).collect();
@@ -29,14 +29,14 @@ pub fn withhold(steps: &mut Vec<Step>, actual: &[Peer], protection: &Protection)
     named.retain(|peer| {
         let endpoint = peer.endpoint();
         let is_taken = endpoint.is_some_and(|at| protection.taken.contains(&at));
-        !left.lose(peer, if is_taken { 0 } else { protection.floor })
+        !left.lose(peer, if is_taken { 0 } else { protection.min_servers })
     });
     for peer in &unnamed {
         left.lose(peer, 0);
     }
     let unnamed = unnamed
         .into_iter()
-        .filter(|_| left.count(0) < protection.floor);
+        .filter(|_| left.count(0) < protection.min_servers);
     let stay: BTreeSet<Id> = named
         .into_iter()
         .chain(unnamed)
@@ -46,23 +46,23 @@ pub fn withhold(steps: &mut Vec<Step>, actual: &[Peer], protection: &Protection)
     steps.extract_if(.., stays).collect()
 }
 
-/// Whether fewer servers that a record can name take traffic than the floor asks.
+/// Whether fewer servers that a record can name take traffic than `min_servers` asks.
 #[must_use]
 pub fn is_short(actual: &[Peer], protection: &Protection) -> bool {
     let named = actual.iter().filter(|peer| !peer.is_stranger());
-    Left::of(named, protection).count(0) < protection.floor
+    Left::of(named, protection).count(0) < protection.min_servers
 }
 
-/// Why steps are withheld for a floor of so many servers.
+/// Why steps are withheld where `min_servers` is so many.
 #[must_use]
-pub fn withheld_for(floor: usize) -> String {
-    match floor {
+pub fn withheld_for(min_servers: usize) -> String {
+    match min_servers {
         1 => {
             "it is the last server that takes traffic (min_servers); it goes when others have come"
                 .to_owned()
         }
         _ => format!(
-            "fewer than {floor} servers would take traffic (min_servers); it goes when others have come"
+            "fewer than {min_servers} servers would take traffic (min_servers); it goes when others have come"
         ),
     }
 }
@@ -144,7 +144,7 @@ impl<'a> Left<'a> {
     }
 
     /// Takes one away, unless it is missed: fewer would get requests, and fewer than so many. Whether it did.
-    fn lose(&mut self, peer: &Peer, floor: usize) -> bool {
+    fn lose(&mut self, peer: &Peer, min_servers: usize) -> bool {
         let (kind, before) = (usize::from(peer.backup), self.count(1));
         let endpoint = peer.endpoint();
         let is_wanted = peer.backup && !self.is_spare(endpoint.as_ref());
@@ -158,7 +158,7 @@ impl<'a> Left<'a> {
             self.wanted -= usize::from(is_wanted);
         }
         let after = self.count(kind);
-        if is_last && after < floor && after < before {
+        if is_last && after < min_servers && after < before {
             self.add(peer.name(), endpoint.as_ref(), peer.backup);
             return false;
         }

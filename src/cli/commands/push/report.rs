@@ -49,7 +49,7 @@ struct Row<'a, T: Serialize> {
 struct ToDo {
     steps: Vec<String>,
     waiting: Vec<Waiting>,
-    /// What floor and guard do not allow.
+    /// What `min_servers` and the guard do not allow.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     withheld: Vec<Refused>,
 }

@@ -249,7 +249,7 @@ fn instance_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
     rows
 }
 
-/// The servers that stay although their records are gone or say otherwise. Several targets of a pusher keep the same.
+/// The servers that stay although their records are gone or say otherwise. Several targets of a pusher protect the same ones.
 fn protected_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
     let mut rows: Vec<Vec<Cell>> = Vec::new();
     for (_, name, upstream) in upstreams(pusher) {

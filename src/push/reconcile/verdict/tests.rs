@@ -53,7 +53,7 @@ fn who_is_refused_is_told_with_the_targets_reason() {
     let wanted = desired(&[("a", A, None), ("b", B, None)]);
     let verdict = Verdict::of(&wanted, &read(&[A], &[(B, "no resolver")]));
     assert_eq!(told(&verdict.refused), ["b: no resolver"]);
-    assert!(verdict.kept.is_empty() && verdict.withheld.is_empty());
+    assert!(verdict.still_routed.is_empty() && verdict.withheld.is_empty());
     // A weight that cannot be set keeps nobody from taking traffic.
     let verdict = Verdict::of(&wanted, &read(&[A, B], &[(B, "no such weight")]));
     assert!(verdict.refused.is_empty());
@@ -88,7 +88,7 @@ fn who_is_held_or_weightless_is_told_apart_from_who_leaves() {
             "b: held: maintenance"
         ]
     );
-    assert!(verdict.refused.is_empty() && verdict.kept.is_empty());
+    assert!(verdict.refused.is_empty() && verdict.still_routed.is_empty());
 }
 
 #[test]
@@ -100,18 +100,18 @@ fn who_leaves_and_takes_traffic_all_the_same_is_told_with_the_reason() {
     ]);
     let verdict = Verdict::of(&wanted, &read(&[A, B], &[]));
     assert_eq!(
-        told(&verdict.kept),
+        told(&verdict.still_routed),
         [
-            "last: min_servers keeps it: too few others take traffic",
+            "last: min_servers protects it: too few others take traffic",
             "old: the record of new has the same address 10.0.0.1:80"
         ]
     );
     let mut wanted = desired(&[("a", A, None)]);
     let gone = Arc::new(Origin::named("gone".parse().unwrap()));
     wanted.origins.insert(B.parse().unwrap(), gone);
-    assert_eq!(Verdict::of(&wanted, &read(&[A], &[])).kept, []);
+    assert_eq!(Verdict::of(&wanted, &read(&[A], &[])).still_routed, []);
     assert_eq!(
-        told(&Verdict::of(&wanted, &read(&[A, B], &[])).kept),
+        told(&Verdict::of(&wanted, &read(&[A, B], &[])).still_routed),
         ["gone: its record is gone, but 10.0.0.2:80 is protected for now"]
     );
 }
@@ -125,16 +125,16 @@ fn a_server_that_serves_is_not_refused_though_a_change_of_it_is() {
 }
 
 #[test]
-fn what_is_kept_is_wanted_only_where_it_stays() {
-    let mut kept = desired(&[("a", A, None), ("b", B, None)]);
+fn a_protected_server_is_wanted_only_where_it_stays() {
+    let mut protected = desired(&[("a", A, None), ("b", B, None)]);
     let spare = Spare {
-        server: kept.servers[&B.parse().unwrap()],
+        server: protected.servers[&B.parse().unwrap()],
         recorded: None,
         reason: Reason::Gone,
         guarded: false,
     };
-    let spares = &mut kept.protection.spares;
+    let spares = &mut protected.protection.spares;
     spares.insert(B.parse().unwrap(), spare);
-    let wants = |there: &[&str]| wanted(&kept, &serving(&kept, &read(there, &[])));
+    let wants = |there: &[&str]| wanted(&protected, &serving(&protected, &read(there, &[])));
     assert_eq!((wants(&[A, B]), wants(&[A]), wants(&[B])), (2, 1, 2));
 }

@@ -2,10 +2,10 @@
 
 use super::*;
 
-fn kept_in(block: &str, found: &str, floor: usize) -> String {
+fn kept_in(block: &str, found: &str, min_servers: usize) -> String {
     let directives = of(found);
     let protection = Protection {
-        floor,
+        min_servers,
         ..Protection::default()
     };
     let web = "web".parse().unwrap();

@@ -27,7 +27,7 @@ fn spare(reason: Reason) -> Spare {
 }
 
 /// Records by number, and spares.
-fn desired(floor: usize, records: &[u8], spares: &[(u8, Reason)]) -> Desired {
+fn desired(min_servers: usize, records: &[u8], spares: &[(u8, Reason)]) -> Desired {
     let mut servers = Servers::new();
     let numbers = records
         .iter()
@@ -36,7 +36,7 @@ fn desired(floor: usize, records: &[u8], spares: &[(u8, Reason)]) -> Desired {
     let spares = spares.iter();
     Desired {
         protection: Protection {
-            floor,
+            min_servers,
             spares: spares
                 .map(|(number, reason)| (at(*number), spare(*reason)))
                 .collect(),
@@ -118,7 +118,7 @@ fn what_nginx_lost_by_a_restart_is_added_back_also_when_that_is_seen_late() {
 }
 
 #[test]
-fn the_floor_takes_what_the_target_has_before_what_it_lacks() {
+fn min_servers_takes_what_the_target_has_before_what_it_lacks() {
     let mut stage = Stage::new(desired(1, &[], &[(1, Draining), (2, Gone)]));
     assert_eq!(stage.read(&[2]), [2]);
     assert_eq!(stage.read(&[1, 2]), [1]);
@@ -127,7 +127,7 @@ fn the_floor_takes_what_the_target_has_before_what_it_lacks() {
     assert_eq!(
         stage.read(&[]),
         [1],
-        "the guard adds no more than the floor does"
+        "the guard adds no more than min_servers does"
     );
 }
 

@@ -167,7 +167,7 @@ fn the_last_server_that_drains_stays_up_until_another_is() {
     assert_eq!((story.serving(), story.said()), (vec![2], vec![]));
     story.tell(2, State::Draining);
     assert_eq!(story.serving(), [2]);
-    assert_eq!(story.said(), [Notice::FloorKeeps(vec![at(2)])]);
+    assert_eq!(story.said(), [Notice::MinServersProtects(vec![at(2)])]);
     story.vanish(&[1, 2]);
     assert_eq!(
         (story.serving(), story.said()),
@@ -177,7 +177,7 @@ fn the_last_server_that_drains_stays_up_until_another_is() {
     story.tell(3, State::Up);
     assert_eq!(
         (story.serving(), story.said()),
-        (vec![3], vec![Notice::FloorEnds])
+        (vec![3], vec![Notice::MinServersEnds])
     );
 }
 
@@ -234,7 +234,7 @@ fn records_that_vanish_together_are_held_until_their_time_is_over() {
     story.vanish(&[1, 2, 3]);
     assert_eq!(story.serving(), [1, 2, 3, 4]);
     let held = vec![at(1), at(2), at(3)];
-    assert_eq!(story.said(), [Notice::GuardKeeps(held.clone())]);
+    assert_eq!(story.said(), [Notice::GuardProtects(held.clone())]);
     assert_eq!(story.guard.due(), Some(story.now + HOLD));
     story.wait(HOLD - Duration::from_millis(1));
     assert_eq!((story.serving().len(), story.said()), (4, vec![]));
@@ -289,7 +289,7 @@ fn the_dead_are_let_go_at_once_and_the_living_are_not() {
 }
 
 #[test]
-fn the_floor_prefers_the_living_to_the_dead_and_the_dead_to_nothing() {
+fn min_servers_prefers_the_living_to_the_dead_and_the_dead_to_nothing() {
     let mut story = Story::of(2, limits(1));
     story.vanish(&[1, 2]);
     story.guard.dead(&at(1));
@@ -369,7 +369,7 @@ fn a_notice_counts_also_when_it_is_news_together_with_the_deletion() {
 }
 
 #[test]
-fn a_release_lets_go_of_everything_until_the_floor_is_reached_again() {
+fn a_release_lets_go_of_everything_until_min_servers_is_reached_again() {
     let mut story = Story::of(3, limits(2));
     story.vanish(&[1, 2, 3]);
     story.said();
@@ -381,7 +381,7 @@ fn a_release_lets_go_of_everything_until_the_floor_is_reached_again() {
     assert_eq!(story.serving(), Vec::<u8>::new(), "it holds");
     story.change(|records| records.extend([(5, State::Up), (6, State::Up)]));
     story.tell(5, State::Draining);
-    assert_eq!(story.serving(), [5, 6], "until the floor was reached");
+    assert_eq!(story.serving(), [5, 6], "until min_servers was reached");
 }
 
 #[derive(Debug, Clone)]
@@ -415,14 +415,14 @@ fn act(story: &mut Story, deed: &Deed) {
 
 proptest! {
     #[test]
-    fn no_upstream_falls_below_its_floor_and_none_gets_what_it_had_not(deeds in deeds(), floor in 0..4_usize) {
-        let mut story = Story::of(0, limits(floor));
+    fn no_upstream_falls_below_min_servers_and_none_gets_what_it_had_not(deeds in deeds(), min_servers in 0..4_usize) {
+        let mut story = Story::of(0, limits(min_servers));
         for deed in &deeds {
             let before: BTreeSet<_> = story.guard.outcome.iter().flat_map(|outcome| ups(outcome)).map(|(endpoint, _)| endpoint.clone()).collect();
             act(&mut story, deed);
             let wanted = story.wanted();
             let serving = story.serving();
-            prop_assert!(serving.len() >= floor.min(before.len()), "{:?}: {:?} of {:?}", deed, serving, before);
+            prop_assert!(serving.len() >= min_servers.min(before.len()), "{:?}: {:?} of {:?}", deed, serving, before);
             for number in serving {
                 prop_assert!(is_up(&wanted, &at(number)) || before.contains(&at(number)));
             }
@@ -430,15 +430,15 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_kept_longer_than_the_hold_beyond_the_floor(deeds in deeds(), floor in 0..4_usize) {
-        let mut story = Story::of(4, limits(floor));
+    fn nothing_is_protected_longer_than_the_hold_beyond_min_servers(deeds in deeds(), min_servers in 0..4_usize) {
+        let mut story = Story::of(4, limits(min_servers));
         for deed in &deeds {
             act(&mut story, deed);
         }
         story.wait(HOLD);
         let up = ups(&story.wanted()).count();
         let serving = story.serving().len();
-        prop_assert!(serving <= up.max(floor), "{} serve, {} are up", serving, up);
+        prop_assert!(serving <= up.max(min_servers), "{} serve, {} are up", serving, up);
         prop_assert!(story.guard.protected().guard.is_empty());
     }
 
@@ -502,7 +502,7 @@ fn servers_found_at_the_start_count_as_vanished_just_now_however_many_records_th
         let found: Vec<u8> = (records + 1..=4).collect();
         assert_eq!(find(&mut story, &found, &[]), [1, 2, 3, 4], "{records}");
         let held = found.iter().map(|number| at(*number)).collect();
-        assert_eq!(story.said(), [Notice::GuardKeeps(held)]);
+        assert_eq!(story.said(), [Notice::GuardProtects(held)]);
         story.tell(2, State::Up);
         assert_eq!(story.serving(), [1, 2, 3, 4]);
         story.wait(HOLD);
@@ -534,7 +534,7 @@ fn the_last_server_found_at_the_start_stays_though_its_record_drains() {
     let mut story = Story::new(limits(1));
     story.tell(1, State::Draining);
     assert_eq!(find(&mut story, &[1], &[]), [1]);
-    assert_eq!(story.said(), [Notice::FloorKeeps(vec![at(1)])]);
+    assert_eq!(story.said(), [Notice::MinServersProtects(vec![at(1)])]);
 }
 
 #[test]
@@ -549,7 +549,7 @@ fn an_address_that_another_service_has_taken_over_is_not_kept() {
     story.wait(HOLD);
     assert_eq!(story.serving(), [2]);
     story.claim(&[2]);
-    assert_eq!(story.serving(), [0; 0], "of the floor");
+    assert_eq!(story.serving(), [0; 0], "of min_servers");
     let outcome = story.guard.outcome.clone().unwrap();
     assert_eq!(outcome.protection.taken, [at(1), at(2)].into());
     assert!(outcome.protection.spares.is_empty());
@@ -607,12 +607,12 @@ fn a_refused_newcomer_does_not_stand_in_for_the_last_server() {
     let mut story = with_a_refused_newcomer(limits(1));
     story.tell(1, State::Draining);
     assert_eq!(story.serving(), [1, 2]);
-    assert_eq!(story.said(), [Notice::FloorKeeps(vec![at(1)])]);
+    assert_eq!(story.said(), [Notice::MinServersProtects(vec![at(1)])]);
     story.vanish(&[1]);
     assert_eq!(story.serving(), [1, 2]);
     see(&mut story, 0, &[], &[1, 2]);
     assert_eq!(story.serving(), [2], "it is refused no longer");
-    assert_eq!(story.said(), [Notice::FloorEnds]);
+    assert_eq!(story.said(), [Notice::MinServersEnds]);
 }
 
 #[test]
@@ -625,7 +625,7 @@ fn a_newcomer_that_is_refused_after_the_last_server_has_left_does_not_stand_in_f
     story.said();
     see(&mut story, 0, &[2], &[1]);
     assert_eq!(story.serving(), [1, 2]);
-    assert_eq!(story.said(), [Notice::FloorKeeps(vec![at(1)])]);
+    assert_eq!(story.said(), [Notice::MinServersProtects(vec![at(1)])]);
     story.claim(&[1]);
     assert_eq!(story.serving(), [2], "its address is taken");
 }
@@ -651,7 +651,7 @@ fn who_has_left_is_remembered_until_every_target_has_told_something() {
     assert_eq!((story.serving(), story.said()), (vec![2], vec![]));
     see(&mut story, 0, &[2], &[1]);
     assert_eq!(story.serving(), [1, 2]);
-    assert_eq!(story.said(), [Notice::FloorKeeps(vec![at(1)])]);
+    assert_eq!(story.said(), [Notice::MinServersProtects(vec![at(1)])]);
 }
 
 #[test]
@@ -696,7 +696,7 @@ fn each_target_of_an_upstream_decides_by_what_it_refuses_itself() {
     assert_eq!(fitted(&[], &[1, 2]), [at(2)]);
     // The one that refuses is gone.
     let decision = story.guard.keep_targets(&[1].into(), story.now);
-    assert_eq!(decision.notices, [Notice::FloorEnds]);
+    assert_eq!(decision.notices, [Notice::MinServersEnds]);
     assert_eq!(story.serving(), [2]);
 }
 
@@ -742,7 +742,7 @@ fn refused_newcomers_are_no_swap() {
     see(&mut story, 0, &[4, 5, 6], &[1, 2, 3]);
     assert_eq!(story.serving(), [1, 2, 3, 4, 5, 6]);
     let held = vec![at(1), at(2), at(3)];
-    assert_eq!(story.said(), [Notice::GuardKeeps(held.clone())]);
+    assert_eq!(story.said(), [Notice::GuardProtects(held.clone())]);
     see(&mut story, 0, &[], &[1, 2, 3, 4, 5, 6]);
     assert_eq!(story.serving(), [4, 5, 6]);
     assert_eq!(story.said(), [Notice::GuardLetsGo(held, Why::Swapped)]);
@@ -775,7 +775,7 @@ fn refused_servers_are_no_part_of_what_may_vanish() {
     see(&mut story, 0, &[2, 3, 4], &[1]);
     story.vanish(&[1]);
     assert_eq!(story.serving(), [1, 2, 3, 4], "all that there was");
-    assert_eq!(story.said(), [Notice::GuardKeeps(vec![at(1)])]);
+    assert_eq!(story.said(), [Notice::GuardProtects(vec![at(1)])]);
 }
 
 #[test]

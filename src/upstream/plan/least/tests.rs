@@ -30,13 +30,13 @@ fn remove(id: u64, server: &str) -> Step {
 }
 
 /// The ids of the servers that go, of these that are all to go.
-fn gone(floor: usize, taken: &[&str], actual: &[Peer]) -> Vec<u64> {
+fn gone(min_servers: usize, taken: &[&str], actual: &[Peer]) -> Vec<u64> {
     let mut steps: Vec<_> = actual
         .iter()
         .map(|peer| remove(peer.id, &peer.server))
         .collect();
     let protection = Protection {
-        floor,
+        min_servers,
         taken: taken.iter().map(|at| at.parse().unwrap()).collect(),
         ..Protection::default()
     };
@@ -47,7 +47,7 @@ fn gone(floor: usize, taken: &[&str], actual: &[Peer]) -> Vec<u64> {
 }
 
 #[test]
-fn no_removal_leaves_fewer_than_the_floor_as_last_read() {
+fn no_removal_leaves_fewer_than_min_servers_as_last_read() {
     let three = [
         peer(0, "10.0.0.1:80", false),
         peer(1, "10.0.0.2:80", true),
@@ -107,7 +107,7 @@ fn a_server_whose_place_backups_take_may_go() {
     ];
     let mut steps = vec![remove(0, "unix:/x.sock")];
     let protection = Protection {
-        floor: 2,
+        min_servers: 2,
         ..Protection::default()
     };
     assert_eq!(withhold(&mut steps, &actual, &protection), []);
@@ -156,7 +156,7 @@ fn what_is_about_to_be_added_counts_only_for_a_plan_that_nobody_follows() {
     for hopeful in [false, true] {
         let mut steps = vec![add.clone(), remove(0, "unix:/x.sock")];
         let protection = Protection {
-            floor: 1,
+            min_servers: 1,
             hopeful,
             ..Protection::default()
         };
@@ -177,7 +177,7 @@ fn additions_are_no_loss() {
         parameters: Default::default(),
     }];
     let protection = Protection {
-        floor: 3,
+        min_servers: 3,
         ..Protection::default()
     };
     assert_eq!(withhold(&mut steps, &[], &protection), []);
