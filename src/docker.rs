@@ -13,7 +13,6 @@ mod chosen;
 pub mod client;
 pub mod container;
 pub mod daemon;
-pub mod derived;
 mod events;
 pub(crate) mod exec;
 #[cfg(test)]

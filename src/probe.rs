@@ -24,7 +24,7 @@ use crate::util::command::CommandLine;
 use crate::util::duration;
 use crate::util::explain::{Peer, explain};
 
-pub use container_exec::InsideProbe;
+pub use container_exec::ContainerExecProbe;
 pub use grpc::GrpcProbe;
 pub use healthcheck::ContainerProbe;
 pub use http::{Authorities, HttpOptions, HttpProbe};
@@ -43,7 +43,7 @@ pub enum Probe {
     /// A command that must exit with 0.
     Exec(CommandLine),
     /// A command inside the container that must exit with 0.
-    Inside(InsideProbe),
+    ContainerExec(ContainerExecProbe),
     /// What the daemon says of the container: its HEALTHCHECK, or that it runs.
     Container(ContainerProbe),
 }
@@ -79,7 +79,7 @@ impl fmt::Display for Probe {
             Self::Tcp(endpoint) => write!(f, "tcp://{endpoint}"),
             Self::Grpc(grpc) => grpc.fmt(f),
             Self::Exec(command) => write!(f, "exec:{}", command.program()),
-            Self::Inside(inside) => inside.fmt(f),
+            Self::ContainerExec(exec) => exec.fmt(f),
             Self::Container(_) => f.write_str("docker:"),
         }
     }
@@ -97,7 +97,7 @@ impl Probe {
                 Self::Tcp(endpoint) => connect(endpoint).await,
                 Self::Grpc(grpc) => Box::pin(grpc.attempt()).await,
                 Self::Exec(command) => command.run().await,
-                Self::Inside(inside) => inside.attempt().await,
+                Self::ContainerExec(exec) => exec.attempt().await,
                 Self::Container(container) => container.verdict(),
             }
         };

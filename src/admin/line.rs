@@ -24,9 +24,9 @@ pub struct Held {
     pub hold: Result<Hold, Reason>,
 }
 
-/// What may be done with an instance, its hold included.
+/// The state of an instance, its hold included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum InstanceState {
     /// It takes traffic.
     Up,
     /// It finishes what runs.
@@ -37,7 +37,7 @@ pub enum Standing {
     Held,
 }
 
-impl Standing {
+impl InstanceState {
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -76,17 +76,17 @@ pub enum Line {
 }
 
 impl Line {
-    /// What may be done with a record; `None` of what is no record.
+    /// The state of a record, its holds included; `None` for all other lines.
     #[must_use]
-    pub fn standing(&self) -> Option<Standing> {
+    pub fn state(&self) -> Option<InstanceState> {
         let Self::Record { record, holds, .. } = self else {
             return None;
         };
         Some(match (record.value.state, holds.is_empty()) {
-            (State::Up, true) => Standing::Up,
-            (State::Up, false) => Standing::Held,
-            (State::Draining, _) => Standing::Draining,
-            (State::Down, _) => Standing::Down,
+            (State::Up, true) => InstanceState::Up,
+            (State::Up, false) => InstanceState::Held,
+            (State::Draining, _) => InstanceState::Draining,
+            (State::Down, _) => InstanceState::Down,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Place;
-pub use super::line::{Found, Held, Line, Standing};
+pub use super::line::{Found, Held, InstanceState, Line};
 use crate::etcd::range::Range;
 use crate::etcd::store::{Item, Store};
 use crate::etcd::watch::Update;

@@ -175,7 +175,7 @@ impl Paired {
                 daemon: self.pairing.daemon.clone(),
                 host: known,
             };
-            let place = Place::of(&run.container, self.pairing.wanted.reach.network.as_ref());
+            let place = Place::of(&run.container, self.pairing.wanted.address.network.as_ref());
             match origin(&run) {
                 Ok(settings) => {
                     lacking.clear();
@@ -222,7 +222,7 @@ impl Paired {
         if self.former_run.take().is_some_and(|former| former != name) {
             let container = &self.pairing.container;
             let ended = format!("container {container} was started anew: withdrawing at once");
-            self.withdraw_former(hurried(ended)).await;
+            self.withdraw_former(forced_stop(ended)).await;
         }
         let session = end_with_run(place, self.states.clone(), self.stop.clone());
         let (cluster, former) = (self.cluster.clone(), self.former.take());
@@ -247,7 +247,7 @@ impl Paired {
         let stop = match &state {
             State::Gone(why) => {
                 let container = &self.pairing.container;
-                hurried(format!(
+                forced_stop(format!(
                     "container {container} {}: withdrawing at once",
                     death(why)
                 ))
@@ -298,16 +298,16 @@ fn run_name(run: &Container) -> String {
     format!("{} {}", run.id, started.unwrap_or_default())
 }
 
-/// A stop without any waiting, for this reason.
-fn hurried(why: String) -> Stop {
+/// A forced shutdown, for this reason.
+fn forced_stop(why: String) -> Stop {
     let (stopper, stop) = shutdown::channel();
-    stopper.hurry(why);
+    stopper.force(why);
     stop
 }
 
 /// What is known of the host now. Its name and ours stay as they were, once they are known.
 async fn surroundings(pairing: &Pairing, known: Option<Arc<Surroundings>>) -> Arc<Surroundings> {
-    let choice = pairing.wanted.reach.host.as_ref();
+    let choice = pairing.wanted.address.host.as_ref();
     let wants_name = pairing.wanted.needs_host_name();
     match known {
         Some(known) if known.is_whole(wants_name) => {

@@ -8,7 +8,7 @@ use super::chosen::chosen_host;
 use super::container::{Container, NetworkMode, Status};
 use super::host::Surroundings;
 use super::host_address::Known;
-use super::labels::Conventions;
+use super::labels::Labels;
 use super::port::ContainerPort;
 use super::unreachable::{Unreachable, Wanted};
 use crate::model::{Endpoint, Host};
@@ -16,7 +16,7 @@ use crate::util::sanitize::short;
 
 /// Where others reach a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reach {
+pub struct ContainerAddress {
     /// Host and port.
     pub endpoint: Endpoint,
     /// The port inside the container.
@@ -32,12 +32,12 @@ pub struct Reach {
 /// # Errors
 ///
 /// [`Unreachable`] when they do not, or when it takes a choice.
-pub fn reach(
+pub fn find_address(
     wanted: &Wanted,
     container: &Container,
     host: &Surroundings,
-) -> Result<Reach, Unreachable> {
-    if let Some(said) = Conventions::of(container, None).ignored() {
+) -> Result<ContainerAddress, Unreachable> {
+    if let Some(said) = Labels::of(container, None).ignored() {
         return Err(Unreachable::Ignored(said.source.clone()));
     }
     match (&wanted.network, &container.network_mode) {
@@ -70,7 +70,11 @@ pub fn ports_served(container: &Container) -> usize {
 }
 
 /// The container's own address.
-fn in_network(wanted: &Wanted, container: &Container, network: &str) -> Result<Reach, Unreachable> {
+fn in_network(
+    wanted: &Wanted,
+    container: &Container,
+    network: &str,
+) -> Result<ContainerAddress, Unreachable> {
     let addresses = container
         .networks
         .get(network)
@@ -84,7 +88,7 @@ fn in_network(wanted: &Wanted, container: &Container, network: &str) -> Result<R
     let address = addresses.first();
     let address = address.ok_or(Unreachable::NotRunning(container.status))?;
     let (port, port_because) = own_port(wanted, container)?;
-    Ok(Reach {
+    Ok(ContainerAddress {
         endpoint: endpoint(Host::Ip(*address), port.number),
         port,
         host_because: format!("its own address in network {}", short(network)),
@@ -97,10 +101,10 @@ fn on_hosts_network(
     wanted: &Wanted,
     container: &Container,
     host: &Surroundings,
-) -> Result<Reach, Unreachable> {
+) -> Result<ContainerAddress, Unreachable> {
     let (port, port_because) = own_port(wanted, container)?;
     let (address, because) = own_host(wanted, host, None)?;
-    Ok(Reach {
+    Ok(ContainerAddress {
         endpoint: endpoint(address, port.number),
         port,
         host_because: format!("the container uses the host's network; {because}"),
@@ -139,7 +143,7 @@ fn published(
     wanted: &Wanted,
     container: &Container,
     host: &Surroundings,
-) -> Result<Reach, Unreachable> {
+) -> Result<ContainerAddress, Unreachable> {
     let ports = announced(container, container.published.keys().copied());
     let shown = || {
         let shown =
@@ -181,7 +185,7 @@ fn published(
     let port = *port?;
     let places = container.published.get(&port).map_or(&[][..], |p| p);
     let (place, host, host_because) = place(wanted, port, places, host)?;
-    Ok(Reach {
+    Ok(ContainerAddress {
         endpoint: endpoint(host, place),
         port,
         host_because,
@@ -285,7 +289,7 @@ fn announced(
     ports: impl Iterator<Item = ContainerPort>,
 ) -> Vec<ContainerPort> {
     ports
-        .filter(|port| Conventions::of(container, Some(*port)).ignored().is_none())
+        .filter(|port| Labels::of(container, Some(*port)).ignored().is_none())
         .collect()
 }
 
@@ -300,8 +304,8 @@ fn all_ignored(
 
 /// A port that asks not to be announced, and where.
 fn with_reason(container: &Container, port: ContainerPort) -> String {
-    let conventions = Conventions::of(container, Some(port));
-    match conventions.ignored() {
+    let labels = Labels::of(container, Some(port));
+    match labels.ignored() {
         Some(said) => format!("{port} ({})", said.source),
         None => port.to_string(),
     }

@@ -89,10 +89,10 @@ async fn ended(client: &Client, id: &str, first: Duration, to_begin: Duration) -
     loop {
         match client.inspect_exec(id).await {
             Ok(None) => return None,
-            Ok(Some(state)) => match standing(&state) {
-                Standing::Ended(code) => return Some(code),
-                Standing::NotBegun if Instant::now() >= begins_by => return None,
-                Standing::NotBegun | Standing::Runs => {}
+            Ok(Some(state)) => match state_of(&state) {
+                ExecState::Ended(code) => return Some(code),
+                ExecState::NotBegun if Instant::now() >= begins_by => return None,
+                ExecState::NotBegun | ExecState::Runs => {}
             },
             Err(error) => debug!("command {id} cannot be asked for: {error}"),
         }
@@ -102,7 +102,7 @@ async fn ended(client: &Client, id: &str, first: Duration, to_begin: Duration) -
 
 /// How far a command is.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
+enum ExecState {
     NotBegun,
     Runs,
     /// With this exit code.
@@ -110,13 +110,13 @@ enum Standing {
 }
 
 /// One that has not begun has no exit code with Docker, and 0 with Podman, which tells by something else what has ended.
-fn standing(state: &ExecInspectResponse) -> Standing {
+fn state_of(state: &ExecInspectResponse) -> ExecState {
     if state.running == Some(true) {
-        return Standing::Runs;
+        return ExecState::Runs;
     }
     let ran = state.pid.is_some_and(|pid| pid > 0) || state.can_remove == Some(true);
     let code = state.exit_code.filter(|code| ran || *code != 0);
-    code.map_or(Standing::NotBegun, Standing::Ended)
+    code.map_or(ExecState::NotBegun, ExecState::Ended)
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![meaning, any::<String>()]
 }
 
-/// Names of registrator's conventions.
+/// Names of registrator's labels.
 fn label() -> impl Strategy<Value = String> {
     let known = "SERVICE_([0-9]{1,6}_)?(NAME|ID|TAGS|IGNORE|REGION|CHECK_(HTTP|HTTPS|TCP|GRPC|CMD|INTERVAL|TIMEOUT|HTTP_METHOD|X))";
     prop_oneof![

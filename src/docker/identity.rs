@@ -1,18 +1,20 @@
 //! What is announced for a container where its owner left it open, with the reason for each part. Pure.
 
+mod parts;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::address;
-use super::address::{Reach, reach};
+pub use parts::{Identity, Reason};
+
+use super::address::{self, ContainerAddress, find_address};
 use super::container::Container;
-pub use super::derived::{Derived, Reason};
 use super::host::Surroundings;
 use super::image::{Reference, short_digest};
-use super::labels::{Check, Conventions};
+use super::labels::{Check, Labels};
 use super::port::ContainerPort;
 pub use super::problem::{HostName, HostNameError, Problem};
-use super::unreachable::{self};
+use super::unreachable;
 use crate::model::{
     Endpoint, Host, InstanceId, InstanceName, NameError, Protocol, ServiceName, Version,
 };
@@ -33,7 +35,7 @@ pub struct Wanted {
     /// What runs there.
     pub version: Option<Version>,
     /// How its address is chosen when it was not given.
-    pub reach: unreachable::Wanted,
+    pub address: unreachable::Wanted,
     /// What the host is called, where that is not left to its daemon.
     pub host_name: Option<HostName>,
     /// Whether the container's environment says nothing.
@@ -53,46 +55,46 @@ impl Wanted {
 /// # Errors
 ///
 /// Every [`Problem`] there is.
-pub fn derive(
+pub fn identify(
     wanted: &Wanted,
     container: &Container,
     host: &Surroundings,
-) -> Result<Derived, Vec<Problem>> {
+) -> Result<Identity, Vec<Problem>> {
     let mut container = Cow::Borrowed(container);
     if wanted.labels_only {
         container.to_mut().env.clear();
     }
     let container = &*container;
-    let mut deriving = Deriving::default();
-    let place = deriving.place(wanted, container, host);
+    let mut builder = IdentityBuilder::default();
+    let place = builder.place(wanted, container, host);
     let port = match &place {
         Some((_, port)) => *port,
-        None => wanted.reach.container_port.map(|choice| choice.port()),
+        None => wanted.address.container_port.map(|choice| choice.port()),
     };
-    let conventions = Conventions::of(container, port);
-    let service = deriving.service(wanted, container, &conventions);
-    let instance = deriving.instance(wanted, container, host, &conventions, port);
-    let version = deriving.version(wanted, container, &conventions);
-    let weight = deriving.checked(conventions.weight());
-    let checks = deriving.checks(&conventions);
-    let interval = deriving.checked(conventions.duration("check_interval"));
-    let timeout = deriving.checked(conventions.duration("check_timeout"));
-    let Deriving {
+    let labels = Labels::of(container, port);
+    let service = builder.service(wanted, container, &labels);
+    let instance = builder.instance(wanted, container, host, &labels, port);
+    let version = builder.version(wanted, container, &labels);
+    let weight = builder.checked(labels.weight());
+    let checks = builder.checks(&labels);
+    let interval = builder.checked(labels.duration("check_interval"));
+    let timeout = builder.checked(labels.duration("check_timeout"));
+    let IdentityBuilder {
         reasons,
         notes,
         problems,
-    } = deriving;
+    } = builder;
     match (place, service, instance) {
         (Some((endpoint, port)), Some(service), Some(instance)) if problems.is_empty() => {
-            Ok(Derived {
+            Ok(Identity {
                 id: InstanceId { service, instance },
                 resolved: resolved(&endpoint, host),
                 endpoint,
                 protocol: port.map(|port| port.protocol).unwrap_or_default(),
                 version,
                 weight: weight.flatten(),
-                tags: conventions.tags(),
-                meta: conventions.meta(),
+                tags: labels.tags(),
+                meta: labels.meta(),
                 checks,
                 interval: interval.flatten(),
                 timeout: timeout.flatten(),
@@ -106,13 +108,13 @@ pub fn derive(
 
 /// What has come together so far.
 #[derive(Default)]
-struct Deriving {
+struct IdentityBuilder {
     reasons: Vec<Reason>,
     notes: Vec<String>,
     problems: Vec<Problem>,
 }
 
-impl Deriving {
+impl IdentityBuilder {
     fn because(&mut self, part: &'static str, value: impl ToString, because: impl Into<String>) {
         let because = because.into();
         let value = short(value.to_string());
@@ -151,8 +153,8 @@ impl Deriving {
             self.because("address", endpoint, "given");
             return Some((endpoint.clone(), port_behind(wanted, container, endpoint)));
         }
-        let found = reach(&wanted.reach, container, host);
-        let Reach {
+        let found = find_address(&wanted.address, container, host);
+        let ContainerAddress {
             endpoint,
             port,
             host_because,
@@ -168,13 +170,13 @@ impl Deriving {
         &mut self,
         wanted: &Wanted,
         container: &Container,
-        conventions: &Conventions,
+        labels: &Labels,
     ) -> Option<ServiceName> {
         if let Some(service) = &wanted.service {
             self.because("service", service, "given");
             return Some(service.clone());
         }
-        let (text, source) = match conventions.get("name") {
+        let (text, source) = match labels.get("name") {
             Some(said) => (said.value.clone(), said.source.clone()),
             None => self.image_base(container)?,
         };
@@ -207,14 +209,14 @@ impl Deriving {
         wanted: &Wanted,
         container: &Container,
         host: &Surroundings,
-        conventions: &Conventions,
+        labels: &Labels,
         port: Option<ContainerPort>,
     ) -> Option<InstanceName> {
         if let Some(instance) = &wanted.instance {
             self.because("instance", instance, "given");
             return Some(instance.clone());
         }
-        if let Some(said) = conventions.get("id") {
+        if let Some(said) = labels.get("id") {
             let instance = self.name(&said.value, &said.source)?;
             self.because("instance", &instance, said.source.clone());
             return Some(instance);
@@ -262,13 +264,13 @@ impl Deriving {
         &mut self,
         wanted: &Wanted,
         container: &Container,
-        conventions: &Conventions,
+        labels: &Labels,
     ) -> Option<Version> {
         if let Some(version) = &wanted.version {
             self.because("version", version, "given");
             return Some(version.clone());
         }
-        for (text, because) in versions(container, conventions) {
+        for (text, because) in versions(container, labels) {
             match text.parse::<Version>() {
                 Ok(version) => {
                     self.because("version", &version, because);
@@ -280,13 +282,13 @@ impl Deriving {
         None
     }
 
-    fn checks(&mut self, conventions: &Conventions) -> Vec<Check> {
-        for said in conventions.unknown_checks() {
+    fn checks(&mut self, labels: &Labels) -> Vec<Check> {
+        for said in labels.unknown_checks() {
             let note = format!("{} is not known here: give --probe instead", said.source);
             self.notes.push(note);
         }
-        self.notes.extend(conventions.left_out());
-        let checks = conventions.checks();
+        self.notes.extend(labels.left_out());
+        let checks = labels.checks();
         for (check, said) in &checks {
             self.because("check", check, said.source.clone());
         }
@@ -294,13 +296,13 @@ impl Deriving {
     }
 }
 
-/// Which port of the container a given address leads to, for the conventions that are about ports.
+/// Which port of the container a given address leads to, for the labels that are about ports.
 fn port_behind(
     wanted: &Wanted,
     container: &Container,
     endpoint: &Endpoint,
 ) -> Option<ContainerPort> {
-    if let Some(choice) = wanted.reach.container_port {
+    if let Some(choice) = wanted.address.container_port {
         return Some(choice.port());
     }
     let leads_there = |places: &Vec<std::net::SocketAddr>| {
@@ -333,9 +335,9 @@ fn resolved(endpoint: &Endpoint, host: &Surroundings) -> Vec<IpAddr> {
 
 /// What may be the version, the best first. Images inherit the label from those that they are made of, so that it tells less
 /// than the tag.
-fn versions(container: &Container, conventions: &Conventions) -> Vec<(String, String)> {
+fn versions(container: &Container, labels: &Labels) -> Vec<(String, String)> {
     let mut versions = Vec::new();
-    if let Some(said) = conventions.get("version") {
+    if let Some(said) = labels.get("version") {
         versions.push((said.value.clone(), said.source.clone()));
     }
     let is_id = container.image_is_an_id();

@@ -1,4 +1,4 @@
-//! registrator's conventions: what a container says of itself by `SERVICE_*` labels and environment variables. Pure.
+//! registrator's labels: what a container says of itself by `SERVICE_*` labels and environment variables. Pure.
 //!
 //! `SERVICE_NAME` is about all its ports and `SERVICE_80_NAME` about port 80. What is about one port beats what is
 //! about all of them; then a label beats the environment. An empty value counts as none, and a flag is not set by `0`,
@@ -51,7 +51,7 @@ pub struct Said {
 
 /// All that a container says about one of its ports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Conventions {
+pub struct Labels {
     said: BTreeMap<String, Said>,
     /// Free pairs in the environment, by their names.
     left_out: Vec<String>,
@@ -89,7 +89,7 @@ pub enum Check {
     },
     /// A command that ends with 0. It comes from the image or from whoever started the container: it is meant to run
     /// **inside** the container, and must never be run on the host.
-    Inside {
+    ContainerExec {
         /// Words as a shell splits them; no shell runs it. Foreign text.
         command: String,
     },
@@ -108,23 +108,25 @@ impl fmt::Display for Check {
             Self::Tcp => f.write_str("tcp"),
             Self::Grpc { tls: false } => f.write_str("grpc"),
             Self::Grpc { tls: true } => f.write_str("grpc by tls"),
-            Self::Inside { command } => write!(f, "in the container: {}", secret::command(command)),
+            Self::ContainerExec { command } => {
+                write!(f, "in the container: {}", secret::command(command))
+            }
         }
     }
 }
 
-impl Conventions {
+impl Labels {
     /// What the container says about this port, or, without one, about all of them.
     #[must_use]
     pub fn of(container: &Container, port: Option<ContainerPort>) -> Self {
-        let mut conventions = Self::default();
+        let mut labels = Self::default();
         for (name, value) in &container.env {
-            conventions.add(name, value, false, port);
+            labels.add(name, value, false, port);
         }
         for (name, value) in &container.labels {
-            conventions.add(name, value, true, port);
+            labels.add(name, value, true, port);
         }
-        conventions
+        labels
     }
 
     fn add(&mut self, name: &str, value: &str, is_label: bool, port: Option<ContainerPort>) {
@@ -264,7 +266,7 @@ impl Conventions {
             let tls = self.flag("check_grpc_use_tls").is_some();
             (Check::Grpc { tls }, said)
         };
-        let inside = |said: &'_ Said| Check::Inside {
+        let in_container = |said: &'_ Said| Check::ContainerExec {
             command: said.value.clone(),
         };
         let checks = [
@@ -272,7 +274,7 @@ impl Conventions {
             http("check_https", true),
             self.flag("check_tcp").map(|said| (Check::Tcp, said)),
             self.flag("check_grpc").map(grpc),
-            self.get("check_cmd").map(|said| (inside(said), said)),
+            self.get("check_cmd").map(|said| (in_container(said), said)),
         ];
         checks.into_iter().flatten().collect()
     }

@@ -71,7 +71,7 @@ pub enum Problem {
     /// The host's name is none that can be used.
     #[error("the host's name, {0}: give --host-name, or SERVICE/INSTANCE")]
     HostName(HostNameError),
-    /// A value of the container's conventions means nothing.
+    /// The value of a label or variable means nothing.
     #[error(transparent)]
     Meaningless(#[from] Meaningless),
 }

@@ -18,10 +18,10 @@ const OPERATORS: [&str; 8] = ["|", "||", "&", "&&", ";", "<", ">", ">>"];
 
 /// A command and the container in which it runs. Clones run one command among them.
 #[derive(Debug, Clone)]
-pub struct InsideProbe(Arc<Inside>);
+pub struct ContainerExecProbe(Arc<Shared>);
 
 #[derive(Debug)]
-struct Inside {
+struct Shared {
     daemon: Daemon,
     container: ContainerName,
     command: CommandLine,
@@ -44,13 +44,13 @@ impl Drop for Running {
     }
 }
 
-impl fmt::Display for InsideProbe {
+impl fmt::Display for ContainerExecProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "in the container: {}", self.0.command.program())
     }
 }
 
-impl InsideProbe {
+impl ContainerExecProbe {
     /// Reads a command line as a shell splits it into words; no shell runs it.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl InsideProbe {
                 "no shell runs it, which {word} needs: write sh -c '...'"
             ));
         }
-        Ok(Self(Arc::new(Inside {
+        Ok(Self(Arc::new(Shared {
             daemon,
             container,
             command,

@@ -376,7 +376,7 @@ impl Pusher {
         self.supervisor.shutdown().await;
         tokio::select! {
             () = self.keys.withdraw() => {}
-            () = stop.hurry() => {}
+            () = stop.forced() => {}
         }
         Outcome::Left
     }

@@ -122,11 +122,11 @@ impl Supervisor {
                 }
             }
         }
-        self.dismiss();
+        self.drop_unused_publishers();
     }
 
-    /// Drops the publishers that nobody listens to any more. Only when all was stopped that must not see their end.
-    fn dismiss(&mut self) {
+    /// Drops the publishers without a reconciler. Call this after all tasks have stopped: they must not see a publisher end.
+    fn drop_unused_publishers(&mut self) {
         let rows = self.targets.iter().flat_map(|it| it.rows.values());
         self.deciders = rows.map(|row| (row.number, row.publisher)).collect();
         let mut rows_of = BTreeMap::<usize, Vec<usize>>::new();

@@ -1,4 +1,4 @@
-//! Being asked to stop: once to leave in good order, twice to hurry.
+//! Being asked to stop: once for a graceful shutdown, twice for a forced one.
 
 use std::io::IsTerminal as _;
 
@@ -6,18 +6,18 @@ use nix::sys::signal::{SigSet, Signal as Kind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// What hurrying is called where nobody gave a reason.
+/// The reason of a forced shutdown where nobody gave one.
 const ASKED_AGAIN: &str = "asked again to stop: not waiting any longer";
 
 /// What was asked.
 #[derive(Debug, Default)]
 struct Asked {
     times: u32,
-    /// Why to hurry, in words.
+    /// Why the shutdown is forced, in words.
     why: Option<String>,
 }
 
-/// Hears requests to stop. Clones hear the same.
+/// Receives requests to stop. Clones receive the same ones.
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Receiver<Asked>);
 
@@ -33,14 +33,14 @@ pub fn channel() -> (Stopper, Stop) {
 }
 
 impl Stopper {
-    /// Asks to stop, or, asked again, to hurry.
+    /// Asks for a graceful shutdown; the second time for a forced one.
     pub fn stop(&self) {
         let more = |asked: &mut Asked| asked.times = asked.times.saturating_add(1);
         self.0.send_modify(more);
     }
 
-    /// Asks to stop without any waiting, for this reason.
-    pub fn hurry(&self, why: impl Into<String>) {
+    /// Asks for a forced shutdown: without any waiting, for this reason.
+    pub fn force(&self, why: impl Into<String>) {
         let why = why.into();
         self.0.send_modify(|asked| {
             asked.times = asked.times.saturating_add(2);
@@ -48,7 +48,7 @@ impl Stopper {
         });
     }
 
-    /// Waits until nobody hears any more. Cancel safe.
+    /// Waits until nobody receives them any more. Cancel safe.
     pub async fn abandoned(&self) {
         self.0.closed().await;
     }
@@ -66,15 +66,15 @@ impl Stop {
         self.0.borrow().times > 0
     }
 
-    /// Why there is no waiting, in words.
+    /// Why the shutdown is forced, in words.
     #[must_use]
-    pub fn why_hurry(&self) -> String {
+    pub fn why_forced(&self) -> String {
         let asked = self.0.borrow();
         asked.why.as_deref().unwrap_or(ASKED_AGAIN).to_owned()
     }
 
     /// Waits until somebody asks a second time. Cancel safe.
-    pub async fn hurry(&mut self) {
+    pub async fn forced(&mut self) {
         self.asked(2).await;
     }
 
@@ -86,27 +86,27 @@ impl Stop {
     }
 }
 
-/// The signals that an agent hears.
-fn heard() -> SigSet {
+/// The signals that an agent handles.
+fn handled() -> SigSet {
     [Kind::SIGHUP, Kind::SIGTERM, Kind::SIGINT]
         .into_iter()
         .collect()
 }
 
-/// Keeps the signals that an agent hears waiting, for this thread: until its handlers stand, and while one image of the program
+/// Keeps the signals that an agent handles waiting, for this thread: until its handlers stand, and while one image of the program
 /// hands over to the next. The kernel keeps what comes meanwhile.
 pub fn block_signals() {
     // Fails only for a request that the kernel does not know.
-    let _ = heard().thread_block();
+    let _ = handled().thread_block();
 }
 
 /// Delivers them again, also those that came meanwhile. A child of this process inherits what is blocked: call this before it
 /// starts one.
 pub fn unblock_signals() {
-    let _ = heard().thread_unblock();
+    let _ = handled().thread_unblock();
 }
 
-/// Hears SIGHUP, which from then on does not end the process any more.
+/// Handles SIGHUP, which from then on does not end the process any more.
 ///
 /// # Errors
 /// When the signal cannot be taken over from the system.
@@ -142,7 +142,7 @@ fn listen(told: fn(), mut of_terminal: Option<Signal>) -> std::io::Result<Stop> 
                 _ = interrupt.recv() => "SIGINT",
                 () = lost(&mut of_terminal) => "the terminal was closed",
             };
-            tracing::info!("{name}");
+            tracing::info!("{name}: stopping");
             told();
             stopper.stop();
         }

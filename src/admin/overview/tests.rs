@@ -45,24 +45,24 @@ fn records(records: i64) -> Revisions {
     revisions(records, 0)
 }
 
-fn standing(overview: &Overview) -> Option<&'static str> {
+fn state_of(overview: &Overview) -> Option<&'static str> {
     let line = overview.line(A.as_bytes())?;
-    line.standing().map(Standing::as_str)
+    line.state().map(InstanceState::as_str)
 }
 
 #[test]
 fn a_hold_shows_on_the_line_of_its_record_until_it_ends() {
     let mut overview = overview(None);
     overview.update(Kind::Record, &put(A, UP, 5));
-    assert_eq!(standing(&overview), Some("up"));
+    assert_eq!(state_of(&overview), Some("up"));
     let touched = overview.update(Kind::Hold, &put(A_HELD, r#"{"reason":"disk"}"#, 6));
     assert!(touched.contains(A.as_bytes()), "{touched:?}");
-    assert_eq!(standing(&overview), Some("held"));
+    assert_eq!(state_of(&overview), Some("held"));
     let web = "web".parse().unwrap();
     assert_eq!(overview.newest(&web), revisions(5, 6));
     let touched = overview.update(Kind::Hold, &deleted(A_HELD, 9));
     assert!(touched.contains(A.as_bytes()), "{touched:?}");
-    assert_eq!(standing(&overview), Some("up"));
+    assert_eq!(state_of(&overview), Some("up"));
     assert_eq!(overview.newest(&web), revisions(5, 9));
 }
 
@@ -75,12 +75,12 @@ fn what_cannot_be_read_is_shown_with_its_reason_and_takes_the_place_of_what_was_
     assert!(matches!(line, Line::Quarantined(_)), "{line:?}");
     assert_eq!(overview.instances(&"web".parse().unwrap()).count(), 0);
     overview.update(Kind::Record, &put(A, UP, 7));
-    assert_eq!(standing(&overview), Some("up"));
+    assert_eq!(state_of(&overview), Some("up"));
     overview.update(Kind::Hold, &put("/sidekick/holds/web", "{}", 8));
     overview.update(Kind::Split, &put("/sidekick/splits/web", "[]", 9));
     let unreadable = |line: &Line| matches!(line, Line::Quarantined(_));
     assert_eq!(overview.lines().filter(unreadable).count(), 2);
-    assert_eq!(standing(&overview), Some("up"));
+    assert_eq!(state_of(&overview), Some("up"));
     overview.update(Kind::Hold, &deleted("/sidekick/holds/web", 10));
     overview.update(Kind::Split, &deleted("/sidekick/splits/web", 11));
     assert_eq!(overview.lines().filter(unreadable).count(), 0);
@@ -97,7 +97,7 @@ fn a_hold_that_cannot_be_read_holds_all_the_same_and_says_why_it_cannot() {
         overview.update(Kind::Record, &put(A, UP, 5));
         let touched = overview.update(kind, &put(key, "{}", 8));
         assert!(touched.contains(A.as_bytes()), "{key}: {touched:?}");
-        assert_eq!(standing(&overview), Some("held"), "{key}");
+        assert_eq!(state_of(&overview), Some("held"), "{key}");
         let web = "web".parse().unwrap();
         let (_, record, held) = overview.instances(&web).next().unwrap();
         assert!(!takes_traffic(record.value, held.as_ref()), "{key}");
@@ -106,7 +106,7 @@ fn a_hold_that_cannot_be_read_holds_all_the_same_and_says_why_it_cannot() {
         let line = overview.line(key.as_bytes()).unwrap();
         assert!(matches!(line, Line::Quarantined(_)), "{key}: {line:?}");
         overview.update(kind, &deleted(key, 9));
-        assert_eq!(standing(&overview), Some("up"), "{key}");
+        assert_eq!(state_of(&overview), Some("up"), "{key}");
         assert_eq!(overview.line(key.as_bytes()), None, "{key}");
         assert_eq!(overview.newest(&web), revisions(5, 9), "{key}");
     }

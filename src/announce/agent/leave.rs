@@ -53,7 +53,7 @@ impl Agent {
         self.prober = None;
         if announced && can_drain {
             notify::status("draining");
-            or_hurry(&mut stop, self.drain_and_linger()).await;
+            or_forced(&mut stop, self.drain_and_linger()).await;
         }
         let unconfirmed = self.lease.borrow().error();
         let withdrawn = self.keeper.withdraw(Some(notice), WITHDRAW_TIMEOUT).await;
@@ -72,7 +72,7 @@ impl Agent {
                 Some(revision) => drained(settings, pushers, revision, last).await,
                 None => Drained::Unknown,
             };
-            or_hurry(&mut stop, linger_after(settings, drained)).await;
+            or_forced(&mut stop, linger_after(settings, drained)).await;
         }
         let id = &self.settings.id;
         let ours = matches!(withdrawn, Withdrawn::Gone(Some(_)));
@@ -216,11 +216,11 @@ async fn drained(
     Drained::Answered(last.take().unwrap_or_default())
 }
 
-/// Waits for `steps`, or until asked to hurry.
-async fn or_hurry(stop: &mut Stop, steps: impl Future<Output = ()>) {
+/// Waits for `steps`, or until a forced shutdown.
+async fn or_forced(stop: &mut Stop, steps: impl Future<Output = ()>) {
     tokio::select! {
         biased;
-        () = stop.hurry() => warn!("{}", stop.why_hurry()),
+        () = stop.forced() => warn!("{}", stop.why_forced()),
         () = steps => {}
     }
 }

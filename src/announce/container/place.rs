@@ -56,7 +56,7 @@ pub(super) fn end_with_run(place: Place, mut states: States, mut stop: Stop) -> 
             match states.wait_for(ended).await.as_deref() {
                 Ok(State::Gone(why)) => {
                     // Nothing is left that could finish a request.
-                    stopper.hurry(format!(
+                    stopper.force(format!(
                         "container {name} {}: withdrawing at once",
                         death(why)
                     ));
@@ -68,11 +68,11 @@ pub(super) fn end_with_run(place: Place, mut states: States, mut stop: Stop) -> 
             stopper.stop();
             let over = |state: &State| matches!(state, State::Gone(_) | State::Running(_));
             match states.wait_for(over).await.as_deref() {
-                Ok(State::Gone(why)) => stopper.hurry(format!(
+                Ok(State::Gone(why)) => stopper.force(format!(
                     "container {name} {}: not waiting any longer",
                     death(why)
                 )),
-                Ok(_) => stopper.hurry(format!(
+                Ok(_) => stopper.force(format!(
                     "container {name} runs again: not waiting any longer"
                 )),
                 Err(_) => {}
@@ -81,7 +81,7 @@ pub(super) fn end_with_run(place: Place, mut states: States, mut stop: Stop) -> 
         let asked = async {
             stop.leave().await;
             stopper.stop();
-            stop.hurry().await;
+            stop.forced().await;
             stopper.stop();
         };
         tokio::select! {

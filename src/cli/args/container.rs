@@ -10,7 +10,7 @@ use crate::cli::args::mistakes::Invalid;
 use crate::cli::args::mistakes::Mistakes;
 use crate::docker::follow::State;
 use crate::docker::host::Surroundings;
-use crate::docker::identity::Derived;
+use crate::docker::identity::Identity;
 use crate::docker::{Client, Daemon, identity};
 use crate::model::{Address, InstanceId, Version};
 use crate::systemd::unit_file::Socket;
@@ -68,7 +68,7 @@ pub(crate) struct Flags {
 
 /// What is known of the container.
 pub(crate) struct Found<'a> {
-    pub(crate) derived: &'a Derived,
+    pub(crate) identity: &'a Identity,
     pub(crate) run: &'a Run,
 }
 
@@ -87,7 +87,7 @@ impl Flags {
             .map_or(Some(Daemon::local()), |text| {
                 mistakes.parse("--docker-host", text).map(Daemon::at)
             });
-        let reach = crate::docker::unreachable::Wanted {
+        let wanted_address = crate::docker::unreachable::Wanted {
             container_port: (self.container_port.as_deref())
                 .and_then(|text| mistakes.parse("--container-port", text)),
             network: self.network.clone(),
@@ -115,7 +115,7 @@ impl Flags {
                 instance,
                 endpoint,
                 version,
-                reach,
+                address: wanted_address,
                 host_name,
                 labels_only: self.labels_only,
             },
@@ -182,7 +182,7 @@ pub(crate) async fn find(pairing: &Pairing) -> anyhow::Result<Looked> {
         return Ok(Looked::Otherwise(container.name.clone(), state));
     }
     let wanted = &pairing.wanted;
-    let choice = wanted.reach.host.as_ref();
+    let choice = wanted.address.host.as_ref();
     let wants_name = wanted.needs_host_name();
     let host = Surroundings::look(&pairing.daemon, choice, wants_name).await;
     // It stays as it is: whoever asks looks once.

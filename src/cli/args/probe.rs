@@ -191,8 +191,8 @@ impl Flags {
             timeout: timeout.flatten(),
         };
         let container = found.map_or_else(Said::default, |found| Said {
-            interval: found.derived.interval,
-            timeout: found.derived.timeout,
+            interval: found.identity.interval,
+            timeout: found.identity.timeout,
         });
         if let Some((timeout, interval)) = flags.contradiction() {
             mistakes.add(format!(

@@ -8,7 +8,7 @@ use super::container::Found;
 use crate::cli::args::mistakes::Mistakes;
 use crate::docker::labels::Check;
 use crate::model::Endpoint;
-use crate::probe::{ContainerProbe, HttpOptions, HttpProbe, InsideProbe, Probe};
+use crate::probe::{ContainerExecProbe, ContainerProbe, HttpOptions, HttpProbe, Probe};
 use crate::util::sanitize::short;
 use crate::util::secret;
 
@@ -27,10 +27,10 @@ pub(crate) fn own_checks(
     found: &Found<'_>,
     options: &HttpOptions,
 ) -> Option<Vec<Probe>> {
-    if found.derived.checks.is_empty() {
+    if found.identity.checks.is_empty() {
         return Some(vec![container_probe(found, false)]);
     }
-    let checks = found.derived.checks.iter().map(|check| {
+    let checks = found.identity.checks.iter().map(|check| {
         let probe = own_check(check, own, found, options);
         let check = short(check.to_string());
         mistakes.check(&format!("the container's check ({check})"), probe)
@@ -66,10 +66,11 @@ fn own_check(
         Check::Grpc { tls: true } => {
             Err("gRPC by TLS is not probed; give --probe yourself".to_owned())
         }
-        Check::Inside { command } => {
+        Check::ContainerExec { command } => {
             let container = found.run.container.id.parse();
             let container = container.map_err(|error| format!("the container's id: {error}"))?;
-            InsideProbe::new(found.run.daemon.clone(), container, command).map(Probe::Inside)
+            ContainerExecProbe::new(found.run.daemon.clone(), container, command)
+                .map(Probe::ContainerExec)
         }
     }
 }

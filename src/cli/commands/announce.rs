@@ -15,7 +15,7 @@ use crate::cli::args::start_stop::Timing;
 use crate::cli::args::{etcd, probe, record, start_stop};
 use crate::cli::output::exit::Exit;
 use crate::cli::output::stdout::Stdout;
-use crate::docker::identity::{Derived, Problem, derive};
+use crate::docker::identity::{Identity, Problem, identify};
 use crate::etcd::client::Cluster;
 use crate::etcd::lease;
 use crate::model::{Address, Format, InstanceId, Record};
@@ -288,10 +288,10 @@ impl Args {
         &self,
         pairing: &Pairing,
         run: &Run,
-    ) -> Result<(Settings, Derived), announce::container::Mistakes> {
+    ) -> Result<(Settings, Identity), announce::container::Mistakes> {
         let mut mistakes = Mistakes::default();
-        let derived = match derive(&pairing.wanted, &run.container, &run.host) {
-            Ok(derived) => derived,
+        let identity = match identify(&pairing.wanted, &run.container, &run.host) {
+            Ok(identity) => identity,
             Err(problems) => {
                 let said = problems.iter().map(ToString::to_string);
                 return Err(announce::container::Mistakes {
@@ -300,16 +300,16 @@ impl Args {
                 });
             }
         };
-        for note in &derived.notes {
+        for note in &identity.notes {
             tracing::warn!("{note}");
         }
         let found = Found {
-            derived: &derived,
+            identity: &identity,
             run,
         };
         let settings = self.settings(&mut mistakes, Some(&found));
         match mistakes.none_or(settings).map_err(Invalid::into_mistakes) {
-            Ok(settings) => Ok((settings, derived)),
+            Ok(settings) => Ok((settings, identity)),
             Err(said) => Err(announce::container::Mistakes {
                 said,
                 passing: false,
@@ -319,7 +319,7 @@ impl Args {
 
     fn identity(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<InstanceId> {
         if self.is_paired() {
-            return found.map(|found| found.derived.id.clone());
+            return found.map(|found| found.identity.id.clone());
         }
         mistakes
             .required("SERVICE/INSTANCE", self.id.as_deref())
@@ -328,14 +328,14 @@ impl Args {
 
     fn record(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<Record> {
         let base = self.base_record(mistakes, found);
-        let resolved = found.map_or(&[][..], |found| &found.derived.resolved);
+        let resolved = found.map_or(&[][..], |found| &found.identity.resolved);
         self.about.complete_at(mistakes, base, resolved)
     }
 
     /// The record before the options that add to it.
     fn base_record(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<Record> {
         if self.is_paired() {
-            return found.map(|found| found.derived.record());
+            return found.map(|found| found.identity.record());
         }
         let place = "HOST:PORT[/VERSION]";
         let address: Option<Address> = mistakes

@@ -12,7 +12,7 @@ use crate::cli::args::mistakes::Mistakes;
 use crate::cli::output::exit::Exit;
 use crate::cli::output::stdout::Stdout;
 use crate::docker::follow::State;
-use crate::docker::identity::Derived;
+use crate::docker::identity::Identity;
 use crate::probe::{self, Probe};
 use crate::util::sanitize::short;
 
@@ -51,9 +51,9 @@ impl Args {
             Looked::Otherwise(name, state) => return not_running(&name, &state),
         };
         let made = self.announce.settings_of_run(&pairing, &run);
-        let (settings, derived) =
+        let (settings, identity) =
             made.map_err(|mistakes| container::refused(&pairing, &mistakes))?;
-        show_and_probe(&settings, Some(&derived), count).await
+        show_and_probe(&settings, Some(&identity), count).await
     }
 }
 
@@ -69,31 +69,31 @@ fn not_running(name: &str, state: &State) -> anyhow::Result<Exit> {
 }
 
 /// Whether nobody asks the backend itself: its container has no check of its own, and none was given.
-fn only_runs(settings: &Settings, derived: Option<&Derived>) -> bool {
+fn only_runs(settings: &Settings, identity: Option<&Identity>) -> bool {
     let asked = |probe: &Probe| match probe {
         Probe::Container(probe) => probe.has_healthcheck(),
         _ => true,
     };
-    derived.is_some() && !settings.probes.iter().any(asked)
+    identity.is_some() && !settings.probes.iter().any(asked)
 }
 
 async fn show_and_probe(
     settings: &Settings,
-    derived: Option<&Derived>,
+    identity: Option<&Identity>,
     count: u32,
 ) -> anyhow::Result<Exit> {
     let mut out = Stdout;
     let value = settings.record.encode(settings.format);
     writeln!(out, "key      {}", settings.prefix.key(&settings.id))?;
     writeln!(out, "value    {}", String::from_utf8_lossy(&value))?;
-    for reason in derived.iter().flat_map(|derived| &derived.reasons) {
+    for reason in identity.iter().flat_map(|identity| &identity.reasons) {
         writeln!(
             out,
             "{:<8} {} ({})",
             reason.part, reason.value, reason.because
         )?;
     }
-    for note in derived.iter().flat_map(|derived| &derived.notes) {
+    for note in identity.iter().flat_map(|identity| &identity.notes) {
         writeln!(out, "note     {note}")?;
     }
     writeln!(out, "bounds   {}", settings.bounds())?;
@@ -106,7 +106,7 @@ async fn show_and_probe(
             Ok(()) if settings.probes.is_empty() => {
                 writeln!(out, "probe    none: it counts as up")?
             }
-            Ok(()) if only_runs(settings, derived) => writeln!(
+            Ok(()) if only_runs(settings, identity) => writeln!(
                 out,
                 "probe    up: it runs; nothing asks its port, see --probe"
             )?,

@@ -71,7 +71,7 @@ impl Args {
         let outcome = tokio::select! {
             biased;
             outcome = work => Some(outcome),
-            () = stop.hurry() => None,
+            () = stop.forced() => None,
         };
         drop(progress);
         match outcome {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::table::{Cell, Column, Tone, age};
 use crate::admin::Place;
-use crate::admin::overview::{Held, Line, Standing};
+use crate::admin::overview::{Held, InstanceState, Line};
 use crate::cli::args::etcd;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::args::names::service;
@@ -102,11 +102,11 @@ pub(crate) const COLUMNS: [Column; 6] = [
 pub(crate) fn cells(line: &Line) -> Vec<Cell> {
     match line {
         Line::Record { id, record, holds } => {
-            let standing = line.standing().unwrap_or(Standing::Up);
-            let tone = match standing {
-                Standing::Up => Tone::Good,
-                Standing::Draining | Standing::Held => Tone::Notable,
-                Standing::Down => Tone::Bad,
+            let state = line.state().unwrap_or(InstanceState::Up);
+            let tone = match state {
+                InstanceState::Up => Tone::Good,
+                InstanceState::Draining | InstanceState::Held => Tone::Notable,
+                InstanceState::Down => Tone::Bad,
             };
             let record = &record.value;
             let udp = (record.protocol != Protocol::Tcp).then(|| record.protocol.to_string());
@@ -116,7 +116,7 @@ pub(crate) fn cells(line: &Line) -> Vec<Cell> {
             vec![
                 Cell::new(id.to_string()),
                 Cell::new(record.address().to_string()),
-                Cell::toned(standing.as_str(), tone),
+                Cell::toned(state.as_str(), tone),
                 Cell::new(record.effective_weight().to_string()),
                 Cell::new(record.since.map(age).unwrap_or_default()),
                 Cell::new(notes.join("; ")),
@@ -133,7 +133,7 @@ pub(crate) fn cells(line: &Line) -> Vec<Cell> {
         Line::Hold(held) => vec![
             Cell::new(held.value.scope.to_string()),
             Cell::default(),
-            Cell::toned(Standing::Held.as_str(), Tone::Notable),
+            Cell::toned(InstanceState::Held.as_str(), Tone::Notable),
             Cell::default(),
             Cell::default(),
             Cell::new(match &held.value.hold {
@@ -203,8 +203,8 @@ pub(crate) fn plain(line: &Line) -> Option<String> {
     let Line::Record { id, record, .. } = line else {
         return None;
     };
-    let standing = line.standing()?.as_str();
-    Some(format!("{id} {} {standing}", record.value.address()))
+    let state = line.state()?.as_str();
+    Some(format!("{id} {} {state}", record.value.address()))
 }
 
 /// A line as an object. JSON escapes whatever would not be printable.
@@ -224,8 +224,8 @@ pub(crate) fn object(line: &Line) -> Map<String, Value> {
             fields.insert("service".into(), id.service.as_str().into());
             fields.insert("instance".into(), id.instance.as_str().into());
             // What has its default is left out in etcd; readers of this should not need to know it.
-            let standing = line.standing().map(Standing::as_str);
-            fields.insert("state".into(), standing.into());
+            let state = line.state().map(InstanceState::as_str);
+            fields.insert("state".into(), state.into());
             fields.insert("weight".into(), record.value.effective_weight().into());
             if let Some(held) = holds.first() {
                 fields.insert("hold".into(), held_object(held));

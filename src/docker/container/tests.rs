@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::docker::fixtures::{self, KINDS, read};
 use crate::docker::host::Surroundings;
 use crate::docker::host_address::{HostAddresses, Known};
-use crate::docker::identity::{Wanted, derive};
+use crate::docker::identity::{Wanted, identify};
 use crate::docker::state::Life;
 use crate::model::{Format, Prefix, Protocol, decode};
 
@@ -207,17 +207,17 @@ proptest! {
         let v4 = Known::DefaultRoute("10.0.0.5".parse().unwrap());
         let addresses = HostAddresses { v4, ..HostAddresses::default() };
         let host = Surroundings { name: Some("h1".to_owned()), addresses, ..Surroundings::default() };
-        match derive(&wanted, &container, &host) {
-            Ok(derived) => {
+        match identify(&wanted, &container, &host) {
+            Ok(identity) => {
                  // What is announced for it can be read by everybody.
-                let record = derived.record();
-                let key = Prefix::default().key(&derived.id);
+                let record = identity.record();
+                let key = Prefix::default().key(&identity.id);
                 let value = record.encode(Format::Json);
                 let (id, read) = decode(&Prefix::default(), key.as_bytes(), &value).unwrap();
-                prop_assert_eq!((id, read), (derived.id, record));
-                let checks = derived.checks.iter().map(ToString::to_string);
+                prop_assert_eq!((id, read), (identity.id, record));
+                let checks = identity.checks.iter().map(ToString::to_string);
                 prop_assert!(checks.map(|shown| shown.len()).sum::<usize>() <= 6 * bytes.len() + 400);
-                for note in derived.notes.iter().chain(derived.reasons.iter().map(|reason| &reason.value)) {
+                for note in identity.notes.iter().chain(identity.reasons.iter().map(|reason| &reason.value)) {
                     prop_assert!(note.len() < 600, "{}", note);
                 }
             }

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn how_far_a_command_is_is_told_from_the_words_of_both_daemons() {
-    use Standing::{Ended, NotBegun, Runs};
+    use ExecState::{Ended, NotBegun, Runs};
     // Running, ExitCode, Pid, CanRemove: as Docker 20.10 and Podman 4.3 tell it.
     for (running, exit_code, pid, can_remove, expected) in [
         (false, json!(null), 0, false, NotBegun),
@@ -20,6 +20,6 @@ fn how_far_a_command_is_is_told_from_the_words_of_both_daemons() {
             "Running": running, "ExitCode": exit_code, "Pid": pid, "CanRemove": can_remove,
         });
         let state = serde_json::from_value(answer.clone()).unwrap();
-        assert_eq!(standing(&state), expected, "{answer}");
+        assert_eq!(state_of(&state), expected, "{answer}");
     }
 }

@@ -26,14 +26,14 @@ fn host() -> Surroundings {
     }
 }
 
-pub(super) fn of(wanted: &Wanted, container: &Container) -> Result<Derived, String> {
-    derive(wanted, container, &host()).map_err(|problems| {
+pub(super) fn of(wanted: &Wanted, container: &Container) -> Result<Identity, String> {
+    identify(wanted, container, &host()).map_err(|problems| {
         let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
         problems.join("; ")
     })
 }
 
-fn plain(container: &Container) -> Derived {
+fn plain(container: &Container) -> Identity {
     of(&Wanted::default(), container).unwrap()
 }
 
@@ -43,20 +43,20 @@ fn refusal(wanted: &Wanted, container: &Container) -> String {
 
 pub(super) fn on_port(port: &str) -> Wanted {
     let mut wanted = Wanted::default();
-    wanted.reach.container_port = Some(port.parse().unwrap());
+    wanted.address.container_port = Some(port.parse().unwrap());
     wanted
 }
 
 fn on_network(network: &str) -> Wanted {
     let mut wanted = Wanted::default();
-    wanted.reach.network = Some(network.to_owned());
+    wanted.address.network = Some(network.to_owned());
     wanted
 }
 
-fn because<'a>(derived: &'a Derived, part: &str) -> &'a str {
-    let found = derived.reasons.iter().find(|reason| reason.part == part);
+fn because<'a>(identity: &'a Identity, part: &str) -> &'a str {
+    let found = identity.reasons.iter().find(|reason| reason.part == part);
     &found
-        .unwrap_or_else(|| panic!("{part}: {derived:?}"))
+        .unwrap_or_else(|| panic!("{part}: {identity:?}"))
         .because
 }
 
@@ -69,28 +69,28 @@ fn a_container_says_everything_by_itself() {
     for kind in KINDS {
         let container = read(kind, "published");
         let published = container.published.values().next().unwrap()[0].port();
-        let derived = plain(&container);
-        assert_eq!(derived.id.to_string(), "web/h1:web1", "{kind}");
+        let identity = plain(&container);
+        assert_eq!(identity.id.to_string(), "web/h1:web1", "{kind}");
         assert_eq!(
-            derived.endpoint.to_string(),
+            identity.endpoint.to_string(),
             format!("192.168.1.102:{published}")
         );
-        assert_eq!(derived.version, "1.2".parse().ok());
-        assert_eq!(because(&derived, "service"), "the name of its image");
+        assert_eq!(identity.version, "1.2".parse().ok());
+        assert_eq!(because(&identity, "service"), "the name of its image");
         assert_eq!(
-            because(&derived, "instance"),
+            because(&identity, "instance"),
             "the host's name and the container's"
         );
-        assert_eq!(because(&derived, "version"), "the image's tag");
+        assert_eq!(because(&identity, "version"), "the image's tag");
         assert_eq!(
-            because(&derived, "host"),
+            because(&identity, "host"),
             "published on all addresses of the host; the host's address on its default route"
         );
         assert_eq!(
-            because(&derived, "port"),
+            because(&identity, "port"),
             "published for the container's port 80/tcp, the only one"
         );
-        let record = derived.record();
+        let record = identity.record();
         assert_eq!(
             record.address().to_string(),
             format!("192.168.1.102:{published}/1.2")
@@ -108,11 +108,11 @@ fn what_was_given_is_taken() {
         ..Wanted::default()
     };
     for name in ["published", "exited", "no-network", "nginx-defaults"] {
-        let derived = of(&wanted, &read("docker", name)).unwrap();
-        assert_eq!(derived.id.to_string(), "website/nginx1");
-        assert_eq!(derived.record().address().to_string(), "10.0.0.5:8080/v7");
+        let identity = of(&wanted, &read("docker", name)).unwrap();
+        assert_eq!(identity.id.to_string(), "website/nginx1");
+        assert_eq!(identity.record().address().to_string(), "10.0.0.5:8080/v7");
         assert!(
-            derived
+            identity
                 .reasons
                 .iter()
                 .all(|reason| reason.because == "given")
@@ -123,10 +123,10 @@ fn what_was_given_is_taken() {
 #[test]
 fn registrators_single_service_with_defaults() {
     for kind in KINDS {
-        let derived = plain(&read(kind, "redis-defaults"));
-        assert_eq!(derived.id.to_string(), "redis/h1:redis.0");
-        assert_eq!(derived.endpoint.to_string(), "192.168.1.102:10000");
-        assert_eq!((derived.tags.len(), derived.meta.len()), (0, 0));
+        let identity = plain(&read(kind, "redis-defaults"));
+        assert_eq!(identity.id.to_string(), "redis/h1:redis.0");
+        assert_eq!(identity.endpoint.to_string(), "192.168.1.102:10000");
+        assert_eq!((identity.tags.len(), identity.meta.len()), (0, 0));
     }
 }
 
@@ -134,10 +134,10 @@ fn registrators_single_service_with_defaults() {
 fn registrators_single_service_with_metadata_in_env_or_labels() {
     for kind in KINDS {
         for name in ["redis-env", "redis-labels"] {
-            let derived = plain(&read(kind, name));
-            assert_eq!(derived.id.to_string(), "db/h1:redis.0");
-            assert_eq!(derived.endpoint.to_string(), "192.168.1.102:10000");
-            assert_eq!(derived.tags, ["master", "backups"]);
+            let identity = plain(&read(kind, name));
+            assert_eq!(identity.id.to_string(), "db/h1:redis.0");
+            assert_eq!(identity.endpoint.to_string(), "192.168.1.102:10000");
+            assert_eq!(identity.tags, ["master", "backups"]);
             // Free attributes are taken from labels only.
             let labelled = [("region", "us2")];
             let expected = if name == "redis-labels" {
@@ -145,7 +145,7 @@ fn registrators_single_service_with_metadata_in_env_or_labels() {
             } else {
                 &[]
             };
-            assert_eq!(pairs(&derived.meta), expected);
+            assert_eq!(pairs(&identity.meta), expected);
         }
     }
 }
@@ -158,9 +158,9 @@ fn registrators_multiple_services_with_defaults() {
             ("443", "nginx/h1:nginx.0:443", "192.168.1.102:4443"),
             ("80", "nginx/h1:nginx.0:80", "192.168.1.102:8000"),
         ] {
-            let derived = of(&on_port(port), &container).unwrap();
-            assert_eq!(derived.id.to_string(), id);
-            assert_eq!(derived.endpoint.to_string(), endpoint);
+            let identity = of(&on_port(port), &container).unwrap();
+            assert_eq!(identity.id.to_string(), id);
+            assert_eq!(identity.endpoint.to_string(), endpoint);
         }
         let refusal = refusal(&Wanted::default(), &container);
         assert!(
@@ -192,11 +192,11 @@ fn the_instance_says_the_port_where_there_are_several_and_the_service_never_does
     container
         .labels
         .insert("SERVICE_NAME".into(), "shop".into());
-    let derived = of(&on_port("80"), &container).unwrap();
-    assert_eq!(derived.id.to_string(), "shop/h1:nginx.0:80");
-    assert_eq!(because(&derived, "service"), "label SERVICE_NAME");
+    let identity = of(&on_port("80"), &container).unwrap();
+    assert_eq!(identity.id.to_string(), "shop/h1:nginx.0:80");
+    assert_eq!(because(&identity, "service"), "label SERVICE_NAME");
     assert_eq!(
-        because(&derived, "instance"),
+        because(&identity, "instance"),
         "the host's name and the container's, and the port, since the container serves several"
     );
     // Only one of them is meant.
@@ -218,7 +218,7 @@ fn the_same_container_on_two_hosts_is_two_instances() {
             name: name.map(str::to_owned),
             ..host()
         };
-        derive(&wanted, &container, &host).map(|derived| derived.id.instance.to_string())
+        identify(&wanted, &container, &host).map(|identity| identity.id.instance.to_string())
     };
     assert_eq!(on(Some("h1"), None).unwrap(), "h1:web1");
     assert_eq!(on(Some("h2.example"), None).unwrap(), "h2.example:web1");
@@ -316,9 +316,9 @@ fn with_labels_only_the_environment_says_nothing() {
         labels_only: true,
         ..Wanted::default()
     };
-    let derived = of(&wanted, &container).unwrap();
-    assert_eq!(derived.id.to_string(), "web/h1:web1");
-    assert_eq!(derived.tags, ["a"]);
+    let identity = of(&wanted, &container).unwrap();
+    assert_eq!(identity.id.to_string(), "web/h1:web1");
+    assert_eq!(identity.tags, ["a"]);
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn checks_and_their_times_come_with_the_port() {
     ] {
         container.env.insert(name.into(), value.into());
     }
-    let derived = plain(&container);
+    let identity = plain(&container);
     let [
         Check::Http {
             path,
@@ -341,29 +341,29 @@ fn checks_and_their_times_come_with_the_port() {
             method: None,
             skip_verify: false,
         },
-    ] = &derived.checks[..]
+    ] = &identity.checks[..]
     else {
-        panic!("{derived:?}")
+        panic!("{identity:?}")
     };
     assert_eq!(path, "/health");
-    assert_eq!(because(&derived, "check"), "env SERVICE_80_CHECK_HTTP");
-    assert_eq!(derived.interval, Some(Duration::from_secs(15)));
-    assert_eq!(derived.timeout, Some(Duration::from_secs(1)));
+    assert_eq!(because(&identity, "check"), "env SERVICE_80_CHECK_HTTP");
+    assert_eq!(identity.interval, Some(Duration::from_secs(15)));
+    assert_eq!(identity.timeout, Some(Duration::from_secs(1)));
     assert_eq!(
-        derived.notes,
+        identity.notes,
         ["env SERVICE_CHECK_TTL is not known here: give --probe instead"]
     );
 }
 
 #[test]
-fn a_given_address_still_finds_its_ports_conventions() {
+fn a_given_address_still_finds_its_ports_labels() {
     let wanted = Wanted {
         endpoint: "10.0.0.5:4443".parse().ok(),
         ..Wanted::default()
     };
-    let derived = of(&wanted, &read("docker", "nginx-env")).unwrap();
-    assert_eq!(derived.id.to_string(), "https/https.12345");
-    assert_eq!(derived.endpoint.to_string(), "10.0.0.5:4443");
+    let identity = of(&wanted, &read("docker", "nginx-env")).unwrap();
+    assert_eq!(identity.id.to_string(), "https/https.12345");
+    assert_eq!(identity.endpoint.to_string(), "10.0.0.5:4443");
 }
 
 #[test]
@@ -387,9 +387,9 @@ fn udp_is_an_instance_of_its_own_where_tcp_uses_the_same_port() {
 #[test]
 fn versions_come_from_what_was_said_tag_label_digest_and_id_in_this_order() {
     let version = |container: &Container| {
-        let derived = of(&given_id(), container).unwrap();
-        let because = because(&derived, "version").to_owned();
-        (derived.version.unwrap().as_str().to_owned(), because)
+        let identity = of(&given_id(), container).unwrap();
+        let because = because(&identity, "version").to_owned();
+        (identity.version.unwrap().as_str().to_owned(), because)
     };
     for kind in KINDS {
         // An image inherits that label from the one that it is made of.
@@ -421,9 +421,9 @@ fn versions_come_from_what_was_said_tag_label_digest_and_id_in_this_order() {
 
     let mut odd = read("docker", "published");
     odd.labels.insert("SERVICE_VERSION".into(), "a b".into());
-    let derived = plain(&odd);
-    assert_eq!(derived.version, "1.2".parse().ok());
-    assert!(derived.notes[0].starts_with("label SERVICE_VERSION is not used"));
+    let identity = plain(&odd);
+    assert_eq!(identity.version, "1.2".parse().ok());
+    assert!(identity.notes[0].starts_with("label SERVICE_VERSION is not used"));
 }
 
 fn given_id() -> Wanted {
@@ -444,26 +444,26 @@ fn an_image_that_is_only_an_id_is_called_as_its_one_name_or_not_at_all() {
     let mut container = read("docker", "by-image-id");
     assert!(refusal(&wanted, &container).contains("the image, which has no name"));
     container.image_names = vec!["shop/web:1.2".into()];
-    let derived = of(&wanted, &container).unwrap();
-    assert_eq!(derived.id.to_string(), "web/h1:web1");
-    assert_eq!(derived.version, "1.2".parse().ok());
+    let identity = of(&wanted, &container).unwrap();
+    assert_eq!(identity.id.to_string(), "web/h1:web1");
+    assert_eq!(identity.version, "1.2".parse().ok());
     container.image_names.push("progrium/redis:latest".into());
     assert!(refusal(&wanted, &container).contains("several names (redis, web)"));
     // Several tags of one name are one name, but no version.
     container.image_names = vec!["shop/web:1.2".into(), "shop/web:latest".into()];
-    let derived = of(&wanted, &container).unwrap();
-    assert_eq!(because(&derived, "version"), "the image's id");
+    let identity = of(&wanted, &container).unwrap();
+    assert_eq!(because(&identity, "version"), "the image's id");
 }
 
 #[test]
 fn a_network_that_is_named_gives_the_containers_own_address() {
     for kind in KINDS {
         let container = read(kind, "two-networks");
-        let derived = of(&on_network(&format!("net2-{kind}")), &container).unwrap();
+        let identity = of(&on_network(&format!("net2-{kind}")), &container).unwrap();
         let own = container.networks[&format!("net2-{kind}")][0];
-        assert_eq!(derived.endpoint.to_string(), format!("{own}:80"));
+        assert_eq!(identity.endpoint.to_string(), format!("{own}:80"));
         assert_eq!(
-            because(&derived, "host"),
+            because(&identity, "host"),
             format!("its own address in network net2-{kind}")
         );
         let nowhere = refusal(&on_network("bridge"), &container);
@@ -485,11 +485,11 @@ fn on_a_network_the_port_is_the_containers_own() {
     let container = read("docker", "nginx-defaults");
     let mut wanted = on_network("net1-docker");
     assert!(refusal(&wanted, &container).ends_with("80/tcp, 443/tcp"));
-    wanted.reach.container_port = "443".parse().ok();
-    let derived = of(&wanted, &container).unwrap();
-    assert_eq!(derived.endpoint.to_string(), "10.231.21.2:443");
+    wanted.address.container_port = "443".parse().ok();
+    let identity = of(&wanted, &container).unwrap();
+    assert_eq!(identity.endpoint.to_string(), "10.231.21.2:443");
     // A port that nobody declared may be served all the same.
-    wanted.reach.container_port = "9000".parse().ok();
+    wanted.address.container_port = "9000".parse().ok();
     assert_eq!(of(&wanted, &container).unwrap().endpoint.port.get(), 9000);
 }
 
@@ -498,22 +498,22 @@ fn ipv6_is_announced_where_it_is_all_there_is() {
     let mut container = read("docker", "ipv6");
     let name = "net2-docker";
     container.networks.get_mut(name).unwrap().remove(0);
-    let derived = of(&on_network(name), &container).unwrap();
-    assert_eq!(derived.endpoint.to_string(), "[fd31:22::2]:80");
+    let identity = of(&on_network(name), &container).unwrap();
+    assert_eq!(identity.endpoint.to_string(), "[fd31:22::2]:80");
 
     let port = "80".parse().unwrap();
     container
         .published
         .insert(port, vec!["[::]:18765".parse().unwrap()]);
-    let derived = plain(&container);
-    assert_eq!(derived.endpoint.to_string(), "[2001:db8::102]:18765");
+    let identity = plain(&container);
+    assert_eq!(identity.endpoint.to_string(), "[2001:db8::102]:18765");
 }
 
 #[test]
 fn on_the_hosts_network_it_is_the_hosts_address_and_the_declared_port() {
-    let derived = plain(&read("docker", "host-network"));
-    assert_eq!(derived.endpoint.to_string(), "192.168.1.102:8080");
-    assert!(because(&derived, "host").starts_with("the container uses the host's network"));
+    let identity = plain(&read("docker", "host-network"));
+    assert_eq!(identity.endpoint.to_string(), "192.168.1.102:8080");
+    assert!(because(&identity, "host").starts_with("the container uses the host's network"));
     // Podman does not tell what a container on the host's network exposes.
     let podman = read("podman", "host-network");
     assert!(refusal(&Wanted::default(), &podman).contains("--container-port"));
@@ -556,9 +556,9 @@ fn where_nobody_can_reach_it_that_is_said() {
 #[test]
 fn a_port_published_on_one_address_is_announced_there() {
     for kind in KINDS {
-        let derived = plain(&read(kind, "published-on-loopback"));
+        let identity = plain(&read(kind, "published-on-loopback"));
         // Whether that is allowed is decided elsewhere.
-        assert_eq!(derived.endpoint.to_string(), "127.0.0.1:18765");
+        assert_eq!(identity.endpoint.to_string(), "127.0.0.1:18765");
     }
     let at = |places: &[&str]| -> Container {
         let places: Vec<SocketAddr> = places.iter().map(|text| text.parse().unwrap()).collect();
@@ -575,7 +575,7 @@ fn a_port_published_on_one_address_is_announced_there() {
         "{refusal}"
     );
     let mut wanted = Wanted::default();
-    wanted.reach.host = "10.9.0.5".parse().ok();
+    wanted.address.host = "10.9.0.5".parse().ok();
     assert_eq!(
         of(&wanted, &several).unwrap().endpoint.to_string(),
         "10.9.0.5:8080"
@@ -603,9 +603,9 @@ fn routeless(v4: &[&str], interfaces: Vec<Interface>) -> Surroundings {
 /// The host in the record of a published port, or why there is none.
 fn chosen(choice: Option<&str>, host: &Surroundings) -> Result<String, Problem> {
     let mut wanted = Wanted::default();
-    wanted.reach.host = choice.map(|text| text.parse().unwrap());
-    derive(&wanted, &read("docker", "published"), host)
-        .map(|derived| derived.endpoint.host.to_string())
+    wanted.address.host = choice.map(|text| text.parse().unwrap());
+    identify(&wanted, &read("docker", "published"), host)
+        .map(|identity| identity.endpoint.host.to_string())
         .map_err(|problems| problems[0].clone())
 }
 
@@ -695,12 +695,12 @@ fn a_name_that_cannot_be_resolved_is_waited_for_and_one_that_can_is_taken() {
     );
     let loopback: IpAddr = "127.0.1.1".parse().unwrap();
     let mut wanted = Wanted::default();
-    wanted.reach.host = "web.example".parse().ok();
+    wanted.address.host = "web.example".parse().ok();
     let container = read("docker", "published");
-    let derived = derive(&wanted, &container, &host(Ok(vec![loopback]))).unwrap();
+    let identity = identify(&wanted, &container, &host(Ok(vec![loopback]))).unwrap();
     // Whether that is allowed is decided elsewhere.
     assert_eq!(
-        (derived.endpoint.host.to_string(), derived.resolved),
+        (identity.endpoint.host.to_string(), identity.resolved),
         ("web.example".into(), vec![loopback])
     );
 }
@@ -716,7 +716,7 @@ fn addresses_of_a_sidekick_in_a_container_or_on_another_host_are_not_announced_f
             ..host()
         };
         for name in ["published", "host-network"] {
-            let problems = derive(&Wanted::default(), &read("docker", name), &host).unwrap_err();
+            let problems = identify(&Wanted::default(), &read("docker", name), &host).unwrap_err();
             let said = problems[0].to_string();
             assert!(
                 said.ends_with("give the host's address with --host"),
@@ -728,9 +728,9 @@ fn addresses_of_a_sidekick_in_a_container_or_on_another_host_are_not_announced_f
         assert_eq!(chosen(Some("10.0.0.5"), &host).unwrap(), "10.0.0.5");
         // What is not an address of ours stays right.
         let container = read("docker", "two-networks");
-        assert!(derive(&on_network("net1-docker"), &container, &host).is_ok());
+        assert!(identify(&on_network("net1-docker"), &container, &host).is_ok());
         assert!(
-            derive(
+            identify(
                 &Wanted::default(),
                 &read("docker", "published-on-loopback"),
                 &host
@@ -743,7 +743,7 @@ fn addresses_of_a_sidekick_in_a_container_or_on_another_host_are_not_announced_f
 #[test]
 fn a_host_beside_a_network_is_not_dropped_silently() {
     let mut wanted = on_network("net1-docker");
-    wanted.reach.host = "10.0.0.5".parse().ok();
+    wanted.address.host = "10.0.0.5".parse().ok();
     let refusal = refusal(&wanted, &read("docker", "two-networks"));
     assert!(
         refusal.starts_with("--host 10.0.0.5 with --network"),

@@ -17,8 +17,8 @@ fn container(labels: &[(&str, &str)], env: &[(&str, &str)]) -> Container {
     }
 }
 
-fn of(labels: &[(&str, &str)], env: &[(&str, &str)]) -> Conventions {
-    Conventions::of(&container(labels, env), "80".parse().ok())
+fn of(labels: &[(&str, &str)], env: &[(&str, &str)]) -> Labels {
+    Labels::of(&container(labels, env), "80".parse().ok())
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn documented_checks_are_understood() {
         ("SERVICE_443_CHECK_CMD", "false"),
     ]);
     let command = "sh -c 'true'".to_owned();
-    assert_eq!(inside, [Check::Inside { command }]);
+    assert_eq!(inside, [Check::ContainerExec { command }]);
 }
 
 #[test]

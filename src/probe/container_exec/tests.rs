@@ -3,8 +3,8 @@ use tokio::time::timeout;
 use super::*;
 use crate::docker::daemon::Address;
 
-fn probe(command: &str) -> Result<InsideProbe, String> {
-    InsideProbe::new(Daemon::local(), "web1".parse().unwrap(), command)
+fn probe(command: &str) -> Result<ContainerExecProbe, String> {
+    ContainerExecProbe::new(Daemon::local(), "web1".parse().unwrap(), command)
 }
 
 #[test]
@@ -30,7 +30,7 @@ async fn while_one_command_may_run_no_further_one_is_asked_for() {
     // It accepts, and never answers.
     let silent = tokio::net::UnixListener::bind(&socket).unwrap();
     let daemon = Daemon::at(Address::Unix(socket));
-    let probe = InsideProbe::new(daemon, "web1".parse().unwrap(), "true").unwrap();
+    let probe = ContainerExecProbe::new(daemon, "web1".parse().unwrap(), "true").unwrap();
     let first = timeout(Duration::from_millis(100), probe.attempt()).await;
     assert!(first.is_err(), "{first:?}");
     let _connection = silent.accept().await.unwrap();

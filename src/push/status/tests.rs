@@ -85,11 +85,11 @@ fn a_target_that_answers_wrongly_holds_back() {
     let mut overview = overview(&[("a", "website"), ("b", "website")]);
     update(&mut overview, 0, confirmed(9));
     let errors = vec!["HTTP 500".into()];
-    let standing = reconcile::UpstreamStatus {
+    let status = reconcile::UpstreamStatus {
         errors,
         ..confirmed(3)
     };
-    update(&mut overview, 1, standing);
+    update(&mut overview, 1, status);
     assert_eq!(services(&overview), [("website".to_owned(), 3)]);
 }
 

@@ -60,7 +60,7 @@ pub(super) fn moves(
     desired: &Desired,
     found: &[Entry],
 ) -> Vec<Move> {
-    let wanted = wanted(scheme, desired, &standing(place, found));
+    let wanted = wanted(scheme, desired, &existing(place, found));
     let mut servers: BTreeMap<&[u8], &Entry> = BTreeMap::new();
     let mut has_backend = false;
     for entry in found {
@@ -198,8 +198,8 @@ pub(super) fn plan(moves: Vec<Move>, desired: &Desired) -> Plan {
     }
 }
 
-/// Under which id each URL stands.
-fn standing(place: &Place, found: &[Entry]) -> BTreeMap<String, String> {
+/// The id of each URL in etcd.
+fn existing(place: &Place, found: &[Entry]) -> BTreeMap<String, String> {
     let ids = found.iter().filter_map(|entry| {
         let id = entry.key.strip_prefix(place.servers.as_bytes())?;
         let id = str::from_utf8(id).ok().filter(|id| safe(id) == **id)?;
@@ -208,8 +208,8 @@ fn standing(place: &Place, found: &[Entry]) -> BTreeMap<String, String> {
     ids.collect()
 }
 
-/// `standing` names what no record does any more: who starts finds only its address.
-fn wanted(scheme: Scheme, desired: &Desired, standing: &BTreeMap<String, String>) -> Wanted {
+/// `existing` names what no record does any more: who starts finds only its address.
+fn wanted(scheme: Scheme, desired: &Desired, existing: &BTreeMap<String, String>) -> Wanted {
     let servers = without_backups(&desired.servers);
     let up = servers
         .iter()
@@ -229,7 +229,7 @@ fn wanted(scheme: Scheme, desired: &Desired, standing: &BTreeMap<String, String>
         .map(|endpoint| {
             let url = format!("{}://{endpoint}", scheme.as_str());
             let found = || {
-                standing
+                existing
                     .get(&url)
                     .filter(|id| !taken.contains(*id))
                     .cloned()

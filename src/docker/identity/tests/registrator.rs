@@ -31,9 +31,9 @@ fn with_port(port: &str, said: &[(&str, &str)]) -> Container {
 
 /// Key and value as registrator's etcd backend has them, but for the service, which there has a port behind it, and the
 /// instance, which there always has one.
-fn in_etcd(derived: &Derived) -> (String, String) {
-    let key = "/services".parse::<Prefix>().unwrap().key(&derived.id);
-    let value = derived.record().encode(Format::Plain);
+fn in_etcd(identity: &Identity) -> (String, String) {
+    let key = "/services".parse::<Prefix>().unwrap().key(&identity.id);
+    let value = identity.record().encode(Format::Plain);
     (key.to_string(), String::from_utf8(value).unwrap())
 }
 
@@ -49,9 +49,9 @@ fn the_examples_are_in_etcd_where_registrators_users_look() {
             ("nginx-env", "443", "https/https.12345", "4443"),
             ("nginx-env", "80", "http/h1:nginx.0:80", "8000"),
         ] {
-            let derived = of(&on_port(port), &read(kind, name)).unwrap();
+            let identity = of(&on_port(port), &read(kind, name)).unwrap();
             let expected = (format!("/services/{key}"), format!("192.168.1.102:{value}"));
-            assert_eq!(in_etcd(&derived), expected, "{kind} {name}");
+            assert_eq!(in_etcd(&identity), expected, "{kind} {name}");
         }
     }
 }
@@ -59,21 +59,21 @@ fn the_examples_are_in_etcd_where_registrators_users_look() {
 #[test]
 fn a_comma_in_a_tag_is_escaped_by_a_backslash() {
     let container = with(&[("SERVICE_TAGS", r"/(;\,:-_)/")], false);
-    let derived = of(&Wanted::default(), &container).unwrap();
-    assert_eq!(derived.tags, ["/(;,:-_)/"]);
+    let identity = of(&Wanted::default(), &container).unwrap();
+    assert_eq!(identity.tags, ["/(;,:-_)/"]);
 }
 
 #[test]
 fn a_name_of_the_only_port_and_an_id_that_dns_accepts_are_taken() {
     for as_labels in [true, false] {
         let container = with(&[("SERVICE_80_NAME", "www")], as_labels);
-        let derived = of(&Wanted::default(), &container).unwrap();
+        let identity = of(&Wanted::default(), &container).unwrap();
         let expected = ("/services/www/h1:web1", "192.168.1.102:49153");
-        assert_eq!(in_etcd(&derived), (expected.0.into(), expected.1.into()));
+        assert_eq!(in_etcd(&identity), (expected.0.into(), expected.1.into()));
 
         let container = with(&[("SERVICE_ID", "redis-1")], as_labels);
-        let derived = of(&Wanted::default(), &container).unwrap();
-        assert_eq!(derived.id.instance.as_str(), "redis-1");
+        let identity = of(&Wanted::default(), &container).unwrap();
+        assert_eq!(identity.id.instance.as_str(), "redis-1");
     }
 }
 
@@ -83,9 +83,9 @@ fn ports_on_the_hosts_network_are_those_that_the_container_declares() {
     let mut container = read("docker", "host-network");
     container.exposed.insert("8443".parse().unwrap());
     for port in ["8080", "8443"] {
-        let derived = of(&on_port(port), &container).unwrap();
-        assert_eq!(in_etcd(&derived).1, format!("192.168.1.102:{port}"));
-        assert!(derived.id.instance.as_str().ends_with(&format!(":{port}")));
+        let identity = of(&on_port(port), &container).unwrap();
+        assert_eq!(in_etcd(&identity).1, format!("192.168.1.102:{port}"));
+        assert!(identity.id.instance.as_str().ends_with(&format!(":{port}")));
     }
 }
 
@@ -121,10 +121,10 @@ fn the_documented_checks_become_probes_with_their_times() {
             .map(String::as_str)
             .zip([value, "15s", timeout])
             .collect();
-        let derived = of(&Wanted::default(), &with_port(port, &said)).unwrap();
-        assert_eq!(derived.checks, [check]);
-        assert_eq!(derived.interval, Some(Duration::from_secs(15)));
-        assert_eq!(derived.timeout, humantime::parse_duration(timeout).ok());
+        let identity = of(&Wanted::default(), &with_port(port, &said)).unwrap();
+        assert_eq!(identity.checks, [check]);
+        assert_eq!(identity.interval, Some(Duration::from_secs(15)));
+        assert_eq!(identity.timeout, humantime::parse_duration(timeout).ok());
     }
 }
 
@@ -138,10 +138,10 @@ fn checks_that_only_consul_can_do_are_told_and_hold_nothing_up() {
         ("SERVICE_CHECK_TTL", "30s"),
         ("SERVICE_CHECK_INITIAL_STATUS", "passing"),
     ] {
-        let derived = of(&Wanted::default(), &with(&[(name, value)], false)).unwrap();
-        assert!(derived.checks.is_empty() && derived.meta.is_empty());
+        let identity = of(&Wanted::default(), &with(&[(name, value)], false)).unwrap();
+        assert!(identity.checks.is_empty() && identity.meta.is_empty());
         let note = format!("env {name} is not known here: give --probe instead");
-        assert_eq!(derived.notes, [note]);
+        assert_eq!(identity.notes, [note]);
     }
 }
 
@@ -151,8 +151,8 @@ fn what_other_backends_of_registrator_read_is_kept_as_free_pairs() {
         ("SERVICE_REGION", "us-east"),
         ("SERVICE_EUREKA_METADATA_MYROUTES", "/route1*|/route2*"),
     ];
-    let derived = of(&Wanted::default(), &with(&said, true)).unwrap();
-    let meta: Vec<_> = derived.meta.iter().map(|(k, v)| (&**k, &**v)).collect();
+    let identity = of(&Wanted::default(), &with(&said, true)).unwrap();
+    let meta: Vec<_> = identity.meta.iter().map(|(k, v)| (&**k, &**v)).collect();
     assert_eq!(
         meta,
         [

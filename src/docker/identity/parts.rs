@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::labels::Check;
+use crate::docker::labels::Check;
 use crate::model::{Endpoint, InstanceId, Protocol, Record, Version};
 
 /// One part of what is announced, and why it is so.
@@ -20,7 +20,7 @@ pub struct Reason {
 
 /// What is announced for a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Derived {
+pub struct Identity {
     /// Which instance of which service.
     pub id: InstanceId,
     /// Where clients reach it. It may be an address that only this host reaches; who calls decides on that.
@@ -49,7 +49,7 @@ pub struct Derived {
     pub notes: Vec<String>,
 }
 
-impl Derived {
+impl Identity {
     /// The record to announce.
     #[must_use]
     pub fn record(&self) -> Record {
