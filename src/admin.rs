@@ -8,6 +8,7 @@
 //! - [`status`]: how the pushers do.
 
 mod announcer;
+pub mod confirm;
 pub mod deregister;
 pub mod follow;
 pub mod hold;
@@ -17,7 +18,6 @@ pub mod overview;
 pub mod register;
 pub mod release;
 pub mod roles;
-pub mod settle;
 pub mod split;
 pub mod status;
 pub mod v2;

@@ -140,12 +140,12 @@ pub async fn round(probes: &[Probe], limit: Duration) -> Verdict {
 
 /// Probes for ever, a verdict a round, until dropped.
 #[derive(Debug)]
-pub struct Prober {
+pub struct ProbeTask {
     verdicts: mpsc::Receiver<Verdict>,
     task: JoinHandle<()>,
 }
 
-impl Prober {
+impl ProbeTask {
     /// Starts with the pause that `pace` grants.
     #[must_use]
     pub fn start(probes: Vec<Probe>, pace: Pace) -> Self {
@@ -164,16 +164,16 @@ impl Prober {
     }
 }
 
-impl Drop for Prober {
+impl Drop for ProbeTask {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 /// The next verdict; waits for ever where nobody probes. Cancel safe.
-pub async fn next_verdict(prober: &mut Option<Prober>) -> Verdict {
-    let verdict = match prober {
-        Some(prober) => prober.verdicts.recv().await,
+pub async fn next_verdict(probe_task: &mut Option<ProbeTask>) -> Verdict {
+    let verdict = match probe_task {
+        Some(probe_task) => probe_task.verdicts.recv().await,
         None => None,
     };
     match verdict {

@@ -6,7 +6,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Place;
 use super::announcer::Keeper;
-use super::settle::{Awaited, Settled, settle};
+use super::confirm::{Awaited, Confirmation, confirm};
 use crate::etcd::Error;
 use crate::etcd::history::changes_after;
 use crate::etcd::oneshot;
@@ -19,7 +19,7 @@ use crate::model::Format;
 use crate::model::{InstanceId, Nonce, Quarantined, Record, State, decode};
 use crate::util::shutdown::Stop;
 
-/// How long etcd may take to tell of the pushers where nothing hangs on it.
+/// Timeout for a look at the pushers that is optional.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// How long it is waited for what.
@@ -57,7 +57,7 @@ pub enum Outcome {
         silent: Option<String>,
     },
     /// It is deleted.
-    Gone(Settled),
+    Gone(Confirmation),
     /// It is deleted without draining, as etcd has no room to say so.
     Undrained,
     /// A living process keeps it, and would write it back.
@@ -136,13 +136,13 @@ pub async fn deregister(
     match (delete(place, &key, revision).await?, drained) {
         // What cannot say that it drains starts to by its deletion.
         (Some(deleted), None) => {
-            let settled = let_go(place, id, deleted, waiting, &mut stop, tell).await;
-            Ok(Outcome::Gone(settled))
+            let confirmation = let_go(place, id, deleted, waiting, &mut stop, tell).await;
+            Ok(Outcome::Gone(confirmation))
         }
-        (Some(_), Some(settled)) => Ok(Outcome::Gone(settled)),
+        (Some(_), Some(confirmation)) => Ok(Outcome::Gone(confirmation)),
         (None, Some(_)) if look(place, &key).await?.is_some() => Ok(Outcome::TakenOver),
         // It went by itself, after it was said that it drains.
-        (None, Some(settled)) => Ok(Outcome::Gone(settled)),
+        (None, Some(confirmation)) => Ok(Outcome::Gone(confirmation)),
         (None, None) => vanished(place, id, revision, waiting, &mut stop, tell).await,
     }
 }
@@ -166,8 +166,8 @@ async fn vanished(
     });
     // Where that is compacted already: it was later than what was seen.
     let deleted = past.await?.newest.max(revision + 1);
-    let settled = let_go(place, id, deleted, waiting, stop, tell).await;
-    Ok(Outcome::Gone(settled))
+    let confirmation = let_go(place, id, deleted, waiting, stop, tell).await;
+    Ok(Outcome::Gone(confirmation))
 }
 
 /// Who may still send requests to an instance without a record. Nobody is waited for: whoever took the record away has done that,
@@ -192,14 +192,14 @@ async fn let_go(
     waiting: Waiting,
     stop: &mut Stop,
     tell: &mut dyn FnMut(Event<'_>),
-) -> Settled {
+) -> Confirmation {
     let Waiting {
         drain_timeout,
         linger,
     } = waiting;
     let mut waits = |progress: &Leaving| tell(Event::Waiting(progress));
     let awaited = Awaited::Leaving(id, revision);
-    let settled = settle(place, awaited, drain_timeout, stop, &mut waits).await;
+    let confirmation = confirm(place, awaited, drain_timeout, stop, &mut waits).await;
     if !linger.is_zero() && !stop.is_asked() {
         tell(Event::Lingering);
         tokio::select! {
@@ -207,7 +207,7 @@ async fn let_go(
             () = stop.leave() => {}
         }
     }
-    settled
+    confirmation
 }
 
 /// The value that says that the record drains; `None` when it has no room to say so.

@@ -28,7 +28,7 @@ pub struct Status {
     pub ignored: Vec<(String, String)>,
     /// The records, splits and holds that cannot be read, by key.
     pub quarantined: Vec<Quarantined>,
-    /// etcd has no room, and refuses the pushers' words: theirs may be old. Not where etcd does not tell this user.
+    /// etcd has no room and rejects writes, so statuses may be stale. `false` where this user may not read the alarm.
     pub out_of_space: bool,
 }
 

@@ -76,7 +76,7 @@ pub async fn wait(
         while picture.overview().is_none() {
             picture.next().await;
         }
-        while asks_pushers && pushers.heard().is_none() {
+        while asks_pushers && pushers.listed().is_none() {
             pushers.changed().await;
         }
         deleted.look(place, wish, pushers.known()).await;
@@ -182,7 +182,7 @@ impl Wish {
                 if let Deleted::Unknown(error) = deleted {
                     return Some(format!("what was deleted before is not known: {error}"));
                 }
-                // Who has not confirmed anything yet has not seen that it is gone.
+                // Pushers without a status have not seen the deletion.
                 let newest = overview.newest(&self.service).records;
                 let newest = newest.max(deleted.newest()).max(1);
                 self.not_let_go(newest, prefix, pushers)
@@ -284,12 +284,12 @@ impl Wish {
     fn unapplied(&self, applied: &Applied) -> Option<String> {
         let nobody = applied.by.is_empty() && applied.not_by.is_empty();
         let nobody = nobody.then(|| applied.nobody(&self.service));
-        let settles = |id| {
+        let retired_by = |id| {
             format!(
                 "if the load balancer of {id} is gone for good: sidekick push --retire --id {id}"
             )
         };
-        let retire = applied.unknown.iter().map(settles);
+        let retire = applied.unknown.iter().map(retired_by);
         let missing = applied.missing(Doubt::Unaware);
         joined(nobody.into_iter().chain(missing).chain(retire))
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::reload::{Heard, Reload};
+use super::reload::{Reload, ReloadEvent};
 use super::settings::{Outcome, Settings};
 use crate::announce::gate::Gate;
 use crate::announce::phase::{Phase, Wish};
@@ -22,7 +22,7 @@ use crate::etcd::lease;
 use crate::etcd::lease::{Handed, LeaseKeeper, LeaseStatus, Wanted};
 use crate::etcd::pushers;
 use crate::model::{Nonce, State};
-use crate::probe::{self, Prober, Verdict};
+use crate::probe::{self, ProbeTask, Verdict};
 use crate::systemd::notify;
 use crate::systemd::notify::{Waiting, Watchdog};
 use crate::util::clock;
@@ -38,7 +38,7 @@ pub(super) struct Agent {
     keeper: LeaseKeeper,
     lease: watch::Receiver<LeaseStatus>,
     /// None when there is nothing to ask.
-    prober: Option<Prober>,
+    probe_task: Option<ProbeTask>,
     gate: Gate,
     phase: Phase,
     /// The reason of the newest failure, for people.
@@ -60,7 +60,7 @@ pub(super) struct Agent {
     /// Why the settings that were read last are not in force.
     refused: Option<String>,
     /// What systemd was told last.
-    told_status: String,
+    last_status: String,
     /// What was logged last of the record.
     noted: &'static str,
     watchdog: Option<Watchdog>,
@@ -77,7 +77,7 @@ enum Event {
     /// The pushers have something to tell, or were waited for long enough.
     Pushers,
     Pulse,
-    Reload(Heard),
+    Reload(ReloadEvent),
     FormerLeft,
 }
 
@@ -98,7 +98,7 @@ impl Agent {
             lease: keeper.status(),
             pulse: keeper.pulse(),
             keeper,
-            prober: None,
+            probe_task: None,
             gate: Gate::new(settings.rise, settings.fall),
             phase: Phase::Starting,
             reason: None,
@@ -111,7 +111,7 @@ impl Agent {
             left_behind: LeftBehind::Nothing,
             is_presumed: false,
             refused: None,
-            told_status: String::new(),
+            last_status: String::new(),
             noted: "",
             watchdog: Watchdog::of_unit(),
             waiting: None,
@@ -134,7 +134,7 @@ impl Agent {
         }
         self.enter(self.phase);
         if notify::is_up() {
-            self.tell_status();
+            self.publish_status();
         }
         loop {
             self.note_waiting();
@@ -158,32 +158,32 @@ impl Agent {
                         self.took_over();
                     }
                 }
-                Event::Reload(Heard::Hangup) => reload.begin(&self.handover()),
-                Event::Reload(Heard::Refused(why)) => {
+                Event::Reload(ReloadEvent::Hangup) => reload.begin(&self.handover()),
+                Event::Reload(ReloadEvent::Refused(why)) => {
                     self.refused = Some(why);
                     // Whoever reloads looks at the status then.
-                    self.told_status.clear();
+                    self.last_status.clear();
                 }
-                Event::Reload(Heard::Tried) => {
+                Event::Reload(ReloadEvent::Tried) => {
                     if reload.keep_signals(&stop).await {
                         return Outcome::HandOver(Box::new(self.hand_over().await));
                     }
                 }
             }
             self.check_ready();
-            self.tell_status();
+            self.publish_status();
         }
     }
 
-    fn tell_status(&mut self) {
+    fn publish_status(&mut self) {
         let mut status = self.status();
         if let Some(why) = &self.refused {
             status.push_str("; reload refused: ");
             status.push_str(why);
         }
-        if status != self.told_status {
+        if status != self.last_status {
             notify::status(&status);
-            self.told_status = status;
+            self.last_status = status;
         }
     }
 
@@ -194,25 +194,25 @@ impl Agent {
             pace.grace = Duration::ZERO;
         }
         let probes = &self.settings.probes;
-        self.prober = (!probes.is_empty()).then(|| Prober::start(probes.clone(), pace));
+        self.probe_task = (!probes.is_empty()).then(|| ProbeTask::start(probes.clone(), pace));
     }
 
     async fn next_event(&mut self, stop: &mut Stop, reload: &mut Reload) -> Event {
         let waiting = self.readiness.waits_for_pushers();
         let overdue = self.readiness.overdue(self.settings.drain_timeout);
         let watched = self.watchdog.is_some();
-        // Two records that leave would be too many to keep apart.
+        // Only one old record at a time.
         let may_reload = !matches!(self.former, Some(Former::Leaves(_)));
         tokio::select! {
             biased;
             () = stop.leave() => Event::Leave,
             Ok(()) = self.lease.changed() => Event::Lease,
-            verdict = probe::next_verdict(&mut self.prober) => Event::Verdict(verdict),
+            verdict = probe::next_verdict(&mut self.probe_task) => Event::Verdict(verdict),
             () = self.pushers.changed(), if waiting => Event::Pushers,
             () = overdue, if waiting => Event::Pushers,
             Ok(()) = self.pulse.changed(), if watched => Event::Pulse,
             () = Former::left(&mut self.former) => Event::FormerLeft,
-            heard = reload.next(), if may_reload => Event::Reload(heard),
+            event = reload.next(), if may_reload => Event::Reload(event),
         }
     }
 
@@ -272,7 +272,7 @@ impl Agent {
         let intent = match phase.wish(self.settings.on_failure) {
             Wish::Record(State::Up) => Wanted::Present(self.value(State::Up)),
             Wish::Record(state) => Wanted::PresentOrAbsent(self.value(state)),
-            // What another has left can only be written over, and taken away then.
+            // Overwrite a leftover record before deleting it.
             Wish::Nothing(state) if self.left_behind == LeftBehind::Record => {
                 Wanted::PresentOrAbsent(self.value(state))
             }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::agent::Agent;
 use super::handover::Handover;
-use super::reload::{Heard, Reload};
+use super::reload::{Reload, ReloadEvent};
 use super::{Outcome, Settings, serve};
 use crate::docker::Daemon;
 use crate::docker::container::{Container, ContainerName};
@@ -41,7 +41,7 @@ pub struct Pairing {
     pub start_timeout: Duration,
 }
 
-/// How often it is looked whether the surroundings have what they lack.
+/// The retry interval while the host is not ready.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What an announcer does when its container has ended.
@@ -190,7 +190,7 @@ impl Paired {
                     return Err(Refused { container, reason });
                 }
                 Err(mistakes) => {
-                    tell_once(&self.pairing, &mistakes, &mut lacking);
+                    log_once(&self.pairing, &mistakes, &mut lacking);
                     self.withdraw_former(stop.clone()).await;
                     let _waiting = notify::Waiting::idly();
                     let other = async {
@@ -271,18 +271,18 @@ impl Paired {
     async fn hearing<T>(&self, reload: &mut Reload, what: impl Future<Output = T>) -> Option<T> {
         let mut what = std::pin::pin!(what);
         loop {
-            let heard = tokio::select! {
+            let event = tokio::select! {
                 biased;
                 done = &mut what => return Some(done),
-                heard = reload.next() => heard,
+                event = reload.next() => event,
             };
-            match heard {
-                Heard::Hangup => reload.begin(&match &self.former {
+            match event {
+                ReloadEvent::Hangup => reload.begin(&match &self.former {
                     Some(former) => former.handover(),
                     None => Handover::default(),
                 }),
-                Heard::Refused(_) => {}
-                Heard::Tried => {
+                ReloadEvent::Refused(_) => {}
+                ReloadEvent::Tried => {
                     if reload.keep_signals(&self.stop).await {
                         return None;
                     }
@@ -320,7 +320,7 @@ async fn surroundings(pairing: &Pairing, known: Option<Arc<Surroundings>>) -> Ar
 }
 
 /// Says why a container cannot be announced as it is now, unless that was said last.
-fn tell_once(pairing: &Pairing, mistakes: &Mistakes, last: &mut String) {
+fn log_once(pairing: &Pairing, mistakes: &Mistakes, last: &mut String) {
     let why = mistakes.said.join("; ");
     let name = &pairing.container;
     if *last == why {
@@ -347,9 +347,9 @@ enum Next {
     TooLate(String),
 }
 
-/// Waits until the container runs. One that has never been served may be about to be started: it has its time for that.
+/// Waits until the container runs. One that was never announced may be about to start: it has `start_timeout` for that.
 ///
-/// What `stands` in etcd does so until it is known whether it runs.
+/// A record that `stands` in etcd is kept until we know whether the container runs.
 async fn next_run(
     pairing: &Pairing,
     served: bool,

@@ -29,7 +29,7 @@ use crate::util::shutdown::Stop;
 
 /// The option by which a program only says whether it can go on from the handover on its standard input.
 pub const TRIAL: &str = "--handover-trial";
-/// What it says then on standard output, and nothing else does by accident.
+/// What it then prints on standard output; no other program prints this by accident. Part of the protocol between versions.
 pub const YES: &str = "sidekick goes on from here";
 /// How long a trial may take. A daemon that is asked for a container may be slow.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -111,7 +111,7 @@ impl Program {
             Ok(Ok((ended, _, _))) if ended.success() => {
                 Err(format!("{file} is no sidekick that could go on from here"))
             }
-            // It is this program that reads its own files: what is wrong with those, and no word about itself.
+            // The program reports mistakes in the files that it reads, and knows the trial option.
             Ok(Ok((ended, _, said))) if ended.code() == Some(64) && !said.contains(TRIAL) => {
                 Err(in_one_line(&said))
             }
@@ -183,9 +183,9 @@ impl std::fmt::Debug for Reload {
     }
 }
 
-/// What [`Reload::next`] has heard.
+/// The events of a reload.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum ReloadEvent {
     /// SIGHUP: a trial is to begin.
     Hangup,
     /// The program can go on from what it was given.
@@ -209,26 +209,26 @@ impl Reload {
     }
 
     /// Waits for SIGHUP, or for the end of the trial that has begun. Cancel safe.
-    pub(super) async fn next(&mut self) -> Heard {
+    pub(super) async fn next(&mut self) -> ReloadEvent {
         if let Some(why) = self.failed.take() {
-            return Heard::Refused(why);
+            return ReloadEvent::Refused(why);
         }
         if let Some(trial) = &mut self.trial {
             let tried = trial.await;
             self.trial = None;
             let Err(why) = tried else {
-                return Heard::Tried;
+                return ReloadEvent::Tried;
             };
-            error!("reload refused, program and settings stay as they were: {why}");
+            error!("reload refused, nothing changed: {why}");
             notify::reloaded();
-            return Heard::Refused(why);
+            return ReloadEvent::Refused(why);
         }
         if self.hangups.recv().await.is_none() {
             std::future::pending().await
         }
         info!("SIGHUP: reading the settings again");
         notify::reloading();
-        Heard::Hangup
+        ReloadEvent::Hangup
     }
 
     /// Begins to try whether the program as it is now can go on from `state`.
@@ -265,7 +265,7 @@ impl Reload {
         let why = format!(
             "{file} cannot be started any more: {error}; put a program that works there and reload again"
         );
-        error!("reload refused, program and settings stay as they were: {why}");
+        error!("reload refused, nothing changed: {why}");
         self.failed = Some(why);
     }
 }

@@ -1,10 +1,10 @@
 //! What commands print, and how they end.
 
+pub(crate) mod confirm;
 pub(crate) mod exit;
 pub(crate) mod log;
 pub(crate) mod progress;
 pub(crate) mod records;
-pub(crate) mod settled;
 pub(crate) mod short_help;
 pub(crate) mod stdout;
 pub(crate) mod table;

@@ -24,7 +24,7 @@ use super::daemon::Daemon;
 use super::events;
 use super::events::Event;
 use super::{raw, transport};
-use crate::util::explain::{Heard, Peer, explain};
+use crate::util::explain::{Peer, Received, explain};
 use crate::util::sanitize::printable;
 
 /// How long one call may take, the whole answer included.
@@ -33,7 +33,7 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of a daemon's own words is shown.
 const WORDS_SHOWN: usize = 300;
 
-/// Why a daemon could not tell what it was asked.
+/// Why a daemon call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such container.
@@ -370,7 +370,7 @@ pub(super) fn failed(daemon: &Daemon, cause: &Cause) -> Error {
 /// A daemon that is spoken to in its own language: its socket, or `tcp://`, whose TLS says so itself.
 const fn peer(place: &str) -> Peer<'_> {
     Peer {
-        heard: Heard::Earlier,
+        received: Received::Earlier,
         ..Peer::plain(place)
     }
 }

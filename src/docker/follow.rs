@@ -377,7 +377,7 @@ impl Task {
     }
 }
 
-/// The end of the process that is watched; waits for ever when none is.
+/// The end of the watched process; never resolves without one.
 async fn process_end(process: &mut Option<Process>) {
     match process {
         Some(Process { end: Some(end), .. }) => end.await,

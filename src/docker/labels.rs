@@ -39,7 +39,7 @@ const NAMES_SHOWN: usize = 10;
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct LabelValue {
     /// The value. Foreign text.
     pub value: String,
     /// `label SERVICE_80_NAME`.
@@ -52,7 +52,7 @@ pub struct Said {
 /// All that a container says about one of its ports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
-    said: BTreeMap<String, Said>,
+    said: BTreeMap<String, LabelValue>,
     /// Free pairs in the environment, by their names.
     left_out: Vec<String>,
 }
@@ -140,13 +140,13 @@ impl Labels {
         if number.is_some() && number != port.map(|port| port.number.get()) {
             return;
         }
-        let said = Said {
+        let said = LabelValue {
             value: value.to_owned(),
             source: format!("{} {}", if is_label { "label" } else { "env" }, short(name)),
             about_port: number.is_some(),
             is_label,
         };
-        let rank = |said: &Said| (said.about_port, said.is_label);
+        let rank = |said: &LabelValue| (said.about_port, said.is_label);
         let key = rest.to_ascii_lowercase();
         if !is_label && is_free(&key) {
             self.left_out.push(short(name));
@@ -163,13 +163,13 @@ impl Labels {
 
     /// What is said under this name, in lower case and without the beginning: `check_http`.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Said> {
+    pub fn get(&self, name: &str) -> Option<&LabelValue> {
         self.said.get(name)
     }
 
     /// What is said there, unless it says no.
-    fn flag(&self, name: &str) -> Option<&Said> {
-        let no = |said: &&Said| {
+    fn flag(&self, name: &str) -> Option<&LabelValue> {
+        let no = |said: &&LabelValue| {
             let words = ["0", "false", "no"];
             let value = said.value.trim();
             words.iter().any(|word| value.eq_ignore_ascii_case(word))
@@ -179,7 +179,7 @@ impl Labels {
 
     /// Where the wish stands not to be announced.
     #[must_use]
-    pub fn ignored(&self) -> Option<&Said> {
+    pub fn ignored(&self) -> Option<&LabelValue> {
         self.flag("ignore")
     }
 
@@ -235,7 +235,7 @@ impl Labels {
     }
 
     /// Checks that are asked for and not known here.
-    pub fn unknown_checks(&self) -> impl Iterator<Item = &Said> {
+    pub fn unknown_checks(&self) -> impl Iterator<Item = &LabelValue> {
         let unknown =
             |name: &String| name.starts_with("check_") && !CHECKS.contains(&name.as_str());
         self.said
@@ -246,7 +246,7 @@ impl Labels {
 
     /// The checks that are asked for, each with where it stands.
     #[must_use]
-    pub fn checks(&self) -> Vec<(Check, &Said)> {
+    pub fn checks(&self) -> Vec<(Check, &LabelValue)> {
         let http = |name: &str, tls: bool| {
             let said = self.get(name)?;
             let slash = if said.value.starts_with('/') { "" } else { "/" };
@@ -266,7 +266,7 @@ impl Labels {
             let tls = self.flag("check_grpc_use_tls").is_some();
             (Check::Grpc { tls }, said)
         };
-        let in_container = |said: &'_ Said| Check::ContainerExec {
+        let in_container = |said: &'_ LabelValue| Check::ContainerExec {
             command: said.value.clone(),
         };
         let checks = [

@@ -1,6 +1,6 @@
 //! Signals by name and number, as `docker kill` and `STOPSIGNAL` spell them.
 
-/// Ends a process unless it looks after itself.
+/// Ends a process that has no handler for it.
 pub(super) const TERM: u8 = 15;
 /// From a terminal.
 pub(super) const INT: u8 = 2;

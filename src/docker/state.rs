@@ -167,7 +167,7 @@ impl Life {
             Action::Died { code } => self.state = State::Gone(Why::Exited { code }),
             Action::Signalled { number } if number.is_some_and(|n| ends(container, n)) => {
                 self.ending.get_or_insert(now);
-                // Who is gone or paused serves nobody who would have to be led away.
+                // One that is gone or paused has no traffic to drain.
                 if let State::Running(_) | State::Unknown { .. } = self.state {
                     self.state = State::Stopping(container.clone());
                 }

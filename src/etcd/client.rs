@@ -70,9 +70,9 @@ struct Shared {
     connecting: tokio::sync::Mutex<()>,
     /// Told whenever another connection is in use from now on.
     moved: watch::Sender<()>,
-    /// How many watches have lost sight of etcd.
+    /// How many watches are disconnected.
     blind: AtomicUsize,
-    /// Whether all watches ever had it in sight.
+    /// Whether all watches were ever connected.
     seen: AtomicBool,
 }
 
@@ -118,7 +118,7 @@ impl Cluster {
         self.0.moved.subscribe()
     }
 
-    /// One more watch has lost sight of etcd; whether it is the first.
+    /// A watch disconnected; `true` if it is the first.
     pub(super) fn lose_sight(&self) -> bool {
         self.0.blind.fetch_add(1, Ordering::Relaxed) == 0
     }
@@ -135,7 +135,7 @@ impl Cluster {
         }
     }
 
-    /// Whether all watches ever had it in sight.
+    /// Whether all watches were ever connected.
     pub(super) fn was_seen(&self) -> bool {
         self.0.seen.load(Ordering::Relaxed)
     }
@@ -171,10 +171,10 @@ impl Cluster {
         }
     }
 
-    /// Hears that a call over `connection` failed with `error`. When another member may do better,
+    /// Call this when a call over `connection` failed with `error`. If another member may do better,
     /// the next [`connection`](Self::connection) is a new one to the next endpoint.
     ///
-    /// So it is after a refusal of the token or the password: a new connection logs in anew, with what the files say then.
+    /// The same after a refusal of the token or the password: a new connection logs in again, with what the files say then.
     pub fn failed(&self, connection: &Connection, error: &Error) {
         if error.is_about_the_connection() || error.wants_a_new_login() {
             self.rotate_from(connection.generation);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::member::Member;
 use super::range::Range;
-use crate::util::explain::{Heard, Options, Peer, explain};
+use crate::util::explain::{Options, Peer, Received, explain};
 use crate::util::sanitize::{printable, short};
 
 /// What the client says of a renewal that etcd answered with no time left. With the same kind of error, but other words, it
@@ -340,9 +340,9 @@ fn connection_in_words(error: &etcd_client::Error, member: &Member) -> String {
     let peer = Peer {
         place: place.map_or(&*member.endpoint, |(_, place)| place),
         tls: tls.is_some(),
-        heard: match member.has_answered() {
-            true => Heard::Earlier,
-            false => Heard::Nothing,
+        received: match member.has_answered() {
+            true => Received::Earlier,
+            false => Received::Nothing,
         },
         options: Options {
             authority: Some("--cacert"),

@@ -133,7 +133,7 @@ impl LeaseKeeper {
             status => status.revision_of(value).map(Confirmed::At),
         };
         let reached = status.wait_for(|status| outcome(status).is_some()).await;
-        // The task has ended without a word: it is nobody's any more.
+        // The task has ended: nobody keeps the key any more.
         reached.map_or(Confirmed::Deposed, |status| {
             outcome(&status).unwrap_or(Confirmed::Deposed)
         })

@@ -82,7 +82,7 @@ pub async fn patiently<T>(
     }
 }
 
-/// What a member has at least to answer, however little patience there is.
+/// The lower bound of the timeout of one call, however short the whole is.
 const LEAST: Duration = Duration::from_millis(100);
 
 /// The connection in use, or a new one; with a user, a member has to answer for that.

@@ -14,7 +14,7 @@ pub(crate) enum Claimant {
     Named(Nonce),
     /// A process known only by its lease, as a plain value has no room for a name.
     Leased(i64),
-    /// Nobody who would keep it: written by hand and without a lease.
+    /// Nobody: written by hand, without a lease.
     Stranger,
 }
 

@@ -132,8 +132,8 @@ impl Watch {
         }
     }
 
-    /// Forgets what it has heard, which ages while nobody waits: a pusher that was restarted meanwhile would be found gone
-    /// before it is found back.
+    /// Drops stale state and lists again: otherwise a pusher that was restarted meanwhile would be seen to go
+    /// before it is seen to return.
     pub fn forget(&mut self) {
         let meta = self.pushers.store.prefixes().meta.clone();
         *self = Self::new(self.cluster.clone(), meta);
@@ -141,7 +141,7 @@ impl Watch {
 
     /// The pushers; `None` before etcd has told of them.
     #[must_use]
-    pub fn heard(&self) -> Option<&Pushers> {
+    pub fn listed(&self) -> Option<&Pushers> {
         self.pushers.store.is_listed().then_some(&self.pushers)
     }
 
@@ -164,7 +164,7 @@ impl Watch {
     /// Waits until `enough` says yes about the pushers; it is asked again after every change. Waits for ever while etcd
     /// cannot be heard. Cancel safe.
     pub async fn until_so(&mut self, mut enough: impl FnMut(&Pushers) -> bool) {
-        while !self.heard().is_some_and(&mut enough) {
+        while !self.listed().is_some_and(&mut enough) {
             self.changed().await;
         }
     }

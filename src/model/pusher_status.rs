@@ -128,7 +128,7 @@ pub struct PusherStatus {
     pub prefix: Option<Prefix>,
     /// Which process wrote it.
     pub nonce: Nonce,
-    /// Since when this process is present.
+    /// Since when this process runs.
     pub since: Timestamp,
 }
 

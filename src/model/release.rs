@@ -9,7 +9,7 @@ use super::{Nonce, Reason};
 /// The value under a release's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Release {
-    /// Tells releases of one upstream apart: each is obeyed once.
+    /// Tells releases of one upstream apart: each is applied once.
     pub nonce: Nonce,
     /// When it was said.
     pub since: Timestamp,

@@ -21,13 +21,13 @@ pub struct Released {
     pub servers: Option<u64>,
 }
 
-/// [`MAX_LISTED`] at most, those first that it has obeyed; and how many there are beyond.
+/// [`MAX_LISTED`] at most, those first that it has applied; and how many there are beyond.
 pub(super) fn serialize<S: Serializer>(
     released: &BTreeMap<String, Released>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let obeyed = |released: &Released| released.servers.is_some();
-    let (own, others): (Vec<_>, Vec<_>) = released.iter().partition(|(_, one)| obeyed(one));
+    let applied = |released: &Released| released.servers.is_some();
+    let (own, others): (Vec<_>, Vec<_>) = released.iter().partition(|(_, one)| applied(one));
     let listed = own.into_iter().chain(others).take(MAX_LISTED);
     let mut map = serializer.serialize_map(None)?;
     if !released.is_empty() {

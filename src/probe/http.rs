@@ -9,7 +9,7 @@ use reqwest::{Certificate, Client, Method, Response, StatusCode, Url};
 
 use super::StatusRange;
 use super::tls_name::{Elsewhere, TlsName};
-use crate::util::explain::{Heard, Options, Peer};
+use crate::util::explain::{Options, Peer, Received};
 use crate::util::sanitize::short;
 use crate::util::secret;
 
@@ -124,7 +124,7 @@ impl HttpProbe {
             request = request.header(HOST, format!("{host}{}", port.unwrap_or_default()));
         }
         let sent = request.headers(self.options.headers.clone()).send().await;
-        let answer = sent.map_err(|error| self.failure(&error, Heard::Nothing))?;
+        let answer = sent.map_err(|error| self.failure(&error, Received::Nothing))?;
         match self.check_head(&answer) {
             Ok(()) => self.check_body(answer).await,
             Err(_) if self.wants_tls(&answer) && names_https(answer).await => {
@@ -142,11 +142,11 @@ impl HttpProbe {
         self.url.scheme() == "http" && answer.status() == StatusCode::BAD_REQUEST
     }
 
-    fn failure(&self, error: &reqwest::Error, heard: Heard) -> String {
+    fn failure(&self, error: &reqwest::Error, received: Received) -> String {
         let peer = Peer {
             place: &crate::util::http::place(&self.url),
             tls: self.url.scheme() == "https",
-            heard,
+            received,
             options: OPTIONS,
         };
         crate::util::http::failure(error, peer)
@@ -191,7 +191,7 @@ impl HttpProbe {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    let cause = self.failure(&error, Heard::Part);
+                    let cause = self.failure(&error, Received::Part);
                     return Err(format!("HTTP {status}, then {cause}"));
                 }
             }

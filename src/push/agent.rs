@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::clock::until;
 use super::namesake::IdWatch;
 use super::own_keys::{KeyEvent, OwnKeys};
-use super::peers::{Peers, Word};
+use super::peers::{Message, Peers};
 use super::protection::{Protection, ProtectionEvent};
 use super::quarantined::log_quarantined;
 use super::reload::{Reload, Reloads};
@@ -75,8 +75,8 @@ struct Pusher {
     record: StatusRecord,
     keys: OwnKeys,
     start: Start,
-    told_ready: bool,
-    told_status: String,
+    is_ready: bool,
+    last_status: String,
     id: IdWatch,
 }
 
@@ -89,7 +89,7 @@ enum Event {
     Found(Found),
     Update(Update),
     Reload,
-    Word(Word),
+    Message(Message),
     Protection(ProtectionEvent),
     Write,
     TaskEnded,
@@ -113,8 +113,8 @@ impl Pusher {
             status: Status::default(),
             record: StatusRecord::new(settings.prefix.clone(), nonce, since),
             start: Start::Unlisted,
-            told_ready: false,
-            told_status: String::new(),
+            is_ready: false,
+            last_status: String::new(),
             id: IdWatch::new(settings.id.clone()),
             reloads: Reloads::new(reload),
             settings,
@@ -131,7 +131,7 @@ impl Pusher {
         let mut waiting = Some(notify::Waiting::to_be_up());
         self.publish_status();
         loop {
-            if self.told_ready {
+            if self.is_ready {
                 drop(waiting.take());
             }
             match self.next_event(&mut stop).await {
@@ -162,7 +162,7 @@ impl Pusher {
                     self.publish_status();
                     notify::reloaded();
                 }
-                Event::Word(word) => self.hear(&word),
+                Event::Message(message) => self.apply_overrides(&message),
                 Event::Protection(event) => {
                     event.decide(&mut self.supervisor);
                     self.protection.watch(&self.supervisor);
@@ -199,7 +199,7 @@ impl Pusher {
             Some(found) = finds.recv() => Event::Found(found),
             () = reloads.asked() => Event::Reload,
             update = watcher.next() => Event::Update(update),
-            word = peers.next() => Event::Word(word),
+            message = peers.next() => Event::Message(message),
             event = protection.next() => Event::Protection(event),
             () = record.due() => Event::Write,
             () = supervisor.broken() => Event::TaskEnded,
@@ -212,8 +212,8 @@ impl Pusher {
         if self.keys.both_stand() {
             self.open();
         }
-        if self.keys.is_present() && self.start == Start::Open && !self.told_ready {
-            self.told_ready = true;
+        if self.keys.has_status_record() && self.start == Start::Open && !self.is_ready {
+            self.is_ready = true;
             notify::ready();
         }
     }
@@ -285,38 +285,39 @@ impl Pusher {
         self.protection.watch(&self.supervisor);
     }
 
-    /// Does what others say.
-    fn hear(&mut self, word: &Word) {
-        if word.releases {
-            self.record.obey_releases(&self.peers, &mut self.supervisor);
+    /// Applies releases, holds and splits.
+    fn apply_overrides(&mut self, message: &Message) {
+        if message.releases {
+            self.record
+                .apply_releases(&self.peers, &mut self.supervisor);
         }
         // Overrides are not combined with records that may be old: the next listing of the records publishes both.
         if self.watcher.is_current() {
-            self.take_in(&word.overrides);
+            self.take_in(&message.overrides);
         } else {
-            log_quarantined(&word.overrides);
+            log_quarantined(&message.overrides);
         }
         self.protection.watch(&self.supervisor);
     }
 
-    /// Who has not heard etcd for as long as a status record lasts is not waited for any more, and may know of servers that others have
-    /// rightly removed or drained: while there are such others, it undoes nothing of what they do.
+    /// Once our status record has expired, others do not wait for us, and we may know servers that they have rightly removed or
+    /// drained: while there are other pushers, we undo nothing that they do.
     fn defer(&self) {
         let unheard = self.keys.unheard().is_some();
-        // What is known is still of the time before until the records are listed anew.
+        // The records are old until they are listed again.
         let behind = self.supervisor.is_deferring() && !self.watcher.is_current();
         let defer = (unheard || behind) && self.peers.are_any();
         if self.supervisor.defer(defer) && defer {
             info!(
-                "etcd is out of reach: other pushers know better; only restarts of nginx are repaired for now"
+                "etcd unreachable: other pushers know better, so only restarts of nginx are repaired"
             );
         }
     }
 
-    /// Does from now on what these settings say, but for what a running pusher cannot change.
+    /// Applies new settings, except those that a running pusher cannot change.
     fn adopt(&mut self, settings: Settings) {
         let settings = self.settings.succeeded_by(settings, |what| {
-            warn!("a new {what} counts only from the next start on; the old one stands");
+            warn!("a new {what} takes effect at the next start; the old one stays in use");
         });
         let range = settings.range();
         let widened = self.records.route(&settings.services());
@@ -341,9 +342,9 @@ impl Pusher {
     fn publish_status(&mut self) {
         self.defer();
         let status = self.summary();
-        if status != self.told_status {
+        if status != self.last_status {
             notify::status(&status);
-            self.told_status = status;
+            self.last_status = status;
         }
         if self.start == Start::Unlisted {
             return;

@@ -42,8 +42,8 @@ impl Balancers {
         self.read_back = Balancer::read_back(&settings.identities());
     }
 
-    /// Takes in what etcd told; whether it is news.
-    pub(super) fn hear(&mut self, store: &Store) -> bool {
+    /// Takes what etcd has now; `true` when anything changed.
+    pub(super) fn apply(&mut self, store: &Store) -> bool {
         let meta = &store.prefixes().meta;
         let pushers = store.below(&meta.pushers_range());
         let pushers = pushers.filter_map(|(_, item)| item.pusher());
@@ -52,13 +52,13 @@ impl Balancers {
         let balancers = balancers.filter_map(|(_, item)| item.balancer());
         let feeding =
             balancers.map(|(id, it)| (id.clone(), (it.nonce.clone(), it.targets.clone())));
-        let heard = (live.collect(), feeding.collect());
-        let news = heard
+        let new = (live.collect(), feeding.collect());
+        let news = new
             != (
                 std::mem::take(&mut self.live),
                 std::mem::take(&mut self.feeding),
             );
-        (self.live, self.feeding) = heard;
+        (self.live, self.feeding) = new;
         news
     }
 

@@ -1,7 +1,7 @@
 //! Whether the servers that the guard protects are there at all.
 //!
-//! One that refuses is dead. One that says nothing is only while another server answers over the same way: a load balancer that
-//! reaches nobody has lost its own network, and lets go of nothing.
+//! A server that refuses is dead. A silent server counts as dead only if another one on the same route answers: a load balancer
+//! that reaches nobody has lost its own network, and lets nothing go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 3;
 /// How many servers are asked at once.
 const CONCURRENCY: usize = 64;
-/// How many servers that are not suspected are asked, to know whether anybody can be reached.
+/// How many other servers are asked, to know whether this host reaches any.
 const WITNESSES: usize = 16;
 
 /// Probes servers until nobody wants to know any more.
@@ -98,7 +98,7 @@ impl Liveness {
         for endpoint in candidates {
             if !self.candidates.contains_key(endpoint) {
                 let (shared, dead) = (self.shared.clone(), self.dead.clone());
-                let probing = suspect(endpoint.clone(), shared, dead);
+                let probing = probe(endpoint.clone(), shared, dead);
                 let task = Probe(tokio::spawn(probing).abort_handle());
                 self.candidates.insert(endpoint.clone(), task);
             }
@@ -148,7 +148,7 @@ impl Shared {
 }
 
 /// Ends when nobody is there.
-async fn suspect(endpoint: Endpoint, shared: Shared, dead: mpsc::UnboundedSender<Endpoint>) {
+async fn probe(endpoint: Endpoint, shared: Shared, dead: mpsc::UnboundedSender<Endpoint>) {
     let mut silence: Option<(Instant, u32)> = None;
     loop {
         let asked = Instant::now();

@@ -1,5 +1,5 @@
 //! What a single look decides, as a running pusher would at its start: what takes traffic and no record names counts as one whose
-//! record vanished just now. Nobody stays to look after what is kept, so that is told to whoever asked.
+//! record vanished just now. No process stays to protect servers afterwards, so what the guard would protect is reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

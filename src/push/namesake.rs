@@ -30,8 +30,8 @@ impl Namesake {
             return None;
         };
         Some(format!(
-            "other targets were fed last under the id {id} ({}): they go on routing what they were told, and announcers do not \
-            wait for them any more; if they are still in use, give each of both pushers an --id of its own",
+            "the id {id} last fed other targets ({}): their nginx keeps the last servers, and announcers no longer wait for them; \
+            if they are still in use, give each pusher an --id of its own",
             few(targets, NAMED)
         ))
     }
@@ -40,19 +40,19 @@ impl Namesake {
     pub(super) fn in_words(&self, id: &PusherId) -> String {
         match self {
             Self::Lives(targets) => format!(
-                "another pusher is running under the id {id} and feeds other targets ({}): nothing is done before it ends; give \
+                "another pusher is running under the id {id} and feeds other targets ({}): this one waits until it ends; give \
                 this one an --id of its own",
                 few(targets, NAMED)
             ),
             Self::Silent(targets) => format!(
-                "other targets were fed last under the id {id} ({}), and they may still send requests: nothing is done before \
-                etcd forgets them, --forget-after their pusher has ended; give this one an --id of its own, or, if they are gone \
+                "the id {id} last fed other targets ({}), which may still send requests: this pusher waits until etcd forgets \
+                them, --forget-after their pusher has ended; give this one an --id of its own, or, if they are gone \
                 for good or this one's targets take their place: sidekick push --retire --id {id}",
                 few(targets, NAMED)
             ),
             Self::Unknown => format!(
-                "another pusher is running under the id {id} and has not said yet what it feeds: nothing is done before it does \
-                or ends"
+                "another pusher is running under the id {id} and has not yet published what it feeds: this one waits until it \
+                does or ends"
             ),
         }
     }

@@ -149,7 +149,7 @@ pub async fn compare(
     cluster: &Cluster,
 ) -> Result<Vec<RouteResult<Difference>>, etcd::Error> {
     for target in &settings.targets {
-        target.driver().tell_adoption().await;
+        target.driver().log_adoption().await;
     }
     each(settings, cluster, difference).await
 }

@@ -69,13 +69,13 @@ impl OwnKeys {
     }
 
     /// Whether the status record stands.
-    pub(super) fn is_present(&self) -> bool {
+    pub(super) fn has_status_record(&self) -> bool {
         matches!(*self.lease.borrow(), LeaseStatus::Held { .. })
     }
 
     /// Whether both stand. The other one is claimed only when the status record stands: the newest pusher of an id has both.
     pub(super) fn both_stand(&mut self) -> bool {
-        self.is_present() && {
+        self.has_status_record() && {
             self.balancer.claim();
             self.balancer.is_held()
         }

@@ -1,4 +1,4 @@
-//! What is said to this pusher: by the other ones, and by people.
+//! What this pusher reads below the meta prefix: other pushers, holds, splits, releases, balancers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +15,9 @@ use crate::upstream::overrides::Overrides;
 use crate::upstream::records::Effect;
 use crate::util::log_limit;
 
-/// What has been said.
+/// What an update changed.
 #[derive(Debug, Default)]
-pub(super) struct Word {
+pub(super) struct Message {
     /// Which others there are is known for the first time, or has changed.
     pub(super) others: bool,
     /// Releases have come or gone.
@@ -28,23 +28,23 @@ pub(super) struct Word {
     pub(super) balancers: bool,
 }
 
-impl Word {
+impl Message {
     fn matters(&self) -> bool {
         self.others || self.releases || self.balancers || self.overrides != Effect::default()
     }
 }
 
-/// Hears what is said.
+/// Watches it.
 #[derive(Debug)]
 pub(super) struct Peers {
     cluster: Cluster,
     watcher: Watcher,
-    said: Said,
+    known: Known,
 }
 
-/// All that is said at the moment. Pure.
+/// All that is known of it. Pure.
 #[derive(Debug)]
-struct Said {
+struct Known {
     /// Which status record is the own one.
     own: Nonce,
     /// Which process each of the others is.
@@ -63,7 +63,7 @@ impl Peers {
         Self {
             cluster: cluster.clone(),
             watcher: Watcher::new(cluster.clone(), range),
-            said: Said {
+            known: Known {
                 balancers: Balancers::new(settings, own.clone()),
                 own,
                 others: BTreeMap::new(),
@@ -75,58 +75,58 @@ impl Peers {
     }
 
     /// The next that matters. Cancel safe.
-    pub(super) async fn next(&mut self) -> Word {
+    pub(super) async fn next(&mut self) -> Message {
         loop {
             let update = self.watcher.next().await;
-            let word = self.said.hear(&update);
-            if word.matters() {
-                return word;
+            let message = self.known.apply(&update);
+            if message.matters() {
+                return message;
             }
         }
     }
 
-    /// Whether it is known who the others are and what people have chosen.
+    /// Whether it is known who the others are and which overrides there are.
     pub(super) fn is_listed(&self) -> bool {
-        self.said.overrides.is_listed()
+        self.known.overrides.is_listed()
     }
 
     /// Whether there are others, as far as is known.
     pub(super) fn are_any(&self) -> bool {
-        !self.said.others.is_empty()
+        !self.known.others.is_empty()
     }
 
     /// From now on other services may be routed.
     pub(super) fn route(&mut self, settings: &Settings) {
-        self.said.balancers.route(settings);
-        if self.said.overrides.route(&settings.services()) {
-            // Its listing tells of the new ones.
+        self.known.balancers.route(settings);
+        if self.known.overrides.route(&settings.services()) {
+            // Its listing has the new ones.
             self.watcher = Watcher::new(self.cluster.clone(), settings.meta_range());
         }
     }
 
-    /// What people have chosen.
+    /// Holds and splits.
     pub(super) fn overrides(&self) -> &Overrides {
-        &self.said.overrides
+        &self.known.overrides
     }
 
     /// Who feeds what.
     pub(super) fn balancers(&self) -> &Balancers {
-        &self.said.balancers
+        &self.known.balancers
     }
 
     /// The releases that stand.
     pub(super) fn releases(&self) -> &BTreeMap<UpstreamName, Nonce> {
-        &self.said.releases
+        &self.known.releases
     }
 
     /// Whether this pusher listened when a release was given.
-    pub(super) fn has_heard(&self, release: &Nonce) -> bool {
-        !self.said.missed.contains(release)
+    pub(super) fn listened_to(&self, release: &Nonce) -> bool {
+        !self.known.missed.contains(release)
     }
 }
 
-impl Said {
-    fn hear(&mut self, update: &Update) -> Word {
+impl Known {
+    fn apply(&mut self, update: &Update) -> Message {
         let first = !self.overrides.is_listed();
         let delta = self.overrides.take(update);
         let store = self.overrides.store();
@@ -136,14 +136,14 @@ impl Said {
             self.missed = releases.values().cloned().collect();
         }
         let others = others(store, &self.own);
-        let word = Word {
+        let message = Message {
             others: first || others != self.others,
             releases: releases != self.releases,
-            balancers: self.balancers.hear(store),
+            balancers: self.balancers.apply(store),
             overrides: self.overrides.effect(delta),
         };
         (self.others, self.releases) = (others, releases);
-        word
+        message
     }
 }
 
@@ -166,8 +166,8 @@ fn releases(store: &Store) -> BTreeMap<UpstreamName, Nonce> {
 }
 
 fn warn_of_releases(store: &Store, delta: &Delta) {
-    let (unreadable, _) = store.news(delta, &[Kind::Release]);
-    for Quarantined { key, reason, .. } in unreadable {
+    let (quarantined, _) = store.news(delta, &[Kind::Release]);
+    for Quarantined { key, reason, .. } in quarantined {
         if let Some(more) = log_limit::allows("release", &key) {
             warn!(%key, %reason, "quarantined: this release cannot be read{more}");
         }

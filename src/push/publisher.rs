@@ -59,7 +59,7 @@ impl Publisher {
         self.pool.service()
     }
 
-    /// The records or what people have chosen have changed.
+    /// The records or the overrides have changed.
     pub(super) fn follow(&mut self, records: &Records, overrides: &Overrides, effect: &Effect) {
         let wanted = self.pool.decide(records, overrides);
         let Some((wanted, known)) = wanted.zip(records.service(self.pool.service())) else {
@@ -89,7 +89,7 @@ impl Publisher {
         let claims = self.claims(records);
         let now = Instant::now();
         let decision = self.guard.follow(wanted.desired, state, claims, now);
-        self.settle(decision);
+        self.apply(decision);
     }
 
     /// The records of other services have changed.
@@ -97,7 +97,7 @@ impl Publisher {
         if !self.guard.is_idle() {
             let claims = self.claims(records);
             let decision = self.guard.yield_to(claims, Instant::now());
-            self.settle(decision);
+            self.apply(decision);
         }
     }
 
@@ -108,7 +108,7 @@ impl Publisher {
     /// Time has passed.
     pub(super) fn pass(&mut self, now: Instant) {
         let decision = self.guard.pass(now);
-        self.settle(decision);
+        self.apply(decision);
     }
 
     /// When time has passed that matters.
@@ -119,7 +119,7 @@ impl Publisher {
     /// Nobody answers there.
     pub(super) fn dead(&mut self, endpoint: &Endpoint) {
         let decision = self.guard.dead(endpoint);
-        self.settle(decision);
+        self.apply(decision);
     }
 
     /// Lets the protected servers go; gives how many there were.
@@ -130,7 +130,7 @@ impl Publisher {
         if let Some(more) = log_limit::allows("released", self.name()) {
             info!(%upstream, servers = released, "released: it follows its records until min_servers take traffic again{more}");
         }
-        self.settle(decision);
+        self.apply(decision);
         count(released)
     }
 
@@ -145,23 +145,23 @@ impl Publisher {
             warn!(%upstream, "nginx sends traffic to servers that no record names: at the start they are treated as if their \
                 records had vanished just now. Where they are announced, this pusher looks elsewhere: is --prefix right?");
         }
-        self.settle(decision);
+        self.apply(decision);
     }
 
     /// A target makes this of the servers.
     pub(super) fn see(&mut self, number: usize, seen: &Seen, now: Instant) {
         let decision = self.guard.see(number, seen.clone(), now);
-        self.settle(decision);
+        self.apply(decision);
         // The last of those that have not told anything may just have.
         let decision = self.guard.keep_targets(&self.rows, now);
-        self.settle(decision);
+        self.apply(decision);
     }
 
     /// Only these reconcilers are left of those that it tells.
     pub(super) fn keep_rows(&mut self, rows: BTreeSet<usize>, now: Instant) {
         self.rows = rows;
         let decision = self.guard.keep_targets(&self.rows, now);
-        self.settle(decision);
+        self.apply(decision);
     }
 
     /// The servers that are to be probed.
@@ -222,7 +222,7 @@ impl Publisher {
         told.protected_more = count(protected.count());
     }
 
-    fn settle(&mut self, decision: Decision) {
+    fn apply(&mut self, decision: Decision) {
         if let Some(desired) = decision.desired {
             self.desired.send_replace(Some(desired));
         }

@@ -282,7 +282,7 @@ impl Reconciler {
         }
     }
 
-    /// The target is in trouble. What it refused it may refuse again; what took traffic may still do so where it is routing.
+    /// After an error keep the old refusals; what took traffic may still do so if the target routes.
     fn doubt(&mut self, routing: bool) {
         if let Some(seen) = &mut self.status.seen {
             seen.current = false;
@@ -304,7 +304,7 @@ impl Reconciler {
                     false => 0,
                 };
                 let contest = &mut self.contest;
-                self.status.contested = contest.settle(desired, restarts, outcome.changed, now);
+                self.status.contested = contest.note(desired, restarts, outcome.changed, now);
             }
             Progress::Draining { confirmed, .. } => {
                 self.status.confirmed = confirmed.max(self.status.confirmed);

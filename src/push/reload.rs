@@ -34,11 +34,11 @@ impl Reloads {
 
     /// Waits until that is asked for. Cancel safe.
     pub(super) async fn asked(&mut self) {
-        let heard = match &mut self.reload {
+        let hangup = match &mut self.reload {
             Some(reload) => reload.hangups.recv().await,
             None => None,
         };
-        if heard.is_none() {
+        if hangup.is_none() {
             std::future::pending().await
         }
     }

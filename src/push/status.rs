@@ -172,7 +172,7 @@ fn stopped(all: &[&Row]) -> BTreeMap<String, String> {
 /// What is said of an upstream that is changed back.
 const CONTESTED: &str = "what is set here is changed back again and again by somebody else";
 
-/// Whose hand it probably is.
+/// The probable cause.
 fn whose_hand(candidates: &[&PusherId]) -> String {
     let names: Vec<_> = candidates
         .iter()

@@ -74,26 +74,26 @@ impl StatusRecord {
         self.pace.pass();
     }
 
-    /// Obeys each release once, and says so for as long as it stands.
-    pub(super) fn obey_releases(&mut self, peers: &Peers, supervisor: &mut Supervisor) {
-        let mut obeyed = BTreeMap::new();
+    /// Applies each release once, and publishes that for as long as the release stands.
+    pub(super) fn apply_releases(&mut self, peers: &Peers, supervisor: &mut Supervisor) {
+        let mut applied = BTreeMap::new();
         for (upstream, nonce) in peers.releases() {
             let name = upstream.to_string();
             let known = self.value.releases.remove(&name);
             let known = known.filter(|released| released.nonce == *nonce);
-            let heard = peers.has_heard(nonce);
+            let listened = peers.listened_to(nonce);
             let released = known.unwrap_or_else(|| {
                 let publishers = supervisor.publishers_mut();
-                let named =
-                    publishers.filter(|publisher| heard && publisher.route.upstream == *upstream);
+                let named = publishers
+                    .filter(|publisher| listened && publisher.route.upstream == *upstream);
                 let servers = named.map(Publisher::release);
                 Released {
                     nonce: nonce.clone(),
                     servers: servers.reduce(u64::saturating_add),
                 }
             });
-            obeyed.insert(name, released);
+            applied.insert(name, released);
         }
-        self.value.releases = obeyed;
+        self.value.releases = applied;
     }
 }

@@ -58,8 +58,8 @@ pub trait DriverSettings: fmt::Debug {
         None
     }
 
-    /// Does as the command line says.
-    fn obey(&mut self, _: TargetFlags) {}
+    /// Applies command-line overrides.
+    fn apply_flags(&mut self, _: TargetFlags) {}
 }
 
 /// Settings that stand in a table of `push.toml`.
@@ -125,8 +125,8 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// Ends what goes on although nobody waits for it any more: nothing stays half done.
     async fn leave(&self) {}
 
-    /// Says what would be taken over, where something is that is not sidekick's own. Changes nothing.
-    async fn tell_adoption(&self) {}
+    /// Logs what would be taken over, where something is not sidekick's own. Changes nothing.
+    async fn log_adoption(&self) {}
 }
 
 /// One upstream of one target.
@@ -157,8 +157,8 @@ pub trait Upstream: Send {
     /// by itself. To be said as soon as that is seen, if a little late.
     fn forgotten(&mut self) {}
 
-    /// Whether a restart may make the target forget what it had. Where not, whatever it lacks was taken out by somebody, and that is
-    /// what wakes whoever looks after it.
+    /// Whether a restart may make the target forget what it had. Where not, whatever is missing was taken out by somebody, and that is
+    /// what wakes its reconciler.
     fn forgets(&self) -> bool {
         true
     }

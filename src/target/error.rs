@@ -7,7 +7,7 @@ use super::name::UpstreamName;
 /// Why an upstream could not be made equal to the records.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Nobody listens: the target does not run, so it sends nobody anywhere.
+    /// Nobody listens: the target does not run, so it serves no traffic.
     #[error("connection refused: nginx does not run, or its API listens elsewhere")]
     NotRunning,
     /// There is no way to the target.
@@ -99,7 +99,7 @@ pub enum Error {
     Etcd(String),
     /// What was done does not show when it is read back.
     #[error("the target accepts \"{0}\", but does not show it when asked again")]
-    Unsettled(String),
+    NotConverged(String),
     /// No nginx runs that would read its file.
     #[error("nginx does not run: {0}; the file is as it should be")]
     Stopped(String),
@@ -186,7 +186,7 @@ impl Error {
             | Self::NoZone(_)
             | Self::Answer { .. }
             | Self::Undrainable(_)
-            | Self::Unsettled(_)
+            | Self::NotConverged(_)
             | Self::Unresolved(_)
             | Self::File { .. }
             | Self::Template(_)

@@ -47,7 +47,7 @@ pub struct Keys {
     own: Mutex<VecDeque<i64>>,
     /// Shared by those who write, until the revision of that is known.
     writing: RwLock<()>,
-    /// What the keys of the backends begin with that are looked after from here.
+    /// The key prefixes of the backends that this pusher manages.
     ranges: Mutex<Vec<String>>,
 }
 
@@ -69,7 +69,7 @@ impl Keys {
         own.push_front(revision);
     }
 
-    /// Whether somebody else changed what is looked after here.
+    /// Whether somebody else changed a key of these backends.
     fn is_foreign(&self, change: &Change) -> bool {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         let ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,7 +118,7 @@ impl Driver for Keys {
         Some(Box::new(Vulcand::new(self, name.clone(), cluster.clone())))
     }
 
-    /// Counts up whenever somebody else changes a backend that is looked after here, and when etcd was out of sight or restored.
+    /// Counts up whenever somebody else changes a managed backend, and when etcd was out of sight or restored.
     async fn watch(self: Arc<Self>, _: Duration, changed: watch::Sender<u64>, cluster: Cluster) {
         let range = format!("{}/backends/", self.settings.prefix);
         let mut watcher = Watcher::new(cluster, Range::Prefix(range.into_bytes()));
@@ -251,7 +251,7 @@ impl Upstream for Vulcand {
                 disappointments += 1;
                 if disappointments == PATIENCE {
                     let key = crate::util::sanitize::short(&first.key);
-                    return Err(Error::Unsettled(format!("write {key}")));
+                    return Err(Error::NotConverged(format!("write {key}")));
                 }
             }
             fewest = fewest.min(moves.len());

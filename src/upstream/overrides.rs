@@ -17,14 +17,14 @@ const KINDS: [Kind; 4] = [Kind::Hold, Kind::ServiceHold, Kind::HostHold, Kind::S
 
 /// The splits and holds of the routed services as etcd last told them, among everything below the meta prefix.
 ///
-/// A hold holds whatever its value says: who wrote it wanted the instance out. A split that cannot be read changes nothing:
-/// the one before it stands.
+/// An unreadable hold still holds: whoever wrote it wanted the instance out. An unreadable split changes nothing: the one before
+/// it stays.
 #[derive(Debug)]
 pub struct Overrides {
     store: Store,
 }
 
-/// What is chosen for one service.
+/// The overrides of one service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceOverrides {
     /// The etcd revision up to which this includes every change of the service's split and holds.
@@ -76,7 +76,7 @@ impl Overrides {
         self.store.is_listed()
     }
 
-    /// What is chosen for a service; `None` before the first whole listing, and for a service that is not routed.
+    /// The overrides of a service; `None` before the first whole listing, and for a service that is not routed.
     #[must_use]
     pub fn service(&self, name: &ServiceName) -> Option<ServiceOverrides> {
         let revision = self.store.revision(0, name)?;

@@ -26,7 +26,7 @@ pub struct Peer<'a> {
     /// Whether TLS was to be spoken with it.
     pub tls: bool,
     /// What had been heard of it.
-    pub heard: Heard,
+    pub received: Received,
     /// The options that help.
     pub options: Options,
 }
@@ -38,7 +38,7 @@ impl<'a> Peer<'a> {
         Self {
             place,
             tls: false,
-            heard: Heard::Nothing,
+            received: Received::Nothing,
             options: Options {
                 authority: None,
                 name: None,
@@ -50,7 +50,7 @@ impl<'a> Peer<'a> {
 
 /// What had been heard over a connection before it failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Heard {
+pub enum Received {
     /// Nothing: the other side may speak something else altogether.
     #[default]
     Nothing,
@@ -110,7 +110,7 @@ fn of_tls(error: &rustls::Error, peer: Peer<'_>) -> String {
     match error {
         rustls::Error::InvalidCertificate(error) => certificate::explain(error, peer),
         rustls::Error::AlertReceived(alert) => of_alert(*alert, peer),
-        rustls::Error::InvalidMessage(_) if peer.heard == Heard::Nothing => {
+        rustls::Error::InvalidMessage(_) if peer.received == Received::Nothing => {
             format!("{place} does not speak TLS: perhaps it is an http:// port")
         }
         rustls::Error::InvalidMessage(_) | rustls::Error::DecryptError => {
@@ -254,13 +254,15 @@ fn of_io(link: &(dyn StdError + 'static), peer: Peer<'_>) -> Option<String> {
 
 fn closed(peer: Peer<'_>) -> String {
     let place = peer.place;
-    match peer.heard {
-        Heard::Nothing => {
+    match peer.received {
+        Received::Nothing => {
             let perhaps = perhaps_other(peer);
             format!("{place} closed the connection without an answer{perhaps}")
         }
-        Heard::Earlier => format!("{place} closed the connection before its answer was complete"),
-        Heard::Part => format!("{place} closed the connection in the middle of its answer"),
+        Received::Earlier => {
+            format!("{place} closed the connection before its answer was complete")
+        }
+        Received::Part => format!("{place} closed the connection in the middle of its answer"),
     }
 }
 
@@ -268,7 +270,7 @@ fn closed(peer: Peer<'_>) -> String {
 fn perhaps_other(peer: Peer<'_>) -> String {
     match peer.options.certificate {
         // TLS 1.3 refuses a missing certificate only after the handshake, and the word for that may come too late.
-        Some(option) if peer.tls && peer.heard == Heard::Nothing => {
+        Some(option) if peer.tls && peer.received == Received::Nothing => {
             format!(" (it may want to see a certificate: give {option})")
         }
         _ => perhaps_tls(peer).to_owned(),
@@ -276,7 +278,7 @@ fn perhaps_other(peer: Peer<'_>) -> String {
 }
 
 fn perhaps_tls(peer: Peer<'_>) -> &'static str {
-    if !peer.tls && peer.heard == Heard::Nothing {
+    if !peer.tls && peer.received == Received::Nothing {
         " (perhaps it speaks TLS: is it an https:// port?)"
     } else {
         ""

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response, Url};
 
-use crate::util::explain::{Heard, Options, Peer, explain};
+use crate::util::explain::{Options, Peer, Received, explain};
 
 /// A client that does what it is told and nothing more: no redirects, no proxy from the environment.
 ///
@@ -28,7 +28,7 @@ pub(crate) fn cause(error: &reqwest::Error) -> String {
     let peer = Peer {
         place: "the server",
         tls: true,
-        heard: Heard::Earlier,
+        received: Received::Earlier,
         options: Options::default(),
     };
     let cause: &(dyn StdError + 'static) = error.source().unwrap_or(error);

@@ -205,7 +205,7 @@ async fn burst(client: &mut Client, told: &mut Told, names: &[String], pusher: &
     );
 }
 
-/// What the pusher has told in its presence.
+/// What the pusher has told in its status record.
 struct Told {
     stream: WatchStream,
     services: BTreeMap<String, i64>,
@@ -243,9 +243,9 @@ impl Told {
         let answer = self.stream.message().await.expect("the watch goes on");
         for event in answer.expect("the watch goes on").events() {
             let kv = event.kv().expect("a key");
-            let presence: serde_json::Value =
-                serde_json::from_slice(kv.value()).expect("a presence is JSON");
-            let services = presence["services"].as_object().into_iter().flatten();
+            let status_record: serde_json::Value =
+                serde_json::from_slice(kv.value()).expect("a status record is JSON");
+            let services = status_record["services"].as_object().into_iter().flatten();
             for (name, status) in services {
                 let applied = status["applied"].as_i64().unwrap_or(0);
                 self.services.insert(name.clone(), applied);

@@ -14,7 +14,7 @@ async fn three(etcd: &Etcd) {
 }
 
 /// A pusher that routes `website` and has applied `revision`.
-async fn presence(etcd: &Etcd, name: &str, revision: i64) {
+async fn status_record(etcd: &Etcd, name: &str, revision: i64) {
     let value = format!(
         r#"{{"services":{{"website":{{"applied":1,"overrides":{revision}}}}},"targets":{{}},"nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
     );
@@ -76,7 +76,7 @@ async fn a_hold_ends_early_and_a_second_time_is_no_mistake() {
     let hold = ["hold", "website/a", "--for", "10m", "--reason", "x"];
     says(&run(&etcd, &hold).await, 0, &[]);
     let again = ["hold", "website/a", "--for", "20m", "--reason", "y"];
-    says(&run(&etcd, &again).await, 0, &["20m"]);
+    says(&run(&etcd, &again).await, 0, &["20 min"]);
     assert_eq!(written(&etcd, HOLD).await.json()["reason"], "y");
     let release = ["hold", "website/a", "--release"];
     says(&run(&etcd, &release).await, 0, &["has ended"]);
@@ -88,8 +88,8 @@ async fn a_hold_ends_early_and_a_second_time_is_no_mistake() {
 async fn a_hold_waits_until_every_pusher_has_applied_it_and_says_who_has_not() {
     let etcd = Etcd::start().await;
     three(&etcd).await;
-    presence(&etcd, "one", 1).await;
-    presence(&etcd, "two", 1).await;
+    status_record(&etcd, "one", 1).await;
+    status_record(&etcd, "two", 1).await;
     let hold = ["website/a", "--for", "10m", "--reason", "x"];
     let mut command = Command::new("hold").etcd(&etcd).args(hold).start();
     command
@@ -97,18 +97,18 @@ async fn a_hold_waits_until_every_pusher_has_applied_it_and_says_who_has_not() {
         .line("applied by 0 of 2 pushers, waiting for one, two")
         .await;
     let revision = written(&etcd, HOLD).await.mod_revision;
-    presence(&etcd, "one", revision).await;
+    status_record(&etcd, "one", revision).await;
     command
         .process()
         .line("applied by 1 of 2 pushers, waiting for two")
         .await;
-    presence(&etcd, "two", revision).await;
+    status_record(&etcd, "two", revision).await;
     says(
         &command.end(PATIENCE).await,
         0,
         &["applied by 2 of 2 pushers"],
     );
-    presence(&etcd, "two", 1).await;
+    status_record(&etcd, "two", 1).await;
     let release = ["hold", "website/a", "--release", "--drain-timeout", "1s"];
     says(
         &run(&etcd, &release).await,
@@ -200,14 +200,14 @@ async fn a_split_that_leaves_nobody_is_refused_and_the_old_one_stands() {
 async fn a_split_waits_for_the_pushers_as_a_hold_does() {
     let etcd = Etcd::start().await;
     three(&etcd).await;
-    presence(&etcd, "one", 1).await;
+    status_record(&etcd, "one", 1).await;
     let mut command = Command::new("split")
         .etcd(&etcd)
         .args(["website", "v1=1"])
         .start();
     command.process().line("applied by 0 of 1 pushers").await;
     let revision = written(&etcd, SPLIT).await.mod_revision;
-    presence(&etcd, "one", revision).await;
+    status_record(&etcd, "one", revision).await;
     says(
         &command.end(PATIENCE).await,
         0,

@@ -460,10 +460,11 @@ async fn the_status_tells_what_is_quarantined_and_why_also_without_a_pusher() {
 async fn the_status_tells_errors_lags_and_fields_of_later_versions() {
     let etcd = Etcd::start().await;
     let first = etcd.put("/services/website/a", UP).await;
-    let presence = format!(
+    let status_record = format!(
         r#"{{"services":{{"website":{{"applied":{first}}}}},"targets":{{"edge":{{"ok":false,"errors":["website: no \u001b[2J answer"],"later":1,"upstreams":{{"website":{{"wanted":2,"protected":[{{"server":"10.0.0.1:80","why":"the last that takes traffic"}}]}}}}}}}},"nonce":"n","since":"2026-01-02T03:04:05Z","later":[1]}}"#
     );
-    etcd.put_for("/sidekick/pushers/one", &presence, 600).await;
+    etcd.put_for("/sidekick/pushers/one", &status_record, 600)
+        .await;
     etcd.put_for("/sidekick/pushers/two", "{", 600).await;
     let since = jiff::Timestamp::now() - Duration::from_secs(60);
     let new = format!(r#"{{"host":"10.0.0.6","port":80,"since":"{since}"}}"#);
@@ -505,14 +506,14 @@ async fn the_status_tells_errors_lags_and_fields_of_later_versions() {
 #[tokio::test]
 async fn the_status_tells_what_is_quarantined_and_why() {
     let etcd = Etcd::start().await;
-    let presence = |service: &str| {
+    let status_record = |service: &str| {
         format!(
             r#"{{"services":{{"{service}":{{"applied":1}}}},"targets":{{}},"nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
         )
     };
     for (id, service) in [("one", "website"), ("two", "shop")] {
         let key = format!("/sidekick/pushers/{id}");
-        etcd.put_for(&key, &presence(service), 600).await;
+        etcd.put_for(&key, &status_record(service), 600).await;
     }
     etcd.put("/services/website/a", "no record").await;
     etcd.put("/services/website/b", UP).await;

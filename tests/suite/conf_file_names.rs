@@ -215,13 +215,13 @@ async fn the_last_server_stays_and_is_told_when_it_goes_in_favour_of_a_name_that
     let mut client = scene.etcd.client().await;
     client.txn(txn).await.unwrap();
     until(PATIENCE, "both to be told", async || {
-        let presence = scene.etcd.get("/sidekick/pushers/edge").await;
-        let presence = presence.ok_or_else(String::new)?.json();
-        let service = &presence["services"]["website"];
+        let status_record = scene.etcd.get("/sidekick/pushers/edge").await;
+        let status_record = status_record.ok_or_else(String::new)?.json();
+        let service = &status_record["services"]["website"];
         let refused = service["not_routed"]["new"].as_str();
         let told = refused.is_some_and(|reason| reason.contains("does not resolve"))
             && service["still_routed"].get("two").is_some();
-        told.then_some(()).ok_or(presence.to_string())
+        told.then_some(()).ok_or(status_record.to_string())
     })
     .await;
     scene.file_has(&format!("server {second}"), true).await;

@@ -115,7 +115,7 @@ async fn sighup_adds_and_removes_an_upstream_and_the_other_loses_nothing() {
     put(&etcd, "shop", &b).await;
     nginx.routed("website", addresses(&[&a])).await;
     pusher.ready().await;
-    let presence = etcd.list("/sidekick/pushers/").await;
+    let status_record = etcd.list("/sidekick/pushers/").await;
     assert_eq!(nginx.addresses("shop").await, [""; 0]);
     let load = Load::start(nginx.traffic(), 3);
 
@@ -146,11 +146,11 @@ async fn sighup_adds_and_removes_an_upstream_and_the_other_loses_nothing() {
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report:?}");
     assert!(report.answered() > 0, "{report:?}");
-    let [before, after] = [presence, etcd.list("/sidekick/pushers/").await].map(|mut all| {
-        let kv = all.pop().expect("the presence");
+    let [before, after] = [status_record, etcd.list("/sidekick/pushers/").await].map(|mut all| {
+        let kv = all.pop().expect("the status record");
         (kv.create_revision, kv.lease)
     });
-    assert_eq!(before, after, "the presence has no gap");
+    assert_eq!(before, after, "the status record has no gap");
     let services = etcd.list("/sidekick/pushers/").await[0].json()["services"].clone();
     let named: Vec<_> = services.as_object().expect("an object").keys().collect();
     assert_eq!(named, ["website"]);
@@ -222,7 +222,7 @@ async fn a_wrong_file_changes_nothing_and_every_mistake_is_said() {
     reload(&pusher).await;
     pusher
         .process()
-        .line("a new prefix counts only from the next start on")
+        .line("a new prefix takes effect at the next start")
         .await;
     let id = pusher.process().output().contains("a new id");
     assert!(!id, "the flag beats the file, so nothing changed");

@@ -291,13 +291,13 @@ async fn what_a_pusher_finds_in_vulcands_keys_when_it_starts_counts_as_vanished_
     pusher.process().line("that no record names").await;
     let protects = async |count: usize| {
         until(PATIENCE, format!("{count} to be protected"), async || {
-            let presence = etcd.get("/sidekick/pushers/edge").await;
-            let presence = presence.ok_or_else(String::new)?.json();
-            let upstream = &presence["targets"]["vulcan"]["upstreams"]["website"];
+            let status_record = etcd.get("/sidekick/pushers/edge").await;
+            let status_record = status_record.ok_or_else(String::new)?.json();
+            let upstream = &status_record["targets"]["vulcan"]["upstreams"]["website"];
             let protected = upstream["protected"].as_array().map_or(0, Vec::len);
-            let converged = presence["services"]["website"]["applied"].as_i64() > Some(0);
+            let converged = status_record["services"]["website"]["applied"].as_i64() > Some(0);
             let told = converged && protected == count;
-            told.then_some(()).ok_or(presence.to_string())
+            told.then_some(()).ok_or(status_record.to_string())
         })
         .await;
     };

@@ -222,7 +222,7 @@ async fn who_leaves_while_etcd_is_silent_does_not_say_that_the_record_is_gone() 
     let until = "after etcd works again";
     assert!(left.output.contains(until), "{}", left.output);
     assert!(
-        !left.output.contains("left: website/b1 is gone"),
+        !left.output.contains("the record of website/b1 is gone"),
         "{}",
         left.output
     );
@@ -246,7 +246,7 @@ async fn who_leaves_after_an_outage_longer_than_the_lease_does_not_say_that_noth
     // No lease ends while etcd does not work.
     let until = "after etcd works again";
     assert!(left.output.contains(until), "{}", left.output);
-    for untrue in ["was not announced", "left: website/b1 is gone"] {
+    for untrue in ["was not announced", "the record of website/b1 is gone"] {
         assert!(!left.output.contains(untrue), "{}", left.output);
     }
 }

@@ -98,7 +98,7 @@ impl Stage {
             PATIENCE,
             format!("{count} servers to be kept"),
             async || {
-                let value = self.scene.presence().await.json();
+                let value = self.scene.status_record().await.json();
                 let (_, kept) = crate::support::protected(&value);
                 match kept == count {
                     true => Ok(()),
@@ -113,7 +113,7 @@ impl Stage {
     async fn whole(mut self) {
         self.recorded(self.backends.len()).await;
         self.routed().await;
-        self.scene.presence().await;
+        self.scene.status_record().await;
         self.scene.applied().await;
         self.kept(0).await;
         let before = self.load.report();

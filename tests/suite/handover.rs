@@ -616,7 +616,10 @@ async fn after_a_crash_of_both_one_failed_probe_takes_the_record_away() {
     backend.set_health(503).await;
     place.settings(&(settings(&scene.etcd, &backend) + "SIDEKICK_FALL=1000\nSIDEKICK_TTL=10m\n"));
     let announcer = place.announce().start();
-    announcer.process().line("goes on from the record").await;
+    announcer
+        .process()
+        .line("continuing the record of the previous announcer")
+        .await;
     gone(&scene.etcd, &key(&backend)).await;
 }
 

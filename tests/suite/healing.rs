@@ -59,7 +59,7 @@ async fn records_and_servers_are_back_after_etcd_was_wiped() {
         scene.record(&a).await
     })
     .await;
-    scene.presence().await;
+    scene.status_record().await;
     let _second = scene.announce(&b).args(["--ready", "routed"]).start();
     scene.routed(&[&a, &b]).await;
     scene.applied().await;
@@ -186,7 +186,7 @@ async fn an_outage_of_etcd_longer_than_the_lease_is_survived() {
     })
     .await;
     assert_ne!(record.lease, 0);
-    scene.presence().await;
+    scene.status_record().await;
     scene.applied().await;
     assert!(announcer.runs());
     drop(pusher);

@@ -15,7 +15,7 @@ async fn records(scene: &Scene, records: &[(&str, &str, u16)]) {
 /// A pusher that keeps no last server.
 async fn pushing(scene: &Scene) -> Sidekick {
     let pusher = scene.push().args(["--min-servers", "0"]).start();
-    scene.presence().await;
+    scene.status_record().await;
     pusher
 }
 
@@ -215,13 +215,13 @@ async fn a_hold_says_who_still_takes_traffic_and_why() {
     let scene = Scene::start().await;
     records(&scene, &[("website/a", "10.0.0.1", 1)]).await;
     let still = json!({"a": "min_servers protects it"});
-    let presence = json!({
+    let status_record = json!({
         "services": {"website": {"applied": 1_000_000, "overrides": 1_000_000, "not_routed": {}, "still_routed": still}},
         "targets": {}, "nonce": "n", "since": "2026-01-02T03:04:05Z",
     });
     scene
         .etcd
-        .put_for("/sidekick/pushers/edge", &presence.to_string(), 600)
+        .put_for("/sidekick/pushers/edge", &status_record.to_string(), 600)
         .await;
     let hold = [
         "hold",

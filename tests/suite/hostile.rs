@@ -158,7 +158,7 @@ async fn what_the_coreos_unit_and_registrator_write_is_routed() {
 }
 
 #[tokio::test]
-async fn a_hostile_presence_of_a_pusher_holds_no_announcer_back_for_ever() {
+async fn a_hostile_status_record_of_a_pusher_holds_no_announcer_back_for_ever() {
     let scene = Scene::start().await;
     let backend = Backend::start("b1").await;
     let hostile = [
@@ -261,9 +261,11 @@ async fn what_is_written_badly_a_thousand_times_gives_a_few_lines_and_a_count() 
         revision = answer.header().expect("a header").revision();
     }
     until(PATIENCE, "all of it to be applied", async || {
-        let presence = scene.presence().await.json();
-        let applied = presence["services"]["website"]["applied"].as_i64();
-        (applied >= Some(revision)).then_some(()).ok_or(presence)
+        let status_record = scene.status_record().await.json();
+        let applied = status_record["services"]["website"]["applied"].as_i64();
+        (applied >= Some(revision))
+            .then_some(())
+            .ok_or(status_record)
     })
     .await;
     let output = pusher.process().output();

@@ -32,7 +32,11 @@ async fn the_last_backend_stays_in_rotation_while_it_leaves_and_nobody_waits_in_
     scene.routed(&[&next]).await;
     kept(&scene, "edge", 0, 0).await;
     let said = pusher.process().output();
-    assert_eq!(said.matches("the last servers: kept").count(), 1, "{said}");
+    assert_eq!(
+        said.matches("the last servers are protected").count(),
+        1,
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -51,7 +55,7 @@ async fn of_records_that_vanish_together_only_the_dead_go_until_somebody_says_so
     let scene = Scene::start().await;
     let mut backends = put(&scene, 4).await;
     let pusher = scene.push().args(FOR_LONG).start();
-    scene.presence().await;
+    scene.status_record().await;
     let [a, b, c, d] = &backends[..] else {
         panic!("four backends")
     };
@@ -231,16 +235,16 @@ pub(crate) fn release(scene: &Scene, upstream: &str) -> Command {
     Command::new("release").etcd(&scene.etcd).args([upstream])
 }
 
-async fn presence(scene: &Scene, id: &str) -> Option<Value> {
-    let presence = scene.etcd.get(&format!("/sidekick/pushers/{id}")).await?;
-    Some(presence.json())
+async fn status_record(scene: &Scene, id: &str) -> Option<Value> {
+    let status_record = scene.etcd.get(&format!("/sidekick/pushers/{id}")).await?;
+    Some(status_record.json())
 }
 
-/// Waits until the presence of a pusher tells that so many are kept.
+/// Waits until the status record of a pusher tells that so many are kept.
 pub(crate) async fn kept(scene: &Scene, id: &str, min_servers: u64, guard: u64) {
     let what = format!("{id} to protect {min_servers} for min_servers and {guard} by the guard");
     until(PATIENCE, what, async || {
-        let value = presence(scene, id).await.ok_or(Value::Null)?;
+        let value = status_record(scene, id).await.ok_or(Value::Null)?;
         match protected(&value) == (min_servers, guard) {
             true => Ok(()),
             false => Err(value),

@@ -41,7 +41,7 @@ async fn a_pusher_of_another_service_is_not_waited_for() {
             "website=shop",
         ])
         .start();
-    scene.presence().await;
+    scene.status_record().await;
     let mut announcer = announced(scene.announce(&backend).args(NEVER)).await;
     pusher.process().signal(Signal::STOP);
     let ended = announcer.leave().await;
@@ -95,7 +95,7 @@ async fn who_is_drained_where_nginx_answers_is_told_of_the_target_where_nothing_
     let _pusher = push.start();
     scene.routed(&[&backend]).await;
     until(PATIENCE, "the target to count as not running", async || {
-        scene.presence().await.value.contains("stopped")
+        scene.status_record().await.value.contains("stopped")
     })
     .await;
     let ended = announcer.leave().await;

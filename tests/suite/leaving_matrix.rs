@@ -29,7 +29,7 @@ const SHORT: Duration = Duration::from_secs(4);
 enum Pusher {
     None,
     Works,
-    /// Frozen: its presence stays until its lease ends.
+    /// Frozen: its status record stays until its lease ends.
     Hangs,
     /// Killed: the same.
     Killed,
@@ -129,7 +129,7 @@ impl Row {
         }
         let ttl = format!("{}s", self.pusher_ttl.as_secs());
         let pusher = scene.push().args(["--ttl", &ttl]).start();
-        scene.presence().await;
+        scene.status_record().await;
         Some(pusher)
     }
 
@@ -186,7 +186,7 @@ matrix! {
         pusher: Pusher::Hangs,
         drain_timeout: Duration::ZERO,
         waits: Waits::No,
-        says: "left: website/b1 is gone",
+        says: "the record of website/b1 is gone",
         ..ROW
     };
     a_second_signal_ends_the_waiting: Row {
@@ -308,7 +308,7 @@ async fn container(daemon: &Daemon, scene: &Scene, flags: &[&str]) -> (Sidekick,
     // The last server is let go too, so that it shows when.
     let pusher = scene.push().args(["--ttl", "1h", "--min-servers", "0"]);
     let pusher = pusher.start();
-    scene.presence().await;
+    scene.status_record().await;
     daemon.container("web1").await;
     let socket = format!("unix://{}", daemon.socket().display());
     let announcer = Command::new("announce")
@@ -432,7 +432,10 @@ async fn a_container_that_goes_on_before_it_was_led_away_is_announced_again() {
     daemon.act("web1", "pause").await;
     announcer.process().line("is draining").await;
     daemon.act("web1", "unpause").await;
-    announcer.process().line("left: website/web1").await;
+    announcer
+        .process()
+        .line("withdrawn: the record of website/web1")
+        .await;
     until(
         PATIENCE,
         "the container to be announced again",

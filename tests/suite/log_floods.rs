@@ -28,12 +28,12 @@ fn record(backend: &Backend, state: &str) -> String {
 /// Waits until the pusher has applied the splits and holds of this revision.
 async fn followed(scene: &Scene, revision: i64) {
     until(PATIENCE, "the split to be applied", async || {
-        let presence = scene.presence().await.json();
-        let applied = presence["services"]["website"]["overrides"].as_i64();
+        let status_record = scene.status_record().await.json();
+        let applied = status_record["services"]["website"]["overrides"].as_i64();
         if applied >= Some(revision) {
             Ok(())
         } else {
-            Err(presence)
+            Err(status_record)
         }
     })
     .await;
@@ -67,8 +67,12 @@ async fn the_last_record_that_flips_gives_a_few_lines() {
         scene.etcd.put(&key(&backend), value).await;
         scene.applied().await;
     }
-    at_most(PER_KEY, pusher.process(), "the last servers: kept");
-    at_most(PER_KEY, pusher.process(), "the last servers are not kept");
+    at_most(PER_KEY, pusher.process(), "the last servers are protected");
+    at_most(
+        PER_KEY,
+        pusher.process(),
+        "the last servers are no longer protected",
+    );
 }
 
 #[tokio::test]
@@ -92,16 +96,18 @@ async fn records_that_vanish_and_come_back_give_a_few_lines() {
     for _ in 0..15 {
         scene.etcd.delete_all("/services/website/").await;
         until(PATIENCE, "the servers to be protected", async || {
-            let presence = scene.presence().await.json();
-            let told = presence["targets"].to_string();
-            told.contains("vanished").then_some(()).ok_or(presence)
+            let status_record = scene.status_record().await.json();
+            let told = status_record["targets"].to_string();
+            told.contains("vanished").then_some(()).ok_or(status_record)
         })
         .await;
         all().await;
         until(PATIENCE, "nothing to be protected", async || {
-            let presence = scene.presence().await.json();
-            let told = presence["targets"].to_string();
-            (!told.contains("vanished")).then_some(()).ok_or(presence)
+            let status_record = scene.status_record().await.json();
+            let told = status_record["targets"].to_string();
+            (!told.contains("vanished"))
+                .then_some(())
+                .ok_or(status_record)
         })
         .await;
     }
@@ -178,9 +184,9 @@ async fn a_release_that_is_written_again_and_again_gives_a_few_lines() {
         let value = json!({"nonce": nonce, "since": "2026-01-02T03:04:05Z"}).to_string();
         scene.etcd.put("/sidekick/releases/website", value).await;
         until(PATIENCE, "the release to be obeyed", async || {
-            let presence = scene.presence().await.json();
-            let told = &presence["releases"]["website"]["nonce"];
-            (*told == nonce).then_some(()).ok_or(presence)
+            let status_record = scene.status_record().await.json();
+            let told = &status_record["releases"]["website"]["nonce"];
+            (*told == nonce).then_some(()).ok_or(status_record)
         })
         .await;
     }
@@ -236,10 +242,10 @@ async fn foreign_releases_do_not_make_a_status_record_grow() {
         scene.etcd.put(&release, value.as_str()).await;
     }
     let told: Value = until(PATIENCE, "the releases to be counted", async || {
-        let presence = scene.presence().await.json();
-        match presence["releases_more"].as_u64() {
-            Some(44) => Ok(presence),
-            _ => Err(presence),
+        let status_record = scene.status_record().await.json();
+        match status_record["releases_more"].as_u64() {
+            Some(44) => Ok(status_record),
+            _ => Err(status_record),
         }
     })
     .await;

@@ -71,9 +71,9 @@ impl Scene {
     /// Waits until the pusher says this of its only target; `None` for nothing wrong.
     async fn told(&self, error: Option<&str>) {
         until(PATIENCE, format!("{error:?} to be told"), async || {
-            let presence = self.etcd.get("/sidekick/pushers/edge").await;
-            let presence = presence.ok_or("no presence")?.json();
-            let targets = presence["targets"].as_object().cloned();
+            let status_record = self.etcd.get("/sidekick/pushers/edge").await;
+            let status_record = status_record.ok_or("no status record")?.json();
+            let targets = status_record["targets"].as_object().cloned();
             let target = targets.into_iter().flatten().next().ok_or("no target")?.1;
             let told = target["errors"][0].as_str();
             let as_said = match error {
@@ -83,7 +83,7 @@ impl Scene {
             if as_said {
                 Ok(())
             } else {
-                Err(presence.to_string())
+                Err(status_record.to_string())
             }
         })
         .await;

@@ -33,7 +33,7 @@ async fn a_killed_pusher_leaves_the_servers_and_its_successor_goes_on() {
     let gone = "the record to expire";
     until(PATIENCE, gone, async || scene.record(&b).await.is_none()).await;
     scene.routed(&[&a, &b]).await;
-    // The presence of the killed one is still there: taken over, not waited for.
+    // The status record of the killed one is still there: taken over, not waited for.
     let _successor = scene.push().start();
     scene.routed(&[&a]).await;
 }
@@ -318,17 +318,17 @@ async fn two_pushers_may_serve_the_same_nginx() {
 }
 
 #[tokio::test]
-async fn presence_tells_what_is_applied_and_how_the_target_does() {
+async fn status_record_tells_what_is_applied_and_how_the_target_does() {
     let mut scene = Scene::start().await;
     let backend = Backend::start("b1").await;
     let _pusher = scene.push().args(["--resync", "1s"]).start();
     let _announcer = scene.announced(&backend).await;
     scene.applied().await;
     let record = scene.record(&backend).await.expect("it is announced");
-    let presence = scene.presence().await;
-    assert_eq!(presence.key, "/sidekick/pushers/edge");
-    assert_ne!(presence.lease, 0);
-    let value = presence.json();
+    let status_record = scene.status_record().await;
+    assert_eq!(status_record.key, "/sidekick/pushers/edge");
+    assert_ne!(status_record.lease, 0);
+    let value = status_record.json();
     assert!(
         value["services"]["website"]["applied"].as_i64() >= Some(record.mod_revision),
         "{value}"
@@ -339,18 +339,22 @@ async fn presence_tells_what_is_applied_and_how_the_target_does() {
     );
 
     scene.nginx.kill();
-    until(PATIENCE, "the presence to tell of the error", async || {
-        let value = scene.presence().await.json();
-        let bad = targets(&value)
-            .iter()
-            .any(|target| target["errors"][0].is_string());
-        if bad { Ok(()) } else { Err(value) }
-    })
+    until(
+        PATIENCE,
+        "the status record to name the error",
+        async || {
+            let value = scene.status_record().await.json();
+            let bad = targets(&value)
+                .iter()
+                .any(|target| target["errors"][0].is_string());
+            if bad { Ok(()) } else { Err(value) }
+        },
+    )
     .await;
 }
 
 #[tokio::test]
-async fn once_converges_and_leaves_without_a_presence() {
+async fn once_converges_and_leaves_without_a_status_record() {
     let scene = Scene::start().await;
     let backend = Backend::start("b1").await;
     let _announcer = scene.announced(&backend).await;
@@ -432,7 +436,7 @@ async fn a_change_of_address_of_one_instance_moves_its_traffic() {
     assert_eq!(scene.nginx.who().await, Ok("new".to_owned()));
 }
 
-fn targets(presence: &serde_json::Value) -> Vec<serde_json::Value> {
-    let targets = presence["targets"].as_object();
+fn targets(status_record: &serde_json::Value) -> Vec<serde_json::Value> {
+    let targets = status_record["targets"].as_object();
     targets.expect("targets").values().cloned().collect()
 }

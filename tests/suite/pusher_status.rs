@@ -15,11 +15,11 @@ const PUSHER: &str = "/sidekick/pushers/edge";
 /// What the pusher says of the service `website`, once `enough` says that it is told.
 async fn told(scene: &Scene, what: &str, enough: impl Fn(&Value) -> bool) -> Value {
     until(PATIENCE, what.to_owned(), async || {
-        let presence = scene.presence().await.json();
-        let service = presence["services"]["website"].clone();
+        let status_record = scene.status_record().await.json();
+        let service = status_record["services"]["website"].clone();
         match enough(&service) {
             true => Ok(service),
-            false => Err(presence),
+            false => Err(status_record),
         }
     })
     .await
@@ -54,16 +54,16 @@ async fn who_is_refused_is_told_with_the_reason_and_holds_nothing_back() {
     assert!(reason.starts_with(&named), "{status}");
     assert!(reason.contains("no resolver"), "{status}");
     assert_eq!(status["not_routed"].as_object().unwrap().len(), 1);
-    let presence = scene.presence().await.json();
-    let target = &presence["targets"][&scene.nginx.api_url()];
-    assert_eq!(target["ok"], false, "{presence}");
+    let status_record = scene.status_record().await.json();
+    let target = &status_record["targets"][&scene.nginx.api_url()];
+    assert_eq!(target["ok"], false, "{status_record}");
     assert_eq!(target["errors"].as_array().unwrap().len(), 1);
     let upstream = &target["upstreams"]["website"];
     assert_eq!(
         (&upstream["wanted"], &upstream["has"]),
         (&2.into(), &1.into())
     );
-    assert_eq!(presence["prefix"], "/services");
+    assert_eq!(status_record["prefix"], "/services");
     // The next record takes its place, and nothing is refused any more.
     scene.etcd.delete("/services/website/b2").await;
     told(&scene, "nobody to be refused", |service| {
@@ -155,8 +155,8 @@ async fn balancer(scene: &Scene) -> Kv {
     .await
 }
 
-async fn no_presence(scene: &Scene) {
-    until(PATIENCE, "the presence to end", async || {
+async fn no_status_record(scene: &Scene) {
+    until(PATIENCE, "the status record to end", async || {
         scene.etcd.get(PUSHER).await.is_none()
     })
     .await;
@@ -189,7 +189,7 @@ async fn a_load_balancer_is_named_before_the_first_change_and_for_longer_than_it
     let lease = leases.time_to_live(key.lease, None).await.unwrap();
     assert_eq!(lease.granted_ttl(), 600);
     assert_eq!(pusher.leave().await.code, Some(0));
-    no_presence(&scene).await;
+    no_status_record(&scene).await;
     assert_eq!(balancer(&scene).await, key, "nginx goes on routing");
     // The next one of this name takes it over.
     let mut next = scene
@@ -220,7 +220,7 @@ async fn retiring_takes_both_keys_away_unless_the_pusher_runs() {
     assert!(refused.output.contains("is running"), "{}", refused.output);
     balancer(&scene).await;
     assert_eq!(pusher.leave().await.code, Some(0));
-    no_presence(&scene).await;
+    no_status_record(&scene).await;
     let retired = retire("edge").await;
     assert_eq!(retired.code, Some(0), "{}", retired.output);
     assert_eq!(scene.etcd.get(BALANCER).await, None);
@@ -240,7 +240,7 @@ async fn retired(scene: &Scene) {
 }
 
 const LIVES: &str = "another pusher is running under the id edge";
-const SILENT: &str = "other targets were fed last under the id edge";
+const SILENT: &str = "the id edge last fed other targets";
 
 #[tokio::test]
 async fn a_pusher_of_the_same_id_with_other_targets_is_waited_for_and_never_deposed() {
@@ -314,7 +314,7 @@ async fn a_live_pusher_of_the_same_id_that_has_not_said_what_it_feeds_is_waited_
     let value = r#"{"prefix":"/services","services":[],"targets":["there"],"nonce":"other","since":"2026-01-02T03:04:05Z"}"#;
     scene.etcd.put_for(BALANCER, value, 600).await;
     pusher.process().line("feeds other targets (there)").await;
-    assert_eq!(scene.presence().await.json()["nonce"], "other");
+    assert_eq!(scene.status_record().await.json()["nonce"], "other");
     scene.etcd.delete(PUSHER).await;
     scene.etcd.delete(BALANCER).await;
     pusher.ready().await;
@@ -410,13 +410,10 @@ async fn a_slow_check_that_fails_again_and_again_is_one_trouble_and_no_recovery(
     let backend = Backend::start("b1").await;
     etcd.put("/services/website/b1", up(&backend)).await;
     let pusher = config.push(&etcd).start();
-    pusher
-        .process()
-        .line("cannot be made equal to the records")
-        .await;
+    pusher.process().line("cannot apply the records").await;
     let errors = async || {
-        let presence = etcd.get(PUSHER).await?.json();
-        let errors = presence["targets"]["edge"]["errors"].to_string();
+        let status_record = etcd.get(PUSHER).await?.json();
+        let errors = status_record["targets"]["edge"]["errors"].to_string();
         errors.contains("it is wrong").then_some(())
     };
     until(PATIENCE, "the trouble to be told", &errors).await;

@@ -17,12 +17,12 @@ const NEWCOMERS_KEY: &str = "/services/website/new";
 /// What the pusher says of the service `website`, once `enough` says that it is told.
 async fn told(etcd: &Etcd, what: &str, enough: impl Fn(&Value) -> bool) -> Value {
     until(PATIENCE, what.to_owned(), async || {
-        let presence = etcd.get("/sidekick/pushers/edge").await;
-        let presence = presence.ok_or(Value::Null)?.json();
-        let service = presence["services"]["website"].clone();
+        let status_record = etcd.get("/sidekick/pushers/edge").await;
+        let status_record = status_record.ok_or(Value::Null)?.json();
+        let service = status_record["services"]["website"].clone();
         match enough(&service) {
             true => Ok(service),
-            false => Err(presence),
+            false => Err(status_record),
         }
     })
     .await
@@ -86,7 +86,10 @@ async fn the_last_real_server_outlives_its_record_and_a_restart_while_the_newcom
     scene.etcd.put(NEWCOMERS_KEY, NEWCOMER).await;
     refused(&scene.etcd, "new").await;
     leave(&scene.etcd, last).await;
-    pusher.process().line("the last servers: kept").await;
+    pusher
+        .process()
+        .line("the last servers are protected")
+        .await;
     kept(&scene, "edge", 1, 0).await;
     still_routed(&scene.etcd, "b1").await;
     let ended = wait_for_gone(&scene.etcd, "website/b1").await;
@@ -246,10 +249,10 @@ async fn each_target_keeps_the_last_server_only_where_the_newcomer_is_refused() 
     api.routed("website", vec![address]).await;
     still_routed(&etcd, "b1").await;
     until(PATIENCE, "one target to protect it", async || {
-        let presence = etcd.get("/sidekick/pushers/edge").await;
-        let presence = presence.ok_or(Value::Null)?.json();
+        let status_record = etcd.get("/sidekick/pushers/edge").await;
+        let status_record = status_record.ok_or(Value::Null)?.json();
         let protected = |target: &str| {
-            let upstream = &presence["targets"][target]["upstreams"]["website"];
+            let upstream = &status_record["targets"][target]["upstreams"]["website"];
             let protected = upstream["protected"].as_array().map_or(0, Vec::len);
             (
                 protected,
@@ -261,7 +264,7 @@ async fn each_target_keeps_the_last_server_only_where_the_newcomer_is_refused() 
         // The newcomer is wanted there too.
         match told == ((1, 2.into(), 1.into()), (0, 1.into(), 1.into())) {
             true => Ok(()),
-            false => Err(presence),
+            false => Err(status_record),
         }
     })
     .await;

@@ -228,9 +228,9 @@ async fn a_new_drain_timeout_counts_for_the_leaving_that_follows() {
     let scene = Scene::start().await;
     let backend = Backend::start("b1").await;
     let file = EnvFile::new("SIDEKICK_DRAIN_TIMEOUT=10m\n");
-    // Its presence outlasts the test.
+    // Its status record outlasts the test.
     let pusher = scene.push().args(["--ttl", "10m"]).start();
-    scene.presence().await;
+    scene.status_record().await;
     let mut announcer = scene.announce(&backend).args(file.flag()).start();
     announcer.ready().await;
     scene.routed(&[&backend]).await;

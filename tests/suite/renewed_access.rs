@@ -122,7 +122,7 @@ async fn certificates_that_are_renewed_in_their_files_are_used_without_a_word() 
     show(&pki);
     scene.routed(&[&backend]).await;
     until(PATIENCE, "the pusher to be well", async || {
-        scene.presence().await.json()["targets"]["edge"]["ok"] == true
+        scene.status_record().await.json()["targets"]["edge"]["ok"] == true
     })
     .await;
 }

@@ -49,7 +49,7 @@ fn push(scene: &Scene) -> Sidekick {
 async fn depart(away: Away) -> Report {
     let scene = Scene::start().await;
     let mut pusher = push(&scene);
-    scene.presence().await;
+    scene.status_record().await;
     let mut backends = Vec::new();
     for name in ["b1", "b2", "b3"] {
         let backend = Backend::start_slow(name, ANSWER_TIME).await;

@@ -42,7 +42,7 @@ async fn two_kinds_of_nginx_lose_no_request_while_backends_restart_and_a_canary_
     let scene = Scene::start().await;
     let other = FileNginx::start(Layer::Http, &["website"]).await;
     let _pusher = push_to_both(&scene, &other);
-    scene.presence().await;
+    scene.status_record().await;
     let mut backends = Vec::new();
     for (name, version) in [("a1", "v1"), ("a2", "v1"), ("b1", "v2"), ("b2", "v2")] {
         let backend = Backend::start_slow(name, ANSWER_TIME).await;
@@ -145,12 +145,12 @@ fn announce_version(scene: &Scene, backend: &Backend, version: &str) -> Command 
 /// Waits until the pusher has told that it follows the split.
 async fn followed(scene: &Scene, revision: i64) {
     until(PATIENCE, "the split to be followed", async || {
-        let presence = scene.presence().await.json();
-        let told = presence["services"]["website"]["overrides"].as_i64();
+        let status_record = scene.status_record().await.json();
+        let told = status_record["services"]["website"]["overrides"].as_i64();
         if told >= Some(revision) {
             Ok(())
         } else {
-            Err(presence)
+            Err(status_record)
         }
     })
     .await;

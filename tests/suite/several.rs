@@ -89,7 +89,7 @@ async fn a_crash_looping_pusher_removes_nobody_and_one_that_lives_does_when_its_
             .start()
     };
     let mut pusher = start();
-    scene.presence().await;
+    scene.status_record().await;
     scene.routed(&all).await;
     let before = scene.nginx.servers("website").await;
     scene.etcd.delete_all("/services/website/").await;
@@ -110,7 +110,7 @@ async fn a_crash_looping_pusher_removes_nobody_and_one_that_lives_does_when_its_
 }
 
 #[tokio::test]
-async fn a_forged_presence_adds_no_server_and_holds_nobody_back() {
+async fn a_forged_status_record_adds_no_server_and_holds_nobody_back() {
     let scene = Scene::start().await;
     let backends = put(&scene, 2).await;
     let all: Vec<_> = backends.iter().collect();
@@ -130,7 +130,7 @@ async fn a_forged_presence_adds_no_server_and_holds_nobody_back() {
 }
 
 #[tokio::test]
-async fn a_forged_presence_that_is_kept_adds_no_server_either() {
+async fn a_forged_status_record_that_is_kept_adds_no_server_either() {
     let mut scene = Scene::start().await;
     let backends = put(&scene, 2).await;
     let all: Vec<_> = backends.iter().collect();
@@ -258,7 +258,10 @@ async fn a_backend_of_two_services_is_kept_for_each() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let before = scene.nginx.servers("website").await;
     scene.etcd.delete_all("/services/website/").await;
-    pusher.process().line("the last servers: kept").await;
+    pusher
+        .process()
+        .line("the last servers are protected")
+        .await;
     unchanged(&scene, &before).await;
     scene.nginx.routed("shop", all).await;
 }

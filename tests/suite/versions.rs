@@ -62,10 +62,13 @@ async fn a_split_moves_every_nginx_and_survives_the_pusher() {
         weighed(nginx, &["1=9", "2=9", "3=2"]).await;
     }
     until(PATIENCE, "both pushers to say so", async || {
-        let presences = scene.etcd.list("/sidekick/pushers/").await;
+        let status_records = scene.etcd.list("/sidekick/pushers/").await;
         let applied =
             |kv: &crate::support::Kv| kv.json()["services"]["website"]["overrides"].as_i64();
-        presences.len() == 2 && presences.iter().all(|kv| applied(kv) >= Some(revision))
+        status_records.len() == 2
+            && status_records
+                .iter()
+                .all(|kv| applied(kv) >= Some(revision))
     })
     .await;
 

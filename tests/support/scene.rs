@@ -45,13 +45,13 @@ impl Scene {
     /// Starts pushing and waits until the pusher is present in etcd.
     pub(crate) async fn pushing(&self) -> Sidekick {
         let pusher = self.push().start();
-        self.presence().await;
+        self.status_record().await;
         pusher
     }
 
-    /// Waits for a pusher's presence.
-    pub(crate) async fn presence(&self) -> Kv {
-        until(PATIENCE, "a pusher's presence", async || {
+    /// Waits for a pusher's status record.
+    pub(crate) async fn status_record(&self) -> Kv {
+        until(PATIENCE, "a pusher's status record", async || {
             self.etcd.list("/sidekick/pushers/").await.pop()
         })
         .await
@@ -65,12 +65,12 @@ impl Scene {
             PATIENCE,
             format!("revision {newest:?} to be applied"),
             async || {
-                let presence = self.presence().await.json();
-                let applied = presence["services"]["website"]["applied"].as_i64();
+                let status_record = self.status_record().await.json();
+                let applied = status_record["services"]["website"]["applied"].as_i64();
                 if applied >= newest {
                     Ok(())
                 } else {
-                    Err(presence)
+                    Err(status_record)
                 }
             },
         )
@@ -124,8 +124,8 @@ pub(crate) fn push(endpoints: &str, nginx: &Nginx) -> Command {
 }
 
 /// How many servers of `website` a pusher's status record says that min_servers and the guard protect.
-pub(crate) fn protected(presence: &serde_json::Value) -> (u64, u64) {
-    let targets = presence["targets"].as_object();
+pub(crate) fn protected(status_record: &serde_json::Value) -> (u64, u64) {
+    let targets = status_record["targets"].as_object();
     let mut counts = (0, 0);
     for target in targets.into_iter().flat_map(serde_json::Map::values) {
         let listed = target["upstreams"]["website"]["protected"].as_array();

@@ -1,4 +1,4 @@
-//! After a crash: the record that an announcer of this instance has left is gone on from.
+//! Continues the record of an announcer of this instance that crashed.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::etcd::oneshot::{get_to_write, patiently};
 use crate::etcd::watch::Entry;
 use crate::model::{Format, Record, State, decode};
 
-/// How long etcd is asked at the start. One that is away has nothing to go on from.
+/// How long etcd is asked at the start. An etcd that is away has no record to continue.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What an announcer before this one has left in etcd, as far as is known.
@@ -51,7 +51,7 @@ impl Agent {
             return;
         };
         info!(
-            "{} goes on from the record that stands, of the announcer before",
+            "{}: continuing the record of the previous announcer",
             self.settings.id
         );
         self.settings.record.since = record.since;

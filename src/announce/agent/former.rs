@@ -61,7 +61,7 @@ impl Agent {
             && old.record.protocol == new.record.protocol;
         if !same_backend {
             info!(
-                "{} is another backend now, {}/{}: the record of the old one is drained first",
+                "{}: the address changed to {}/{}; draining the old record first",
                 old.id,
                 new.record.endpoint,
                 new.record.protocol.as_str()

@@ -20,7 +20,7 @@ use crate::util::duration;
 use crate::util::log_limit;
 use crate::util::shutdown::Stop;
 
-/// How long leaving waits for etcd to confirm the deletion: two members that do not answer are tolerated.
+/// How long leaving waits for etcd to confirm the deletion: long enough for two silent members.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How waiting for the pushers ended.
@@ -50,7 +50,7 @@ impl Agent {
         let notice = self.value(State::Draining);
         let can_drain = notice != self.value(State::Up);
         self.phase = Phase::Leaving;
-        self.prober = None;
+        self.probe_task = None;
         if announced && can_drain {
             notify::status("draining");
             or_forced(&mut stop, self.drain_and_linger()).await;
@@ -84,24 +84,24 @@ impl Agent {
         };
         match withdrawn {
             Withdrawn::Gone(_) if self.left_behind == LeftBehind::Record && !ours => warn!(
-                "left, but etcd has not said that {id} is gone, as an announcer before this one had left it; if it still stands there, \
-                it goes when its lease ends"
+                "etcd has not confirmed that the record of {id}, from an announcer before this one, is gone; if it is still \
+                there, it goes when its lease ends"
             ),
             Withdrawn::Gone(deleted) if announced || deleted.is_some() => {
-                info!("left: {id} is gone");
+                info!("withdrawn: the record of {id} is gone");
             }
             // It is announced elsewhere.
             Withdrawn::Gone(_) if self.is_replaced => {}
             Withdrawn::Gone(_) => match unconfirmed {
-                Some(why) => warn!("left: {id} was not announced: {why}{former}"),
-                None => info!("left: {id} was not announced{former}"),
+                Some(why) => warn!("stopped; {id} was not announced: {why}{former}"),
+                None => info!("stopped; {id} was not announced{former}"),
             },
             Withdrawn::Unconfirmed {
                 within,
                 why,
                 answers,
             } => warn!(
-                "left, but etcd has not confirmed that {id} is gone{}; if it still stands there, it goes when its lease ends, \
+                "etcd has not confirmed that {id} is gone{}; if it is still there, it goes when its lease ends, \
                 within {}{}",
                 why.map(|why| format!(" ({why})")).unwrap_or_default(),
                 duration::show(within),

@@ -55,7 +55,7 @@ impl Readiness {
         matches!(self, Self::Waiting { .. })
     }
 
-    /// Waits until silent load balancers have been waited for long enough. Never ends a second time.
+    /// Waits until silent load balancers have been waited for long enough. Fires once.
     pub(super) fn overdue(&self, patience: Duration) -> impl Future<Output = ()> + use<> {
         let due = match self {
             Self::Waiting { since, .. } => since.checked_add(patience),
@@ -107,7 +107,7 @@ impl Agent {
             return;
         };
         if self.settings.ready == Ready::Announced {
-            self.tell_ready(None);
+            self.notify_ready(None);
             return;
         }
         let (since, told) = match &mut self.readiness {
@@ -115,11 +115,11 @@ impl Agent {
             _ => (Instant::now(), None),
         };
         let settings = &self.settings;
-        let pushers = self.pushers.heard();
+        let pushers = self.pushers.listed();
         let routed = pushers.map(|it| it.routed(&settings.prefix, &settings.id, revision));
         let waited = since.elapsed() >= settings.drain_timeout;
         match routed.map(|routed| judge(&self.settings.id.service, &routed, waited)) {
-            Some(Ok(although)) => self.tell_ready(although),
+            Some(Ok(although)) => self.notify_ready(although),
             Some(Err(Why { words, is_refused })) => {
                 let id = &self.settings.id;
                 if is_refused
@@ -135,7 +135,7 @@ impl Agent {
         }
     }
 
-    fn tell_ready(&mut self, although: Option<String>) {
+    fn notify_ready(&mut self, although: Option<String>) {
         let id = &self.settings.id;
         match (&although, self.settings.ready) {
             (Some(although), _) => warn!("{id} counts as started although {although}"),

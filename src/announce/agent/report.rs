@@ -48,7 +48,7 @@ impl Agent {
         self.unproved = self.unproved.saturating_add(1);
         if self.unproved == self.settings.fall {
             warn!(
-                "{} has failed {} times since the start and is announced as soon as it passes: {}",
+                "{} is not announced yet: failed {} probes in a row: {}",
                 self.settings.id,
                 self.unproved,
                 self.reason.as_deref().unwrap_or_default()
@@ -64,7 +64,7 @@ impl Agent {
                     _ => "announced",
                 };
                 let id = &self.settings.id;
-                // Somebody overwrites it, as often as he likes.
+                // Somebody may overwrite it any number of times.
                 let again = std::mem::replace(&mut self.noted, state) == state;
                 let more = match again {
                     true => log_limit::allows("announced again", id.to_string()),
@@ -78,7 +78,7 @@ impl Agent {
                 self.noted = "withdrawn";
                 info!("{} is withdrawn", self.settings.id);
             }
-            // The lease task has said what is wrong.
+            // The lease task has already logged it.
             LeaseStatus::Pending { .. } | LeaseStatus::Deposed { .. } => {}
         }
     }

@@ -47,8 +47,8 @@ impl Agent {
             // What this one wanted instead was never confirmed.
             return Box::pin(former.hand_over()).await;
         }
-        if let Some(prober) = self.prober.take() {
-            prober.end().await;
+        if let Some(probe_task) = self.probe_task.take() {
+            probe_task.end().await;
         }
         let mut handover = self.handover();
         let key = self.keeper.hand_over().await;

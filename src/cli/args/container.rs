@@ -185,7 +185,7 @@ pub(crate) async fn find(pairing: &Pairing) -> anyhow::Result<Looked> {
     let choice = wanted.address.host.as_ref();
     let wants_name = wanted.needs_host_name();
     let host = Surroundings::look(&pairing.daemon, choice, wants_name).await;
-    // It stays as it is: whoever asks looks once.
+    // No updates: the caller looks once.
     let (_, states) = watch::channel(state);
     Ok(Looked::Runs(Run {
         container,

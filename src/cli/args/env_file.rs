@@ -2,7 +2,7 @@
 //!
 //! `NAME=VALUE` on a line; `#` and `;` begin a comment; a backslash at the end of a line joins it to the next. A value may
 //! stand in double quotes (in which `\"`, `\\`, `\$` and `` \` `` are escapes) or in single ones (without escapes).
-//! Where systemd passes over what it cannot read, it is a mistake here: a setting that is silently not there is found at night.
+//! systemd ignores lines that it cannot read; here they are mistakes, as a silently ignored line is a bug found too late.
 
 use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
@@ -31,7 +31,7 @@ pub(crate) struct Found {
     pub(crate) notes: Vec<String>,
 }
 
-/// Reads the files that are named, `FILE[:FILE...]`. One behind a `-` need not be there, as with `EnvironmentFile=-`.
+/// Reads the files that are named, `FILE[:FILE...]`. Prefix a file with `-` to make it optional, as with `EnvironmentFile=-`.
 ///
 /// # Errors
 /// Every mistake in all of them, in words that name the file and the line.

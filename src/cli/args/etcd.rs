@@ -99,7 +99,7 @@ impl OneShot {
 }
 
 impl Args {
-    /// Where everything lies, for a command that bears with etcd for so long.
+    /// Where everything lies, for a command that waits this long for etcd.
     pub(crate) fn place(
         &self,
         mistakes: &mut Mistakes,

@@ -13,7 +13,7 @@ struct Rule {
     commands: &'static [&'static str],
     /// By the names of their arguments.
     options: &'static [&'static str],
-    means_something: fn(&Said<'_>) -> bool,
+    means_something: fn(&CommandLine<'_>) -> bool,
     /// What they need, or why they mean nothing.
     why: &'static str,
 }
@@ -162,7 +162,7 @@ pub(crate) fn check(given: &Given, mistakes: &mut Mistakes) {
     let Some((command, matches)) = given.subcommand() else {
         return;
     };
-    let said = Said { given, matches };
+    let said = CommandLine { given, matches };
     for rule in RULES.iter().filter(|rule| rule.commands.contains(&command)) {
         let said_here = rule.options.iter().filter(|id| said.is_said(id));
         let options: Vec<_> = said_here.map(|id| option(id)).collect();
@@ -181,12 +181,12 @@ fn option(id: &str) -> String {
 }
 
 /// What a command was told.
-struct Said<'a> {
+struct CommandLine<'a> {
     given: &'a Given,
     matches: &'a ArgMatches,
 }
 
-impl Said<'_> {
+impl CommandLine<'_> {
     /// Whether the command line itself says it.
     fn is_said(&self, id: &str) -> bool {
         self.given.is_said(id)

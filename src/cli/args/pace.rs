@@ -11,14 +11,14 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What one source says: the flags, or the labels of a container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct PaceArgs {
     /// Between two rounds.
     pub(crate) interval: Option<Duration>,
     /// For one attempt.
     pub(crate) timeout: Option<Duration>,
 }
 
-impl Said {
+impl PaceArgs {
     /// Timeout and interval, as people write them, when one attempt would run into the next round.
     pub(crate) fn contradiction(self) -> Option<(String, String)> {
         let (timeout, interval) = self.timeout.zip(self.interval)?;

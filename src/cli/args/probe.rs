@@ -6,7 +6,7 @@ use regex_lite::Regex;
 use reqwest::header::HeaderValue;
 
 use super::container::Found;
-use super::pace::Said;
+use super::pace::PaceArgs;
 use super::probes::{check_whole, container_probe, header, own_checks, probe};
 use crate::cli::args::etcd;
 use crate::cli::args::mistakes::Mistakes;
@@ -186,11 +186,11 @@ impl Flags {
         let interval = time("--interval", &self.interval);
         let timeout = time("--timeout", &self.timeout);
         let grace = mistakes.duration("--grace", &self.grace);
-        let flags = Said {
+        let flags = PaceArgs {
             interval: interval.flatten(),
             timeout: timeout.flatten(),
         };
-        let container = found.map_or_else(Said::default, |found| Said {
+        let container = found.map_or_else(PaceArgs::default, |found| PaceArgs {
             interval: found.identity.interval,
             timeout: found.identity.timeout,
         });
@@ -199,7 +199,7 @@ impl Flags {
                 "--timeout {timeout} must not be longer than --interval {interval}, or one attempt runs into the next"
             ));
         }
-        if flags == Said::default()
+        if flags == PaceArgs::default()
             && let Some((timeout, interval)) = container.contradiction()
         {
             mistakes.add(format!(
@@ -219,8 +219,8 @@ impl Flags {
     }
 
     /// Interval and timeout as far as these flags say them. What cannot be read counts as not said: it is refused elsewhere.
-    pub(crate) fn said(&self) -> Said {
-        Said {
+    pub(crate) fn pace_args(&self) -> PaceArgs {
+        PaceArgs {
             interval: self.interval.as_deref().and_then(duration::read),
             timeout: self.timeout.as_deref().and_then(duration::read),
         }

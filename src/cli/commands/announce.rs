@@ -10,7 +10,7 @@ use crate::announce::{self, Outcome, Settings};
 use crate::cli::args::container::{self, Found, Looked};
 use crate::cli::args::mistakes::Invalid;
 use crate::cli::args::mistakes::Mistakes;
-use crate::cli::args::pace::Said;
+use crate::cli::args::pace::PaceArgs;
 use crate::cli::args::start_stop::Timing;
 use crate::cli::args::{etcd, probe, record, start_stop};
 use crate::cli::output::exit::Exit;
@@ -230,7 +230,7 @@ impl Args {
     /// How long things take. What cannot be read counts as nothing: it is refused elsewhere.
     pub(crate) fn timing(&self) -> Timing {
         let read = |text: &str| duration::read(text).unwrap_or_default();
-        let (interval, timeout) = self.probe.said().before(Said::default());
+        let (interval, timeout) = self.probe.pace_args().before(PaceArgs::default());
         Timing {
             slowest: (interval + timeout)
                 .max(read(&self.ttl) / 3)

@@ -2,15 +2,15 @@
 
 use std::io::Write;
 
+use crate::admin::confirm::Confirmation;
 use crate::admin::deregister::{Event, Outcome, Waiting, deregister};
-use crate::admin::settle::Settled;
 use crate::cli::args::etcd;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::args::names::instance;
+use crate::cli::output::confirm;
+use crate::cli::output::confirm::in_words;
 use crate::cli::output::exit::{Exit, note};
 use crate::cli::output::progress::Progress;
-use crate::cli::output::settled;
-use crate::cli::output::settled::in_words;
 use crate::cli::output::stdout::Stdout;
 use crate::etcd::pushers::Doubt;
 use crate::model::InstanceId;
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(value_name = "SERVICE/INSTANCE", env = "SIDEKICK_INSTANCE")]
     id: Option<String>,
     #[command(flatten)]
-    drain: settled::Args,
+    drain: confirm::Args,
     /// How much longer it waits after that, for requests in flight.
     #[arg(
         long,
@@ -83,12 +83,9 @@ impl Args {
 
 /// Asked twice to stop, it does not wait for etcd either.
 fn given_up(id: &InstanceId, begun: bool) -> Exit {
-    let stands = match begun {
-        true => "it may still be registered, as draining",
-        false => "it may still be registered",
-    };
+    let draining = if begun { ", as draining" } else { "" };
     note(format_args!(
-        "asked again to stop: {id} was not deregistered for sure, {stands}"
+        "asked again to stop: {id} may still be registered{draining}"
     ));
     Exit::No
 }
@@ -118,16 +115,19 @@ fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
                 note(format_args!("{silent}"));
             }
         }
-        Outcome::Gone(settled) => {
-            let how = match settled {
-                Settled::Answered(progress) if progress.still.is_empty() => {
+        Outcome::Gone(confirmation) => {
+            let how = match confirmation {
+                Confirmation::Answered(progress) if progress.still.is_empty() => {
                     let pushers = progress.applied.by.len();
                     let doubt = progress.applied.doubt();
                     format!(", let go by {pushers} of {pushers} pushers{doubt}")
                 }
-                Settled::NoPusher(why) => format!("; {why}"),
+                Confirmation::NoPusher(why) => format!("; {why}"),
                 _ => {
-                    format!(", but {}", settled::unsettled(settled, Doubt::StillSends))
+                    format!(
+                        ", but {}",
+                        confirm::why_not(confirmation, Doubt::StillSends)
+                    )
                 }
             };
             writeln!(out, "deregistered {id}{how}")?;

@@ -11,9 +11,9 @@ use crate::admin::overview::Overview;
 use crate::admin::{Place, follow, hold};
 use crate::cli::args::etcd;
 use crate::cli::args::mistakes::Mistakes;
+use crate::cli::output::confirm;
+use crate::cli::output::confirm::wait;
 use crate::cli::output::exit::{Exit, note};
-use crate::cli::output::settled;
-use crate::cli::output::settled::wait;
 use crate::cli::output::stdout::Stdout;
 use crate::etcd::pushers::Doubt;
 use crate::model::{Hold, HoldScope, Host, Nonce, ServiceName};
@@ -60,7 +60,7 @@ pub(crate) struct Args {
     #[arg(long, env = "SIDEKICK_RELEASE")]
     release: bool,
     #[command(flatten)]
-    drain: settled::Args,
+    drain: confirm::Args,
 
     #[command(flatten)]
     etcd: etcd::OneShot,

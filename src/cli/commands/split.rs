@@ -9,10 +9,10 @@ use crate::admin::{Place, follow};
 use crate::cli::args::etcd;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::args::names::service;
+use crate::cli::output::confirm;
+use crate::cli::output::confirm::wait;
 use crate::cli::output::exit::{Exit, note};
 use crate::cli::output::records::split_in_words;
-use crate::cli::output::settled;
-use crate::cli::output::settled::wait;
 use crate::cli::output::stdout::Stdout;
 use crate::cli::output::table::{Cell, Column, table};
 use crate::etcd::pushers::Doubt;
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long, env = "SIDEKICK_CLEAR")]
     clear: bool,
     #[command(flatten)]
-    drain: settled::Args,
+    drain: confirm::Args,
 
     #[command(flatten)]
     etcd: etcd::OneShot,

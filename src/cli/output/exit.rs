@@ -71,7 +71,7 @@ pub(crate) fn failure(error: &anyhow::Error) -> Exit {
         io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
     };
     if error.chain().any(io) {
-        // Whoever read the output has seen enough, as `head` does.
+        // The reader closed the pipe, as `head` does.
         return Exit::Done;
     }
     say(&format!("sidekick: {error:#}"));

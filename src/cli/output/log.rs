@@ -52,7 +52,7 @@ impl Args {
         let builder = fmt()
             .with_max_level(level)
             .with_writer(std::io::stderr)
-            // Where nobody reads the log any more, a word about that gets through no better, and a try at it would end the agent.
+            // When stderr is closed, drop the error: writing about it there would end the agent.
             .log_internal_errors(false)
             .with_target(level > LevelFilter::INFO);
         match self.log_format.as_str() {

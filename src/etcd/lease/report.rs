@@ -31,7 +31,7 @@ impl Task {
             .send_if_modified(|known| std::mem::replace(known, granted) != granted);
         if let (true, Some(differs)) = (is_new, ttl::differs(self.ttl, granted)) {
             warn!(
-                "{differs}: for so long {} outlives a killed process",
+                "{differs}: {} outlives a killed process by that long",
                 self.key_name()
             );
         }
@@ -95,7 +95,7 @@ impl Task {
         if !std::mem::replace(&mut self.no_space, true) {
             warn!(
                 %error,
-                "{} cannot say that it takes no traffic, as etcd has no room: deleting it without a word",
+                "{} cannot say that it takes no traffic, as etcd has no room: deleting it without a withdrawal notice",
                 self.key_name()
             );
         }

@@ -35,7 +35,7 @@ fn reasons(listed: &[(&str, &str)]) -> Reasons {
     Reasons::of(listed.iter().map(one))
 }
 
-fn presence(id: &str, services: &[(&str, i64)]) -> Entry {
+fn pusher_entry(id: &str, services: &[(&str, i64)]) -> Entry {
     let services = services.iter();
     let services = services.map(|(name, applied)| (*name, at(*applied)));
     status_record(id, services.collect())
@@ -53,16 +53,16 @@ fn balancer(id: &str, services: &[&str], targets: &[&str]) -> Entry {
     entry(format!("/sidekick/balancers/{id}"), value.encode())
 }
 
-fn all(revision: i64, presences: Vec<Entry>, balancers: Vec<Entry>) -> Pushers {
+fn all(revision: i64, records: Vec<Entry>, balancers: Vec<Entry>) -> Pushers {
     let mut pushers = Pushers::new(MetaPrefix::default());
-    for (part, entries) in [(STATUS, presences), (BALANCERS, balancers)] {
+    for (part, entries) in [(STATUS, records), (BALANCERS, balancers)] {
         pushers.update(part, &Update::Listed { revision, entries });
     }
     pushers
 }
 
-fn pushers(revision: i64, presences: Vec<Entry>) -> Pushers {
-    all(revision, presences, Vec::new())
+fn pushers(revision: i64, records: Vec<Entry>) -> Pushers {
+    all(revision, records, Vec::new())
 }
 
 fn web() -> ServiceName {
@@ -89,7 +89,7 @@ fn names(pushers: &BTreeSet<PusherId>) -> Vec<&str> {
 fn a_service_that_nobody_routes_has_no_pusher() {
     let others = all(
         50,
-        vec![presence("edge", &[("shop", 40)])],
+        vec![pusher_entry("edge", &[("shop", 40)])],
         vec![balancer("edge", &["shop"], &["t"])],
     );
     assert!(applied(&others, 10).is_nobody());
@@ -97,9 +97,9 @@ fn a_service_that_nobody_routes_has_no_pusher() {
 
 #[test]
 fn all_that_route_the_service_must_have_reached_the_revision() {
-    let ahead = presence("a", &[("web", 12)]);
-    let behind = presence("b", &[("web", 9)]);
-    let not_yet = presence("c", &[("web", 0)]);
+    let ahead = pusher_entry("a", &[("web", 12)]);
+    let behind = pusher_entry("b", &[("web", 9)]);
+    let not_yet = pusher_entry("c", &[("web", 0)]);
     let both = pushers(50, vec![ahead.clone(), behind, not_yet]);
     let both = applied(&both, 10);
     assert_eq!(
@@ -111,7 +111,7 @@ fn all_that_route_the_service_must_have_reached_the_revision() {
 
 #[test]
 fn a_revision_from_before_a_restore_counts_for_nothing() {
-    let restored = pushers(50, vec![presence("a", &[("web", 900)])]);
+    let restored = pushers(50, vec![pusher_entry("a", &[("web", 900)])]);
     assert_eq!(names(&applied(&restored, 40).not_by), ["a"]);
 }
 
@@ -120,16 +120,16 @@ fn a_balancer_whose_pusher_is_silent_or_does_not_speak_of_the_service_is_unknown
     let own = balancer("edge", &["web"], &["t"]);
     let silent = all(50, vec![], vec![own.clone()]);
     assert_eq!(names(&applied(&silent, 10).unknown), ["edge"]);
-    let other = presence("edge", &[("shop", 40)]);
+    let other = pusher_entry("edge", &[("shop", 40)]);
     let lacks = all(50, vec![other], vec![own.clone()]);
     assert_eq!(names(&applied(&lacks, 10).unknown), ["edge"]);
-    let back = all(50, vec![presence("edge", &[("web", 40)])], vec![own]);
+    let back = all(50, vec![pusher_entry("edge", &[("web", 40)])], vec![own]);
     assert!(applied(&back, 10).is_by_all());
 }
 
 #[test]
 fn a_pusher_that_ends_leaves_its_balancer_unknown_until_that_is_retired() {
-    let status = presence("edge", &[("web", 40)]);
+    let status = pusher_entry("edge", &[("web", 40)]);
     let own = balancer("edge", &["web"], &["t"]);
     let mut pushers = all(50, vec![status.clone()], vec![own.clone()]);
     let mut delete = |part, entry: &Entry| {
@@ -156,7 +156,7 @@ fn an_unreadable_status_record_says_nothing_and_its_balancer_is_unknown() {
 
 #[test]
 fn a_silent_balancer_is_ignored_when_live_pushers_feed_all_its_targets() {
-    let live = presence("new", &[("web", 40)]);
+    let live = pusher_entry("new", &[("web", 40)]);
     let old = |targets: &[&str]| balancer("old", &["web"], targets);
     let unknown = |old: Entry, services: &[&str]| {
         let new = balancer("new", services, &["t1", "t2"]);
@@ -175,7 +175,7 @@ fn a_silent_balancer_is_ignored_when_live_pushers_feed_all_its_targets() {
 
 #[test]
 fn what_hangs_on_no_lease_and_what_follows_another_prefix_is_none_of_ours() {
-    let mut status = presence("a", &[("web", 1)]);
+    let mut status = pusher_entry("a", &[("web", 1)]);
     let mut own = balancer("b", &["web"], &["t"]);
     (status.lease, own.lease) = (0, 0);
     let forged = all(50, vec![status.clone()], vec![own.clone()]);
@@ -243,7 +243,7 @@ fn who_refuses_an_instance_is_told_from_who_holds_it() {
         vec![
             status_record("one", vec![("web", with("edge: no resolver"))]),
             status_record("two", vec![("web", with("held: disk full"))]),
-            presence("three", &[("web", 40)]),
+            pusher_entry("three", &[("web", 40)]),
         ],
     );
     let routed = pushers.routed(&Prefix::default(), &id(), 10);
@@ -258,15 +258,24 @@ fn who_refuses_an_instance_is_told_from_who_holds_it() {
 
 #[test]
 fn history_matters_from_the_oldest_revision_that_a_live_pusher_stands_at() {
-    let at = |presences: Vec<Entry>| {
-        let pushers = pushers(50, presences);
+    let at = |records: Vec<Entry>| {
+        let pushers = pushers(50, records);
         pushers.oldest_applied(&Prefix::default(), &web())
     };
-    let (a, b) = (presence("a", &[("web", 12)]), presence("b", &[("web", 9)]));
+    let (a, b) = (
+        pusher_entry("a", &[("web", 12)]),
+        pusher_entry("b", &[("web", 9)]),
+    );
     assert_eq!(at(vec![a.clone(), b]), Some(9));
     // Neither has applied anything of this history.
-    let (new, restored) = (presence("c", &[("web", 0)]), presence("d", &[("web", 900)]));
-    assert_eq!(at(vec![new, restored, presence("e", &[("shop", 3)])]), None);
+    let (new, restored) = (
+        pusher_entry("c", &[("web", 0)]),
+        pusher_entry("d", &[("web", 900)]),
+    );
+    assert_eq!(
+        at(vec![new, restored, pusher_entry("e", &[("shop", 3)])]),
+        None
+    );
     let idle = ServiceStatus {
         idle: true,
         ..super::tests::at(3)

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn presence() -> PusherStatus {
+fn status_record() -> PusherStatus {
     let target = |errors: &[&str]| TargetStatus {
         ok: errors.is_empty(),
         errors: errors.iter().map(|text| (*text).to_owned()).collect(),
@@ -44,8 +44,8 @@ fn presence() -> PusherStatus {
 }
 
 #[test]
-fn a_presence_is_one_line_of_json_in_the_contracts_order() {
-    let text = String::from_utf8(presence().encode()).unwrap();
+fn a_status_record_is_one_line_of_json_in_the_contracts_order() {
+    let text = String::from_utf8(status_record().encode()).unwrap();
     let expected = concat!(
         r#"{"services":{"website":{"applied":42,"overrides":7,"#,
         r#""not_routed":{"nginx3":"edge: no resolver"},"still_routed":{}}},"#,
@@ -55,7 +55,10 @@ fn a_presence_is_one_line_of_json_in_the_contracts_order() {
         r#""prefix":"/services","nonce":"n1","since":"2026-01-02T03:04:05Z"}"#
     );
     assert_eq!(text, expected);
-    assert_eq!(PusherStatus::decode(text.as_bytes()).unwrap(), presence());
+    assert_eq!(
+        PusherStatus::decode(text.as_bytes()).unwrap(),
+        status_record()
+    );
 }
 
 #[test]
@@ -64,14 +67,17 @@ fn what_is_released_is_told_where_there_is_any() {
         nonce: "r1".parse().unwrap(),
         servers: Some(2),
     };
-    let presence = PusherStatus {
+    let status_record = PusherStatus {
         releases: [("shop".to_owned(), released)].into(),
-        ..presence()
+        ..status_record()
     };
-    let text = String::from_utf8(presence.encode()).unwrap();
+    let text = String::from_utf8(status_record.encode()).unwrap();
     let expected = r#""releases":{"shop":{"nonce":"r1","servers":2}},"prefix""#;
     assert!(text.contains(expected), "{text}");
-    assert_eq!(PusherStatus::decode(text.as_bytes()).unwrap(), presence);
+    assert_eq!(
+        PusherStatus::decode(text.as_bytes()).unwrap(),
+        status_record
+    );
 }
 
 #[test]
@@ -82,11 +88,11 @@ fn releases_are_bounded_and_those_of_own_upstreams_come_first() {
     };
     let foreign = (0..300).map(|number| (format!("a{number}"), released(None)));
     let own = [("website".to_owned(), released(Some(0)))];
-    let presence = PusherStatus {
+    let status_record = PusherStatus {
         releases: foreign.chain(own).collect(),
-        ..presence()
+        ..status_record()
     };
-    let text = presence.encode();
+    let text = status_record.encode();
     let read: Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(read["releases_more"], 45);
     let read = PusherStatus::decode(&text).unwrap();
@@ -122,7 +128,7 @@ fn unknown_fields_and_impossible_names_are_ignored() {
 }
 
 #[test]
-fn what_is_no_presence_is_refused_with_a_reason() {
+fn what_is_no_status_record_is_refused_with_a_reason() {
     for text in [
         "",
         "[]",

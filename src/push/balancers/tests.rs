@@ -38,7 +38,7 @@ fn listed(entries: Vec<Entry>) -> Overrides {
 
 fn told(entries: Vec<Entry>) -> Balancers {
     let mut balancers = Balancers::of("edge", "own", &["here"]);
-    balancers.hear(listed(entries).store());
+    balancers.apply(listed(entries).store());
     balancers
 }
 
@@ -91,7 +91,7 @@ fn load_balancers_of_a_silent_pusher_of_the_same_id_are_waited_for_unless_this_o
     assert_eq!(told(vec![elsewhere()]).namesake(), silent);
     assert_eq!(told(vec![live(0), elsewhere()]).namesake(), silent);
     let mut more = Balancers::of("edge", "own", &["elsewhere", "here"]);
-    more.hear(listed(vec![elsewhere()]).store());
+    more.apply(listed(vec![elsewhere()]).store());
     assert_eq!(more.namesake(), None, "one target was added");
 }
 
@@ -116,7 +116,7 @@ fn a_namesake_that_is_retired_is_none_any_more_and_that_is_news() {
         balancer("edge", "other", "elsewhere"),
     ]);
     let mut balancers = Balancers::of("edge", "own", &["here"]);
-    balancers.hear(overrides.store());
+    balancers.apply(overrides.store());
     let mut gone = |balancers: &mut Balancers, key: &str| {
         let change = Change::Deleted {
             key: key.as_bytes().to_vec(),
@@ -124,13 +124,13 @@ fn a_namesake_that_is_retired_is_none_any_more_and_that_is_news() {
         };
         let (revision, changes) = (10, vec![change]);
         overrides.update(&Update::Changed { revision, changes });
-        assert!(balancers.hear(overrides.store()));
+        assert!(balancers.apply(overrides.store()));
         balancers.namesake()
     };
     let silent = Some(Namesake::Silent(of("elsewhere")));
     assert_eq!(gone(&mut balancers, "/sidekick/pushers/edge"), silent);
     assert_eq!(gone(&mut balancers, "/sidekick/balancers/edge"), None);
-    assert!(!balancers.hear(overrides.store()));
+    assert!(!balancers.apply(overrides.store()));
 }
 
 #[test]

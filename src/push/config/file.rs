@@ -186,7 +186,7 @@ impl FromFlags {
         for target in &config.targets {
             let here = routes.get(&target.name).cloned().unwrap_or_default();
             let mut settings = target.settings.clone();
-            settings.obey(TargetFlags {
+            settings.apply_flags(TargetFlags {
                 request_timeout: self.request_timeout,
                 adopt: self.adopt,
             });

@@ -208,7 +208,7 @@ fn max_removal(section: &Section<'_>) -> Option<Share> {
 
 /// What one table says of servers. What is `None` is not said.
 #[derive(Default)]
-struct Said {
+struct ServerKeys {
     weight: Option<NonZeroU16>,
     max_conns: Option<u32>,
     max_fails: Option<u32>,
@@ -217,7 +217,7 @@ struct Said {
     backup: Option<bool>,
 }
 
-impl Said {
+impl ServerKeys {
     fn read(section: &Section<'_>) -> Self {
         let seconds = |key: &str| {
             let time = section.time(key)?;
@@ -255,7 +255,7 @@ impl Said {
 }
 
 fn servers(section: &Section<'_>) -> (Terms, Vec<Rule>) {
-    let general = Said::read(section);
+    let general = ServerKeys::read(section);
     let sections = section.tables(
         "server",
         "[[upstream.server]]",
@@ -271,9 +271,9 @@ fn servers(section: &Section<'_>) -> (Terms, Vec<Rule>) {
                 format!("{title}: `tags` must name at least one"),
             );
         }
-        let terms = Said::read(section).or(&general);
+        let terms = ServerKeys::read(section).or(&general);
         Rule { tags, terms }
     });
     let rules = rules.collect();
-    (general.or(&Said::default()), rules)
+    (general.or(&ServerKeys::default()), rules)
 }

@@ -2,8 +2,8 @@ use super::*;
 use crate::etcd::watch::{Change, Entry};
 use crate::model::{MetaPrefix, PusherStatus, Release};
 
-fn said() -> Said {
-    Said {
+fn known() -> Known {
+    Known {
         own: "own".parse().unwrap(),
         others: BTreeMap::new(),
         releases: BTreeMap::new(),
@@ -13,8 +13,8 @@ fn said() -> Said {
     }
 }
 
-fn presence(id: &str, nonce: &str) -> Entry {
-    let presence = PusherStatus {
+fn status_record(id: &str, nonce: &str) -> Entry {
+    let status_record = PusherStatus {
         prefix: None,
         services: BTreeMap::new(),
         targets: BTreeMap::new(),
@@ -22,7 +22,7 @@ fn presence(id: &str, nonce: &str) -> Entry {
         nonce: nonce.parse().unwrap(),
         since: jiff::Timestamp::UNIX_EPOCH,
     };
-    entry(&format!("/sidekick/pushers/{id}"), &presence.encode())
+    entry(&format!("/sidekick/pushers/{id}"), &status_record.encode())
 }
 
 fn entry(key: &str, value: &[u8]) -> Entry {
@@ -58,42 +58,42 @@ fn deleted(key: &str) -> Update {
 
 #[test]
 fn the_others_are_those_with_a_lease_and_another_nonce() {
-    let mut said = said();
+    let mut known = known();
     assert!(
-        said.hear(&listed(vec![])).others,
+        known.apply(&listed(vec![])).others,
         "known for the first time"
     );
-    assert!(said.hear(&put(presence("b", "b1"))).others);
-    assert!(!said.hear(&put(presence("b", "b1"))).others);
-    assert!(!said.hear(&put(presence("a", "own"))).others);
-    assert!(!said.hear(&put(entry("/sidekick/pushers/c", b"{"))).others);
+    assert!(known.apply(&put(status_record("b", "b1"))).others);
+    assert!(!known.apply(&put(status_record("b", "b1"))).others);
+    assert!(!known.apply(&put(status_record("a", "own"))).others);
+    assert!(!known.apply(&put(entry("/sidekick/pushers/c", b"{"))).others);
     let forged = Entry {
         lease: 0,
-        ..presence("evil", "e1")
+        ..status_record("evil", "e1")
     };
-    assert!(!said.hear(&put(forged)).others, "nobody's");
-    assert!(said.hear(&deleted("/sidekick/pushers/b")).others);
-    assert!(said.others.is_empty());
+    assert!(!known.apply(&put(forged)).others, "nobody's");
+    assert!(known.apply(&deleted("/sidekick/pushers/b")).others);
+    assert!(known.others.is_empty());
 }
 
 #[test]
 fn a_release_that_stood_before_this_pusher_listened_is_not_for_it() {
-    let mut said = said();
+    let mut known = known();
     let release = |nonce: &str| {
         let nonce = nonce.parse().unwrap();
         let since = jiff::Timestamp::UNIX_EPOCH;
         let value = Release { nonce, since }.encode();
         entry("/sidekick/releases/website", &value)
     };
-    said.hear(&listed(vec![release("r1")]));
-    assert!(said.missed.contains(&"r1".parse().unwrap()));
-    said.hear(&listed(vec![release("r2")]));
-    assert!(!said.missed.contains(&"r2".parse().unwrap()));
+    known.apply(&listed(vec![release("r1")]));
+    assert!(known.missed.contains(&"r1".parse().unwrap()));
+    known.apply(&listed(vec![release("r2")]));
+    assert!(!known.missed.contains(&"r2".parse().unwrap()));
 }
 
 #[test]
 fn releases_are_told_while_they_stand() {
-    let mut said = said();
+    let mut known = known();
     let release = |nonce: &str| {
         let nonce = nonce.parse().unwrap();
         let since = jiff::Timestamp::UNIX_EPOCH;
@@ -102,13 +102,13 @@ fn releases_are_told_while_they_stand() {
             &Release { nonce, since }.encode(),
         )
     };
-    let mut heard = |update: Update| said.hear(&update).releases;
-    assert!(!heard(listed(vec![])));
-    assert!(heard(put(release("r1"))));
-    assert!(!heard(listed(vec![release("r1")])));
-    assert!(heard(put(release("r2"))));
-    assert!(!heard(put(entry("/sidekick/releases/shop", b"{}"))));
-    assert!(!heard(put(entry("/sidekick/releases/a b", b"{}"))));
-    assert!(heard(deleted("/sidekick/releases/website")));
-    assert!(said.releases.is_empty());
+    let mut apply = |update: Update| known.apply(&update).releases;
+    assert!(!apply(listed(vec![])));
+    assert!(apply(put(release("r1"))));
+    assert!(!apply(listed(vec![release("r1")])));
+    assert!(apply(put(release("r2"))));
+    assert!(!apply(put(entry("/sidekick/releases/shop", b"{}"))));
+    assert!(!apply(put(entry("/sidekick/releases/a b", b"{}"))));
+    assert!(apply(deleted("/sidekick/releases/website")));
+    assert!(known.releases.is_empty());
 }

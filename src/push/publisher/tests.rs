@@ -29,7 +29,7 @@ fn keeping(count: u16) -> Publisher {
     );
     for wanted in [wanted, Desired::at(2, &Servers::new())] {
         let decision = publisher.guard.follow(wanted, fate, claim, Instant::now());
-        publisher.settle(decision);
+        publisher.apply(decision);
     }
     publisher
 }

@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Contest {
     /// What was made equal last, and how often the target had been restarted then.
-    settled: Option<(Arc<Desired>, u64)>,
+    equal_at: Option<(Arc<Desired>, u64)>,
     undone: u32,
     first: Option<Instant>,
     /// When a change was found undone last, and how long after the time before.
@@ -31,19 +31,18 @@ pub(super) struct Contest {
 impl Contest {
     /// The upstream was made equal to `desired`, for which it had to be changed or not. Gives how often that was undone, and within
     /// which time, where it is a contest.
-    pub(super) fn settle(
+    pub(super) fn note(
         &mut self,
         desired: &Arc<Desired>,
         restarts: u64,
         changed: bool,
         now: Instant,
     ) -> Option<(u32, Duration)> {
-        let same = self.settled.as_ref().is_some_and(|(settled, before)| {
+        let same = self.equal_at.as_ref().is_some_and(|(equal, before)| {
             // What is wanted anew, or lost by a restart, nobody has undone.
-            (Arc::ptr_eq(settled, desired) || settled.servers == desired.servers)
-                && *before == restarts
+            (Arc::ptr_eq(equal, desired) || equal.servers == desired.servers) && *before == restarts
         });
-        self.settled = Some((desired.clone(), restarts));
+        self.equal_at = Some((desired.clone(), restarts));
         if same && changed {
             let gap = self.last.map_or(Duration::ZERO, |(last, _)| now - last);
             self.last = Some((now, gap));

@@ -26,7 +26,7 @@ pub(super) struct Health {
     failure: Option<Failure>,
     refused: BTreeMap<String, String>,
     /// Whether it was ever equal to the records.
-    settled: bool,
+    was_equal: bool,
 }
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Health {
             upstream,
             failure: None,
             refused: BTreeMap::new(),
-            settled: false,
+            was_equal: false,
         }
     }
 
@@ -72,7 +72,7 @@ impl Health {
             Ok(outcome) => {
                 self.recover(now);
                 self.refuse(&outcome.refused, desired);
-                self.settle(outcome.progress, desired);
+                self.note_equal(outcome.progress, desired);
             }
             Err(error) => self.fail(error, now),
         }
@@ -97,12 +97,12 @@ impl Health {
         } else if is_new {
             let more = log_limit::allows("fails", key);
             if let Some(more) = more {
-                warn!(target = %target, %upstream, %error, "cannot be made equal to the records; trying on{more}");
+                warn!(target = %target, %upstream, %error, "cannot apply the records; retrying{more}");
             }
             more.is_some()
         } else {
             if let Some(more) = log_limit::allows("fails otherwise", key) {
-                warn!(target = %target, %upstream, %error, "still cannot be made equal to the records{more}");
+                warn!(target = %target, %upstream, %error, "still cannot apply the records{more}");
             }
             true
         };
@@ -171,13 +171,13 @@ impl Health {
         self.refused.clone_from(refused);
     }
 
-    fn settle(&mut self, progress: Progress, desired: &Desired) {
+    fn note_equal(&mut self, progress: Progress, desired: &Desired) {
         let Self {
             target, upstream, ..
         } = self;
         let equal = progress == Progress::Converged && self.refused.is_empty();
-        if equal && !self.settled {
-            self.settled = true;
+        if equal && !self.was_equal {
+            self.was_equal = true;
             let wanted = desired.servers.values();
             let servers = wanted
                 .filter(|server| server.state != State::Draining)

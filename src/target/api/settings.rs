@@ -115,7 +115,7 @@ impl<T: ApiTarget> DriverSettings for T {
         self.api().url.is_local()
     }
 
-    fn obey(&mut self, flags: TargetFlags) {
+    fn apply_flags(&mut self, flags: TargetFlags) {
         if let Some(timeout) = flags.request_timeout {
             self.api_mut().timeout = timeout;
         }

@@ -297,7 +297,7 @@ impl<G: Group> Stepwise<G> {
                 break Verdict::Stale;
             }
             let verdict = self.group.add(&server).await?;
-            if let Some(verdict) = blame.hear(verdict, &mut server.parameters) {
+            if let Some(verdict) = blame.take(verdict, &mut server.parameters) {
                 break verdict;
             }
         };
@@ -314,7 +314,7 @@ impl<G: Group> Stepwise<G> {
                 break Verdict::Stale;
             }
             let verdict = self.group.change(id, &change).await?;
-            if let Some(verdict) = blame.hear(verdict, &mut change.parameters) {
+            if let Some(verdict) = blame.take(verdict, &mut change.parameters) {
                 break verdict;
             }
         };

@@ -11,7 +11,7 @@ use super::access::{Access, AccessError, Signature};
 use super::settings::ApiSettings;
 use crate::target::Error;
 use crate::target::files::fingerprint;
-use crate::util::explain::{Heard, Options, Peer};
+use crate::util::explain::{Options, Peer, Received};
 use crate::util::http;
 use crate::util::log_limit;
 use crate::util::sanitize::short;
@@ -105,7 +105,7 @@ impl Web {
 
     /// Sends a request; once more where the target does not let us in, and what says who we are has changed meanwhile.
     pub(crate) async fn send(&self, request: Request) -> Result<Response, Error> {
-        let earlier = |error: reqwest::Error| self.error(&error, Heard::Earlier);
+        let earlier = |error: reqwest::Error| self.error(&error, Received::Earlier);
         let (client, request) = request.builder.build_split();
         let request = request.map_err(earlier)?;
         let again = request.try_clone();
@@ -163,7 +163,7 @@ impl Web {
         limit: usize,
     ) -> Result<Vec<u8>, Error> {
         let read = http::read(response, limit).await;
-        let body = read.map_err(|error| self.error(&error, Heard::Part))?;
+        let body = read.map_err(|error| self.error(&error, Received::Part))?;
         body.ok_or_else(|| Error::TooLarge {
             request: label.to_owned(),
             limit,
@@ -178,12 +178,12 @@ impl Web {
         }
     }
 
-    fn error(&self, error: &reqwest::Error, heard: Heard) -> Error {
-        let reason = |heard| {
+    fn error(&self, error: &reqwest::Error, received: Received) -> Error {
+        let reason = |received| {
             let peer = Peer {
                 place: &self.place,
                 tls: self.settings.url.is_https(),
-                heard,
+                received,
                 options: Options {
                     authority: Some("`cacert`"),
                     name: None,
@@ -198,9 +198,9 @@ impl Web {
             Error::Silent(self.settings.timeout)
         } else if error.is_connect() {
             // Nothing but the handshake was tried.
-            Error::Unreachable(reason(Heard::Nothing))
+            Error::Unreachable(reason(Received::Nothing))
         } else {
-            Error::Broken(reason(heard))
+            Error::Broken(reason(received))
         }
     }
 }

@@ -48,7 +48,7 @@ impl Writer {
         let former = found.map(|found| found.text.clone());
         self.change = Change::Tried(former.clone());
         let done = self.try_all(wanted, seen).await;
-        let settled = match &done {
+        let applied = match &done {
             Ok((blocks, _)) => {
                 self.took(blocks);
                 self.left = Some(Some(self.compose(blocks)));
@@ -58,7 +58,7 @@ impl Writer {
         };
         self.change = Change::None;
         let (_, absent) = done?;
-        settled?;
+        applied?;
         absent.map_or(Ok(()), Err)
     }
 
@@ -70,7 +70,7 @@ impl Writer {
     ) -> Result<(Blocks, Option<Error>), Error> {
         let blocks = self.checked(wanted).await?;
         if seen == Seen::Hidden {
-            let failed = self.tell_hidden(&blocks).await;
+            let failed = self.reload_hidden(&blocks).await;
             return Ok((blocks, Some(self.nginx.unseen(failed))));
         }
         if let Some(absent) = self.nginx.absent(seen) {
@@ -254,7 +254,7 @@ impl Writer {
     }
 
     /// Reloads an nginx that cannot be seen. Returns the reason when that is not possible.
-    async fn tell_hidden(&mut self, blocks: &Blocks) -> Option<String> {
+    async fn reload_hidden(&mut self, blocks: &Blocks) -> Option<String> {
         let command = self.settings.reload.clone();
         let pid = self.settings.pid.as_deref();
         if command.is_program("nginx") && pid.is_some_and(Process::is_stranger) {

@@ -232,14 +232,14 @@ impl Entry {
     pub(super) fn answer(&mut self, busy: impl Fn(u64) -> u64) {
         let answer = self.applied(busy);
         self.undone &= answer.is_err();
-        self.tell(answer);
+        self.reply(answer);
     }
 
     /// Answers whoever waits.
-    pub(super) fn tell(&mut self, answer: Answer) {
-        if let Some(reply) = self.reply.take() {
+    pub(super) fn reply(&mut self, answer: Answer) {
+        if let Some(waiting) = self.reply.take() {
             // Fails when nobody waits any more.
-            let _ = reply.send(answer);
+            let _ = waiting.send(answer);
         }
     }
 

@@ -280,7 +280,7 @@ impl Driver for FileTarget {
 
     /// Logs what `adopt` would take over, when the file is not sidekick's own. Changes nothing. Each upstream reports by itself what
     /// hinders that.
-    async fn tell_adoption(&self) {
+    async fn log_adoption(&self) {
         if let Ok((blocks, true)) = self.found().await {
             let what = "--adopt would take it over, without --dry-run";
             foreign::log(&self.0.settings, &blocks, what);

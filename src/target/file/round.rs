@@ -281,7 +281,7 @@ impl Writer {
 
     fn fail_all(&mut self, error: &Error) {
         for entry in self.entries.values_mut() {
-            entry.tell(Err(error.clone()));
+            entry.reply(Err(error.clone()));
         }
     }
 }

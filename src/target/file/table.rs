@@ -45,7 +45,7 @@ impl DriverSettings for Settings {
         true
     }
 
-    fn obey(&mut self, flags: TargetFlags) {
+    fn apply_flags(&mut self, flags: TargetFlags) {
         self.adopt = flags.adopt;
     }
 }

@@ -5,7 +5,7 @@ use crate::upstream::overrides::Overrides;
 use crate::upstream::pool::Pool;
 use crate::upstream::records::Records;
 
-/// A service with these records, and what people have chosen.
+/// A service with these records, and its overrides.
 struct Stage {
     records: Records,
     overrides: Overrides,

@@ -1,4 +1,4 @@
-//! Servers that would take no traffic any more, and what is known when one leaves.
+//! Servers about to leave, and what is known of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -75,7 +75,7 @@ impl Protected {
         protected
     }
 
-    /// All but those that only wait for others to be taken.
+    /// Without servers held for a swap.
     pub(super) fn without_waiting(&self, left: &LeftServers) -> Self {
         let mut said = self.clone();
         let waits = |endpoint: &Endpoint| left.get(endpoint).is_some_and(|one| one.awaits_swap);

@@ -278,7 +278,7 @@ impl RemovalGuard {
                 continue;
             };
             if self.seen.refuse_all(endpoint) {
-                // It never served anybody.
+                // It was never in rotation.
                 continue;
             }
             let reason = match wanted.servers.get(endpoint) {

@@ -41,7 +41,7 @@ fn delete(overrides: &mut Overrides, revision: i64, key: &str) -> Effect {
     overrides.update(&Update::Changed { revision, changes })
 }
 
-/// What is chosen: revision, split, holds.
+/// The overrides: revision, split, holds.
 fn shown(overrides: &Overrides) -> (i64, Option<String>, Vec<String>) {
     let overrides = overrides.service(&"web".parse().unwrap()).unwrap();
     let split = overrides.split.as_ref().map(|split| {

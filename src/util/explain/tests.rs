@@ -123,7 +123,7 @@ fn an_end_of_tls_without_a_word_is_told_without_a_link_and_with_what_may_be_miss
         told.ends_with("answer (it may want to see a certificate: give --cert and --key)"),
         "{told}"
     );
-    peer.heard = Heard::Part;
+    peer.received = Received::Part;
     let told = explain(&eof, peer);
     assert_eq!(
         told,

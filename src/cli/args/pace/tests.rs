@@ -6,8 +6,8 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn said(interval: Option<u64>, timeout: Option<u64>) -> Said {
-    Said {
+fn said(interval: Option<u64>, timeout: Option<u64>) -> PaceArgs {
+    PaceArgs {
         interval: interval.map(ms),
         timeout: timeout.map(ms),
     }
@@ -25,9 +25,9 @@ fn a_default_fits_what_was_given() {
     ] {
         let expected = (ms(expected.0), ms(expected.1));
         let alone = said(interval, timeout);
-        assert_eq!(alone.before(Said::default()), expected);
+        assert_eq!(alone.before(PaceArgs::default()), expected);
         // So it does to what a container says.
-        assert_eq!(Said::default().before(alone), expected);
+        assert_eq!(PaceArgs::default().before(alone), expected);
     }
 }
 

@@ -14,14 +14,14 @@ fn seconds(count: u64) -> Duration {
 #[test]
 fn a_change_that_is_undone_again_and_again_is_a_contest_until_it_is_quiet() {
     let (mut contest, wanted, start) = (Contest::default(), desired(1), Instant::now());
-    assert_eq!(contest.settle(&wanted, 0, true, start), None);
-    let mut settle = |after, changed| contest.settle(&wanted, 0, changed, start + seconds(after));
-    assert_eq!(settle(30, true), None);
-    assert_eq!(settle(60, true), None);
-    assert_eq!(settle(70, false), None);
-    assert_eq!(settle(90, true), Some((3, seconds(60))));
-    assert_eq!(settle(120, false), Some((3, seconds(90))));
-    assert_eq!(settle(200, false), None, "nobody undoes it any more");
+    assert_eq!(contest.note(&wanted, 0, true, start), None);
+    let mut note = |after, changed| contest.note(&wanted, 0, changed, start + seconds(after));
+    assert_eq!(note(30, true), None);
+    assert_eq!(note(60, true), None);
+    assert_eq!(note(70, false), None);
+    assert_eq!(note(90, true), Some((3, seconds(60))));
+    assert_eq!(note(120, false), Some((3, seconds(90))));
+    assert_eq!(note(200, false), None, "nobody undoes it any more");
 }
 
 #[test]
@@ -29,12 +29,12 @@ fn the_longer_a_contest_lasts_the_longer_is_the_pause_between_two_repairs() {
     let (mut contest, wanted, now) = (Contest::default(), desired(1), Instant::now());
     let mut pauses = Vec::new();
     for _ in 0..40 {
-        contest.settle(&wanted, 0, true, now);
+        contest.note(&wanted, 0, true, now);
         pauses.extend(contest.pause().map(|pause| pause.as_secs()));
     }
     assert_eq!(pauses[..7], [1, 2, 4, 8, 16, 32, 60]);
     assert_eq!((pauses.len(), pauses[36]), (37, 60));
-    contest.settle(&wanted, 0, false, now + seconds(999));
+    contest.note(&wanted, 0, false, now + seconds(999));
     assert_eq!(contest.pause(), None);
 }
 
@@ -42,10 +42,10 @@ fn the_longer_a_contest_lasts_the_longer_is_the_pause_between_two_repairs() {
 fn what_is_wanted_anew_or_lost_in_a_restart_is_no_contest() {
     let (mut contest, now) = (Contest::default(), Instant::now());
     for restarts in 0..9 {
-        assert_eq!(contest.settle(&desired(1), restarts, true, now), None);
+        assert_eq!(contest.note(&desired(1), restarts, true, now), None);
     }
     let mut contest = Contest::default();
     for _ in 0..9 {
-        assert_eq!(contest.settle(&desired(1), 0, false, now), None);
+        assert_eq!(contest.note(&desired(1), 0, false, now), None);
     }
 }

@@ -112,9 +112,9 @@ fn trouble_that_comes_and_goes_is_logged_a_few_times_and_the_last_of_it_later() 
 fn what_is_refused_is_not_equal() {
     let mut health = Health::new("edge".into(), "website".into());
     health.observe(&refusing(&["add a:1"]), &desired(), Instant::now());
-    assert!(!health.settled);
+    assert!(!health.was_equal);
     health.observe(&refusing(&[]), &desired(), Instant::now());
-    assert!(health.settled);
+    assert!(health.was_equal);
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Stage {
     }
 
     /// Converges for as many turns as it takes.
-    async fn settle(&mut self, desired: &Desired) -> Result<Outcome, Error> {
+    async fn finish(&mut self, desired: &Desired) -> Result<Outcome, Error> {
         loop {
             let outcome = self.plus.converge(desired).await?;
             if outcome.progress != Progress::Unfinished {
@@ -44,9 +44,9 @@ impl Stage {
         }
     }
 
-    /// As [`Stage::settle`], with nothing refused.
+    /// As [`Stage::finish`], with nothing refused.
     async fn converge(&mut self, wanted: &[(&str, State, u16)]) -> Result<Progress, Error> {
-        let outcome = self.settle(&desired(wanted)).await?;
+        let outcome = self.finish(&desired(wanted)).await?;
         assert_eq!(outcome.refused, BTreeMap::new());
         Ok(outcome.progress)
     }
@@ -215,9 +215,9 @@ async fn a_drain_holds_back_only_what_came_with_it_or_later() {
         revision,
         ..desired(wanted)
     };
-    stage.settle(&at(5, &[A_UP, B_UP])).await.unwrap();
+    stage.finish(&at(5, &[A_UP, B_UP])).await.unwrap();
     stage.set_active(A, 1);
-    let outcome = stage.settle(&at(8, &[A_DRAINS, B_UP])).await.unwrap();
+    let outcome = stage.finish(&at(8, &[A_DRAINS, B_UP])).await.unwrap();
     assert_eq!(
         outcome.progress,
         Progress::Draining {
@@ -227,7 +227,7 @@ async fn a_drain_holds_back_only_what_came_with_it_or_later() {
     );
     stage.set_active(B, 1);
     let outcome = stage
-        .settle(&at(9, &[A_DRAINS, (B, State::Draining, 1)]))
+        .finish(&at(9, &[A_DRAINS, (B, State::Draining, 1)]))
         .await
         .unwrap();
     assert_eq!(
@@ -346,7 +346,7 @@ async fn one_server_that_is_refused_holds_nothing_back() {
         .model()
         .always("web.example:80", 400, "UpstreamConfNoResolver");
     let wanted = desired(&[A_UP, ("web.example:80", State::Up, 1), B_UP]);
-    let outcome = stage.settle(&wanted).await.unwrap();
+    let outcome = stage.finish(&wanted).await.unwrap();
     assert_eq!(outcome.progress, Progress::Converged);
     let refused: Vec<_> = outcome.refused.into_iter().collect();
     let expected = (
@@ -356,13 +356,13 @@ async fn one_server_that_is_refused_holds_nothing_back() {
     assert_eq!(refused, [expected]);
     assert_eq!(stage.shown().len(), 2);
     stage.fake.model().changes();
-    stage.settle(&wanted).await.unwrap();
+    stage.finish(&wanted).await.unwrap();
     assert_eq!(
         stage.fake.model().changes(),
         [""; 0],
         "not asked again so soon"
     );
-    let outcome = stage.settle(&desired(&[A_UP, B_UP])).await.unwrap();
+    let outcome = stage.finish(&desired(&[A_UP, B_UP])).await.unwrap();
     assert_eq!(
         outcome.refused.len(),
         0,
@@ -379,7 +379,7 @@ async fn a_full_zone_keeps_what_fits_and_is_not_pestered() {
         .iter()
         .map(|address| (address.as_str(), State::Up, 1))
         .collect();
-    let outcome = stage.settle(&desired(&wanted)).await.unwrap();
+    let outcome = stage.finish(&desired(&wanted)).await.unwrap();
     assert_eq!(stage.shown().len(), 2);
     assert_eq!(outcome.refused.len(), 4);
     assert_eq!(
@@ -387,7 +387,7 @@ async fn a_full_zone_keeps_what_fits_and_is_not_pestered() {
         3,
         "one refusal speaks for the rest"
     );
-    let outcome = stage.settle(&desired(&wanted[1..])).await.unwrap();
+    let outcome = stage.finish(&desired(&wanted[1..])).await.unwrap();
     assert_eq!(
         stage.shown(),
         ["10.0.0.2:80 weight=1", "10.0.0.3:80 weight=1"],
@@ -458,7 +458,7 @@ async fn an_api_that_does_nothing_of_what_it_says_is_given_up() {
     let error = stage.converge(&[A_UP]).await.unwrap_err();
     assert_eq!(
         error,
-        Error::Unsettled("add 10.0.0.1:80 weight=1".to_owned())
+        Error::NotConverged("add 10.0.0.1:80 weight=1".to_owned())
     );
     assert!(stage.fake.model().asked.len() < 20);
 }
@@ -490,7 +490,7 @@ async fn a_slow_api_that_does_nothing_of_what_it_says_is_given_up_as_well() {
         stage.trick("POST", Trick::Pretend);
     }
     let error = stage.converge(&[A_UP]).await.unwrap_err();
-    assert!(matches!(error, Error::Unsettled(_)), "{error}");
+    assert!(matches!(error, Error::NotConverged(_)), "{error}");
 }
 
 #[tokio::test]
@@ -499,7 +499,7 @@ async fn a_server_that_is_said_to_exist_is_looked_for_once_more() {
     stage.trick("POST", Trick::Answer(409, fault(409, "EntryExists")));
     assert!(converged(&stage.converge(&[A_UP]).await));
     stage.fake.model().always("10.0.0.2:80", 409, "EntryExists");
-    let outcome = stage.settle(&desired(&[A_UP, B_UP])).await.unwrap();
+    let outcome = stage.finish(&desired(&[A_UP, B_UP])).await.unwrap();
     assert_eq!(outcome.refused.len(), 1);
 }
 

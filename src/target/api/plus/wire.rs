@@ -170,7 +170,7 @@ struct PeerStatus {
     active: u64,
 }
 
-/// Which process of nginx it is, and which configuration it has. Another value of any of these means another state of mind.
+/// Identifies the nginx process and its configuration. If any value changes, nginx was restarted or reloaded.
 #[derive(Debug, PartialEq, Deserialize)]
 pub(super) struct Identity {
     #[serde(default)]

@@ -5,14 +5,14 @@ use crate::upstream::plan::Setting;
 use crate::upstream::server::Parameters;
 
 impl Refusal {
-    /// Takes out of `parameters` what it may be about. What makes a backup server is suspected last, and alone.
+    /// Takes the candidates out of `parameters`. `backup` is tried last, and alone.
     fn take(&self, parameters: &mut Parameters) -> Vec<Setting> {
-        let suspected = |setting: &Setting| match self.about {
+        let is_candidate = |setting: &Setting| match self.about {
             About::Server => false,
             About::Parameter(name) => setting.name() == name,
             About::Unknown => true,
         };
-        let mut candidates: Vec<Setting> = Setting::of(parameters).filter(suspected).collect();
+        let mut candidates: Vec<Setting> = Setting::of(parameters).filter(is_candidate).collect();
         if candidates.len() > 1 {
             candidates.retain(|setting| *setting != Setting::Backup);
         }
@@ -28,9 +28,9 @@ impl Refusal {
 pub(super) struct Blame(Vec<(Setting, String)>);
 
 impl Blame {
-    /// Hears what became of a request with `parameters`. Takes out what its refusal may be about: then it is `None`, and the
-    /// request is to be tried again without.
-    pub(super) fn hear(
+    /// Looks at the `verdict` on a request with `parameters`, and takes out what a refusal may be about: then the result is `None`,
+    /// and the request is to be tried again without them.
+    pub(super) fn take(
         &mut self,
         verdict: Verdict,
         parameters: &mut Parameters,

@@ -34,7 +34,7 @@ impl Rounds {
     ///
     /// # Errors
     ///
-    /// The last failure, or [`Error::Unsettled`], when it got nowhere for too long.
+    /// The last failure, or [`Error::NotConverged`], when it got nowhere for too long.
     pub(super) fn planned(&mut self, steps: &[Step]) -> Result<(), Error> {
         if self.fewest.is_none_or(|fewest| steps.len() < fewest) {
             self.fewest = Some(steps.len());
@@ -47,7 +47,7 @@ impl Rounds {
             return Ok(());
         }
         let step = steps.first().map(Step::to_string).unwrap_or_default();
-        Err(self.failure.take().unwrap_or(Error::Unsettled(step)))
+        Err(self.failure.take().unwrap_or(Error::NotConverged(step)))
     }
 
     /// A round failed, in a way that another look may mend.

@@ -1,7 +1,7 @@
 //! Parameters that a group does not take, so that its servers do without them.
 //!
-//! A server that cannot have all it should still serves. Only what should be a backup server and cannot be is no matter of
-//! taste: it stays down as long as another one is there.
+//! A server without them still serves, except a backup server that cannot be one: that must stay down as long as
+//! another server is there.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,10 +15,10 @@ use crate::upstream::server::{Parameters, Servers};
 
 /// The parameters that a group does not take, with the reasons.
 #[derive(Debug, Default)]
-pub(super) struct Unsupported(BTreeMap<Setting, Lack>);
+pub(super) struct Unsupported(BTreeMap<Setting, Refusal>);
 
 #[derive(Debug)]
-struct Lack {
+struct Refusal {
     reason: String,
     since: Instant,
 }
@@ -28,14 +28,14 @@ impl Unsupported {
     pub(super) fn note(&mut self, blame: Blame) {
         let since = Instant::now();
         for (setting, reason) in blame.into_guilty() {
-            self.0.insert(setting, Lack { reason, since });
+            self.0.insert(setting, Refusal { reason, since });
         }
     }
 
     /// Forgets what was refused long ago: it is tried again.
     pub(super) fn forget_old(&mut self, now: Instant) {
         self.0
-            .retain(|_, lack| now.duration_since(lack.since) < RETRY);
+            .retain(|_, refusal| now.duration_since(refusal.since) < RETRY);
     }
 
     /// Forgets what no server wants any more.
@@ -77,7 +77,7 @@ impl Unsupported {
 
     /// What is not set, and why.
     pub(super) fn listed(&self) -> impl Iterator<Item = (String, String)> {
-        let lacks = self.0.iter();
-        lacks.map(|(setting, lack)| (format!("set {setting}"), lack.reason.clone()))
+        let refusals = self.0.iter();
+        refusals.map(|(setting, refusal)| (format!("set {setting}"), refusal.reason.clone()))
     }
 }

@@ -39,7 +39,7 @@ impl Stage {
     }
 
     /// Converges for as many turns as it takes.
-    async fn settle(&mut self, desired: &Desired) -> Result<Outcome, Error> {
+    async fn finish(&mut self, desired: &Desired) -> Result<Outcome, Error> {
         loop {
             let outcome = self.driver.converge(desired).await?;
             if outcome.progress != Progress::Unfinished {
@@ -48,9 +48,9 @@ impl Stage {
         }
     }
 
-    /// As [`Stage::settle`], with nothing refused.
+    /// As [`Stage::finish`], with nothing refused.
     async fn converge(&mut self, desired: &Desired) -> Result<Progress, Error> {
-        let outcome = self.settle(desired).await?;
+        let outcome = self.finish(desired).await?;
         assert_eq!(outcome.refused, BTreeMap::new());
         Ok(outcome.progress)
     }
@@ -164,7 +164,7 @@ async fn what_the_group_refuses_is_left_out_and_told() {
         slow_start: Some(Duration::from_secs(30)),
         ..Parameters::default()
     };
-    let outcome = stage.settle(&told(&[A_UP], parameters)).await;
+    let outcome = stage.finish(&told(&[A_UP], parameters)).await;
     let outcome = outcome.unwrap();
     assert_eq!(outcome.progress, Progress::Converged);
     let reason = outcome.refused.get("set slow_start=30s").unwrap();
@@ -176,7 +176,7 @@ async fn what_the_group_refuses_is_left_out_and_told() {
 async fn a_full_zone_keeps_what_fits() {
     let mut stage = Stage::new(&[]).await;
     stage.fake.model().room = 1;
-    let outcome = stage.settle(&desired(&[A_UP, B_UP])).await.unwrap();
+    let outcome = stage.finish(&desired(&[A_UP, B_UP])).await.unwrap();
     assert_eq!(
         (outcome.progress, outcome.refused.len()),
         (Progress::Converged, 1)

@@ -88,7 +88,7 @@ async fn a_full_zone_costs_a_look_a_time_and_is_told_once() {
         .map(|server| (server.as_str(), State::Up, 1))
         .collect();
     let wanted = desired(&wanted);
-    let first = stage.settle(&wanted).await.unwrap();
+    let first = stage.finish(&wanted).await.unwrap();
     assert_eq!(
         (first.progress, first.refused.len()),
         (Progress::Converged, 47)
@@ -99,7 +99,7 @@ async fn a_full_zone_costs_a_look_a_time_and_is_told_once() {
         "three that fit, and one that does not"
     );
     for _ in 0..10 {
-        let again = stage.settle(&wanted).await.unwrap();
+        let again = stage.finish(&wanted).await.unwrap();
         assert_eq!(
             again.refused, first.refused,
             "the same words, so that nothing is logged anew"
@@ -107,8 +107,8 @@ async fn a_full_zone_costs_a_look_a_time_and_is_told_once() {
         assert_eq!(count(&stage), 1);
     }
     stage.fake.model().room = 0;
-    stage.settle(&desired(&[A_UP])).await.unwrap();
-    let last = stage.settle(&wanted).await.unwrap();
+    stage.finish(&desired(&[A_UP])).await.unwrap();
+    let last = stage.finish(&wanted).await.unwrap();
     assert_eq!(
         last.refused,
         BTreeMap::new(),
@@ -165,7 +165,7 @@ async fn a_server_that_has_another_id_since_the_list_was_read_is_not_removed_for
     let stale = r#"[{"id":1,"server":"10.0.0.1:80"},{"id":0,"server":"10.0.0.2:80"}]"#;
     let list = "GET /api/9/http/upstreams/website/servers/$";
     stage.trick(list, Trick::Answer(200, stale.to_owned()));
-    stage.settle(&desired(&[A_UP])).await.unwrap();
+    stage.finish(&desired(&[A_UP])).await.unwrap();
     assert_eq!(
         stage.fake.model().changes(),
         ["DELETE /api/9/http/upstreams/website/servers/1"]

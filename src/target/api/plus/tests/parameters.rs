@@ -38,7 +38,7 @@ async fn parameters_are_sent_with_a_new_server_and_repaired_on_an_old_one() {
             ..slow_start(30)
         },
     );
-    let outcome = stage.settle(&wanted).await.unwrap();
+    let outcome = stage.finish(&wanted).await.unwrap();
     assert_eq!(outcome.progress, Progress::Converged);
     let sent = r#""max_conns":100,"max_fails":0,"fail_timeout":"90s","slow_start":"30s"}"#;
     assert_eq!(
@@ -51,7 +51,7 @@ async fn parameters_are_sent_with_a_new_server_and_repaired_on_an_old_one() {
     // The same time in other words, and a parameter that somebody has changed by hand.
     stage.fake.model().servers[0]["fail_timeout"] = json!("1m30s");
     stage.fake.model().servers[1]["max_conns"] = json!(7);
-    stage.settle(&wanted).await.unwrap();
+    stage.finish(&wanted).await.unwrap();
     assert_eq!(
         stage.fake.model().changes(),
         [format!(r#"PATCH {SERVERS}1 {{"max_conns":100}}"#)]
@@ -70,7 +70,7 @@ async fn a_server_becomes_a_backup_and_back_without_being_away() {
     let mut wanted = told(&[A_UP, B_UP], Parameters::default());
     let b = B.parse().unwrap();
     wanted.servers.get_mut(&b).unwrap().parameters = BACKUP;
-    stage.settle(&wanted).await.unwrap();
+    stage.finish(&wanted).await.unwrap();
     assert_eq!(
         stage.fake.model().changes(),
         [
@@ -92,7 +92,7 @@ async fn a_backup_that_is_refused_as_twice_the_same_keeps_the_server_that_is_the
         .fake
         .model()
         .always(r#""backup":true"#, 409, "EntryExists");
-    let outcome = stage.settle(&told(&[A_UP], BACKUP)).await.unwrap();
+    let outcome = stage.finish(&told(&[A_UP], BACKUP)).await.unwrap();
     assert_eq!(stage.shown(), ["10.0.0.1:80 weight=1"]);
     let refused: Vec<_> = outcome.refused.into_keys().collect();
     assert_eq!(refused, ["add 10.0.0.1:80 weight=1 backup=true"]);
@@ -112,7 +112,7 @@ async fn a_parameter_that_the_group_refuses_is_left_out_and_the_servers_serve() 
             ..slow_start(30)
         };
         let wanted = told(&[A_UP, B_UP, (C, State::Up, 2)], parameters);
-        let outcome = stage.settle(&wanted).await.unwrap();
+        let outcome = stage.finish(&wanted).await.unwrap();
         assert_eq!(outcome.progress, Progress::Converged, "{code}");
         assert_eq!(stage.shown().len(), 3, "{code}");
         assert_eq!(stage.fake.model().servers[0]["weight"], 2, "{code}");
@@ -127,7 +127,7 @@ async fn a_parameter_that_the_group_refuses_is_left_out_and_the_servers_serve() 
         }
         stage.fake.model().changes();
         for _ in 0..3 {
-            let outcome = stage.settle(&wanted).await.unwrap();
+            let outcome = stage.finish(&wanted).await.unwrap();
             assert!(outcome.refused.contains_key("set slow_start=30s"), "{code}");
         }
         assert_eq!(
@@ -135,7 +135,7 @@ async fn a_parameter_that_the_group_refuses_is_left_out_and_the_servers_serve() 
             [""; 0],
             "not asked again so soon"
         );
-        let outcome = stage.settle(&desired(&[A_UP])).await.unwrap();
+        let outcome = stage.finish(&desired(&[A_UP])).await.unwrap();
         assert_eq!(outcome.refused, BTreeMap::new(), "no longer wanted");
     }
 }
@@ -145,7 +145,7 @@ async fn a_refused_address_is_not_blamed_on_the_parameters() {
     let mut stage = Stage::new(&[]).await;
     for code in ["UpstreamBadAddress", "SomethingNew"] {
         stage.fake.model().always(A, 400, code);
-        let outcome = stage.settle(&told(&[A_UP, B_UP], slow_start(5))).await;
+        let outcome = stage.finish(&told(&[A_UP, B_UP], slow_start(5))).await;
         let refused: Vec<_> = outcome.unwrap().refused.into_keys().collect();
         assert_eq!(
             refused,
@@ -166,7 +166,7 @@ async fn where_no_backup_is_possible_it_is_down_as_long_as_another_server_is_the
     let mut wanted = told(&[A_UP, B_UP, (C, State::Up, 1)], BACKUP);
     let a = A.parse().unwrap();
     wanted.servers.get_mut(&a).unwrap().parameters = Parameters::default();
-    let outcome = stage.settle(&wanted).await.unwrap();
+    let outcome = stage.finish(&wanted).await.unwrap();
     assert_eq!(outcome.progress, Progress::Converged);
     let refused: Vec<_> = outcome.refused.into_iter().collect();
     assert_eq!(
@@ -187,7 +187,7 @@ async fn where_no_backup_is_possible_it_is_down_as_long_as_another_server_is_the
     let asked = stage.fake.model().changes();
     let backups = asked.iter().filter(|request| request.contains("backup"));
     assert_eq!(backups.count(), 1, "one refusal speaks for all: {asked:?}");
-    let outcome = stage.settle(&told(&[B_UP], BACKUP)).await.unwrap();
+    let outcome = stage.finish(&told(&[B_UP], BACKUP)).await.unwrap();
     assert_eq!(outcome.progress, Progress::Converged);
     assert_eq!(
         stage.shown(),

@@ -29,7 +29,7 @@ fn a_target_that_does_nothing_of_what_it_accepts_is_given_up() {
     let results: Vec<_> = (0..5).map(|_| rounds.planned(&steps(1))).collect();
     assert!(results[..4].iter().all(Result::is_ok));
     let step = "add 10.0.0.0:80 weight=1".to_owned();
-    assert_eq!(results[4], Err(Error::Unsettled(step)));
+    assert_eq!(results[4], Err(Error::NotConverged(step)));
 }
 
 #[test]

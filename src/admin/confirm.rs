@@ -1,4 +1,4 @@
-//! Waiting until every load balancer has let go, or has taken up, what was changed.
+//! Waiting until every load balancer has confirmed a change.
 
 use std::time::Duration;
 
@@ -22,17 +22,17 @@ pub enum Awaited<'a> {
 
 /// How the wait for the pushers ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settled {
+pub enum Confirmation {
     /// Every load balancer has answered: it has applied the change, or says why it still routes.
     Answered(Leaving),
     /// No load balancer routes the service, for this reason: there is nothing to wait for.
     NoPusher(String),
     /// The time was over, and some have not.
     NotBy(Leaving),
-    /// The time was over, and etcd has not told which pushers there are; why, where that can be found out.
+    /// The time was over, and etcd has not said which pushers there are; why, where that can be found out.
     Unknown(Option<String>),
-    /// Somebody asked not to wait any longer.
-    Hurried,
+    /// A second signal ended the wait.
+    Stopped,
 }
 
 impl Awaited<'_> {
@@ -55,39 +55,41 @@ impl Awaited<'_> {
 }
 
 /// Waits until every load balancer that routes the service has answered, `within` at most, and not after the first request
-/// to stop. `tell` hears how far it is, at every change.
-pub async fn settle(
+/// to stop. `tell` is called with the progress at every change.
+pub async fn confirm(
     place: &Place,
     awaited: Awaited<'_>,
     within: Duration,
     stop: &mut Stop,
     tell: &mut dyn FnMut(&Leaving),
-) -> Settled {
+) -> Confirmation {
     let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
-    let mut last = Settled::Unknown(None);
+    let mut last = Confirmation::Unknown(None);
     let waiting = async {
         loop {
-            if let Some(pushers) = pushers.heard() {
+            if let Some(pushers) = pushers.listed() {
                 let progress = awaited.progress(place, pushers);
                 if progress.applied.is_nobody() && progress.still.is_empty() {
-                    return Settled::NoPusher(progress.applied.nobody(awaited.service()));
+                    return Confirmation::NoPusher(progress.applied.nobody(awaited.service()));
                 }
                 if progress.is_answered() {
-                    return Settled::Answered(progress);
+                    return Confirmation::Answered(progress);
                 }
                 tell(&progress);
-                last = Settled::NotBy(progress);
+                last = Confirmation::NotBy(progress);
             }
             pushers.changed().await;
         }
     };
-    let settled = tokio::select! {
+    let confirmation = tokio::select! {
         biased;
-        settled = timeout(within, waiting) => settled.ok(),
-        () = stop.leave() => Some(Settled::Hurried),
+        confirmation = timeout(within, waiting) => confirmation.ok(),
+        () = stop.leave() => Some(Confirmation::Stopped),
     };
-    match settled.unwrap_or(last) {
-        Settled::Unknown(_) => Settled::Unknown(why_silent(place, &pusher_ranges(place)).await),
-        settled => settled,
+    match confirmation.unwrap_or(last) {
+        Confirmation::Unknown(_) => {
+            Confirmation::Unknown(why_silent(place, &pusher_ranges(place)).await)
+        }
+        confirmation => confirmation,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::progress::Progress;
 use crate::admin::Place;
-use crate::admin::settle::{Awaited, Settled, settle};
+use crate::admin::confirm::{Awaited, Confirmation, confirm};
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::output::exit::Exit;
 use crate::etcd::pushers::{Applied, Doubt, Leaving};
@@ -50,17 +50,17 @@ pub(crate) fn in_words(progress: &Leaving) -> String {
 }
 
 /// Why it is not known to be applied by all.
-pub(crate) fn unsettled(settled: &Settled, doubt: Doubt) -> String {
-    match settled {
-        Settled::NotBy(progress) | Settled::Answered(progress) => {
+pub(crate) fn why_not(confirmation: &Confirmation, doubt: Doubt) -> String {
+    match confirmation {
+        Confirmation::NotBy(progress) | Confirmation::Answered(progress) => {
             progress.missing(doubt).unwrap_or_default()
         }
-        Settled::Unknown(why) => {
+        Confirmation::Unknown(why) => {
             let why = why.as_ref().map(|why| format!(": {why}"));
             "etcd did not tell which pushers there are".to_owned() + &why.unwrap_or_default()
         }
-        Settled::Hurried => "the pushers were not waited for any longer".to_owned(),
-        Settled::NoPusher(why) => why.clone(),
+        Confirmation::Stopped => "the pushers were not waited for any longer".to_owned(),
+        Confirmation::NoPusher(why) => why.clone(),
     }
 }
 
@@ -77,19 +77,19 @@ pub(crate) async fn wait(
     let mut progress = Progress::new();
     let mut tell = |now: &Leaving| progress.say(&format!("{what}: {}", in_words(now)));
     let awaited = Awaited::Overrides(service, revision);
-    let settled = settle(place, awaited, within, stop, &mut tell).await;
+    let confirmation = confirm(place, awaited, within, stop, &mut tell).await;
     drop(progress);
-    match &settled {
-        Settled::Answered(progress) => {
+    match &confirmation {
+        Confirmation::Answered(progress) => {
             let pushers = progress.applied.by.len();
             let doubt = progress.applied.doubt();
             let how = format!("applied by {pushers} of {pushers} pushers{doubt}");
             (Exit::Done, how)
         }
-        Settled::NoPusher(why) => (
+        Confirmation::NoPusher(why) => (
             Exit::Done,
             format!("{why}, so no load balancer has been changed"),
         ),
-        _ => (Exit::No, unsettled(&settled, doubt)),
+        _ => (Exit::No, why_not(&confirmation, doubt)),
     }
 }
