@@ -4,7 +4,7 @@
 //! - [`client`]: one connection at a time, rotating through the endpoints.
 //! - [`watch`]: list, then watch, for ever.
 //! - `history`: what was changed or deleted before.
-//! - [`lease`]: one key that lives exactly as long as its owner wants it and its owner lives.
+//! - [`lease`]: one key that exists exactly as long as its owner wants it and runs.
 //! - [`oneshot`]: one call, for commands that end.
 //! - [`pushers`]: whether every load balancer has applied a change.
 //! - [`ttl`]: for how long a lease can be granted.

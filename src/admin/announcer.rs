@@ -27,7 +27,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Nobody keeps what hangs on no lease, or on one that a command of this kind was granted.
+    /// Nobody keeps a key without a lease, or with one that a command of this kind was granted.
     pub(super) fn of(entry: &Entry) -> Option<Self> {
         let lease = entry.lease;
         if lease == 0 || is_by_hand(lease) {

@@ -34,8 +34,8 @@ pub struct Waiting {
 /// What happens, as it does.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A process may keep the record; whether it lives is being found out, within this time.
-    Suspecting(&'a str, Duration),
+    /// A process may keep the record; finding out whether it is alive takes at most this long.
+    Checking(&'a str, Duration),
     /// The record says that it drains.
     Draining,
     /// Pushers are waited for.
@@ -53,7 +53,7 @@ pub enum Event<'a> {
 pub enum Outcome {
     /// There was none.
     Absent {
-        /// The load balancers whose pushers are silent and may not have heard of that, in words.
+        /// The load balancers whose pushers are silent and may not know of that, in words.
         silent: Option<String>,
     },
     /// It is deleted.
@@ -67,7 +67,7 @@ pub enum Outcome {
     },
     /// Somebody else wrote it meanwhile, and it was left alone.
     TakenOver,
-    /// Somebody asked to stop before it was known whether the process that keeps it lives: it was left alone.
+    /// A signal came before it was known whether the process that keeps the record is alive: it was left alone.
     Interrupted {
         /// Who may keep it, in words.
         by: String,
@@ -95,7 +95,7 @@ pub async fn deregister(
     };
     if let Some(keeper) = Keeper::of(&entry) {
         let looking = keeper.lives(place, |within| {
-            tell(Event::Suspecting(&keeper.name, within));
+            tell(Event::Checking(&keeper.name, within));
         });
         let lives = tokio::select! {
             biased;

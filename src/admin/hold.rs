@@ -56,7 +56,7 @@ pub struct StillRouted {
     pub reason: String,
 }
 
-/// The instances of this scope that take traffic all the same, as the live pushers tell: the last ones of an upstream stay.
+/// The instances of this scope that still take traffic, as the live pushers report: the last ones of an upstream stay.
 ///
 /// # Errors
 ///
@@ -79,7 +79,7 @@ pub async fn still_routed(
             .prefix
             .as_ref()
             .is_some_and(|told| *told != place.prefix);
-        // What hangs on no lease was written by no pusher.
+        // A key without a lease was written by no pusher.
         if entry.lease == 0 || elsewhere {
             continue;
         }

@@ -11,11 +11,11 @@ pub struct Found<T> {
     pub value: T,
     /// The revision of the last write.
     pub revision: i64,
-    /// The lease that the key hangs on; 0 for none.
+    /// The key's lease; 0 for none.
     pub lease: i64,
 }
 
-/// A hold, and what it takes out of rotation. One that cannot be read holds all the same: whoever wrote it wanted it so.
+/// A hold, and what it takes out of rotation. An unreadable one still holds: whoever wrote it wanted that.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
     /// What is out of rotation.

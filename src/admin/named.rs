@@ -33,7 +33,7 @@ pub async fn named(place: &Place, id: InstanceId) -> Result<Named, Error> {
     match exact.await {
         Ok(None) => {}
         Ok(Some(_)) => return Ok(Named::One(id)),
-        // Whoever may not see it is told so by what is done with it.
+        // A user without the right gets the error from the command itself.
         Err(error) if !error.concerns_every_range() => return Ok(Named::One(id)),
         Err(error) => return Err(error),
     }
@@ -41,7 +41,7 @@ pub async fn named(place: &Place, id: InstanceId) -> Result<Named, Error> {
     let all = Range::Prefix(range.clone().into_bytes());
     let entries = match list(&place.cluster, place.patience, &all).await {
         Ok((_, entries)) => entries,
-        // Whoever may see no other key means this one.
+        // A user who may read only this key means this one.
         Err(error) if !error.concerns_every_range() => return Ok(Named::One(id)),
         Err(error) => return Err(error),
     };

@@ -42,7 +42,7 @@ pub struct Overview {
     only: Option<ServiceName>,
 }
 
-/// Revisions of what concerns a service; 0 for none. They are told by different watches, so one says nothing of the other.
+/// Revisions of what concerns a service; 0 for none. They come from different watches, so one says nothing about the other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Revisions {
     /// Of its records.
@@ -84,7 +84,7 @@ impl Overview {
         self.store.is_listed()
     }
 
-    /// Takes in what etcd tells of a kind; gives the keys whose [lines](Self::line) may have changed.
+    /// Applies an update of a kind; returns the keys whose [lines](Self::line) may have changed.
     pub fn update(&mut self, kind: Kind, update: &Update) -> BTreeSet<Vec<u8>> {
         let Some(part) = KINDS.iter().position(|known| *known == kind) else {
             return BTreeSet::new();

@@ -33,7 +33,7 @@ pub enum Outcome {
     Written {
         /// The revision of the write.
         revision: i64,
-        /// Who kept another record there and gives up if it still lives. In words.
+        /// Who kept another record there, in words; it gives up if it is still running.
         deposed: Option<String>,
     },
     /// It stood there already, and will stay.
@@ -136,7 +136,7 @@ impl Wanted {
         entry.value.trim_ascii().starts_with(b"{") && known == self.record
     }
 
-    /// Renews the lease that the record hangs on; `false` when it is of another length, or gone.
+    /// Renews the record's lease; `false` when it is of another length, or gone.
     async fn renew(&self, connection: &Connection, lease: i64) -> Result<bool, Error> {
         let left = oneshot::time_left(connection, lease).await?;
         let wanted = self.ttl.map(whole_seconds);

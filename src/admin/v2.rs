@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// As much of the answer is read.
 const MAX_ANSWER: u64 = 16 * 1024;
 
-/// What to say to somebody who finds no records: that they lie in the v2 store, where etcd says so.
+/// A hint for people who find no records: they may be in the v2 store, if etcd says so.
 pub async fn hint(place: &Place) -> Option<String> {
     let mut members = place.cluster.endpoints().iter();
     // Only where no certificate and no password is needed to ask.

@@ -59,7 +59,7 @@ pub enum Outcome {
     Unheard(Option<String>),
 }
 
-/// Waits until it is as wished, `within` at most. `tell` hears what is missing, at every change. However short the time,
+/// Waits until it is as wished, `within` at most. `tell` is called with what is missing, at every change. However short the time,
 /// it is looked once.
 pub async fn wait(
     place: &Place,
@@ -131,7 +131,7 @@ enum Deleted {
 
 impl Deleted {
     /// Looks as far back as any pusher may be. What etcd has compacted away was deleted long before, as it keeps the history of
-    /// the last minutes: a pusher that lives has heard of it since, or was told that it missed something.
+    /// the last minutes: a live pusher has received it since, or was told that it missed something.
     async fn look(&mut self, place: &Place, wish: &Wish, pushers: &Pushers) {
         let oldest = pushers.oldest_applied(&place.prefix, &wish.service);
         let Some(oldest) = oldest.filter(|_| wish.goal == Goal::Gone) else {

@@ -161,7 +161,7 @@ impl Agent {
                 Event::Reload(ReloadEvent::Hangup) => reload.begin(&self.handover()),
                 Event::Reload(ReloadEvent::Refused(why)) => {
                     self.refused = Some(why);
-                    // Whoever reloads looks at the status then.
+                    // People look at the status after a reload.
                     self.last_status.clear();
                 }
                 Event::Reload(ReloadEvent::Tried) => {

@@ -267,7 +267,7 @@ impl Paired {
         Outcome::HandOver(Box::new(handover))
     }
 
-    /// Waits for `what`, and hears SIGHUP meanwhile; `None` when it is time to hand over.
+    /// Waits for `what`, and handles SIGHUP in the meantime; `None` when it is time to hand over.
     async fn hearing<T>(&self, reload: &mut Reload, what: impl Future<Output = T>) -> Option<T> {
         let mut what = std::pin::pin!(what);
         loop {
@@ -359,7 +359,7 @@ async fn next_run(
 ) -> Next {
     let ends = pairing.on_gone == OnGone::Exit;
     let mut left = pairing.start_timeout;
-    // The end of a run was told with what became of its record.
+    // The end of a run was logged together with its record.
     let mut told = served;
     loop {
         let state = states.borrow_and_update().clone();

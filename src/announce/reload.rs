@@ -240,7 +240,7 @@ impl Reload {
     /// Keeps signals waiting for the next image. `false`, and nothing is kept waiting, when this one was asked to stop before.
     pub(super) async fn keep_signals(&self, stop: &Stop) -> bool {
         shutdown::block_signals();
-        // The runtime tells what was heard until now when it turns, and so do those who pass it on.
+        // Signals that already came are delivered when the runtime turns, and so do the tasks that pass them on.
         for _ in 0..8 {
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! What an announcer is told to do, and how it may end.
+//! The settings of an announcer, and how it may end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub struct Settings {
     pub on_failure: OnFailure,
     /// How long the record outlives a killed announcer.
     pub ttl: Duration,
-    /// What must have happened before systemd is told that the service is up.
+    /// What must have happened before systemd gets READY=1.
     pub ready: Ready,
     /// How long leaving waits for the pushers at most.
     pub drain_timeout: Duration,

@@ -60,7 +60,7 @@ impl Line {
         Self(std::env::args_os().collect())
     }
 
-    /// Without the option of a trial, which whoever tries this program out puts first; and whether it was there.
+    /// Without the trial option, which the program that runs the trial puts first; and whether it was there.
     pub(crate) fn without_trial(mut self) -> (Self, bool) {
         let trial = self.0.get(1).is_some_and(|word| word == TRIAL);
         if trial {

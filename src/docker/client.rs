@@ -367,7 +367,7 @@ pub(super) fn failed(daemon: &Daemon, cause: &Cause) -> Error {
     }
 }
 
-/// A daemon that is spoken to in its own language: its socket, or `tcp://`, whose TLS says so itself.
+/// A daemon that we reach over its API: its socket, or `tcp://`, whose TLS says so itself.
 const fn peer(place: &str) -> Peer<'_> {
     Peer {
         received: Received::Earlier,

@@ -1,4 +1,4 @@
-//! What a daemon tells of containers while it happens. Pure.
+//! A daemon's events about containers. Pure.
 
 use bollard::models::{EventMessage, EventMessageTypeEnum};
 
@@ -96,7 +96,7 @@ pub(super) fn read(message: EventMessage) -> Option<Event> {
 
 impl Event {
     /// Whether it may concern the container of this id or, if nothing else is known of it, of this name or beginning of an
-    /// id. Daemons compare beginnings of names too, and tell of all networks.
+    /// id. Daemons compare beginnings of names too, and report all networks.
     pub(super) fn concerns(&self, id: Option<&str>, name: &str) -> bool {
         id == Some(&*self.id)
             || self.id.starts_with(name)

@@ -40,7 +40,7 @@ pub const PERIOD: Duration = Duration::from_secs(30);
 const SOUND: Duration = Duration::from_secs(5);
 
 /// The longest pause between two attempts to reach the daemon. Shorter than that for etcd: it is on this machine as a
-/// rule, and while it cannot be heard a paused or restarted container is not noticed.
+/// rule, and while it does not answer a paused or restarted container is not noticed.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Which container, where.
@@ -105,7 +105,7 @@ struct Task {
     failing: bool,
     /// The run whose process is watched.
     process: Option<Process>,
-    /// The run that Podman is asked to tell of when it is stopping.
+    /// The run for which Podman is asked to report `stopping`.
     stopping: Option<Process>,
 }
 
@@ -368,7 +368,7 @@ impl Task {
                 format!(", called {} now", short(&held.name))
             });
             let told = format!("container {name} ({short_id}{now}) {state}");
-            // Whoever follows it says what becomes of the rest.
+            // The follower logs the rest.
             match state {
                 State::Running(_) => info!("{told}"),
                 _ => debug!("{told}"),

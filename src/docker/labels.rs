@@ -34,7 +34,7 @@ const CHECKS: [&str; 10] = [
     "check_tls_skip_verify",
 ];
 
-/// Of what is not taken, so many names are told.
+/// How many names of ignored variables are listed.
 const NAMES_SHOWN: usize = 10;
 
 /// A value and where it stands.

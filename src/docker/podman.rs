@@ -23,7 +23,7 @@ impl Client {
     /// Waits until Podman says that the container is stopping. With Docker, which tells by an event, for ever. Cancel safe.
     pub(super) async fn stopping(&self, id: &str) {
         loop {
-            // At first too: whoever looks and finds nothing asks again at once.
+            // At first too: a look that finds nothing asks again at once.
             sleep(ASKED).await;
             match self.is_stopping(id).await {
                 Ok(Some(true)) => return,

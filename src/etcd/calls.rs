@@ -92,7 +92,7 @@ pub(super) async fn get(
                 let answer = connection
                     .call(async move { client.get(key, Some(GetOptions::new())).await })
                     .await;
-                // Whoever asks so is about to write it.
+                // The caller is about to write it.
                 let answer =
                     answer.map_err(|error| connection.about(error, Right::Write, &range))?;
                 Ok(answer.kvs().first().map(Entry::from_kv))
@@ -157,7 +157,7 @@ pub(super) async fn put(
         .await
 }
 
-/// Ends a lease, and with it what hangs on it; gives the revision, where etcd told: `None` where the lease was gone already.
+/// Ends a lease and deletes its keys; returns the revision, where etcd gives one: `None` where the lease was gone already.
 pub(super) async fn revoke(
     cluster: &Cluster,
     connection: &Connection,

@@ -248,7 +248,7 @@ impl Error {
         self
     }
 
-    /// Whether whoever asks the same etcd for something else fares no better: it cannot be reached, or the user or the password
+    /// Whether any other call to the same etcd would fail, too: it cannot be reached, or the user or the password
     /// is wrong.
     pub(crate) fn concerns_every_range(&self) -> bool {
         match self {
@@ -311,7 +311,7 @@ fn in_words(error: &etcd_client::Error, member: &Member) -> String {
     let message = match error {
         etcd_client::Error::GRpcStatus(status) if std::error::Error::source(status).is_none() => {
             match status.message() {
-                "" => format!("{:?}", status.code()),
+                "" => status.code().to_string(),
                 message => message.trim_start_matches("etcdserver: ").to_owned(),
             }
         }

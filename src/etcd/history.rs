@@ -14,7 +14,7 @@ const ROUND: Duration = Duration::from_millis(100);
 /// After so many rounds without a change all were told. etcd before 3.4.25 and 3.5.8 says that it is up to date before it is.
 const QUIET: u32 = 5;
 
-/// What etcd's history tells of a range.
+/// What etcd's history has of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Past {
     /// The revision of the newest change in it; 0 for none.

@@ -23,7 +23,7 @@ pub struct Item {
     pub(super) former: Option<Object>,
     /// The revision of the last write.
     pub revision: i64,
-    /// The lease that the key hangs on; 0 for none.
+    /// The key's lease; 0 for none.
     pub lease: i64,
     /// Since when a record has named its address.
     pub since: Instant,
@@ -79,7 +79,7 @@ impl Item {
         }
     }
 
-    /// What is held, and the hold, or why that cannot be read: it holds all the same, as whoever wrote it wanted it so.
+    /// What is held, and the hold, or why that cannot be read: an unreadable one still holds, as whoever wrote it wanted that.
     #[must_use]
     pub fn hold(&self) -> Option<(&HoldScope, Result<&Hold, &Reason>)> {
         let Some(Subject::Hold(scope)) = &self.subject else {

@@ -1,4 +1,4 @@
-//! One key that lives exactly as long as its owner wants it and its owner lives.
+//! One key that exists exactly as long as its owner wants it and runs.
 //!
 //! The owner says what is [`Wanted`]; a task of its own makes it true in etcd and reports the [`LeaseStatus`]. The task renews the
 //! lease, watches the key, and heals whatever happens to either: a lost or revoked lease, a deleted or overwritten key, a wiped or
@@ -118,7 +118,7 @@ impl LeaseKeeper {
         self.status.clone()
     }
 
-    /// Changes whenever the lease was renewed or an attempt to keep the key has ended: the task lives.
+    /// Changes whenever the lease was renewed or an attempt to keep the key has ended: the task is alive.
     #[must_use]
     pub fn pulse(&self) -> watch::Receiver<()> {
         self.pulse.clone()

@@ -15,14 +15,14 @@ use super::ttl;
 use super::watch::{Entry, list_over};
 use crate::util::duration::whole_seconds;
 
-/// Which lease a written key hangs on.
+/// The lease of a written key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
     /// None: the key stays until somebody deletes it.
     None,
     /// This one.
     Id(i64),
-    /// Whichever it hangs on already.
+    /// The one that it already has.
     Same,
 }
 
@@ -201,7 +201,7 @@ pub(crate) async fn grant(connection: &Connection, ttl: Duration) -> Result<i64,
     Ok(granted.id())
 }
 
-/// Whether the lease was granted to a command that has ended since: no process keeps what hangs on it.
+/// Whether the lease was granted to a command that has ended since: no process keeps its keys.
 pub(crate) fn is_by_hand(lease: i64) -> bool {
     lease & BY_HAND_MASK == BY_HAND
 }

@@ -36,7 +36,7 @@ fn in_words(entry: &Entry) -> String {
             format!("{author} (nonce {nonce})")
         }
         Claimant::Leased(lease) => format!(
-            "a process that keeps {} there under the lease {lease:x} and names itself not: an announcer with --format plain, or \
+            "a process that keeps {} there under the lease {lease:x} without a name: an announcer with --format plain, or \
             an old-style loop with etcdctl put --lease; stop that one, or give this instance another name",
             short(&entry.value)
         ),

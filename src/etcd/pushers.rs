@@ -139,19 +139,19 @@ impl Watch {
         *self = Self::new(self.cluster.clone(), meta);
     }
 
-    /// The pushers; `None` before etcd has told of them.
+    /// The pushers; `None` before the first listing.
     #[must_use]
     pub fn listed(&self) -> Option<&Pushers> {
         self.pushers.store.is_listed().then_some(&self.pushers)
     }
 
-    /// The pushers as far as etcd has told of them.
+    /// The pushers as far as they are known.
     #[must_use]
     pub fn known(&self) -> &Pushers {
         &self.pushers
     }
 
-    /// Waits for news of any pusher. Waits for ever while etcd cannot be heard. Cancel safe.
+    /// Waits until any pusher changes. Waits for ever while etcd is unreachable. Cancel safe.
     pub async fn changed(&mut self) {
         let [status, balancers] = &mut self.watchers;
         let (part, update) = tokio::select! {
@@ -162,7 +162,7 @@ impl Watch {
     }
 
     /// Waits until `enough` says yes about the pushers; it is asked again after every change. Waits for ever while etcd
-    /// cannot be heard. Cancel safe.
+    /// is unreachable. Cancel safe.
     pub async fn until_so(&mut self, mut enough: impl FnMut(&Pushers) -> bool) {
         while !self.listed().is_some_and(&mut enough) {
             self.changed().await;

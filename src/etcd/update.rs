@@ -1,4 +1,4 @@
-//! What is told of a range: listings, and changes in their order.
+//! Updates of a range: listings, and changes in their order.
 
 use etcd_client::KeyValue;
 
@@ -11,7 +11,7 @@ pub struct Entry {
     pub value: Vec<u8>,
     /// The revision of its last change.
     pub mod_revision: i64,
-    /// The lease that it hangs on; 0 for none.
+    /// Its lease; 0 for none.
     pub lease: i64,
 }
 

@@ -45,7 +45,7 @@ pub(crate) trait Source {
     /// Whether this etcd was ever followed by all who wanted to.
     fn was_seen(&self) -> bool;
 
-    /// Hears that it is followed no more; whether nobody else has said so of the same etcd.
+    /// Notes that the watch is interrupted; `true` if it is the first of this etcd.
     fn lost(&self) -> bool;
 
     /// Takes that back; whether it was the last to do so.
@@ -262,7 +262,7 @@ impl<S: Source> Following<S> {
         }
     }
 
-    /// Whether this is worth a word: that all of etcd is lost, several watches of it say once.
+    /// Whether to log this: several watches log only once that all of etcd is lost.
     fn is_news(&mut self, error: &Error) -> bool {
         self.blind = error.concerns_every_range();
         !self.blind || self.source.lost()

@@ -70,7 +70,7 @@ impl Balancer {
         as_shown(targets.iter().map(String::as_str))
     }
 
-    /// The upstreams that it feeds with a service, as by [`Balancer::fed`]; `None` where not all of them are told.
+    /// The upstreams that it feeds with a service, as by [`Balancer::fed`]; `None` where not all of them are listed.
     #[must_use]
     pub fn feeds(&self, service: &ServiceName) -> Option<BTreeSet<String>> {
         let told = match self.routes.get(service) {

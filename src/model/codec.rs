@@ -154,7 +154,7 @@ pub(super) fn author(fields: &mut Map<String, Value>) -> Result<(Nonce, Timestam
 
 /// Reads a JSON object. Where it names a field twice the last one counts, as with every common JSON reader.
 pub(super) fn parse_object(value: &[u8]) -> Result<Map<String, Value>, Reason> {
-    // The parser's messages tell a place, never the content; they are cut all the same.
+    // The parser's messages name a place, never the content; they are shortened anyway.
     let json = |error: serde_json::Error| Reason::Json(printable(error.to_string(), 80));
     match serde_json::from_slice(value).map_err(json)? {
         Value::Object(fields) => Ok(fields),

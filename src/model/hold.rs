@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::codec;
 use super::{Nonce, Reason};
 
-/// The value under a hold's key. The hold lasts as long as the key does, which hangs on a lease: no reader compares
+/// The value under a hold's key. The hold lasts as long as the key does, which has a lease: no reader compares
 /// [`Hold::until`] with its own clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hold {

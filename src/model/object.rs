@@ -149,7 +149,7 @@ impl Subject {
         }
     }
 
-    /// Reads the value of such a key, which hangs on this lease (0: on none).
+    /// Reads the value of such a key with this lease (0 for none).
     ///
     /// # Errors
     /// Why it says nothing. What a pusher writes ends with its pusher: without a lease it was written by somebody else, or is

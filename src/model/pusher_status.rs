@@ -23,7 +23,7 @@ pub struct ServiceStatus {
     /// weightless.
     #[serde(flatten, serialize_with = "not_routed")]
     pub not_routed: Reasons,
-    /// Instances that leave or have left and take traffic all the same.
+    /// Instances that leave or have left and still take traffic.
     #[serde(flatten, serialize_with = "still_routed")]
     pub still_routed: Reasons,
     /// No target routes the service at present, since none accepts connections: nothing is waited for here.
@@ -82,7 +82,7 @@ pub struct TargetStatus {
 }
 
 impl TargetStatus {
-    /// The longest error that is told, in bytes. One that was cut has three dots more.
+    /// The longest error that is published, in bytes. One that was cut has three dots more.
     pub const MAX_ERROR: usize = MAX_TEXT;
 }
 
@@ -120,7 +120,7 @@ pub struct PusherStatus {
     pub services: BTreeMap<ServiceName, ServiceStatus>,
     /// The targets by name.
     pub targets: BTreeMap<String, TargetStatus>,
-    /// What it has made of the releases that stand in etcd, by upstream. [`MAX_LISTED`] of them are told.
+    /// What it did about the releases in etcd, by upstream. At most [`MAX_LISTED`] are listed.
     #[serde(flatten, serialize_with = "released::serialize")]
     pub releases: BTreeMap<String, Released>,
     /// Where the records lie that it follows; absent where an older pusher does not tell.

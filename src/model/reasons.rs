@@ -11,7 +11,7 @@ use crate::util::sanitize::printable;
 /// How many entries each list of a status record has at most; what is beyond that is counted.
 pub const MAX_LISTED: usize = 256;
 
-/// The longest error or reason that is told, in bytes. One that was cut has three dots more.
+/// The longest error or reason that is published, in bytes. One that was cut has three dots more.
 pub(super) const MAX_TEXT: usize = 240;
 
 /// An error or a reason that somebody else wrote.

@@ -1,4 +1,4 @@
-//! What a pusher tells about the releases that it has heard.
+//! What a pusher publishes about the releases that it received.
 
 use std::collections::BTreeMap;
 

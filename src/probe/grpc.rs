@@ -80,8 +80,8 @@ impl GrpcProbe {
             // Not the server's word: the connection failed.
             Err(status) if status.source().is_some() => Err(failure(&status)),
             Err(status) => Err(match status.message() {
-                "" => format!("gRPC status {:?}", status.code()),
-                message => format!("gRPC status {:?}: {}", status.code(), short(message)),
+                "" => format!("gRPC status {}: {}", status.code() as i32, status.code()),
+                message => format!("gRPC status {}: {}", status.code() as i32, short(message)),
             }),
         }
     }

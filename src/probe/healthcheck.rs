@@ -35,7 +35,7 @@ impl ContainerProbe {
 fn verdict(state: &State, needs_healthcheck: bool) -> Result<(), String> {
     let container = match state {
         State::Running(container) => container,
-        // It ran when the daemon was heard last, and its daemon's restart is not its own failure.
+        // It ran at the daemon's last answer, and a restart of the daemon is not its own failure.
         State::Unknown {
             last: Some(container),
             ..

@@ -1,4 +1,4 @@
-//! The agent: hears everything that matters, and lets each part decide its own.
+//! The agent: receives every event, and lets each part decide its own.
 //!
 //! Nothing is done before the first whole listing, and nothing is undone on the way out.
 
@@ -127,7 +127,7 @@ impl Pusher {
     }
 
     async fn run(mut self, mut stop: Stop) -> Outcome {
-        // Until etcd has answered, and that is told at once.
+        // Until etcd has answered; logged at once.
         let mut waiting = Some(notify::Waiting::to_be_up());
         self.publish_status();
         loop {
@@ -138,7 +138,7 @@ impl Pusher {
                 Event::Leave => return self.leave(stop).await,
                 Event::Keys(KeyEvent::Changed) => self.note_keys(),
                 Event::Keys(KeyEvent::Deposed { by }) => {
-                    error!(%by, "another pusher has this id now; it is left to that one");
+                    error!(%by, "another pusher has this id now: this one ends");
                     self.supervisor.shutdown().await;
                     return Outcome::Deposed { by };
                 }
@@ -254,7 +254,7 @@ impl Pusher {
         }
     }
 
-    /// Announces itself once etcd has told everything and the id is free: whoever routes must be known to those who wait for the
+    /// Announces itself once everything is listed and the id is free: a pusher that routes must be known to those who wait for the
     /// routing, so first the status record, then the servers.
     fn begin(&mut self) {
         if self.listed && self.peers.is_listed() && !self.is_taken() {
@@ -322,7 +322,7 @@ impl Pusher {
         let range = settings.range();
         let widened = self.records.route(&settings.services());
         if widened || range != self.settings.range() {
-            // Its listing tells of the new services, and of what happened to the old ones meanwhile.
+            // Its listing has the new services, and what happened to the old ones in the meantime.
             self.watcher = Watcher::new(self.cluster.clone(), range);
         }
         self.peers.route(&settings);
@@ -338,7 +338,7 @@ impl Pusher {
         }
     }
 
-    /// Tells etcd and systemd what has changed.
+    /// Publishes what has changed to etcd and systemd.
     fn publish_status(&mut self) {
         self.defer();
         let status = self.summary();

@@ -1,4 +1,4 @@
-//! The load balancers that pushers feed, as etcd tells of them, and who feeds them at the moment.
+//! The load balancers that pushers feed, as etcd has them, and who feeds them now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ pub(super) struct Balancers {
     read_back: BTreeSet<String>,
     /// Which process each live pusher is.
     live: BTreeMap<PusherId, Nonce>,
-    /// The targets of each pusher, live or not, and which process said so.
+    /// The targets of each pusher, live or not, and which process wrote them.
     feeding: BTreeMap<PusherId, (Nonce, BTreeSet<String>)>,
 }
 

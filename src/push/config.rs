@@ -80,7 +80,7 @@ impl Config {
 pub struct TargetTable {
     /// Its name, for people, for the status record and for `[[upstream]]`.
     pub name: Arc<str>,
-    /// What it is, and how it is told.
+    /// What it is, and its settings.
     pub settings: TargetSettings,
     /// Where it begins in the text.
     pub place: Place,
@@ -107,9 +107,9 @@ pub struct UpstreamSettings {
     pub limits: Limits,
     /// How long a draining server may take to finish.
     pub drain_timeout: Duration,
-    /// What its servers are told.
+    /// The parameters of its servers.
     pub server: Terms,
-    /// What servers with certain tags are told: the first that fits counts.
+    /// The parameters of servers with certain tags: the first that matches counts.
     pub rules: Vec<Rule>,
     /// Where it begins in the text.
     pub place: Place,

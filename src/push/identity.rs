@@ -18,7 +18,7 @@ static MACHINE: LazyLock<String> = LazyLock::new(|| {
         .unwrap_or_else(|| "this machine".to_owned())
 });
 
-/// What the target is: its URL without secrets, or its file. What can only be reached on this machine is told with the machine.
+/// What the target is: its URL without secrets, or its file. A target that only this machine reaches is named with the machine.
 pub(super) fn identity(settings: &TargetSettings) -> String {
     of(settings, &MACHINE)
 }

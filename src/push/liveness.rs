@@ -75,7 +75,7 @@ enum Answer {
 }
 
 impl Liveness {
-    /// Probes nothing yet; those that turn out to be dead are told to the receiver, each once.
+    /// Probes nothing yet; sends each dead server to the receiver, once.
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Endpoint>) {
         let (dead, told) = mpsc::unbounded_channel();
         let liveness = Self {
@@ -168,7 +168,7 @@ async fn probe(endpoint: Endpoint, shared: Shared, dead: mpsc::UnboundedSender<E
         }
         pause().await;
     }
-    // Nobody listens only when the whole is about to end.
+    // Nobody listens only when the process is ending.
     let _ = dead.send(endpoint);
 }
 
@@ -201,7 +201,7 @@ async fn ask(endpoint: &Endpoint) -> (Answer, Option<Way>) {
         let way = way(address);
         match (answer, told.0) {
             (Answer::Accepted, _) => return (answer, way),
-            // What lives at one of several addresses is not known to be dead.
+            // A server that answers at one of several addresses is not dead.
             (Answer::Silence, _) | (_, Answer::Unasked) => told = (answer, way),
             _ => {}
         }

@@ -11,7 +11,7 @@ use crate::util::log_limit;
 /// How many addresses are named in one line.
 const NAMED: usize = 5;
 
-/// Says what became of a split.
+/// Logs whether a split is followed.
 pub(super) fn say_split(route: &Route, notice: Option<SplitNotice>) {
     let (upstream, service) = (&route.upstream, &route.service);
     let kind = match notice {

@@ -101,7 +101,7 @@ impl fmt::Display for Difference {
 ///
 /// # Errors
 ///
-/// When etcd does not tell the records. What goes wrong with a target is told in its result.
+/// When etcd does not answer. Errors of a target are in its result.
 pub async fn once(
     settings: &Settings,
     cluster: &Cluster,

@@ -89,7 +89,7 @@ impl OwnKeys {
         }
     }
 
-    /// Why etcd was not heard for as long as the status record lasts.
+    /// Why etcd was unreachable for as long as the status record lasts.
     pub(super) fn unheard(&self) -> Option<Trouble> {
         match &*self.lease.borrow() {
             LeaseStatus::Pending { error } => error.clone(),

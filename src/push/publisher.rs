@@ -143,7 +143,7 @@ impl Publisher {
         if !decision.notices.is_empty() {
             let upstream = &self.route.upstream;
             warn!(%upstream, "nginx sends traffic to servers that no record names: at the start they are treated as if their \
-                records had vanished just now. Where they are announced, this pusher looks elsewhere: is --prefix right?");
+                records had vanished just now. If they are announced, this pusher looks in the wrong place: check --prefix");
         }
         self.apply(decision);
     }

@@ -156,7 +156,7 @@ impl Reconciler {
                     servers: plan.leaving,
                     heard,
                 };
-                // Nobody listens only when the whole is about to end.
+                // Nobody listens only when the process is ending.
                 let _ = self.links.finds.send(found);
                 let _ = hears.await;
                 Some(Next::At(now))
@@ -274,7 +274,7 @@ impl Reconciler {
         }
         if self.status != self.reported {
             self.reported = self.status.clone();
-            // Nobody listens only when the whole is about to end.
+            // Nobody listens only when the process is ending.
             let _ = self
                 .links
                 .reports
@@ -352,10 +352,10 @@ async fn changed(desired: &mut watch::Receiver<Published>, pace: &Pace) -> Optio
     }
 }
 
-/// Waits until this time, and on until nobody else knows better.
+/// Waits until this time, and then until no other pusher knows better.
 async fn due(at: Instant, deferring: &mut watch::Receiver<bool>) {
     sleep_until(at).await;
-    // Where nobody can say so any more, nobody knows better.
+    // The sender is gone: no other pusher knows better.
     let _ = deferring.wait_for(|deferring| !deferring).await;
 }
 

@@ -127,7 +127,7 @@ fn service_status(all: &[&Row]) -> ServiceStatus {
     let rows = || all.iter().filter(|row| row.status.routing);
     let confirmed = rows().map(|row| row.status.confirmed).min();
     let Some(applied) = confirmed else {
-        // Named all the same: nobody is to take it for one that this pusher has not heard of yet.
+        // Listed anyway, or readers would take it for one that this pusher does not know yet.
         return ServiceStatus {
             idle: true,
             stopped: stopped(all),

@@ -95,7 +95,7 @@ impl Supervisor {
         }
     }
 
-    /// Makes what runs what the settings say. What is new is told nothing yet.
+    /// Starts and stops tasks as the settings say. New ones have no desired state yet.
     pub(super) fn apply(&mut self, settings: &Settings, status: &mut Status) {
         self.pacing.send_replace(settings.pacing);
         while self.ending.try_join_next().is_some() {}
@@ -237,7 +237,7 @@ impl Supervisor {
         let (number, publisher) = self.publishers.of(route);
         let mut subscriber = publisher.subscribe();
         if subscriber.borrow().is_some() {
-            // What is known already is news to whoever starts now.
+            // Send what is already known to tasks that start now.
             subscriber.mark_changed();
         }
         (number, subscriber)

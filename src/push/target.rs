@@ -51,7 +51,7 @@ impl Target {
         settings: TargetSettings,
         routes: Vec<Arc<Route>>,
     ) -> Result<Self, TargetError> {
-        // First, so that this is told also of a target for which all routes are wrong.
+        // First, so that this is also reported of a target whose routes are all wrong.
         let files = fingerprint(&settings.files())?;
         let upstreams: Vec<_> = routes.iter().map(|route| route.place()).collect();
         let driver = settings.open(&upstreams)?;
@@ -93,7 +93,7 @@ impl Target {
         identity(&self.settings)
     }
 
-    /// What it is, and how it is told.
+    /// What it is, and its settings.
     #[must_use]
     pub fn settings(&self) -> &TargetSettings {
         &self.settings

@@ -1,4 +1,4 @@
-//! What systemd is told (`Type=notify`). Without systemd nothing is told and nothing fails.
+//! Notifications for systemd (`Type=notify`). Without systemd nothing is sent and nothing fails.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 
-/// How often systemd hears of a process that waits.
+/// How often systemd is notified while the process waits.
 const BEAT: Duration = Duration::from_secs(10);
 
 /// Whether this process has ever said that it is up: only then does systemd wait for the end of a reload, and a READY=1
@@ -61,7 +61,7 @@ pub fn extend_timeout(time: Duration) {
     send(&[NotifyState::ExtendTimeoutUsec(micros)]);
 }
 
-/// Tells systemd, as long as it lives, that the process waits for somebody else on purpose, and goes on.
+/// As long as this value exists, tells systemd that the process is waiting on purpose and is not stuck.
 ///
 /// Its task runs on the runtime's own thread: a process that hangs tells nothing.
 #[derive(Debug)]

@@ -63,7 +63,7 @@ impl StopTimeout {
     /// effort: `None` too when systemd does not tell in time.
     pub async fn of_main_process(main: u32) -> Option<Self> {
         let var = |name| std::env::var(name).ok();
-        // Whoever is started by hand from a shell of some service is not stopped with that service's timeout.
+        // A process started by hand from a shell of some service is not stopped with that service's timeout.
         let is_main = var("SYSTEMD_EXEC_PID") == Some(main.to_string());
         if !is_main || var("NOTIFY_SOCKET").is_some() {
             return None;

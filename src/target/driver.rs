@@ -204,7 +204,7 @@ pub enum Progress {
     Draining {
         /// How many requests.
         active: u64,
-        /// The revision up to which everything is as desired all the same: the last one before any of these servers began to
+        /// The revision up to which everything is as desired anyway: the last one before any of these servers began to
         /// drain.
         confirmed: i64,
     },

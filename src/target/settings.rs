@@ -1,4 +1,4 @@
-//! What a target is and how it is told: one line a driver.
+//! What a target is and how it is configured: one line per driver.
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;

@@ -7,7 +7,7 @@ use super::records::Known;
 use super::server::{Parameters, Server};
 use crate::model::{InstanceName, Protocol, Record, Share, Split, State, Version};
 
-/// Which records an upstream takes, and what their servers are told.
+/// Which records an upstream takes, and the parameters of their servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Records of this protocol are taken. UDP has no place in an http upstream.
@@ -16,13 +16,13 @@ pub struct Selection {
     pub versions: Vec<Version>,
     /// Records that have all these tags are taken.
     pub tags: Vec<String>,
-    /// What the servers are told, unless a rule says otherwise.
+    /// The parameters of servers, unless a rule says otherwise.
     pub terms: Terms,
-    /// What servers with certain tags are told instead: the first rule that fits counts.
+    /// The parameters of servers with certain tags: the first rule that matches counts.
     pub rules: Vec<Rule>,
 }
 
-/// What a server is told besides its address and state.
+/// What a server has besides its address and state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Terms {
     /// Its share of the traffic where its record says none.
@@ -31,12 +31,12 @@ pub struct Terms {
     pub parameters: Parameters,
 }
 
-/// What servers with certain tags are told.
+/// The parameters of servers with certain tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The record must have all of them.
     pub tags: Vec<String>,
-    /// What its server is told.
+    /// The parameters of its server.
     pub terms: Terms,
 }
 

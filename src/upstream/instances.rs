@@ -56,7 +56,7 @@ pub(crate) fn instances(chosen: &[Chosen<'_>], overrides: &ServiceOverrides) -> 
 }
 
 /// Takes note of those among the `former` ones that have no record any more, at this revision, while another one has their address:
-/// who asks about them is to hear that requests go there still. Of each address the last one: a backend that is started again and
+/// readers must see that requests still go there. Of each address the last one: a backend that is started again and
 /// again under a new name would fill the list.
 pub(crate) fn note_gone<'a>(
     instances: &mut Instances,

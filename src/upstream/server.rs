@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::model::{Endpoint, InstanceName, State, Version};
 
-/// What an upstream's servers are told besides their addresses and weights. What is `None` is not managed: it stays as the
+/// The parameters of an upstream's servers besides their addresses and weights. What is `None` is not managed: it stays as the
 /// target has it, or at the target's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Parameters {
@@ -30,7 +30,7 @@ pub struct Server {
     pub weight: NonZeroU16,
     /// What may be done with it.
     pub state: State,
-    /// What else it is told.
+    /// Its parameters.
     pub parameters: Parameters,
 }
 

@@ -50,7 +50,7 @@ pub fn typed(span: Duration) -> String {
     }
 }
 
-/// A span in whole seconds, rounded up: what is told or granted in seconds never falls short.
+/// A span in whole seconds, rounded up: what is published or granted in seconds is never too short.
 #[must_use]
 pub fn whole_seconds(span: Duration) -> u64 {
     let more = u64::from(span.subsec_nanos() > 0);

@@ -25,7 +25,7 @@ pub struct Peer<'a> {
     pub place: &'a str,
     /// Whether TLS was to be spoken with it.
     pub tls: bool,
-    /// What had been heard of it.
+    /// What had been received from it.
     pub received: Received,
     /// The options that help.
     pub options: Options,
@@ -48,7 +48,7 @@ impl<'a> Peer<'a> {
     }
 }
 
-/// What had been heard over a connection before it failed.
+/// What had been received over a connection before it failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Received {
     /// Nothing: the other side may speak something else altogether.
@@ -266,7 +266,7 @@ fn closed(peer: Peer<'_>) -> String {
     }
 }
 
-/// What an end without a word may mean.
+/// What an end without an answer may mean.
 fn perhaps_other(peer: Peer<'_>) -> String {
     match peer.options.certificate {
         // TLS 1.3 refuses a missing certificate only after the handshake, and the word for that may come too late.

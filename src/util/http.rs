@@ -7,7 +7,7 @@ use reqwest::{Client, ClientBuilder, Response, Url};
 
 use crate::util::explain::{Options, Peer, Received, explain};
 
-/// A client that does what it is told and nothing more: no redirects, no proxy from the environment.
+/// A client without surprises: no redirects, no proxy from the environment.
 ///
 /// The system's certificates are half a megabyte, loaded only with `tls`.
 pub(crate) fn client(tls: bool) -> ClientBuilder {

@@ -1,4 +1,4 @@
-//! Limits log lines that foreign hands can cause as often as they like: by what they are about, and by kind.
+//! Limits log lines that others can cause any number of times: by what they are about, and by kind.
 //!
 //! ```text
 //! if let Some(more) = log_limit::allows("record", &key) {

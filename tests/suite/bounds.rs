@@ -71,7 +71,8 @@ async fn leaves_at_once(announcer: &mut Sidekick) -> String {
         "{took:?}: {}",
         left.output
     );
-    let last = left.output.lines().rev().find(|line| line.contains("left"));
+    let says = |line: &&str| line.contains("stopped; ") || line.contains("etcd has not confirmed");
+    let last = left.output.lines().rev().find(says);
     last.expect("it says how it left").to_owned()
 }
 

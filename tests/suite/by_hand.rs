@@ -205,7 +205,7 @@ async fn the_record_of_a_killed_announcer_does_not_wait_for_its_lease() {
     announcer.ready().await;
     announcer.kill();
     let ended = deregister(&scene.etcd).run().await;
-    done(&ended, "looking whether it lives");
+    done(&ended, "checking whether it is alive");
     done(&ended, "deregistered");
     let history = scene.etcd.history(KEY).await;
     // With its lease it would have gone without a word.
@@ -220,7 +220,7 @@ async fn a_signal_ends_the_look_at_who_keeps_a_record_and_leaves_that_alone() {
     etcd.put_for(KEY, "10.0.0.5:8080", 600).await;
     let before = record(&etcd).await;
     let mut command = deregister(&etcd).start();
-    let looking = "looking whether it lives, for 30 s at most";
+    let looking = "checking whether it is alive, for 30 s at most";
     command.process().line(looking).await;
     command.process().signal(Signal::TERM);
     // Far less than the look would take.

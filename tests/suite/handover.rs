@@ -363,7 +363,7 @@ async fn a_broken_program_is_refused_in_words_and_the_old_one_goes_on() {
         let refusals = || {
             let lines = announcer.process().lines().into_iter();
             lines
-                .filter(|line| line.contains("stay as they were"))
+                .filter(|line| line.contains("nothing changed"))
                 .collect::<Vec<_>>()
         };
         let known = refusals().len();

@@ -346,7 +346,7 @@ async fn a_pusher_that_is_restarted_with_other_targets_goes_on_and_says_which_it
     assert!(said.contains(&scene.nginx.api_url()), "{said}");
     assert!(!said.contains(&more.api_url()), "{said}");
     assert!(
-        said.contains("announcers do not wait for them any more"),
+        said.contains("announcers no longer wait for them"),
         "{said}"
     );
     pusher.ready().await;

@@ -185,7 +185,7 @@ async fn a_release_is_not_for_pushers_that_start_after_it() {
     );
     // Set up wrongly: it finds no record, and must not empty nginx.
     let wrong = twin(&scene, "wrong").args(["--prefix", "/wrong"]).start();
-    wrong.process().line("is --prefix right?").await;
+    wrong.process().line("check --prefix").await;
     kept(&scene, "wrong", 0, 3).await;
     scene.routed(&all).await;
 }

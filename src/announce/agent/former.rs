@@ -35,7 +35,7 @@ impl Former {
         match self {
             Self::Stands(mut agent) => {
                 if replaced && agent.same_readers {
-                    // Whoever routes the one record routes the other.
+                    // Every pusher that routes one record routes the other.
                     agent.settings.drain_timeout = Duration::ZERO;
                     agent.settings.linger = Duration::ZERO;
                 }
@@ -121,7 +121,7 @@ impl Agent {
         match self.former.take() {
             None => self.leave(stop).await,
             Some(former) => {
-                // Where both leave, nobody is routed in place of it.
+                // If both leave, nothing replaces it.
                 let former = former.leave(&stop, false);
                 tokio::join!(self.leave(stop), former).0
             }

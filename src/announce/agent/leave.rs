@@ -133,7 +133,7 @@ impl Agent {
                 Confirmed::Deleted(deleted) => {
                     keeper.set(Wanted::Absent { notice: None });
                     warn!(
-                        "{} was deleted without draining, as etcd has no room: a load balancer that mistrusts that may send \
+                        "{} was deleted without draining, as etcd has no room: a load balancer that does not believe that may send \
                         requests for a while",
                         settings.id
                     );

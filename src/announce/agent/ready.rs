@@ -1,4 +1,4 @@
-//! When the service manager is told that the service is up.
+//! When systemd gets READY=1.
 
 use std::time::Duration;
 

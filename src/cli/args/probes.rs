@@ -100,7 +100,7 @@ pub(crate) fn probe(
     options: &HttpOptions,
 ) -> Result<Probe, String> {
     if text.starts_with('/') {
-        // Without an address there is another mistake already; the path is checked all the same.
+        // Without an address there is another mistake already; the path is still checked.
         let own = own.map_or_else(|| "host:80".to_owned(), ToString::to_string);
         return http(&format!("http://{own}{text}"), options);
     }

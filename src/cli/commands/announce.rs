@@ -94,7 +94,7 @@ impl Args {
         }
         let mut reload = Reload::listen(program)?;
         let stop = shutdown::of_agent(notify::stopping)?;
-        // From here on whoever asks to stop is heard, also one who asked the image before this one.
+        // From here on signals are handled, also those sent to the image before this one.
         shutdown::unblock_signals();
         let stop_timeout = StopTimeout::of_main_process(std::process::id()).await;
         let (subject, cluster) = self.checked(mistakes, stop_timeout.as_ref()).await?;

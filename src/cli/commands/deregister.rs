@@ -64,7 +64,7 @@ impl Args {
         let mut progress = Progress::new();
         let mut begun = false;
         let mut tell = |event: Event<'_>| {
-            begun |= !matches!(event, Event::Suspecting(..));
+            begun |= !matches!(event, Event::Checking(..));
             progress.say(&event_in_words(&id, &event));
         };
         let work = deregister(&place, &id, waiting, stop.clone(), &mut tell);
@@ -92,9 +92,9 @@ fn given_up(id: &InstanceId, begun: bool) -> Exit {
 
 fn event_in_words(id: &InstanceId, event: &Event<'_>) -> String {
     match event {
-        Event::Suspecting(name, within) => {
+        Event::Checking(name, within) => {
             let within = crate::util::duration::show(*within);
-            format!("{name} has {id}: looking whether it lives, for {within} at most")
+            format!("{name} has {id}: checking whether it is alive, for {within} at most")
         }
         Event::Draining => format!("draining {id}"),
         Event::Waiting(progress) => format!("draining {id}: {}", in_words(progress)),
@@ -144,7 +144,7 @@ fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
         }
         Outcome::Interrupted { by } => {
             note(format_args!(
-                "asked to stop before it was known whether {by} lives: {id} is left alone"
+                "asked to stop before it was known whether {by} is alive: {id} is left alone"
             ));
             return Ok(Exit::No);
         }

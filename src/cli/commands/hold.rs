@@ -200,7 +200,7 @@ async fn take_out(
     Ok(if still.is_empty() { exit } else { Exit::No })
 }
 
-/// Who is held in vain; the reasons are told apart.
+/// Who still takes traffic although it is held; the reasons are printed apart.
 fn but(still: &[StillRouted]) -> String {
     let ids: BTreeSet<_> = still.iter().map(|it| it.id.to_string()).collect();
     let ids: Vec<_> = ids.into_iter().collect();

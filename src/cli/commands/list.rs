@@ -34,7 +34,7 @@ impl Args {
         let overview = follow::read(&place, only.as_ref()).await?;
         let lines: Vec<_> = overview.lines().collect();
         if lines.is_empty() {
-            // Who may not see the others is told nothing of them.
+            // A user without the right to the others gets no hint about them.
             let others = match &only {
                 Some(_) => follow::read(&place, None).await.unwrap_or(overview),
                 None => overview,

@@ -114,7 +114,7 @@ fn report(upstream: &UpstreamName, outcome: &Outcome) -> anyhow::Result<Exit> {
     })
 }
 
-/// Why nothing is released, where no pusher lives: these are silent.
+/// Why nothing was released when no pusher is running; these are silent.
 fn nobody(silent: &BTreeSet<PusherId>) -> String {
     let keep = match silent.len() {
         0 => return "no pusher is running: nothing is protected".to_owned(),

@@ -69,7 +69,7 @@ impl Args {
             wish.instance = Some(match named.await {
                 Ok(Ok(id)) => id.instance,
                 Ok(Err(error)) if error.is::<Invalid>() => return Err(error),
-                // It is waited for all the same; whether etcd answers shows then.
+                // Wait anyway; that shows whether etcd answers.
                 Ok(Err(_)) | Err(_) => id.instance,
             });
         }
@@ -92,7 +92,7 @@ impl Args {
             }
             Outcome::Unheard(why) => {
                 let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-                anyhow::bail!("etcd did not tell how it stands within {after} (--timeout){why}")
+                anyhow::bail!("etcd did not answer within {after} (--timeout){why}")
             }
         }
     }

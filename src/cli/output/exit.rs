@@ -47,7 +47,7 @@ pub(crate) fn usage(error: &clap::Error, behind_secrets: &[Behind]) -> Exit {
     }
     let printed = error.print();
     if error.use_stderr() {
-        // Nobody is left to hear about a closed terminal.
+        // The terminal is closed: nobody can read an error.
         return Exit::Usage;
     }
     let printed = printed.and_then(|()| std::io::stdout().flush());
@@ -83,7 +83,7 @@ pub(crate) fn failure(error: &anyhow::Error) -> Exit {
     }
 }
 
-/// Says to whoever tries this program out why it cannot go on, a reason a line.
+/// Tells the program that runs this trial why it fails, one reason per line.
 pub(crate) fn refusal(error: anyhow::Error) -> Exit {
     match error.downcast::<Invalid>() {
         Ok(invalid) => invalid.into_mistakes().iter().for_each(|text| say(text)),
@@ -92,7 +92,7 @@ pub(crate) fn refusal(error: anyhow::Error) -> Exit {
     Exit::Usage
 }
 
-/// A panic is a defect: it ends the process, and says so.
+/// A panic is a defect: it ends the process with a message.
 pub(crate) fn on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         say(&format!(

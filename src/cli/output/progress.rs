@@ -29,7 +29,7 @@ impl Progress {
             return;
         }
         text.clone_into(&mut self.said);
-        // Nobody is left to hear about a closed terminal.
+        // The terminal is closed: nobody can read an error.
         let _ = if self.on_terminal {
             write!(stderr(), "\r\x1b[K{}", printable(text, WIDTH))
         } else {

@@ -87,7 +87,7 @@ impl Table {
         self.line(&cells.collect::<Vec<_>>())
     }
 
-    /// One row. What is too long is cut, and says so.
+    /// One row. A cell that is too long is cut, visibly.
     pub(crate) fn line(&self, row: &[Cell]) -> String {
         let mut line = String::new();
         let mut pad = 0;

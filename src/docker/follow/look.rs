@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::docker::client::{Client, Error};
 use crate::docker::container::{Container, ContainerName, Status};
 
-/// The container that is meant now: whichever bears the name and lives; else the one followed so far, if that lives on
+/// The container that is meant now: whichever has the name and runs; else the one followed so far, if that lives on
 /// under another name; else whichever bears the name.
 pub(super) async fn look(
     client: Client,

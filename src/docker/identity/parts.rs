@@ -45,7 +45,7 @@ pub struct Identity {
     pub timeout: Option<Duration>,
     /// Why each part is as it is.
     pub reasons: Vec<Reason>,
-    /// What the container asks for in vain, in words.
+    /// What the container asks for and does not get, in words.
     pub notes: Vec<String>,
 }
 

@@ -67,7 +67,7 @@ impl Task {
     ) -> Result<Option<Ended>, Error> {
         if let Some(by) = seen.as_ref().and_then(|entry| self.claim.successor(entry)) {
             if seen.is_some_and(|entry| entry.lease != lease) {
-                // Nothing hangs on it any more. Where it cannot be revoked it ends by itself.
+                // It has no keys any more. If it cannot be revoked, it ends by itself.
                 let _ = self.revoke(connection, lease).await;
             }
             return Ok(Some(Ended::Deposed(by)));
@@ -96,7 +96,7 @@ impl Task {
         Ok(Some(Ended::Absent))
     }
 
-    /// Deletes the key together with its lease: only what still hangs on this process's own lease goes.
+    /// Deletes the key together with its lease: only keys of this process's own lease go.
     async fn revoke(&mut self, connection: &mut Connection, lease: i64) -> Result<(), Error> {
         let deleted;
         (deleted, *connection) = calls::revoke(&self.cluster, connection, &self.key, lease).await?;

@@ -13,7 +13,7 @@ use crate::etcd::watch::Entry;
 use crate::util::log_limit;
 
 impl Task {
-    /// The lease can no longer be vouched for: etcd was not heard for as long as it lasts.
+    /// The lease may have expired: etcd was unreachable for as long as it lasts.
     pub(super) fn expired(&mut self) -> Error {
         let ttl = self.lease.map_or(self.ttl, |lease| lease.ttl);
         self.unheard = self.lease.or(self.unheard);

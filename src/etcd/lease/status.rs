@@ -1,4 +1,4 @@
-//! What an owner wants of its key, and what it is told of it.
+//! What an owner wants of its key, and the status that it gets.
 
 use std::fmt;
 use std::sync::Arc;

@@ -227,7 +227,7 @@ impl Task {
         connection: &mut Connection,
         lease: Lease,
     ) -> Result<Keepalive, Error> {
-        // As often as was asked for, also where etcd grants more: whoever waits for a sign of life reckons with that.
+        // As often as was asked for, also where etcd grants more: others watch for renewals at that pace.
         let ttl = lease.ttl.min(self.ttl);
         let renewed = calls::renew(&self.cluster, connection, &self.key, lease.id, ttl).await?;
         let (keepalive, until);

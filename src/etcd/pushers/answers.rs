@@ -20,7 +20,7 @@ pub struct Applied {
     /// The live pushers that are there for the service while nothing of what they feed runs: nobody is sent anything there.
     pub idle: BTreeSet<PusherId>,
     /// What live pushers take for not running, and what they see of it, in words. An nginx whose API listens elsewhere looks
-    /// alike, so this is told wherever it is said that all have applied it.
+    /// alike, so every message that all have applied it names this.
     pub stopped: Vec<Obstacle>,
 }
 
@@ -29,7 +29,7 @@ pub struct Applied {
 pub enum Doubt {
     /// It may send requests to what was taken out.
     StillSends,
-    /// It may not have heard of what is to take traffic, or of how much.
+    /// It may not know what should take traffic, or how much.
     Unaware,
 }
 
@@ -47,7 +47,7 @@ pub struct Obstacle {
 pub struct Leaving {
     /// Who has let go of it, has not, or is silent.
     pub applied: Applied,
-    /// Who says that it stays in rotation all the same. These have answered: they are not waited for.
+    /// Pushers that say it stays in rotation. These have answered: nobody waits for them.
     pub still: Vec<Obstacle>,
 }
 
@@ -125,7 +125,7 @@ impl Leaving {
         joined(self.applied.missing(doubt).into_iter().chain(self.still()))
     }
 
-    /// Who still routes it and why, in words; `None` when nobody says so.
+    /// Who still routes it and why, in words; `None` when nobody does.
     #[must_use]
     pub fn still(&self) -> Option<String> {
         let one = |it: &Obstacle| format!("still routed by {}: {}", it.pusher, it.reason);

@@ -15,7 +15,7 @@ use crate::etcd::range::Range;
 
 /// How many keys one call of a listing asks for at first: some hundred kilobytes of ordinary records.
 const PAGE: i64 = 1_000;
-/// After so long without a word the member is asked whether it still watches.
+/// After so long without a message the member is asked whether it still watches.
 const IDLE: Duration = Duration::from_secs(30);
 /// The same where another member could be watched instead.
 const IDLE_AMONG_SEVERAL: Duration = Duration::from_secs(5);

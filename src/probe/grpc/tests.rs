@@ -62,7 +62,7 @@ async fn only_a_service_that_says_it_serves_passes() {
     );
     let said = ask(1, "bank").await.unwrap_err();
     assert!(
-        said.contains("NotFound") && said.contains("no such service"),
+        said.contains("gRPC status 5:") && said.contains("no such service"),
         "{said}"
     );
 }

@@ -10,7 +10,7 @@ use crate::util::few::few;
 use crate::util::toml::{Page, Section};
 
 /// How many names a name that is unknown is compared with, over a whole text: a slip is explained, a file that is wrong from
-/// end to end is read in good time all the same.
+/// end to end is still read in good time.
 const COMPARED: usize = 200_000;
 /// How many names are listed for somebody who has named another.
 const LISTED: usize = 10;

@@ -53,7 +53,7 @@ impl Table {
         section: &Section<'_>,
         credentials: Option<&Path>,
     ) -> Option<TargetTable> {
-        // What can be read is read, so that every mistake in it is told.
+        // Read as much as possible, so that every mistake is reported.
         let read = self
             .kinds
             .iter()

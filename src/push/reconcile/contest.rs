@@ -59,8 +59,8 @@ impl Contest {
 }
 
 impl Contest {
-    /// For how long nothing is repaired that somebody may have undone, so that two who do not agree do not swing a target to and fro
-    /// as fast as they can; `None` where nobody does.
+    /// For how long nothing is repaired that somebody may have undone, so that two pushers that disagree do not change a target back and
+    /// forth as fast as they can; `None` where nobody does.
     pub(super) fn pause(&self) -> Option<Duration> {
         let more = self.undone.checked_sub(OFTEN)?;
         let pause = PAUSE.saturating_mul(2_u32.saturating_pow(more));

@@ -78,7 +78,7 @@ impl Health {
         }
     }
 
-    /// The same trouble in other words may be another one: they are kept, and told, but not as often as they may change.
+    /// The same trouble in other words may be another one: the new text is kept and logged, but not each time it changes.
     fn fail(&mut self, error: &Error, now: Instant) {
         let Self {
             target, upstream, ..

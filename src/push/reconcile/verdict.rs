@@ -19,7 +19,7 @@ pub struct Verdict {
     pub refused: Vec<(InstanceName, String)>,
     /// Those that are held or have no weight.
     pub withheld: Vec<(InstanceName, String)>,
-    /// Those that are not to take traffic, or have no record any more, and take some all the same.
+    /// Those that should take no traffic, or have no record any more, and still take some.
     pub still_routed: Vec<(InstanceName, String)>,
 }
 

@@ -121,7 +121,7 @@ impl Group for PlusGroup {
         // next look, but a wrong removal costs requests.
         match self.api.server(self.name(), id).await {
             Ok(peer) if short(&peer.server) != server => return Ok(Verdict::Stale),
-            // An API that does not tell single servers may remove them all the same.
+            // An API that cannot show single servers may still remove them.
             Ok(_) | Err(Error::NotTheApi { .. } | Error::Answer { .. }) => {}
             Err(error) => return Err(error),
         }

@@ -87,7 +87,7 @@ impl ApiSettings {
     }
 }
 
-/// Settings of a target that is told over an API.
+/// Settings of a target with an API.
 pub(super) trait ApiTarget: fmt::Debug {
     fn api(&self) -> &ApiSettings;
 

@@ -130,7 +130,7 @@ impl<G: Group> Stepwise<G> {
         }
     }
 
-    /// Reads and plans. Asks for running requests only where the plan hangs on them.
+    /// Reads and plans. Asks for running requests only where the plan depends on them.
     async fn plan(&mut self, desired: &Desired) -> Result<(Plan, Option<Running>), Error> {
         let peers = self.group.servers().await?;
         self.sight
@@ -293,7 +293,7 @@ impl<G: Group> Stepwise<G> {
         let mut blame = Blame::default();
         let verdict = loop {
             if was_backup && !server.parameters.backup {
-                // Whether it may take traffic all the same is a matter of the others: to be planned anew.
+                // Whether it may still take traffic depends on the others: plan again.
                 break Verdict::Stale;
             }
             let verdict = self.group.add(&server).await?;

@@ -235,7 +235,7 @@ impl Entry {
         self.reply(answer);
     }
 
-    /// Answers whoever waits.
+    /// Answers the waiting caller.
     pub(super) fn reply(&mut self, answer: Answer) {
         if let Some(waiting) = self.reply.take() {
             // Fails when nobody waits any more.

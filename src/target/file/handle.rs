@@ -262,7 +262,7 @@ impl Driver for FileTarget {
         restart_watch::watch(pid.display(), look, period, restarts).await;
     }
 
-    /// Ends all work on the file, for good. A change that nginx has not been told of yet is taken back, so that no file stays that
+    /// Ends all work on the file, for good. A change that nginx was not yet asked to load is taken back, so that no file stays that
     /// nobody has checked.
     async fn leave(&self) {
         self.0.leaving.send_replace(true);

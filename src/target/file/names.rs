@@ -17,12 +17,15 @@ use tracing::info;
 
 use super::text;
 use crate::model::DnsName;
+use crate::util::few::few;
 use crate::util::sanitize::printable;
 
 /// How long to wait for the first answer: a little longer than libc waits before it asks again.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// How long to wait for a name that failed before.
 const GLANCE: Duration = Duration::from_millis(250);
+/// How many addresses of a name are logged.
+const SHOWN: usize = 10;
 /// How long an answer counts.
 const FRESH: Duration = Duration::from_secs(1);
 /// How soon names that fail are looked up again.
@@ -58,7 +61,8 @@ impl Name {
         if let Ok(addresses) = &answer {
             if !self.last.is_empty() && self.last != *addresses {
                 let name = name.as_str();
-                info!(name, ?addresses, "resolves to other addresses");
+                let addresses = few(addresses, SHOWN);
+                info!(name, %addresses, "resolves to other addresses");
             }
             self.last.clone_from(addresses);
         }

@@ -1,4 +1,4 @@
-//! What /proc tells of a running nginx: its master, its workers, and since when they run.
+//! What /proc shows of a running nginx: its master, its workers, and since when they run.
 
 use std::fs;
 use std::path::Path;

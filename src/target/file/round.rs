@@ -62,7 +62,7 @@ impl Writer {
             Change::Told => self.disk.keep().await,
         };
         if let Err(error) = ended {
-            warn!(%error, "left in the middle of a change");
+            warn!(%error, "cannot finish the change that was under way");
         }
     }
 
@@ -87,11 +87,11 @@ impl Writer {
         }
     }
 
-    /// Takes over what an earlier process has left.
+    /// Restores what an earlier process left unfinished.
     async fn begin(&mut self) {
         self.began = Instant::now();
         if let Err(error) = self.disk.recover().await {
-            warn!(%error, "what was left beside cannot be put back");
+            warn!(%error, "cannot restore the file of an earlier process");
         }
         // The first round reports a file that cannot be read.
         if let Ok(Some(content)) = self.disk.read().await {

@@ -17,7 +17,7 @@ pub(super) fn serving(block: &str) -> BTreeSet<Endpoint> {
     peers(block).map_or_else(|_| BTreeSet::new(), |peers| taking_traffic(&peers))
 }
 
-/// The servers of a block as nginx is told them, as far as can be read. Untrusted.
+/// The servers of a block as the file has them, as far as they can be read. Untrusted.
 pub(super) fn names(block: &str) -> BTreeSet<String> {
     let peers = peers(block).unwrap_or_default();
     peers.into_iter().map(|peer| peer.server).collect()

@@ -14,7 +14,7 @@ use crate::upstream::server::Parameters;
 use crate::upstream::state::Desired;
 use crate::util::sanitize::short;
 
-/// What vulcand is told of a backend that nobody has described.
+/// The description of a backend that nobody else has described.
 const BACKEND: &str = r#"{"Type":"http"}"#;
 
 /// Where the keys of one backend lie.

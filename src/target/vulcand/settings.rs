@@ -1,4 +1,4 @@
-//! Where vulcand reads, and what it is told.
+//! Where vulcand reads, and the scheme of its servers.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -48,7 +48,7 @@ impl FromStr for Scheme {
     }
 }
 
-/// Where vulcand reads, and what it is told.
+/// Where vulcand reads, and the scheme of its servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Where in etcd: [`PREFIX`] as shipped.

@@ -117,7 +117,7 @@ pub enum Why {
     Dead,
     /// Their time is over.
     Over,
-    /// Somebody said so.
+    /// An operator released them.
     Released,
     /// Another service has their addresses.
     Taken,

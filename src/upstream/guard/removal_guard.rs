@@ -71,7 +71,7 @@ impl RemovalGuard {
         let Self { limits, .. } = Self::new(limits);
         Self {
             limits,
-            // Whoever is told by the new one was told nothing yet.
+            // Listeners of the new one have received nothing yet.
             outcome: None,
             seen: self.seen.inherit(),
             ..self.clone()
@@ -145,7 +145,7 @@ impl RemovalGuard {
         self.seen.of(number)
     }
 
-    /// The targets make something else of the servers, where there is `news`: only who has left, or is about to, depends on that.
+    /// The targets report something new about the servers (`news`): that matters only for servers that left or are about to.
     fn look_again(&mut self, news: bool, now: Instant) -> Decision {
         if !news || (self.left.is_empty() && !self.released) {
             return Decision::default();

@@ -73,7 +73,7 @@ impl Window {
     }
 
     /// Holds what has vanished when that is too much, or lets go of it when others have taken its place. Those that came count when
-    /// the targets have taken them; before, what they may replace is held without a word.
+    /// the targets have taken them; until then, what they may replace is held without a log line.
     pub(super) fn protect(&self, left: &mut LeftServers, seen: &Sightings, limits: &Limits) -> Why {
         let taken = self.arrived(|endpoint| seen.confirm_now(endpoint));
         let likely = self.arrived(|endpoint| !seen.refuses(endpoint));

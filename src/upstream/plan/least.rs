@@ -7,7 +7,7 @@ use crate::model::Endpoint;
 use crate::upstream::protection::Protection;
 
 /// Takes those steps out of a plan that would leave fewer servers taking traffic than `min_servers` asks, as last read, and gives them: what
-/// is only about to be added may be refused. What belongs to another service goes all the same.
+/// is only about to be added may be refused. What belongs to another service goes anyway.
 ///
 /// A server counts whatever it is. Backups count where no other server is left, and go before others: the last of those goes only in
 /// favour of backups that are wanted. Those that no record can name stay together, as nothing tells which of them answers, until enough

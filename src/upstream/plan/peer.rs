@@ -27,11 +27,11 @@ pub struct Peer {
     pub child: bool,
     /// Whether its addresses come from DNS service records.
     pub srv: bool,
-    /// What else it is told.
+    /// Its parameters.
     pub tuning: Tuning,
 }
 
-/// What a server is told besides its address and weight, as it was read. `None` is what cannot be read, and so is different from
+/// The parameters of a server besides its address and weight, as they were read. `None` is what cannot be read, and so is different from
 /// whatever is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuning {
@@ -78,7 +78,7 @@ impl Tuning {
 }
 
 impl Peer {
-    /// The address by which it can be one of ours; `None` for a stranger: unix sockets, service records.
+    /// The address by which it can be one of ours; `None` for a server that no record can name: unix sockets, service records.
     pub(super) fn endpoint(&self) -> Option<Endpoint> {
         if self.srv {
             return None;
@@ -96,7 +96,7 @@ impl Peer {
         !self.child && !self.is_quiesced()
     }
 
-    /// By what it is told from others: its address as ours are spelled, where it can be one of ours.
+    /// What identifies it: its address as ours are spelled, where it can be one of ours.
     pub(super) fn name(&self) -> String {
         let endpoint = self.endpoint();
         endpoint.map_or_else(|| self.server.clone(), |at| at.to_string())

@@ -74,7 +74,7 @@ pub enum Step {
         weight: NonZeroU16,
         /// Whether it takes no traffic for now.
         down: bool,
-        /// What else it is told.
+        /// Its parameters.
         parameters: Parameters,
     },
     /// Change a server.

@@ -106,7 +106,7 @@ pub(crate) struct Page<'t> {
 }
 
 impl<'t> Page<'t> {
-    /// Splits a text into its tables and values. What is no TOML is noted, and the rest is given all the same.
+    /// Splits a text into its tables and values. What is no TOML is noted, and the rest is still given.
     pub(crate) fn open(text: &'t str) -> (Self, Spanned<DeTable<'t>>) {
         let (table, errors) = DeTable::parse_recoverable(text);
         let page = Self {

@@ -168,7 +168,7 @@ pub(super) fn outcomes(results: Vec<RouteResult<Outcome>>, output: Output) -> an
     report(&results, output)
 }
 
-/// Of the exit codes of several upstreams the gravest counts: what cannot be made equal is worse than what would be.
+/// The most severe exit code of several upstreams counts: an upstream that cannot be changed is worse than one that differs.
 fn gravity(exit: Exit) -> (bool, Exit) {
     (!matches!(exit, Exit::Done | Exit::Different), exit)
 }
@@ -181,7 +181,7 @@ fn exit_of<T: Report>(result: &Result<T, Error>) -> Exit {
     }
 }
 
-/// Says what became of every upstream; the gravest exit code counts.
+/// Prints the result of every upstream; returns the most severe exit code.
 fn report<T: Report>(results: &[RouteResult<T>], output: Output) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     let mut out = Stdout;

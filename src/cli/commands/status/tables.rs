@@ -58,7 +58,7 @@ const RELEASE: &str = "`sidekick release UPSTREAM` lets them go at once.\n";
 const RETIRE: &str =
     "For a load balancer that is gone for good: `sidekick push --retire --id ID`.\n";
 
-/// How many keys are named that somebody else has to put right. Whoever can write to etcd makes as many as he likes.
+/// How many keys are listed that somebody has to correct. Anyone who can write to etcd can make any number of them.
 const MOST: usize = 20;
 
 /// How many there are beyond those.

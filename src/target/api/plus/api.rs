@@ -14,6 +14,7 @@ use crate::target::api::web;
 use crate::target::api::web::{MAX_ANSWER, MAX_FAULT, Web};
 use crate::target::{Error, Layer, UpstreamName};
 use crate::upstream::plan::{Id, Peer};
+use crate::util::few::few;
 use crate::util::sanitize::short;
 
 /// The versions whose upstream management is the same. Version 1 cannot add a server that drains and is older than
@@ -182,7 +183,7 @@ impl Api {
             .filter(|version| VERSIONS.contains(version));
         let Some(version) = common.max() else {
             return Err(Error::NoCommonVersion {
-                offered: short(format!("{offered:?}")),
+                offered: few(&offered, 20),
                 known: VERSIONS_TEXT,
             });
         };
@@ -316,7 +317,7 @@ fn error(
 
 fn answer(request: String, status: u16, fault: &Fault) -> Error {
     let number = status.to_string();
-    // nginx's own pages begin with the status, which is told already.
+    // nginx's own pages begin with the status, which the message already has.
     let text = fault.text.strip_prefix(&number).unwrap_or(&fault.text);
     let said = [fault.code.as_str(), text.trim_start()];
     let said: Vec<_> = said.into_iter().filter(|part| !part.is_empty()).collect();

@@ -166,7 +166,7 @@ async fn the_newest_common_version_is_taken() {
     let error = stage.converge(&[A_UP]).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the API offers versions [1, 10]; 2 to 9 are known here"
+        "the API offers versions 1, 10; 2 to 9 are known here"
     );
 }
 

@@ -61,7 +61,7 @@ impl From<ServerObject> for Peer {
     }
 }
 
-/// What is told, as far as it can be read; what is not told is as nginx has it by itself.
+/// The value, as far as it can be read; nginx's default where it is absent.
 fn told<T>(
     value: Option<Value>,
     normal: Option<T>,

@@ -50,7 +50,7 @@ impl Blame {
     }
 
     /// Those that it was.
-    pub(super) fn into_guilty(self) -> impl Iterator<Item = (Setting, String)> {
+    pub(super) fn into_refused(self) -> impl Iterator<Item = (Setting, String)> {
         self.0.into_iter()
     }
 }

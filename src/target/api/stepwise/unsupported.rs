@@ -27,7 +27,7 @@ impl Unsupported {
     /// Takes note of what was found out.
     pub(super) fn note(&mut self, blame: Blame) {
         let since = Instant::now();
-        for (setting, reason) in blame.into_guilty() {
+        for (setting, reason) in blame.into_refused() {
             self.0.insert(setting, Refusal { reason, since });
         }
     }

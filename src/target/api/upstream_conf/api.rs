@@ -57,7 +57,7 @@ impl Query {
         Self::new(layer, upstream).flag("remove")
     }
 
-    /// An argument without a value, which is written with its `=` all the same.
+    /// An argument without a value; the `=` is still written.
     pub(super) fn flag(self, name: &str) -> Self {
         self.with(name, "")
     }
