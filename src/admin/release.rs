@@ -15,7 +15,7 @@ use crate::model::{MetaPrefix, Nonce, PusherId, PusherStatus, Release};
 use crate::target::UpstreamName;
 use crate::util::clock;
 
-/// How long a release stands for pushers that do not hear etcd at the moment.
+/// How long a release stays for pushers that cannot reach etcd at the moment.
 const STANDS: Duration = Duration::from_secs(60);
 
 /// What is to be released, and how long the pushers are waited for.
@@ -127,7 +127,7 @@ impl Order {
         answers.collect()
     }
 
-    /// What a pusher has made of it.
+    /// What a pusher did about it.
     fn answer(&self, status_record: &PusherStatus, nonce: &Nonce) -> Answer {
         let release = status_record.releases.get(self.upstream.as_str());
         match release.filter(|release| release.nonce == *nonce) {

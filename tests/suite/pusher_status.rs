@@ -309,7 +309,7 @@ async fn a_live_pusher_of_the_same_id_that_has_not_said_what_it_feeds_is_waited_
     let pusher = scene.push().notify().start();
     pusher
         .process()
-        .line("has not said yet what it feeds")
+        .line("has not yet published what it feeds")
         .await;
     let value = r#"{"prefix":"/services","services":[],"targets":["there"],"nonce":"other","since":"2026-01-02T03:04:05Z"}"#;
     scene.etcd.put_for(BALANCER, value, 600).await;

@@ -15,9 +15,9 @@ use crate::etcd::pushers::names;
 use crate::model::PusherId;
 use crate::target::UpstreamName;
 
-/// Lets go of the servers that an upstream keeps although its records no longer say so.
+/// Lets the protected servers of an upstream go.
 ///
-/// Every live pusher follows the records of the upstream from now on, until it is back at --min-servers. 0: all that have the
+/// Every live pusher follows the records of the upstream from now on, until --min-servers take traffic again. 0: all that have the
 /// upstream have let go; 1: none has it, or not all in time; 69: etcd does not answer.
 #[derive(Debug, clap::Args)]
 #[group(skip)]

@@ -110,7 +110,11 @@ fn environment<'c>(args: impl Iterator<Item = (&'c Arg, String)>) -> String {
         let options = options.into_iter().map(|(option, commands)| {
             let few = commands.len() <= 4 && !commands.contains("");
             let commands = Vec::from_iter(commands).join(", ");
-            let of = few.then(|| format!(" of {commands}")).unwrap_or_default();
+            let of = if few {
+                format!(" of {commands}")
+            } else {
+                String::new()
+            };
             format!("\\fB{}\\fR{of}", escaped(&option))
         });
         let options = Vec::from_iter(options).join("; ");
