@@ -118,6 +118,8 @@ pub async fn status(place: &Place) -> Result<Status, Error> {
     for entry in &entries {
         if entry.lease == 0 {
             ignore(entry, UNLEASED.to_owned());
+        } else if place.meta.pusher(&entry.key).is_none() {
+            ignore(entry, NAMELESS.to_owned());
         } else {
             live.push(pusher(place, &overview, revision, entry));
         }
@@ -133,7 +135,7 @@ pub async fn status(place: &Place) -> Result<Status, Error> {
                 read.insert(id, balancer);
             }
             (_, Err(reason)) => ignore(entry, reason.to_string()),
-            (None, Ok(_)) => ignore(entry, "its name is no pusher's".to_owned()),
+            (None, Ok(_)) => ignore(entry, NAMELESS.to_owned()),
         }
     }
     let alarm = patiently(&place.cluster, place.patience, async |connection| {
@@ -154,6 +156,7 @@ pub async fn status(place: &Place) -> Result<Status, Error> {
 }
 
 const UNLEASED: &str = "it has no lease, so no pusher keeps it";
+const NAMELESS: &str = "its name is no pusher's";
 
 /// Those without a live pusher of the same name.
 fn silent(live: &[Pusher], all: BTreeMap<PusherId, Balancer>) -> Vec<(PusherId, Silent)> {

@@ -16,6 +16,14 @@ impl Range {
         }
     }
 
+    /// Whether a key lies in it.
+    pub(super) fn has(&self, key: &[u8]) -> bool {
+        match self {
+            Self::Key(own) => own == key,
+            Self::Prefix(prefix) => key.starts_with(prefix),
+        }
+    }
+
     /// The first key behind the range, as etcd spells it; `None` for a single key.
     pub(super) fn end(&self) -> Option<Vec<u8>> {
         let Self::Prefix(prefix) = self else {

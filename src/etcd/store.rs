@@ -97,6 +97,15 @@ impl Store {
         !new.is_empty()
     }
 
+    /// From now on the range at this place is that one. What is known of keys outside it is forgotten: nothing tells of them any more.
+    pub fn watch(&mut self, part: usize, range: &Range) {
+        if let Some(part) = self.parts.get_mut(part) {
+            let former = std::mem::replace(&mut part.range, range.clone());
+            self.items
+                .retain(|key, _| range.has(key) || !former.has(key));
+        }
+    }
+
     /// The services that are followed by name.
     pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
         self.services.iter().flatten()

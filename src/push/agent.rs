@@ -320,7 +320,7 @@ impl Pusher {
             warn!("a new {what} takes effect at the next start; the old one stays in use");
         });
         let range = settings.range();
-        let widened = self.records.route(&settings.services());
+        let widened = self.records.route(&settings.services(), &range);
         if widened || range != self.settings.range() {
             // Its listing has the new services, and what happened to the old ones in the meantime.
             self.watcher = Watcher::new(self.cluster.clone(), range);

@@ -66,8 +66,10 @@ impl Records {
         }
     }
 
-    /// From now on these services are routed. Says whether there are new ones, of which only a listing can tell.
-    pub fn route(&mut self, services: &BTreeSet<ServiceName>) -> bool {
+    /// From now on these services are routed, and the keys of this range are watched for them. Says whether there are new ones, of
+    /// which only a listing can tell.
+    pub fn route(&mut self, services: &BTreeSet<ServiceName>, range: &Range) -> bool {
+        self.store.watch(0, range);
         self.store.follow(services.clone())
     }
 

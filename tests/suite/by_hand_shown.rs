@@ -206,6 +206,15 @@ async fn a_watch_tells_what_was_there_and_every_change_through_an_outage_until_i
     etcd.put("/sidekick/holds/website/b", r#"{"reason":"x"}"#)
         .await;
     line("changed website/b 10.0.0.6:80 held").await;
+    // It is held already, by the narrower one.
+    let whole = "/sidekick/service-holds/website";
+    etcd.put(whole, r#"{"reason":"y"}"#).await;
+    line("changed website/a 10.0.0.5:80/v1 held").await;
+    etcd.delete(whole).await;
+    line("changed website/a 10.0.0.5:80/v1 up").await;
+    let held = "changed website/b 10.0.0.6:80 held";
+    let lines = watch.process().lines();
+    assert_eq!(lines.iter().filter(|line| **line == held).count(), 1);
     etcd.delete("/sidekick/holds/website/b").await;
     line("changed website/b 10.0.0.6:80 up").await;
     etcd.restart().await;

@@ -603,6 +603,8 @@ async fn the_status_shows_silent_load_balancers_conflicts_and_keys_without_a_lea
     balancer(&etcd, "gone", "http://10.0.0.9/api").await;
     balancer(&etcd, "renamed", target).await;
     etcd.put("/sidekick/pushers/forged", live.to_string()).await;
+    etcd.put_for("/sidekick/pushers/a b", &live.to_string(), LEASE)
+        .await;
     let text = run(&etcd, &["status"]).await.output;
     let has = |parts: &[&str]| {
         let found = text
@@ -643,6 +645,7 @@ async fn the_status_shows_silent_load_balancers_conflicts_and_keys_without_a_lea
     has(&["push --retire --id"]);
     has(&[target, "one follows /services", "two follows /staging"]);
     has(&["/sidekick/pushers/forged", "has no lease"]);
+    has(&["/sidekick/pushers/a b", "no pusher's"]);
     let json = run(&etcd, &["status", "-o", "json"]).await.output;
     let lines: Vec<Value> = json
         .lines()

@@ -113,6 +113,17 @@ impl View {
         gone.cloned().collect()
     }
 
+    /// What is shown of a key: only the table has room for more than the narrowest of several holds.
+    fn line(&self, overview: &Overview, key: &[u8]) -> Option<Line> {
+        let mut line = overview.line(key)?;
+        if let Line::Record { holds, .. } = &mut line
+            && self.output != Output::Table
+        {
+            holds.truncate(1);
+        }
+        Some(line)
+    }
+
     /// Shows what has changed of these keys.
     fn show(
         &mut self,
@@ -122,7 +133,7 @@ impl View {
     ) -> std::io::Result<()> {
         let mut news = Vec::new();
         for key in keys {
-            let (former, line) = (self.known.remove(&key), overview.line(&key));
+            let (former, line) = (self.known.remove(&key), self.line(overview, &key));
             let event = match (&former, &line) {
                 (None, Some(_)) if event == Event::Listed => Event::Listed,
                 (None, Some(_)) => Event::Added,

@@ -202,3 +202,23 @@ fn a_hold_on_a_host_concerns_every_service_and_a_restored_etcd_takes_revisions_b
     assert_eq!(store.revision(META, &name("shop")), Some(6));
     assert_eq!(store.changed(META, &name("shop")), 0);
 }
+
+#[test]
+fn what_lies_outside_a_range_that_became_narrower_is_forgotten_and_never_called_readable() {
+    let mut store = store(&["web", "shop"]);
+    let bad = entry("/services/none", "{x", 3);
+    let of_nobody = Kind::Record;
+    let delta = store.update(RECORDS, &listed(5, vec![bad.clone()]));
+    assert_eq!(store.news(&delta, &[of_nobody]).0.len(), 1);
+    store.watch(RECORDS, &Range::Prefix("/services/web/".into()));
+    let delta = store.update(RECORDS, &listed(6, vec![]));
+    assert_eq!(store.news(&delta, &[of_nobody]), (Vec::new(), Vec::new()));
+    assert_eq!(store.quarantined(&[of_nobody]).count(), 0);
+    store.watch(RECORDS, &Range::Prefix("/services/".into()));
+    let delta = store.update(RECORDS, &listed(7, vec![bad]));
+    assert_eq!(
+        store.news(&delta, &[of_nobody]).0.len(),
+        1,
+        "it is watched again"
+    );
+}

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use crate::etcd::range::Range;
 use crate::etcd::watch::{Change, Entry, Update};
 use crate::model::{MetaPrefix, Prefix, ServiceName};
 use crate::upstream::choose::Selection;
@@ -280,12 +281,16 @@ proptest! {
     }
 }
 
+fn everything() -> Range {
+    Range::Prefix("/services/".into())
+}
+
 #[test]
 fn nothing_is_desired_of_a_service_that_is_routed_later_before_the_next_listing() {
     let mut records = records(&["website"]);
     list(&mut records, 7, &[ONE]);
     let services = |names: &[&str]| names.iter().map(|service| name(service)).collect();
-    assert!(records.route(&services(&["website", "shop"])));
+    assert!(records.route(&services(&["website", "shop"]), &everything()));
     assert_eq!(desired(&records, "shop"), None);
     assert_eq!(
         shown(&records, "website"),
@@ -298,7 +303,7 @@ fn nothing_is_desired_of_a_service_that_is_routed_later_before_the_next_listing(
         shown(&records, "shop"),
         (9, vec!["10.0.0.3:80 up 1".to_owned()])
     );
-    assert!(!records.route(&services(&["shop"])));
+    assert!(!records.route(&services(&["shop"]), &everything()));
     assert_eq!(desired(&records, "website"), None);
     assert_eq!(shown(&records, "shop").0, 9);
 }
