@@ -2,7 +2,7 @@
 //!
 //! - [`register`] and [`deregister`]: a record without an announcer.
 //! - [`hold`] and [`split`]: who takes traffic, and how much of it. [`release`]: protected servers may go.
-//! - [`overview`] and [`follow`]: records, holds and splits as one picture, once or for as long as it is looked at.
+//! - [`overview`] and [`follow`]: records, holds and splits as one overview, once or continuously.
 //! - [`roles`]: which rights in etcd who needs. [`v2`]: keys where sidekick does not look.
 //! - [`wait`]: until the picture is as somebody wants it.
 //! - [`status`]: how the pushers do.

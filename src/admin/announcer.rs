@@ -59,7 +59,7 @@ impl Keeper {
             let now = ask().await?;
             match sign(former, now) {
                 Some(lives) => return Ok(lives),
-                // Not known to be dead: it is not to be disturbed.
+                // Not known to be dead: leave it alone.
                 None if Instant::now() >= deadline => return Ok(true),
                 None => {
                     if let (None, Some(now)) = (former, now) {

@@ -105,7 +105,7 @@ pub async fn deregister(
         let by = keeper.name;
         match lives {
             Some(true) => return Ok(Outcome::Kept { by }),
-            // It may live: it is not to be disturbed.
+            // It may be alive: leave it alone.
             None => return Ok(Outcome::Interrupted { by }),
             Some(false) => {}
         }
@@ -210,7 +210,7 @@ async fn let_go(
     confirmation
 }
 
-/// The value that says that the record drains; `None` when it has no room to say so.
+/// The record as `draining`; `None` for a plain record, which has no state.
 fn draining(place: &Place, entry: &Entry, nonce: &Nonce) -> Result<Option<Vec<u8>>, Quarantined> {
     let (_, record) = decode(&place.prefix, &entry.key, &entry.value)?;
     let has_room = entry.value.trim_ascii().starts_with(b"{");

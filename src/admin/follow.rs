@@ -11,7 +11,7 @@ use crate::etcd::range::Range;
 use crate::etcd::watch::{Update, Watcher};
 use crate::model::{Kind, ServiceName};
 
-/// How long etcd has to say why it has said nothing.
+/// How long etcd may take to give the reason for its silence.
 const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// Reads all of one service, or of all services, once.

@@ -11,7 +11,7 @@ use crate::model::{
     HoldScope, Host, InstanceId, Kind, Prefixes, Record, ServiceName, State, Version,
 };
 
-/// What the picture is made of, each of a range of its own.
+/// The parts of the overview, each from a range of its own.
 pub const KINDS: [Kind; 5] = [
     Kind::Record,
     Kind::Hold,

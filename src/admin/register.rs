@@ -47,7 +47,7 @@ pub enum Outcome {
     },
 }
 
-/// What is to be done.
+/// What to write.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Write,
@@ -56,7 +56,7 @@ enum Step {
     Refuse(String),
 }
 
-/// Writes the record, unless it stands there already.
+/// Writes the record, unless it is there already.
 ///
 /// The newest claimant wins: whoever kept another record there is deposed.
 ///
@@ -107,7 +107,7 @@ fn read(place: &Place, entry: &Entry) -> Option<Record> {
 }
 
 impl Wanted {
-    /// What is to be done where `seen` stands, which says `known`.
+    /// What to do if etcd has `seen`, whose value is `known`.
     fn step(&self, seen: Option<&Entry>, known: Option<&Record>) -> Step {
         let Some(entry) = seen else {
             return Step::Write;
@@ -115,7 +115,7 @@ impl Wanted {
         let keeper = Keeper::of(entry);
         let same = known.is_some_and(|known| self.says(entry, known));
         match (self.ttl, self.format, keeper) {
-            // It has no room to say that somebody newer wrote it.
+            // Plain records have no nonce.
             (None, Format::Plain, Some(keeper)) => Step::Refuse(keeper.name),
             (None, _, None) if same && entry.lease == 0 => Step::Keep,
             (Some(_), _, None) if same && entry.lease != 0 => Step::Renew(entry.lease),

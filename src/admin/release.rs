@@ -25,7 +25,7 @@ pub struct Order {
     pub upstream: UpstreamName,
     /// Where sidekick's own keys lie.
     pub meta: MetaPrefix,
-    /// When everything is to be over.
+    /// The deadline for the whole.
     pub deadline: Instant,
 }
 

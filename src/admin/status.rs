@@ -24,7 +24,7 @@ pub struct Status {
     pub silent: Vec<(PusherId, Silent)>,
     /// Load balancers that several live pushers feed from different prefixes.
     pub conflicts: Vec<Conflict>,
-    /// The keys of pushers that count for nothing, and why: without a lease they are nobody's.
+    /// Keys of pushers that are ignored, and why: without a lease no pusher keeps them.
     pub ignored: Vec<(String, String)>,
     /// The records, splits and holds that cannot be read, by key.
     pub quarantined: Vec<Quarantined>,

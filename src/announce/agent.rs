@@ -1,4 +1,4 @@
-//! The agent of one backend: what happens, and what it does then.
+//! The agent of one backend: its events, and what it does about them.
 
 mod adopt;
 mod former;
@@ -53,15 +53,15 @@ pub(super) struct Agent {
     is_replaced: bool,
     /// Whether those who route the one record route the other as well, where it is.
     same_readers: bool,
-    /// Whether a record stands, or may stand, that an announcer before this one has left, and that this one has not written over.
+    /// Whether etcd has, or may have, a record of an earlier announcer that this one has not overwritten.
     left_behind: LeftBehind,
     /// Whether the backend counts as up only because that record says so.
     is_presumed: bool,
-    /// Why the settings that were read last are not in force.
+    /// Why the newest settings were refused.
     refused: Option<String>,
-    /// What systemd was told last.
+    /// The last STATUS= for systemd.
     last_status: String,
-    /// What was logged last of the record.
+    /// What was last logged about the record.
     noted: &'static str,
     watchdog: Option<Watchdog>,
     /// While etcd is waited for at the start.
@@ -74,7 +74,7 @@ enum Event {
     Leave,
     Verdict(Verdict),
     Lease,
-    /// The pushers have something to tell, or were waited for long enough.
+    /// A pusher changed, or they were waited for long enough.
     Pushers,
     Pulse,
     Reload(ReloadEvent),
@@ -90,7 +90,7 @@ impl Agent {
         Self::keeping(settings, cluster, nonce, Handed::default())
     }
 
-    /// Keeps the key as the image before this one has left it.
+    /// Keeps the key as the previous image left it.
     fn keeping(settings: Settings, cluster: Cluster, nonce: Nonce, handed: Handed) -> Self {
         let key = settings.prefix.key(&settings.id);
         let keeper = lease::resume(cluster.clone(), key, nonce, settings.ttl, handed);
@@ -216,7 +216,7 @@ impl Agent {
         }
     }
 
-    /// That etcd does not answer is no reason to end the start.
+    /// A silent etcd is no reason to end the start.
     fn note_waiting(&mut self) {
         let pending = matches!(*self.lease.borrow(), LeaseStatus::Pending { .. });
         let waits = pending && !self.readiness.is_told();
@@ -225,11 +225,11 @@ impl Agent {
         }
     }
 
-    /// A watchdog that wants feeding more often than the agent does anything would kill a healthy agent.
+    /// A watchdog with a shorter period than anything the agent does would kill a healthy agent.
     fn check_watchdog(&self) {
         let heartbeat = self.settings.ttl / 3;
         let probing = self.settings.pace.interval + self.settings.pace.timeout;
-        // While etcd is away the lease task shows itself once an attempt.
+        // While etcd is away the lease task makes progress once per attempt.
         let slowest = probing.max(heartbeat).max(lease::SLOWEST_ATTEMPT);
         if let Some(watchdog) = &self.watchdog
             && watchdog.limit() < 2 * slowest
@@ -253,7 +253,7 @@ impl Agent {
         }
     }
 
-    /// A verdict is progress; so is a lease task that rightly has nothing to keep.
+    /// A verdict is progress; so is a lease task without a key to keep.
     fn note_progress(&mut self) {
         let idle = matches!(
             *self.lease.borrow(),

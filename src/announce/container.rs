@@ -1,7 +1,7 @@
 //! The announcer of a container: one agent for each run of it.
 //!
-//! Whatever happens to the container ends the agent of that run, in good order where there is time for it, and
-//! the next run gets an agent of its own: another port, another version, and nothing left over.
+//! When a run of the container ends, its agent leaves, gracefully if there is time, and the next run gets an agent of its own:
+//! another port, another version, and nothing left over.
 
 mod place;
 
@@ -37,7 +37,7 @@ pub struct Pairing {
     pub wanted: identity::Wanted,
     /// What happens when it has ended.
     pub on_gone: OnGone,
-    /// How long it may take to run for the first time where its end is the agent's; only while its daemon answers.
+    /// How long the container may take to run for the first time with `--on-gone exit`; counted while its daemon answers.
     pub start_timeout: Duration,
 }
 
@@ -77,12 +77,12 @@ pub struct Run {
     pub host: Arc<Surroundings>,
 }
 
-/// Everything that is wrong with the settings of a run.
+/// All mistakes in the settings of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mistakes {
     /// Each in words.
     pub said: Vec<String>,
-    /// Whether nothing is wrong with what was given: the surroundings lack something that may come by itself.
+    /// Whether the flags are right, and only the host is not ready yet.
     pub passing: bool,
 }
 
@@ -130,7 +130,7 @@ struct Paired {
     states: States,
     /// Whether any run was announced.
     served: bool,
-    /// What the image before this one announced, until it is known whether that run goes on.
+    /// What the previous image announced, until we know whether that run still runs.
     former: Option<Box<Agent>>,
     former_run: Option<String>,
 }
@@ -138,7 +138,7 @@ struct Paired {
 impl Paired {
     async fn run(&mut self, origin: Origin<'_>, reload: &mut Reload) -> Result<Outcome, Refused> {
         let mut host = None;
-        // What is waited for, told once.
+        // What is waited for, logged once.
         let mut lacking = String::new();
         notify::reloaded();
         loop {
@@ -158,7 +158,7 @@ impl Paired {
                 None => return Ok(self.hand_over().await),
             };
             let looking = surroundings(&self.pairing, host.take());
-            // What is asked may keep silent for long.
+            // The daemon may be silent for long.
             let known = tokio::select! {
                 biased;
                 () = stop.leave() => return Ok(Outcome::Left),
@@ -237,8 +237,7 @@ impl Paired {
         }
     }
 
-    /// Withdraws what the image before this one announced, where that has not gone on: its container has ended, or cannot be
-    /// announced any more.
+    /// Withdraws what the previous image announced, if its container has ended or can no longer be announced.
     async fn withdraw_former(&mut self, stop: Stop) {
         let Some(former) = self.former.take() else {
             return;
@@ -292,7 +291,7 @@ impl Paired {
     }
 }
 
-/// A run, so that another image of the program knows it again.
+/// Identifies a run across images of the program.
 fn run_name(run: &Container) -> String {
     let started = run.started_at.map(|at| at.to_string());
     format!("{} {}", run.id, started.unwrap_or_default())
@@ -319,7 +318,7 @@ async fn surroundings(pairing: &Pairing, known: Option<Arc<Surroundings>>) -> Ar
     }
 }
 
-/// Says why a container cannot be announced as it is now, unless that was said last.
+/// Logs why a container cannot be announced as it is now, unless that was logged last.
 fn log_once(pairing: &Pairing, mistakes: &Mistakes, last: &mut String) {
     let why = mistakes.said.join("; ");
     let name = &pairing.container;
@@ -379,7 +378,7 @@ async fn next_run(
             false => info!("container {name} {state}: waiting for it"),
         }
         notify::status(&format!("waiting for container {name}, which {state}"));
-        // A daemon that cannot be asked cannot start anything, and its containers may well run.
+        // A daemon that does not answer cannot start anything, and its containers may still run.
         let counts = ends && !served && !matches!(state, State::Unknown { .. });
         let from = Instant::now();
         tokio::select! {

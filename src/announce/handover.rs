@@ -109,7 +109,7 @@ impl Handover {
             }
             Err(why) => {
                 // The record tells enough to go on from.
-                warn!("what the program before this one left cannot be read: {why}");
+                warn!("the handover of the previous program cannot be read: {why}");
                 None
             }
         }

@@ -88,7 +88,7 @@ impl Program {
         error!("{} cannot be started: {error}", self.file.display());
     }
 
-    /// Whether the file as it is now can go on; `Err` says why not.
+    /// Whether the file as it is now can take over; `Err` says why not.
     async fn try_out(self, state: io::Result<File>) -> Result<(), String> {
         let said = async {
             let mut command = tokio::process::Command::from(self.command(Some(TRIAL)));
@@ -144,7 +144,7 @@ fn found(name: &Path, own: &Path) -> Option<PathBuf> {
         .find(same)
 }
 
-/// What a pipe says, as far as it is of interest; the rest is read and dropped.
+/// The beginning of what comes out of a pipe; the rest is read and dropped.
 async fn text(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
     let mut said = Vec::new();
     if let Some(pipe) = pipe {

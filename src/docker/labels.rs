@@ -177,7 +177,7 @@ impl Labels {
         self.get(name).filter(|said| !no(said))
     }
 
-    /// Where the wish stands not to be announced.
+    /// The label or variable that asks not to be announced.
     #[must_use]
     pub fn ignored(&self) -> Option<&LabelValue> {
         self.flag("ignore")
@@ -244,7 +244,7 @@ impl Labels {
             .map(|(_, said)| said)
     }
 
-    /// The checks that are asked for, each with where it stands.
+    /// The checks that are asked for, each with its source.
     #[must_use]
     pub fn checks(&self) -> Vec<(Check, &LabelValue)> {
         let http = |name: &str, tls: bool| {

@@ -42,7 +42,7 @@ impl Client {
         let Some(version) = self.libpod().await? else {
             return Ok(None);
         };
-        // Of all questions that tell the state the one that costs Podman least.
+        // The cheapest call for Podman that returns the state.
         let path = format!(
             "/v{version}/libpod/containers/json?all=true&filters=%7B%22id%22:%5B%22{id}%22%5D%7D"
         );

@@ -12,7 +12,7 @@ use super::released::{self, Released};
 use super::{Endpoint, InstanceName, Nonce, Prefix, Reason, ServiceName};
 use crate::util::sanitize::short;
 
-/// Where a pusher stands with one service.
+/// The status of one service at a pusher.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ServiceStatus {
     /// The newest etcd revision of the service's records whose effect every target has confirmed; 0 where none is yet.

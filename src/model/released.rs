@@ -11,7 +11,7 @@ use super::codec::{self, parsed};
 use super::reasons::MAX_LISTED;
 use crate::util::sanitize::short;
 
-/// What a pusher has made of a release.
+/// What a pusher did about a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Released {
     /// Which release.

@@ -20,14 +20,14 @@ use crate::model::Endpoint;
 const PERIOD: Duration = Duration::from_secs(1);
 /// How long a server may take to accept a connection.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// After so many attempts in a row without an answer nobody is there.
+/// After so many attempts in a row without an answer a server is dead.
 const ATTEMPTS: u32 = 3;
 /// How many servers are asked at once.
 const CONCURRENCY: usize = 64;
 /// How many other servers are asked, to know whether this host reaches any.
 const WITNESSES: usize = 16;
 
-/// Probes servers until nobody wants to know any more.
+/// Probes servers until it is dropped.
 #[derive(Debug)]
 pub(super) struct Liveness {
     candidates: BTreeMap<Endpoint, Probe>,
@@ -70,7 +70,7 @@ enum Answer {
     Refused,
     /// Nobody says anything.
     Silence,
-    /// It was not really asked: no name, no network or no resources here. That tells nothing about the server.
+    /// It was not really asked: no name, no network or no resources here. That says nothing about the server.
     Unasked,
 }
 
@@ -119,7 +119,7 @@ impl Liveness {
     }
 }
 
-/// Some of them, from everywhere among them.
+/// Some of them, spread evenly.
 fn some<'a>(all: impl Iterator<Item = &'a Endpoint>) -> BTreeSet<&'a Endpoint> {
     let all: Vec<_> = all.collect();
     let step = all.len().div_ceil(WITNESSES).max(1);
@@ -141,13 +141,13 @@ impl Shared {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether anybody on this way has answered since.
+    /// Whether any server on this route has answered since.
     fn has_answered(&self, way: Way, since: Instant) -> bool {
         self.answered().get(&way).is_some_and(|at| *at >= since)
     }
 }
 
-/// Ends when nobody is there.
+/// Ends when the server is dead.
 async fn probe(endpoint: Endpoint, shared: Shared, dead: mpsc::UnboundedSender<Endpoint>) {
     let mut silence: Option<(Instant, u32)> = None;
     loop {
@@ -172,7 +172,7 @@ async fn probe(endpoint: Endpoint, shared: Shared, dead: mpsc::UnboundedSender<E
     let _ = dead.send(endpoint);
 }
 
-/// Asks for ever: only that somebody answers counts.
+/// Asks for ever: only an answer counts.
 async fn witness(endpoint: Endpoint, shared: Shared) {
     loop {
         shared.ask(&endpoint).await;

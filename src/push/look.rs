@@ -79,7 +79,7 @@ impl Look {
         &self.desired
     }
 
-    /// The same as it is once all is done that a plan says.
+    /// The same after all steps of a plan.
     pub(super) fn end(&self) -> Desired {
         Desired {
             protection: Protection {

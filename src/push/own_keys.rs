@@ -26,7 +26,7 @@ pub(super) struct OwnKeys {
 /// What has become of the keys.
 #[derive(Debug)]
 pub(super) enum KeyEvent {
-    /// One of them stands, or does not any more.
+    /// One of them was written, or is gone.
     Changed,
     /// A newer pusher has them.
     Deposed {
@@ -68,12 +68,12 @@ impl OwnKeys {
         }
     }
 
-    /// Whether the status record stands.
+    /// Whether the status record is in etcd.
     pub(super) fn has_status_record(&self) -> bool {
         matches!(*self.lease.borrow(), LeaseStatus::Held { .. })
     }
 
-    /// Whether both stand. The other one is claimed only when the status record stands: the newest pusher of an id has both.
+    /// Whether both are in etcd. The other one is claimed only after the status record: the newest pusher of an id has both.
     pub(super) fn both_stand(&mut self) -> bool {
         self.has_status_record() && {
             self.balancer.claim();

@@ -1,7 +1,7 @@
 //! Keeps one upstream of one target equal to what is desired, for ever.
 //!
 //! Level-based: woken by a change (coalesced), by a restart of the target, by the resync period, by a retry or by a drain
-//! that is watched, it always does the same: converge on the newest desired state, and report where that stands.
+//! that is watched, it always does the same: converge on the newest desired state, and report the status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,13 +29,13 @@ pub use status::UpstreamStatus;
 pub use verdict::Verdict;
 pub(crate) use verdict::{found, seen};
 
-/// For how long a target must refuse connections before it counts as one that routes nothing: one that restarts is none.
+/// For how long a target must refuse connections before it counts as not routing: a restart is shorter.
 const REFUSING: Duration = Duration::from_secs(3);
 
-/// What a reconciler is told: nothing yet, or the newest desired state.
+/// What a reconciler gets: nothing yet, or the newest desired state.
 pub type Published = Option<Arc<Desired>>;
 
-/// A reconciler's report: which one, and where it stands now.
+/// A reconciler's report: its number and its status.
 pub type Report = (usize, UpstreamStatus);
 
 /// What took traffic in the target when it was looked at for the first time, and would take none any more.
@@ -49,7 +49,7 @@ pub struct Found {
     pub lacking: Vec<Endpoint>,
     /// All that the target makes of the servers.
     pub seen: Seen,
-    /// To be dropped when what is desired has taken them into account: nothing is done before.
+    /// Dropped when the desired state takes them into account; the reconciler waits for that.
     pub heard: oneshot::Sender<()>,
 }
 
@@ -66,15 +66,15 @@ pub struct Links {
     pub desired: watch::Receiver<Published>,
     /// Changes when the target may have forgotten everything.
     pub restarts: watch::Receiver<u64>,
-    /// Whether others know better at the moment: then nothing is done just because time has passed.
+    /// Whether other pushers know better now: then nothing is done only because time has passed.
     pub deferring: watch::Receiver<bool>,
     /// Where it reports what has changed.
     pub reports: mpsc::UnboundedSender<Report>,
-    /// Where it tells what it finds when it first looks.
+    /// Where it sends what it finds at its first look.
     pub finds: mpsc::UnboundedSender<Found>,
     /// How many upstreams of the target are converged at once.
     pub permits: Arc<Semaphore>,
-    /// How fast changes are followed; what changes here counts from the next look on.
+    /// How fast changes are followed; a new value counts from the next look on.
     pub pacing: watch::Receiver<Pacing>,
 }
 
@@ -133,8 +133,8 @@ impl Reconciler {
         }
     }
 
-    /// Tells what takes traffic in the target, and waits until that was taken into account: records that are missing from the
-    /// beginning may have vanished just as well while nobody looked. `None` when there is nothing to be told.
+    /// Sends what takes traffic in the target, and waits until that was taken into account: records that are missing from the
+    /// beginning may have vanished while no pusher ran. `None` when there is nothing to send.
     async fn find(&mut self, desired: &Arc<Desired>) -> Option<Next> {
         let compared = {
             let _permit = self.links.permits.acquire().await;
@@ -161,7 +161,7 @@ impl Reconciler {
                 let _ = hears.await;
                 Some(Next::At(now))
             }
-            // A file that holds nothing that could be read: converging says what is wrong with it.
+            // A file that cannot be read: converging reports what is wrong with it.
             Err(Error::File { .. } | Error::Template(_)) => {
                 self.is_first = false;
                 None
@@ -183,7 +183,7 @@ impl Reconciler {
             deferring,
             ..
         } = &mut self.links;
-        // What only wakes because somebody has changed something back waits in a contest.
+        // In a contest, a wake-up by somebody else's change waits.
         let wakes = self.upstream.forgets() || self.contest.pause().is_none();
         let (going_on, restarted) = match next {
             Next::Change => (changed(desired, &self.pace).await, false),
@@ -192,7 +192,7 @@ impl Reconciler {
                 () = restarted(restarts), if wakes => (Some(()), true),
                 () = due(at, deferring) => (Some(()), false),
             },
-            // Changes wait as well: a target in trouble is not asked more often because much happens.
+            // Changes wait as well: a failing target is not asked more often because much happens.
             Next::At(at) => {
                 let restarted = tokio::select! {
                     () = restarted(restarts) => true,
@@ -229,7 +229,7 @@ impl Reconciler {
         self.next(&result, now)
     }
 
-    /// When to look again. What a target that refuses connections counts as is not left open for longer than need be.
+    /// When to look again: sooner where a target refuses connections, to decide whether it routes.
     fn next(&mut self, result: &Result<Outcome, Error>, now: Instant) -> Next {
         let decided = self.refusing_since.map(|since| since + REFUSING);
         match (self.pace.after(result, now), decided) {
@@ -294,7 +294,7 @@ impl Reconciler {
         self.refusing_since = None;
         self.status.routing = true;
         match outcome.progress {
-            // What is half done says nothing yet.
+            // An unfinished convergence says nothing yet.
             Progress::Unfinished => return,
             Progress::Converged => {
                 self.status.confirmed = desired.revision;

@@ -47,7 +47,7 @@ impl Status {
         self.0.remove(&number);
     }
 
-    /// Takes note of where the upstream with this number stands. Says so in the log where somebody else changes it back;
+    /// Notes the status of the upstream with this number. Logs when somebody else changes it back;
     /// `candidates` are the pushers that feed the same target.
     pub(super) fn update<'p>(
         &mut self,
@@ -145,8 +145,8 @@ fn service_status(all: &[&Row]) -> ServiceStatus {
     let taken = |instance: &InstanceName| rows().any(|row| row.status.verdict.takes(instance));
     let withheld = reasons.into_iter().filter(|(name, _)| !taken(name));
     let withheld = withheld.map(|(name, reason)| (name.clone(), reason.clone()));
-    let refused = rows().flat_map(|row| row.tell(&row.status.verdict.refused));
-    let still_routed = rows().flat_map(|row| row.tell(&row.status.verdict.still_routed));
+    let refused = rows().flat_map(|row| row.with_target(&row.status.verdict.refused));
+    let still_routed = rows().flat_map(|row| row.with_target(&row.status.verdict.still_routed));
     ServiceStatus {
         applied,
         overrides: overrides.unwrap_or(0),
@@ -208,14 +208,14 @@ impl Row {
     }
 
     /// Reasons with the target in front.
-    fn tell(
+    fn with_target(
         &self,
         reasons: &[(InstanceName, String)],
     ) -> impl Iterator<Item = (InstanceName, String)> {
-        let tell = |(instance, reason): &(InstanceName, String)| {
+        let named = |(instance, reason): &(InstanceName, String)| {
             (instance.clone(), format!("{}: {reason}", self.target))
         };
-        reasons.iter().map(tell)
+        reasons.iter().map(named)
     }
 }
 

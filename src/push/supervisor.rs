@@ -1,7 +1,7 @@
-//! What runs for what is to be pushed: a restart_watch for each target, a reconciler for each upstream of it.
+//! The running tasks: a restart_watch for each target, a reconciler for each upstream of it.
 //!
-//! A new configuration is compared with what runs. What did not change is not touched: its drains, its backoff and what
-//! was decided about it go on. What is new starts, what is gone stops; its servers stay as they are.
+//! A new configuration is compared with the running tasks. Unchanged ones are not touched: their drains, backoff and
+//! decisions go on. New ones start, removed ones stop; their servers stay as they are.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -36,9 +36,9 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Supervisor {
     tasks: JoinSet<()>,
     targets: Vec<Running>,
-    /// What former targets are still at: none may be left in the middle of a change.
+    /// Unfinished work of former targets: none may be left in the middle of a change.
     ending: JoinSet<()>,
-    /// What happens to one service wakes the upstreams of no other.
+    /// By service, so that a change wakes only the upstreams of that service.
     publishers: Publishers,
     /// Which of them decides for the reconciler of a number.
     deciders: BTreeMap<usize, usize>,
@@ -49,14 +49,14 @@ pub(super) struct Supervisor {
     finds: mpsc::UnboundedSender<Found>,
     /// For targets that lie in etcd.
     cluster: Cluster,
-    /// Never given twice: what a stopped reconciler still has to say is nobody else's.
+    /// Never used twice: a late report of a stopped reconciler must match no other.
     next_number: usize,
 }
 
 /// A target that is pushed to.
 #[derive(Debug)]
 struct Running {
-    /// As it was when it started: all its upstreams share what it holds, those that were added later too.
+    /// As it was at its start: all its upstreams share its state, later ones too.
     target: Target,
     permits: Arc<Semaphore>,
     restarts: watch::Receiver<u64>,
@@ -143,7 +143,7 @@ impl Supervisor {
         }
     }
 
-    /// Stops what is not so any more in a target that is `now` so, or gone.
+    /// Stops the upstreams that a target no longer has; all of them if it is gone (`now` is `None`).
     fn keep(&mut self, mut running: Running, now: Option<&Target>, status: &mut Status) {
         let same = now.filter(|target| target.is_told_as(&running.target));
         let routes = now.into_iter().flat_map(Target::routes);
@@ -179,7 +179,7 @@ impl Supervisor {
         }
     }
 
-    /// Looks after a target from now on; gives where it stands in the list.
+    /// Starts the watch of a target; returns its index in the list.
     fn watch(&mut self, target: &Target) -> usize {
         let (restart, restarts) = watch::channel(0);
         let watch = target
@@ -219,7 +219,7 @@ impl Supervisor {
         let (name, upstream, service) = (target.name(), &route.upstream, &route.service);
         info!(target = %name, %upstream, %service, "pushing");
         let Some(upstream) = target.upstream(route, &self.cluster) else {
-            // A file is made anew with all its upstreams: never one that it was not made with.
+            // A file is rendered with all its upstreams: never with one that it does not know.
             return;
         };
         let reconciler = self.tasks.spawn(reconcile::run(upstream, links));
@@ -243,7 +243,7 @@ impl Supervisor {
         (number, subscriber)
     }
 
-    /// Tells the reconcilers of the services that have changed what should be.
+    /// Sends the new desired state to the reconcilers of the changed services.
     pub(super) fn publish(&mut self, records: &Records, overrides: &Overrides, effect: &Effect) {
         let changed = |publisher: &&mut Publisher| effect.services.contains(publisher.service());
         self.publishers
@@ -256,7 +256,7 @@ impl Supervisor {
             .for_each(|publisher| publisher.yield_to(records));
     }
 
-    /// Tells those that were never told anything.
+    /// Sends the desired state to those that never got one.
     pub(super) fn publish_new(&mut self, records: &Records, overrides: &Overrides) {
         let effect = Effect::default();
         self.publishers
@@ -270,7 +270,7 @@ impl Supervisor {
         self.publishers.iter()
     }
 
-    /// The same, to be told something.
+    /// The same, mutable.
     pub(super) fn publishers_mut(&mut self) -> impl Iterator<Item = &mut Publisher> {
         self.publishers.iter_mut()
     }
@@ -282,7 +282,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes into account what the target of a reconciler makes of the servers.
+    /// Takes into account what a reconciler's target does with the servers.
     pub(super) fn see(&mut self, number: usize, seen: &Seen, now: Instant) {
         if let Some(publisher) = self.publisher_of(number) {
             publisher.see(number, seen, now);
@@ -295,7 +295,7 @@ impl Supervisor {
         self.publishers.get_mut(*publisher)
     }
 
-    /// Tells of each upstream of each target which servers stay there without a record.
+    /// For each upstream of each target, the servers that are protected there.
     pub(super) fn protect(&self, told: &mut BTreeMap<String, TargetStatus>, clock: &Clock) {
         for running in &self.targets {
             let name = running.target.name();
@@ -317,7 +317,7 @@ impl Supervisor {
         *self.deferring.borrow()
     }
 
-    /// Says whether other pushers know better at the moment; whether that is news.
+    /// Sets whether other pushers know better now; `true` if that changed.
     pub(super) fn defer(&self, defer: bool) -> bool {
         self.deferring
             .send_if_modified(|deferring| std::mem::replace(deferring, defer) != defer)

@@ -34,7 +34,7 @@ pub use settings::{PREFIX, Scheme, SchemeError, Settings};
 const MAX_OPERATIONS: usize = 100;
 /// So many readings that do not show what was written, or that somebody else was faster than, end a convergence.
 const PATIENCE: usize = 4;
-/// How long a convergence goes on before it asks whether something newer is desired.
+/// How long a convergence runs before it looks for a newer desired state.
 const TURN: Duration = Duration::from_millis(250);
 /// How many of our own revisions are remembered.
 const OWN: usize = 256;

@@ -15,20 +15,20 @@ use crate::model::{Format, Record, State, decode};
 /// How long etcd is asked at the start. An etcd that is away has no record to continue.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What an announcer before this one has left in etcd, as far as is known.
+/// What an earlier announcer left in etcd, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LeftBehind {
-    /// Nothing, or it is written over.
+    /// Nothing, or it was overwritten.
     Nothing,
     /// A record that takes traffic.
     Record,
-    /// etcd has not said.
+    /// etcd has not answered.
     Unknown,
 }
 
 impl Agent {
-    /// Takes the backend for up where its record says so: until the first verdict, so that there is no gap. Its former announcer, if
-    /// it lives after all, is deposed as by any newer one.
+    /// Treats the backend as up if its record says so: until the first verdict, so that there is no gap. If its former announcer is
+    /// still running, it is deposed as by any newer one.
     pub(super) async fn adopt(&mut self) {
         let key = self.settings.prefix.key(&self.settings.id);
         let looking = patiently(&self.cluster, PATIENCE, async |connection| {
@@ -63,7 +63,7 @@ impl Agent {
         }
     }
 
-    /// The record is this agent's own from now on, and may be taken away.
+    /// The record is this agent's own from now on, and may be deleted.
     pub(super) fn took_over(&mut self) {
         let former = std::mem::replace(&mut self.left_behind, LeftBehind::Nothing);
         let wish = self.phase.wish(self.settings.on_failure);
@@ -83,7 +83,7 @@ fn left_behind(settings: &Settings, entry: &Entry) -> Option<Record> {
         .runs_since
         .is_none_or(|start| record.since >= Some(start));
     let takes_traffic = record.state == State::Up;
-    // A plain record cannot say that it takes none any more.
+    // A plain record has no state.
     let can_say = settings.format == Format::Json;
     (same_backend && by_an_announcer && of_this_run && takes_traffic && can_say).then_some(record)
 }

@@ -1,4 +1,4 @@
-//! What the image before this one announced, when this one is to announce otherwise.
+//! The record of the previous image, when this one announces another key, address or lease.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::etcd::lease::LeaseStatus;
 use crate::etcd::pushers;
 use crate::util::shutdown::Stop;
 
-/// A record that is to go as soon as another one stands in its place.
+/// A record that goes as soon as its replacement is in etcd.
 pub(super) enum Former {
-    /// It stands, and its lease is renewed.
+    /// It is in etcd, and its lease is renewed.
     Stands(Box<Agent>),
     /// It is being withdrawn.
     Leaves(Pin<Box<dyn Future<Output = Outcome>>>),
@@ -30,7 +30,7 @@ impl Former {
         }
     }
 
-    /// Leaves in good order; `replaced` when another record stands in place of it.
+    /// Leaves gracefully; `replaced` when another record is in its place.
     fn leave(self, stop: &Stop, replaced: bool) -> Pin<Box<dyn Future<Output = Outcome>>> {
         match self {
             Self::Stands(mut agent) => {
@@ -47,9 +47,8 @@ impl Former {
 }
 
 impl Agent {
-    /// Goes on with these settings from what was announced before. Where lease and key may stay, so does everything; where they
-    /// may not, the new record stands before the old one goes; where the backend is another one, the old one goes first, as at a
-    /// restart.
+    /// Applies new settings to what was announced before. If lease and key can stay, so does everything; if not, the new record is
+    /// written before the old one goes; if the address changed, the old one goes first, as at a restart.
     pub(in crate::announce) async fn go_on(
         mut self: Box<Self>,
         settings: Settings,
@@ -100,7 +99,7 @@ impl Agent {
         *self
     }
 
-    /// The old record goes when the new one stands, or when there is to be none.
+    /// The old record goes when the new one is in etcd, or when there should be none.
     pub(super) fn former_may_leave(&mut self, stop: &Stop) {
         let wanted = matches!(self.phase.wish(self.settings.on_failure), Wish::Record(_));
         let stands = self.stands();
@@ -116,7 +115,7 @@ impl Agent {
         matches!(*self.lease.borrow(), LeaseStatus::Held { .. })
     }
 
-    /// Leaves in good order, with both records.
+    /// Leaves gracefully, with both records.
     pub(super) async fn leave_with_former(mut self, stop: Stop) -> Outcome {
         match self.former.take() {
             None => self.leave(stop).await,

@@ -1,4 +1,4 @@
-//! Leaving in good order: draining, then gone.
+//! Leaving gracefully: draining, then gone.
 
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How waiting for the pushers ended.
 enum Drained {
-    /// Every pusher has answered: none sends anything new, and none has a request under way, but for those that say why not.
+    /// Every pusher has answered: it sends nothing new and has no request under way, or says why it still routes.
     Answered(Leaving),
     /// A newer announcer took the record meanwhile.
     Deposed,
-    /// etcd has not said when the record was gone, or had no room for it to say that it drains.
+    /// etcd has not confirmed the deletion, or had no room for the withdrawal notice.
     Unknown,
 }
 
@@ -45,7 +45,7 @@ impl Agent {
         notify::extend_timeout(drain_timeout + linger + WITHDRAW_TIMEOUT + CALL_TIMEOUT);
         self.waiting = None;
         let _waiting = Waiting::to_leave();
-        // What was left behind takes traffic too.
+        // A leftover record takes traffic too.
         let announced = self.is_announced() || self.left_behind == LeftBehind::Record;
         let notice = self.value(State::Draining);
         let can_drain = notice != self.value(State::Up);
@@ -65,7 +65,7 @@ impl Agent {
             return deposed(&self.settings, by.clone());
         }
         if announced && !can_drain {
-            // A plain record cannot say that it drains: its deletion is what starts the draining.
+            // A plain record has no state: its deletion starts the draining.
             notify::status("draining");
             let (settings, pushers) = (&self.settings, &mut self.pushers);
             let drained = async |last: &mut Option<Leaving>| match withdrawn.revision() {
@@ -116,7 +116,7 @@ impl Agent {
         Outcome::Left
     }
 
-    /// Whether etcd holds a record that somebody may send traffic to.
+    /// Whether etcd has a record that load balancers may send traffic to.
     fn is_announced(&self) -> bool {
         let wanted = matches!(self.phase.wish(self.settings.on_failure), Wish::Record(_));
         wanted && matches!(*self.lease.borrow(), LeaseStatus::Held { .. })
@@ -150,7 +150,7 @@ impl Agent {
     }
 }
 
-/// Waits until `drained` comes to an end, for as long as draining may take, and lingers.
+/// Waits for `drained`, at most --drain-timeout, and lingers.
 async fn linger_after(
     settings: &Settings,
     drained: impl AsyncFnOnce(&mut Option<Leaving>) -> Drained,

@@ -13,7 +13,7 @@ use crate::model::{ServiceName, State};
 use crate::systemd::notify;
 use crate::util::log_limit;
 
-/// How far the start has come.
+/// The progress of the start.
 #[derive(Debug, Default)]
 pub(super) enum Readiness {
     /// etcd does not hold the record as one that takes traffic.
@@ -23,12 +23,12 @@ pub(super) enum Readiness {
     Waiting {
         /// Since when.
         since: Instant,
-        /// Why it is not routed yet, in words, as far as the pushers tell.
+        /// Why it is not routed yet, in words, as far as the pushers publish it.
         why: Option<String>,
     },
-    /// The service manager was told.
+    /// READY=1 was sent.
     Told {
-        /// What was not as it should be then, in words.
+        /// What was missing then, in words.
         although: Option<String>,
     },
 }
@@ -38,7 +38,7 @@ impl Readiness {
         matches!(self, Self::Told { .. })
     }
 
-    /// What was not as it should be when the service manager was told, in words.
+    /// What was missing when READY=1 was sent, in words.
     pub(super) fn although(&self) -> Option<String> {
         match self {
             Self::Told { although } => although.clone(),
@@ -46,7 +46,7 @@ impl Readiness {
         }
     }
 
-    /// The image before this one has told it.
+    /// The previous image has sent it.
     pub(super) fn was_told(&mut self, although: Option<String>) {
         *self = Self::Told { although };
     }
@@ -94,7 +94,7 @@ impl Agent {
         self.lease.borrow().revision_of(&value)
     }
 
-    /// Tells the service manager as soon as all is as it should be at the start.
+    /// Sends READY=1 as soon as the start is complete.
     pub(super) fn check_ready(&mut self) {
         if self.readiness.is_told() {
             return;
@@ -149,7 +149,7 @@ impl Agent {
     }
 }
 
-/// Why the start goes on waiting.
+/// Why the start still waits.
 #[derive(Debug, PartialEq, Eq)]
 struct Why {
     words: String,

@@ -1,4 +1,4 @@
-//! What the agent makes of a verdict, and what it tells people: in the log, and on the line of `systemctl status`.
+//! What the agent reports: in the log, and in the status line of `systemctl status`.
 
 use tracing::{info, warn};
 
@@ -40,7 +40,7 @@ impl Agent {
         }
     }
 
-    /// Says once that a backend does not come up at all: it has no other failure to be told.
+    /// Logs once that a backend does not come up: it has no other failure to log.
     fn note_unproved(&mut self) {
         if self.phase != Phase::Starting {
             return;

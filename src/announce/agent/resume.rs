@@ -1,4 +1,4 @@
-//! From one image of the program to the next: the agent as it is written down, and as it is made again.
+//! From one image of the program to the next: the agent is serialized, and restored.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use crate::model::{Format, InstanceId, Prefix, decode};
 use crate::probe::Pace;
 
 impl Agent {
-    /// What the next image needs to know, but for what the lease task knows.
+    /// What the next image needs, except the state of the lease task.
     pub(in crate::announce) fn handover(&self) -> Handover {
         let settings = &self.settings;
         let announced = Announced {
@@ -58,10 +58,10 @@ impl Agent {
         handover
     }
 
-    /// The agent of the image before this one, which keeps its record from now on and probes nothing.
+    /// The previous image's agent, which keeps its record from now on and probes nothing.
     pub(in crate::announce) fn resume(handover: &Handover) -> Option<Box<Self>> {
         let resumed = Self::announcing(handover.announced.as_ref()?);
-        let told = |why| warn!("what the program before this one announced cannot be read: {why}");
+        let told = |why| warn!("the handover of the previous program cannot be read: {why}");
         resumed.map_err(told).map(Box::new).ok()
     }
 

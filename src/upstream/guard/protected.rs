@@ -1,4 +1,4 @@
-//! What is protected, and what is said about it.
+//! What is protected, and what is logged about it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ pub enum Why {
     Taken,
 }
 
-/// A decision, to be said once.
+/// A decision, to be logged once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// `min_servers` protects these from now on.
@@ -141,7 +141,7 @@ pub enum Notice {
 pub struct Decision {
     /// What the upstream should be, where that may have changed.
     pub desired: Option<Arc<Desired>>,
-    /// What is to be said about it.
+    /// What to log about it.
     pub notices: Vec<Notice>,
 }
 

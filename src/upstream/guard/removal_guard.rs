@@ -1,4 +1,4 @@
-//! The decision itself: what changes when records, targets or time say something new.
+//! The decision itself: what changes when records, targets or the time change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,12 +33,12 @@ pub struct RemovalGuard {
     /// What went because another service has the address.
     taken: BTreeSet<Endpoint>,
     window: Option<Window>,
-    /// What the targets make of the servers.
+    /// What the targets do with the servers.
     seen: Sightings,
     /// Whether an operator released the servers. Holds until `min_servers` take traffic again.
     released: bool,
     protected: Protected,
-    /// What of it was said.
+    /// What of it was logged.
     said: Protected,
 }
 
@@ -96,13 +96,13 @@ impl RemovalGuard {
         self.left.is_empty() && self.taken.is_empty()
     }
 
-    /// When [`RemovalGuard::pass`] is to be called next.
+    /// When to call [`RemovalGuard::pass`] next.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.left.values().filter_map(|left| left.held_until).min()
     }
 
-    /// The records say something new. `state` tells what became of the record of an instance, `claim` who else names an address.
+    /// The records have changed. `state` returns the state of the record of an instance, `claim` who else names an address.
     pub fn follow(
         &mut self,
         wanted: Desired,
@@ -127,19 +127,19 @@ impl RemovalGuard {
         self.decide(why)
     }
 
-    /// The target with this number makes something of the servers.
+    /// The target with this number reports what it does with the servers.
     pub fn see(&mut self, number: usize, seen: Seen, now: Instant) -> Decision {
-        let news = self.seen.tell(number, seen);
+        let news = self.seen.update(number, seen);
         self.look_again(news, now)
     }
 
-    /// Of the targets only those with these numbers are left.
+    /// Only the targets with these numbers are left.
     pub fn keep_targets(&mut self, numbers: &BTreeSet<usize>, now: Instant) -> Decision {
         let news = self.seen.keep_only(numbers);
         self.look_again(news, now)
     }
 
-    /// What the target with this number makes of the servers.
+    /// The last report of the target with this number.
     #[must_use]
     pub fn seen(&self, number: usize) -> Option<&Seen> {
         self.seen.of(number)
@@ -191,7 +191,7 @@ impl RemovalGuard {
     }
 
     /// What takes traffic in a target that is looked at for the first time: what no record names counts as one whose record vanished
-    /// just now, as that may have happened while nobody looked, and what is lacking as having just come.
+    /// just now, as that may have happened while no pusher ran, and a missing server as one that just came.
     pub fn find(
         &mut self,
         found: Finding,
@@ -240,7 +240,7 @@ impl RemovalGuard {
         up.filter(|endpoint| !self.seen.refuses(endpoint))
     }
 
-    /// Gives up what another service has now; whether there was any.
+    /// Gives up servers that another service has now; `true` if there were any.
     fn give_up(&mut self, claim: &impl Fn(&Endpoint) -> Claim, now: Instant) -> bool {
         let is_other = |endpoint: &Endpoint| matches!(claim(endpoint), Claim::Other(_));
         self.taken.retain(is_other);
@@ -327,11 +327,11 @@ impl RemovalGuard {
         let is_short = up < min_servers;
         self.released &= is_short;
         let protected = self.choose(up);
-        // Whom no target has confirmed yet may be refused.
+        // A server that no target has confirmed yet may be refused.
         let confirmed = self.up(&wanted);
         let confirmed = confirmed.filter(|endpoint| self.seen.confirm(endpoint));
         let confirmed = confirmed.take(min_servers).count();
-        // What is let go may still be better than nothing in a target that has no other.
+        // A server that was let go is still better than none in a target that has no other.
         let may_return = confirmed < min_servers && !self.released;
         let mut room = if may_return { MAX_SPARES } else { 0 };
         self.left.retain(|endpoint, _| {

@@ -16,83 +16,85 @@ pub struct Seen {
     pub current: bool,
 }
 
-/// What all targets make of them, by the number of whoever tells. Before anybody has told anything, whatever a record names
-/// counts as served.
+/// What each target reports of the servers, by its number. Before the first report, whatever a record names counts as served.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sightings {
-    told: BTreeMap<usize, Seen>,
-    /// Who will tell something.
+    by_target: BTreeMap<usize, Seen>,
+    /// The targets that will report.
     expected: BTreeSet<usize>,
-    /// What was refused before those who tell were exchanged: counts until all of them have told something.
+    /// What former targets refused: counts until all of the new ones have reported.
     former: BTreeSet<Endpoint>,
 }
 
 impl Sightings {
-    /// Takes note of what a target makes of the servers; whether it is news.
-    pub(super) fn tell(&mut self, number: usize, seen: Seen) -> bool {
-        let news = self.told.get(&number) != Some(&seen);
-        self.told.insert(number, seen);
+    /// Notes what a target reports of the servers; `true` if that changed.
+    pub(super) fn update(&mut self, number: usize, seen: Seen) -> bool {
+        let news = self.by_target.get(&number) != Some(&seen);
+        self.by_target.insert(number, seen);
         news
     }
 
-    /// Only these tell anything from now on; whether that is news.
+    /// Only these report from now on; `true` if anything changed.
     pub(super) fn keep_only(&mut self, numbers: &BTreeSet<usize>) -> bool {
-        let before = (self.told.len(), self.former.len());
+        let before = (self.by_target.len(), self.former.len());
         self.expected.clone_from(numbers);
-        self.told.retain(|number, _| numbers.contains(number));
-        if numbers.iter().all(|number| self.told.contains_key(number)) {
+        self.by_target.retain(|number, _| numbers.contains(number));
+        if numbers
+            .iter()
+            .all(|number| self.by_target.contains_key(number))
+        {
             self.former.clear();
         }
-        before != (self.told.len(), self.former.len())
+        before != (self.by_target.len(), self.former.len())
     }
 
-    /// The same, to be told by others.
+    /// The same for new targets.
     pub(super) fn inherit(&self) -> Self {
-        let refused = self.told.values().flat_map(|seen| &*seen.refused);
+        let refused = self.by_target.values().flat_map(|seen| &*seen.refused);
         Self {
-            told: BTreeMap::new(),
+            by_target: BTreeMap::new(),
             expected: BTreeSet::new(),
             former: self.former.iter().chain(refused).cloned().collect(),
         }
     }
 
-    /// What the target with this number makes of them.
+    /// The report of the target with this number.
     pub(super) fn of(&self, number: usize) -> Option<&Seen> {
-        self.told.get(&number)
+        self.by_target.get(&number)
     }
 
     /// Whether some target refuses it.
     pub(super) fn refuses(&self, endpoint: &Endpoint) -> bool {
-        let mut told = self.told.values();
-        told.any(|seen| seen.refused.contains(endpoint)) || self.former.contains(endpoint)
+        let mut by_target = self.by_target.values();
+        by_target.any(|seen| seen.refused.contains(endpoint)) || self.former.contains(endpoint)
     }
 
     /// Whether no target takes it.
     pub(super) fn refuse_all(&self, endpoint: &Endpoint) -> bool {
-        let mut told = self.told.values();
-        match self.told.is_empty() {
+        let mut by_target = self.by_target.values();
+        match self.by_target.is_empty() {
             true => self.former.contains(endpoint),
-            false => told.all(|seen| seen.refused.contains(endpoint)),
+            false => by_target.all(|seen| seen.refused.contains(endpoint)),
         }
     }
 
-    /// Whether it takes traffic in every target, as far as that can be known. Who has not told anything yet may refuse it.
+    /// Whether it takes traffic in every target, as far as that can be known. A target without a report may refuse it.
     pub(super) fn confirm(&self, endpoint: &Endpoint) -> bool {
         let mut expected = self.expected.iter();
-        expected.all(|number| self.told.contains_key(number))
-            && self.told.values().all(|seen| seen.serves(endpoint))
+        expected.all(|number| self.by_target.contains_key(number))
+            && self.by_target.values().all(|seen| seen.serves(endpoint))
     }
 
     /// The same of those targets that are in no trouble: others may keep it waiting for long.
     pub(super) fn confirm_now(&self, endpoint: &Endpoint) -> bool {
-        let mut current = self.told.values().filter(|seen| seen.current);
+        let mut current = self.by_target.values().filter(|seen| seen.current);
         !self.refuses(endpoint) && current.all(|seen| seen.serves(endpoint))
     }
 
     /// Whether it takes traffic anywhere.
     pub(super) fn is_served(&self, endpoint: &Endpoint) -> bool {
-        let mut told = self.told.values();
-        told.any(|seen| seen.serves(endpoint)) || self.told.is_empty()
+        let mut by_target = self.by_target.values();
+        by_target.any(|seen| seen.serves(endpoint)) || self.by_target.is_empty()
     }
 }
 

@@ -289,7 +289,7 @@ pub(crate) fn whole_number(value: &DeValue<'_>) -> Option<u64> {
     u64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
-/// What stands there instead of what is expected.
+/// What is there instead of the expected value.
 fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("this is \"{}\"", short(text.as_ref())),
