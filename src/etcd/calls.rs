@@ -77,7 +77,7 @@ pub(super) async fn renew(
         .await
 }
 
-/// What stands under the key.
+/// The entry of the key.
 pub(super) async fn get(
     cluster: &Cluster,
     connection: &Connection,
@@ -101,10 +101,10 @@ pub(super) async fn get(
         .await
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Debug)]
 pub(super) enum Written {
-    /// It stands there, as the entry.
+    /// Written; the new entry.
     Yes(Entry),
     /// The key had changed: this stands there. Perhaps the same value, written over another member.
     Instead(Option<Entry>),

@@ -53,7 +53,7 @@ pub fn keep(cluster: Cluster, key: String, nonce: Nonce, ttl: Duration) -> Lease
     resume(cluster, key, nonce, ttl, Handed::default())
 }
 
-/// The same, for a key that a former image of this process has kept: what it held is wanted until something else is.
+/// The same, for a key that an earlier image of this process kept: its value is wanted until another one is.
 #[must_use]
 pub fn resume(
     cluster: Cluster,
@@ -103,7 +103,7 @@ pub fn resume(
 }
 
 impl LeaseKeeper {
-    /// States what is wanted from now on.
+    /// Sets what is wanted from now on.
     pub fn set(&self, wanted: Wanted) {
         self.wanted.send_if_modified(|current| {
             let changed = *current != wanted;
@@ -149,10 +149,10 @@ impl LeaseKeeper {
         }
     }
 
-    /// Deletes the key and ends the task, waiting `within` at most, and not at all where etcd refuses. Whatever is still
-    /// in etcd then goes with the lease. `notice` is written before the deletion, where it does not stand already.
+    /// Deletes the key and ends the task, waiting `within` at most, and not at all if etcd refuses. A key that is still
+    /// in etcd then goes with the lease. `notice` is written before the deletion, unless it is there already.
     ///
-    /// Tells whether it is known to be gone.
+    /// Returns whether the key is known to be gone.
     pub async fn withdraw(mut self, notice: Option<Arc<[u8]>>, within: Duration) -> Withdrawn {
         self.set(Wanted::Absent { notice });
         drop(self.wanted);

@@ -41,7 +41,7 @@ pub struct TimeLeft {
 ///
 /// # Errors
 ///
-/// What the last attempt came to.
+/// The error of the last attempt.
 pub async fn patiently<T>(
     cluster: &Cluster,
     patience: Duration,
@@ -112,7 +112,7 @@ pub async fn list(
     .await
 }
 
-/// What stands under `key`.
+/// The entry of `key`.
 pub(crate) async fn get(connection: &Connection, key: &str) -> Result<Option<Entry>, Error> {
     let (mut client, range) = (connection.kv(), Range::Key(key.into()));
     let answer = connection
@@ -122,7 +122,7 @@ pub(crate) async fn get(connection: &Connection, key: &str) -> Result<Option<Ent
     Ok(answer.kvs().first().map(Entry::from_kv))
 }
 
-/// The same, for who is about to write it: what is lacking is the right to do that, which holds that of reading it.
+/// The same before a write: a missing right is reported as the right to write, which includes reading.
 pub(crate) async fn get_to_write(
     connection: &Connection,
     key: &str,
@@ -182,7 +182,7 @@ async fn unless_changed(
 
 /// What the ids of leases begin with that nobody renews. etcd itself makes random ones.
 const BY_HAND: i64 = 0x51de_ca00_0000_0000;
-/// The bits of an id that tell so.
+/// The bits of an id that mark such a lease.
 const BY_HAND_MASK: i64 = 0x7fff_ff00_0000_0000;
 
 /// A new lease that nobody renews; `ttl` is rounded up to whole seconds.

@@ -44,7 +44,7 @@ fn in_words(entry: &Entry) -> String {
     }
 }
 
-/// What is to be done to the key.
+/// What to do to the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Move {
     /// It is as wanted since this revision.
@@ -95,12 +95,12 @@ impl Claim {
         &self.leases
     }
 
-    /// Whether the key was ours for sure: from then on a new name on it is a successor's.
+    /// Whether we ever had the key: from then on a new name on it is a successor's.
     pub(super) fn is_settled(&self) -> bool {
         self.attempted && self.superseding.is_none()
     }
 
-    /// Takes note of a lease that our writes hang on.
+    /// Notes a lease of our writes.
     pub(super) fn leased(&mut self, lease: i64) {
         if self.leases.len() == MAX_LEASES {
             self.leases.remove(0);
@@ -108,7 +108,7 @@ impl Claim {
         self.leases.push(lease);
     }
 
-    /// Takes note that a write is about to be sent over `seen`. Its outcome may stay unknown.
+    /// Notes that a write over `seen` is about to be sent. Its outcome may stay unknown.
     pub(super) fn attempting(&mut self, seen: Option<&Entry>) {
         if !self.attempted {
             self.attempted = true;

@@ -39,7 +39,7 @@ pub(crate) trait Source {
     /// The pause after one more failure.
     fn pause(&mut self) -> Duration;
 
-    /// Hears that the range is being followed.
+    /// Notes that the range is being followed.
     fn succeeded(&mut self);
 
     /// Whether this etcd was ever followed by all who wanted to.
@@ -48,7 +48,7 @@ pub(crate) trait Source {
     /// Notes that the watch is interrupted; `true` if it is the first of this etcd.
     fn lost(&self) -> bool;
 
-    /// Takes that back; whether it was the last to do so.
+    /// Takes that back; `true` if it was the last one.
     fn regained(&self) -> bool;
 }
 
@@ -58,7 +58,7 @@ pub(crate) trait Events {
     async fn next(&mut self) -> Result<Told, Error>;
 }
 
-/// What a watch tells at once.
+/// The changes that a watch delivers at once.
 #[derive(Debug)]
 pub(crate) struct Told {
     /// The newest revision in it.
@@ -78,7 +78,7 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    /// Whether the range can be so when this is known of it.
+    /// Whether the range can have this size when this is known of it.
     fn fits(self, found: Self) -> bool {
         found.keys == self.keys && found.newest <= self.newest
     }
@@ -99,7 +99,7 @@ impl Watcher {
         }
     }
 
-    /// Whether what was told last still holds, as far as is known: changes flow, or there was a listing just now.
+    /// Whether the last update still holds, as far as is known: changes flow, or there was a listing just now.
     #[must_use]
     pub fn is_current(&self) -> bool {
         matches!(self.inner.state, State::Listed(_) | State::Watching(_))
@@ -238,12 +238,12 @@ impl<S: Source> Following<S> {
         Ok(())
     }
 
-    /// Compares what is known with what there is. What differs twice, while nothing was told in between, was missed: the range is
+    /// Compares what is known with what etcd has. If both differ twice without an update in between, a change was missed: the range is
     /// listed again.
     fn compare(&mut self, found: Result<Census, Error>) {
         let now = Instant::now();
         let Ok(found) = found else {
-            // If this is more than a moment's trouble, the watch tells.
+            // If the trouble lasts, the watch reports it.
             self.count_at = now + COUNT_AGAIN;
             return;
         };

@@ -24,13 +24,13 @@ pub struct Handed {
     pub(super) lease: Option<HandedLease>,
     /// Every lease that may still be on the key, newest last.
     pub(super) leases: Vec<i64>,
-    /// Whether the key was ours for sure: from then on a new name on it is a successor's.
+    /// Whether we ever had the key: from then on a new name on it is a successor's.
     pub(super) claimed: bool,
     /// What etcd has confirmed, and at which revision.
     pub(super) held: Option<(i64, Vec<u8>)>,
 }
 
-/// A lease by the clock that goes on from one image to the next.
+/// A lease by a clock that both images share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct HandedLease {
     id: i64,

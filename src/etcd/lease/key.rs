@@ -1,4 +1,4 @@
-//! What stands under the key: every write is a transaction on what was seen before it.
+//! The value of the key: every write is a transaction on what was seen before it.
 
 use std::sync::Arc;
 
@@ -87,7 +87,7 @@ impl Task {
                 )
                 .await;
             match written {
-                // What cannot give notice goes without.
+                // If the notice cannot be written, delete without it.
                 Err(error) if error.is_out_of_space() => self.note_no_space(&error),
                 written => return written.map(|()| None),
             }
@@ -108,7 +108,7 @@ impl Task {
         Ok(())
     }
 
-    /// What stands under the key: as seen last, or asked now.
+    /// The entry of the key: as last seen, or read now.
     async fn look(&mut self, connection: &mut Connection) -> Result<Option<Entry>, Error> {
         if let Seen::Known(entry) = &self.seen {
             return Ok(entry.clone());
@@ -119,7 +119,7 @@ impl Task {
         Ok(entry)
     }
 
-    /// Writes `value` if the key was not changed since; either way what stands there is seen then.
+    /// Writes `value` if the key was not changed since; either way the entry is known then.
     async fn write(
         &mut self,
         connection: &mut Connection,
@@ -129,7 +129,7 @@ impl Task {
         value: &Arc<[u8]>,
     ) -> Result<(), Error> {
         self.claim.attempting(seen.as_ref());
-        // Until the answer is here, nobody knows.
+        // Unknown until the answer is here.
         self.seen = Seen::Unknown;
         let stood = std::mem::replace(&mut self.may_stand, true);
         let put = calls::put(
@@ -154,7 +154,7 @@ impl Task {
         Ok(())
     }
 
-    /// Takes in what the watch tells; says whether it is news.
+    /// Applies an update of the watch; `true` if it changed anything.
     pub(super) fn saw(&mut self, update: Update) -> bool {
         let entry = match update {
             Update::Listed { entries, .. } => entries.into_iter().next(),

@@ -24,7 +24,7 @@ impl Task {
         }
     }
 
-    /// Says so when etcd grants another length than was asked for, as it does below its own least one.
+    /// Logs when etcd grants another length than was asked for, as it does below its own minimum.
     pub(super) fn note_granted(&self, granted: Duration) {
         let is_new = self
             .granted

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::etcd::Error;
 
-/// What the owner wants to stand under the key.
+/// What the owner wants in etcd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     /// Nothing.
@@ -16,7 +16,7 @@ pub enum Wanted {
     },
     /// This value.
     Present(Arc<[u8]>),
-    /// This value, which says that nobody should send anything there; nothing where etcd has no room to write it.
+    /// This value, which says that it takes no traffic; nothing if etcd has no room to write it.
     PresentOrAbsent(Arc<[u8]>),
 }
 
@@ -26,23 +26,23 @@ impl Wanted {
     }
 }
 
-/// What came of a value that was to be confirmed.
+/// How the wait for the confirmation of a value ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirmed {
-    /// It stands there since this revision.
+    /// It is in etcd since this revision.
     At(i64),
     /// A newer claimant has the key.
     Deposed,
-    /// etcd has no room for it: the key was deleted instead, at this revision where etcd told.
+    /// etcd has no room for it: the key was deleted instead, at this revision if known.
     Deleted(Option<i64>),
 }
 
-/// What became of a key that was to be deleted.
+/// How a deletion ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Withdrawn {
-    /// It is gone, or was never there. With the revision of the last deletion from here, where etcd told.
+    /// It is gone, or was never there. With the revision of our last deletion, if known.
     Gone(Option<i64>),
-    /// etcd has not confirmed it: what is left there goes when its lease ends.
+    /// etcd has not confirmed it: the key goes when its lease ends.
     Unconfirmed {
         /// How long the lease lasts at most, while etcd works.
         within: Duration,
@@ -97,12 +97,12 @@ impl From<&Error> for Trouble {
     }
 }
 
-/// How the key stands in etcd.
+/// The status of the key in etcd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseStatus {
-    /// Nothing stands under the key by this owner's doing, as wanted.
+    /// This owner has no key in etcd, as wanted.
     Absent,
-    /// Something is wanted that etcd has not confirmed, or no longer vouches for.
+    /// Something is wanted that etcd has not confirmed, or may have dropped since.
     Pending {
         /// Why not, after a failure.
         error: Option<Trouble>,
@@ -116,7 +116,7 @@ pub enum LeaseStatus {
     },
     /// As with `Absent`, but because etcd has no room for what is wanted.
     NoSpace {
-        /// The revision of the deletion, where etcd told.
+        /// The revision of the deletion, if known.
         deleted: Option<i64>,
     },
     /// A newer claimant has the key; the task has ended and touches nothing any more.

@@ -1,4 +1,4 @@
-//! The task that keeps a key: it has a lease that is renewed, watches the key, and heals either.
+//! The task that keeps a key: it renews the lease, watches the key, and repairs both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::etcd::ownership::Claim;
 use crate::etcd::range::Range;
 use crate::etcd::watch::{Entry, Watcher};
 
-/// How long an etcd without room is left alone with what it had no room for.
+/// The pause before a write that etcd had no room for is tried again.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 
-/// What stands under the key as far as this process has seen.
+/// The entry of the key as far as this process has seen.
 #[derive(Debug)]
 pub(super) enum Seen {
-    /// It must be asked.
+    /// It must be read.
     Unknown,
     /// So it was, by the newest answer.
     Known(Option<Entry>),
@@ -39,7 +39,7 @@ pub(super) enum Ended {
     NoSpace,
     /// A newer claimant has it.
     Deposed(String),
-    /// etcd refuses to take it away.
+    /// etcd refuses to delete it.
     Refused(Arc<str>),
 }
 
@@ -55,11 +55,11 @@ enum Entered {
 /// How the task ended.
 #[derive(Debug)]
 pub(super) enum Left {
-    /// Nothing of this process stands there. With the revision of the last deletion from here, where etcd told.
+    /// No key of this process is left. With the revision of our last deletion, if known.
     Gone(Option<i64>),
     /// etcd refuses to delete it, in these words.
     Refused(Arc<str>),
-    /// It stands as it stood, for the next image of this process.
+    /// It stays as it is, for the next image of this process.
     HandedOver(Handed),
 }
 
@@ -74,7 +74,7 @@ pub(super) struct Task {
     pub(super) granted: watch::Sender<Duration>,
     pub(super) claim: Claim,
     pub(super) lease: Option<Lease>,
-    /// Whether something may stand under the key by this process: written, and not known to be refused or gone.
+    /// Whether etcd may have a value of this process: written, and not known to be refused or gone.
     pub(super) may_stand: bool,
     /// One that lasted until etcd had not been heard for too long. Whether etcd has ended it too is not known: it counts
     /// no time while it does not run, and anew when its leader changes.
@@ -86,7 +86,7 @@ pub(super) struct Task {
     pub(super) no_space: bool,
     /// What went wrong last, since it worked.
     pub(super) failing: Option<String>,
-    /// Whether a former image of this process kept the key, and etcd has not been heard since.
+    /// Whether an earlier image of this process kept the key, and etcd has not answered since.
     pub(super) is_resumed: bool,
 }
 
@@ -94,7 +94,7 @@ impl Task {
     pub(super) async fn run(&mut self) -> Left {
         loop {
             let wanted = !self.wants.borrow_and_update().is_absent();
-            // What a former image of this process has left there goes too where nothing is wanted.
+            // A key of an earlier image goes too if nothing is wanted.
             if wanted || self.may_stand {
                 match self.keep_until_gone().await {
                     Ended::Absent => self.report(LeaseStatus::Absent),
@@ -138,11 +138,11 @@ impl Task {
         let mut watcher = Watcher::new(self.cluster.clone(), Range::Key(self.key.clone()));
         let mut pace = self.cluster.pace();
         self.seen = Seen::Unknown;
-        // What a former image of this process held is held until etcd says otherwise.
+        // A key of an earlier image counts as kept until etcd says otherwise.
         if !matches!(*self.statuses.borrow(), LeaseStatus::Held { .. }) {
             self.report_pending(None);
         }
-        // Refusals of a token since the owner has let go: with a new one, another member may do it.
+        // Refused tokens since the owner dropped the keeper: with a new one, another member may do it.
         let mut refusals = 0;
         loop {
             if self.has_nothing_to_take_away() {
@@ -174,7 +174,7 @@ impl Task {
 
     /// Connects, makes the key right and keeps it so, until something fails.
     async fn attempt(&mut self, watcher: &mut Watcher) -> Result<Ended, Error> {
-        // What is to go is taken away however long that takes.
+        // A key that should go is deleted however long that takes.
         let lease = self.lease.filter(|_| !self.wants_nothing());
         let deadline = lease.map(|lease| lease.until);
         let connecting = async {
@@ -203,9 +203,9 @@ impl Task {
         kept.inspect_err(|error| self.cluster.failed(&connection, error))
     }
 
-    /// Has a living lease and a right key at the end, or the reason to keep it no longer.
+    /// Ends with a live lease and the wanted key, or with the reason to keep it no longer.
     async fn enter(&mut self, connection: &mut Connection) -> Result<Entered, Error> {
-        // What is to go is not renewed: where etcd refuses to take it away, it ends with its lease.
+        // The lease of a key that should go is not renewed: if etcd refuses the deletion, the key ends with its lease.
         if self.wants_nothing()
             && let Some(lease) = self.lease.or(self.unheard)
             && let Some(ended) = self.make_so(connection, lease.id).await?
@@ -236,7 +236,7 @@ impl Task {
         Ok(keepalive)
     }
 
-    /// Renews the lease and heals the key until something fails or is wanted no more.
+    /// Renews the lease and repairs the key until something fails or nothing is wanted any more.
     async fn watch_over(
         &mut self,
         connection: &mut Connection,
@@ -299,7 +299,7 @@ impl Task {
         if let Some(lease) = self.lease.filter(|_| !self.wants_nothing()) {
             until = until.min(lease.until);
         }
-        // A keeper that was dropped wants nothing either, but only a word of it ends the wait early.
+        // A dropped keeper wants nothing either, but only a message from it ends the wait early.
         if let Ok(Ok(())) = timeout_at(until, self.wants.changed()).await {
             return;
         }

@@ -17,9 +17,9 @@ pub struct Applied {
     pub not_by: BTreeSet<PusherId>,
     /// The pushers that are silent and whose load balancers route the service as they were told last.
     pub unknown: BTreeSet<PusherId>,
-    /// The live pushers that are there for the service while nothing of what they feed runs: nobody is sent anything there.
+    /// The live pushers of the service whose targets do not run: no requests go there.
     pub idle: BTreeSet<PusherId>,
-    /// What live pushers take for not running, and what they see of it, in words. An nginx whose API listens elsewhere looks
+    /// Targets that live pushers report as not running, and why, in words. An nginx whose API listens elsewhere looks
     /// alike, so every message that all have applied it names this.
     pub stopped: Vec<Obstacle>,
 }
@@ -33,7 +33,7 @@ pub enum Doubt {
     Unaware,
 }
 
-/// Something that a pusher says of an instance.
+/// What a pusher publishes about an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
     /// Which pusher.
@@ -156,7 +156,7 @@ pub(crate) fn names(pushers: &BTreeSet<PusherId>) -> String {
     names.join(", ")
 }
 
-/// That the load balancers of these are unknown.
+/// The words for load balancers that are unknown.
 fn silent(pushers: &BTreeSet<PusherId>, doubt: Doubt) -> String {
     let names = names(pushers);
     let may = match doubt {
@@ -235,7 +235,7 @@ impl Pushers {
                 continue;
             };
             let applied = all.applied.by.contains(pusher);
-            // What was written before the instance left says nothing of that.
+            // A status from before the instance left says nothing about that.
             let told = applied || live.revision > revision;
             let listed = status.still_routed.listed.get(&id.instance);
             let reason = match listed {

@@ -19,7 +19,7 @@ const PAGE: i64 = 1_000;
 const IDLE: Duration = Duration::from_secs(30);
 /// The same where another member could be watched instead.
 const IDLE_AMONG_SEVERAL: Duration = Duration::from_secs(5);
-/// How long the member has to answer that where there is reason to doubt it: another one did better just now.
+/// How long a doubtful member may take to answer that: another one did better just now.
 const DOUBT: Duration = Duration::from_secs(1);
 /// The real source.
 #[derive(Debug)]
@@ -190,11 +190,11 @@ pub(crate) struct EtcdStream {
     connection: Connection,
     range: Range,
     stream: WatchStream,
-    /// How long the member may stay silent before it is asked for a sign of life.
+    /// How long the member may stay silent before it is asked for a progress notification.
     idle: Duration,
-    /// Tells when another connection is in use.
+    /// Changes when another connection is in use.
     moved: tokio::sync::watch::Receiver<()>,
-    /// Whether the member was asked for a sign of life and has not given one yet.
+    /// Whether the member was asked for a progress notification and has not sent one yet.
     asked: bool,
     /// When the silence becomes too long. A point in time, as readers often drop the wait half way.
     heard_by: Instant,
@@ -231,7 +231,7 @@ impl EtcdStream {
         }
     }
 
-    /// Asks the member for a sign of life, which is due then.
+    /// Asks the member for a progress notification, which is due then.
     async fn ask(&mut self, within: Duration) -> Result<(), Error> {
         self.asked = true;
         self.heard_by = Instant::now() + within;

@@ -1,4 +1,4 @@
-//! How to get in: logins and certificates for the APIs of targets. No secret shows in a log or on a command line.
+//! Logins and certificates for the APIs of targets. No secret shows in a log or on a command line.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::target::files::{Unreadable, read};
 use crate::util::http;
 use crate::util::secret::Secret;
 
-/// Why there is no way in.
+/// Why a login or certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// A file cannot be read.
@@ -44,12 +44,12 @@ pub enum AccessError {
     Tls(String),
 }
 
-/// How to get in to one target. Secrets and certificates stay in their files.
+/// The login and certificates of one target. Secrets and certificates stay in their files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// Who we say we are.
     pub login: Login,
-    /// Who vouches for the API, as a file of PEM; `None` for those whom the system trusts.
+    /// The CA certificates for the API, a PEM file; `None` for those of the system.
     pub cacert: Option<PathBuf>,
     /// The certificate that we show, and its key, as files of PEM.
     pub identity: Option<(PathBuf, PathBuf)>,
@@ -165,7 +165,7 @@ impl Access {
         self.identity.is_some()
     }
 
-    /// A client for a target that is spoken to with https or without.
+    /// A client for a target, with https or without.
     pub(crate) fn client(&self, https: bool) -> Result<ClientBuilder, AccessError> {
         if !https && (self.authorities.is_some() || self.identity.is_some()) {
             return Err(AccessError::PlainUrl);

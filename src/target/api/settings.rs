@@ -1,4 +1,4 @@
-//! Where an API is, and how to get in.
+//! Where an API is, with its login and certificates.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -36,14 +36,14 @@ const IN_A_FILE: &str =
 const ALWAYS_CHECKED: &str =
     "certificates are always checked; give `cacert` where the system does not know the authority";
 
-/// Where an API is, and how to get in.
+/// Where an API is, with its login and certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiSettings {
     /// Where.
     pub url: ApiUrl,
     /// How long a request may take.
     pub timeout: Duration,
-    /// How to get in.
+    /// Login and certificates.
     pub credentials: Credentials,
 }
 

@@ -31,7 +31,7 @@ use refused::Refused;
 use rounds::Rounds;
 use unsupported::Unsupported;
 
-/// How long a convergence goes on before it asks whether something newer is desired.
+/// How long a convergence runs before it looks for a newer desired state.
 const TURN: Duration = Duration::from_millis(250);
 
 /// Converges one upstream.
@@ -43,7 +43,7 @@ pub(crate) struct Stepwise<G> {
     unsupported: Unsupported,
     /// What takes traffic there.
     sight: Sight,
-    /// The steps that wait because too few would be left.
+    /// The steps that wait because too few servers would be left.
     withheld: Vec<Step>,
     /// The steps that met a server which is there but was not listed, since the convergence began.
     unseen: BTreeSet<String>,
@@ -51,7 +51,7 @@ pub(crate) struct Stepwise<G> {
     unfinished: Option<((i64, i64), Rounds)>,
 }
 
-/// What one round of steps came to.
+/// The result of one round of steps.
 #[derive(Debug, Default)]
 struct Acted {
     /// The steps that there is no room for, with the reason.
@@ -223,7 +223,7 @@ impl<G: Group> Stepwise<G> {
     async fn act(&mut self, steps: &[Step], until: Instant) -> Result<Acted, Error> {
         let mut acted = Acted::default();
         for (place, step) in steps.iter().enumerate() {
-            // One refusal speaks for the rest, whether or not there is time.
+            // One refusal stands for the rest, whether or not there is time.
             if let (Step::Add { .. }, Some((_, reason))) = (step, acted.full.first()) {
                 let reason = reason.clone();
                 acted.full.push((step.clone(), reason));

@@ -1,7 +1,7 @@
 //! The driver for the older text API, `upstream_conf`, of NGINX Plus R12 and before.
 //!
-//! It tells no running requests; its sister, the `status` module, does. Where that is not there, a draining server is given
-//! its whole time.
+//! It does not show running requests; the `status` module does. Without that, a draining server gets its whole
+//! drain timeout.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl Driver for ConfApi {
         Some(upstream(self, layer, name.clone(), drain_timeout))
     }
 
-    /// Only the status module tells a reload.
+    /// Only the status module shows a reload.
     async fn watch(self: Arc<Self>, period: Duration, restarts: watch::Sender<u64>, _: Cluster) {
         restart_watch::watch(self.url(), || self.identity(), period, restarts).await;
     }

@@ -32,7 +32,7 @@ pub(crate) struct Web {
     place: String,
 }
 
-/// The way in, as it was read last.
+/// Login and certificates, as last read.
 #[derive(Debug, Clone)]
 struct Way {
     client: Client,
@@ -71,7 +71,7 @@ pub(crate) struct Request {
 }
 
 impl Web {
-    /// For the target that `settings` tell. Reads the files.
+    /// For the target of `settings`. Reads the files.
     pub(crate) fn new(settings: ApiSettings) -> Result<Self, AccessError> {
         let (url, timeout) = (&settings.url, settings.timeout);
         let files = fingerprint(&settings.credentials.files())?;
@@ -103,7 +103,7 @@ impl Web {
         }
     }
 
-    /// Sends a request; once more where the target does not let us in, and what says who we are has changed meanwhile.
+    /// Sends a request; once more if the target denies access and the login or certificates have changed since.
     pub(crate) async fn send(&self, request: Request) -> Result<Response, Error> {
         let earlier = |error: reqwest::Error| self.error(&error, Received::Earlier);
         let (client, request) = request.builder.build_split();
@@ -122,7 +122,7 @@ impl Web {
         }
     }
 
-    /// The way in, where the files have changed since they were read.
+    /// Login and certificates, if the files have changed since they were read.
     fn changed_way(&self) -> Result<Option<Way>, AccessError> {
         let settings = &self.settings;
         let now = fingerprint(&settings.credentials.files())?;
@@ -136,7 +136,7 @@ impl Web {
         Way::new(settings.url.is_https(), settings.timeout, access).map(Some)
     }
 
-    /// Takes the way in anew, where it is another one than before.
+    /// Uses new login and certificates, if they have changed.
     fn renew(&self) -> Option<Way> {
         let way = self.changed_way().transpose()?;
         match way {
@@ -205,7 +205,7 @@ impl Web {
     }
 }
 
-/// Whether the target does not let us in, or may not: another login or certificate may help then. Nothing has been done.
+/// Whether the target denies access, or may do so: another login or certificate may help then. Nothing has been done.
 fn is_kept_out(sent: &reqwest::Result<Response>) -> bool {
     match sent {
         Ok(response) => matches!(response.status().as_u16(), 400 | 401 | 403),

@@ -34,7 +34,7 @@ pub struct Api {
 type Name<'a> = (Layer, &'a UpstreamName);
 
 impl Api {
-    /// The API that `settings` tell. Asks nothing yet.
+    /// The API of `settings`. Sends nothing yet.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Api {
         self.change(request).await
     }
 
-    /// To be called when the version turns out wrong: the next request asks for it. Says whether one was known.
+    /// Call this when the version turns out wrong: the next request asks for it. `true` if one was known.
     pub(super) fn forget_version(&self) -> bool {
         self.known_version().take().is_some()
     }

@@ -184,9 +184,9 @@ pub(super) struct Identity {
 /// What the API says in place of an answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// What programs go by; empty when the answer was not the API's own.
+    /// The code, for programs; empty when the answer was not the API's own.
     pub(super) code: String,
-    /// What people go by.
+    /// The text, for people.
     pub(super) text: String,
 }
 

@@ -1,4 +1,4 @@
-//! Which parameter a refusal is about, when the target does not say: what is left out is tried for.
+//! Which parameter a refusal is about, when the target does not say: found by leaving parameters out.
 
 use super::group::{About, Refusal, Verdict};
 use crate::upstream::plan::Setting;
@@ -49,7 +49,7 @@ impl Blame {
         None
     }
 
-    /// Those that it was.
+    /// The refused parameters.
     pub(super) fn into_refused(self) -> impl Iterator<Item = (Setting, String)> {
         self.0.into_iter()
     }

@@ -15,13 +15,13 @@ pub(crate) trait Group: Send + Sync {
     /// The upstream, for the log.
     fn upstream(&self) -> &UpstreamName;
 
-    /// To be called when what answers is not the API that was expected; says whether another attempt may go better.
+    /// Call this when the answer is not from the expected API; `true` if another attempt may work.
     fn start_anew(&self) -> bool;
 
     /// The servers.
     fn servers(&self) -> impl Future<Output = Result<Vec<Peer>, Error>> + Send;
 
-    /// What runs on the servers; `None` when the target does not tell.
+    /// The running requests of the servers; `None` when the target does not show them.
     fn activity(&self) -> impl Future<Output = Result<Option<Running>, Error>> + Send;
 
     /// Adds a server.
@@ -59,7 +59,7 @@ pub(crate) struct Running {
     pub(crate) zombies: u64,
 }
 
-/// What became of a request to change something.
+/// The result of a request to change something.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// Done.

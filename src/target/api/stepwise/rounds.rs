@@ -3,7 +3,7 @@
 use crate::target::Error;
 use crate::upstream::plan::Step;
 
-/// So many disappointments in a row end a convergence. A drain brings one (its removal follows its beginning), and a reload of nginx in
+/// So many rounds in a row without progress end a convergence. A drain brings one (its removal follows its beginning), and a reload of nginx in
 /// between another.
 const PATIENCE: u32 = 4;
 
