@@ -39,7 +39,7 @@ pub enum Error {
     /// There is no such container.
     #[error("{daemon} knows no container {name}")]
     NoSuchContainer {
-        /// Who was asked.
+        /// The daemon.
         daemon: Daemon,
         /// For what.
         name: ContainerName,
@@ -47,7 +47,7 @@ pub enum Error {
     /// The daemon cannot be reached, or ended the connection.
     #[error("{daemon}: {reason}")]
     Failed {
-        /// Who was asked.
+        /// The daemon.
         daemon: Daemon,
         /// Why, in words.
         reason: String,
@@ -58,13 +58,13 @@ pub enum Error {
         crate::util::duration::show(CALL_TIMEOUT)
     )]
     Silent {
-        /// Who was asked.
+        /// The daemon.
         daemon: Daemon,
     },
     /// It answered something else than a daemon does.
     #[error("{daemon}: {source}")]
     Incomplete {
-        /// Who was asked.
+        /// The daemon.
         daemon: Daemon,
         /// What is missing.
         source: Incomplete,
@@ -112,7 +112,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchContainer`], or that the daemon could not tell.
+    /// [`Error::NoSuchContainer`], or that the call failed.
     pub async fn inspect(&self, name: &ContainerName) -> Result<Container, Error> {
         let daemon = self.daemon.clone();
         let answer = match self.get(&format!("containers/{name}/json")).await? {
@@ -188,7 +188,7 @@ impl Client {
         within(&self.daemon, asked).await
     }
 
-    /// The names of an image, none when nobody calls it anything any more.
+    /// The names of an image; none when it has lost them.
     async fn image_names(&self, id: &str) -> Result<Vec<String>, Error> {
         let image = self.get(&format!("images/{id}/json")).await?;
         let names = image
@@ -202,7 +202,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// That it could not tell.
+    /// When the call failed.
     pub async fn host_name(&self) -> Result<Option<String>, Error> {
         let info = self.get("info").await?;
         let name = info.as_ref().and_then(|info| info["Name"].as_str());
@@ -234,7 +234,7 @@ impl Client {
         format!("/v{major}.{minor}/{path}")
     }
 
-    /// Who is asked.
+    /// The daemon.
     pub(super) fn daemon(&self) -> &Daemon {
         &self.daemon
     }
@@ -252,7 +252,7 @@ impl Client {
             ("container", names.to_vec()),
             ("event", events::ACTIONS.to_vec()),
         ];
-        // By themselves: asked for a container, a daemon tells nothing of networks.
+        // A call of their own: filtered by container, a daemon reports no networks.
         let of_networks = [
             ("type", vec!["network"]),
             ("event", events::NETWORK_ACTIONS.to_vec()),
@@ -280,7 +280,7 @@ impl Client {
         })
     }
 
-    /// Waits until the daemon has begun to tell events of one sort: none of these is missed from here on. Cancel safe.
+    /// Waits until the event stream of one sort has begun: none of these is missed from here on. Cancel safe.
     pub(super) async fn listening(&self) {
         self.listening.notified().await;
     }
@@ -309,7 +309,7 @@ fn docker(daemon: &Daemon, listening: &Arc<Notify>) -> Result<Docker, Cause> {
     )
 }
 
-/// What a stream tells, and at its end nothing.
+/// The items of a stream; `None` at its end.
 fn or_end<T>(stream: impl Stream<Item = T>) -> impl Stream<Item = Option<T>> {
     stream.map(Some).chain(stream::iter([None]))
 }

@@ -13,7 +13,7 @@ use super::signal;
 use crate::util::duration;
 use crate::util::sanitize::short;
 
-/// How long a daemon waits between a container's stop signal and SIGKILL when nobody says otherwise.
+/// The default time between a container's stop signal and SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an inspect answer lacks that every container has.
@@ -110,7 +110,7 @@ pub enum Status {
     Running,
     /// It is frozen.
     Paused,
-    /// It was asked to stop and runs yet. Only Podman tells.
+    /// It was asked to stop and still runs. Only Podman reports this.
     Stopping,
     /// It has ended and the daemon will start it again.
     Restarting {
@@ -235,7 +235,7 @@ impl Container {
     }
 }
 
-/// A text, empty when it is none.
+/// A text; empty when the value is none.
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

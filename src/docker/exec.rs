@@ -45,7 +45,7 @@ pub(crate) async fn run(
 /// Starts it and gives its exit code, where the daemon knows that.
 async fn follow(client: &Client, id: &str, said: &mut Tail) -> Result<Option<i64>, String> {
     let started = tokio::select! {
-        // What it has said is read before its end is looked at.
+        // Read its output before looking at its end.
         biased;
         started = read(client, id, said) => started,
         code = ended(client, id, FIRST_LOOK, CALL_TIMEOUT) => return Ok(code),
@@ -64,7 +64,7 @@ async fn follow(client: &Client, id: &str, said: &mut Tail) -> Result<Option<i64
     }
 }
 
-/// Starts it and reads what it says, to the end.
+/// Starts it and reads its output to the end.
 async fn read(client: &Client, id: &str, said: &mut Tail) -> Result<(), Error> {
     let mut output = client.start_exec(id).await?;
     while let Some(bytes) = output.next().await {
@@ -109,7 +109,7 @@ enum ExecState {
     Ended(i64),
 }
 
-/// One that has not begun has no exit code with Docker, and 0 with Podman, which tells by something else what has ended.
+/// A command that has not begun has no exit code with Docker, and 0 with Podman, which shows the end by other fields.
 fn state_of(state: &ExecInspectResponse) -> ExecState {
     if state.running == Some(true) {
         return ExecState::Runs;

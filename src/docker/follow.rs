@@ -48,7 +48,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Who knows it.
     pub daemon: Daemon,
-    /// Its name, which may come to stand for another container, or its id.
+    /// Its name, which may later belong to another container, or its id.
     pub container: ContainerName,
     /// How often it is looked at when no event gives a reason to; ±10 % so that agents drift apart. Usually
     /// [`PERIOD`].
@@ -211,7 +211,7 @@ impl Task {
                     Next::Look
                 }
                 answer = answer(&mut question) => Next::Answer(answer),
-                // A question that hangs fails in the end; asking anew would only prolong that.
+                // A call that hangs times out; a new one would only take longer.
                 () = sleep_until(next_look), if question.is_none() => Next::Look,
             };
             match next {
@@ -242,7 +242,7 @@ impl Task {
                 Next::Ended(Some(silent @ Error::Silent { .. })) => return End::Daemon(silent),
                 Next::Ended(reason) => {
                     if !listening {
-                        // It may be the time that the daemon does not like.
+                        // The daemon may have refused the start time.
                         self.newest_event = None;
                     }
                     return End::Stream(reason);
@@ -289,7 +289,7 @@ impl Task {
         });
     }
 
-    /// Has Podman tell when the run that is followed is stopping; Docker tells it by an event.
+    /// Asks Podman to report when the followed run is stopping; Docker has an event for that.
     fn watch_stopping(&mut self, client: &Client) {
         let State::Running(run) = self.life.state() else {
             self.stopping = None;
@@ -385,7 +385,7 @@ async fn process_end(process: &mut Option<Process>) {
     }
 }
 
-/// The answer to a question that was asked; waits for ever when none was.
+/// The answer to the pending call; never resolves without one.
 async fn answer(question: &mut Option<Question>) -> Answer {
     match question {
         Some(question) => question.await,

@@ -45,7 +45,7 @@ pub enum HostChoiceError {
     /// It has a slash and is no network.
     #[error("\"{0}\" is no network: ADDRESS/BITS is expected, as in 10.0.0.0/8")]
     Network(String),
-    /// It is nothing at all.
+    /// It is none of these.
     #[error("{0}; an interface (eth1) or a network (10.0.0.0/8) is taken, too")]
     Host(AddressError),
 }

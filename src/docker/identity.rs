@@ -38,7 +38,7 @@ pub struct Wanted {
     pub address: unreachable::Wanted,
     /// What the host is called, where that is not left to its daemon.
     pub host_name: Option<HostName>,
-    /// Whether the container's environment says nothing.
+    /// Whether the container's environment is ignored.
     pub labels_only: bool,
 }
 

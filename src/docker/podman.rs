@@ -1,4 +1,4 @@
-//! What Podman tells in a way of its own.
+//! What Podman reports differently from Docker.
 //!
 //! Docker tells that a container was sent its stop signal. Podman has no event before the end: it only says, when asked,
 //! that the container is `stopping`. It cannot wait for that: 4.3 refuses `wait?condition=stopping`, and 5.4, which does not know
@@ -16,11 +16,11 @@ use super::raw;
 
 /// How often Podman is asked: three milliseconds of its time each.
 const ASKED: Duration = Duration::from_millis(250);
-/// Until it is asked again after a failure. Who follows the container notices by himself when the daemon is gone.
+/// The pause after a failure. The follower notices by itself when the daemon is gone.
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl Client {
-    /// Waits until Podman says that the container is stopping. With Docker, which tells by an event, for ever. Cancel safe.
+    /// Waits until Podman reports that the container is stopping; for ever with Docker, which has an event for that. Cancel safe.
     pub(super) async fn stopping(&self, id: &str) {
         loop {
             // At first too: a look that finds nothing asks again at once.

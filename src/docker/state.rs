@@ -13,8 +13,8 @@ use super::container::{Container, Status};
 use super::events::{Action, Event};
 use super::signal;
 
-/// How much longer than its stop timeout a container is taken for stopping that was sent a signal and goes on. Whoever
-/// stops it may give it more time than it says itself.
+/// How much longer than its stop timeout a container that got a signal and still runs counts as stopping. `docker stop` may give
+/// it more time than its own setting.
 const SURVIVAL: Duration = Duration::from_secs(30);
 
 /// How a container is doing.
@@ -151,7 +151,7 @@ impl Life {
         self.held.as_ref()
     }
 
-    /// Until when the container is taken for stopping, if it goes on.
+    /// Until when the container counts as stopping, if it still runs.
     pub(super) fn stopping_until(&self) -> Option<Instant> {
         let container = self.held.as_ref()?;
         Some(self.ending? + container.stop_timeout + SURVIVAL)
@@ -184,7 +184,7 @@ impl Life {
         }
     }
 
-    /// Takes in what an inspect answer says: a container, or that there is none.
+    /// Applies an inspect answer: a container, or none.
     pub(super) fn on_answer(&mut self, answer: Option<Arc<Container>>, now: Instant) {
         let Some(container) = answer else {
             self.ending = None;

@@ -87,7 +87,7 @@ pub(crate) struct Syntax {
     pub(crate) refusals: &'static [Refusal],
 }
 
-/// What the command line says of all targets.
+/// The command-line flags for all targets.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TargetFlags {
     /// How long an API may take to answer.
@@ -122,7 +122,7 @@ pub trait Driver: fmt::Debug + Send + Sync {
         cluster: Cluster,
     );
 
-    /// Ends what goes on although nobody waits for it any more: nothing stays half done.
+    /// Finishes work that nobody waits for any more: nothing stays half done.
     async fn leave(&self) {}
 
     /// Logs what would be taken over, where something is not sidekick's own. Changes nothing.
@@ -153,8 +153,8 @@ pub trait Upstream: Send {
     /// When the upstream could not be read.
     async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error>;
 
-    /// The target was restarted or reloaded, or nobody could ask it for a while: what it does not have any more it may have lost
-    /// by itself. To be said as soon as that is seen, if a little late.
+    /// The target was restarted or reloaded, or could not be read for a while: it may have lost servers by itself. Call this as
+    /// soon as that is seen.
     fn forgotten(&mut self) {}
 
     /// Whether a restart may make the target forget what it had. Where not, whatever is missing was taken out by somebody, and that is

@@ -1,4 +1,4 @@
-//! Why an upstream is not as the records say.
+//! Why an upstream differs from the records.
 
 use std::time::Duration;
 
@@ -91,10 +91,10 @@ pub enum Error {
         /// Code and text of the answer, printable and short.
         text: String,
     },
-    /// A server that is to finish cannot be kept from getting new requests.
+    /// A draining server cannot be kept from getting new requests.
     #[error("a draining server still gets requests: nginx refuses drain and down: {0}")]
     Undrainable(String),
-    /// etcd, where the target reads its servers, does not do what is asked.
+    /// A call to etcd, where the target reads its servers, failed.
     #[error("{0}")]
     Etcd(String),
     /// What was done does not show when it is read back.
@@ -113,7 +113,7 @@ pub enum Error {
         "no nginx can be seen that has the file: {0}; where nginx runs here, write its process id there, or restart it; where it runs in a container or another pid namespace, set `proof`"
     )]
     Unseen(String),
-    /// Its servers have names that do not resolve, and without them it would have none.
+    /// The names of its servers do not resolve, and without them it would have no server.
     #[error("no server is left whose name resolves, so the former ones stay: {0}")]
     Unresolved(String),
     /// The file cannot be read or written, or is not ours to write.
@@ -155,8 +155,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the target certainly sends no requests anywhere, so that nobody need wait for it. Whatever else keeps it from being
-    /// reached says nothing about the requests that it may still be sending.
+    /// Whether the target certainly sends no requests anywhere, so that nobody has to wait for it. After any other failure
+    /// it may still be sending requests.
     #[must_use]
     pub fn is_not_routing(&self) -> bool {
         matches!(self, Self::NotRunning | Self::Stopped(_))

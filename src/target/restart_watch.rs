@@ -16,7 +16,7 @@ use super::error::Error;
 enum Seen<I> {
     /// This process, with this configuration.
     Named(I),
-    /// Something that does not say who it is.
+    /// The answer has no identity.
     Unnamed,
     /// Nobody.
     Nobody,
@@ -32,7 +32,7 @@ impl<I> From<Result<I, Error>> for Seen<I> {
     }
 }
 
-/// Counts up whenever somebody else, or nobody, answers at the target of this `name`; `look` says who does, once in each `period`. Never ends.
+/// Counts up whenever another process, or none, answers at the target of this `name`; `look` asks who does, once in each `period`. Never ends.
 pub(super) async fn watch<I, F>(
     name: impl fmt::Display,
     look: impl Fn() -> F,

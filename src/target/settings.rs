@@ -8,7 +8,7 @@ use super::driver::{DriverSettings, FromTable, Syntax};
 use super::{file, vulcand};
 use crate::util::toml::Section;
 
-/// A kind of target, as `push.toml` tells it.
+/// A kind of target, as in `push.toml`.
 pub(crate) struct Kind {
     /// What its table looks like.
     pub(crate) syntax: Syntax,

@@ -32,7 +32,7 @@ pub use settings::{PREFIX, Scheme, SchemeError, Settings};
 
 /// How many keys one transaction may touch: etcd takes 128 as shipped.
 const MAX_OPERATIONS: usize = 100;
-/// So many readings that do not show what was written, or that somebody else was faster than, end a convergence.
+/// So many readings that do not show what was written, or lost races against another writer, end a convergence.
 const PATIENCE: usize = 4;
 /// How long a convergence runs before it looks for a newer desired state.
 const TURN: Duration = Duration::from_millis(250);
@@ -52,7 +52,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys that `settings` tell. Asks nothing yet.
+    /// The keys of `settings`. Sends nothing yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl Keys {
         !own.contains(&change.revision()) && ranges.iter().any(is_here)
     }
 
-    /// Writes all of `moves` when none of their keys was changed meanwhile; says whether it did.
+    /// Writes all of `moves` if none of their keys was changed since; returns whether it did.
     async fn write(&self, cluster: &Cluster, moves: &[Move]) -> Result<bool, etcd::Error> {
         let unchanged = |step: &Move| {
             let (key, seen) = (step.key.clone(), step.unless_changed_since);
@@ -118,7 +118,7 @@ impl Driver for Keys {
         Some(Box::new(Vulcand::new(self, name.clone(), cluster.clone())))
     }
 
-    /// Counts up whenever somebody else changes a managed backend, and when etcd was out of sight or restored.
+    /// Counts up whenever somebody else changes a managed backend, and when etcd was unreachable or restored.
     async fn watch(self: Arc<Self>, _: Duration, changed: watch::Sender<u64>, cluster: Cluster) {
         let range = format!("{}/backends/", self.settings.prefix);
         let mut watcher = Watcher::new(cluster, Range::Prefix(range.into_bytes()));
@@ -181,7 +181,7 @@ impl Vulcand {
         Ok(entries)
     }
 
-    /// What is to be done, and to which end: what is desired as it fits what is there.
+    /// The moves, and their goal: the desired state as it fits the existing keys.
     async fn moves<'a>(
         &mut self,
         desired: &'a Desired,
@@ -199,7 +199,7 @@ impl Vulcand {
         Ok((moves, desired))
     }
 
-    /// Makes the moves until all are made, somebody else was faster, or `until` has come; whether any was made.
+    /// Makes the moves until all are made, another writer was faster, or `until` has come; `true` if any was made.
     async fn make(&self, moves: &[Move], until: Instant) -> Result<bool, Error> {
         let mut made = false;
         for some in moves.chunks(MAX_OPERATIONS) {

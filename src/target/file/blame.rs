@@ -16,7 +16,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// When nobody here is to blame, or an upstream would lose all its servers.
+    /// When no upstream of the file is the cause, or an upstream would lose all its servers.
     pub(super) async fn bisect(
         &mut self,
         wanted: Blocks,
@@ -77,7 +77,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// `first`, when nginx takes nothing: the mistake is outside of this file, and nobody here is to blame.
+    /// `first`, when nginx takes nothing: the mistake is outside of this file.
     async fn base(
         &mut self,
         wanted: &Blocks,
@@ -128,7 +128,7 @@ impl Writer {
         Err(first.clone())
     }
 
-    /// Whether nginx takes it. The outer error means that nobody can tell.
+    /// Whether nginx takes it. The outer error means that this is unknown.
     async fn tried(&mut self, blocks: &Blocks, depth: Depth) -> Result<Result<(), Error>, Error> {
         match self.attempt(blocks, depth).await {
             Err(error @ (Error::File { .. } | Error::Stopped(_))) => Err(error),

@@ -48,12 +48,12 @@ pub(super) struct Applied {
 #[derive(Debug)]
 pub(super) struct Entry {
     name: UpstreamName,
-    /// Who waits for an answer.
+    /// The caller that waits for an answer.
     pub(super) reply: Option<oneshot::Sender<Answer>>,
     pub(super) desired: Option<Desired>,
     /// Whether it was not rendered yet.
     stale: bool,
-    /// What is to stand in the file; `None` before the first request.
+    /// The wanted text; `None` before the first request.
     wanted: Option<Result<Wanted, Error>>,
     /// What nginx last took, or what was found in the file.
     pub(super) good: Option<String>,
@@ -168,13 +168,13 @@ impl Entry {
         self.wanted.as_ref()?.as_ref().ok()
     }
 
-    /// That nginx refuses what is wanted, if it does.
+    /// Why nginx refuses the wanted text, if it does.
     fn bad(&self) -> Option<&Bad> {
         let block = &self.wanted()?.block;
         self.bad.as_ref().filter(|bad| bad.block == *block)
     }
 
-    /// What is to stand in the file now.
+    /// The text for the file now.
     pub(super) fn current(&self, now: Instant) -> Option<String> {
         match (self.wanted(), self.bad()) {
             (Some(_), Some(bad)) if now < bad.until => {
@@ -186,7 +186,7 @@ impl Entry {
         }
     }
 
-    /// nginx refuses what is wanted, and takes `instead`.
+    /// nginx refuses the wanted text, and takes `instead`.
     pub(super) fn refuse(&mut self, error: Error, instead: Option<(String, Refused)>) {
         if let Some(wanted) = self.wanted() {
             self.bad = Some(Bad {

@@ -16,9 +16,9 @@ pub(super) enum Seen {
     Master(Process),
     /// Certainly none.
     Nobody,
-    /// It cannot be seen; only its answers tell.
+    /// It cannot be seen; only its answers show it.
     Unseen,
-    /// It cannot be seen, and nothing else tells.
+    /// It cannot be seen, and nothing else shows it.
     Hidden,
     /// Its master is gone, and this worker of it still answers.
     Orphaned(Process),

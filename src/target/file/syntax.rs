@@ -1,4 +1,4 @@
-//! What nginx makes of a text: directives, as lists of words.
+//! A text as nginx parses it: directives, as lists of words.
 
 use std::iter::Peekable;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! What is to stand in the file for one upstream: the block, and the servers that are left out of it.
+//! The wanted text for one upstream: the block, and the servers that are left out of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -36,7 +36,7 @@ pub(super) struct Writer {
     pub(super) requests: mpsc::UnboundedReceiver<Request>,
     pub(super) leaving: watch::Receiver<bool>,
     pub(super) entries: BTreeMap<UpstreamName, Entry>,
-    /// Blocks of the file whose upstreams nobody routes any more. They stay, as nginx may still refer to them.
+    /// Blocks of upstreams that are no longer routed. They stay, as nginx may still refer to them.
     pub(super) others: Blocks,
     pub(super) disk: Disk,
     pub(super) nginx: Nginx,
@@ -118,7 +118,7 @@ impl Writer {
         blocks.collect()
     }
 
-    /// What is to stand in the file now.
+    /// The text for the file now.
     pub(super) fn current(&self) -> Blocks {
         let now = Instant::now();
         self.blocks(|entry| entry.current(now))

@@ -1,4 +1,4 @@
-//! The keys of one backend: what should stand there, and what leads there. Pure.
+//! The keys of one backend: their wanted values, and the moves that lead there. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
@@ -43,7 +43,7 @@ pub(super) struct Move {
     pub(super) key: Vec<u8>,
     /// The revision of the key's last change that was seen, 0 for none: it is not touched when it was changed since.
     pub(super) unless_changed_since: i64,
-    /// What is to stand there; `None` to delete it.
+    /// The wanted value; `None` to delete the key.
     pub(super) value: Option<String>,
     /// What that means, for people; nothing for the backend itself.
     pub(super) steps: Vec<Step>,
@@ -52,8 +52,8 @@ pub(super) struct Move {
 /// The servers that should be there by id.
 type Wanted = BTreeMap<String, (Endpoint, String)>;
 
-/// What leads from what was `found` to what is `desired`: the backend first, then what is added or changed, then what goes.
-/// A server that is to get no requests is not there.
+/// The moves from what was `found` to what is `desired`: the backend first, then additions and changes, then removals.
+/// A server without traffic has no key.
 pub(super) fn moves(
     place: &Place,
     scheme: Scheme,
@@ -80,7 +80,7 @@ pub(super) fn moves(
     }
     for (id, (endpoint, url)) in &wanted {
         let found = servers.remove(id.as_bytes());
-        // vulcand forgets a backend's servers with the backend: they are to be told again.
+        // vulcand forgets a backend's servers with the backend: write them again.
         if !has_backend || found.is_none_or(|entry| !is_kept(entry, url)) {
             moves.push(put(place, id, endpoint, url, found));
         }
@@ -90,7 +90,7 @@ pub(super) fn moves(
     moves
 }
 
-/// Whether the server stands there for good.
+/// Whether the server is there for good.
 fn is_kept(entry: &Entry, url: &str) -> bool {
     entry.lease == 0 && self::url(entry).as_deref() == Some(url)
 }
@@ -249,7 +249,7 @@ fn wanted(scheme: Scheme, desired: &Desired, existing: &BTreeMap<String, String>
     for (name, endpoint) in &named {
         let mut id = match times.get(name.as_str()) {
             Some(1) => name.clone(),
-            // All of one name get an addition, so that the ids do not hang on who came first.
+            // All of one name get an addition, so that the ids do not depend on the order.
             _ => format!("{name}-{}", safe(&endpoint.to_string())),
         };
         while wanted.contains_key(&id) {
@@ -268,7 +268,7 @@ fn safe(name: &str) -> String {
     name.chars().map(plain).collect()
 }
 
-/// What cannot be told to vulcand, and why.
+/// What vulcand has no setting for, and why.
 pub(super) fn untold(desired: &Desired) -> BTreeMap<String, String> {
     let mut untold = BTreeMap::new();
     let mut weights = desired.servers.values().map(|server| server.weight);
