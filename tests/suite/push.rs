@@ -1,4 +1,4 @@
-//! The companion: what it does to nginx, and what it never does.
+//! The pusher: what it does to nginx, and what it never does.
 
 use std::time::Duration;
 
