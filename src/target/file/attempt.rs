@@ -1,5 +1,6 @@
 //! One attempt after the other until nginx has what it takes: write, check, reload, look.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ impl Writer {
     ) -> Result<(), Error> {
         let former = found.map(|found| found.text.clone());
         self.change = Change::Tried(former.clone());
+        self.is_first = false;
         let done = self.try_all(wanted, seen).await;
         let applied = match &done {
             Ok((blocks, _)) => {
@@ -57,6 +59,8 @@ impl Writer {
             Err(_) => self.disk.restore(former.as_deref()).await,
         };
         self.change = Change::None;
+        let left = self.disk.read().await.ok().flatten();
+        self.left_since = left.map(|content| content.since);
         let (_, absent) = done?;
         applied?;
         absent.map_or(Ok(()), Err)
@@ -160,8 +164,7 @@ impl Writer {
     pub(super) async fn reload(&mut self, blocks: &Blocks) -> Result<(), Error> {
         self.next_reload().await;
         let text = self.compose(blocks);
-        let master = self.nginx.look().master();
-        let before = master.map(Process::workers).unwrap_or_default();
+        let before = self.nginx.look().workers();
         self.reloads += 1;
         self.running = None;
         let command = self.settings.reload.clone();
@@ -182,7 +185,12 @@ impl Writer {
             info!(%file, reloads, "nginx has the file{more}");
         }
         let master = self.nginx.see().master();
-        self.running = Some(Running { master, text });
+        let workers = master.map(Process::children).unwrap_or_default();
+        self.running = Some(Running {
+            master,
+            workers,
+            text,
+        });
         Ok(())
     }
 
@@ -225,7 +233,7 @@ impl Writer {
         let mut since = None;
         loop {
             let seen = self.nginx.look();
-            let now = seen.master().map(Process::workers).unwrap_or_default();
+            let now = seen.workers();
             let has = match (self.settings.proof, seen) {
                 (Some(proof), _) => self.nginx.answers(proof, text).await == Some(true),
                 (None, Seen::Master(_)) => replaced(before, &now),
@@ -270,6 +278,7 @@ impl Writer {
         self.change = Change::Told;
         self.running = Some(Running {
             master: None,
+            workers: BTreeSet::new(),
             text: self.compose(blocks),
         });
         None

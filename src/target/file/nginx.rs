@@ -31,6 +31,11 @@ impl Seen {
             Self::Nobody | Self::Unseen | Self::Hidden | Self::Orphaned(_) => None,
         }
     }
+
+    /// Its workers; none when they cannot be seen.
+    pub(super) fn workers(self) -> Vec<Worker> {
+        self.master().map(Process::workers).unwrap_or_default()
+    }
 }
 
 /// The nginx that reads the file.

@@ -1,5 +1,6 @@
 //! What /proc shows of a running nginx: its master, its workers, and since when they run.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -59,8 +60,21 @@ impl Process {
         children(self.id).into_iter().filter_map(worker).collect()
     }
 
+    /// All that it has started. A new worker has the title of its master for a moment.
+    pub(super) fn children(self) -> BTreeSet<Self> {
+        children(self.id)
+            .into_iter()
+            .filter_map(Self::running)
+            .collect()
+    }
+
     pub(super) fn is_alive(self) -> bool {
         Self::running(self.id) == Some(self)
+    }
+
+    /// Whether it was certainly started after `since`.
+    pub(super) fn is_newer(self, since: SystemTime) -> bool {
+        self.started().is_some_and(|started| started > since)
     }
 
     /// When it was started; `None` when unknown.
@@ -87,15 +101,14 @@ pub(super) fn none_anywhere() -> bool {
 }
 
 /// The workers that accept connections.
-fn answering(workers: &[Worker]) -> impl Iterator<Item = Process> {
+pub(super) fn answering(workers: &[Worker]) -> impl Iterator<Item = Process> {
     let answering = workers.iter().filter(|worker| !worker.leaving);
     answering.map(|worker| worker.process)
 }
 
 /// Whether all workers that answer were started after `since`, so that they have read the file of that time.
 pub(super) fn all_started_after(workers: &[Worker], since: SystemTime) -> bool {
-    let is_newer = |process: Process| process.started().is_some_and(|started| started > since);
-    answering(workers).next().is_some() && answering(workers).all(is_newer)
+    answering(workers).next().is_some() && answering(workers).all(|process| process.is_newer(since))
 }
 
 /// Whether one of the former workers still accepts connections.

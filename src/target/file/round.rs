@@ -13,7 +13,7 @@ use super::entry::Entry;
 use super::foreign;
 use super::names::AGAIN;
 use super::nginx::Seen;
-use super::text::{Blocks, split};
+use super::text::{Blocks, edition, split};
 use super::writer::{Change, Request, Running, Writer};
 use crate::target::{Error, UpstreamName};
 
@@ -96,7 +96,14 @@ impl Writer {
         // The first round reports a file that cannot be read.
         if let Ok(Some(content)) = self.disk.read().await {
             self.names.read(&content.text);
-            self.adopt(split(&content.text));
+            self.edition = edition(&content.text).unwrap_or_default();
+            self.left_since = Some(content.since);
+            let blocks = split(&content.text);
+            if self.compose(&blocks) != content.text {
+                // An edit has the token of the original.
+                self.edition += 1;
+            }
+            self.adopt(blocks);
         }
         if let Seen::Master(master) = self.nginx.see() {
             let leaving = master.workers().into_iter().filter(|worker| worker.leaving);
@@ -148,6 +155,7 @@ impl Writer {
         if let Some(until) = self.start_until(Instant::now()) {
             return Ok(Some(until));
         }
+        self.notice_edits(found.as_ref(), seen);
         self.notice_others(found.as_ref());
         self.look_up().await;
         let blocks = self.current();
@@ -221,6 +229,15 @@ impl Writer {
         let mut entries = self.entries.values();
         let unknown = entries.any(|entry| entry.desired.is_none() && entry.good.is_none());
         (unknown && now < until).then_some(until)
+    }
+
+    /// Makes the next token differ when somebody else may have loaded an edit of the file, even one that is put back by now.
+    fn notice_edits(&mut self, found: Option<&Content>, seen: Seen) {
+        let since = found.map(|found| found.since);
+        let is_touched = std::mem::replace(&mut self.left_since, since) != since;
+        if is_touched && found.is_some_and(|found| !self.runs(&found.text, seen)) {
+            self.edition += 1;
+        }
     }
 
     /// Marks the upstreams that somebody else has changed in the file since the last round; all when the change is outside of them.

@@ -20,8 +20,14 @@ const TOKEN: &str = "# sidekick: token ";
 /// The blocks by upstream.
 pub(super) type Blocks = BTreeMap<UpstreamName, String>;
 
-/// The whole file. With `proof` it ends with a listener there that answers what [`token`] gives for the text.
-pub(super) fn compose(blocks: &Blocks, layer: Layer, proof: Option<SocketAddr>) -> String {
+/// The whole file. With `proof` it ends with a listener there that answers what [`token`] gives for the text; another `edition` makes
+/// another token.
+pub(super) fn compose(
+    blocks: &Blocks,
+    layer: Layer,
+    proof: Option<SocketAddr>,
+    edition: u64,
+) -> String {
     let mut text = format!("{HEADER}\n");
     for (name, block) in blocks {
         // Writing to a String cannot fail.
@@ -32,7 +38,10 @@ pub(super) fn compose(blocks: &Blocks, layer: Layer, proof: Option<SocketAddr>) 
     };
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
-    let token = format!("{:016x}", hasher.finish());
+    let mut token = format!("{:016x}", hasher.finish());
+    if edition > 0 {
+        let _ = write!(token, ".{edition}");
+    }
     let answer = match layer {
         Layer::Http => format!(
             "    access_log off;\n    location / {{\n        return 200 \"{token}\";\n    }}\n"
@@ -47,6 +56,11 @@ pub(super) fn compose(blocks: &Blocks, layer: Layer, proof: Option<SocketAddr>) 
 /// What the listener of a file answers.
 pub(super) fn token(text: &str) -> Option<&str> {
     text.lines().last()?.strip_prefix(TOKEN)
+}
+
+/// The edition of a text that has a token.
+pub(super) fn edition(text: &str) -> Option<u64> {
+    token(text)?.split_once('.')?.1.parse().ok()
 }
 
 /// Whether a file may be replaced: it was composed here, or nothing stands in it.

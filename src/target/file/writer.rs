@@ -1,8 +1,8 @@
 //! Owns the file: what is known of it, of its upstreams, and of the nginx that reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ use super::disk::Disk;
 use super::entry::{Answer, Entry};
 use super::names::Names;
 use super::nginx::{Nginx, Seen};
-use super::process::{Process, all_started_after};
+use super::process::{Process, Worker, all_started_after, answering};
 use super::proof::Proof;
 use super::reload_interval::ReloadInterval;
 use super::settings::Settings;
@@ -49,18 +49,27 @@ pub(super) struct Writer {
     pub(super) running: Option<Running>,
     /// What this writer last left in the file; `None` at the start.
     pub(super) left: Option<Option<String>>,
+    /// When the file became what this writer left.
+    pub(super) left_since: Option<SystemTime>,
+    /// Raised when somebody else may have loaded an edit of the file, which has the token of the original.
+    pub(super) edition: u64,
     /// How far a change of the file has come.
     pub(super) change: Change,
     /// Workers that were told to leave, with the number of the reload.
     pub(super) old: Vec<(Process, u64)>,
     /// When the work began.
     pub(super) began: Instant,
+    /// Whether nothing was compared and tried yet.
+    pub(super) is_first: bool,
 }
 
 /// What the running nginx has. For one that cannot be seen: what it was last told to read.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) master: Option<Process>,
+    /// Its workers that have the text. Others under the same master come from a later reload, which somebody else may have made while
+    /// something different was in the file, or replace one that crashed.
+    pub(super) workers: BTreeSet<Process>,
     pub(super) text: String,
 }
 
@@ -98,9 +107,12 @@ impl Writer {
             reloads: 0,
             running: None,
             left: None,
+            left_since: None,
+            edition: 0,
             change: Change::None,
             old: Vec::new(),
             began: Instant::now(),
+            is_first: true,
         }
     }
 
@@ -128,7 +140,7 @@ impl Writer {
         let proof = self.settings.proof.map(Proof::address);
         let mut all = self.others.clone();
         all.extend(blocks.clone());
-        compose(&all, self.settings.layer, proof)
+        compose(&all, self.settings.layer, proof, self.edition)
     }
 
     /// Assumes that nginx takes the blocks that were found in the file.
@@ -154,7 +166,10 @@ impl Writer {
     pub(super) fn runs(&self, text: &str, seen: Seen) -> bool {
         let running = self.running.as_ref();
         running.is_some_and(|running| {
-            running.text == text && running.master == seen.master() && seen != Seen::Unseen
+            running.text == text
+                && running.master == seen.master()
+                && seen != Seen::Unseen
+                && answering(&seen.workers()).all(|worker| running.workers.contains(&worker))
         })
     }
 
@@ -165,18 +180,44 @@ impl Writer {
         since: Option<SystemTime>,
         seen: Seen,
     ) -> bool {
-        let loaded = self.runs(text, seen)
-            || match (self.settings.proof, seen) {
-                (Some(proof), _) => self.nginx.answers(proof, text).await == Some(true),
-                (None, Seen::Master(master)) => {
-                    since.is_some_and(|since| all_started_after(&master.workers(), since))
-                }
-                (None, _) => false,
-            };
+        if self.runs(text, seen) {
+            return true;
+        }
+        let workers = seen.workers();
+        let loaded = match (self.settings.proof, seen) {
+            (Some(proof), _) => {
+                !self.are_mixed(&workers) && self.nginx.answers(proof, text).await == Some(true)
+            }
+            (None, Seen::Master(master)) => {
+                since.is_some_and(|since| self.has_read(since, master, &workers))
+            }
+            (None, _) => false,
+        };
+        self.is_first = false;
         self.running = loaded.then(|| Running {
             master: seen.master(),
+            workers: answering(&workers).collect(),
             text: text.to_owned(),
         });
         loaded
+    }
+
+    /// Whether old and new workers answer, as in the moment of a reload: one answer says nothing about all of them then.
+    fn are_mixed(&self, workers: &[Worker]) -> bool {
+        self.running.as_ref().is_some_and(|running| {
+            let is_known = |worker| running.workers.contains(&worker);
+            answering(workers).any(is_known) && !answering(workers).all(is_known)
+        })
+    }
+
+    /// Whether the file that stands there `since` then is what nginx has read, to judge by when its processes were started.
+    ///
+    /// nginx starts new workers a while after it has read the file, and meanwhile this writer may have put a former file back.
+    fn has_read(&self, since: SystemTime, master: Process, workers: &[Worker]) -> bool {
+        let pause = match self.is_first {
+            true => Duration::ZERO,
+            false => self.settings.timeout,
+        };
+        master.is_newer(since) || all_started_after(workers, since + pause)
     }
 }

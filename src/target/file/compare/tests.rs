@@ -40,7 +40,7 @@ fn steps(text: &str, servers: &Servers) -> Vec<String> {
 
 fn file(servers: &Servers) -> String {
     let blocks = Blocks::from([(name(), built_in(&name(), servers))]);
-    compose(&blocks, Layer::Http, None)
+    compose(&blocks, Layer::Http, None, 0)
 }
 
 #[test]

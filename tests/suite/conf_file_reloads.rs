@@ -1,0 +1,297 @@
+//! Reloads of nginx by somebody else: certbot, logrotate, people.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sidekick::target::file::{FileUpstream, Settings};
+use sidekick::target::{Error, Layer, Outcome};
+use sidekick::upstream::state::Desired;
+
+use super::conf_file::{LONG, desired, one_address, only, settle, who};
+use crate::support::{Backend, FileNginx, PATIENCE, Signal, free_port, proc, send, until};
+
+/// An nginx with three backends, of which the check refuses the third.
+struct Scene {
+    nginx: FileNginx,
+    backends: Vec<Backend>,
+    settings: Settings,
+}
+
+impl Scene {
+    async fn new(with_proof: bool) -> Self {
+        let nginx = FileNginx::start(Layer::Http, &["website"]).await;
+        let mut backends = Vec::new();
+        for name in ["one", "two", "three"] {
+            backends.push(Backend::start(name).await);
+        }
+        let mut settings = nginx.settings(Layer::Http);
+        settings.min_reload_interval = Duration::ZERO;
+        settings.timeout = LONG;
+        let address = format!("127.0.0.1:{}", free_port());
+        settings.proof = with_proof.then(|| address.parse().unwrap());
+        let scene = Self {
+            nginx,
+            backends,
+            settings,
+        };
+        scene.write_check();
+        scene
+    }
+
+    /// Refuses the third one. While `block` stands beside, it says that it has begun and waits.
+    fn write_check(&self) {
+        let text = format!(
+            "if grep -q {third} {file}; then\n touch {begun}\n while [ -e {block} ]; do sleep 0.02; done\n \
+             echo not this one >&2; exit 1\nfi\nexec {check}\n",
+            third = self.address(2),
+            file = self.nginx.file().display(),
+            begun = self.beside("begun").display(),
+            block = self.beside("block").display(),
+            check = self.nginx.command("-t"),
+        );
+        fs::write(self.beside("check.sh"), text).unwrap();
+    }
+
+    fn checked(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        let check = format!("sh {}", self.beside("check.sh").display());
+        settings.check = Some(check.parse().unwrap());
+        settings
+    }
+
+    fn beside(&self, name: &str) -> PathBuf {
+        self.nginx.folder().join(name)
+    }
+
+    fn address(&self, index: usize) -> String {
+        one_address(&self.backends[index])
+    }
+
+    /// The first `count` backends.
+    fn desired(&self, count: usize) -> Desired {
+        let addresses: Vec<_> = (0..count).map(|index| self.address(index)).collect();
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+        desired(count.try_into().unwrap(), &addresses)
+    }
+
+    /// What certbot does.
+    fn reload(&self) {
+        send(self.nginx.process().pid(), Signal::HUP).unwrap();
+    }
+
+    /// nginx sends requests to the third backend.
+    async fn third_served(&self) {
+        until(PATIENCE, "the third backend to answer", async || {
+            self.answers("three").await
+        })
+        .await;
+    }
+
+    async fn answers(&self, backend: &str) -> bool {
+        for _ in 0..12 {
+            if who(&self.nginx, "/").await.as_deref() == Ok(backend) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Somebody reloads nginx while the third backend is being tried, which the check refuses.
+    async fn reload_in_the_middle(&self, upstream: &mut FileUpstream) -> Result<Outcome, Error> {
+        fs::write(self.beside("block"), "").unwrap();
+        let _ = fs::remove_file(self.beside("begun"));
+        let all = self.desired(3);
+        let reload = async {
+            until(PATIENCE, "the check to begin", async || {
+                self.beside("begun").exists()
+            })
+            .await;
+            self.reload();
+            self.third_served().await;
+            fs::remove_file(self.beside("block")).unwrap();
+        };
+        // What was refused is tried again after a while.
+        let try_all = async {
+            loop {
+                let tried = settle(upstream, &all).await;
+                if !self.beside("block").exists() {
+                    return tried;
+                }
+            }
+        };
+        tokio::join!(reload, try_all).1
+    }
+
+    /// The third one is gone, and nginx is not reloaded again and again.
+    async fn is_put_right(&self, upstream: &mut FileUpstream, wanted: &Desired, reloads: usize) {
+        settle(upstream, wanted).await.unwrap();
+        assert!(!self.answers("three").await, "{}", self.nginx.text());
+        assert!(!self.nginx.text().contains(&self.address(2)));
+        for _ in 0..3 {
+            settle(upstream, wanted).await.unwrap();
+        }
+        assert_eq!(self.nginx.reloads(), reloads);
+    }
+}
+
+async fn refused_in_the_middle(with_proof: bool) {
+    let scene = Scene::new(with_proof).await;
+    let mut upstream = only(scene.checked());
+    let two = scene.desired(2);
+    settle(&mut upstream, &two).await.unwrap();
+    let outcome = scene.reload_in_the_middle(&mut upstream).await.unwrap();
+    assert_eq!(outcome.refused.len(), 1, "{:?}", outcome.refused);
+    scene.is_put_right(&mut upstream, &two, 3).await;
+}
+
+#[tokio::test]
+async fn a_reload_by_somebody_else_while_a_refused_server_is_tried_does_not_last() {
+    refused_in_the_middle(false).await;
+}
+
+#[tokio::test]
+async fn a_reload_by_somebody_else_while_a_refused_server_is_tried_does_not_last_with_a_proof() {
+    refused_in_the_middle(true).await;
+}
+
+/// The record that nginx refuses stays, and is tried again.
+async fn refused_again_in_the_middle(with_proof: bool) {
+    let scene = Scene::new(with_proof).await;
+    let mut upstream = only(scene.checked());
+    let all = scene.desired(3);
+    let outcome = settle(&mut upstream, &all).await.unwrap();
+    assert_eq!(outcome.refused.len(), 1, "{:?}", outcome.refused);
+    scene.reload_in_the_middle(&mut upstream).await.unwrap();
+    scene.is_put_right(&mut upstream, &all, 3).await;
+}
+
+#[tokio::test]
+async fn a_reload_by_somebody_else_while_a_refused_server_is_tried_again_does_not_last() {
+    refused_again_in_the_middle(false).await;
+}
+
+#[tokio::test]
+async fn a_reload_by_somebody_else_while_a_refused_server_is_tried_again_does_not_last_with_a_proof()
+ {
+    refused_again_in_the_middle(true).await;
+}
+
+/// Somebody edits the file and reloads nginx, and perhaps puts the file back before anybody looks.
+async fn edited(with_proof: bool, put_back: bool) {
+    let scene = Scene::new(with_proof).await;
+    let mut upstream = only(scene.settings.clone());
+    let two = scene.desired(2);
+    settle(&mut upstream, &two).await.unwrap();
+    let before = scene.nginx.text();
+    let edited = before.replace(&scene.address(1), &scene.address(2));
+    fs::write(scene.nginx.file(), edited).unwrap();
+    scene.reload();
+    scene.third_served().await;
+    if put_back {
+        fs::write(scene.nginx.file(), before).unwrap();
+    }
+    scene.is_put_right(&mut upstream, &two, 3).await;
+}
+
+#[tokio::test]
+async fn an_edit_that_somebody_loads_and_puts_back_unseen_does_not_last() {
+    edited(false, true).await;
+}
+
+#[tokio::test]
+async fn an_edit_that_somebody_loads_and_puts_back_unseen_does_not_last_with_a_proof() {
+    edited(true, true).await;
+}
+
+#[tokio::test]
+async fn an_edit_that_somebody_loads_is_put_back_and_unloaded() {
+    edited(false, false).await;
+}
+
+/// The edit answers with the token of the original.
+#[tokio::test]
+async fn an_edit_that_somebody_loads_is_put_back_and_unloaded_with_a_proof() {
+    edited(true, false).await;
+}
+
+#[tokio::test]
+async fn an_edit_that_somebody_loads_before_the_pusher_starts_is_unloaded() {
+    for with_proof in [false, true] {
+        let scene = Scene::new(with_proof).await;
+        let two = scene.desired(2);
+        settle(&mut only(scene.settings.clone()), &two)
+            .await
+            .unwrap();
+        let edited = (scene.nginx.text()).replace(&scene.address(1), &scene.address(2));
+        fs::write(scene.nginx.file(), edited).unwrap();
+        scene.reload();
+        scene.third_served().await;
+        let mut upstream = only(scene.settings.clone());
+        scene.is_put_right(&mut upstream, &two, 3).await;
+    }
+}
+
+/// Waits until nginx has other workers than these.
+async fn replaced(nginx: &FileNginx, before: &[u32]) {
+    until(PATIENCE, "other workers", async || {
+        let now = proc::children(nginx.process().pid());
+        now.len() == before.len() && now.iter().all(|worker| !before.contains(worker))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reload_by_somebody_else_with_nothing_wrong_costs_one_more_and_none_with_a_proof() {
+    for (with_proof, more) in [(false, 1), (true, 0)] {
+        let scene = Scene::new(with_proof).await;
+        let mut upstream = only(scene.settings.clone());
+        let two = scene.desired(2);
+        settle(&mut upstream, &two).await.unwrap();
+        let workers = proc::children(scene.nginx.process().pid());
+        scene.reload();
+        replaced(&scene.nginx, &workers).await;
+        for _ in 0..3 {
+            settle(&mut upstream, &two).await.unwrap();
+        }
+        assert_eq!(scene.nginx.reloads(), 2 + more, "{with_proof}");
+    }
+}
+
+#[tokio::test]
+async fn a_reload_by_somebody_else_long_after_the_last_change_costs_nothing() {
+    let mut scene = Scene::new(false).await;
+    scene.settings.timeout = Duration::from_secs(1);
+    let mut upstream = only(scene.settings.clone());
+    let two = scene.desired(2);
+    settle(&mut upstream, &two).await.unwrap();
+    let changed = fs::metadata(scene.nginx.file()).unwrap();
+    until(PATIENCE, "more than the timeout to pass", async || {
+        changed.modified().unwrap().elapsed().unwrap() > Duration::from_millis(1_200)
+    })
+    .await;
+    let workers = proc::children(scene.nginx.process().pid());
+    scene.reload();
+    replaced(&scene.nginx, &workers).await;
+    settle(&mut upstream, &two).await.unwrap();
+    assert_eq!(scene.nginx.reloads(), 2);
+}
+
+#[tokio::test]
+async fn a_worker_that_crashed_costs_at_most_one_reload() {
+    let scene = Scene::new(false).await;
+    let mut upstream = only(scene.settings.clone());
+    let two = scene.desired(2);
+    settle(&mut upstream, &two).await.unwrap();
+    let workers = proc::children(scene.nginx.process().pid());
+    send(workers[0], Signal::KILL).unwrap();
+    until(PATIENCE, "a worker in its place", async || {
+        let now = proc::children(scene.nginx.process().pid());
+        now.len() == workers.len() && !now.contains(&workers[0])
+    })
+    .await;
+    for _ in 0..3 {
+        settle(&mut upstream, &two).await.unwrap();
+    }
+    assert!(scene.nginx.reloads() <= 2, "{}", scene.nginx.reloads());
+}
