@@ -15,6 +15,13 @@ root=$(dirname "$(dirname "$(realpath "${BASH_SOURCE[0]}")")")
 destination=${DESTDIR:-}
 prefix=${PREFIX:-/usr/local}
 
+case ${1:-} in
+-h | --help)
+    sed -n '2,/^set /{/^#/{s/^# \{0,1\}//;p}}' "$0"
+    exit
+    ;;
+esac
+
 fail() {
     printf '%s: %s\n' "${0##*/}" "$1" >&2
     exit "${2:-64}"
@@ -166,6 +173,7 @@ done
 [ -n "$destination" ] || [ "$(id -u)" -eq 0 ] || fail 'only root can install on this host: try sudo, or DESTDIR=FOLDER' 69
 new_list=$(mktemp)
 trap 'rm -f "$new_list"' EXIT
+[ $# -le 1 ] || fail "\"$2\": one argument at most is expected"
 case ${1:-} in
 --nginx-lua) install_nginx_lua ;;
 --uninstall) uninstall ;;

@@ -39,6 +39,49 @@ fn thaw(backend: &Backend) {
 }
 
 #[tokio::test]
+async fn where_there_is_no_room_for_counts_no_server_reads_idle_and_changes_go_on() {
+    let quick = Backend::start("quick").await;
+    let nginx = Settings::default().dict("64k").workers(16).start().await;
+    let body = json!({ "server": quick.address() }).to_string();
+    let path = format!("{WEBSITE}/servers");
+    while nginx.call("POST", &path, &body).await.status == 201 {}
+    let ids: Vec<u64> = (nginx.servers("website").await.iter())
+        .map(|server| server.id)
+        .collect();
+    // Each worker counts its requests on each server.
+    let load = Load::start(nginx.traffic(), 32);
+    until(PATIENCE, "the dictionary to be full", async || {
+        nginx.process().output().contains("is full")
+    })
+    .await;
+    assert_eq!(load.stop().await.failed(), 0);
+    let told = nginx.process().output().matches("is full").count();
+    assert!(told <= 16, "once a worker at most: {told} times");
+
+    let frozen = frozen("frozen").await;
+    patch(
+        &nginx,
+        ids[0],
+        &json!({ "server": frozen.address() }).to_string(),
+    )
+    .await;
+    for id in &ids[1..] {
+        patch(&nginx, *id, r#"{"drain":true}"#).await;
+    }
+    let asking = tokio::spawn(request(nginx.traffic(), "GET", "/", ""));
+    until(PATIENCE, "the request to be counted", async || {
+        peer(&nginx, ids[0]).await["active"].as_u64() >= Some(1)
+    })
+    .await;
+    thaw(&frozen);
+    assert_eq!(asking.await.unwrap().unwrap().status, 200);
+    peer_becomes(&nginx, ids[0], json!({"active": 0})).await;
+    for id in &ids {
+        remove(&nginx, *id).await;
+    }
+}
+
+#[tokio::test]
 async fn after_a_drained_server_reads_zero_no_request_reaches_it() {
     let (drained, other) = (
         Backend::start("drained").await,

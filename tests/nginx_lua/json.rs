@@ -59,6 +59,21 @@ async fn lua_cjson_is_used_where_it_is_installed_and_not_missed_where_it_is_not(
 }
 
 #[tokio::test]
+async fn a_module_that_is_only_called_cjson_stops_nothing() {
+    for before in [
+        "package.preload.cjson = function() return { new = function() return {} end } end",
+        "package.preload.cjson = function() return { new = function() end } end",
+        "package.preload.cjson = function() return { new = function() error('no') end } end",
+        "package.preload.cjson = function() return true end",
+    ] {
+        let nginx = Settings::default().before(before);
+        let nginx = nginx.locations(LOCATIONS).start().await;
+        assert_eq!(nginx.get("/reader").await.unwrap().body, "false");
+        assert!(decoded(&nginx, b"[1]").await.contains("number"), "{before}");
+    }
+}
+
+#[tokio::test]
 async fn both_readers_take_and_refuse_the_same_texts_in_the_same_words() {
     let nginx = Settings::default().locations(LOCATIONS).start().await;
     let state = json!({"format": 1, "upstreams": {"website": {"servers": [

@@ -424,6 +424,15 @@ async fn a_state_file_that_cannot_be_written_is_named_and_the_change_holds() {
         .line("the state file cannot be written")
         .await;
     assert!(line.contains("missing/servers.json"), "{line}");
+    // It is written as soon as that is possible, and not with the next change only.
+    let folder = nginx.folder().join("missing");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    until(PATIENCE, "the state file", async || {
+        let text = fs::read_to_string(folder.join("servers.json"));
+        text.is_ok_and(|text| text.contains("10.0.0.1:80"))
+    })
+    .await;
     nginx.reload().await;
     assert_eq!(nginx.addresses("website").await, ["10.0.0.1:80"]);
 }

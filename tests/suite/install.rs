@@ -246,3 +246,18 @@ async fn what_cannot_be_installed_is_refused_in_words_and_nothing_is_written() {
         assert!(!root.exists(), "{argument:?}");
     }
 }
+
+#[tokio::test]
+async fn it_says_how_it_is_used() {
+    let mut command = Command::new("bash");
+    command.args(["examples/install.sh", "--help"]);
+    let mut script = Process::start(
+        "install.sh",
+        command.current_dir(env!("CARGO_MANIFEST_DIR")),
+    );
+    let ended = script.end(PATIENCE).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    for part in ["--nginx-lua", "--uninstall", "DESTDIR=FOLDER"] {
+        assert!(ended.output.contains(part), "{}", ended.output);
+    }
+}

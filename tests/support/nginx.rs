@@ -44,7 +44,8 @@ pub(crate) struct Settings {
     locations: String,
     serve: &'static str,
     log: bool,
-    cjson: bool,
+    /// What is run before setup{}.
+    before: &'static str,
     library: PathBuf,
 }
 
@@ -72,7 +73,7 @@ impl Default for Settings {
             locations: String::new(),
             serve: "",
             log: true,
-            cjson: true,
+            before: "",
             library: Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nginx-lua/lib"),
         }
     }
@@ -134,8 +135,13 @@ impl Settings {
     }
 
     /// As where lua-cjson is not installed.
-    pub(crate) fn without_cjson(mut self) -> Self {
-        self.cjson = false;
+    pub(crate) fn without_cjson(self) -> Self {
+        self.before(NO_CJSON)
+    }
+
+    /// Lua that runs before `setup{}`.
+    pub(crate) fn before(mut self, lua: &'static str) -> Self {
+        self.before = lua;
         self
     }
 
@@ -397,7 +403,7 @@ http {{
     lua_package_path "{library}/?.lua;;";
     lua_shared_dict upstreams {dict};
     init_by_lua_block {{
-        {cjson}
+        {before}
         require("upstream_api").setup {{ dict = "upstreams", {state} upstreams = {declared} }}
     }}
     {log}
@@ -429,7 +435,7 @@ http {{
             more_locations = self.locations,
             serve = self.serve,
             log = if self.log { LOG } else { "" },
-            cjson = if self.cjson { "" } else { NO_CJSON },
+            before = self.before,
             library = self.library.display(),
         )
     }

@@ -17,7 +17,8 @@
 --       location /api { content_by_lua_block { require("upstream_api").serve() } }
 --   }
 --
--- The options of setup{ } and serve{ }, what differs from NGINX Plus and where things are: see README.md of examples/nginx-lua.
+-- The options of setup{ } and serve{ }, what differs from NGINX Plus and where things are: see README.md of
+-- examples/nginx-lua.
 
 local api = require "upstream_api.api"
 local balance = require "upstream_api.balance"

@@ -10,20 +10,34 @@ local dictionary = require "upstream_api.dictionary"
 local settings = require "upstream_api.settings"
 local workers = require "upstream_api.workers"
 
+local min = math.min
+
 local _M = {}
 
--- Counts a request of this worker.
+-- Counts a request of this worker. Where there is no room for the server's count, it is counted for all servers: none
+-- is said to be idle then, and nobody stops a server under its requests.
 function _M.add(peer)
     peer.active = peer.active + 1
-    if not settings.dict:incr(peer.active_key, 1) and not dictionary.add(peer.active_key, 1) then
-        dictionary.report_full("active requests are not counted")
+    if settings.dict:incr(peer.active_key, 1)
+        or dictionary.has_room_to_count() and dictionary.add(peer.active_key, 1) then
+        return
     end
+    peer.uncounted = peer.uncounted + 1
+    settings.dict:incr(workers.uncounted_key(workers.my_token()), 1)
+    dictionary.report_full("and the active requests of a server count for every server")
 end
 
 -- Takes back as many.
 function _M.subtract(peer, count)
     peer.active = peer.active - count
-    settings.dict:incr(peer.active_key, -count)
+    local uncounted = min(count, peer.uncounted)
+    if uncounted > 0 then
+        peer.uncounted = peer.uncounted - uncounted
+        settings.dict:incr(workers.uncounted_key(workers.my_token()), -uncounted)
+    end
+    if count > uncounted then
+        settings.dict:incr(peer.active_key, uncounted - count)
+    end
 end
 
 local seen_alive = {} -- TOKEN -> when, so that not every request looks into /proc
@@ -52,7 +66,7 @@ function _M.is_over_limit(peer)
             list.dead[token] = false
         end
     end
-    local count = workers.count_active(list, peer.view.name, peer.id)
+    local count = workers.count_on(list, peer.view.name, peer.id)
     remember_alive(list, now)
     return count > limit
 end

@@ -108,6 +108,7 @@ function _M.add(name, given)
         end
         record.id, config.next = config.next, config.next + 1
         config.records[#config.records + 1] = record
+        config.grows = true
         return records.show(record)
     end)
 end

@@ -5,6 +5,7 @@
 --   c/NAME/COPY       the servers, as text; p/NAME says which copy is valid
 --   e/NAME            +1 with every reset of the statistics
 --   a/TOKEN/NAME/ID   requests that this worker has on this server now
+--   o/TOKEN           requests of this worker on servers for which there was no room to count them
 --   w/SLOT            TOKEN of the worker that has this slot
 --   t/TOKEN           somebody cleans up after the dead TOKEN
 --   f/NAME/ID         failures within the running fail_timeout
@@ -25,25 +26,42 @@ local floor, max = math.floor, math.max
 
 local _M = { SMALLEST = 64 * 1024 }
 
--- Bytes that only the lock, the workers' counts and the failures of servers may use.
+-- Bytes that servers and statistics leave free. The workers' counts and the failures of servers may use half of it:
+-- the lock and a changed server need the rest, or nobody could drain a server any more.
 local function reserve()
     return max(16 * 1024, floor(settings.dict:capacity() / 8))
 end
 
--- Whether there is room for what has no claim to the reserve.
-function _M.has_room()
+local function has_free(bytes)
     local dict = settings.dict
-    if dict:free_space() >= reserve() then
+    if dict:free_space() >= bytes then
         return true
     end
     dict:flush_expired()
-    return dict:free_space() >= reserve()
+    return dict:free_space() >= bytes
 end
+
+-- Whether there is room for what has no claim to the reserve.
+function _M.has_room()
+    return has_free(reserve())
+end
+
+-- Whether there is room for another count, or for the failures of another server.
+function _M.has_room_to_count()
+    return settings.dict:free_space() >= reserve() / 2
+end
+
+local logged = {} -- topic -> when this worker has logged it while there was no room to tell the others
 
 -- Logs at most once in `pause` seconds (0: once) over all workers, for lines that would come with every request.
 function _M.log_once(pause, topic, level, ...)
     local first, why = settings.dict:safe_add("x/" .. settings.generation .. "/" .. topic, true, pause)
-    if first or why ~= "exists" then
+    if not first and why ~= "exists" then
+        local last, now = logged[topic], ngx.now()
+        first = not last or pause > 0 and now - last >= pause
+        logged[topic] = first and now or last
+    end
+    if first then
         log(level, ...)
     end
 end

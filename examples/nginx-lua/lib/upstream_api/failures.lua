@@ -15,7 +15,8 @@ local function set_unavailable(peer, now)
     local dict = settings.dict
     local until_now = dict:get(peer.unavail_key)
     local was_available = not until_now or until_now < 0
-    if not dict:safe_set(peer.unavail_key, now + peer.fail_timeout) then
+    local has_room = until_now or dictionary.has_room_to_count()
+    if not has_room or not dict:safe_set(peer.unavail_key, now + peer.fail_timeout) then
         dictionary.report_full("failures are not remembered")
         return
     end

@@ -91,19 +91,16 @@ end
 
 -- cjson.decode with settings of our own, or nil where cjson is missing.
 local function load_cjson()
-    local found, cjson = pcall(require, "cjson")
-    if not found or type(cjson) ~= "table" or not cjson.new then
-        return nil
-    end
-    cjson = cjson.new()
+    local cjson = require("cjson").new()
     cjson.decode_invalid_numbers(false)
     cjson.decode_max_depth(reader.MAX_DEPTH - 1) -- it counts arrays and objects, the reader counts values
     return cjson.decode
 end
 
-local cjson_decode = load_cjson()
+-- Another module of this name may lack some of it.
+local has_cjson, cjson_decode = pcall(load_cjson)
 
-_M.uses_cjson = cjson_decode ~= nil
+_M.uses_cjson = has_cjson and type(cjson_decode) == "function"
 
 -- Marks the arrays of a value from cjson, none of which is empty.
 local function mark_arrays(value)
@@ -127,7 +124,7 @@ end
 -- The value of a JSON text, or nil and what is wrong. Objects are plain tables, arrays are as from array(), null is
 -- NULL.
 function _M.decode(text)
-    if cjson_decode and suits_cjson(text) then
+    if _M.uses_cjson and suits_cjson(text) then
         local ok, value = pcall(cjson_decode, text)
         if ok then
             mark_arrays(value)

@@ -35,7 +35,8 @@ local function acquire()
     serial = serial + 1
     local mine = workers.my_token() .. "/" .. serial
     local give_up = ngx.now() + LONGEST_WAIT
-    repeat
+    local first_holder, holder
+    while true do
         local added, why = dict:safe_add("lock", mine)
         if added then
             return true
@@ -43,16 +44,23 @@ local function acquire()
             dictionary.report_full("nothing can be changed")
             return nil, fault(400, "UpstreamOutOfMemory", "memory exhausted")
         end
-        local holder = dict:get("lock")
-        if holder and not process.is_alive(sub(holder, 1, process.TOKEN_LENGTH)) then
+        holder = dict:get("lock")
+        first_holder = first_holder or holder
+        if ngx.now() > give_up then
+            break
+        elseif holder and not process.is_alive(sub(holder, 1, process.TOKEN_LENGTH)) then
             break_lock(holder)
         else
             ngx.sleep(0.001 + ngx.worker.pid() % 4 / 1000) -- not all workers at the same time again
         end
-    until ngx.now() > give_up
-    local holder = process.pid_of(dict:get("lock") or "") or "unknown"
-    log(ngx.ERR, "worker ", holder, " has been changing an upstream for ", LONGEST_WAIT, " seconds: is it stopped?")
-    return nil, fault(503, "UpstreamBusy", "another change does not finish")
+    end
+    if holder and holder == first_holder then
+        log(ngx.ERR, "worker ", process.pid_of(holder) or "unknown", " has been changing an upstream for ",
+            LONGEST_WAIT, " seconds: is it stopped?")
+    else
+        log(ngx.WARN, "a change had no turn within ", LONGEST_WAIT, " seconds, so many others came before it")
+    end
+    return nil, fault(503, "UpstreamBusy", "other changes take too long, try again")
 end
 
 -- What `change(...)` returns, called with the lock held; or nil and a fault.

@@ -32,6 +32,7 @@ function _M.new(view, record)
         id = id,
         current = first_place(id, record.weight), -- account of the smooth weighted round-robin
         active = 0,       -- requests of this worker on this server
+        uncounted = 0,    -- those of them that are not counted under active_key
         dirty = false,    -- statistics wait to be written
         selected = nil,   -- time of the last selection, if not yet written
         pending = _M.new_pending(),

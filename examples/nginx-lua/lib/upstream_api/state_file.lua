@@ -6,6 +6,7 @@
 
 local ffi = require "ffi"
 local json = require "upstream_api.json"
+local lock = require "upstream_api.lock"
 local message = require "upstream_api.message"
 local records = require "upstream_api.record"
 local settings = require "upstream_api.settings"
@@ -147,16 +148,29 @@ local function write(path)
     return os.rename(beside, path)
 end
 
--- A file that cannot be written neither undoes the change nor makes it an error for the client: the servers are in use,
--- and only the next restart would lose them. NGINX Plus is not known to do otherwise.
+local RETRY = 5 -- seconds
+
+local is_retrying = false
+
+local function retry(worker_is_leaving)
+    is_retrying = false
+    if not worker_is_leaving then
+        lock.run(_M.save)
+    end
+end
+
+-- To be called with the lock held. A file that cannot be written neither undoes the change nor makes it an error for
+-- the client: the servers are in use, and only the next restart would lose them. NGINX Plus is not known to do
+-- otherwise.
 function _M.save()
     if not settings.state then
         return
     end
     local ok, why = write(settings.state)
-    if not ok then
-        log(ngx.ERR, "the state file cannot be written, a restart of nginx would lose this change: ", why,
-            "; the worker processes need the right to create files in its folder")
+    if not ok and not is_retrying then
+        is_retrying = ngx.timer.at(RETRY, retry) and true or false
+        log(ngx.ERR, "the state file cannot be written, a restart of nginx would lose the last changes: ", why,
+            "; it is tried again; the worker processes need the right to create files in its folder")
     end
 end
 

@@ -108,9 +108,9 @@ local function padded(text, room)
     return text .. rep(" ", room - #text)
 end
 
-local function move(name, copy, text)
+local function move(name, copy, text, length)
     local dict = settings.dict
-    if not dict:safe_set(copy_key(name, copy + 1), padded(text, room_for(#text))) then
+    if not dict:safe_set(copy_key(name, copy + 1), padded(text, room_for(length))) then
         return false
     end
     if not dict:safe_set("p/" .. name, copy + 1) then
@@ -121,15 +121,22 @@ local function move(name, copy, text)
     return true
 end
 
--- Writes and announces a configuration; false when there is no memory for it. Call it with the lock held.
+-- By so many bytes a server's line grows when the server is drained: there is room for that when there is none for
+-- anything else.
+local DRAINED = #',"drain":true'
+
+-- Writes and announces a configuration; false when there is no memory for it, or, where it `grows` by a server, for
+-- draining all of them later. Call it with the lock held.
 function _M.save(name, config)
     local dict, text = settings.dict, text_of(config)
     local copy = dict:get("p/" .. name) or 0
     local room = #(dict:get(copy_key(name, copy)) or "")
-    if #text <= room then
-        dict:safe_set(copy_key(name, copy), padded(text, room))
-    elseif not move(name, copy, text) then
+    local wanted = #text + DRAINED * #config.records
+    local moved = wanted > room and move(name, copy, text, wanted)
+    if not moved and (#text > room or wanted > room and config.grows) then
         return false
+    elseif not moved then
+        dict:safe_set(copy_key(name, copy), padded(text, room))
     end
     return dictionary.add("v/" .. name, 1)
 end

@@ -17,8 +17,16 @@ end
 
 local active_key = _M.active_key
 
+-- Where it counts those for which there is no room there.
+function _M.uncounted_key(token)
+    return "o/" .. token
+end
+
+local uncounted_key = _M.uncounted_key
+
 -- Only to free memory: nobody reads the counts of a process that has no slot.
 local function forget_counts(token)
+    settings.dict:delete(uncounted_key(token))
     for _, name in ipairs(settings.names) do
         local config = store.load(name)
         for _, record in ipairs(config and config.records or {}) do
@@ -63,7 +71,7 @@ function _M.my_token()
     local pid = ngx.worker.pid()
     if me.pid ~= pid then
         me.pid, me.token = pid, process.token(pid)
-        if not claim_slot(me.token) then
+        if not (dictionary.add(uncounted_key(me.token), 0) and claim_slot(me.token)) then
             dictionary.report_full("the requests of worker " .. pid .. " are not counted")
         end
     end
@@ -82,11 +90,11 @@ function _M.list()
     end
 end
 
--- Active requests of all live workers on a server. Call list() after the change whose effect is in question.
-function _M.count_active(workers, name, id)
+-- The sum of a number of each live worker.
+local function sum(workers, key_of)
     local total = 0
     for _, token in ipairs(workers) do
-        local count = settings.dict:get(active_key(token, name, id))
+        local count = settings.dict:get(key_of(token))
         if count and count > 0 then
             if workers.dead[token] == nil then
                 workers.dead[token] = not is_alive(token)
@@ -97,6 +105,20 @@ function _M.count_active(workers, name, id)
         end
     end
     return total
+end
+
+-- Active requests of all live workers on a server, as far as they are counted there.
+function _M.count_on(workers, name, id)
+    return sum(workers, function(token)
+        return active_key(token, name, id)
+    end)
+end
+
+-- Active requests of all live workers on a server, and those that may be there. Call list() after the change whose
+-- effect is in question.
+function _M.count_active(workers, name, id)
+    workers.uncounted = workers.uncounted or sum(workers, uncounted_key)
+    return _M.count_on(workers, name, id) + workers.uncounted
 end
 
 return _M
