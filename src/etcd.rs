@@ -3,7 +3,7 @@
 //! - [`access`]: user, password and certificates.
 //! - [`client`]: one connection at a time, rotating through the endpoints.
 //! - [`watch`]: list, then watch, for ever.
-//! - `history`: what was changed or deleted before.
+//! - `history`: what was changed or deleted before. `former`: what an unreadable split said before.
 //! - [`lease`]: one key that exists exactly as long as its owner wants it and runs.
 //! - [`oneshot`]: one call, for commands that end.
 //! - [`pushers`]: whether every load balancer has applied a change.
@@ -14,6 +14,7 @@ mod calls;
 pub mod client;
 mod der;
 mod error;
+pub(crate) mod former;
 pub(crate) mod history;
 pub mod item;
 mod keepalive;
@@ -23,6 +24,7 @@ pub mod oneshot;
 pub(crate) mod ownership;
 pub mod pushers;
 pub mod range;
+pub(crate) mod recall;
 pub mod store;
 pub mod ttl;
 pub mod update;

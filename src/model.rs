@@ -286,7 +286,7 @@ pub enum Reason {
 
 /// A key and value that are no record, quarantined so that they disturb nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {reason}")]
+#[error("{key}: {}", self.why())]
 pub struct Quarantined {
     /// The key, printable and cut where it is long.
     pub key: String,
@@ -294,6 +294,32 @@ pub struct Quarantined {
     pub service: Option<ServiceName>,
     /// Why.
     pub reason: Reason,
+    /// What stands in its place.
+    pub instead: Instead,
+}
+
+impl Quarantined {
+    /// Why, and whether something stands in its place.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let stands = match self.instead {
+            Instead::Former => "; the one before it stands",
+            Instead::Nothing | Instead::Unknown(_) => "",
+        };
+        format!("{}{stands}", self.reason)
+    }
+}
+
+/// What stands in the place of what cannot be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Instead {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What the same key said before.
+    Former,
+    /// Nothing, as what the key said before is not known for this reason.
+    Unknown(&'static str),
 }
 
 /// Reads a record from what etcd holds.
@@ -315,6 +341,7 @@ pub fn decode(
         key: printable(key, 300),
         service,
         reason,
+        instead: Instead::Nothing,
     })
 }
 

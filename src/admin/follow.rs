@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::Place;
 use super::overview::{self, KINDS, Overview};
 use crate::etcd::Error;
-use crate::etcd::oneshot::list;
+use crate::etcd::former::{self, Formers};
+use crate::etcd::oneshot::{list, patiently};
 use crate::etcd::range::Range;
-use crate::etcd::watch::{Update, Watcher};
+use crate::etcd::watch::{Entry, Update, Watcher};
 use crate::model::{Kind, ServiceName};
 
 /// How long etcd may take to give the reason for its silence.
@@ -23,9 +26,24 @@ pub async fn read(place: &Place, only: Option<&ServiceName>) -> Result<Overview,
     let mut overview = Overview::new(place, only.cloned());
     for (kind, range) in KINDS.into_iter().zip(ranges(place, only)) {
         let (revision, entries) = list(&place.cluster, place.patience, &range).await?;
-        overview.update(kind, &Update::Listed { revision, entries });
+        let update = Update::Listed { revision, entries };
+        let unseen = overview.unseen(&update);
+        if !unseen.is_empty() {
+            overview.recall(recall(place, &unseen).await);
+        }
+        overview.update(kind, &update);
     }
     Ok(overview)
+}
+
+/// What unreadable splits said before; nothing where etcd does not tell soon.
+async fn recall(place: &Place, unreadable: &[Entry]) -> Formers {
+    let prefixes = place.prefixes();
+    let reading = patiently(&place.cluster, LAST_LOOK, async |connection| {
+        former::read(connection, &prefixes, unreadable).await
+    });
+    let read = timeout(LAST_LOOK, reading).await;
+    read.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// What a wait for the pushers reads.

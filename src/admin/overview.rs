@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Place;
 pub use super::line::{Found, Held, InstanceState, Line};
+use crate::etcd::former::Formers;
 use crate::etcd::range::Range;
 use crate::etcd::store::{Item, Store};
-use crate::etcd::watch::Update;
+use crate::etcd::watch::{Entry, Update};
 use crate::model::{
     HoldScope, Host, InstanceId, Kind, Prefixes, Record, ServiceName, State, Version,
 };
@@ -82,6 +83,16 @@ impl Overview {
     #[must_use]
     pub fn is_listed(&self) -> bool {
         self.store.is_listed()
+    }
+
+    /// The unreadable splits of a listing: only etcd's history has what they said before.
+    pub(super) fn unseen(&self, update: &Update) -> Vec<Entry> {
+        self.store.unseen(update)
+    }
+
+    /// Hears what those said before, ahead of the listing that has them.
+    pub(super) fn recall(&mut self, formers: Formers) {
+        self.store.recall(formers);
     }
 
     /// Applies an update of a kind; returns the keys whose [lines](Self::line) may have changed.

@@ -297,6 +297,14 @@ impl Error {
         }
     }
 
+    /// Whether etcd has no history of that revision any more.
+    pub(super) fn is_compacted(&self) -> bool {
+        match self {
+            Self::Etcd { error, .. } => error.to_string().contains("has been compacted"),
+            _ => false,
+        }
+    }
+
     /// Whether the answer was larger than this side accepts.
     pub(crate) fn is_too_large(&self) -> bool {
         match self {

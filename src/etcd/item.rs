@@ -2,9 +2,10 @@
 
 use tokio::time::Instant;
 
+use super::former::Former;
 use crate::model::{
-    Balancer, Hold, HoldScope, InstanceId, Kind, Object, PusherId, PusherStatus, Quarantined,
-    Reason, Record, Release, ServiceName, Split, Subject,
+    Balancer, Hold, HoldScope, InstanceId, Instead, Kind, Object, PusherId, PusherStatus,
+    Quarantined, Reason, Record, Release, ServiceName, Split, Subject,
 };
 use crate::util::sanitize::printable;
 
@@ -19,8 +20,8 @@ pub struct Item {
     pub subject: Option<Subject>,
     /// What the value says, or why key or value cannot be read.
     pub object: Result<Object, Reason>,
-    /// What a split said before it became unreadable: that stands.
-    pub(super) former: Option<Object>,
+    /// What a split said before it became unreadable.
+    pub(super) former: Former,
     /// The revision of the last write.
     pub revision: i64,
     /// The key's lease; 0 for none.
@@ -30,17 +31,26 @@ pub struct Item {
 }
 
 impl Item {
-    /// Takes over from what stood there before what outlives a write.
-    pub(super) fn succeed(&mut self, before: &Self) {
+    /// Takes over from what stood there before what outlives a write. `recalled` is what etcd's history has of a split.
+    pub(super) fn succeed(&mut self, before: Option<&Self>, recalled: Option<Former>) {
+        if self.kind == Kind::Split && self.object.is_err() {
+            let seen = before.map(|before| match &before.object {
+                Ok(object) => Former::Stands(object.clone()),
+                Err(_) => before.former.clone(),
+            });
+            self.former = match (recalled, seen) {
+                (None | Some(Former::Unknown(_)), Some(seen)) => seen,
+                (recalled, _) => recalled.unwrap_or_default(),
+            };
+        }
+        let Some(before) = before else {
+            return;
+        };
         let address = |item: &Self| item.record().map(|it| (it.protocol, it.endpoint.clone()));
         if let Some(address_now) = address(self)
             && address(before) == Some(address_now)
         {
             self.since = before.since;
-        }
-        if self.kind == Kind::Split && self.object.is_err() {
-            let object = before.object.as_ref().ok();
-            self.former = object.or(before.former.as_ref()).cloned();
         }
     }
 
@@ -54,10 +64,16 @@ impl Item {
     pub fn quarantined(&self, key: &[u8]) -> Option<Quarantined> {
         let reason = self.object.as_ref().err()?.clone();
         let (key, service) = (shown(key), self.service.clone());
+        let instead = match self.former {
+            Former::Nothing => Instead::Nothing,
+            Former::Stands(_) => Instead::Former,
+            Former::Unknown(why) => Instead::Unknown(why),
+        };
         Some(Quarantined {
             key,
             service,
             reason,
+            instead,
         })
     }
 
@@ -95,8 +111,10 @@ impl Item {
     /// The split; one that cannot be read changes nothing, so the one before it stands.
     #[must_use]
     pub fn split(&self) -> Option<&Split> {
-        match self.object.as_ref().ok().or(self.former.as_ref()) {
-            Some(Object::Split(split)) => Some(split),
+        match (&self.object, &self.former) {
+            (Ok(Object::Split(split)), _) | (Err(_), Former::Stands(Object::Split(split))) => {
+                Some(split)
+            }
             _ => None,
         }
     }

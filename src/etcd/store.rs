@@ -8,6 +8,7 @@ use std::ops::Bound;
 
 use tokio::time::Instant;
 
+use super::former::{Former, Formers};
 pub use super::item::Item;
 use super::item::shown;
 use super::range::Range;
@@ -49,6 +50,8 @@ pub struct Store {
     services: Option<BTreeSet<ServiceName>>,
     parts: Vec<Part>,
     items: BTreeMap<Box<[u8]>, Item>,
+    /// What unseen splits of the next listing said before.
+    formers: Formers,
 }
 
 impl Store {
@@ -71,6 +74,7 @@ impl Store {
             services,
             parts: ranges.into_iter().map(part).collect(),
             items: BTreeMap::new(),
+            formers: Formers::new(),
         }
     }
 
@@ -118,6 +122,31 @@ impl Store {
         }
     }
 
+    /// The unreadable splits of a listing whose last write was not seen here: only etcd's history has what they said before.
+    pub(crate) fn unseen(&self, update: &Update) -> Vec<Entry> {
+        let Update::Listed { entries, .. } = update else {
+            return Vec::new();
+        };
+        let range = self.prefixes.meta.splits_range();
+        let splits = entries.iter();
+        let splits = splits.filter(|entry| entry.key.starts_with(range.as_bytes()));
+        let is_unseen = |entry: &&Entry| {
+            let before = self.items.get(&*entry.key);
+            let item = self.read(entry, None, None);
+            item.is_some_and(|item| {
+                let seen = before.is_some_and(|before| before.is_same(&item));
+                let unreadable = item.subject.is_some() && item.object.is_err();
+                unreadable && !seen && self.follows(item.service.as_ref())
+            })
+        };
+        splits.filter(is_unseen).cloned().collect()
+    }
+
+    /// Hears what [unseen](Self::unseen) splits said before, ahead of the listing that has them.
+    pub(crate) fn recall(&mut self, formers: Formers) {
+        self.formers = formers;
+    }
+
     /// Takes in what the watch of the range at this place tells.
     pub fn update(&mut self, part: usize, update: &Update) -> Delta {
         match update {
@@ -134,6 +163,7 @@ impl Store {
 
     fn list(&mut self, part: usize, revision: i64, entries: &[Entry]) -> Delta {
         let mut former = self.take(part);
+        let mut recalled = std::mem::take(&mut self.formers);
         let Some(listed) = self.parts.get_mut(part) else {
             return Delta::default();
         };
@@ -151,7 +181,7 @@ impl Store {
         };
         for entry in entries {
             let before = former.remove(&*entry.key);
-            let item = self.read(entry, before.as_ref());
+            let item = self.read(entry, before.as_ref(), recalled.remove(&entry.key));
             if let Some(item) = item.filter(|item| self.follows(item.service.as_ref())) {
                 let same = before.as_ref().is_some_and(|before| before.is_same(&item));
                 if !same {
@@ -184,7 +214,10 @@ impl Store {
 
     fn change(&mut self, part: usize, change: &Change, delta: &mut Delta) {
         let (key, after) = match change {
-            Change::Put(entry) => (&entry.key, self.read(entry, self.items.get(&*entry.key))),
+            Change::Put(entry) => {
+                let before = self.items.get(&*entry.key);
+                (&entry.key, self.read(entry, before, None))
+            }
             Change::Deleted { key, .. } => (key, None),
         };
         let Some((kind, service)) = self.concerned(key, after.as_ref()) else {
@@ -247,7 +280,7 @@ impl Store {
     }
 
     /// Reads an entry where that one stood before; `None` when it is none of sidekick's.
-    fn read(&self, entry: &Entry, before: Option<&Item>) -> Option<Item> {
+    fn read(&self, entry: &Entry, before: Option<&Item>, recalled: Option<Former>) -> Option<Item> {
         let key = self.prefixes.key(&entry.key)?;
         let (subject, object) = match key.subject {
             Ok(subject) => {
@@ -261,14 +294,12 @@ impl Store {
             service: key.service,
             subject,
             object,
-            former: None,
+            former: Former::Nothing,
             revision: entry.mod_revision,
             lease: entry.lease,
             since: Instant::now(),
         };
-        if let Some(before) = before {
-            item.succeed(before);
-        }
+        item.succeed(before, recalled);
         Some(item)
     }
 

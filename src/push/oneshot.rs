@@ -14,6 +14,7 @@ use super::route::Route;
 use super::settings::Settings;
 use crate::etcd;
 use crate::etcd::client::{CALL_TIMEOUT, Cluster};
+use crate::etcd::former;
 use crate::etcd::oneshot;
 use crate::etcd::watch::Update;
 use crate::model::Endpoint;
@@ -186,7 +187,17 @@ where
     log_quarantined(&records.update(&Update::Listed { revision, entries }));
     let (revision, entries) = oneshot::list(cluster, CALL_TIMEOUT, &settings.meta_range()).await?;
     let mut overrides = Overrides::new(settings.meta.clone(), settings.services());
-    log_quarantined(&overrides.update(&Update::Listed { revision, entries }));
+    let update = Update::Listed { revision, entries };
+    let unseen = overrides.store().unseen(&update);
+    if !unseen.is_empty() {
+        let prefixes = overrides.store().prefixes();
+        let formers = oneshot::patiently(cluster, CALL_TIMEOUT, async |connection| {
+            former::read(connection, prefixes, &unseen).await
+        });
+        let formers = formers.await?;
+        overrides.recall(formers);
+    }
+    log_quarantined(&overrides.update(&update));
     let records = Arc::new(records);
     let mut tasks = JoinSet::new();
     for (number, (target, route)) in settings.routes().enumerate() {

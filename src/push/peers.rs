@@ -7,6 +7,7 @@ use tracing::warn;
 use super::balancers::Balancers;
 use super::settings::Settings;
 use crate::etcd::client::Cluster;
+use crate::etcd::recall::Recall;
 use crate::etcd::store::{Delta, Store};
 use crate::etcd::watch::{Update, Watcher};
 use crate::model::{Kind, Nonce, PusherId, Quarantined};
@@ -39,6 +40,8 @@ impl Message {
 pub(super) struct Peers {
     cluster: Cluster,
     watcher: Watcher,
+    /// What the watcher told last, until it is complete.
+    told: Option<Recall>,
     known: Known,
 }
 
@@ -63,6 +66,7 @@ impl Peers {
         Self {
             cluster: cluster.clone(),
             watcher: Watcher::new(cluster.clone(), range),
+            told: None,
             known: Known {
                 balancers: Balancers::new(settings, own.clone()),
                 own,
@@ -77,8 +81,15 @@ impl Peers {
     /// The next that matters. Cancel safe.
     pub(super) async fn next(&mut self) -> Message {
         loop {
-            let update = self.watcher.next().await;
-            let message = self.known.apply(&update);
+            let Some(told) = &mut self.told else {
+                let update = self.watcher.next().await;
+                let store = self.known.overrides.store();
+                self.told = Some(Recall::new(&self.cluster, store, update));
+                continue;
+            };
+            self.known.overrides.recall(told.done().await);
+            let message = self.known.apply(&told.update);
+            self.told = None;
             if message.matters() {
                 return message;
             }
@@ -101,6 +112,7 @@ impl Peers {
         if self.known.overrides.route(&settings.services()) {
             // Its listing has the new ones.
             self.watcher = Watcher::new(self.cluster.clone(), settings.meta_range());
+            self.told = None;
         }
     }
 

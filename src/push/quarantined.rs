@@ -2,12 +2,17 @@
 
 use tracing::{info, warn};
 
+use crate::model::Instead;
 use crate::upstream::records::Effect;
 use crate::util::log_limit;
 
 pub(super) fn log_quarantined(effect: &Effect) {
     for quarantined in &effect.quarantined {
-        let (key, reason) = (&quarantined.key, &quarantined.reason);
+        let key = &quarantined.key;
+        let reason = match quarantined.instead {
+            Instead::Unknown(why) => format!("{}; no split stands: {why}", quarantined.reason),
+            _ => quarantined.why(),
+        };
         if let Some(more) = log_limit::allows("quarantined", key) {
             warn!(%key, %reason, "quarantined: this cannot be read; everything else goes on{more}");
         }

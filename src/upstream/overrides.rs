@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::records::Effect;
+use crate::etcd::former::Formers;
 use crate::etcd::range::Range;
 use crate::etcd::store::{Delta, Item, Store};
 use crate::etcd::watch::Update;
@@ -116,6 +117,11 @@ impl Overrides {
     /// From now on these services are routed. Whether some are new, so that a listing is needed.
     pub fn route(&mut self, services: &BTreeSet<ServiceName>) -> bool {
         self.store.follow(services.clone())
+    }
+
+    /// Hears what unseen splits of the next listing said before.
+    pub(crate) fn recall(&mut self, formers: Formers) {
+        self.store.recall(formers);
     }
 
     /// Takes in what the watch of everything below the meta prefix tells.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Nginx, PATIENCE, Scene, push, until};
+use crate::support::{Command, Nginx, PATIENCE, Scene, push, until};
 
 const SPLIT: &str = "/sidekick/splits/website";
 
@@ -142,5 +142,97 @@ async fn a_held_instance_is_out_until_the_hold_ends_by_itself() {
     weighed(&scene.nginx, &["1=1", "3=1"]).await;
     // As etcd itself does when its time is over, but not before it was seen.
     scene.etcd.revoke(lease).await;
+    weighed(&scene.nginx, &["1=1", "2=1", "3=1"]).await;
+}
+
+/// What `sidekick` says at once, and how it ends.
+async fn said(scene: &Scene, line: &str) -> crate::support::Ended {
+    let mut words = line.split(' ');
+    let command = Command::new(words.next().unwrap());
+    command.etcd(&scene.etcd).args(words).run().await
+}
+
+const STANDS: &str = "; the one before it stands";
+
+#[tokio::test]
+async fn every_pusher_follows_the_split_that_was_readable_last_also_one_that_did_not_see_it() {
+    let scene = Scene::start().await;
+    records(&scene).await;
+    split(&scene, json!({"v2": 1})).await;
+    split(&scene, json!({"v1": 1})).await;
+    let first = scene.pushing().await;
+    weighed(&scene.nginx, &["1=1", "2=1"]).await;
+    for garbage in ["v2=1", "{"] {
+        scene.etcd.put(SPLIT, garbage).await;
+    }
+    first.process().line("quarantined: this").await;
+
+    let dry = scene.push().args(["--dry-run"]).run().await;
+    assert_eq!(dry.code, Some(0), "{}", dry.output);
+    assert!(dry.output.contains(STANDS), "{}", dry.output);
+    let second = scene.push().env("SIDEKICK_ID", "edge-2").notify().start();
+    second.ready().await;
+    second.process().line("quarantined: this").await;
+    // A change that both pass by on its way.
+    let record = json!({"host": "10.0.0.1", "port": 4, "version": "v1"});
+    let revision = scene
+        .etcd
+        .put("/services/website/d", record.to_string())
+        .await;
+    until(PATIENCE, "both pushers to have applied it", async || {
+        let status_records = scene.etcd.list("/sidekick/pushers/").await;
+        let applied =
+            |kv: &crate::support::Kv| kv.json()["services"]["website"]["applied"].as_i64();
+        let mut all = status_records.iter();
+        status_records.len() == 2 && all.all(|kv| applied(kv) >= Some(revision))
+    })
+    .await;
+    weighed(&scene.nginx, &["1=1", "2=1", "4=1"]).await;
+    for pusher in [&first, &second] {
+        let output = pusher.process().output();
+        assert!(!output.contains("10.0.0.1:3 "), "{output}");
+        assert!(output.contains(STANDS), "{output}");
+    }
+    for line in ["list", "list website", "status", "list --output json"] {
+        let shown = said(&scene, line).await;
+        assert!(shown.output.contains(STANDS), "{line}: {}", shown.output);
+    }
+}
+
+#[tokio::test]
+async fn a_split_whose_history_is_compacted_away_counts_as_none_and_that_is_said() {
+    let scene = Scene::start().await;
+    records(&scene).await;
+    split(&scene, json!({"v1": 1})).await;
+    scene.etcd.put(SPLIT, "{").await;
+    scene.etcd.compact().await;
+    let once = scene.push().args(["--once"]).run().await;
+    assert_eq!(once.code, Some(0), "{}", once.output);
+    let why = "no split stands: etcd has compacted away what it said before";
+    assert!(once.output.contains(why), "{}", once.output);
+    let pusher = scene.pushing().await;
+    pusher.process().line(why).await;
+    weighed(&scene.nginx, &["1=1", "2=1", "3=1"]).await;
+    for line in ["list", "status"] {
+        let shown = said(&scene, line).await;
+        let says = |what| shown.output.contains(what);
+        assert!(
+            says("not valid JSON") && !says("stands"),
+            "{line}: {}",
+            shown.output
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_split_that_was_cleared_stands_for_nobody_when_garbage_comes_in_its_place() {
+    let scene = Scene::start().await;
+    records(&scene).await;
+    split(&scene, json!({"v1": 1})).await;
+    scene.etcd.delete(SPLIT).await;
+    scene.etcd.put(SPLIT, "{").await;
+    let once = scene.push().args(["--once"]).run().await;
+    assert_eq!(once.code, Some(0), "{}", once.output);
+    assert!(!once.output.contains("stands"), "{}", once.output);
     weighed(&scene.nginx, &["1=1", "2=1", "3=1"]).await;
 }

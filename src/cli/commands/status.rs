@@ -146,7 +146,7 @@ fn object(pusher: &Pusher, quarantined: &[Quarantined]) -> Value {
         .filter(|quarantined| pusher.quarantines(quarantined));
     let own = own.map(|quarantined| {
         let service = quarantined.service.as_ref().map(|name| name.as_str());
-        let reason = quarantined.reason.to_string();
+        let reason = quarantined.why();
         json!({"key": quarantined.key, "service": service, "reason": reason})
     });
     fields.insert("quarantined".into(), Value::Array(own.collect()));

@@ -147,7 +147,7 @@ pub(crate) fn cells(line: &Line) -> Vec<Cell> {
             Cell::toned("quarantined", Tone::Bad),
             Cell::default(),
             Cell::default(),
-            Cell::toned(quarantined.reason.to_string(), Tone::Bad),
+            Cell::toned(quarantined.why(), Tone::Bad),
         ],
     }
 }
@@ -259,7 +259,7 @@ pub(crate) fn object(line: &Line) -> Map<String, Value> {
             let fields = json!({
                 "service": service,
                 "unreadable": quarantined.key,
-                "reason": quarantined.reason.to_string(),
+                "reason": quarantined.why(),
             });
             match fields {
                 Value::Object(fields) => fields,

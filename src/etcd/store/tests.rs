@@ -129,6 +129,37 @@ fn what_cannot_be_read_is_told_once_and_again_when_it_can() {
 }
 
 #[test]
+fn what_a_split_said_whose_last_write_was_not_seen_is_recalled() {
+    let mut store = store(&["web"]);
+    let unreadable = |revision| {
+        let other = entry("/sidekick/splits/other", "{", 3);
+        listed(revision, vec![other, entry(SPLIT, "{", revision)])
+    };
+    let mut relist = |revision, former| {
+        let update = unreadable(revision);
+        let unseen = store.unseen(&update).len();
+        if unseen > 0 {
+            store.recall(Formers::from([(SPLIT.into(), former)]));
+        }
+        store.update(META, &update);
+        let item = store.get(SPLIT.as_bytes()).unwrap();
+        (unseen, item.split().map(|split| split.weights().len()))
+    };
+    let stands = |split: &str| {
+        let subject = Prefixes::default().key(SPLIT.as_bytes()).unwrap().subject;
+        Former::Stands(subject.unwrap().decode(split.as_bytes(), 0).unwrap())
+    };
+    let one = || stands(r#"{"weights":{"v1":1}}"#);
+    assert_eq!(relist(9, one()), (1, Some(1)));
+    assert_eq!(relist(9, Former::Nothing), (0, Some(1)), "it was seen");
+    let two = || stands(r#"{"weights":{"v1":1,"v2":1}}"#);
+    assert_eq!(relist(12, two()), (1, Some(2)), "it was written in between");
+    let unknown = Former::Unknown("compacted");
+    assert_eq!(relist(14, unknown), (1, Some(2)), "what was seen stands");
+    assert_eq!(relist(16, Former::Nothing), (1, None), "it was deleted");
+}
+
+#[test]
 fn a_split_that_cannot_be_read_leaves_the_one_before_it_standing_also_over_a_listing() {
     let mut store = store(&["web"]);
     store.update(

@@ -24,6 +24,7 @@ fn refused(value: impl AsRef<[u8]>) -> String {
         key,
         service,
         reason,
+        ..
     } = read.unwrap_err();
     assert_eq!(key, "/services/website/nginx1");
     assert_eq!(service.unwrap().as_str(), "website");

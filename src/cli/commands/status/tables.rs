@@ -113,7 +113,7 @@ fn two(key: &str, why: &str) -> Vec<Cell> {
 }
 
 fn quarantined_row(quarantined: &Quarantined) -> Vec<Cell> {
-    two(&quarantined.key, &quarantined.reason.to_string())
+    two(&quarantined.key, &quarantined.why())
 }
 
 /// A target in a row, and a row more for each further error.
