@@ -1,4 +1,4 @@
-//! Flags, in groups that several commands share, and where their values come from.
+//! Groups of flags that several commands share, and where their values come from.
 
 pub(crate) mod container;
 pub(crate) mod env_file;

@@ -1,7 +1,7 @@
-//! The command line, filled up from the file that `--env-file` names and from the environment.
+//! The command line, completed from `--env-file` and the environment.
 //!
-//! A flag beats the file, and the file beats the environment: the nearer to this one process, the stronger.
-//! Unlike the environment the file can change under a running process, which is started anew then: see `announce::reload`.
+//! A flag beats the file, and the file beats the environment.
+//! The file can change while the process runs; a reload reads it again, see `announce::reload`.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -20,11 +20,11 @@ use crate::cli::output::short_help::shorten;
 use crate::cli::{Cli, Global};
 use crate::util::sanitize::short;
 
-/// What our own names begin with.
+/// Prefix of sidekick's own variables.
 const OWN: &str = "SIDEKICK_";
-/// How many lines that mean nothing are named.
+/// How many lines without effect are listed.
 const NOTED: usize = 20;
-/// Stands for `--env-file` itself.
+/// The variable of `--env-file` itself.
 const ENV_FILE: &str = "SIDEKICK_ENV_FILE";
 
 /// The arguments that the process was started with.
@@ -34,19 +34,19 @@ pub(crate) struct Line(Vec<OsString>);
 /// Options whose values may be secrets with spaces in them.
 const SECRETS: [&str; 4] = ["probe", "probe-header", "user", "password"];
 
-/// What they say, together with the file and the environment.
+/// The parsed arguments, completed from the file and the environment.
 #[derive(Debug)]
 pub(crate) struct Parsed {
     pub(crate) cli: Cli,
     pub(crate) given: Given,
-    /// What is in the file and means nothing.
+    /// Lines of the file that have no effect.
     pub(crate) notes: Vec<String>,
 }
 
-/// Why they say nothing.
+/// Why the arguments cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// They are no command line; or they ask for help.
+    /// The command line is wrong, or asks for help.
     #[error(transparent)]
     Usage(#[from] clap::Error),
     /// The file is wrong.
@@ -55,12 +55,12 @@ pub(crate) enum Error {
 }
 
 impl Line {
-    /// Those of this process.
+    /// The arguments of this process.
     pub(crate) fn of_process() -> Self {
         Self(std::env::args_os().collect())
     }
 
-    /// Without the trial option, which the program that runs the trial puts first; and whether it was there.
+    /// Removes the trial option, which comes first, and says whether it was there.
     pub(crate) fn without_trial(mut self) -> (Self, bool) {
         let trial = self.0.get(1).is_some_and(|word| word == TRIAL);
         if trial {
@@ -69,19 +69,18 @@ impl Line {
         (self, trial)
     }
 
-    /// They, with the name of the program.
+    /// All arguments, with the name of the program.
     pub(crate) fn words(&self) -> Vec<OsString> {
         self.0.clone()
     }
 
-    /// Of these words.
     #[cfg(test)]
     pub(crate) fn of(words: impl Iterator<Item = impl Into<OsString>>) -> Self {
         Self(words.map(Into::into).collect())
     }
 
-    /// The words behind the value of an option that may be a secret, each with that option: where the value was not quoted,
-    /// they are the rest of it.
+    /// The words after the value of an option that may be a secret, each with that option: they are the rest of a value that
+    /// was not quoted.
     pub(crate) fn behind_secrets(&self) -> Vec<Behind> {
         let mut behind = Vec::new();
         let mut secret = None;
@@ -106,7 +105,7 @@ impl Line {
         behind
     }
 
-    /// Reads the file, where one is named, and puts everything together.
+    /// Reads the env file, if given, and parses everything.
     pub(crate) fn parse(&self) -> Result<Parsed, Error> {
         let (command, notes) = match self.env_file()? {
             None => (self.command(), Vec::new()),
@@ -130,15 +129,15 @@ impl Line {
         })
     }
 
-    /// Which files are named.
+    /// The value of `--env-file`.
     fn env_file(&self) -> Result<Option<String>, clap::Error> {
         let command = as_etcdctl_does(self.command());
         let matches = command.try_get_matches_from(&self.0)?;
         Ok(Cli::from_arg_matches(&matches)?.global.env_file)
     }
 
-    /// What understands this line. An agent is understood without the other commands: what they take of the heap for a moment
-    /// would stay with a process that runs for years.
+    /// The parser for this line. An agent's parser leaves the other commands out: the heap that they take for a moment would
+    /// stay with a process that runs for years.
     fn command(&self) -> Command {
         let command = self.whole_command();
         match self.0.iter().any(|word| word == "-h") {
@@ -158,7 +157,7 @@ impl Line {
             .propagate_version(true)
             .max_term_width(100)
             .subcommand_required(true);
-        // First its own options: their order in the help is that of being said.
+        // The global options come first, to keep their place in the help.
         Global::augment_args(program).subcommand(agent)
     }
 }
@@ -169,7 +168,7 @@ fn all_wrong(wrong: Vec<String>) -> Error {
     Error::File(mistakes.into())
 }
 
-/// The name of the environment variable that stands for an argument.
+/// The environment variable of an argument.
 fn variable(arg: &Arg) -> Option<&str> {
     arg.get_env().and_then(std::ffi::OsStr::to_str)
 }
@@ -180,8 +179,8 @@ fn each_arg(command: Command, mut change: impl FnMut(Arg) -> Arg) -> Command {
     command.mut_subcommands(|subcommand| subcommand.mut_args(&mut change))
 }
 
-/// An empty variable counts as none, and a switch is turned by 1 and 0 as by true and false: so etcdctl reads its variables,
-/// and so people and compose files write them.
+/// An empty variable counts as unset, and a switch accepts 1 and 0 beside true and false: etcdctl does the same, and compose
+/// files rely on it.
 fn as_etcdctl_does(command: Command) -> Command {
     each_arg(command, |arg| {
         let set = variable(&arg).and_then(std::env::var_os);
@@ -196,7 +195,7 @@ fn as_etcdctl_does(command: Command) -> Command {
     })
 }
 
-/// Whether a switch understands the word.
+/// Whether the word is a valid value of a switch.
 fn is_boolish(word: &str) -> bool {
     let words = [
         "y", "yes", "t", "true", "on", "1", "n", "no", "f", "false", "off", "0",
@@ -204,8 +203,7 @@ fn is_boolish(word: &str) -> bool {
     words.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
-/// Puts what the file assigns in the place of the environment: below the command line, above the defaults. What it leaves
-/// empty counts as not given.
+/// Makes the file's assignments the defaults, in place of the environment's. An empty one counts as unset.
 fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> {
     let mut mistakes = Vec::new();
     // As in systemd, the last assignment counts.
@@ -244,17 +242,17 @@ fn fill(command: Command, found: &[Assignment]) -> Result<Command, Vec<String>> 
     }
 }
 
-/// The names that stand for an argument of the program, or of one of its commands.
+/// The variables of all arguments of the program and its commands.
 fn names(command: &Command) -> HashSet<String> {
     let own = command.get_arguments();
     let all = own.chain(command.get_subcommands().flat_map(Command::get_arguments));
     all.filter_map(variable).map(str::to_owned).collect()
 }
 
-/// Names that look like ours and stand for no argument of any command. Others may well be for somebody else.
+/// Variables that start with our prefix but belong to no option. Other variables may be for other programs.
 fn meaningless(command: &Command, found: &[Assignment]) -> Vec<String> {
     let known = names(command);
-    // All of the commands, which take half a megabyte, only where a name is not of this one.
+    // The full set of commands takes half a megabyte: build it only for an unknown name.
     let mut all = None;
     let mut notes = Vec::new();
     let mut more = 0_usize;

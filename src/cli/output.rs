@@ -1,4 +1,4 @@
-//! What commands print, and how they end.
+//! What commands print, and their exit codes.
 
 pub(crate) mod confirm;
 pub(crate) mod exit;

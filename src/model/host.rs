@@ -1,7 +1,7 @@
 //! Where a backend can be reached: host, endpoint, and the compact notation with a version.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -132,17 +132,6 @@ pub struct Endpoint {
     pub host: Host,
     /// The port, never 0.
     pub port: NonZeroU16,
-}
-
-impl Endpoint {
-    /// The socket address, when the host is an IP address.
-    #[must_use]
-    pub fn socket_addr(&self) -> Option<SocketAddr> {
-        match self.host {
-            Host::Ip(ip) => Some(SocketAddr::new(ip, self.port.get())),
-            Host::Dns(_) => None,
-        }
-    }
 }
 
 impl Endpoint {

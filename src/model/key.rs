@@ -109,13 +109,6 @@ impl Prefix {
         }
     }
 
-    /// The segment of `key` where its service stands, unchecked.
-    #[must_use]
-    pub fn service_segment<'k>(&self, key: &'k [u8]) -> Option<&'k str> {
-        let rest = self.strip(key)?;
-        Some(rest.split_once('/').map_or(rest, |(service, _)| service))
-    }
-
     fn strip<'k>(&self, key: &'k [u8]) -> Option<&'k str> {
         let key = std::str::from_utf8(key).ok()?;
         key.strip_prefix(self.as_str())?.strip_prefix('/')

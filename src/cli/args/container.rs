@@ -1,4 +1,4 @@
-//! The flags that name a container, and a look at the container that they name.
+//! The flags that name a container, and the lookup of that container.
 
 use std::sync::Arc;
 
@@ -15,40 +15,40 @@ use crate::docker::{Client, Daemon, identity};
 use crate::model::{Address, InstanceId, Version};
 use crate::systemd::unit_file::Socket;
 
-/// Which container, where its daemon is, and what of it is announced.
+/// Which container, where its daemon listens, and what to announce of it.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Container")]
 #[group(skip)]
 pub(crate) struct Flags {
-    /// Container that is announced, by name or id; what is not given is taken from it: the service from its label or env
-    /// SERVICE_NAME or its image, the instance from the host's and its own name (HOST:CONTAINER), the address from its published
-    /// port, the version from its image.
+    /// Container to announce, by name or id. Its service comes from its label or env SERVICE_NAME or its image, the instance
+    /// from the names of the host and the container (HOST:CONTAINER), the address from its published port, the version from
+    /// its image, unless they are given.
     #[arg(long, value_name = "NAME", env = "SIDEKICK_CONTAINER")]
     pub(crate) container: Option<String>,
     /// Where the Docker or Podman daemon listens; its usual sockets when absent.
     #[arg(long, value_name = "unix:///PATH", env = "DOCKER_HOST")]
     pub(crate) docker_host: Option<String>,
-    /// Port inside the container that is meant, when it has several: 80 or 53/udp.
+    /// Port inside the container, when it has several: 80 or 53/udp.
     #[arg(long, value_name = "PORT", env = "SIDEKICK_CONTAINER_PORT")]
     pub(crate) container_port: Option<String>,
-    /// Network in which the container's own address is announced, instead of the port published on the host.
+    /// Announces the container's own address in this network, instead of the port published on the host.
     #[arg(long, value_name = "NAME", env = "SIDEKICK_NETWORK")]
     pub(crate) network: Option<String>,
-    /// This host's address as others reach it: an address, a name, an interface (eth1) or a network (10.0.0.0/8) in which it
-    /// lies; the one on its default route when absent.
+    /// This host's address as others reach it: an address, a name, an interface (eth1) or a network (10.0.0.0/8) that it
+    /// is in; by default, the address on its default route.
     #[arg(long, value_name = "HOST", env = "SIDEKICK_HOST")]
     pub(crate) host: Option<String>,
-    /// What this host is called in the names of its instances, HOST:CONTAINER; what the daemon says when absent.
+    /// This host's name in its instances' names, HOST:CONTAINER; by default, the name that the daemon reports.
     #[arg(long, value_name = "NAME", env = "SIDEKICK_HOST_NAME")]
     pub(crate) host_name: Option<String>,
-    /// What runs there; the container's label or env SERVICE_VERSION, else its image's tag, label or digest when absent.
+    /// Version that runs there; by default, the container's label or env SERVICE_VERSION, else its image's tag, label or digest.
     #[arg(long, value_name = "VERSION", env = "SIDEKICK_SERVICE_VERSION")]
     pub(crate) service_version: Option<String>,
-    /// Takes SERVICE_* from the container's labels only, not from its environment.
+    /// Reads SERVICE_* from the container's labels only, not from its environment.
     #[arg(long, env = "SIDEKICK_LABELS_ONLY")]
     pub(crate) labels_only: bool,
     /// How long the container may take to run for the first time, counted while its daemon answers; with --on-gone exit the
-    /// announcer then ends with code 69.
+    /// announcer then exits with code 69.
     #[arg(
         long,
         value_name = "TIME",
@@ -56,7 +56,7 @@ pub(crate) struct Flags {
         env = "SIDEKICK_START_TIMEOUT"
     )]
     pub(crate) start_timeout: String,
-    /// What happens when the container has ended: exit (so that the service manager decides) or wait for its next run.
+    /// What to do when the container has ended: exit (the service manager decides) or wait for its next run.
     #[arg(
         long,
         value_name = "ACTION",
@@ -66,14 +66,14 @@ pub(crate) struct Flags {
     pub(crate) on_gone: String,
 }
 
-/// What is known of the container.
+/// What is known about the container.
 pub(crate) struct Found<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) run: &'a Run,
 }
 
 impl Flags {
-    /// Which container, if one was named; what was said of the instance beats what it says itself.
+    /// Which container, if the flags name one. An instance given on the command line beats the container's labels.
     pub(crate) fn pairing(
         &self,
         mistakes: &mut Mistakes,
@@ -124,7 +124,7 @@ impl Flags {
         })
     }
 
-    /// What runs there, where that was said: beside the address or by itself.
+    /// The version, if given: with the address or by its own flag.
     pub(crate) fn version(
         &self,
         mistakes: &mut Mistakes,
@@ -144,7 +144,7 @@ impl Flags {
         version
     }
 
-    /// Where a container is looked for.
+    /// The daemon's socket.
     pub(crate) fn socket(&self) -> Socket {
         match self.docker_host.as_deref() {
             None => Socket::Docker,
@@ -155,15 +155,15 @@ impl Flags {
     }
 }
 
-/// What a look at the container has found.
+/// What the lookup of the container found.
 pub(crate) enum Looked {
-    /// It runs.
+    /// It is running.
     Runs(Run),
-    /// It does not: its name, and how it is instead.
+    /// It is not running: its name and its state.
     Otherwise(String, State),
 }
 
-/// Why the container cannot be announced, for people.
+/// Why the container cannot be announced, as a message.
 pub(crate) fn refused(pairing: &Pairing, mistakes: &container::Mistakes) -> Invalid {
     let name = &pairing.container;
     let said = mistakes
@@ -173,7 +173,7 @@ pub(crate) fn refused(pairing: &Pairing, mistakes: &container::Mistakes) -> Inva
     Invalid::from(said.collect::<Vec<_>>())
 }
 
-/// Looks at the container once.
+/// Looks the container up once.
 pub(crate) async fn find(pairing: &Pairing) -> anyhow::Result<Looked> {
     let client = Client::connect(pairing.daemon.clone()).await?;
     let container = Arc::new(client.inspect(&pairing.container).await?);
@@ -185,7 +185,7 @@ pub(crate) async fn find(pairing: &Pairing) -> anyhow::Result<Looked> {
     let choice = wanted.address.host.as_ref();
     let wants_name = wanted.needs_host_name();
     let host = Surroundings::look(&pairing.daemon, choice, wants_name).await;
-    // No updates: the caller looks once.
+    // A single lookup needs no updates.
     let (_, states) = watch::channel(state);
     Ok(Looked::Runs(Run {
         container,

@@ -1,14 +1,14 @@
 //! Files of environment variables, in the syntax of systemd's `EnvironmentFile=`, so that one file serves both.
 //!
 //! `NAME=VALUE` on a line; `#` and `;` begin a comment; a backslash at the end of a line joins it to the next. A value may
-//! stand in double quotes (in which `\"`, `\\`, `\$` and `` \` `` are escapes) or in single ones (without escapes).
-//! systemd ignores lines that it cannot read; here they are mistakes, as a silently ignored line is a bug found too late.
+//! be in double quotes (in which `\"`, `\\`, `\$` and `` \` `` are escapes) or in single ones (without escapes).
+//! systemd ignores lines that it cannot parse; here they are errors, because a silently ignored line is a bug found too late.
 
 use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 use std::rc::Rc;
 
-/// The largest file that is read, bytes.
+/// The largest file to read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
 /// One `NAME=VALUE`.
@@ -18,23 +18,23 @@ pub(crate) struct Assignment {
     pub(crate) value: String,
     /// The line on which it begins, from 1.
     pub(crate) line: usize,
-    /// The file in which it stands.
+    /// The file that it is in.
     pub(crate) file: Rc<str>,
 }
 
-/// What some files say together.
+/// The contents of all files together.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// In their order: of two with the same name the last counts.
+    /// In order: the last one of a name wins.
     pub(crate) assignments: Vec<Assignment>,
-    /// Files that were passed over although they are there, and why.
+    /// Files that exist but were skipped, and why.
     pub(crate) notes: Vec<String>,
 }
 
-/// Reads the files that are named, `FILE[:FILE...]`. Prefix a file with `-` to make it optional, as with `EnvironmentFile=-`.
+/// Reads the files `FILE[:FILE...]`. Prefix a file with `-` to make it optional, as with `EnvironmentFile=-`.
 ///
 /// # Errors
-/// Every mistake in all of them, in words that name the file and the line.
+/// Every mistake in all of them, with file and line.
 pub(crate) fn read(files: &str) -> Result<Found, Vec<String>> {
     let mut found = Found::default();
     let mut mistakes = Vec::new();
@@ -50,9 +50,9 @@ pub(crate) fn read(files: &str) -> Result<Found, Vec<String>> {
                 }
             },
             Err(error) if optional && error.kind() == ErrorKind::NotFound => {}
-            // systemd has read it as root, before this process became somebody else.
+            // systemd read it as root, before this process changed its user.
             Err(error) if optional && error.kind() == ErrorKind::PermissionDenied => found.notes.push(format!(
-                "{path}: {error}: what it says now is not known here, only what systemd has passed on from it at the start"
+                "{path}: {error}: not readable here; the values that systemd passed on at the start stay"
             )),
             Err(error) => mistakes.push(format!("--env-file {path}: {error}")),
         }
@@ -65,7 +65,7 @@ pub(crate) fn read(files: &str) -> Result<Found, Vec<String>> {
 }
 
 fn content(path: &Path) -> io::Result<String> {
-    // It is read again and again: what can be read only once, or never ends, is no such file.
+    // The file is read again on every reload, so it must be a regular file.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a file"));
     }
@@ -80,7 +80,7 @@ fn content(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))
 }
 
-/// The assignments of a file's text, or every mistake with its line.
+/// Parses a file into its assignments, or into every mistake with its line.
 fn parse(text: &str, file: &str) -> Result<Vec<Assignment>, Vec<String>> {
     let mut parser = Parser {
         file: file.into(),
@@ -99,7 +99,7 @@ enum Place {
     #[default]
     BeforeName,
     Name,
-    /// Behind the `=`, or behind a closing quote.
+    /// After the `=` or a closing quote.
     BeforeValue,
     Value,
     ValueEscape,
@@ -116,11 +116,11 @@ struct Parser {
     place: Place,
     /// Lines before this one.
     line: usize,
-    /// Lines before the one on which the assignment began.
+    /// Lines before the start of the assignment.
     began: usize,
     name: String,
     value: String,
-    /// How much of the value stays when it ends here: spaces at its end do not, unless quoted or escaped.
+    /// Length of the value if it ended here: trailing spaces count only when quoted or escaped.
     kept: usize,
     found: Vec<Assignment>,
     mistakes: Vec<String>,
@@ -210,7 +210,7 @@ impl Parser {
     }
 
     fn line_without_value(&mut self) -> Place {
-        // It may be a line of a secret.
+        // The line may be part of a secret: do not quote it.
         self.mistake("expected NAME=VALUE".to_owned());
         self.name.clear();
         Place::BeforeName
@@ -223,12 +223,12 @@ impl Parser {
         let value = std::mem::take(&mut self.value);
         let name = name.trim_end();
         if !is_name(name) {
-            // A secret may well end with an =.
+            // A secret may contain a =: quote no name that is none.
             let export = match name.strip_prefix("export ") {
                 Some(name) if is_name(name.trim_start()) => ": `export` does not belong there",
                 _ => "",
             };
-            let what = "what stands before the = is no name of an environment variable";
+            let what = "the text before the = is not the name of an environment variable";
             self.mistake(format!("{what}{export}"));
         } else if value.contains('\0') {
             self.mistake(format!("the value of {name} has a NUL in it"));

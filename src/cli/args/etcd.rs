@@ -1,4 +1,4 @@
-//! Where etcd is and how to get in, spelled as etcdctl spells it.
+//! Endpoints, certificates and login of etcd, with etcdctl's names.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,11 +28,11 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     endpoints: Secret,
-    /// Certificate authority that the members' certificates are checked with [default: systemd's credential
+    /// Certificate authority to check the members' certificates with [default: systemd's credential
     /// etcd-cacert].
     #[arg(long, value_name = "FILE", env = "ETCDCTL_CACERT")]
     cacert: Option<String>,
-    /// Certificate to show to etcd [default: systemd's credential etcd-cert].
+    /// Client certificate [default: systemd's credential etcd-cert].
     #[arg(long, value_name = "FILE", env = "ETCDCTL_CERT")]
     cert: Option<String>,
     /// Key of that certificate [default: systemd's credential etcd-key].
@@ -74,13 +74,13 @@ pub(crate) struct Args {
     meta_prefix: Option<String>,
 }
 
-/// Options of every command that does one thing in etcd and ends.
+/// Options of every command that does one thing in etcd and exits.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct OneShot {
     #[command(flatten)]
     etcd: Args,
-    /// How long an etcd that does not answer is tried again.
+    /// How long to retry while etcd does not answer.
     #[arg(
         long,
         value_name = "TIME",
@@ -91,7 +91,7 @@ pub(crate) struct OneShot {
 }
 
 impl OneShot {
-    /// Where everything lies.
+    /// The cluster and both prefixes.
     pub(crate) fn place(&self, mistakes: &mut Mistakes) -> Option<Place> {
         let patience = mistakes.duration("--command-timeout", &self.command_timeout);
         self.etcd.place(mistakes, patience)
@@ -99,7 +99,7 @@ impl OneShot {
 }
 
 impl Args {
-    /// Where everything lies, for a command that waits this long for etcd.
+    /// The cluster and both prefixes, for a command that waits this long for etcd.
     pub(crate) fn place(
         &self,
         mistakes: &mut Mistakes,
@@ -128,7 +128,7 @@ impl Args {
         }))
     }
 
-    /// Where records and sidekick's own keys lie.
+    /// The prefixes of records and of sidekick's own keys.
     pub(crate) fn prefixes(&self, mistakes: &mut Mistakes) -> Option<(Prefix, MetaPrefix)> {
         let (prefix, meta) = self.given_prefixes(mistakes);
         let (prefix, meta) = (prefix.unwrap_or_default(), meta.unwrap_or_default());
@@ -140,7 +140,7 @@ impl Args {
         Some((prefix, meta))
     }
 
-    /// The same, where they are given; what is wrong is noted and counts as not given.
+    /// The prefixes, if they are given; wrong ones are noted and count as not given.
     pub(crate) fn given_prefixes(
         &self,
         mistakes: &mut Mistakes,
@@ -153,10 +153,10 @@ impl Args {
         )
     }
 
-    /// Where the members are, as URLs; what is wrong is noted.
+    /// The members as URLs; mistakes are noted.
     pub(crate) fn endpoints(&self, mistakes: &mut Mistakes) -> Vec<String> {
         let given = self.cacert.is_some() || self.cert.is_some() || self.key.is_some();
-        // A credential lies there for all, and is no reason to refuse an etcd without certificates.
+        // The credentials may be meant for all units, so they do not rule out an etcd without TLS.
         let there = ["etcd-cacert", "etcd-cert", "etcd-key"];
         let wants_tls = match there.into_iter().any(|name| credential(name).is_some()) {
             _ if given => Tls::Needed,
@@ -167,7 +167,7 @@ impl Args {
         let texts: Vec<_> = given.split(',').map(str::trim).collect();
         let mut endpoints = Vec::new();
         if given.contains('@') {
-            // A password may hold a comma, and then no part by itself looks like a login.
+            // A password may contain a comma, and then no single part looks like a login.
             mistakes
                 .add("--endpoints: a login does not belong in it; give --user and --password-file");
             return endpoints;
@@ -232,7 +232,7 @@ impl Args {
         let cacert = or_credential(&self.cacert, "etcd-cacert");
         let cert = or_credential(&self.cert, "etcd-cert");
         let key = or_credential(&self.key, "etcd-key");
-        // All are looked at, also behind one that is wrong.
+        // Read all three, to report every mistake at once.
         let files = [
             ("--cacert", &cacert, CERTIFICATE),
             ("--cert", &cert, CERTIFICATE),
@@ -256,28 +256,28 @@ impl Args {
     }
 }
 
-/// Reads `--ttl` of what is renewed.
+/// Parses `--ttl` of something that is renewed.
 pub(crate) fn ttl(mistakes: &mut Mistakes, text: &str) -> Option<Duration> {
     let ttl = mistakes.duration("--ttl", text)?;
     mistakes.check(&format!("--ttl {text}"), check_ttl(ttl));
     Some(ttl)
 }
 
-/// Reads how long something lasts that nobody renews.
+/// Parses the lifetime of something that is not renewed.
 pub(crate) fn length(mistakes: &mut Mistakes, flag: &str, text: &str) -> Option<Duration> {
     let ttl = mistakes.duration(flag, text)?;
     mistakes.check(&format!("{flag} {text}"), check_length(ttl));
     Some(ttl)
 }
 
-/// Whether certificates speak for `https://`.
+/// Whether the certificates that are given call for `https://`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tls {
-    /// There are none.
+    /// There are no certificates.
     Unwanted,
-    /// They are there, and used unless the endpoint says otherwise.
+    /// They exist, and are used unless the endpoint says otherwise.
     Offered,
-    /// They were given on purpose.
+    /// They were given by flag or variable.
     Needed,
 }
 
@@ -295,12 +295,12 @@ fn endpoint(text: &str, tls: Tls) -> Result<String, String> {
     let place = rest.strip_suffix('/').unwrap_or(rest);
     match place.parse::<crate::model::Endpoint>() {
         Ok(place) => Ok(format!("{scheme}://{place}")),
-        // It repeats the text.
+        // The error repeats the text.
         Err(error) => Err(error.to_string().replace(place, &secret::url(place))),
     }
 }
 
-/// The file of a credential that systemd passes to the unit (`LoadCredential=`), where there is one.
+/// The file of a credential that systemd passes to the unit (`LoadCredential=`), if there is one.
 fn credential(name: &str) -> Option<String> {
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
     let file = Path::new(&folder).join(name);
@@ -308,7 +308,7 @@ fn credential(name: &str) -> Option<String> {
     file.into_os_string().into_string().ok()
 }
 
-/// The password that systemd passes, for a user without any other.
+/// The password from systemd's credential, for a user without another.
 fn credential_password(mistakes: &mut Mistakes, user: &str) -> Option<Password> {
     let Some(file) = credential("etcd-password").map(PathBuf::from) else {
         mistakes.add(format!(
@@ -320,7 +320,7 @@ fn credential_password(mistakes: &mut Mistakes, user: &str) -> Option<Password> 
     Some(Password::File(file))
 }
 
-/// A file that holds PEM, of this kind among others.
+/// Reads a PEM file that contains a section of this kind.
 pub(crate) fn read_pem(file: &str, kind: &str) -> Result<Vec<u8>, String> {
     crate::etcd::access::read_pem(Path::new(file), kind)
 }

@@ -1,19 +1,19 @@
-//! Which values were given, and by what.
+//! Which values were given, and whether by flag, variable or default.
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-/// The values as they were given, by the names of their arguments.
+/// The given values, by the names of their arguments.
 #[derive(Debug)]
 pub(crate) struct Given(pub(crate) ArgMatches);
 
 impl Given {
-    /// The command, and what it was told.
+    /// The subcommand and its arguments.
     pub(crate) fn subcommand(&self) -> Option<(&str, &ArgMatches)> {
         self.0.subcommand()
     }
 
-    /// Whether the command line itself says this argument of the subcommand.
+    /// Whether the command line itself gives this argument of the subcommand.
     pub(crate) fn is_said(&self, id: &str) -> bool {
         self.subcommand().is_some_and(|(_, matches)| {
             let known = matches.try_contains_id(id).unwrap_or(false);

@@ -1,39 +1,38 @@
-//! Collects what is wrong with a command line, so that one run tells all of it.
+//! Collects the mistakes in a command line, to report all of them at once.
 
 use std::fmt;
 
 use crate::util::secret;
 use crate::util::secret::Secret;
 
-/// A word that may be a part of a secret.
+/// A word that may be part of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Behind {
-    /// The option whose value stands before it, without its dashes.
+    /// The option whose value comes before it, without its dashes.
     pub(crate) option: &'static str,
-    /// It.
     pub(crate) word: String,
 }
 
-/// What is wrong so far.
+/// The mistakes so far.
 #[derive(Debug, Default)]
 pub(crate) struct Mistakes {
     said: Vec<String>,
-    /// Words that may be a part of a secret.
+    /// Words that may be part of a secret.
     hidden: Vec<Behind>,
 }
 
-/// Everything that is wrong: the command did not start.
+/// The command line is wrong: the command did not start.
 #[derive(Debug)]
 pub(crate) struct Invalid(Vec<String>);
 
 impl Mistakes {
-    /// None so far. These words are not shown, whatever they were taken for.
+    /// No mistakes yet. These words are hidden in every message.
     pub(crate) fn hiding(hidden: Vec<Behind>) -> Self {
         let said = Vec::new();
         Self { said, hidden }
     }
 
-    /// What may be shown of a text that is wrong.
+    /// The part of a wrong text that may be shown.
     fn shown(&self, text: &str) -> String {
         let is_part = |behind: &Behind| behind.word.contains(text);
         if !text.is_empty() && self.hidden.iter().any(is_part) {
@@ -42,12 +41,12 @@ impl Mistakes {
         secret::value(text)
     }
 
-    /// Takes note of a mistake.
+    /// Adds a mistake.
     pub(crate) fn add(&mut self, mistake: impl Into<String>) {
         self.said.push(mistake.into());
     }
 
-    /// The value, or a note that says where (`--flag`) and what was wrong.
+    /// The value, or a mistake with its place (`--flag`) and the error.
     pub(crate) fn check<T, E: fmt::Display>(
         &mut self,
         place: &str,
@@ -58,7 +57,7 @@ impl Mistakes {
             .ok()
     }
 
-    /// The parsed text, or a note.
+    /// The parsed text, or a mistake.
     pub(crate) fn parse<T>(&mut self, place: &str, text: &str) -> Option<T>
     where
         T: std::str::FromStr,
@@ -70,7 +69,7 @@ impl Mistakes {
             .inspect_err(|error| {
                 let mut error = error.to_string();
                 if shown != text {
-                    // It may repeat the text, or a part of it, with what is not shown of it.
+                    // The error may repeat the text, or its hidden part.
                     error = secret::unquoted(&error.replace(text, &shown), &shown);
                 }
                 self.add(format!("{place} {shown:?}: {error}"));
@@ -78,7 +77,7 @@ impl Mistakes {
             .ok()
     }
 
-    /// The text of a URL, parsed; or a note that shows neither a login nor a query in it.
+    /// The parsed URL, or a mistake that shows neither a login nor a query in it.
     pub(crate) fn parse_url<T>(&mut self, place: &str, text: &Secret) -> Option<T>
     where
         T: std::str::FromStr,
@@ -90,7 +89,7 @@ impl Mistakes {
             .ok()
     }
 
-    /// A span of time.
+    /// A duration.
     pub(crate) fn duration(&mut self, place: &str, text: &str) -> Option<std::time::Duration> {
         let parsed = crate::util::duration::read(text);
         if parsed.is_none() {
@@ -102,7 +101,7 @@ impl Mistakes {
         parsed
     }
 
-    /// A small number.
+    /// A number from 1 to 1000.
     pub(crate) fn count(&mut self, place: &str, text: &str) -> Option<u32> {
         let count = text.parse().ok();
         let count = count.filter(|count| (1..=1_000).contains(count));
@@ -114,7 +113,7 @@ impl Mistakes {
         count
     }
 
-    /// A text that must be given.
+    /// A required text.
     pub(crate) fn required<'a>(&mut self, name: &str, text: Option<&'a str>) -> Option<&'a str> {
         if text.is_none() {
             self.add(format!("{name} is missing"));
@@ -122,7 +121,7 @@ impl Mistakes {
         text
     }
 
-    /// `value`, unless anything was wrong.
+    /// `value`, unless there are mistakes.
     pub(crate) fn none_or<T>(self, value: Option<T>) -> Result<T, Invalid> {
         match value {
             Some(value) if self.said.is_empty() => Ok(value),
@@ -150,7 +149,7 @@ impl From<String> for Invalid {
 }
 
 impl Invalid {
-    /// Each mistake by itself.
+    /// Each mistake on its own.
     pub(crate) fn into_mistakes(self) -> Vec<String> {
         self.0
     }

@@ -5,14 +5,14 @@ use crate::admin::named::{self, Named};
 use crate::cli::args::mistakes::Mistakes;
 use crate::model::{InstanceId, ServiceName};
 
-/// Reads `SERVICE/INSTANCE`, which must be given.
+/// Parses the required `SERVICE/INSTANCE`.
 pub(crate) fn instance(mistakes: &mut Mistakes, text: Option<&str>) -> Option<InstanceId> {
     let place = "SERVICE/INSTANCE";
     let text = mistakes.required(place, text)?;
     mistakes.parse(place, text)
 }
 
-/// The instance that is meant where a container's name alone was given.
+/// The instance that a container's name alone stands for.
 pub(crate) async fn named(place: &Place, id: InstanceId) -> anyhow::Result<InstanceId> {
     let said = id.to_string();
     match named::named(place, id).await? {
@@ -29,12 +29,12 @@ pub(crate) async fn named(place: &Place, id: InstanceId) -> anyhow::Result<Insta
     }
 }
 
-/// Reads `SERVICE`, where it is given.
+/// Parses the optional `SERVICE`.
 pub(crate) fn service(mistakes: &mut Mistakes, text: Option<&str>) -> Option<ServiceName> {
     mistakes.parse("SERVICE", text?)
 }
 
-/// The help of a flag that cannot leave its default to clap, because it must be known whether it was given.
+/// Help with a default that clap must not fill in, because it matters whether the flag was given.
 pub(crate) fn with_default(help: &str, default: impl std::fmt::Display) -> String {
     format!("{help} [default: {default}]")
 }

@@ -1,20 +1,20 @@
-//! Options that mean something only beside others: where those are missing, they are refused and not dropped.
+//! Options that have an effect only together with others: without those they are refused, not ignored.
 //!
-//! Only what the command line says is judged. A variable, or a line of an env file, may be there for many commands and units,
-//! and is no mistake where it means nothing.
+//! Only the command line is checked. Variables and env files may serve several commands and units, which do not all use every
+//! variable.
 
 use clap::ArgMatches;
 
 use super::given::Given;
 use crate::cli::args::mistakes::Mistakes;
 
-/// Options of some commands, and when they mean something.
+/// Options of some commands, and when they have an effect.
 struct Rule {
     commands: &'static [&'static str],
-    /// By the names of their arguments.
+    /// Names of the arguments.
     options: &'static [&'static str],
     means_something: fn(&CommandLine<'_>) -> bool,
-    /// What they need, or why they mean nothing.
+    /// What they need, or why they have no effect.
     why: &'static str,
 }
 
@@ -157,7 +157,7 @@ const RULES: [Rule; 17] = [
     },
 ];
 
-/// Notes every option that was said and means nothing.
+/// Adds a mistake for every option on the command line that has no effect.
 pub(crate) fn check(given: &Given, mistakes: &mut Mistakes) {
     let Some((command, matches)) = given.subcommand() else {
         return;
@@ -180,23 +180,23 @@ fn option(id: &str) -> String {
     }
 }
 
-/// What a command was told.
+/// The arguments of a command.
 struct CommandLine<'a> {
     given: &'a Given,
     matches: &'a ArgMatches,
 }
 
 impl CommandLine<'_> {
-    /// Whether the command line itself says it.
+    /// Whether the command line itself gives it.
     fn is_said(&self, id: &str) -> bool {
         self.given.is_said(id)
     }
 
-    /// Whether it is given, by whatever way; a switch: whether it is on. For what has no default.
+    /// Whether it is given in any way; for a switch: whether it is on. For arguments without a default.
     fn has(&self, id: &str) -> bool {
         match self.matches.try_get_one::<bool>(id) {
             Ok(on) => on.copied().unwrap_or(false),
-            // It is no switch.
+            // It is not a switch.
             Err(_) => self.values(id).next().is_some(),
         }
     }
@@ -211,7 +211,7 @@ impl CommandLine<'_> {
         raw.into_iter().flatten().filter_map(|value| value.to_str())
     }
 
-    /// Whether there may be a probe that begins so: one that is given, or what a container asks for itself.
+    /// Whether there may be a probe that begins like this: a given one, or one from the container's labels.
     fn probes(&self, beginnings: &[&str]) -> bool {
         let mut probes = self.values("probe");
         if !self.is_said("probe") {

@@ -1,32 +1,32 @@
-//! How often a backend is asked, and how long its answer may take: what was said, and defaults that fit it.
+//! Interval and timeout of the probes, with defaults that fit what was given.
 
 use std::time::Duration;
 
 use crate::util::duration;
 
-/// Between two rounds where nothing else is said.
+/// Default time between two rounds.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// For one attempt where nothing else is said.
+/// Default timeout of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What one source says: the flags, or the labels of a container.
+/// Interval and timeout from one source: the flags, or a container's labels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct PaceArgs {
-    /// Between two rounds.
+    /// Time between two rounds.
     pub(crate) interval: Option<Duration>,
-    /// For one attempt.
+    /// Timeout of one attempt.
     pub(crate) timeout: Option<Duration>,
 }
 
 impl PaceArgs {
-    /// Timeout and interval, as people write them, when one attempt would run into the next round.
+    /// Timeout and interval as text, if the timeout is longer than the interval.
     pub(crate) fn contradiction(self) -> Option<(String, String)> {
         let (timeout, interval) = self.timeout.zip(self.interval)?;
         (timeout > interval).then(|| (duration::typed(timeout), duration::typed(interval)))
     }
 
-    /// Interval and timeout, where this source is stronger than `weaker`. What was said by the weaker one is fitted to the
-    /// stronger one, and a default to both.
+    /// Interval and timeout, where this source beats `weaker`. Values of the weaker one are fitted to the stronger one, and
+    /// defaults to both.
     pub(crate) fn before(self, weaker: Self) -> (Duration, Duration) {
         match (self.interval, self.timeout) {
             (Some(interval), Some(timeout)) => (interval, timeout),

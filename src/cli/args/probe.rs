@@ -1,4 +1,4 @@
-//! The flags that say how a backend is probed.
+//! The flags of the probes.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use crate::probe::{Authorities, HttpOptions, Pace, Probe};
 use crate::util::secret::Secret;
 use crate::util::{duration, secret};
 
-/// What is asked, how often, and what passes.
+/// What to probe, how often, and what passes.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Probe")]
 #[group(skip)]
 pub(crate) struct Flags {
     /// What must work: /PATH, http(s)://…, tcp://…, grpc://…, exec:COMMAND or docker:
     ///
-    /// A path (/health) is asked at the announced address by HTTP. tcp://HOST:PORT must accept a connection,
+    /// A path (/health) is requested from the announced address by HTTP. tcp://HOST:PORT must accept a connection,
     /// grpc://HOST:PORT[/SERVICE] answer grpc.health.v1, the command of exec: end with exit code 0, and docker: is the
-    /// container's HEALTHCHECK. May be given several times: all must pass. Without it a container is asked what its
-    /// SERVICE_CHECK_ labels or its HEALTHCHECK say, or else only whether it runs; without a container the record is kept
+    /// container's HEALTHCHECK. May be given several times: all must pass. Without it, a container's SERVICE_CHECK_ labels
+    /// apply, else its HEALTHCHECK, else only whether it runs; without a container the record is kept
     /// unconditionally.
     #[arg(
         long,
@@ -34,12 +34,12 @@ pub(crate) struct Flags {
         hide_env_values = true
     )]
     pub(crate) probe: Vec<Secret>,
-    /// Between two rounds, up to a tenth less (Kubernetes: periodSeconds) [default: what the container says, else 2s, or
-    /// the timeout where that is longer].
+    /// Time between two rounds, minus up to a tenth (Kubernetes: periodSeconds) [default: what the container says, else 2s,
+    /// or the timeout where that is longer].
     #[arg(long, value_name = "TIME", env = "SIDEKICK_INTERVAL")]
     pub(crate) interval: Option<String>,
-    /// For one attempt; no longer than the interval (timeoutSeconds) [default: what the container says, else 1s, or the
-    /// interval where that is shorter].
+    /// Timeout of one attempt; no longer than the interval (timeoutSeconds) [default: what the container says, else 1s, or
+    /// the interval where that is shorter].
     #[arg(long, value_name = "TIME", env = "SIDEKICK_TIMEOUT")]
     pub(crate) timeout: Option<String>,
     /// Passes in a row until the backend is up; it starts down (successThreshold).
@@ -48,7 +48,7 @@ pub(crate) struct Flags {
     /// Failures in a row until it is down (failureThreshold).
     #[arg(long, value_name = "N", default_value = "3", env = "SIDEKICK_FALL")]
     pub(crate) fall: String,
-    /// Before the first attempt (initialDelaySeconds).
+    /// Delay before the first attempt (initialDelaySeconds).
     #[arg(
         long,
         value_name = "TIME",
@@ -65,10 +65,10 @@ pub(crate) struct Flags {
     )]
     pub(crate) expect_status: String,
 
-    /// What the first 64 KiB of an HTTP answer must match, a regular expression.
+    /// Regular expression that the first 64 KiB of an HTTP answer must match.
     #[arg(long, value_name = "REGEX", env = "SIDEKICK_EXPECT_BODY")]
     pub(crate) expect_body: Option<String>,
-    /// A header that an HTTP answer must have, with what its value must match. May be given several times.
+    /// A header that an HTTP answer must have, and a regular expression for its value. May be given several times.
     #[arg(long, value_name = "NAME: REGEX", env = "SIDEKICK_EXPECT_HEADER")]
     pub(crate) expect_header: Vec<String>,
     /// Method of HTTP probes.
@@ -90,7 +90,7 @@ pub(crate) struct Flags {
     /// Certificate authority that https:// probes accept in place of the system's.
     #[arg(long, value_name = "FILE", env = "SIDEKICK_PROBE_CACERT")]
     pub(crate) probe_cacert: Option<String>,
-    /// Name that https:// probes ask for (SNI) and that the certificate must be for; the URL's host when absent.
+    /// Name that https:// probes ask for (SNI) and that the certificate must be for; by default, the URL's host.
     #[arg(long, value_name = "NAME", env = "SIDEKICK_PROBE_TLS_NAME")]
     pub(crate) probe_tls_name: Option<String>,
     /// Accepts any certificate from https:// probes.
@@ -99,7 +99,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// The given ones; else, where a container is `paired`, a container, those that it asks for; else what its daemon says of it.
+    /// The given probes; else, where a container is `paired`, those of its labels; else its state as its daemon reports it.
     pub(crate) fn probes(
         &self,
         mistakes: &mut Mistakes,
@@ -115,18 +115,18 @@ impl Flags {
             let text = text.reveal();
             let probe = match (text, found) {
                 ("docker:", Some(found)) => Ok(container_probe(found, true)),
-                // What it would look at is not found yet.
+                // The container is not known yet.
                 ("docker:", None) if paired => return None,
                 _ => probe(text, own, &options),
             };
             mistakes.check(&format!("--probe {:?}", secret::probe(text)), probe)
         });
-        // All are looked at, also behind one that is wrong.
+        // Check all of them, to report every mistake at once.
         let probes: Vec<_> = probes.collect();
         probes.into_iter().collect()
     }
 
-    /// How HTTP probes ask; whatever is wrong is noted, and left out.
+    /// Options of HTTP probes; mistakes are noted and left out.
     fn http_options(&self, mistakes: &mut Mistakes) -> HttpOptions {
         let mut options = HttpOptions {
             insecure: self.probe_insecure,
@@ -174,7 +174,7 @@ impl Flags {
         options
     }
 
-    /// What flags say beats what the container asks for, and the rest fits it.
+    /// Flags beat the container's labels, and the rest is fitted to them.
     pub(crate) fn pace(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<Pace> {
         let mut time = |flag, text: &Option<String>| {
             let time = text.as_ref().map(|text| mistakes.duration(flag, text));
@@ -206,7 +206,7 @@ impl Flags {
                 "the container's SERVICE_CHECK_TIMEOUT {timeout} is longer than its SERVICE_CHECK_INTERVAL {interval}: one attempt would run into the next; --timeout or --interval beat them"
             ));
         }
-        // Given, but no time.
+        // They are given but wrong.
         if interval == Some(None) || timeout == Some(None) {
             return None;
         }
@@ -218,7 +218,7 @@ impl Flags {
         })
     }
 
-    /// Interval and timeout as far as these flags say them. What cannot be read counts as not said: it is refused elsewhere.
+    /// Interval and timeout from these flags. Wrong ones count as not given: they are refused elsewhere.
     pub(crate) fn pace_args(&self) -> PaceArgs {
         PaceArgs {
             interval: self.interval.as_deref().and_then(duration::read),

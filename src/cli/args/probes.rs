@@ -1,4 +1,4 @@
-//! What `--probe` and its companions spell, and what a container asks for by itself.
+//! Parses `--probe` and its companions, and the checks that a container's labels ask for.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) fn container_probe(found: &Found<'_>, needs_healthcheck: bool) -> Pro
     })
 }
 
-/// What the container asks to be checked (`SERVICE_CHECK_*`), or else its HEALTHCHECK, or else that it runs.
+/// The container's own check (`SERVICE_CHECK_*`), else its HEALTHCHECK, else only that it runs.
 pub(crate) fn own_checks(
     mistakes: &mut Mistakes,
     own: &Endpoint,
@@ -56,7 +56,7 @@ fn own_check(
             options.insecure |= skip_verify;
             if let Some(method) = method {
                 let method = method.parse();
-                options.method = method.map_err(|_| "its method is none of HTTP".to_owned())?;
+                options.method = method.map_err(|_| "its method is not one of HTTP".to_owned())?;
             }
             let scheme = if *tls { "https" } else { "http" };
             http(&format!("{scheme}://{own}{path}"), &options)
@@ -64,7 +64,7 @@ fn own_check(
         Check::Tcp => Ok(Probe::Tcp(own.clone())),
         Check::Grpc { tls: false } => own.to_string().parse().map(Probe::Grpc),
         Check::Grpc { tls: true } => {
-            Err("gRPC by TLS is not probed; give --probe yourself".to_owned())
+            Err("gRPC over TLS is not supported; give --probe".to_owned())
         }
         Check::ContainerExec { command } => {
             let container = found.run.container.id.parse();
@@ -75,14 +75,14 @@ fn own_check(
     }
 }
 
-/// `NAME: REST` of a header.
+/// Splits a header into its name and the rest.
 pub(crate) fn header(text: &str) -> Result<(HeaderName, &str), String> {
     let (name, rest) = text.split_once(':').ok_or("expected NAME: and a value")?;
     let name = name.trim().parse::<HeaderName>();
     Ok((name.map_err(|error| error.to_string())?, rest.trim()))
 }
 
-/// Refuses a header that looks as if the shell had taken it apart at its spaces.
+/// Refuses a header that looks as if the shell had split it at its spaces.
 pub(crate) fn check_whole(header: &str, value: &str) -> Result<(), String> {
     let scheme = ["", "basic", "bearer", "digest", "token"]
         .iter()
@@ -93,14 +93,14 @@ pub(crate) fn check_whole(header: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// One `--probe`. A path needs the record's own address.
+/// Parses one `--probe`. A path needs the record's own address.
 pub(crate) fn probe(
     text: &str,
     own: Option<&Endpoint>,
     options: &HttpOptions,
 ) -> Result<Probe, String> {
     if text.starts_with('/') {
-        // Without an address there is another mistake already; the path is still checked.
+        // A missing address is reported already; still check the path.
         let own = own.map_or_else(|| "host:80".to_owned(), ToString::to_string);
         return http(&format!("http://{own}{text}"), options);
     }

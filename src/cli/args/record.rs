@@ -1,4 +1,4 @@
-//! What a command line says of a record, besides its name and address.
+//! The flags that describe a record, besides its name and address.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::model::{Address, Format, Host, Protocol, Record};
 use crate::util::sanitize::short;
 use crate::util::secret;
 
-/// How long a name may take to be resolved that need not be.
+/// Timeout for resolving a name only to check it.
 const RESOLVING: Duration = Duration::from_secs(2);
 
 /// Options of every command that writes a record.
@@ -20,7 +20,7 @@ const RESOLVING: Duration = Duration::from_secs(2);
 #[command(next_help_heading = "Record")]
 #[group(skip)]
 pub(crate) struct Args {
-    /// How the value is written: json, or plain (HOST:PORT).
+    /// Format of the value: json, or plain (HOST:PORT).
     #[arg(
         long,
         value_name = "FORMAT",
@@ -31,10 +31,10 @@ pub(crate) struct Args {
     /// Share of the traffic, 0 to 65535; absent counts as 1.
     #[arg(long, value_name = "N", env = "SIDEKICK_WEIGHT")]
     weight: Option<String>,
-    /// A free label; may be given several times, or as a list with commas.
+    /// A tag; may be given several times, or as a list with commas.
     #[arg(long, value_name = "TAG", value_delimiter = ',', env = "SIDEKICK_TAG")]
     tag: Vec<String>,
-    /// A free pair; may be given several times, or as a list with commas.
+    /// A NAME=VALUE pair; may be given several times, or as a list with commas.
     #[arg(
         long,
         value_name = "NAME=VALUE",
@@ -51,7 +51,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// How the record is written; whatever else is given must be sayable so.
+    /// The record's format; options that it cannot express are refused.
     pub(crate) fn format(&self, mistakes: &mut Mistakes) -> Option<Format> {
         let format = mistakes.parse("--format", &self.format)?;
         if format == Format::Plain {
@@ -67,8 +67,8 @@ impl Args {
         Some(format)
     }
 
-    /// Refuses a name that leads to an address which no other host reaches. One that cannot be resolved here may be known to
-    /// others.
+    /// Refuses a name that resolves to an address that no other host reaches. A name that cannot be resolved here may resolve
+    /// elsewhere.
     pub(crate) async fn check_name(&self, mistakes: &mut Mistakes, address: Option<&str>) {
         let address: Option<Address> = address.and_then(|text| text.parse().ok());
         let Some(host @ Host::Dns(name)) = address.as_ref().map(|it| &it.endpoint.host) else {
@@ -89,7 +89,7 @@ impl Args {
         self.complete_at(mistakes, base, &[])
     }
 
-    /// The same where the addresses are known that the name in the record's address leads to.
+    /// As [`Self::complete`], with the addresses that the record's name resolves to.
     pub(crate) fn complete_at(
         &self,
         mistakes: &mut Mistakes,
@@ -144,7 +144,7 @@ impl Args {
                 Some((name, value)) if !name.is_empty() => {
                     meta.insert(name.to_owned(), value.to_owned());
                 }
-                // It may be the end of a login with a comma.
+                // It may be the end of a login that contains a comma.
                 _ => {
                     let shown = secret::url(pair);
                     mistakes.add(format!("--meta {shown:?}: expected NAME=VALUE"));
@@ -155,7 +155,7 @@ impl Args {
     }
 }
 
-/// Takes note that `flag` is given for a record that has no room for it.
+/// Refuses `flag` for a plain record.
 pub(crate) fn refuse_in_plain(mistakes: &mut Mistakes, flag: &str) {
     mistakes.add(format!(
         "{flag}: a plain record is HOST:PORT and cannot say it; use --format json"
@@ -168,10 +168,10 @@ fn refuse_unreachable(mistakes: &mut Mistakes, host: &Host, why: &str) {
     ));
 }
 
-/// Of addresses that are good for one cable.
+/// What a link-local address is called here.
 const LINK_LOCAL: &str = "a link-local address";
 
-/// What is wrong with a host that load balancers on other hosts are to connect to.
+/// What is wrong with a host that load balancers on other hosts must reach.
 fn unreachable_from_elsewhere(host: &Host, resolved: &[IpAddr]) -> Option<String> {
     match host {
         Host::Ip(ip) => only_here(*ip).map(str::to_owned),
@@ -183,7 +183,7 @@ fn unreachable_from_elsewhere(host: &Host, resolved: &[IpAddr]) -> Option<String
             let wrong = resolved.iter().filter_map(|ip| Some((ip, only_here(*ip)?)));
             let wrong: Vec<_> = wrong.collect();
             let all = wrong.len() == resolved.len();
-            // A name of a host may lead to link-local addresses beside better ones.
+            // A host's name may resolve to link-local addresses beside better ones.
             let worst = |(_, why): &&(&IpAddr, &str)| all || *why != LINK_LOCAL;
             let (ip, why) = wrong.iter().find(worst)?;
             Some(format!("a name that leads to {ip}, {why}"))
@@ -191,7 +191,7 @@ fn unreachable_from_elsewhere(host: &Host, resolved: &[IpAddr]) -> Option<String
     }
 }
 
-/// What is wrong with an address that others are to connect to.
+/// What is wrong with an address that other hosts must reach.
 fn only_here(ip: IpAddr) -> Option<&'static str> {
     let ip = ip.to_canonical();
     let link_local = match ip {

@@ -13,7 +13,7 @@ use crate::util::duration;
 #[command(next_help_heading = "Start and stop")]
 #[group(skip)]
 pub(crate) struct Flags {
-    /// When systemd is told that the service is up: announced (etcd has the record) or routed (every load
+    /// When the service counts as started for systemd: announced (etcd has the record) or routed (every load
     /// balancer sends it traffic).
     #[arg(
         long,
@@ -22,7 +22,7 @@ pub(crate) struct Flags {
         env = "SIDEKICK_READY"
     )]
     pub(crate) ready: String,
-    /// How long stopping waits at most until every load balancer has let go.
+    /// How long stopping waits at most for every load balancer to let go.
     #[arg(
         long,
         value_name = "TIME",
@@ -30,7 +30,7 @@ pub(crate) struct Flags {
         env = "SIDEKICK_DRAIN_TIMEOUT"
     )]
     pub(crate) drain_timeout: String,
-    /// How much longer stopping waits after that, for requests in flight.
+    /// How long stopping then waits for requests in flight.
     #[arg(
         long,
         value_name = "TIME",
@@ -41,7 +41,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// Notes when leaving may take longer than systemd waits. What is no time is noted elsewhere.
+    /// Warns when stopping may take longer than systemd waits. Wrong durations are reported elsewhere.
     pub(crate) fn check_stop_timeout(&self, mistakes: &mut Mistakes, limit: Option<&StopTimeout>) {
         let times = duration::read(&self.drain_timeout).zip(duration::read(&self.linger));
         if let (Some(limit), Some((drain_timeout, linger))) = (limit, times)
@@ -51,7 +51,7 @@ impl Flags {
         }
     }
 
-    /// When systemd is told that the service is up.
+    /// When the service counts as started for systemd.
     pub(crate) fn ready(&self, mistakes: &mut Mistakes) -> Option<Ready> {
         match self.ready.as_str() {
             "announced" => Some(Ready::Announced),
@@ -64,7 +64,7 @@ impl Flags {
     }
 }
 
-/// How long at most between two signs of progress, and how long leaving takes.
+/// The longest time between two signs of progress, and how long leaving takes.
 pub(crate) struct Timing {
     pub(crate) slowest: Duration,
     pub(crate) leaving: Duration,

@@ -1,4 +1,4 @@
-//! What commands say that wait for the pushers.
+//! Output of commands that wait for the pushers.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::util::shutdown::Stop;
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
-    /// How long it waits at most until every load balancer has applied it.
+    /// How long to wait at most for every load balancer to apply it.
     #[arg(
         long,
         value_name = "TIME",
@@ -49,7 +49,7 @@ pub(crate) fn in_words(progress: &Leaving) -> String {
     format!("applied by {by} of {of} pushers, waiting for {names}")
 }
 
-/// Why it is not known to be applied by all.
+/// Why it may not be applied by all.
 pub(crate) fn why_not(confirmation: &Confirmation, doubt: Doubt) -> String {
     match confirmation {
         Confirmation::NotBy(progress) | Confirmation::Answered(progress) => {
@@ -57,14 +57,14 @@ pub(crate) fn why_not(confirmation: &Confirmation, doubt: Doubt) -> String {
         }
         Confirmation::Unknown(why) => {
             let why = why.as_ref().map(|why| format!(": {why}"));
-            "etcd did not tell which pushers there are".to_owned() + &why.unwrap_or_default()
+            "etcd did not list the pushers".to_owned() + &why.unwrap_or_default()
         }
         Confirmation::Stopped => "the pushers were not waited for any longer".to_owned(),
         Confirmation::NoPusher(why) => why.clone(),
     }
 }
 
-/// Waits for the pushers after `what`, a split or a hold, was written, and gives the end of the sentence about it.
+/// Waits for the pushers to apply `what` (a split or a hold), and returns the end of the sentence about it.
 pub(crate) async fn wait(
     place: &Place,
     service: &ServiceName,

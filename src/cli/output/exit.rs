@@ -1,4 +1,4 @@
-//! Exit codes, and the last words that go with them.
+//! Exit codes, and the messages that go with them.
 
 use std::fmt;
 use std::io::Write;
@@ -36,7 +36,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Help and version go to standard output and are no failure; the rest is wrong usage.
+/// Help and version go to standard output and succeed; anything else is wrong usage.
 pub(crate) fn usage(error: &clap::Error, behind_secrets: &[Behind]) -> Exit {
     if let Some(Behind { option, .. }) = surplus(error, behind_secrets) {
         say(&format!(
@@ -55,7 +55,7 @@ pub(crate) fn usage(error: &clap::Error, behind_secrets: &[Behind]) -> Exit {
     printed.map_or_else(|error| failure(&error.into()), |()| Exit::Done)
 }
 
-/// The word that clap could not make anything of, where it is one of these.
+/// The word that clap did not understand, if it may be part of a secret.
 fn surplus<'a>(error: &clap::Error, behind_secrets: &'a [Behind]) -> Option<&'a Behind> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
         return None;
@@ -64,7 +64,7 @@ fn surplus<'a>(error: &clap::Error, behind_secrets: &'a [Behind]) -> Option<&'a 
     behind.find(|behind| behind.word == *word)
 }
 
-/// Says why the command failed, and with which code.
+/// Prints why the command failed, and returns its exit code.
 pub(crate) fn failure(error: &anyhow::Error) -> Exit {
     let io = |cause: &(dyn std::error::Error + 'static)| {
         let io = cause.downcast_ref::<std::io::Error>();
@@ -83,7 +83,7 @@ pub(crate) fn failure(error: &anyhow::Error) -> Exit {
     }
 }
 
-/// Tells the program that runs this trial why it fails, one reason per line.
+/// Prints why a trial fails, one reason a line, for the program that runs it.
 pub(crate) fn refusal(error: anyhow::Error) -> Exit {
     match error.downcast::<Invalid>() {
         Ok(invalid) => invalid.into_mistakes().iter().for_each(|text| say(text)),
@@ -108,7 +108,7 @@ pub(crate) fn note(text: impl fmt::Display) {
     say(&format!("sidekick: {text}"));
 }
 
-/// One line on standard error, where nobody may listen any more.
+/// Prints a line on standard error; a closed one is no error.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! How the program tells what it does.
+//! The log.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -38,10 +38,10 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Starts logging to standard error, with what could be understood.
+    /// Starts logging to standard error, with defaults in place of wrong options.
     pub(crate) fn init(&self, mistakes: &mut Mistakes) {
         let level = self.level(mistakes);
-        // What the libraries below have to say about every frame is for trace only.
+        // The libraries' messages about every frame are for trace only.
         let libraries = match level {
             LevelFilter::TRACE => LevelFilter::TRACE,
             _ => level.min(LevelFilter::WARN),
@@ -61,7 +61,7 @@ impl Args {
                 if other != "text" {
                     mistakes.add(format!("--log-format {other:?}: expected text or json"));
                 }
-                // The journal has a clock of its own.
+                // The journal adds its own timestamps.
                 let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
                 let builder = builder.with_ansi(colours(&std::io::stderr()));
                 if in_journal {

@@ -1,10 +1,10 @@
-//! A line on standard error that tells what is waited for.
+//! A line on standard error that shows what a command waits for.
 
 use std::io::{IsTerminal, Write, stderr};
 
 use crate::util::sanitize::printable;
 
-/// A longer line would wrap, and could not be redrawn.
+/// Longest line, in columns: one that wraps could not be redrawn.
 const WIDTH: usize = 76;
 
 /// On a terminal the line is redrawn in place; elsewhere every change of it is a line of its own.
@@ -15,7 +15,6 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Nothing is said yet.
     pub(crate) fn new() -> Self {
         Self {
             on_terminal: stderr().is_terminal(),
@@ -23,7 +22,7 @@ impl Progress {
         }
     }
 
-    /// What is waited for now.
+    /// Shows what it waits for now.
     pub(crate) fn say(&mut self, text: &str) {
         if text == self.said {
             return;
@@ -39,7 +38,7 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// Makes room for what is said next.
+    /// Leaves a clean line for the next output.
     fn drop(&mut self) {
         if self.on_terminal && !self.said.is_empty() {
             let _ = write!(stderr(), "\r\x1b[K");

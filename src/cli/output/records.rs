@@ -15,14 +15,14 @@ use crate::model::{
 };
 use crate::util::sanitize::{printable, short};
 
-/// How a command answers.
+/// Output format of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
-    /// Columns, for people.
+    /// Columns.
     Table,
     /// One object a line.
     Json,
-    /// Few words a line, for scripts.
+    /// A few words a line, for scripts.
     Plain,
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Output {
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
-    /// How it is shown: table, json (one object a line) or plain (few words a line, for scripts).
+    /// Output format: table, json (one object a line) or plain (a few words a line, for scripts).
     #[arg(
         short,
         long,
@@ -51,7 +51,7 @@ impl Args {
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Which {
-    /// One service only.
+    /// Only this service.
     #[arg(value_name = "SERVICE")]
     service: Option<String>,
     #[command(flatten)]
@@ -98,7 +98,7 @@ pub(crate) const COLUMNS: [Column; 6] = [
     ("NOTE", 120),
 ];
 
-/// A line as cells under [`COLUMNS`].
+/// A line's cells under [`COLUMNS`].
 pub(crate) fn cells(line: &Line) -> Vec<Cell> {
     match line {
         Line::Record { id, record, holds } => {
@@ -152,7 +152,7 @@ pub(crate) fn cells(line: &Line) -> Vec<Cell> {
     }
 }
 
-/// What is held where it is more than the instance, why and until when.
+/// A hold, with its scope where that is more than the instance.
 fn held_in_words(held: &Held) -> String {
     let words = match &held.hold {
         Ok(hold) => hold_in_words(hold),
@@ -179,7 +179,7 @@ fn held_object(held: &Held) -> Value {
     Value::Object(fields)
 }
 
-/// Why and until when.
+/// Its reason and its end.
 fn hold_in_words(hold: &Hold) -> String {
     let mut words = short(&hold.reason);
     if let Some(until) = hold.until {
@@ -198,7 +198,7 @@ pub(crate) fn split_in_words(split: &Split) -> String {
     weights.collect::<Vec<_>>().join(" ")
 }
 
-/// A line in few words: `SERVICE/INSTANCE HOST:PORT[/VERSION] STATE`; `None` of what is no record.
+/// A line in a few words: `SERVICE/INSTANCE HOST:PORT[/VERSION] STATE`; `None` where there is no record.
 pub(crate) fn plain(line: &Line) -> Option<String> {
     let Line::Record { id, record, .. } = line else {
         return None;
@@ -207,11 +207,11 @@ pub(crate) fn plain(line: &Line) -> Option<String> {
     Some(format!("{id} {} {state}", record.value.address()))
 }
 
-/// A line as an object. JSON escapes whatever would not be printable.
+/// A line as an object. JSON escapes what is not printable.
 pub(crate) fn object(line: &Line) -> Map<String, Value> {
     match line {
         Line::Record { id, record, holds } => {
-            // A field of somebody else's must not pass for one of ours.
+            // An unknown field must not replace one of ours.
             let known = Record {
                 extra: Map::new(),
                 ..record.value.clone()
@@ -223,7 +223,7 @@ pub(crate) fn object(line: &Line) -> Map<String, Value> {
             }
             fields.insert("service".into(), id.service.as_str().into());
             fields.insert("instance".into(), id.instance.as_str().into());
-            // What has its default is left out in etcd; readers of this should not need to know it.
+            // etcd omits the default; print it, so that scripts need not know it.
             let state = line.state().map(InstanceState::as_str);
             fields.insert("state".into(), state.into());
             fields.insert("weight".into(), record.value.effective_weight().into());

@@ -3,9 +3,9 @@
 use clap::builder::StyledStr;
 use clap::{Arg, Command};
 
-/// Where the part of a text ends that a short help needs.
+/// What ends the part of a text that `-h` shows.
 const ENDS: [&str; 3] = ["; ", ". ", " [default: "];
-/// Options that are seldom what somebody looks for.
+/// Options that are rarely needed.
 const RARE: [&str; 21] = [
     "env_file",
     "verbose",
@@ -29,10 +29,10 @@ const RARE: [&str; 21] = [
     "labels_only",
     "host_name",
 ];
-/// What says that there are more.
+/// Points to `--help`.
 const MORE: &str = "All options, with their variables, and examples: --help";
 
-/// The command with short texts for its options, without the rare ones.
+/// The command with short texts, without the rare options.
 pub(crate) fn shorten(command: Command) -> Command {
     let command = command.mut_args(short).after_help(MORE);
     command.mut_subcommands(shorten)
@@ -41,7 +41,7 @@ pub(crate) fn shorten(command: Command) -> Command {
 fn short(arg: Arg) -> Arg {
     let hidden = RARE.contains(&arg.get_id().as_str());
     let arg = arg.hide_env(true).hide_short_help(hidden);
-    // One with a longer text has a short one of its own.
+    // A longer text has its own short one.
     if arg.get_long_help().is_some() {
         return arg;
     }

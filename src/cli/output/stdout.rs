@@ -1,8 +1,8 @@
-//! Standard output, whose errors say that they are about it.
+//! Standard output, with errors that name it.
 
 use std::io::{Error, Result, Write, stdout};
 
-/// Standard output. Every line of it is written at once.
+/// Standard output, without a buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stdout;
 
@@ -16,7 +16,7 @@ impl Write for Stdout {
     }
 }
 
-/// The same error of the same kind, with the place.
+/// The same kind of error, naming standard output.
 pub(crate) fn named(error: Error) -> Error {
     let text = format!("standard output cannot be written: {error}");
     Error::new(error.kind(), text)

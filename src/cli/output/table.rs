@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
-/// Between two columns.
+/// The gap between two columns.
 const GAP: &str = "  ";
 
-/// How a cell stands out.
+/// How a cell is highlighted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// It does not.
+    /// Not at all.
     #[default]
     Plain,
     /// All is well.
@@ -52,7 +52,7 @@ impl Cell {
 /// A column: its heading, and how wide it may become.
 pub(crate) type Column = (&'static str, usize);
 
-/// Rows under headings. The columns are as wide as what was in them so far.
+/// Rows under headings. The columns are as wide as their contents so far.
 #[derive(Debug)]
 pub(crate) struct Table {
     columns: Vec<Column>,
@@ -61,7 +61,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table that is coloured where that helps.
+    /// An empty table, with colours if they help.
     pub(crate) fn new(columns: &[Column]) -> Self {
         Self::with_colours(columns, colours(&std::io::stdout()))
     }
@@ -74,7 +74,7 @@ impl Table {
         }
     }
 
-    /// Makes room for a row.
+    /// Widens the columns for a row.
     pub(crate) fn fit(&mut self, row: &[Cell]) {
         for ((width, (_, limit)), cell) in self.widths.iter_mut().zip(&self.columns).zip(row) {
             *width = cell.text.len().min(*limit).max(*width);
@@ -87,7 +87,7 @@ impl Table {
         self.line(&cells.collect::<Vec<_>>())
     }
 
-    /// One row. A cell that is too long is cut, visibly.
+    /// One row. A cell that is too long is cut visibly.
     pub(crate) fn line(&self, row: &[Cell]) -> String {
         let mut line = String::new();
         let mut pad = 0;
@@ -128,7 +128,7 @@ fn cut(text: &str, width: usize) -> String {
     kept + "..."
 }
 
-/// Colours help on a terminal, and where nobody asked for none (<https://no-color.org>).
+/// Colours help on a terminal, unless the user turned them off (<https://no-color.org>).
 pub(crate) fn colours(stream: &impl IsTerminal) -> bool {
     let says = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let dumb = says("TERM").is_some_and(|terminal| terminal == "dumb");

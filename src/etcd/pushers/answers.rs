@@ -63,12 +63,6 @@ pub struct Routed {
 }
 
 impl Applied {
-    /// Whether every load balancer that routes the service has applied it, and there is one.
-    #[must_use]
-    pub fn is_by_all(&self) -> bool {
-        !self.by.is_empty() && self.not_by.is_empty() && self.unknown.is_empty()
-    }
-
     /// Whether there is no load balancer that routes the service.
     #[must_use]
     pub fn is_nobody(&self) -> bool {

@@ -130,7 +130,7 @@ proptest! {
     fn arbitrary_keys_and_prefixes_never_panic(key: Vec<u8>, text in any::<String>(), near in "/?[a-z./]{0,30}") {
         let prefix = Prefix::default();
         for key in [key.clone(), [b"/services/", &key[..]].concat(), [b"/sidekick/pushers/", &key[..]].concat()] {
-            let _ = (prefix.parse_key(&key), prefix.service_segment(&key), MetaPrefix::default().pusher(&key));
+            let _ = (prefix.parse_key(&key), MetaPrefix::default().pusher(&key));
         }
         for text in [text, near] {
             match text.parse::<Prefix>() {

@@ -1,6 +1,7 @@
 use std::num::NonZeroU16;
 
 use super::*;
+use crate::model::Host;
 use crate::upstream::protection::{Reason, Spare};
 use crate::upstream::server::Server;
 use crate::upstream::server::{Parameters, Servers};
@@ -74,9 +75,9 @@ impl Stage {
         let fitted = self.desired.fit(&self.sight, &refused);
         let ups = fitted.servers.iter();
         let ups = ups.filter(|(_, server)| server.state == State::Up);
-        ups.map(|(at, _)| match at.socket_addr().unwrap().ip() {
-            std::net::IpAddr::V4(ip) => ip.octets()[3],
-            std::net::IpAddr::V6(_) => 0,
+        ups.map(|(at, _)| match at.host {
+            Host::Ip(std::net::IpAddr::V4(ip)) => ip.octets()[3],
+            _ => 0,
         })
         .collect()
     }
