@@ -63,9 +63,7 @@ fn own_check(
         }
         Check::Tcp => Ok(Probe::Tcp(own.clone())),
         Check::Grpc { tls: false } => own.to_string().parse().map(Probe::Grpc),
-        Check::Grpc { tls: true } => {
-            Err("gRPC over TLS is not supported; give --probe".to_owned())
-        }
+        Check::Grpc { tls: true } => Err("gRPC over TLS is not supported; give --probe".to_owned()),
         Check::ContainerExec { command } => {
             let container = found.run.container.id.parse();
             let container = container.map_err(|error| format!("the container's id: {error}"))?;

@@ -26,7 +26,7 @@ mod rounds;
 mod unsupported;
 
 use blame::Blame;
-pub(crate) use group::{About, Addition, Group, Refusal, Running, Verdict, set_down};
+pub(crate) use group::{About, Addition, Group, Refusal, Running, Verdict, drain_or_set_down};
 use refused::Refused;
 use rounds::Rounds;
 use unsupported::Unsupported;

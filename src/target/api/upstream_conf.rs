@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::stepwise::{Addition, Group, Running, Stepwise, Verdict, set_down};
+use super::stepwise::{Addition, Group, Running, Stepwise, Verdict, drain_or_set_down};
 use crate::etcd::client::Cluster;
 use crate::target::restart_watch;
 use crate::target::{ApiUrl, Driver, Error, Layer, Upstream, UpstreamName};
@@ -158,18 +158,7 @@ impl Group for ConfGroup {
     }
 
     async fn drain(&self, id: Id) -> Result<Verdict, Error> {
-        let drain = Change {
-            drain: Some(true),
-            ..Change::default()
-        };
-        match self.layer {
-            Layer::Http => match self.change(id, &drain).await? {
-                // Before R5 there was no draining.
-                Verdict::Refused(_) => set_down(self, id).await,
-                verdict => Ok(verdict),
-            },
-            Layer::Stream => set_down(self, id).await,
-        }
+        drain_or_set_down(self, self.layer, id).await
     }
 
     async fn remove(&self, id: Id, _: &str) -> Result<Verdict, Error> {

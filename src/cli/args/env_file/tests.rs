@@ -53,10 +53,10 @@ fn comments_and_empty_lines_say_nothing() {
 fn every_mistake_is_named_with_its_line() {
     let mistakes = parse("A=1\nexport B=2\nno value\n=x\n9=x\nC='open\n", "").unwrap_err();
     let expected = [
-        "line 2: what stands before the = is no name of an environment variable: `export` does not belong there",
+        "line 2: the text before the = is not the name of an environment variable: `export` does not belong there",
         "line 3: expected NAME=VALUE",
         "line 4: expected NAME=VALUE",
-        "line 5: what stands before the = is no name of an environment variable",
+        "line 5: the text before the = is not the name of an environment variable",
         "line 6: the quote of C is not closed",
     ];
     assert_eq!(mistakes, expected);

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use crate::model::Endpoint;
-use crate::target::{ApiUrl, Error, UpstreamName};
+use crate::target::{ApiUrl, Error, Layer, UpstreamName};
 use crate::upstream::plan::{Change, Id, Peer};
 use crate::upstream::server::Parameters;
 
@@ -94,8 +94,27 @@ pub(crate) enum About {
     Unknown,
 }
 
+/// Stops new requests to a server: by draining where the API and the layer know that, else by setting it down.
+pub(crate) async fn drain_or_set_down(
+    group: &impl Group,
+    layer: Layer,
+    id: Id,
+) -> Result<Verdict, Error> {
+    let drain = Change {
+        drain: Some(true),
+        ..Change::default()
+    };
+    match layer {
+        Layer::Http => match group.change(id, &drain).await? {
+            Verdict::Refused(_) => set_down(group, id).await,
+            verdict => Ok(verdict),
+        },
+        Layer::Stream => set_down(group, id).await,
+    }
+}
+
 /// Stops new requests to a server by setting it down, which lets requests finish.
-pub(crate) async fn set_down(group: &impl Group, id: Id) -> Result<Verdict, Error> {
+async fn set_down(group: &impl Group, id: Id) -> Result<Verdict, Error> {
     let down = Change {
         down: Some(true),
         ..Change::default()
