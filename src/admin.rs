@@ -9,6 +9,7 @@
 
 mod announcer;
 pub mod confirm;
+mod deletions;
 pub mod deregister;
 pub mod follow;
 pub mod hold;

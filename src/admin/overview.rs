@@ -39,6 +39,8 @@ pub fn ranges(prefixes: &Prefixes, only: Option<&ServiceName>) -> [Range; KINDS.
 #[derive(Debug)]
 pub struct Overview {
     store: Store,
+    /// What was deleted before the listings, as far as that was told: of which kind and service, and when.
+    deleted: Vec<(Kind, Option<ServiceName>, i64)>,
     /// Where only one service is looked at: that one.
     only: Option<ServiceName>,
 }
@@ -53,15 +55,20 @@ pub struct Revisions {
 }
 
 impl Revisions {
-    fn of(&mut self, kind: Kind) -> &mut i64 {
+    /// That of a kind.
+    #[must_use]
+    pub fn of(self, kind: Kind) -> i64 {
         match kind {
-            Kind::Record => &mut self.records,
-            _ => &mut self.overrides,
+            Kind::Record => self.records,
+            _ => self.overrides,
         }
     }
 
     fn note(&mut self, kind: Kind, revision: i64) {
-        let known = self.of(kind);
+        let known = match kind {
+            Kind::Record => &mut self.records,
+            _ => &mut self.overrides,
+        };
         *known = revision.max(*known);
     }
 }
@@ -75,6 +82,7 @@ impl Overview {
         let services = only.clone().map(|only| BTreeSet::from([only]));
         Self {
             store: Store::new(prefixes, ranges, services),
+            deleted: Vec::new(),
             only,
         }
     }
@@ -93,6 +101,16 @@ impl Overview {
     /// Hears what those said before, ahead of the listing that has them.
     pub(super) fn recall(&mut self, formers: Formers) {
         self.store.recall(formers);
+    }
+
+    /// Hears what was deleted before the listings.
+    pub(super) fn note_deleted(&mut self, kind: Kind, keys: BTreeMap<Vec<u8>, i64>) {
+        for (key, revision) in keys {
+            let known = self.store.prefixes().key(&key);
+            if let (Some(known), None) = (known, self.store.get(&key)) {
+                self.deleted.push((kind, known.service, revision));
+            }
+        }
     }
 
     /// Applies an update of a kind; returns the keys whose [lines](Self::line) may have changed.
@@ -237,7 +255,8 @@ impl Overview {
         for (part, kind) in KINDS.into_iter().enumerate() {
             newest.note(kind, self.store.changed(part, service));
         }
-        for (kind, revision, _) in self.revisions(service) {
+        let told = self.revisions(service);
+        for (kind, revision, _) in told.chain(self.deletions(service)) {
             newest.note(kind, revision);
         }
         newest
@@ -248,10 +267,10 @@ impl Overview {
     pub fn since(
         &self,
         service: &ServiceName,
-        mut applied: Revisions,
+        applied: Revisions,
     ) -> (usize, Option<jiff::Timestamp>) {
-        let newer = self.revisions(service);
-        let newer = newer.filter(|(kind, at, _)| at > applied.of(*kind));
+        let newer = self.revisions(service).chain(self.deletions(service));
+        let newer = newer.filter(|(kind, at, _)| *at > applied.of(*kind));
         newer.fold((0, None), |(count, first), (_, _, time)| {
             let first = first.into_iter().chain(time).min();
             (count + 1, first)
@@ -264,7 +283,12 @@ impl Overview {
         &self,
         service: &ServiceName,
     ) -> impl Iterator<Item = (Kind, i64, Option<jiff::Timestamp>)> {
-        let items = self.store.items().map(|(_, item)| item);
+        let Prefixes { records, meta } = self.store.prefixes();
+        let records = self.store.below(&records.service_range(Some(service)));
+        let records = records.filter(|(_, item)| item.kind == Kind::Record);
+        let others = self.store.below(&meta.range());
+        let others = others.filter(|(_, item)| item.kind != Kind::Record);
+        let items = records.chain(others).map(|(_, item)| item);
         let own = items.filter(move |item| {
             item.service.as_ref() == Some(service) || item.kind == Kind::HostHold
         });
@@ -275,6 +299,18 @@ impl Overview {
                 let split = item.split().and_then(|split| split.since);
                 (item.kind, item.revision, since.or(split))
             })
+    }
+
+    /// The same of what was deleted.
+    fn deletions(
+        &self,
+        service: &ServiceName,
+    ) -> impl Iterator<Item = (Kind, i64, Option<jiff::Timestamp>)> {
+        let concerns = move |(kind, of, _): &&(Kind, Option<ServiceName>, i64)| {
+            of.as_ref() == Some(service) || *kind == Kind::HostHold
+        };
+        let deleted = self.deleted.iter().filter(concerns);
+        deleted.map(|(kind, _, revision)| (*kind, *revision, None))
     }
 
     /// The versions that a service has, with how many instances of each there are.

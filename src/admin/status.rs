@@ -6,13 +6,16 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::Place;
+use super::deletions::deletions;
 use super::follow;
 use super::overview::{Line, Overview, Revisions};
 use crate::etcd::Error;
 use crate::etcd::oneshot::{is_out_of_space, list, patiently};
 use crate::etcd::range::Range;
 use crate::etcd::watch::Entry;
-use crate::model::{Balancer, PusherId, PusherStatus, Quarantined, Reason, ServiceName};
+use crate::model::{
+    Balancer, PusherId, PusherStatus, Quarantined, Reason, ServiceName, ServiceStatus,
+};
 use crate::util::sanitize::printable;
 
 /// How it all stands.
@@ -105,11 +108,6 @@ pub async fn status(place: &Place) -> Result<Status, Error> {
     let (revision, entries) = list(&place.cluster, place.patience, &pushers).await?;
     let balancers = range(place.meta.balancers_range());
     let (_, balancers) = list(&place.cluster, place.patience, &balancers).await?;
-    let overview = follow::read(place, None).await?;
-    let quarantined = overview.lines().filter_map(|line| match line {
-        Line::Quarantined(quarantined) => Some(quarantined),
-        Line::Record { .. } | Line::Split { .. } | Line::Hold(_) => None,
-    });
     let mut ignored = Vec::new();
     let mut ignore = |entry: &Entry, why: String| {
         ignored.push((printable(&entry.key, 300), why));
@@ -121,9 +119,24 @@ pub async fn status(place: &Place) -> Result<Status, Error> {
         } else if place.meta.pusher(&entry.key).is_none() {
             ignore(entry, NAMELESS.to_owned());
         } else {
-            live.push(pusher(place, &overview, revision, entry));
+            live.push((entry, PusherStatus::decode(&entry.value)));
         }
     }
+    let readable = live.iter().filter_map(|(_, status)| status.as_ref().ok());
+    let least = Least::of(readable, revision);
+    let (overview, deleted) =
+        tokio::join!(follow::read(place, None), deletions(place, least.of_all()));
+    let mut overview = overview?;
+    for (kind, keys) in deleted {
+        overview.note_deleted(kind, keys);
+    }
+    let live = live.into_iter();
+    let live = live.map(|(entry, status)| pusher(place, &overview, &least, entry, status));
+    let live: Vec<_> = live.collect();
+    let quarantined = overview.lines().filter_map(|line| match line {
+        Line::Quarantined(quarantined) => Some(quarantined),
+        Line::Record { .. } | Line::Split { .. } | Line::Hold(_) => None,
+    });
     let mut read = BTreeMap::new();
     for entry in &balancers {
         match (
@@ -212,25 +225,75 @@ fn conflicts(live: &[Pusher], all: &BTreeMap<PusherId, Balancer>) -> Vec<Conflic
     conflicts.collect()
 }
 
-fn pusher(place: &Place, overview: &Overview, revision: i64, entry: &Entry) -> Pusher {
-    let status_record = PusherStatus::decode(&entry.value);
+/// The least that any pusher has applied of each service; who has applied nothing does not count.
+struct Least {
+    services: BTreeMap<ServiceName, Revisions>,
+    /// What etcd has reached.
+    reached: i64,
+}
+
+impl Least {
+    fn of<'a>(pushers: impl Iterator<Item = &'a PusherStatus>, reached: i64) -> Self {
+        let mut least = Self {
+            services: BTreeMap::new(),
+            reached,
+        };
+        let services = pushers.flat_map(|pusher| &pusher.services);
+        for (service, status) in services.filter(|(_, status)| !status.idle) {
+            let applied = least.applied(status);
+            let known = least.services.entry(service.clone()).or_default();
+            *known = lesser(*known, applied);
+        }
+        least
+    }
+
+    /// The same of all services.
+    fn of_all(&self) -> Revisions {
+        let all = self.services.values().copied();
+        all.fold(Revisions::default(), lesser)
+    }
+
+    /// What a pusher has applied. A revision that etcd has not reached comes from before a restore, and counts as nothing.
+    fn applied(&self, status: &ServiceStatus) -> Revisions {
+        let reached = |applied: i64| if applied > self.reached { 0 } else { applied };
+        Revisions {
+            records: reached(status.applied),
+            overrides: reached(status.overrides),
+        }
+    }
+}
+
+/// The lesser ones that are not 0.
+fn lesser(one: Revisions, other: Revisions) -> Revisions {
+    let lesser = |one: i64, other: i64| match (one, other) {
+        (0, known) | (known, 0) => known,
+        _ => one.min(other),
+    };
+    Revisions {
+        records: lesser(one.records, other.records),
+        overrides: lesser(one.overrides, other.overrides),
+    }
+}
+
+fn pusher(
+    place: &Place,
+    overview: &Overview,
+    least: &Least,
+    entry: &Entry,
+    status_record: Result<PusherStatus, Reason>,
+) -> Pusher {
     let services = status_record
         .iter()
         .flat_map(|status_record| &status_record.services);
     let services = services.filter(|(_, status)| !status.idle);
     let lags = services.map(|(service, status)| {
-        // A revision that etcd has not reached comes from before a restore, and counts as nothing.
-        let reached = |applied: i64| if applied > revision { 0 } else { applied };
-        let revisions = Revisions {
-            records: reached(status.applied),
-            overrides: reached(status.overrides),
-        };
-        let (changes, since) = overview.since(service, revisions);
-        let applied = revisions.records;
-        // A deletion that is applied leaves no record with its revision.
-        let newest = overview.newest(service).records.max(applied);
+        let applied = least.applied(status);
+        let (changes, since) = overview.since(service, applied);
+        // A deletion that every pusher has applied leaves no trace here. The same for each of them.
+        let by_all = least.services.get(service).copied().unwrap_or_default();
+        let newest = overview.newest(service).records.max(by_all.records);
         let lag = Lag {
-            applied,
+            applied: applied.records,
             newest,
             changes,
             since,

@@ -1,8 +1,9 @@
 //! What has happened to a range of keys: a deletion leaves no trace in a listing, but one in etcd's history.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use etcd_client::{GetOptions, KeyValue, WatchOptions, WatchStream};
+use etcd_client::{Event, EventType, GetOptions, WatchOptions, WatchStream};
 use tokio::time::{Instant, timeout};
 
 use super::client::{CALL_TIMEOUT, Connection};
@@ -15,10 +16,12 @@ const ROUND: Duration = Duration::from_millis(100);
 const QUIET: u32 = 5;
 
 /// What etcd's history has of a range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Past {
     /// The revision of the newest change in it; 0 for none.
     pub(crate) newest: i64,
+    /// The keys that were deleted and are gone since, with the revisions of that.
+    pub(crate) deleted: BTreeMap<Vec<u8>, i64>,
     /// After this revision it was looked for changes; what etcd has compacted of that is unknown.
     pub(crate) asked_after: i64,
 }
@@ -34,20 +37,31 @@ pub(crate) async fn changes_after(
     revision: i64,
 ) -> Result<Past, Error> {
     let until = revision_now(connection, range).await?;
-    let (mut newest, mut from) = (0, revision + 1);
+    let mut from = revision + 1;
+    let mut past = Past {
+        asked_after: revision,
+        ..Past::default()
+    };
     while from <= until {
-        match read(connection, range, from, until).await? {
-            Read::Newest(found) => {
-                newest = found;
-                break;
-            }
+        match read(connection, range, from, until, &mut past).await? {
+            Read::All => break,
             Read::Compacted(oldest) => from = oldest.max(from + 1),
         }
     }
-    Ok(Past {
-        newest,
-        asked_after: revision,
-    })
+    Ok(past)
+}
+
+impl Past {
+    /// Takes in an event; gives its revision.
+    fn note(&mut self, event: &Event) -> Option<i64> {
+        let kv = event.kv()?;
+        match event.event_type() {
+            EventType::Put => self.deleted.remove(kv.key()),
+            EventType::Delete => self.deleted.insert(kv.key().to_vec(), kv.mod_revision()),
+        };
+        self.newest = self.newest.max(kv.mod_revision());
+        Some(kv.mod_revision())
+    }
 }
 
 /// etcd's own revision.
@@ -67,8 +81,8 @@ async fn revision_now(connection: &Connection, range: &Range) -> Result<i64, Err
 }
 
 enum Read {
-    /// The newest change between the two revisions; 0 for none.
-    Newest(i64),
+    /// Every change between the two revisions was told.
+    All,
     /// There is no history before this revision any more.
     Compacted(i64),
 }
@@ -78,9 +92,10 @@ async fn read(
     range: &Range,
     from: i64,
     until: i64,
+    past: &mut Past,
 ) -> Result<Read, Error> {
     let mut stream = open(connection, range, from).await?;
-    let (mut newest, mut quiet, mut heard) = (0, 0, Instant::now());
+    let (mut quiet, mut heard) = (0, Instant::now());
     loop {
         let Ok(message) = timeout(ROUND, stream.message()).await else {
             if heard.elapsed() > CALL_TIMEOUT {
@@ -111,16 +126,15 @@ async fn read(
                 oldest => Ok(Read::Compacted(oldest)),
             };
         }
-        let changes = message.events().iter().filter_map(|event| event.kv());
-        let told = changes.map(KeyValue::mod_revision).max();
-        newest = told.unwrap_or(0).max(newest);
+        let changes = message.events().iter();
+        let told = changes.filter_map(|event| past.note(event)).max();
         quiet = match told {
             Some(_) => 0,
             None if message.created() => quiet,
             None => quiet + 1,
         };
-        if newest >= until || quiet >= QUIET {
-            return Ok(Read::Newest(newest));
+        if past.newest >= until || quiet >= QUIET {
+            return Ok(Read::All);
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::config::Config;
 use crate::support::{
-    Backend, Command, Etcd, Kv, Nginx, PATIENCE, Scene, Sidekick, folder, push, until,
+    Backend, Command, Etcd, Kv, Nginx, PATIENCE, Scene, Sidekick, Signal, folder, push, until,
 };
 
 const BALANCER: &str = "/sidekick/balancers/edge";
@@ -350,6 +350,85 @@ async fn a_pusher_that_is_restarted_with_other_targets_goes_on_and_says_which_it
         "{said}"
     );
     pusher.ready().await;
+}
+
+/// Each pusher's lag with `website`, as `status` shows it.
+async fn lags(scene: &Scene) -> Vec<Value> {
+    let status = Command::new("status").etcd(&scene.etcd);
+    let ended = status.args(["--output", "json"]).run().await;
+    let objects = ended.output.lines().filter(|line| line.starts_with('{'));
+    let objects = objects.map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lags = objects.map(|object| object["lag"]["website"].clone());
+    lags.filter(|lag| !lag.is_null()).collect()
+}
+
+#[tokio::test]
+async fn a_pusher_that_lacks_a_deletion_is_behind_and_the_newest_revision_is_one_for_all() {
+    let scene = Scene::start().await;
+    let mut last = 0;
+    for (port, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        let record = json!({"host": "10.0.0.1", "port": port, "version": "v1"});
+        let key = format!("/services/website/{name}");
+        last = scene.etcd.put(&key, record.to_string()).await;
+    }
+    let overrides = [
+        ("/sidekick/holds/website/a", r#"{"reason":"disk"}"#),
+        ("/sidekick/host-holds/10.0.0.9", r#"{"reason":"disk"}"#),
+        ("/sidekick/splits/website", r#"{"weights":{"v1":1}}"#),
+    ];
+    for (key, value) in overrides {
+        scene.etcd.put(key, value).await;
+    }
+    let frozen = scene.pushing().await;
+    let other = scene.push().env("SIDEKICK_ID", "edge-2").start();
+    let up_to_date =
+        |lag: &Value| lag["applied"].as_i64() >= lag["newest"].as_i64() && lag["changes"] == 0;
+    let all_up_to_date = async || {
+        let lags = lags(&scene).await;
+        let all = lags.len() == 2 && lags.iter().all(up_to_date);
+        if all { Ok(()) } else { Err(lags) }
+    };
+    until(PATIENCE, "both to be up to date", all_up_to_date).await;
+    let before = lags(&scene).await;
+    assert!(before[0]["newest"].as_i64() >= Some(last), "{before:?}");
+
+    frozen.process().signal(Signal::STOP);
+    assert!(scene.etcd.delete("/services/website/c").await);
+    let deleted = scene.etcd.revision().await;
+    for (number, deletes) in ["", overrides[0].0, overrides[1].0, overrides[2].0]
+        .into_iter()
+        .enumerate()
+    {
+        if !deletes.is_empty() {
+            assert!(scene.etcd.delete(deletes).await);
+        }
+        until(PATIENCE, "only the frozen one to be behind", async || {
+            let lags = lags(&scene).await;
+            let [first, second] = &lags[..] else {
+                return Err(lags);
+            };
+            let newest = [first, second].map(|lag| lag["newest"].as_i64());
+            assert_eq!(newest, [Some(deleted); 2], "{lags:?}");
+            assert_eq!(first["changes"], number + 1, "{lags:?}");
+            assert!(first["applied"].as_i64() < Some(deleted), "{lags:?}");
+            if up_to_date(second) {
+                Ok(())
+            } else {
+                Err(lags)
+            }
+        })
+        .await;
+    }
+    // What came and went was a change too.
+    scene.etcd.put("/services/website/d", "10.0.0.1:4").await;
+    assert!(scene.etcd.delete("/services/website/d").await);
+    assert_eq!(lags(&scene).await[0]["changes"], 5);
+    // What is compacted away is told by nobody.
+    scene.etcd.compact().await;
+    assert_eq!(lags(&scene).await[0]["changes"], 0);
+    frozen.process().signal(Signal::CONT);
+    until(PATIENCE, "both to be up to date", all_up_to_date).await;
+    drop(other);
 }
 
 #[tokio::test]

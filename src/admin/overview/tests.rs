@@ -212,3 +212,22 @@ fn the_changes_behind_a_revision_are_counted_and_dated_where_they_can_be() {
     );
     assert_eq!(overview.since(&web, revisions(9, 12)), (0, None));
 }
+
+#[test]
+fn what_was_deleted_counts_as_a_change_unless_it_is_there_again() {
+    let mut overview = overview(None);
+    overview.update(Kind::Record, &put(A, UP, 5));
+    let keys = |keys: &[(&str, i64)]| {
+        let keys = keys.iter();
+        keys.map(|(key, at)| (key.as_bytes().to_vec(), *at))
+            .collect()
+    };
+    let records = keys(&[(A, 6), ("/services/web/b", 7), ("/services/other/c", 8)]);
+    overview.note_deleted(Kind::Record, records);
+    overview.note_deleted(Kind::HostHold, keys(&[("/sidekick/host-holds/h", 9)]));
+    let web = "web".parse().unwrap();
+    assert_eq!(overview.newest(&web), revisions(7, 9));
+    assert_eq!(overview.since(&web, revisions(5, 5)), (2, None));
+    assert_eq!(overview.since(&web, revisions(7, 8)), (1, None));
+    assert_eq!(overview.since(&web, revisions(7, 9)), (0, None));
+}
