@@ -20,6 +20,7 @@ mod disk;
 mod entry;
 mod foreign;
 mod handle;
+mod lock;
 mod names;
 mod nginx;
 mod process;

@@ -8,7 +8,9 @@ use sidekick::target::Layer;
 use sidekick::target::file::FileTarget;
 use tokio::time::Instant;
 
-use super::conf_file::{LONG, desired, name, one_address, only, settle, template, who};
+use super::conf_file::{
+    LONG, desired, name, nothing_beside, one_address, only, settle, template, who,
+};
 use super::conf_file_others::push_toml;
 use super::config::reload;
 use crate::support::{Backend, Command, Etcd, FileNginx, Nginx, PATIENCE, until};
@@ -41,10 +43,7 @@ async fn a_pusher_that_leaves_in_the_middle_of_a_change_leaves_the_file_as_it_wa
     pushing.abort();
     site.leave().await;
     assert_eq!(nginx.text(), before);
-    let left = fs::read_dir(nginx.file().parent().unwrap())
-        .unwrap()
-        .count();
-    assert_eq!(left, 1, "nothing is left beside the file");
+    nothing_beside(&nginx);
     assert_eq!(nginx.reloads(), 0);
 }
 
@@ -144,8 +143,7 @@ async fn sigterm_after_a_reload(text: impl FnOnce(&str) -> String) {
     let ended = push.leave().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     assert_eq!(nginx.text(), before, "{}", ended.output);
-    let beside = fs::read_dir(nginx.file().parent().unwrap()).unwrap();
-    assert_eq!(beside.count(), 1, "nothing is left beside the file");
+    nothing_beside(&nginx);
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ mod conf_file;
 mod conf_file_faults;
 mod conf_file_names;
 mod conf_file_others;
+mod conf_file_pushers;
 mod conf_file_reloads;
 mod config;
 mod config_kinds;

@@ -59,8 +59,7 @@ impl Writer {
             Err(_) => self.disk.restore(former.as_deref()).await,
         };
         self.change = Change::None;
-        let left = self.disk.read().await.ok().flatten();
-        self.left_since = left.map(|content| content.since);
+        self.note_left(found).await;
         let (_, absent) = done?;
         applied?;
         absent.map_or(Ok(()), Err)

@@ -10,8 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info};
+
+use super::lock::{self, Left, Lock};
 use super::settings::Settings;
 use crate::target::Error;
+use crate::util::log_limit;
 use crate::util::sanitize::printable;
 
 /// The largest file that is read, bytes.
@@ -59,24 +64,54 @@ impl Disk {
         .await
     }
 
+    /// Waits until no other process works on the file; `None` when there can be no lock here.
+    pub(super) async fn lock(&self) -> Option<Lock> {
+        let started = Instant::now();
+        let mut is_said = false;
+        loop {
+            let taken = self.off("cannot be locked", |path| lock::take(&beside(path, "lock")));
+            match taken.await {
+                Ok(Some(lock)) => return Some(lock),
+                Ok(None) => {}
+                // What comes next reports what is wrong with the folder.
+                Err(error) => {
+                    debug!(%error, "no lock");
+                    return None;
+                }
+            }
+            if !is_said && started.elapsed() >= lock::PATIENCE {
+                is_said = true;
+                let file = self.settings.shown();
+                if let Some(more) = log_limit::allows("locked", file.clone()) {
+                    info!("another sidekick is changing {file}; waiting{more}");
+                }
+            }
+            sleep(lock::PAUSE).await;
+        }
+    }
+
+    /// What the last process with the lock has left; `None` when that is not known.
+    pub(super) async fn left(&self) -> Option<Left> {
+        let what = "the lock cannot be read";
+        let read = self.off(what, |path| fs::read(beside(path, "lock")));
+        serde_json::from_slice(&read.await.ok()?).ok()
+    }
+
+    /// What is there when no attempt is under way; else what was there before it.
+    pub(super) async fn settled(&self) -> Result<Option<Content>, Error> {
+        let what = "cannot be read";
+        let former = self
+            .off(what, |path| content(&beside(path, "former")))
+            .await;
+        match former {
+            Ok(Some(former)) => Ok(Some(former)),
+            _ => self.read().await,
+        }
+    }
+
     /// What is there; `None` when there is no file.
     pub(super) async fn read(&self) -> Result<Option<Content>, Error> {
-        let read = self.off("cannot be read", |path| match fs::metadata(path) {
-            Ok(metadata) if metadata.len() > MAX_FILE => Err(io::Error::new(
-                ErrorKind::FileTooLarge,
-                format!("it has {} bytes", metadata.len()),
-            )),
-            Ok(metadata) => {
-                let bytes = fs::read(path)?;
-                // What is no text was not written here and will be replaced.
-                let text = String::from_utf8_lossy(&bytes).into_owned();
-                let since = changed(&metadata);
-                Ok(Some(Content { text, since }))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        });
-        read.await
+        self.off("cannot be read", content).await
     }
 
     /// Replaces the file. What was there before the first replacement stays beside until it is
@@ -133,6 +168,24 @@ impl Disk {
             Err(_) => "the attempt was given up".to_owned(),
         };
         Err(self.settings.file_error(format!("{failed}: {reason}")))
+    }
+}
+
+fn content(path: &Path) -> io::Result<Option<Content>> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.len() > MAX_FILE => Err(io::Error::new(
+            ErrorKind::FileTooLarge,
+            format!("it has {} bytes", metadata.len()),
+        )),
+        Ok(metadata) => {
+            let bytes = fs::read(path)?;
+            // What is no text was not written here and will be replaced.
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let since = changed(&metadata);
+            Ok(Some(Content { text, since }))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

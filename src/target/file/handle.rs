@@ -101,7 +101,7 @@ impl FileTarget {
     /// The blocks that stand in the file, and whether they would be taken over from somebody else.
     async fn found(&self) -> Result<(Blocks, bool), Error> {
         let settings = &self.0.settings;
-        let found = Disk::new(self.0.settings.clone()).read().await?;
+        let found = Disk::new(self.0.settings.clone()).settled().await?;
         let text = found.map(|content| content.text).unwrap_or_default();
         Ok(match foreign::check(&text, settings)? {
             Some(blocks) => (blocks, true),

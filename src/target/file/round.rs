@@ -25,6 +25,20 @@ const START: Duration = Duration::from_secs(10);
 /// The writers of this process by file. After a SIGHUP the former writer of a file may still be at work.
 static WORKING: Mutex<BTreeMap<PathBuf, Arc<Turn>>> = Mutex::new(BTreeMap::new());
 
+/// What a comparison leads to.
+enum Review {
+    /// Nothing is to be done until then, or until the next request.
+    Done(Option<Instant>),
+    /// The file or nginx has something else.
+    Differs {
+        blocks: Blocks,
+        found: Option<Content>,
+        seen: Seen,
+        /// Whether nginx runs these blocks, but names are still to be tried.
+        is_loaded: bool,
+    },
+}
+
 type Turn = tokio::sync::Mutex<()>;
 
 /// Whose turn it is to work on `file`.
@@ -52,6 +66,7 @@ impl Writer {
         let turn = turn(&self.settings.file);
         let _turn = turn.lock().await;
         self.end_change().await;
+        self.lock = None;
     }
 
     /// Takes back what is only tried. What nginx has checked and was told to read stays.
@@ -89,18 +104,16 @@ impl Writer {
 
     /// Restores what an earlier process left unfinished.
     async fn begin(&mut self) {
+        self.lock = self.disk.lock().await;
         self.began = Instant::now();
-        if let Err(error) = self.disk.recover().await {
-            warn!(%error, "cannot restore the file of an earlier process");
-        }
+        self.recover().await;
         // The first round reports a file that cannot be read.
         if let Ok(Some(content)) = self.disk.read().await {
             self.names.read(&content.text);
             self.edition = edition(&content.text).unwrap_or_default();
-            self.left_since = Some(content.since);
             let blocks = split(&content.text);
-            if self.compose(&blocks) != content.text {
-                // An edit has the token of the original.
+            if self.disk.left().await.is_none() && self.compose(&blocks) != content.text {
+                // An edit may have the token of the original.
                 self.edition += 1;
             }
             self.adopt(blocks);
@@ -108,6 +121,13 @@ impl Writer {
         if let Seen::Master(master) = self.nginx.see() {
             let leaving = master.workers().into_iter().filter(|worker| worker.leaving);
             self.old = leaving.map(|worker| (worker.process, 0)).collect();
+        }
+        self.lock = None;
+    }
+
+    async fn recover(&self) {
+        if let Err(error) = self.disk.recover().await {
+            warn!(%error, "cannot restore the file of an earlier process");
         }
     }
 
@@ -147,20 +167,58 @@ impl Writer {
 
     /// Compares, and repairs what differs. Returns when the next round is due without a request.
     async fn round(&mut self) -> Result<Option<Instant>, Error> {
+        let done = self.repair().await;
+        self.lock = None;
+        done
+    }
+
+    async fn repair(&mut self) -> Result<Option<Instant>, Error> {
+        let (blocks, found, seen, is_loaded) = match self.review().await? {
+            Review::Done(again) => return Ok(again),
+            Review::Differs { .. } => {
+                self.lock = self.disk.lock().await;
+                if self.lock.is_some() {
+                    self.recover().await;
+                }
+                // What was found may be an attempt of another process, which is over now.
+                match self.review().await? {
+                    Review::Done(again) => return Ok(again),
+                    Review::Differs {
+                        blocks,
+                        found,
+                        seen,
+                        is_loaded,
+                    } => (blocks, found, seen, is_loaded),
+                }
+            }
+        };
+        match self.apply(blocks, found.as_ref(), seen).await {
+            // Only names were to be tried: nginx has the rest, and the mistake is elsewhere.
+            Err(Error::Refused { .. }) if is_loaded => {}
+            applied => applied?,
+        }
+        self.answer(|_| true);
+        Ok(None)
+    }
+
+    /// Compares, and answers when nothing is to be done.
+    async fn review(&mut self) -> Result<Review, Error> {
         let found = self.disk.read().await?;
         let seen = self.nginx.see();
         if let Some(found) = &found {
             self.check_whose(found)?;
         }
         if let Some(until) = self.start_until(Instant::now()) {
-            return Ok(Some(until));
+            return Ok(Review::Done(Some(until)));
         }
-        self.notice_edits(found.as_ref(), seen);
-        self.notice_others(found.as_ref());
+        let is_touched = self.notice_edits(found.as_ref()).await;
         self.look_up().await;
         let blocks = self.current();
         let (is_same, is_loaded) = self.compare(found.as_ref(), seen, &blocks).await;
-        if is_same && !self.names.any_untried() {
+        if is_same || self.lock.is_some() {
+            self.notice_others(found.as_ref());
+        }
+        if is_same && !is_touched && !self.names.any_untried() {
             let absent = self.nginx.absent(seen);
             if let Some(absent) = absent.filter(|_| is_loaded || seen != Seen::Hidden) {
                 self.took(&blocks);
@@ -169,21 +227,20 @@ impl Writer {
             if is_loaded {
                 self.took(&blocks);
                 self.answer(|_| true);
-                return Ok(None);
+                return Ok(Review::Done(None));
             }
         }
         let next = self.interval.next(Instant::now());
         if seen != Seen::Nobody && next > Instant::now() {
             self.answer_settled(found.as_ref(), seen, &blocks);
-            return Ok(Some(next));
+            return Ok(Review::Done(Some(next)));
         }
-        match self.apply(blocks, found.as_ref(), seen).await {
-            // Only names were to be tried: nginx has the rest, and the mistake is elsewhere.
-            Err(Error::Refused { .. }) if is_loaded => {}
-            applied => applied?,
-        }
-        self.answer(|_| true);
-        Ok(None)
+        Ok(Review::Differs {
+            blocks,
+            found,
+            seen,
+            is_loaded,
+        })
     }
 
     /// Whether the file has these blocks, and if so, whether nginx runs them.
@@ -231,13 +288,27 @@ impl Writer {
         (unknown && now < until).then_some(until)
     }
 
-    /// Makes the next token differ when somebody else may have loaded an edit of the file, even one that is put back by now.
-    fn notice_edits(&mut self, found: Option<&Content>, seen: Seen) {
-        let since = found.map(|found| found.since);
-        let is_touched = std::mem::replace(&mut self.left_since, since) != since;
-        if is_touched && found.is_some_and(|found| !self.runs(&found.text, seen)) {
-            self.edition += 1;
+    /// Whether an edit of somebody else, perhaps put back by now, may answer with the token of the original. With the lock that is
+    /// certain, and the next token differs.
+    async fn notice_edits(&mut self, found: Option<&Content>) -> bool {
+        self.last = self.disk.left().await.or(self.last.take());
+        let has = found
+            .and_then(|found| edition(&found.text))
+            .unwrap_or_default();
+        let is_touched = self.is_touched(found);
+        if let Some(last) = self.last.as_mut().filter(|_| is_touched) {
+            last.proven = None;
         }
+        if self.settings.proof.is_none() || !is_touched {
+            if self.last.is_some() {
+                self.edition = has;
+            }
+            return false;
+        }
+        if self.lock.is_some() {
+            self.edition = self.edition.max(has) + 1;
+        }
+        true
     }
 
     /// Marks the upstreams that somebody else has changed in the file since the last round; all when the change is outside of them.

@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tracing::debug;
 
-use super::disk::Disk;
+use super::disk::{Content, Disk};
 use super::entry::{Answer, Entry};
+use super::lock::{Left, Lock, Proven};
 use super::names::Names;
 use super::nginx::{Nginx, Seen};
 use super::process::{Process, Worker, all_started_after, answering};
@@ -49,8 +51,10 @@ pub(super) struct Writer {
     pub(super) running: Option<Running>,
     /// What this writer last left in the file; `None` at the start.
     pub(super) left: Option<Option<String>>,
-    /// When the file became what this writer left.
-    pub(super) left_since: Option<SystemTime>,
+    /// Held while the file is tried and until it is what it is to be.
+    pub(super) lock: Option<Lock>,
+    /// What this process or another one has last left there.
+    pub(super) last: Option<Left>,
     /// Raised when somebody else may have loaded an edit of the file, which has the token of the original.
     pub(super) edition: u64,
     /// How far a change of the file has come.
@@ -107,7 +111,8 @@ impl Writer {
             reloads: 0,
             running: None,
             left: None,
-            left_since: None,
+            lock: None,
+            last: None,
             edition: 0,
             change: Change::None,
             old: Vec::new(),
@@ -183,6 +188,19 @@ impl Writer {
         if self.runs(text, seen) {
             return true;
         }
+        // Perhaps another process has loaded it.
+        let proven = self.last.as_ref().filter(|last| last.has(text));
+        if let Some(proven) = proven.and_then(|last| last.proven.clone()) {
+            let former = self.running.replace(Running {
+                master: Some(proven.master),
+                workers: proven.workers,
+                text: text.to_owned(),
+            });
+            if self.runs(text, seen) {
+                return true;
+            }
+            self.running = former;
+        }
         let workers = seen.workers();
         let loaded = match (self.settings.proof, seen) {
             (Some(proof), _) => {
@@ -200,6 +218,48 @@ impl Writer {
             text: text.to_owned(),
         });
         loaded
+    }
+
+    /// Remembers what stands in the file after an attempt, also for other processes. A `former` content that somebody else has touched
+    /// stays a touched one.
+    pub(super) async fn note_left(&mut self, former: Option<&Content>) {
+        let Ok(Some(Content { text, since })) = self.disk.read().await else {
+            return;
+        };
+        let proven = match &self.running {
+            Some(Running {
+                master: Some(master),
+                workers,
+                text: running,
+            }) if *running == text => Some(Proven {
+                master: *master,
+                workers: workers.clone(),
+            }),
+            _ => None,
+        };
+        let is_former = former.is_some_and(|former| former.text == text);
+        // The proof of an edit is that of the original.
+        let is_sure = proven.is_some() && self.settings.proof.is_none();
+        if is_former && !is_sure && self.is_touched(former) {
+            return;
+        }
+        let known = self.last.take().filter(|last| last.has(&text));
+        let proven = proven.or(known.and_then(|last| last.proven));
+        let left = Left::new(&text, since, proven);
+        if let Some(lock) = &self.lock
+            && let Err(error) = lock.note(&left)
+        {
+            debug!(%error, "cannot write down what was left");
+        }
+        self.last = Some(left);
+    }
+
+    /// Whether somebody who is no sidekick has changed the file since.
+    pub(super) fn is_touched(&self, found: Option<&Content>) -> bool {
+        let Some((last, found)) = self.last.as_ref().zip(found) else {
+            return false;
+        };
+        !last.is(&found.text, found.since)
     }
 
     /// Whether old and new workers answer, as in the moment of a reload: one answer says nothing about all of them then.
