@@ -1,5 +1,5 @@
-//! Manual pages. Those of `sidekick` and its commands come from the definition of the command line, with parts that are
-//! written by hand; those of file formats are written by hand.
+//! Manual pages. Those of `sidekick` and its commands are generated from the command line's definition and completed by
+//! hand; those of file formats are written by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use std::io;
 use clap::{Arg, Command};
 use clap_mangen::Man;
 
-/// What stands in the footer.
+/// Text of the footer.
 const SOURCE: &str = concat!("sidekick ", env!("CARGO_PKG_VERSION"));
 
 /// The pages of section 5, by the names that `sidekick man` takes.
@@ -17,17 +17,17 @@ pub(super) const FORMATS: [(&str, &str); 2] = [
     ("records", include_str!("sidekick-records.5")),
 ];
 
-/// What a command's DESCRIPTION goes on with, by command.
+/// Additions to DESCRIPTION, by command.
 const DESCRIPTIONS: [(&str, &str); 3] = [
     ("announce", include_str!("announce.roff")),
     ("push", include_str!("push.roff")),
     ("unit", include_str!("unit.roff")),
 ];
 
-/// Sections of the program's own page; commands have some of them too.
+/// Sections of the program's own page, which commands share in part.
 const PROGRAM: &str = include_str!("sidekick.roff");
 
-/// The page of the program, which must be built.
+/// The page of the program, which must be built first.
 pub(super) fn of_program(program: &Command) -> io::Result<String> {
     let mut page = beginning(program, section(PROGRAM, "DESCRIPTION"))?;
     let commands = program.get_subcommands().flat_map(|command| {
@@ -66,7 +66,7 @@ pub(super) fn of_command(command: &Command) -> io::Result<String> {
     Ok(page)
 }
 
-/// All that comes before ENVIRONMENT. `description` is what DESCRIPTION goes on with.
+/// All sections before ENVIRONMENT. `description` is added to DESCRIPTION.
 fn beginning(command: &Command, description: &str) -> io::Result<String> {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").to_owned();
@@ -82,7 +82,7 @@ fn beginning(command: &Command, description: &str) -> io::Result<String> {
             "NAME" | "SYNOPSIS" | "OPTIONS" => titled(title, body),
             "SUBCOMMANDS" => titled("COMMANDS", body),
             "DESCRIPTION" if description.is_empty() => titled(title, body),
-            // It would say once more what NAME says.
+            // It would repeat NAME.
             "DESCRIPTION" if command.get_long_about().is_none() => titled(title, description),
             "DESCRIPTION" => titled(title, &format!("{body}\n.PP\n{description}")),
             "EXTRA" | "VERSION" => String::new(),
@@ -93,7 +93,7 @@ fn beginning(command: &Command, description: &str) -> io::Result<String> {
     Ok(page)
 }
 
-/// Which variable stands for which option, and of which commands where these are named and few.
+/// The options' variables, with the commands where they are few.
 fn environment<'c>(args: impl Iterator<Item = (&'c Arg, String)>) -> String {
     let mut variables = BTreeMap::<_, BTreeMap<_, BTreeSet<_>>>::new();
     for (arg, command) in args {
@@ -128,7 +128,7 @@ fn titled(title: &str, body: &str) -> String {
     format!(".SH \"{title}\"\n{}\n", body.trim_end())
 }
 
-/// The body of a section; empty where there is none.
+/// The body of a section, or an empty text.
 fn section<'t>(text: &'t str, title: &str) -> &'t str {
     let quoted = format!(".SH \"{title}\"\n");
     let plain = format!(".SH {title}\n");
@@ -137,7 +137,7 @@ fn section<'t>(text: &'t str, title: &str) -> &'t str {
     body.split_once(".SH ").map_or(body, |(body, _)| body)
 }
 
-/// A line in which no character means anything to roff.
+/// A line with roff's special characters escaped.
 fn escaped(line: &str) -> String {
     let line = line
         .replace('\\', "\\e")
