@@ -37,7 +37,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a ping may stay without an answer.
 const PING_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Where etcd is and how to get in. Every part is validated before.
+/// Address and login of etcd, already validated.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// At least one, as `http://HOST:PORT` or `https://HOST:PORT`.
@@ -107,7 +107,7 @@ impl Cluster {
         }))
     }
 
-    /// Where it is, and how to get in.
+    /// Its address and login.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.0.settings

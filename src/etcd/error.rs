@@ -363,7 +363,7 @@ fn connection_in_words(error: &etcd_client::Error, member: &Member) -> String {
         // What gRPC's transport says when TLS 1.3 refuses a certificate after the handshake.
         words = format!("{} closed the connection without an answer", peer.place);
         if shows_none {
-            words += " (it may want to see a certificate: give --cert and --key)";
+            words += " (it may require a client certificate: give --cert and --key)";
         }
     }
     let mut ends = ["closed the connection", "reset the connection"].into_iter();

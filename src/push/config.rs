@@ -1,7 +1,7 @@
 //! `push.toml`: many nginx instances, many upstreams.
 //!
-//! The text is read into plain settings ([`Config`]) first: pure, every mistake noted with its line and column. What these
-//! settings mean for this process is decided by [`File`], so that a reload can compare what was with what is to be.
+//! The text is parsed into plain settings ([`Config`]) first: pure, with the line and column of every mistake.
+//! [`File`] then makes them the settings of this process, so that a reload can compare old and new.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -26,22 +26,22 @@ mod upstream;
 pub use file::{File, FromFlags};
 pub use read::read;
 
-/// What a `push.toml` says. What is `None` is not said there.
+/// The contents of a `push.toml`. `None` means not given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     /// The name of this pusher.
     pub id: Option<PusherId>,
-    /// Where records lie.
+    /// Prefix of the records.
     pub prefix: Option<Prefix>,
-    /// Where sidekick's own keys lie.
+    /// Prefix of sidekick's own keys.
     pub meta_prefix: Option<MetaPrefix>,
-    /// How long a change waits for others to follow.
+    /// How long a change waits for further ones.
     pub debounce: Option<Duration>,
-    /// After how long an upstream is read without a change.
+    /// Time between two reads of an upstream without a change.
     pub resync: Option<Duration>,
     /// How long the status record outlives a killed pusher.
     pub ttl: Option<Duration>,
-    /// How long the targets count as routing after the pusher was last there.
+    /// How long the targets count as routing after the pusher was last seen.
     pub forget_after: Option<Duration>,
     /// The targets, in the order of the text.
     pub targets: Vec<TargetTable>,
@@ -50,7 +50,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// What a small file would say: every route goes to the API at every one of these URLs, by which it is called.
+    /// The settings of a small file: every route goes to the API at every one of these URLs, which is also its name.
     #[must_use]
     pub fn of_flags(mut urls: Vec<ApiUrl>, routes: &[Route]) -> Self {
         let mut seen = BTreeSet::new();
@@ -78,9 +78,9 @@ impl Config {
 /// One `[[nginx]]` or `[[vulcand]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetTable {
-    /// Its name, for people, for the status record and for `[[upstream]]`.
+    /// Its name in messages, in the status record and in `[[upstream]]`.
     pub name: Arc<str>,
-    /// What it is, and its settings.
+    /// Its kind and settings.
     pub settings: TargetSettings,
     /// Where it begins in the text.
     pub place: Place,
@@ -93,9 +93,9 @@ pub struct UpstreamSettings {
     pub name: UpstreamName,
     /// The service that it takes.
     pub service: ServiceName,
-    /// Where in nginx it is.
+    /// Its layer in nginx.
     pub layer: Layer,
-    /// The records of which protocol it takes.
+    /// The protocol of the records that it takes.
     pub protocol: Protocol,
     /// The names of the targets that have it.
     pub targets: Vec<Arc<str>>,
@@ -103,20 +103,20 @@ pub struct UpstreamSettings {
     pub versions: Vec<Version>,
     /// It takes only records with all of these tags.
     pub tags: Vec<String>,
-    /// How far it may follow its records.
+    /// The limits of the removal guard.
     pub limits: Limits,
     /// How long a draining server may take to finish.
     pub drain_timeout: Duration,
     /// The parameters of its servers.
     pub server: Terms,
-    /// The parameters of servers with certain tags: the first that matches counts.
+    /// The parameters of servers with certain tags: the first match wins.
     pub rules: Vec<Rule>,
     /// Where it begins in the text.
     pub place: Place,
 }
 
 impl UpstreamSettings {
-    /// The http upstream that takes all of `service` and goes nowhere yet; as shipped in all else.
+    /// The http upstream of all of `service`, without targets; the rest has its defaults.
     #[must_use]
     pub fn new(name: UpstreamName, service: ServiceName) -> Self {
         Self {
@@ -136,7 +136,7 @@ impl UpstreamSettings {
     }
 }
 
-/// A file that cannot be used, with all that is wrong with it.
+/// A file that cannot be used, with every mistake in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
     /// The file.
@@ -146,7 +146,7 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// Each mistake in one line, with the file, the line and the column.
+    /// Each mistake in one line, with file, line and column.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let file = printable(self.file.as_os_str().as_encoded_bytes(), 400);
         self.mistakes

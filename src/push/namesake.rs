@@ -17,7 +17,7 @@ const NAMED: usize = 5;
 pub(super) enum Namesake {
     /// Another live pusher has it and feeds these targets.
     Lives(BTreeSet<String>),
-    /// No pusher runs under it. These targets are not this pusher's, and go on routing what they were told last.
+    /// No pusher runs under it. These targets are not this pusher's, and keep routing to their last servers.
     Silent(BTreeSet<String>),
     /// Another live pusher has it and has not said yet what it feeds.
     Unknown,

@@ -1,7 +1,7 @@
 //! Keeps one upstream of one target equal to what is desired, for ever.
 //!
-//! Level-based: woken by a change (coalesced), by a restart of the target, by the resync period, by a retry or by a drain
-//! that is watched, it always does the same: converge on the newest desired state, and report the status.
+//! Level-based: a change (coalesced), a restart of the target, the resync period, a retry or a watched drain
+//! wakes it; then it always does the same: converge on the newest desired state, and report the status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,56 +29,56 @@ pub use status::UpstreamStatus;
 pub use verdict::Verdict;
 pub(crate) use verdict::{found, seen};
 
-/// For how long a target must refuse connections before it counts as not routing: a restart is shorter.
+/// How long a target must refuse connections before it counts as not routing: a restart is shorter.
 const REFUSING: Duration = Duration::from_secs(3);
 
-/// What a reconciler gets: nothing yet, or the newest desired state.
+/// The newest desired state, or none yet.
 pub type Published = Option<Arc<Desired>>;
 
 /// A reconciler's report: its number and its status.
 pub type Report = (usize, UpstreamStatus);
 
-/// What took traffic in the target when it was looked at for the first time, and would take none any more.
+/// Servers that took traffic in the target at the first look, and would take none any more.
 #[derive(Debug)]
 pub struct Found {
-    /// Which reconciler.
+    /// The number of the reconciler.
     pub number: usize,
     /// The servers. Untrusted.
     pub servers: Vec<Serving>,
-    /// Those that would take traffic and did not.
+    /// Servers that should take traffic but did not.
     pub lacking: Vec<Endpoint>,
-    /// All that the target makes of the servers.
+    /// The state of all servers in the target.
     pub seen: Seen,
     /// Dropped when the desired state takes them into account; the reconciler waits for that.
     pub heard: oneshot::Sender<()>,
 }
 
-/// What a reconciler needs besides its upstream.
+/// A reconciler's connections to the rest of the pusher.
 #[derive(Debug)]
 pub struct Links {
-    /// The number that it reports under.
+    /// The number in its reports.
     pub number: usize,
     /// The target, for the log.
     pub target: Arc<str>,
     /// The upstream, for the log.
     pub upstream: Arc<str>,
-    /// What is desired.
+    /// The desired state.
     pub desired: watch::Receiver<Published>,
     /// Changes when the target may have forgotten everything.
     pub restarts: watch::Receiver<u64>,
-    /// Whether other pushers know better now: then nothing is done only because time has passed.
+    /// Whether other pushers have newer information: then nothing is done only because time has passed.
     pub deferring: watch::Receiver<bool>,
-    /// Where it reports what has changed.
+    /// Receives status changes.
     pub reports: mpsc::UnboundedSender<Report>,
-    /// Where it sends what it finds at its first look.
+    /// Receives what the first look finds.
     pub finds: mpsc::UnboundedSender<Found>,
-    /// How many upstreams of the target are converged at once.
+    /// Limits how many upstreams of the target converge at once.
     pub permits: Arc<Semaphore>,
-    /// How fast changes are followed; a new value counts from the next look on.
+    /// The pace; a new value applies from the next look on.
     pub pacing: watch::Receiver<Pacing>,
 }
 
-/// Runs until nobody publishes any more. May be aborted at any time.
+/// Runs until the desired state has no sender. May be aborted at any time.
 pub async fn run(upstream: Box<dyn Upstream>, links: Links) {
     let health = Health::new(links.target.clone(), links.upstream.clone());
     let pacing = *links.pacing.borrow();
@@ -106,9 +106,9 @@ struct Reconciler {
     reported: UpstreamStatus,
     /// The revisions of the last look.
     looked_for: (i64, i64),
-    /// Whether the target was not looked at yet.
+    /// Whether the target has not been looked at yet.
     is_first: bool,
-    /// Since when it refuses connections.
+    /// Since when the target refuses connections.
     refusing_since: Option<Instant>,
     contest: Contest,
 }
@@ -133,8 +133,9 @@ impl Reconciler {
         }
     }
 
-    /// Sends what takes traffic in the target, and waits until that was taken into account: records that are missing from the
-    /// beginning may have vanished while no pusher ran. `None` when there is nothing to send.
+    /// Sends the servers that take traffic in the target, and waits until the desired state takes them into account:
+    /// records that are missing from the start may have vanished while no pusher ran. `None` when there is nothing to
+    /// send.
     async fn find(&mut self, desired: &Arc<Desired>) -> Option<Next> {
         let compared = {
             let _permit = self.links.permits.acquire().await;
@@ -156,12 +157,12 @@ impl Reconciler {
                     servers: plan.leaving,
                     heard,
                 };
-                // Nobody listens only when the process is ending.
+                // The receiver is gone only when the process ends.
                 let _ = self.links.finds.send(found);
                 let _ = hears.await;
                 Some(Next::At(now))
             }
-            // A file that cannot be read: converging reports what is wrong with it.
+            // A file cannot be read: converging reports what is wrong with it.
             Err(Error::File { .. } | Error::Template(_)) => {
                 self.is_first = false;
                 None
@@ -175,7 +176,7 @@ impl Reconciler {
         }
     }
 
-    /// Waits until the upstream has to be looked at; `None` when nobody publishes any more.
+    /// Waits until the upstream must be looked at; `None` when the desired state has no sender.
     async fn wait(&mut self, next: Next) -> Option<()> {
         let Links {
             desired,
@@ -192,7 +193,7 @@ impl Reconciler {
                 () = restarted(restarts), if wakes => (Some(()), true),
                 () = due(at, deferring) => (Some(()), false),
             },
-            // Changes wait as well: a failing target is not asked more often because much happens.
+            // Changes wait as well: a failing target is not asked more often because more changes.
             Next::At(at) => {
                 let restarted = tokio::select! {
                     () = restarted(restarts) => true,
@@ -210,7 +211,7 @@ impl Reconciler {
     async fn look(&mut self, desired: &Arc<Desired>) -> Next {
         self.pace.set(*self.links.pacing.borrow());
         if self.status.confirmed > desired.revision {
-            // etcd was restored: what was confirmed is a revision of another history.
+            // etcd was restored: the confirmed revision belongs to another history.
             self.status.confirmed = 0;
         }
         self.status.overrides = self.status.overrides.min(desired.overrides);
@@ -219,7 +220,7 @@ impl Reconciler {
             self.pace.restart();
         }
         let result = {
-            // The semaphore is never closed; and if it were, work would still be better than none.
+            // The semaphore is never closed; if it were, working without a permit would still be right.
             let _permit = self.links.permits.acquire().await;
             self.upstream.converge(desired).await
         };
@@ -241,12 +242,12 @@ impl Reconciler {
         }
     }
 
-    /// When to see whether somebody has changed it, at this time at the latest unless there is a contest.
+    /// When to look for changes by others: at this time at the latest, unless there is a contest.
     fn next_repair(&self, at: Instant, now: Instant) -> Instant {
         match self.contest.pause() {
             None => at,
             Some(pause) if self.upstream.forgets() => at.max(now + pause),
-            // Nothing wakes it meanwhile.
+            // Nothing wakes it in the meantime.
             Some(pause) => now + pause,
         }
     }
@@ -274,7 +275,7 @@ impl Reconciler {
         }
         if self.status != self.reported {
             self.reported = self.status.clone();
-            // Nobody listens only when the process is ending.
+            // The receiver is gone only when the process ends.
             let _ = self
                 .links
                 .reports
@@ -294,7 +295,7 @@ impl Reconciler {
         self.refusing_since = None;
         self.status.routing = true;
         match outcome.progress {
-            // An unfinished convergence says nothing yet.
+            // An unfinished convergence has no result yet.
             Progress::Unfinished => return,
             Progress::Converged => {
                 self.status.confirmed = desired.revision;
@@ -323,7 +324,7 @@ fn is_converged(result: &Result<Outcome, Error>) -> bool {
     progress == Ok(Progress::Converged)
 }
 
-/// The servers that a plan makes take traffic.
+/// The servers that a plan gives traffic.
 pub(crate) fn lacking(plan: &Plan) -> Vec<Endpoint> {
     let lacking = plan.steps.iter().filter_map(|step| match step {
         Step::Add {
@@ -339,7 +340,7 @@ pub(crate) fn lacking(plan: &Plan) -> Vec<Endpoint> {
     lacking.collect()
 }
 
-/// Waits for a change, and on until no other follows closely; `None` when nobody publishes any more.
+/// Waits for a change, and until no other follows closely; `None` when the desired state has no sender.
 async fn changed(desired: &mut watch::Receiver<Published>, pace: &Pace) -> Option<()> {
     desired.changed().await.ok()?;
     let first = Instant::now();
@@ -352,17 +353,17 @@ async fn changed(desired: &mut watch::Receiver<Published>, pace: &Pace) -> Optio
     }
 }
 
-/// Waits until this time, and then until no other pusher knows better.
+/// Waits until this time, and then until no other pusher has newer information.
 async fn due(at: Instant, deferring: &mut watch::Receiver<bool>) {
     sleep_until(at).await;
-    // The sender is gone: no other pusher knows better.
+    // The sender is gone: no other pusher has newer information.
     let _ = deferring.wait_for(|deferring| !deferring).await;
 }
 
 /// Waits until the target may have forgotten everything.
 async fn restarted(restarts: &mut watch::Receiver<u64>) {
     if restarts.changed().await.is_err() {
-        // Nobody watches the target.
+        // Nothing watches the target for restarts.
         std::future::pending().await
     }
 }

@@ -20,7 +20,7 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(10 * 60);
 pub struct Settings {
     /// The name of this pusher, unique among those of one etcd.
     pub id: PusherId,
-    /// Where records lie.
+    /// The prefix of the records.
     pub prefix: Prefix,
     /// Where the status record goes.
     pub meta: MetaPrefix,

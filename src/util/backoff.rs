@@ -1,15 +1,15 @@
-//! How long to wait after a failure: exponential, jittered, bounded, for ever.
+//! Pauses between retries: exponential with jitter, bounded, without an end.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// The pause before the first retry of anything that the agents retry for ever.
+/// The first pause of everything that the agents retry for ever.
 pub const MIN: Duration = Duration::from_millis(100);
 /// The longest pause between two retries, jitter included.
 pub const MAX: Duration = Duration::from_secs(5);
 
-/// A source of growing, jittered pauses. It never runs out.
+/// Growing pauses with jitter. They never run out.
 #[derive(Debug)]
 pub struct Backoff {
     min: Duration,
@@ -29,12 +29,12 @@ impl Backoff {
         }
     }
 
-    /// The next pause. Each is about twice the former, until `max`.
+    /// The next pause, about twice the last one, up to `max`.
     pub fn next_delay(&mut self) -> Duration {
         self.delays.next().unwrap_or(self.max).min(self.max)
     }
 
-    /// Starts again with `min`: to be called after a success.
+    /// Starts again with `min`: call it after a success.
     pub fn reset(&mut self) {
         self.delays = delays(self.min, self.max);
     }

@@ -1,4 +1,4 @@
-//! The time of day, no finer than it is of use: finer times only make a value longer.
+//! The time of day, rounded to what is useful: more digits only lengthen a value.
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ pub fn seconds() -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
-/// So long from now, in whole seconds; `None` when no calendar goes so far.
+/// The time after `length`, in whole seconds; `None` beyond the end of the calendar.
 #[must_use]
 pub fn seconds_from_now(span: std::time::Duration) -> Option<Timestamp> {
     let then = Timestamp::now().checked_add(span).ok()?;

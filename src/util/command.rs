@@ -1,4 +1,4 @@
-//! Commands of the user: words as a shell splits them, run without a shell, ended with all that they have started.
+//! Commands of the user: split into words as by a shell, run without one, and killed with all their children.
 
 use std::fmt;
 use std::process::Stdio;
@@ -11,9 +11,9 @@ use tokio::process::{Child, Command};
 use crate::util::sanitize::printable;
 use crate::util::secret;
 
-/// How much of the end of what a command says is kept for the reason, bytes.
+/// How much of the end of its output is kept for the reason, in bytes.
 const MAX_SAID: usize = 400;
-/// How many lines of it.
+/// The most lines of it.
 const MAX_LINES: usize = 3;
 
 /// A command and its arguments, which may hold a secret: `Debug` shows the program alone.
@@ -21,14 +21,14 @@ const MAX_LINES: usize = 3;
 pub struct CommandLine {
     program: String,
     arguments: Vec<String>,
-    /// As it was written.
+    /// The command as given.
     text: String,
 }
 
 impl FromStr for CommandLine {
     type Err = String;
 
-    /// Reads a command line as a shell splits it into words, quotes included; no shell runs it.
+    /// Splits a command line into words as a shell does, quotes included; no shell runs it.
     fn from_str(text: &str) -> Result<Self, String> {
         let words = shlex::split(text).ok_or("a quote is not closed")?;
         let mut words = words.into_iter();
@@ -53,11 +53,11 @@ impl fmt::Display for CommandLine {
     }
 }
 
-/// Ends the command with all that it has started when the attempt is over, or given up.
+/// Kills the command and everything that it started when dropped.
 pub(crate) struct Group(Option<Pid>);
 
 impl Group {
-    /// Of a child that leads a group of its own.
+    /// The group that this child leads.
     pub(crate) fn of(child: &Child) -> Self {
         let pid = child.id().and_then(|id| i32::try_from(id).ok());
         Self(pid.and_then(Pid::from_raw))
@@ -67,14 +67,14 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // Fails only when nobody is left in it.
+            // Fails only when the group is empty.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }
 
 impl CommandLine {
-    /// A command of ours.
+    /// A command of sidekick's own.
     #[must_use]
     pub fn new(program: &str, arguments: &[&str]) -> Self {
         Self {
@@ -84,8 +84,8 @@ impl CommandLine {
         }
     }
 
-    /// Runs the command once, to exit code 0; `Err` says why it did not succeed. Whatever still runs when the future is dropped is
-    /// killed.
+    /// Runs the command once, to exit code 0; `Err` says why it failed. Dropping the future kills whatever
+    /// still runs.
     pub(crate) async fn run(&self) -> Result<(), String> {
         let spawned = Command::new(&self.program)
             .args(&self.arguments)
@@ -106,13 +106,13 @@ impl CommandLine {
         Err(said.reason(&status))
     }
 
-    /// What of it may be shown where the arguments may hold a secret.
+    /// The part that may be shown when the arguments may contain a secret.
     #[must_use]
     pub fn program(&self) -> String {
         secret::command(&self.text)
     }
 
-    /// Whether it runs the program of this name, wherever that lies.
+    /// Whether the program has this name, in whatever folder.
     pub(crate) fn is_program(&self, name: &str) -> bool {
         std::path::Path::new(&self.program).ends_with(name)
     }
@@ -125,7 +125,7 @@ impl CommandLine {
     }
 }
 
-/// Waits for the command itself: what it leaves running may keep its output open for ever.
+/// Waits for the command itself: a child that it leaves running may keep the output open for ever.
 async fn wait(child: &mut Child, said: &mut Tail) -> std::io::Result<std::process::ExitStatus> {
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
     let reading = async {
@@ -139,14 +139,14 @@ async fn wait(child: &mut Child, said: &mut Tail) -> std::io::Result<std::proces
         std::future::pending().await
     };
     tokio::select! {
-        // What is already in the pipes is read before the end is looked at.
+        // Read what is already in the pipes before checking for the end.
         biased;
         never = reading => never,
         status = child.wait() => status,
     }
 }
 
-/// Reads some; a pipe that ends or fails is dropped. Without a pipe it waits for ever.
+/// Reads once; a pipe that ends or fails is dropped. Without a pipe it waits for ever.
 async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> usize {
     let Some(reader) = pipe else {
         return std::future::pending().await;
@@ -158,7 +158,7 @@ async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> u
     count
 }
 
-/// The end of what a command says.
+/// The end of a command's output.
 #[derive(Debug, Default)]
 pub(crate) struct Tail(Vec<u8>);
 
@@ -169,7 +169,7 @@ impl Tail {
         self.0.drain(..surplus);
     }
 
-    /// How the command ended, and what it said last.
+    /// How the command ended, with the end of its output.
     pub(crate) fn reason(&self, ended: &impl fmt::Display) -> String {
         match self.text() {
             text if text.is_empty() => ended.to_string(),
@@ -177,7 +177,7 @@ impl Tail {
         }
     }
 
-    /// The last lines in one.
+    /// The last lines, joined into one.
     pub(crate) fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.0);
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

@@ -1,9 +1,9 @@
-//! The name that was probably meant.
+//! Suggestions for misspelt names.
 
-/// How alike two names must be for one to be taken for a slip of the other, from 0 to 1.
+/// How similar two names must be for a suggestion, from 0 to 1.
 const ALIKE: f64 = 0.8;
 
-/// The one of `known` that `name` is probably a slip of, if any is near enough.
+/// The one of `known` that is most similar to `name`, if any is similar enough.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let likeness = |other: &&str| strsim::jaro_winkler(name, other);
     let best = known

@@ -1,18 +1,18 @@
-//! Spans of time as people and programs write them: `500ms`, `2s`, `1min 30s`.
+//! Durations as text: `500ms`, `2s`, `1min 30s`.
 
 use std::time::Duration;
 
-/// The longest that is accepted, a thousand years: more than anybody waits, and far from where sums of times overflow.
+/// The longest that is accepted, a thousand years: sums of such times do not overflow.
 pub const LONGEST: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
 
-/// The span that a text names; `None` when it names none, or one beyond [`LONGEST`].
+/// Parses a duration; `None` when it is invalid or longer than [`LONGEST`].
 #[must_use]
 pub fn read(text: &str) -> Option<Duration> {
     let span = humantime::parse_duration(text.trim()).ok()?;
     (span <= LONGEST).then_some(span)
 }
 
-/// As people say it in a sentence, in one plain figure: `35 ms`, `1.7 s`, `15 s`, `3 min 12 s`.
+/// For a sentence, as one figure: `35 ms`, `1.7 s`, `15 s`, `3 min 12 s`.
 #[must_use]
 pub fn show(span: Duration) -> String {
     let millis = (span.as_nanos() + 500_000) / 1_000_000;
@@ -24,7 +24,7 @@ pub fn show(span: Duration) -> String {
     }
 }
 
-/// `2 d 3 h 5 min 1 s`, without the units of which there are none.
+/// `2 d 3 h 5 min 1 s`, without the units that are zero.
 fn in_units(seconds: u128) -> String {
     let units = [
         (seconds / 86_400, "d"),
@@ -39,8 +39,8 @@ fn in_units(seconds: u128) -> String {
     units.join(" ")
 }
 
-/// The value of a flag or setting as people type it, and copy it back: `500ms`, `15s`, `1m 30s`. One that nobody would type, as a
-/// third of five seconds, is rounded: `1.7 s`.
+/// The value of a flag or setting, in a form that it accepts: `500ms`, `15s`, `1m 30s`. A value that nobody would type,
+/// such as a third of five seconds, is rounded: `1.7 s`.
 #[must_use]
 pub fn typed(span: Duration) -> String {
     if span.subsec_nanos().is_multiple_of(1_000_000) {
@@ -50,7 +50,7 @@ pub fn typed(span: Duration) -> String {
     }
 }
 
-/// A span in whole seconds, rounded up: what is published or granted in seconds is never too short.
+/// Whole seconds, rounded up: what is published or granted is never too short.
 #[must_use]
 pub fn whole_seconds(span: Duration) -> u64 {
     let more = u64::from(span.subsec_nanos() > 0);

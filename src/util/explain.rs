@@ -1,8 +1,7 @@
 //! Errors of connections and of TLS, in words.
 //!
-//! The crates below nest their errors, show some of them as Rust's `Debug` and say in most only that something failed. Whoever
-//! shows such an error to people passes it through [`explain`], which says what happened, at whose end, and which option
-//! helps.
+//! The crates nest their errors, show some as Rust's `Debug`, and often say only that something failed. Pass such an
+//! error through [`explain`] before showing it: it says what happened, at which end, and which option helps.
 
 mod certificate;
 
@@ -13,26 +12,26 @@ use rustls::{AlertDescription, OtherError};
 
 use crate::util::sanitize::printable;
 
-/// The longest sentence, bytes.
+/// The longest sentence, in bytes.
 const MAX_SENTENCE: usize = 320;
-/// The longest chain of causes that is followed.
+/// How many causes in a row are followed at most.
 const MAX_CAUSES: usize = 32;
 
-/// Whom an error is about.
+/// The other side of the connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer<'a> {
     /// `HOST:PORT`, or the path of a socket.
     pub place: &'a str,
-    /// Whether TLS was to be spoken with it.
+    /// Whether the connection uses TLS.
     pub tls: bool,
-    /// What had been received from it.
+    /// What it had sent.
     pub received: Received,
     /// The options that help.
     pub options: Options,
 }
 
 impl<'a> Peer<'a> {
-    /// Somebody at `place` who is asked for the first time, without TLS.
+    /// The peer at `place`, without TLS, before its first answer.
     #[must_use]
     pub const fn plain(place: &'a str) -> Self {
         Self {
@@ -48,26 +47,26 @@ impl<'a> Peer<'a> {
     }
 }
 
-/// What had been received over a connection before it failed.
+/// What a connection had received before it failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Received {
-    /// Nothing: the other side may speak something else altogether.
+    /// Nothing: the other side may speak another protocol.
     #[default]
     Nothing,
-    /// Perhaps answers to earlier requests: it spoke the right language then.
+    /// Perhaps answers to earlier requests: then it speaks the right protocol.
     Earlier,
-    /// A part of the answer.
+    /// Part of the answer.
     Part,
 }
 
-/// How the options are called with which a user can do something about an error; `None` where there is no such option.
+/// The options that a user can set against an error; `None` where there is none.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Names the authority that vouches for the other side: `--cacert`.
+    /// Gives the authority that the other side's certificate is checked with: `--cacert`.
     pub authority: Option<&'static str>,
-    /// Names what the other side's certificate is for: `--probe-tls-name`.
+    /// Gives the name that the other side's certificate is for: `--probe-tls-name`.
     pub name: Option<&'static str>,
-    /// Gives the certificate that is shown to the other side, when none is: `--cert and --key`.
+    /// Gives the client certificate, if none is given: `--cert and --key`.
     pub certificate: Option<&'static str>,
 }
 
@@ -86,7 +85,7 @@ pub fn explain(error: &(dyn StdError + 'static), peer: Peer<'_>) -> String {
     printable(sentence, MAX_SENTENCE)
 }
 
-/// The error and its causes, also those that hide in an [`io::Error`] or in one of etcd's client.
+/// The error and its causes, including those inside an [`io::Error`] or an error of etcd's client.
 fn links<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
     let first: Option<&'a (dyn StdError + 'static)> = Some(error);
     let links = std::iter::successors(first, |&link| {
@@ -114,7 +113,7 @@ fn of_tls(error: &rustls::Error, peer: Peer<'_>) -> String {
             format!("{place} does not speak TLS: perhaps it is an http:// port")
         }
         rustls::Error::InvalidMessage(_) | rustls::Error::DecryptError => {
-            format!("{place} sent something that cannot be decrypted")
+            format!("{place} sent data that cannot be decrypted")
         }
         rustls::Error::NoCertificatesPresented => format!("{place} shows no certificate"),
         rustls::Error::PeerIncompatible(_) => nothing_in_common(place),
@@ -131,7 +130,7 @@ fn of_alert(alert: AlertDescription, peer: Peer<'_>) -> String {
     let refused = |why: &str| format!("{place} refuses the certificate that it was shown: {why}");
     match (alert, peer.options.certificate) {
         (AlertDescription::CertificateRequired, None) => {
-            format!("{place} wants to see a certificate, and none was shown")
+            format!("{place} requires a client certificate, and none was sent")
         }
         (
             AlertDescription::CertificateRequired
@@ -139,7 +138,7 @@ fn of_alert(alert: AlertDescription, peer: Peer<'_>) -> String {
             | AlertDescription::BadCertificate
             | AlertDescription::HandshakeFailure,
             Some(option),
-        ) => format!("{place} wants to see a certificate: give {option}"),
+        ) => format!("{place} requires a client certificate: give {option}"),
         (AlertDescription::UnknownCA, _) => refused("it does not know its authority"),
         (AlertDescription::CertificateExpired, _) => refused("it has expired"),
         (AlertDescription::CertificateRevoked, _) => refused("it is revoked"),
@@ -173,7 +172,7 @@ fn of_alert(alert: AlertDescription, peer: Peer<'_>) -> String {
     }
 }
 
-/// The alerts that have something to say.
+/// The alerts with an explanation of their own.
 const ALERTS: [AlertDescription; 13] = [
     AlertDescription::CertificateRequired,
     AlertDescription::NoCertificate,
@@ -190,7 +189,7 @@ const ALERTS: [AlertDescription; 13] = [
     AlertDescription::DecryptError,
 ];
 
-/// An alert of which HTTP/2 has kept the words alone.
+/// An alert of which HTTP/2 has kept only the text.
 fn of_words(link: &(dyn StdError + 'static), peer: Peer<'_>) -> Option<String> {
     let text = link.to_string();
     let mut alerts = ALERTS.into_iter();
@@ -237,10 +236,10 @@ fn of_io(link: &(dyn StdError + 'static), peer: Peer<'_>) -> Option<String> {
         io::ErrorKind::TimedOut => {
             format!("no answer from {place}: the host is down, or a firewall drops the packets")
         }
-        io::ErrorKind::HostUnreachable => format!("there is no way to the host of {place}"),
+        io::ErrorKind::HostUnreachable => format!("the host of {place} is unreachable"),
         io::ErrorKind::NetworkUnreachable => format!("there is no route to {place}"),
         io::ErrorKind::AddrNotAvailable => format!("no local address or port is left for {place}"),
-        // It wraps something that says more, or says nothing itself.
+        // It wraps an error that says more, or says nothing itself.
         io::ErrorKind::Other
             if error
                 .get_ref()
@@ -269,9 +268,9 @@ fn closed(peer: Peer<'_>) -> String {
 /// What an end without an answer may mean.
 fn perhaps_other(peer: Peer<'_>) -> String {
     match peer.options.certificate {
-        // TLS 1.3 refuses a missing certificate only after the handshake, and the word for that may come too late.
+        // TLS 1.3 refuses a missing certificate only after the handshake, and its alert may come too late.
         Some(option) if peer.tls && peer.received == Received::Nothing => {
-            format!(" (it may want to see a certificate: give {option})")
+            format!(" (it may require a client certificate: give {option})")
         }
         _ => perhaps_tls(peer).to_owned(),
     }
@@ -285,7 +284,7 @@ fn perhaps_tls(peer: Peer<'_>) -> &'static str {
     }
 }
 
-/// What gRPC's transport says when the other side speaks HTTP/1 or TLS; its types are private.
+/// The error of gRPC's transport when the other side speaks HTTP/1 or TLS; its types are private.
 fn of_http2(links: &[&(dyn StdError + 'static)], peer: Peer<'_>) -> Option<String> {
     let mut texts = links.iter().map(ToString::to_string);
     let broken = |text: String| {
@@ -316,14 +315,14 @@ fn last_words(links: &[&(dyn StdError + 'static)], peer: Peer<'_>) -> String {
     }
 }
 
-/// Without the number of the error and the address of a manual, which say nothing to people.
+/// Without the error's number and the manual's address, which help no user.
 fn plain(text: &str) -> String {
     let text = text.split(" (os error ").next().unwrap_or(text);
     let text = text.split(": https://docs.rs").next().unwrap_or(text);
     text.trim().to_owned()
 }
 
-/// Names of Rust as words: `CaUsedAsEndEntity` becomes `ca used as end entity`.
+/// Rust's names as words: `BadRecordMac` becomes `bad record mac`.
 fn words(text: &str) -> String {
     let is_name = |word: &str| {
         let letters = word.chars().all(|c| c.is_ascii_alphanumeric());

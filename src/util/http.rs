@@ -1,4 +1,4 @@
-//! HTTP clients, as the probes and the drivers need them.
+//! HTTP clients for the probes and the drivers.
 
 use std::error::Error as StdError;
 
@@ -7,7 +7,7 @@ use reqwest::{Client, ClientBuilder, Response, Url};
 
 use crate::util::explain::{Options, Peer, Received, explain};
 
-/// A client without surprises: no redirects, no proxy from the environment.
+/// A client without redirects, and without a proxy from the environment.
 ///
 /// The system's certificates are half a megabyte, loaded only with `tls`.
 pub(crate) fn client(tls: bool) -> ClientBuilder {
@@ -23,7 +23,7 @@ pub(crate) fn client(tls: bool) -> ClientBuilder {
     }
 }
 
-/// What is wrong with certificates or keys, or with a client that could not be made, in words.
+/// What is wrong with certificates or keys, or why a client could not be built.
 pub(crate) fn cause(error: &reqwest::Error) -> String {
     let peer = Peer {
         place: "the server",
@@ -42,7 +42,7 @@ pub(crate) fn place(url: &Url) -> String {
     port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// What went wrong with a request, in words. reqwest's own words are not among them, as they quote the URL.
+/// Why a request failed. reqwest's own text is left out, because it quotes the URL.
 pub(crate) fn failure(error: &reqwest::Error, peer: Peer<'_>) -> String {
     match error.source() {
         Some(cause) => explain(cause, peer),
@@ -51,7 +51,7 @@ pub(crate) fn failure(error: &reqwest::Error, peer: Peer<'_>) -> String {
     }
 }
 
-/// Whether nobody listens where the request went.
+/// Whether the connection was refused.
 pub(crate) fn is_refused(error: &reqwest::Error) -> bool {
     causes(error)
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
@@ -62,10 +62,10 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'stat
     std::iter::successors(error.source(), |&cause| cause.source())
 }
 
-/// Reads a body of at most `limit` bytes; `None` when there is more.
+/// Reads a body of at most `limit` bytes; `None` if it is longer.
 ///
 /// # Errors
-/// When the connection breaks before the body is whole.
+/// When the connection breaks before the body is complete.
 pub(crate) async fn read(
     mut response: Response,
     limit: usize,

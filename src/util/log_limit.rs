@@ -1,4 +1,4 @@
-//! Limits log lines that others can cause any number of times: by what they are about, and by kind.
+//! Limits log lines that others can cause any number of times: by key and by kind.
 //!
 //! ```text
 //! if let Some(more) = log_limit::allows("record", &key) {
@@ -13,21 +13,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// In one period of this length no more than the limits allow is logged.
+/// The period that the limits are for.
 const PERIOD: Duration = Duration::from_secs(60);
-/// How many lines of one kind are logged about one key in a period.
+/// The most lines of one kind about one key in a period.
 const PER_KEY: u32 = 3;
-/// How many lines of one kind are logged in a period, whatever they are about.
+/// The most lines of one kind in a period, about all keys.
 const PER_KIND: u32 = 20;
-/// How many steps that are done with a target are logged in a period: a large cluster does much within a minute.
+/// The most lines about steps done with a target in a period: a large cluster changes much in a minute.
 pub const STEPS: u32 = 1_000;
 
-/// To be written at the end of the line: what was left out, or will be. Empty for most lines.
+/// For the end of the line: what was left out, or will be. Empty for most lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct More {
-    /// How many lines of the kind were left out before this one.
+    /// Lines of this kind that were left out before this one.
     pub left_out: u64,
-    /// Whether this is the last line of the kind in this period.
+    /// Whether this is the last line of this kind in this period.
     pub last: bool,
 }
 
@@ -43,15 +43,15 @@ impl fmt::Display for More {
     }
 }
 
-/// Whether a line of this kind about `key` may be logged now, and what to say at its end. One limit for the whole process.
+/// Whether a line of this kind about `key` may be logged now, and what to append. One limit for the whole process.
 pub fn allows(kind: &'static str, key: impl AsRef<str>) -> Option<More> {
     allows_of(kind, key, PER_KIND)
 }
 
-/// The same for a kind of which so many lines may be logged in a period, whatever they are about.
+/// As [`allows`], with this limit of lines of the kind in a period.
 pub fn allows_of(kind: &'static str, key: impl AsRef<str>, per_kind: u32) -> Option<More> {
     static LIMIT: LazyLock<Mutex<Limit>> = LazyLock::new(Mutex::default);
-    // Nothing panics while holding it; a poisoned value would still be whole.
+    // Nothing panics while holding it, and the value would still be complete.
     let mut limit = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
     limit.allows(kind, key.as_ref(), per_kind, Instant::now())
 }
@@ -65,16 +65,16 @@ pub struct Limit {
 #[derive(Debug)]
 struct Kind {
     since: Instant,
-    /// How many lines were logged in this period.
+    /// Lines logged in this period.
     lines: u32,
-    /// How many of them are about which key. At most as many keys as lines of the kind are logged.
+    /// Of those, lines about each key. There are never more keys than lines.
     keys: HashMap<Box<str>, u32>,
-    /// How many were left out since the last line that told.
+    /// Lines left out since the last one that said so.
     left_out: u64,
 }
 
 impl Limit {
-    /// Whether a line of this kind about `key` may be logged at this time, and what to say at its end.
+    /// Whether a line of this kind about `key` may be logged at this time, and what to append.
     pub fn allows(
         &mut self,
         kind: &'static str,

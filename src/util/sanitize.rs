@@ -1,17 +1,17 @@
 //! Foreign text, made safe to show.
 //!
-//! What is read from etcd, nginx or a backend may hold anything: terminal escapes, line breaks that forge log
-//! lines, megabytes. Before any of it reaches a person it goes through here.
+//! Text from etcd, nginx or a backend may contain anything: terminal escapes, line breaks that forge log
+//! lines, megabytes. Pass it through here before showing it.
 
 use std::fmt::Write as _;
 
-/// The length, in bytes, that foreign text is cut to where nothing else is said.
+/// The default length that foreign text is cut to, in bytes.
 pub const SHORT: usize = 120;
 
 /// Gives `text` as printable ASCII of at most `limit` bytes, plus `...` where something was cut off.
 ///
-/// Every byte outside the printable ASCII range is written as `\xNN`, a backslash as `\\`: what is shown is one line,
-/// and still tells which bytes were there.
+/// Every byte outside the printable ASCII range is written as `\xNN`, a backslash as `\\`: the result is one line,
+/// and still shows which bytes were there.
 pub fn printable(text: impl AsRef<[u8]>, limit: usize) -> String {
     let bytes = text.as_ref();
     let mut shown = String::with_capacity(bytes.len().min(limit));

@@ -1,4 +1,4 @@
-//! Text that may hold a secret, and how much of it may be shown.
+//! Text that may contain a secret, and the parts of it that may be shown.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -8,16 +8,16 @@ use reqwest::Url;
 
 use crate::util::sanitize::short;
 
-/// What stands for the part that is not shown.
+/// Replaces a hidden part.
 const HIDDEN: &str = "...";
 
-/// Text that may hold a secret: a password, a token, a URL with a login in it. There is no way to print it: it has no
-/// `Display`, and its `Debug` shows nothing. What people may see of it is made by [`url`], [`command`] or [`header`].
+/// Text that may contain a secret: a password, a token, a URL with a login in it. It cannot be printed: it has no
+/// `Display`, and its `Debug` shows nothing. [`url`], [`command`] and [`header`] make what may be shown of it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, for who sends it or reads what it means.
+    /// The text itself, to send or parse it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -44,7 +44,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What may be shown of a URL, or of what was meant to be one: no login and no query.
+/// What may be shown of a URL, or of a wrong one: no login and no query.
 #[must_use]
 pub fn url(text: &str) -> String {
     if text.starts_with('/') {
@@ -52,14 +52,14 @@ pub fn url(text: &str) -> String {
     }
     let scheme = text.find("://").map_or(0, |at| at + "://".len());
     let (scheme, rest) = text.split_at(scheme);
-    // A login ends at the last @, wherever the URL's author thought that its host begins.
+    // A login ends at the last @, even if the URL's author meant the host to begin earlier.
     let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
-    // A login may have got before what only looks like a scheme.
+    // A login may come before what only looks like a scheme.
     let scheme = scheme.rsplit_once('@').map_or(scheme, |(_, scheme)| scheme);
     cut(&format!("{scheme}{rest}"))
 }
 
-/// Without what comes behind a `?` or a `#`.
+/// Without everything after a `?` or a `#`.
 fn cut(text: &str) -> String {
     match text.find(['?', '#']) {
         Some(at) => short(&text[..at]) + &text[at..=at] + HIDDEN,
@@ -67,7 +67,7 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// What may be shown of a URL that was read.
+/// What may be shown of a parsed URL.
 #[must_use]
 pub fn of_url(url: &Url) -> String {
     let mut url = url.clone();
@@ -76,7 +76,7 @@ pub fn of_url(url: &Url) -> String {
     cut(url.as_str())
 }
 
-/// What may be shown of a value that is probably none: like [`url`] where it may be one.
+/// What may be shown of a value that is probably not a URL: as [`url`] if it may be one.
 #[must_use]
 pub fn value(text: &str) -> String {
     if text.contains("://") {
@@ -86,7 +86,7 @@ pub fn value(text: &str) -> String {
     }
 }
 
-/// A message without what it quotes, unless that stands in `shown`.
+/// A message without the texts that it quotes, except those in `shown`.
 #[must_use]
 pub fn unquoted(message: &str, shown: &str) -> String {
     let parts = message.split('"').enumerate();
@@ -112,7 +112,7 @@ pub fn command(text: &str) -> String {
 #[must_use]
 pub fn header(text: &str) -> String {
     match text.split_once(':') {
-        // With a space in it, it is no name, and may be all of the secret.
+        // With a space in it, it is not a name, and may be all of the secret.
         Some((name, _)) if is_name(name) => format!("{name}: {HIDDEN}"),
         _ => HIDDEN.to_owned(),
     }
@@ -123,12 +123,12 @@ fn is_name(text: &str) -> bool {
     text.len() <= 60 && text.bytes().all(allowed)
 }
 
-/// Whether a text has a URL in it that says who comes: a login, or a token in its query.
+/// Whether a text contains a URL with a login, or with a token in its query.
 #[must_use]
 pub fn has_login(text: &str) -> bool {
     text.split("://").skip(1).any(|rest| {
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-        // A password may hold a slash.
+        // A password may contain a slash.
         let authority = place.split(['/', '#']).next().unwrap_or_default();
         let before = place
             .rsplit_once('@')
@@ -140,13 +140,13 @@ pub fn has_login(text: &str) -> bool {
     })
 }
 
-/// Whether the digits of a port stand there, up to a path.
+/// Whether it begins with a port number, up to a path.
 fn begins_with_a_port(text: &str) -> bool {
     let port = text.split('/').next().unwrap_or_default();
     !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether a header is there to let somebody in.
+/// Whether a header is for authentication.
 #[must_use]
 pub fn is_credential(header: &str) -> bool {
     let name = header.split(':').next().unwrap_or_default();
@@ -156,7 +156,7 @@ pub fn is_credential(header: &str) -> bool {
         .any(|word| name.contains(word))
 }
 
-/// What may be shown of a probe, as `--probe` and the labels of a container spell it.
+/// What may be shown of a probe, from `--probe` or a container's labels.
 #[must_use]
 pub fn probe(text: &str) -> String {
     match text.strip_prefix("exec:") {

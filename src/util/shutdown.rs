@@ -1,4 +1,4 @@
-//! Being asked to stop: once for a graceful shutdown, twice for a forced one.
+//! Requests to stop: one for a graceful shutdown, two for a forced one.
 
 use std::io::IsTerminal as _;
 
@@ -6,14 +6,14 @@ use nix::sys::signal::{SigSet, Signal as Kind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// The reason of a forced shutdown where nobody gave one.
+/// The default reason of a forced shutdown.
 const ASKED_AGAIN: &str = "asked again to stop: not waiting any longer";
 
-/// What was asked.
+/// The request so far.
 #[derive(Debug, Default)]
 struct Asked {
     times: u32,
-    /// Why the shutdown is forced, in words.
+    /// Why the shutdown is forced.
     why: Option<String>,
 }
 
@@ -25,7 +25,7 @@ pub struct Stop(watch::Receiver<Asked>);
 #[derive(Debug)]
 pub struct Stopper(watch::Sender<Asked>);
 
-/// A pair that nothing but the [`Stopper`] triggers.
+/// A pair that only the [`Stopper`] triggers.
 #[must_use]
 pub fn channel() -> (Stopper, Stop) {
     let (sender, receiver) = watch::channel(Asked::default());
@@ -33,13 +33,13 @@ pub fn channel() -> (Stopper, Stop) {
 }
 
 impl Stopper {
-    /// Asks for a graceful shutdown; the second time for a forced one.
+    /// Requests a graceful shutdown, and the second time a forced one.
     pub fn stop(&self) {
         let more = |asked: &mut Asked| asked.times = asked.times.saturating_add(1);
         self.0.send_modify(more);
     }
 
-    /// Asks for a forced shutdown: without any waiting, for this reason.
+    /// Requests a forced shutdown, without any waiting, for this reason.
     pub fn force(&self, why: impl Into<String>) {
         let why = why.into();
         self.0.send_modify(|asked| {
@@ -48,39 +48,39 @@ impl Stopper {
         });
     }
 
-    /// Waits until nobody receives them any more. Cancel safe.
+    /// Waits until no receiver is left. Cancel safe.
     pub async fn abandoned(&self) {
         self.0.closed().await;
     }
 }
 
 impl Stop {
-    /// Waits until somebody asks to stop. Cancel safe.
+    /// Waits for the first request. Cancel safe.
     pub async fn leave(&mut self) {
         self.asked(1).await;
     }
 
-    /// Whether somebody has asked to stop.
+    /// Whether a stop was requested.
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.0.borrow().times > 0
     }
 
-    /// Why the shutdown is forced, in words.
+    /// Why the shutdown is forced.
     #[must_use]
     pub fn why_forced(&self) -> String {
         let asked = self.0.borrow();
         asked.why.as_deref().unwrap_or(ASKED_AGAIN).to_owned()
     }
 
-    /// Waits until somebody asks a second time. Cancel safe.
+    /// Waits for the second request. Cancel safe.
     pub async fn forced(&mut self) {
         self.asked(2).await;
     }
 
     async fn asked(&mut self, times: u32) {
         if self.0.wait_for(|asked| asked.times >= times).await.is_err() {
-            // Nobody can ask any more.
+            // No request can come any more.
             std::future::pending().await
         }
     }
@@ -93,39 +93,39 @@ fn handled() -> SigSet {
         .collect()
 }
 
-/// Keeps the signals that an agent handles waiting, for this thread: until its handlers stand, and while one image of the program
-/// hands over to the next. The kernel keeps what comes meanwhile.
+/// Blocks the agent's signals in this thread: until its handlers stand, and while one image of the program
+/// hands over to the next. The kernel keeps those that arrive.
 pub fn block_signals() {
     // Fails only for a request that the kernel does not know.
     let _ = handled().thread_block();
 }
 
-/// Delivers them again, also those that came meanwhile. A child of this process inherits what is blocked: call this before it
-/// starts one.
+/// Unblocks them, and receives those that arrived. A child inherits blocked signals: call this before starting
+/// one.
 pub fn unblock_signals() {
     let _ = handled().thread_unblock();
 }
 
-/// Handles SIGHUP, which from then on does not end the process any more.
+/// Handles SIGHUP, which then no longer ends the process.
 ///
 /// # Errors
-/// When the signal cannot be taken over from the system.
+/// When the handler cannot be installed.
 pub fn hangups() -> std::io::Result<Signal> {
     signal(SignalKind::hangup())
 }
 
-/// Stops on SIGTERM and SIGINT; `told` is called for each, so that the service manager can be told.
+/// Stops on SIGTERM and SIGINT; calls `told` for each, to notify the service manager.
 ///
 /// # Errors
-/// When the signals cannot be taken over from the system.
+/// When the handlers cannot be installed.
 pub fn on_signals(told: fn()) -> std::io::Result<Stop> {
     listen(told, None)
 }
 
-/// The same for an agent, which reloads on SIGHUP: when that comes because its terminal was closed, it stops.
+/// As [`on_signals`], for an agent, which reloads on SIGHUP but stops when its terminal was closed.
 ///
 /// # Errors
-/// When the signals cannot be taken over from the system.
+/// When the handlers cannot be installed.
 pub fn of_agent(told: fn()) -> std::io::Result<Stop> {
     let on_terminal = std::io::stderr().is_terminal();
     listen(told, on_terminal.then(hangups).transpose()?)
@@ -150,7 +150,7 @@ fn listen(told: fn(), mut of_terminal: Option<Signal>) -> std::io::Result<Stop> 
     Ok(stop)
 }
 
-/// Waits for a SIGHUP after which standard error is no terminal any more.
+/// Waits for a SIGHUP after which standard error is no longer a terminal.
 async fn lost(of_terminal: &mut Option<Signal>) {
     while let Some(hangups) = of_terminal {
         if hangups.recv().await.is_some() && !std::io::stderr().is_terminal() {

@@ -2,6 +2,6 @@
 
 /// Makes ring the provider of this process, once, and only when a connection may need it.
 pub fn install_provider() {
-    // An error says that one is installed already: it is the same one.
+    // An error means that the same one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,4 +1,4 @@
-//! TOML texts, read with every mistake noted at its place.
+//! TOML, parsed with every mistake noted at its place.
 
 mod page;
 mod section;

@@ -150,7 +150,11 @@ async fn a_refused_record_that_is_renamed_gives_a_few_lines() {
         scene.applied().await;
     }
     at_most(PER_KEY, pusher.process(), "refused; everything else");
-    at_most(PER_KEY, pusher.process(), "was refused, and is not wanted");
+    at_most(
+        PER_KEY,
+        pusher.process(),
+        "was refused, and is no longer wanted",
+    );
 }
 
 #[tokio::test]

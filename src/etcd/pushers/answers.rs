@@ -15,7 +15,7 @@ pub struct Applied {
     pub by: BTreeSet<PusherId>,
     /// The live pushers that route the service and have not applied it yet.
     pub not_by: BTreeSet<PusherId>,
-    /// The pushers that are silent and whose load balancers route the service as they were told last.
+    /// The pushers that are silent and whose load balancers keep routing the service.
     pub unknown: BTreeSet<PusherId>,
     /// The live pushers of the service whose targets do not run: no requests go there.
     pub idle: BTreeSet<PusherId>,

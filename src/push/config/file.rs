@@ -1,4 +1,4 @@
-//! A configuration file, together with what beats it: what this process is to do.
+//! A configuration file and the flags that beat it, made into the settings of this process.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -17,50 +17,50 @@ use crate::upstream::choose::Selection;
 use crate::upstream::guard::Limits;
 use crate::upstream::guard::Share;
 
-/// The largest configuration that is read, in bytes: many thousands of upstreams.
+/// The largest configuration, in bytes: many thousands of upstreams.
 const MAX_FILE: u64 = 8 << 20;
 
-/// What was said elsewhere: by flags. It beats the file.
+/// Settings from flags. They beat the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FromFlags {
     /// The name of this pusher.
     pub id: Option<PusherId>,
-    /// What it is called where neither says so: the host's name.
+    /// The default name: the host's.
     pub host: Option<PusherId>,
-    /// Where records lie.
+    /// Prefix of the records.
     pub prefix: Option<Prefix>,
-    /// Where sidekick's own keys lie.
+    /// Prefix of sidekick's own keys.
     pub meta_prefix: Option<MetaPrefix>,
-    /// How long a change waits for others to follow.
+    /// How long a change waits for further ones.
     pub debounce: Option<Duration>,
-    /// After how long an upstream is read without a change.
+    /// Time between two reads of an upstream without a change.
     pub resync: Option<Duration>,
     /// How long the status record outlives a killed pusher.
     pub ttl: Option<Duration>,
-    /// How long the targets count as routing after the pusher was last there.
+    /// How long the targets count as routing after the pusher was last seen.
     pub forget_after: Option<Duration>,
-    /// How long an API may take to answer: of all targets.
+    /// Timeout of a request to an API, for all targets.
     pub request_timeout: Option<Duration>,
-    /// How long a draining server may take to finish: of all upstreams.
+    /// How long a draining server may take to finish, in all upstreams.
     pub drain_timeout: Option<Duration>,
-    /// How many servers are left at least: in all upstreams.
+    /// Least number of servers, in all upstreams.
     pub min_servers: Option<usize>,
-    /// How much may vanish without notice before it is protected: of all upstreams.
+    /// How much may vanish without notice before it is protected, in all upstreams.
     pub max_removal: Option<Share>,
-    /// How long vanished servers are protected: in all upstreams.
+    /// How long vanished servers are protected, in all upstreams.
     pub hold: Option<Duration>,
     /// Whether files that are not sidekick's own are taken over.
     pub adopt: bool,
 }
 
-/// A configuration file, together with what beats it.
+/// A configuration file and what beats it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// The file.
     pub path: PathBuf,
     /// What beats it.
     pub overrides: FromFlags,
-    /// Where the secrets of this unit lie (`CREDENTIALS_DIRECTORY`), if there are any.
+    /// Directory of this unit's secrets (`CREDENTIALS_DIRECTORY`), if any.
     pub credentials: Option<PathBuf>,
 }
 
@@ -69,7 +69,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it.
+    /// Every mistake in it.
     pub fn read(&self) -> Result<Settings, Invalid> {
         let invalid = |mistakes| Invalid {
             file: self.path.clone(),
@@ -109,19 +109,19 @@ fn read_text(path: &Path) -> Result<String, Mistake> {
 }
 
 impl FromFlags {
-    /// What is to be done when `config` is what is said otherwise. Reads the files that are named there.
+    /// The settings of this process from a parsed `config`. Reads the files that it names.
     ///
     /// # Errors
     ///
-    /// Everything that cannot be.
+    /// Every mistake in them.
     pub fn settings(&self, config: &Config) -> Result<Settings, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let mut wrong = |text: String| mistakes.push(Mistake { place: None, text });
         let id = self.id.as_ref().or(config.id.as_ref());
         let id = id.or(self.host.as_ref()).cloned();
         if id.is_none() {
-            let text = "--id is missing, and this host's name cannot stand for it: it is none that a pusher can \
-                have, or a container's random id, which another start would not have";
+            let text = "--id is missing, and this host's name cannot replace it: it is not a valid name of a \
+                pusher, or it is a container's random id, which changes with every start";
             wrong(text.to_owned());
         }
         let prefix = self.prefix.as_ref().or(config.prefix.as_ref());
@@ -172,9 +172,9 @@ impl FromFlags {
             .with_resync(resync.unwrap_or(usual.resync()))
     }
 
-    /// The targets, but for those with which something is wrong.
+    /// The targets, without the wrong ones.
     fn targets(&self, config: &Config, mistakes: &mut Vec<Mistake>) -> Vec<Target> {
-        // Made once for all targets, so that they share what is decided about it.
+        // Built once, so that all targets share the decisions about a route.
         let mut routes = BTreeMap::<_, Vec<_>>::new();
         for upstream in &config.upstreams {
             let route = Arc::new(self.route(upstream));
@@ -192,7 +192,7 @@ impl FromFlags {
             });
             match Target::new(&target.name, settings, here) {
                 Ok(target) => targets.push(target),
-                // Said where it is read, or all that was to go there is wrong.
+                // Reported where the upstream is read, or all its upstreams are wrong.
                 Err(TargetError::NoRoute(_)) => {}
                 Err(error) => mistakes.push(Mistake {
                     place: Some(target.place),
@@ -225,7 +225,7 @@ impl FromFlags {
     }
 }
 
-/// What a target reads in etcd must be apart from what sidekick reads: servers are no records, and records no servers.
+/// A target's keys in etcd must not overlap sidekick's: its servers are not records, and records are not its servers.
 fn misplaced<'a>(
     config: &'a Config,
     records: &'a Prefix,

@@ -1,4 +1,4 @@
-//! The names of the targets, as `[[upstream]]` may give them.
+//! The names of the targets, as `[[upstream]]` refers to them.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,13 +9,13 @@ use crate::util::did_you_mean::nearest;
 use crate::util::few::few;
 use crate::util::toml::{Page, Section};
 
-/// How many names a name that is unknown is compared with, over a whole text: a slip is explained, a file that is wrong from
-/// end to end is still read in good time.
+/// The most names that unknown ones are compared with in one text: enough for a suggestion, and a file that is wrong from
+/// end to end is still read quickly.
 const COMPARED: usize = 200_000;
-/// How many names are listed for somebody who has named another.
+/// How many known names are listed for an unknown one.
 const LISTED: usize = 10;
 
-/// The names of all targets, also of those about which something else is wrong, and where they stand.
+/// The names of all targets, including wrong ones, and where they are.
 pub(super) struct Names {
     known: BTreeMap<Arc<str>, usize>,
     /// How many comparisons are left.
@@ -52,12 +52,12 @@ impl Names {
         }
     }
 
-    /// All of them, in the order of their names.
+    /// All names, sorted.
     pub(super) fn all(&self) -> Vec<Arc<str>> {
         self.known.keys().cloned().collect()
     }
 
-    /// The name as it is kept here, or what to say of one that is not.
+    /// The name as it is kept here, or an error for an unknown one.
     pub(super) fn find(&self, name: &str) -> Result<Arc<str>, String> {
         if let Some((known, _)) = self.known.get_key_value(name) {
             return Ok(known.clone());
@@ -77,7 +77,7 @@ impl Names {
         Err(format!("nothing is called \"{name}\"; {hint}"))
     }
 
-    /// A target to which nothing goes is one that somebody has forgotten.
+    /// Notes targets without an upstream: somebody forgot them.
     pub(super) fn note_unused(&self, page: &Page<'_>, upstreams: &[UpstreamSettings]) {
         let used = upstreams.iter().flat_map(|upstream| &upstream.targets);
         let used: BTreeSet<_> = used.collect();

@@ -1,4 +1,4 @@
-//! The whole of a text: its own keys, its tables, and what they say of each other.
+//! Reads the whole text: its own keys, its tables, and how they refer to each other.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::etcd::ttl::check_ttl;
 use crate::push::reconcile::Pacing;
 use crate::util::toml::{Page, Refusal, Section};
 
-/// The keys of the whole, besides its tables.
+/// The keys outside of tables.
 const KEYS: &[&str] = &[
     "id",
     "prefix",
@@ -26,16 +26,16 @@ const REFUSALS: &[Refusal] = &[
     ("etcd", ELSEWHERE),
     ("password", ELSEWHERE),
 ];
-const ELSEWHERE: &str = "where etcd is and how to get in is said by flags or ETCDCTL_... variables";
+const ELSEWHERE: &str = "the address and login of etcd are given by flags or ETCDCTL_... variables";
 
-/// The keys of the whole when it has these tables.
+/// The keys outside of tables, with these tables.
 pub(super) fn keys(tables: &[target::Table]) -> Vec<&'static str> {
     let tables = tables.iter().map(|table| table.name).chain(["upstream"]);
     KEYS.iter().copied().chain(tables).collect()
 }
 
-/// Reads a text: what is right in it, and everything that is wrong. `credentials` is where the secrets of this unit
-/// lie, if there are any.
+/// Reads a text: its valid settings, and every mistake. `credentials` is the directory of this unit's secrets,
+/// if any.
 #[must_use]
 pub fn read(text: &str, credentials: Option<&Path>) -> (Config, Vec<Mistake>) {
     let (page, table) = Page::open(text);
@@ -90,7 +90,7 @@ fn read_upstreams(
 ) -> Vec<UpstreamSettings> {
     let mut upstreams = Vec::new();
     let without_streams = upstream::without_streams(targets);
-    // Whether it is known of each where it goes.
+    // Whether the targets of every upstream are known.
     let mut known = true;
     for section in sections {
         let routed = upstream::targets(section, names);
@@ -115,7 +115,7 @@ fn read_upstreams(
     upstreams
 }
 
-/// An upstream takes one service: two of the same name in one target would undo each other.
+/// Refuses two upstreams of the same name in one target: they would undo each other.
 fn note_twice(page: &Page<'_>, upstreams: &[(UpstreamSettings, &Section<'_>)]) {
     let mut known = BTreeMap::new();
     for (settings, section) in upstreams {

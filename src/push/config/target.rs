@@ -8,7 +8,7 @@ use crate::target::TargetSettings;
 use crate::target::settings::Kind;
 use crate::util::toml::{Refusal, Section};
 
-/// A table, and the kinds of target that it may be.
+/// A table, and the kinds of target that it may describe.
 pub(super) struct Table {
     pub(super) name: &'static str,
     pub(super) title: &'static str,
@@ -17,7 +17,6 @@ pub(super) struct Table {
     kinds: Vec<&'static Kind>,
 }
 
-/// All tables.
 pub(super) fn tables() -> Vec<Table> {
     let mut tables: Vec<Table> = Vec::new();
     for kind in TargetSettings::KINDS {
@@ -47,7 +46,7 @@ pub(super) fn tables() -> Vec<Table> {
 }
 
 impl Table {
-    /// Reads one of these tables.
+    /// Reads one such table.
     pub(super) fn read(
         &self,
         section: &Section<'_>,
@@ -72,7 +71,7 @@ impl Table {
         self.kinds.iter().filter_map(|kind| kind.syntax.mark)
     }
 
-    /// Which of the kinds it is: exactly one mark must be there.
+    /// The kind of target: exactly one key that marks a kind must be there.
     fn kind(&self, section: &Section<'_>) -> Option<usize> {
         let title = self.title;
         let marks = || {
@@ -116,7 +115,7 @@ impl Table {
     }
 }
 
-/// What is wrong with a name is noted where all names are compared.
+/// Mistakes in a name are noted where all names are compared.
 fn name(section: &Section<'_>) -> Option<Arc<str>> {
     let name = section
         .has("name")

@@ -17,7 +17,7 @@ use crate::upstream::guard::{Limits, MAX_PROTECT_FOR};
 use crate::upstream::server::Parameters;
 use crate::util::toml::{Refusal, Section, whole_number};
 
-/// Which keys a table has.
+/// The keys that a table may have.
 pub(super) struct Keys {
     pub(super) keys: &'static [&'static str],
     pub(super) refusals: &'static [Refusal],
@@ -63,10 +63,10 @@ pub(super) const SERVER: Keys = Keys {
     refusals: &[],
 };
 
-/// The most servers that anybody counts.
+/// The largest number of servers in a setting.
 const MANY: u64 = 1_000_000;
 
-/// The targets that the upstream goes to: all where nothing is said. `Err` gives those that are known when others are not.
+/// The targets of the upstream; all by default. `Err` has the known ones when others are unknown.
 pub(super) fn targets(
     section: &Section<'_>,
     names: &Names,
@@ -99,13 +99,13 @@ pub(super) fn targets(
     if wrong { Err(found) } else { Ok(found) }
 }
 
-/// Reads an `[[upstream]]` that goes to `targets`.
+/// Reads an `[[upstream]]` with these `targets`.
 pub(super) fn read(section: &Section<'_>, targets: Vec<Arc<str>>) -> Option<UpstreamSettings> {
     section.required("name");
     let name = section.parse::<UpstreamName>("name");
     let service = match section.has("service") {
         true => section.parse::<ServiceName>("service"),
-        // What is a name for nginx is one for etcd.
+        // A name that nginx accepts is valid in etcd too.
         false => name.as_ref().and_then(|name| name.as_str().parse().ok()),
     };
     let layer = layer(section);
@@ -138,7 +138,7 @@ pub(super) fn read(section: &Section<'_>, targets: Vec<Arc<str>>) -> Option<Upst
     })
 }
 
-/// The targets without stream upstreams, by name, and what they are.
+/// The targets that have no stream upstreams, by name, with their kind.
 pub(super) fn without_streams(targets: &[TargetTable]) -> BTreeMap<Arc<str>, &'static str> {
     let named = |target: &TargetTable| {
         let what = target.settings.without_streams()?;
@@ -147,7 +147,7 @@ pub(super) fn without_streams(targets: &[TargetTable]) -> BTreeMap<Arc<str>, &'s
     targets.iter().filter_map(named).collect()
 }
 
-/// What some targets cannot have.
+/// Refuses settings that some targets do not support.
 pub(super) fn check_targets(
     section: &Section<'_>,
     settings: &UpstreamSettings,
@@ -206,7 +206,7 @@ fn max_removal(section: &Section<'_>) -> Option<Share> {
     )
 }
 
-/// What one table says of servers. What is `None` is not said.
+/// Server parameters of one table. `None` means not given.
 #[derive(Default)]
 struct ServerKeys {
     weight: Option<NonZeroU16>,
@@ -239,7 +239,7 @@ impl ServerKeys {
         }
     }
 
-    /// This, and what `general` says of all that is not said here.
+    /// These, completed by `general`.
     fn or(&self, general: &Self) -> Terms {
         Terms {
             weight: self.weight.or(general.weight),

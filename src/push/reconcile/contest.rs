@@ -1,4 +1,4 @@
-//! Whether somebody else changes an upstream back again and again: pure.
+//! Detects that somebody else keeps undoing changes to an upstream: pure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,30 +7,31 @@ use tokio::time::Instant;
 
 use crate::upstream::state::Desired;
 
-/// So often must a change be undone before it counts: a restart that is seen late, or one hand, is no contest.
+/// How often a change must be undone before it counts: a restart that is noticed late, or one manual change, is no
+/// contest.
 const OFTEN: u32 = 3;
-/// How long nothing must be undone at least for a contest to be over.
+/// How long no change must be undone for a contest to be over.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// The first pause that a contest makes between two repairs; each is twice as long as the one before.
+/// The first pause between two repairs in a contest; each is twice as long as the one before.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The longest. Not longer than what ends a contest: then it is still one.
+/// The longest pause. Not longer than [`QUIET`], or the pause would end the contest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Watches what becomes of what was made equal.
+/// Tracks whether the converged state lasts.
 #[derive(Debug, Default)]
 pub(super) struct Contest {
-    /// What was made equal last, and how often the target had been restarted then.
+    /// The desired state that was reached last, and the number of restarts of the target then.
     equal_at: Option<(Arc<Desired>, u64)>,
     undone: u32,
     first: Option<Instant>,
-    /// When a change was found undone last, and how long after the time before.
+    /// When an undone change was found last, and how long after the one before.
     last: Option<(Instant, Duration)>,
 }
 
 impl Contest {
-    /// The upstream was made equal to `desired`, for which it had to be changed or not. Gives how often that was undone, and within
-    /// which time, where it is a contest.
+    /// The upstream converged to `desired`, with or without changes. In a contest, returns how often that was undone, and
+    /// within which time.
     pub(super) fn note(
         &mut self,
         desired: &Arc<Desired>,
@@ -39,7 +40,7 @@ impl Contest {
         now: Instant,
     ) -> Option<(u32, Duration)> {
         let same = self.equal_at.as_ref().is_some_and(|(equal, before)| {
-            // What is wanted anew, or lost by a restart, nobody has undone.
+            // New desired state, or state lost by a restart, was not undone by anybody.
             (Arc::ptr_eq(equal, desired) || equal.servers == desired.servers) && *before == restarts
         });
         self.equal_at = Some((desired.clone(), restarts));
@@ -59,8 +60,8 @@ impl Contest {
 }
 
 impl Contest {
-    /// For how long nothing is repaired that somebody may have undone, so that two pushers that disagree do not change a target back and
-    /// forth as fast as they can; `None` where nobody does.
+    /// How long to pause before repairs, so that two pushers that disagree do not change a target back and
+    /// forth at full speed; `None` without a contest.
     pub(super) fn pause(&self) -> Option<Duration> {
         let more = self.undone.checked_sub(OFTEN)?;
         let pause = PAUSE.saturating_mul(2_u32.saturating_pow(more));

@@ -1,4 +1,4 @@
-//! What a reconciler says in the log: what has changed, once.
+//! What a reconciler logs: each change, once.
 
 use std::collections::BTreeMap;
 use std::mem::Discriminant;
@@ -12,13 +12,13 @@ use crate::target::{Error, Outcome, Progress};
 use crate::upstream::state::Desired;
 use crate::util::log_limit;
 
-/// So many refused steps are told one by one; the rest is counted.
+/// How many refused steps are listed; the rest is counted.
 const LISTED: usize = 16;
-/// How many steps that are refused, or no longer are, get a line each at a time: a full dictionary refuses every one. Those that
-/// come one by one are limited alike: the log has no more lines of a kind about one upstream.
+/// How many newly refused or accepted steps get a line each at a time: a full dictionary refuses every one. Steps that
+/// come one by one have the same limit: the log has no more lines of a kind about one upstream.
 const NAMED: usize = 3;
 
-/// How an upstream has been doing.
+/// The state of an upstream, for the log.
 #[derive(Debug)]
 pub(super) struct Health {
     target: Arc<str>,
@@ -34,7 +34,7 @@ struct Failure {
     since: Instant,
     kind: Discriminant<Error>,
     text: Arc<str>,
-    /// Whether the log has it. What has not is logged as soon as there is room, and its end is no news before.
+    /// Whether its start was logged. If not, it is logged when the limit allows, and its end is not logged before.
     logged: bool,
 }
 
@@ -49,7 +49,7 @@ impl Health {
         }
     }
 
-    /// All that is wrong, as it was at the last look.
+    /// The errors of the last look.
     pub(super) fn errors(&self) -> Vec<Arc<str>> {
         let failure = self.failure.as_ref().map(|failure| failure.text.clone());
         let refused = self.refused.iter().take(LISTED);
@@ -59,7 +59,7 @@ impl Health {
         failure.into_iter().chain(refused).chain(more).collect()
     }
 
-    /// Takes note of how a look ended, and logs what is new about it.
+    /// Logs what the result of a look changes.
     pub(super) fn observe(
         &mut self,
         result: &Result<Outcome, Error>,
@@ -67,7 +67,7 @@ impl Health {
         now: Instant,
     ) {
         match result {
-            // What is half done may still fail: trouble ends when a look has ended well.
+            // An unfinished change may still fail: trouble ends when a look has ended well.
             Ok(outcome) if outcome.progress == Progress::Unfinished => {}
             Ok(outcome) => {
                 self.recover(now);
@@ -78,7 +78,7 @@ impl Health {
         }
     }
 
-    /// The same trouble in other words may be another one: the new text is kept and logged, but not each time it changes.
+    /// A new text may mean a new error: it is kept and logged, but not each time it changes.
     fn fail(&mut self, error: &Error, now: Instant) {
         let Self {
             target, upstream, ..
@@ -151,7 +151,7 @@ impl Health {
             let kind = if wanted {
                 "no longer refused"
             } else {
-                "not wanted any more"
+                "no longer wanted"
             };
             let Some(more) = log_limit::allows(kind, &key) else {
                 continue;
@@ -159,14 +159,14 @@ impl Health {
             if wanted {
                 info!(target = %target, %upstream, %step, "no longer refused{more}");
             } else {
-                info!(target = %target, %upstream, %step, "was refused, and is not wanted any more{more}");
+                info!(target = %target, %upstream, %step, "was refused, and is no longer wanted{more}");
             }
         }
         let more = ended.count();
         if more > 0
             && let Some(left_out) = log_limit::allows("more are no longer refused", &key)
         {
-            info!(target = %target, %upstream, more, "more steps that were refused are done, or not wanted any more{left_out}");
+            info!(target = %target, %upstream, more, "more steps that were refused are done, or no longer wanted{left_out}");
         }
         self.refused.clone_from(refused);
     }
@@ -188,7 +188,7 @@ impl Health {
     }
 }
 
-/// Whether a step that was refused is no longer missing because it is done, and not because its server is not wanted any more.
+/// Whether a refused step disappeared because it is done, and not because its server is no longer wanted.
 fn is_wanted(step: &str, desired: &Desired) -> bool {
     if !(step.starts_with("add ") || step.starts_with("change ")) {
         return true;
@@ -197,7 +197,7 @@ fn is_wanted(step: &str, desired: &Desired) -> bool {
     endpoints.all(|endpoint: Endpoint| desired.servers.contains_key(&endpoint))
 }
 
-/// The refusals that were not known so, of which so many are named, and how many there are beyond those.
+/// The new refusals: some by name, and the number of the rest.
 fn news<'a>(
     refused: &'a BTreeMap<String, String>,
     known: &BTreeMap<String, String>,

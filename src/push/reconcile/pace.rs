@@ -7,16 +7,16 @@ use tokio::time::Instant;
 use crate::target::{Error, Outcome, Progress};
 use crate::util::backoff::Backoff;
 
-/// The longest that a change is held back because others follow it.
+/// The longest time that a change waits for further ones.
 pub const DEBOUNCE_LIMIT: Duration = Duration::from_millis(50);
 /// The shortest resync period: it is a safety net, not a polling loop.
 const MIN_RESYNC: Duration = Duration::from_secs(1);
-/// The first pause between two looks at draining servers; each is half as long again as the one before.
+/// The first pause between two looks at draining servers; each is 1.5 times as long as the one before.
 const FIRST_POLL: Duration = Duration::from_millis(10);
 /// The longest of these pauses.
 const LONGEST_POLL: Duration = Duration::from_millis(100);
 
-/// Why a pacing cannot be.
+/// Why a pacing is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PacingError {
     /// The debounce time is longer than any change may be held back.
@@ -28,7 +28,7 @@ pub enum PacingError {
     Resync(Duration),
 }
 
-/// How fast a change is followed, and how often an upstream is read without one.
+/// How fast changes are applied, and how often an upstream is read without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pacing {
     debounce: Duration,
@@ -46,7 +46,7 @@ impl Default for Pacing {
 }
 
 impl Pacing {
-    /// Sets how long a change waits for others to follow: from 0 to [`DEBOUNCE_LIMIT`].
+    /// Sets how long a change waits for further ones: from 0 to [`DEBOUNCE_LIMIT`].
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl Pacing {
         Ok(Self { debounce, ..self })
     }
 
-    /// Sets after how long an upstream is read without a change: at least 1 s.
+    /// Sets the time between two reads of an upstream without a change: at least 1 s.
     ///
     /// # Errors
     ///
@@ -70,13 +70,13 @@ impl Pacing {
         Ok(Self { resync, ..self })
     }
 
-    /// How long a change waits for others to follow.
+    /// How long a change waits for further ones.
     #[must_use]
     pub fn debounce(&self) -> Duration {
         self.debounce
     }
 
-    /// After how long an upstream is read without a change.
+    /// Time between two reads of an upstream without a change.
     #[must_use]
     pub fn resync(&self) -> Duration {
         self.resync
@@ -111,22 +111,22 @@ impl Pace {
         }
     }
 
-    /// From now on at this pace.
+    /// Changes the pace from now on.
     pub(super) fn set(&mut self, pacing: Pacing) {
         self.pacing = pacing;
     }
 
-    /// Something else is desired: what begins to drain now is looked at soon again.
+    /// The desired state changed: servers that start to drain now are looked at soon again.
     pub(super) fn restart(&mut self) {
         self.poll = FIRST_POLL;
     }
 
-    /// When changes, of which the first came at `first` and the newest now, have been waited for long enough.
+    /// When to stop waiting for further changes; the first came at `first`, the newest now.
     pub(super) fn quiet_at(&self, first: Instant, now: Instant) -> Instant {
         (now + self.pacing.debounce).min(first + DEBOUNCE_LIMIT)
     }
 
-    /// What to wait for after a look that ended so.
+    /// What to wait for after a look with this result.
     pub(super) fn after(&mut self, result: &Result<Outcome, Error>, now: Instant) -> Next {
         let progress = result.as_ref().map(|outcome| outcome.progress);
         match progress {
@@ -141,7 +141,7 @@ impl Pace {
                 self.poll = (poll + poll / 2).min(LONGEST_POLL);
                 Next::ChangeOr(now + poll)
             }
-            // Whether it ends well is still open: what failed before is not over.
+            // The result is still open: an earlier failure is not over.
             Ok(Progress::Unfinished) => Next::At(now),
             Err(_) => Next::At(now + self.retries.next_delay()),
         }

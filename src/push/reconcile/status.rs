@@ -6,31 +6,31 @@ use std::time::Duration;
 use super::verdict::Verdict;
 use crate::upstream::guard::Seen;
 
-/// Where an upstream stands.
+/// Status of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamStatus {
     /// The etcd revision whose effect the target has confirmed; 0 before any is.
     pub confirmed: i64,
     /// The same for the revision of the service's split and holds.
     pub overrides: i64,
-    /// Whether the target sends requests anywhere, as far as is known.
+    /// Whether the target may send requests to any server, as far as is known.
     pub routing: bool,
-    /// What keeps the upstream from being equal to the records, as it was at the last look.
+    /// Why the upstream is not equal to the records, as of the last look.
     pub errors: Vec<Arc<str>>,
-    /// How often somebody else has undone what was made equal, and within which time, where that happens again and again.
+    /// In a contest: how often somebody else has undone changes, and within which time.
     pub contested: Option<(u32, Duration)>,
     /// How many servers should take traffic.
     pub wanted: usize,
-    /// How many do, as last read; `None` before anything was read.
+    /// How many take traffic, as last read; `None` before anything was read.
     pub has: Option<usize>,
-    /// What became of the instances, as of what is confirmed.
+    /// The result for each instance, as of what is confirmed.
     pub verdict: Verdict,
-    /// What the target makes of the servers; `None` before anything was read.
+    /// The state of the servers in the target; `None` before anything was read.
     pub seen: Option<Seen>,
 }
 
 impl Default for UpstreamStatus {
-    /// Nothing is confirmed yet, of a target that may well be routing.
+    /// Nothing is confirmed, and the target may be routing.
     fn default() -> Self {
         Self {
             confirmed: 0,

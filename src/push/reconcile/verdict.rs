@@ -1,4 +1,4 @@
-//! What a look at the target says of each instance: pure.
+//! What a look at the target shows about each instance: pure.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use crate::upstream::instances::{Instances, Out};
 use crate::upstream::plan::Serving;
 use crate::upstream::state::Desired;
 
-/// What became of an upstream's instances in one target, where that is not simply what was to become of them.
+/// How an upstream's instances ended up in one target, where that differs from the desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Those that it takes.
+    /// All its instances.
     pub instances: Arc<Instances>,
-    /// Those that are to take traffic and do not, as the target refuses them.
+    /// Instances that should take traffic but that the target refuses.
     pub refused: Vec<(InstanceName, String)>,
-    /// Those that are held or have no weight.
+    /// Instances that are held or have no weight.
     pub withheld: Vec<(InstanceName, String)>,
-    /// Those that should take no traffic, or have no record any more, and still take some.
+    /// Instances that should take no traffic, or have no record any more, but still take some.
     pub still_routed: Vec<(InstanceName, String)>,
 }
 
 impl Verdict {
-    /// What a convergence that ended as `outcome` came to.
+    /// The result of a convergence that ended as `outcome`.
     pub(super) fn of(desired: &Desired, outcome: &Outcome) -> Self {
         let mut verdict = Self {
             instances: desired.instances.clone(),
@@ -91,8 +91,8 @@ pub(super) fn serving(desired: &Desired, outcome: &Outcome) -> BTreeSet<Endpoint
     }
 }
 
-/// How many servers should take traffic in the target, where these do. A protected server is wanted only where it is needed, which is where
-/// it stays.
+/// How many servers should take traffic in the target, where these do. A protected server counts only where it is needed,
+/// which is where it stays.
 pub(super) fn wanted(desired: &Desired, serving: &BTreeSet<Endpoint>) -> usize {
     let spares = &desired.protection.spares;
     let up = desired.servers.iter();
@@ -103,7 +103,7 @@ pub(super) fn wanted(desired: &Desired, serving: &BTreeSet<Endpoint>) -> usize {
     up.count()
 }
 
-/// What the target makes of the servers.
+/// The state of the servers in the target.
 pub(crate) fn seen(desired: &Desired, outcome: &Outcome) -> Seen {
     let serving = serving(desired, outcome);
     let missing = outcome.missing.keys();
@@ -126,7 +126,7 @@ fn takes_traffic(desired: &Desired, outcome: &Outcome, endpoint: &Endpoint) -> b
     }
 }
 
-/// Why a server that is to take traffic does not; `None` for a backup server that waits until it is needed.
+/// Why a server that should take traffic does not; `None` for a backup server that waits until it is needed.
 fn refusal(desired: &Desired, outcome: &Outcome, endpoint: &Endpoint) -> Option<String> {
     let reason = outcome.missing.get(endpoint).cloned();
     let server = desired.servers.get(endpoint);
@@ -134,7 +134,7 @@ fn refusal(desired: &Desired, outcome: &Outcome, endpoint: &Endpoint) -> Option<
     reason.or_else(|| (!waits).then(|| format!("{endpoint} takes no traffic there")))
 }
 
-/// Why a server takes traffic although an instance at its address is to take none.
+/// Why a server takes traffic although an instance at its address should not.
 fn why_still_routed(desired: &Desired, endpoint: &Endpoint) -> String {
     let mut others = desired.instances.iter();
     let other = others.find(|(_, other)| other.endpoint == *endpoint && other.out.is_none());
@@ -144,7 +144,7 @@ fn why_still_routed(desired: &Desired, endpoint: &Endpoint) -> String {
     }
 }
 
-/// What a target makes of the servers when it is looked at for the first time.
+/// The state of the servers when a target is looked at for the first time.
 pub(crate) fn found(desired: &Desired, lacking: &[Endpoint], leaving: &[Serving]) -> Seen {
     let up = desired.servers.iter();
     let up = up.filter(|(_, server)| server.state == State::Up);

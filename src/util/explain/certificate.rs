@@ -3,7 +3,7 @@
 use rustls::pki_types::UnixTime;
 use rustls::{CertificateError, OtherError};
 
-use super::{Peer, words};
+use super::{Peer, plain};
 
 /// In words that name the certificate's owner and the option that helps.
 pub(super) fn explain(error: &CertificateError, peer: Peer<'_>) -> String {
@@ -23,7 +23,10 @@ fn why(error: &CertificateError, peer: Peer<'_>) -> String {
         }
         CertificateError::NotValidYet => "is not valid yet: is the clock right?".to_owned(),
         CertificateError::NotValidYetContext { not_before, .. } => {
-            format!("is valid from {} on: is the clock right?", date(*not_before))
+            format!(
+                "is valid from {} on: is the clock right?",
+                date(*not_before)
+            )
         }
         CertificateError::Revoked => "is revoked".to_owned(),
         CertificateError::UnknownIssuer => format!(
@@ -54,19 +57,35 @@ fn why(error: &CertificateError, peer: Peer<'_>) -> String {
         CertificateError::BadEncoding => "cannot be read".to_owned(),
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "is signed in a way that is not known here".to_owned()
+            "is signed with an algorithm that is not supported".to_owned()
         }
-        CertificateError::Other(OtherError(inner)) => match inner.to_string().as_str() {
-            "CaUsedAsEndEntity" => "is a CA certificate, not a server's".to_owned(),
-            text if text.starts_with("UnsupportedCertVersion") => {
-                "is of X.509 version 1, and only version 3 is accepted: make it anew with a subjectAltName"
-                    .to_owned()
-            }
-            "EndEntityUsedAsCa" => "is signed by a certificate that is none of an authority".to_owned(),
-            text => format!("is not accepted: {}", words(text)),
-        },
-        other => format!("is not accepted: {}", words(&format!("{other:?}"))),
+        CertificateError::UnhandledCriticalExtension => UNSUPPORTED_EXTENSION.to_owned(),
+        CertificateError::Other(OtherError(inner)) => of_name(&inner.to_string()),
+        other => not_accepted(&other.to_string()),
     }
+}
+
+const UNSUPPORTED_EXTENSION: &str = "has a critical extension that is not supported";
+
+/// An error that rustls passes on from webpki, which shows only the name of its kind.
+fn of_name(name: &str) -> String {
+    let why = match name {
+        "CaUsedAsEndEntity" => "is a CA certificate, not a server's",
+        "EndEntityUsedAsCa" => "is signed by a certificate that is not a CA certificate",
+        "MaximumPathDepthExceeded" => "has too long a chain of authorities",
+        "NameConstraintViolation" => "has a name that its authority may not certify",
+        "PathLenConstraintViolated" => "has a longer chain of authorities than one of them allows",
+        "UnsupportedCriticalExtension" => UNSUPPORTED_EXTENSION,
+        _ if name.starts_with("UnsupportedCertVersion") => {
+            "is of X.509 version 1, and only version 3 is accepted: make it anew with a subjectAltName"
+        }
+        _ => return not_accepted(name),
+    };
+    why.to_owned()
+}
+
+fn not_accepted(why: &str) -> String {
+    format!("is not accepted: {}", plain(why))
 }
 
 /// The names as rustls shows them, `DnsName("a")` and `IpAddress(127.0.0.1)`, without their kinds. The other side chose them.

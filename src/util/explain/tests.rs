@@ -79,11 +79,15 @@ fn what_is_wrong_with_a_certificate_is_told_with_whose_it_is_and_the_option_that
         ),
         (
             other("MaximumPathDepthExceeded"),
-            "is not accepted: maximum path depth exceeded",
+            "has too long a chain of authorities",
+        ),
+        (
+            other("a new kind of error"),
+            "is not accepted: a new kind of error",
         ),
         (
             CertificateError::UnhandledCriticalExtension,
-            "is not accepted: unhandled critical extension",
+            "has a critical extension that is not supported",
         ),
     ] {
         let told = of_certificate(error);
@@ -120,7 +124,7 @@ fn an_end_of_tls_without_a_word_is_told_without_a_link_and_with_what_may_be_miss
     peer.options.certificate = Some("--cert and --key");
     let told = explain(&eof, peer);
     assert!(
-        told.ends_with("answer (it may want to see a certificate: give --cert and --key)"),
+        told.ends_with("answer (it may require a client certificate: give --cert and --key)"),
         "{told}"
     );
     peer.received = Received::Part;
@@ -145,7 +149,7 @@ fn a_refused_certificate_and_a_missing_one_are_told_apart() {
         let none_shown = told(alert, Some("--cert and --key"));
         assert_eq!(
             none_shown,
-            "10.0.0.5:8443 wants to see a certificate: give --cert and --key"
+            "10.0.0.5:8443 requires a client certificate: give --cert and --key"
         );
     }
     let expired = told(AlertDescription::CertificateExpired, None);
@@ -172,7 +176,7 @@ fn errors_of_the_system_lose_their_numbers_and_gain_a_place() {
             110,
             "no answer from 10.0.0.5:8443: the host is down, or a firewall drops the packets",
         ),
-        (113, "there is no way to the host of 10.0.0.5:8443"),
+        (113, "the host of 10.0.0.5:8443 is unreachable"),
         (101, "there is no route to 10.0.0.5:8443"),
         (24, "Too many open files"),
     ] {

@@ -1,4 +1,4 @@
-//! A TOML text, read with every mistake noted at its place.
+//! A TOML text and its mistakes, each with its place.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap};
@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::util::sanitize::short;
 
-/// A place in a text, counted from 1 as editors do.
+/// A place in a text, counted from 1 as in editors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The line.
@@ -20,17 +20,17 @@ pub struct Place {
 }
 
 impl Place {
-    /// Where the byte `at` of `text` stands.
+    /// The place of the byte `at` of `text`.
     pub(crate) fn of(text: &str, at: usize) -> Self {
         Index::new(text).place(text, at)
     }
 }
 
-/// So many bytes are counted anew for each place that is looked up.
+/// Bytes between two entries of the index: a lookup counts at most this many.
 const BLOCK: usize = 256;
 
-/// Where the lines of a text begin, and how many characters stand before each of its blocks: a place is found without
-/// going through the whole text, or the whole of a long line.
+/// The starts of the lines, and the characters before each block of [`BLOCK`] bytes: a lookup does not
+/// read the whole text, or a whole long line.
 #[derive(Debug)]
 struct Index {
     lines: Vec<usize>,
@@ -75,7 +75,7 @@ impl Index {
     }
 }
 
-/// Every character has exactly one byte that continues none.
+/// Every character has exactly one byte that is not a continuation.
 fn characters(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
@@ -86,27 +86,27 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something that is wrong in a text.
+/// A mistake in a text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mistake {
-    /// Where; `None` when it is about the whole.
+    /// Where; `None` if it is about the whole text.
     pub place: Option<Place>,
-    /// What, in words.
+    /// What is wrong.
     pub text: String,
 }
 
-/// A text, and what is wrong with it so far.
+/// A text and its mistakes so far.
 #[derive(Debug)]
 pub(crate) struct Page<'t> {
     text: &'t str,
     index: Index,
-    /// Whether the text is TOML. If not, nobody knows what else was meant to be there.
+    /// Whether the text is TOML. If not, missing keys are not reported: the unread part may have them.
     whole: bool,
     mistakes: RefCell<Vec<Mistake>>,
 }
 
 impl<'t> Page<'t> {
-    /// Splits a text into its tables and values. What is no TOML is noted, and the rest is still given.
+    /// Parses a text into its tables and values. Syntax errors are noted, and the rest is still returned.
     pub(crate) fn open(text: &'t str) -> (Self, Spanned<DeTable<'t>>) {
         let (table, errors) = DeTable::parse_recoverable(text);
         let page = Self {
@@ -136,14 +136,14 @@ impl<'t> Page<'t> {
         });
     }
 
-    /// Notes that something is not there, which means nothing while a part of the text cannot be read.
+    /// Notes that something is missing, unless part of the text cannot be read: it may be there.
     pub(crate) fn missing(&self, at: usize, text: impl Into<String>) {
         if self.whole {
             self.note(at, text);
         }
     }
 
-    /// As [`Page::missing`], of the whole text.
+    /// As [`Page::missing`], about the whole text.
     pub(crate) fn missing_everywhere(&self, text: &str) {
         if self.whole {
             let text = text.to_owned();
@@ -165,7 +165,7 @@ impl<'t> Page<'t> {
         mistakes
     }
 
-    /// Where the key at `span` stands for the first time: the nearest of that name before it.
+    /// The first place of the key at `span`: the nearest one of that name before it.
     fn first(&self, known: &Places<'_>, span: &Range<usize>) -> Option<Place> {
         let key = self.text.get(span.clone())?.trim_matches(['"', '\'']);
         let found = known.get(key)?.range(..span.start).next_back()?;
@@ -177,10 +177,10 @@ fn is_duplicate(error: &toml::de::Error) -> bool {
     error.message().contains("duplicate")
 }
 
-/// Where the keys of each name stand.
+/// The places of all keys, by name.
 type Places<'k> = HashMap<&'k str, BTreeSet<usize>>;
 
-/// The places of all keys, however deep.
+/// The places of all keys, at every depth.
 fn places_of_keys<'k>(table: &'k DeTable<'_>) -> Places<'k> {
     let mut places = Places::new();
     let mut open = vec![table];

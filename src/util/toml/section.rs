@@ -1,4 +1,4 @@
-//! One table of a text: its keys and values, each checked as it is taken.
+//! One table of a text: its keys and values, checked as they are read.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,24 +11,24 @@ use super::page::{Page, Place};
 use crate::util::did_you_mean::nearest;
 use crate::util::sanitize::short;
 
-/// No time in a configuration is longer: clocks that are counted on from now on must not overflow.
+/// The longest time in a configuration: a time that far from now must not overflow.
 const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A key that is not taken, and what to do instead.
+/// A key that is refused, and what to do instead.
 pub(crate) type Refusal = (&'static str, &'static str);
 
-/// One table, and which keys it may have.
+/// A table and the keys that it may have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Section<'a> {
     page: &'a Page<'a>,
-    /// How people call it, as in `[[nginx]]`.
+    /// Its name in messages, as in `[[nginx]]`.
     title: &'static str,
     table: &'a DeTable<'a>,
     at: usize,
 }
 
 impl<'a> Section<'a> {
-    /// Notes every key that is not among `keys`.
+    /// Notes every key that is not in `keys`.
     pub(crate) fn new(
         page: &'a Page<'a>,
         title: &'static str,
@@ -61,7 +61,7 @@ impl<'a> Section<'a> {
         self.page
     }
 
-    /// Where the table begins, for people.
+    /// The place where the table begins.
     pub(crate) fn place(&self) -> Place {
         self.page.place(self.at)
     }
@@ -70,7 +70,7 @@ impl<'a> Section<'a> {
         self.title
     }
 
-    /// Where the table begins.
+    /// The byte where the table begins.
     pub(crate) fn start(&self) -> usize {
         self.at
     }
@@ -79,13 +79,13 @@ impl<'a> Section<'a> {
         self.table.contains_key(key)
     }
 
-    /// Where the value of `key` begins; the table when there is none.
+    /// The byte where the value of `key` begins, or the table if there is none.
     pub(crate) fn at(&self, key: &str) -> usize {
         let value = self.table.get(key);
         value.map_or(self.at, |value| value.span().start)
     }
 
-    /// Where `key` itself stands; the table when it does not.
+    /// The byte where `key` itself begins, or the table if there is none.
     pub(crate) fn at_key(&self, key: &str) -> usize {
         let known = self.table.get_key_value(key);
         known.map_or(self.at, |(key, _)| key.span().start)
@@ -101,7 +101,7 @@ impl<'a> Section<'a> {
         self.page.note(self.at_key(key), text);
     }
 
-    /// Notes a key that stands here without the other.
+    /// Notes a key that needs another.
     pub(crate) fn needs_both(&self, one: &str, other: &str) {
         for (one, other) in [(one, other), (other, one)] {
             if self.has(one) && !self.has(other) {
@@ -111,7 +111,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Notes that `key` must be there.
+    /// Notes a missing `key`.
     pub(crate) fn required(&self, key: &str) {
         if !self.has(key) {
             let title = self.title;
@@ -120,7 +120,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The value of `key` as `take` reads it, or a note that `expected` is expected.
+    /// The value of `key` as `take` reads it; otherwise notes what was `expected`.
     pub(crate) fn take<T>(
         &self,
         key: &str,
@@ -135,7 +135,7 @@ impl<'a> Section<'a> {
         taken
     }
 
-    /// The value of `key`, or `default` where it is not there; `None` only when it is wrong.
+    /// The value of `key`, or `default` if it is missing; `None` only if it is wrong.
     pub(crate) fn or<T>(
         &self,
         key: &str,
@@ -148,7 +148,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The same of a key that need not be there.
+    /// As [`Self::or`], for a key without a default.
     pub(crate) fn optional<T>(
         &self,
         key: &str,
@@ -157,12 +157,12 @@ impl<'a> Section<'a> {
         self.or(key, None, |section, key| read(section, key).map(Some))
     }
 
-    /// A text.
+    /// A string.
     pub(crate) fn text(&self, key: &str) -> Option<&'a str> {
         self.take(key, "a text in quotes", DeValue::as_str)
     }
 
-    /// A text that means something.
+    /// A string, parsed.
     pub(crate) fn parse<T>(&self, key: &str) -> Option<T>
     where
         T: FromStr,
@@ -173,7 +173,7 @@ impl<'a> Section<'a> {
         parsed.inspect_err(|error| self.note(key, error)).ok()
     }
 
-    /// An absolute path: nobody can say in which folder an agent runs.
+    /// An absolute path: an agent's working directory is not known.
     pub(crate) fn path(&self, key: &str) -> Option<PathBuf> {
         let path = Path::new(self.text(key)?);
         if !path.is_absolute() || path.as_os_str().as_encoded_bytes().contains(&0) {
@@ -198,7 +198,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A span of time.
+    /// A duration.
     pub(crate) fn time(&self, key: &str) -> Option<Duration> {
         let time = self.take(key, "a time such as \"500ms\", \"2s\" or \"1m\"", |value| {
             humantime::parse_duration(value.as_str()?).ok()
@@ -210,7 +210,7 @@ impl<'a> Section<'a> {
         Some(time)
     }
 
-    /// A span of time that `check` has nothing against.
+    /// A duration that `check` accepts.
     pub(crate) fn time_that<E: fmt::Display>(
         &self,
         key: &str,
@@ -222,7 +222,7 @@ impl<'a> Section<'a> {
         Some(time)
     }
 
-    /// A span of time that is one.
+    /// A duration above zero.
     pub(crate) fn time_above_zero(&self, key: &str) -> Option<Duration> {
         self.time_that(key, |time| match time.is_zero() {
             true => Err("it must be longer than 0s"),
@@ -230,7 +230,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A list of texts that mean something; a note for each that does not. Empty when there is none.
+    /// A list of strings, each parsed; wrong ones are noted. Empty if the key is missing.
     pub(crate) fn list<T>(&self, key: &str) -> Vec<(T, usize)>
     where
         T: FromStr,
@@ -281,7 +281,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A number that is not negative.
+/// A number from 0.
 pub(crate) fn whole_number(value: &DeValue<'_>) -> Option<u64> {
     let DeValue::Integer(number) = value else {
         return None;
@@ -289,7 +289,7 @@ pub(crate) fn whole_number(value: &DeValue<'_>) -> Option<u64> {
     u64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
-/// What is there instead of the expected value.
+/// Describes the value that was found instead.
 fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("this is \"{}\"", short(text.as_ref())),

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn what_is_wrong_with_the_whole_is_said() {
-    let etcd = "where etcd is and how to get in is said by flags or ETCDCTL_... variables";
+    let etcd = "the address and login of etcd are given by flags or ETCDCTL_... variables";
     refused(
         "",
         RIGHT,

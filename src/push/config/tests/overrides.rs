@@ -69,7 +69,7 @@ fn flags_beat_the_file_and_the_file_beats_what_is_shipped() {
         "--meta-prefix /services/own and --prefix /services: neither may lie inside the other";
     assert_eq!(said, [expected]);
     let nameless = FromFlags::default().settings(&right(RIGHT)).unwrap_err();
-    let expected = "--id is missing, and this host's name cannot stand for it: ";
+    let expected = "--id is missing, and this host's name cannot replace it: ";
     assert!(
         nameless[0].text.starts_with(expected),
         "{}",
