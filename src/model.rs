@@ -1,12 +1,12 @@
-//! Records: which backends there are, as they lie in etcd.
+//! Records: the backends, as etcd stores them.
 //!
-//! This is the one place that spells a key or a field. Everything read from etcd is untrusted: [`decode`] gives a typed
-//! value or the reason why there is none, and nothing else in the program looks at the bytes.
+//! Only this module knows keys and fields. Everything read from etcd is untrusted: [`decode`] returns a typed
+//! value or the reason why it cannot, and no other code looks at the bytes.
 //!
-//! A record is read in any of three formats without being told which:
+//! A record is in one of three formats, which are detected:
 //!
-//! - JSON: `{"host":"10.0.0.5","port":8080,"version":"52c7248a14"}`, with whatever spaces, and the port as a number or as
-//!   a string of digits. `null` means absent. A field of the table with a wrong type or value makes the whole
+//! - JSON: `{"host":"10.0.0.5","port":8080,"version":"52c7248a14"}`, with any spaces, and the port as a number or as
+//!   a string of digits. `null` means absent. A known field with a wrong type or value makes the whole
 //!   record unreadable: half a record is no record.
 //! - plain: `10.0.0.5:8080`.
 //! - key form: the instance's name is itself `HOST:PORT` and the value is free text.
@@ -53,11 +53,11 @@ pub use released::Released;
 pub use split::{MAX_VERSIONS, Share, Split, SplitError};
 pub use token::{MAX_TOKEN, Nonce, TokenError, Version};
 
-/// A word that a field does not know.
+/// An unknown word in a field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}")]
 pub struct UnknownWord {
-    /// The words that it knows.
+    /// The words that the field accepts.
     pub expected: &'static str,
 }
 
@@ -99,19 +99,19 @@ macro_rules! words {
 }
 
 words!(
-    /// What may be done with an instance.
+    /// Whether an instance takes traffic.
     State, "up, draining or down", {
         /// It takes traffic.
         #[default]
         Up = "up",
-        /// It finishes what runs and is sent nothing new.
+        /// It finishes its requests and gets no new ones.
         Draining = "draining",
-        /// It is known and takes no traffic.
+        /// It takes no traffic.
         Down = "down",
     }
 );
 words!(
-    /// What an instance speaks below its own protocol.
+    /// The transport protocol of an instance.
     Protocol, "tcp or udp", {
         /// TCP.
         #[default]
@@ -121,17 +121,17 @@ words!(
     }
 );
 words!(
-    /// How a record is written.
+    /// The format of a record.
     Format, "json or plain", {
-        /// Compact JSON with everything.
+        /// Compact JSON, complete.
         #[default]
         Json = "json",
-        /// `HOST:PORT` and nothing else, for readers that know no better.
+        /// Only `HOST:PORT`, for simple readers.
         Plain = "plain",
     }
 );
 
-/// How many characters the reason of a state has at most.
+/// The longest reason of a state, in characters.
 pub const MAX_REASON: usize = 200;
 
 fn cut_reason(text: &str) -> String {
@@ -141,43 +141,43 @@ fn cut_reason(text: &str) -> String {
 /// One instance of a service.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Record {
-    /// Where clients connect to.
+    /// The address for clients.
     #[serde(flatten)]
     pub endpoint: Endpoint,
-    /// What runs there.
+    /// Its version.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub version: Option<Version>,
-    /// What may be done with it.
+    /// Whether it takes traffic.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub state: State,
     /// Its share of the traffic; see [`Record::effective_weight`].
     #[serde(skip_serializing_if = "codec::is_default")]
     pub weight: Option<u16>,
-    /// Free labels. Foreign text: to be made [printable](crate::util::sanitize) before it is shown.
+    /// Tags. Foreign text: make them [printable](crate::util::sanitize) before showing them.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub tags: Vec<String>,
-    /// Free pairs. Foreign text, as the tags are.
+    /// NAME=VALUE pairs. Foreign text.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub meta: BTreeMap<String, String>,
     /// TCP or UDP.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub protocol: Protocol,
-    /// Which announcer process wrote it.
+    /// The announcer process that wrote it.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub nonce: Option<Nonce>,
     /// When this announcer first published it.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub since: Option<Timestamp>,
-    /// Why it takes no traffic, in words, where it does not. Foreign text, as the tags are.
+    /// Why it takes no traffic, if it takes none. Foreign text.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub reason: Option<String>,
-    /// The fields that this version does not know, kept when a record is rewritten.
+    /// Fields that this version does not know, kept when the record is rewritten.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
 impl Record {
-    /// A record that says nothing but where the instance is.
+    /// A record with only an address.
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
@@ -215,13 +215,13 @@ impl Record {
         }
     }
 
-    /// The share of the traffic: 1 where nothing else is said.
+    /// The weight, 1 by default.
     #[must_use]
     pub fn effective_weight(&self) -> u16 {
         self.weight.unwrap_or(1)
     }
 
-    /// The record in the compact notation `HOST:PORT[/VERSION]`.
+    /// The record in compact notation, `HOST:PORT[/VERSION]`.
     #[must_use]
     pub fn address(&self) -> Address {
         Address {
@@ -240,16 +240,16 @@ impl From<Address> for Record {
     }
 }
 
-/// Why a key and value are no record. Tells nothing of the bytes but what is printable and short.
+/// Why a key and value are not a record. Contains only short, printable parts of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// The key is not made as a record's key is.
+    /// The key does not have the form of a record's key.
     #[error("the key is not {0}/SERVICE/INSTANCE")]
     Key(String),
     /// The key of a hold on a host does not name one.
     #[error("the key does not end with a host: {0}")]
     HostKey(AddressError),
-    /// A part of the key is no name.
+    /// A part of the key is not a valid name.
     #[error(transparent)]
     Name(#[from] NameError),
     /// The value is too large, in bytes.
@@ -267,39 +267,39 @@ pub enum Reason {
     /// The value begins like JSON but is not.
     #[error("the value is not valid JSON: {0}")]
     Json(String),
-    /// The value is JSON, but no object.
+    /// The value is JSON, but not an object.
     #[error("the value is not a JSON object")]
     NotAnObject,
-    /// A field without which it does not work is not there.
+    /// A required field is missing.
     #[error("the field \"{0}\" is missing")]
     Missing(&'static str),
-    /// A field holds something else than it should.
+    /// A field has a wrong type or value.
     #[error("the field \"{0}\" is not {1}")]
     Field(&'static str, &'static str),
-    /// A key that ends with its pusher has no lease.
+    /// A pusher's key has no lease.
     #[error("it has no lease, so no pusher keeps it")]
     NoLease,
-    /// The host is none.
+    /// The host is invalid.
     #[error("the field \"host\": {0}")]
     Host(#[from] AddressError),
 }
 
-/// A key and value that are no record, quarantined so that they disturb nothing else.
+/// A key and value that cannot be read, quarantined so that they disturb nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {}", self.why())]
 pub struct Quarantined {
-    /// The key, printable and cut where it is long.
+    /// The key, printable, and cut if it is long.
     pub key: String,
-    /// The service, where the key tells it.
+    /// The service, if the key names it.
     pub service: Option<ServiceName>,
     /// Why.
     pub reason: Reason,
-    /// What stands in its place.
+    /// What is used in its place.
     pub instead: Instead,
 }
 
 impl Quarantined {
-    /// Why, and whether something stands in its place.
+    /// Why, and whether something else is used.
     #[must_use]
     pub fn why(&self) -> String {
         let stands = match self.instead {
@@ -310,19 +310,19 @@ impl Quarantined {
     }
 }
 
-/// What stands in the place of what cannot be read.
+/// What is used in place of an unreadable value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Instead {
     /// Nothing.
     #[default]
     Nothing,
-    /// What the same key said before.
+    /// The former value of the same key.
     Former,
-    /// Nothing, as what the key said before is not known for this reason.
+    /// Nothing, because the former value is not known, for this reason.
     Unknown(&'static str),
 }
 
-/// Reads a record from what etcd holds.
+/// Parses a record from etcd.
 ///
 /// # Errors
 ///
@@ -345,13 +345,13 @@ pub fn decode(
     })
 }
 
-/// Which process wrote a record or a status record: the `nonce` of any JSON object.
+/// The process that wrote a record or a status record: the `nonce` of any JSON object.
 #[must_use]
 pub fn claimant(value: &[u8]) -> Option<Nonce> {
     codec::claimant(value)
 }
 
-/// Who wrote a record or a key of a pusher, for people: what it is, where, and since when. Printable.
+/// The author of a record or of a pusher's key, as a message: what it is, where, and since when. Printable.
 #[must_use]
 pub fn author_in_words(value: &[u8]) -> String {
     codec::author_in_words(value)

@@ -1,6 +1,6 @@
-//! Asks a backend whether it works.
+//! Checks whether a backend works.
 //!
-//! Each attempt opens a connection of its own: a backend that serves old connections but accepts no
+//! Each attempt opens its own connection: a backend that serves old connections but accepts no
 //! new one does not work for its clients either.
 
 mod container_exec;
@@ -31,38 +31,38 @@ pub use http::{Authorities, HttpOptions, HttpProbe};
 pub use status::{StatusRange, StatusRangeError};
 pub use tls_name::{TlsName, TlsNameError};
 
-/// What is asked.
+/// One check.
 #[derive(Debug, Clone)]
 pub enum Probe {
-    /// An HTTP or HTTPS request whose answer must be as expected.
+    /// An HTTP or HTTPS request, and its expected answer.
     Http(Arc<HttpProbe>),
     /// A TCP connection that must be accepted.
     Tcp(Endpoint),
-    /// A gRPC server that must say that it serves.
+    /// A gRPC server that must report SERVING.
     Grpc(GrpcProbe),
     /// A command that must exit with 0.
     Exec(CommandLine),
     /// A command inside the container that must exit with 0.
     ContainerExec(ContainerExecProbe),
-    /// What the daemon says of the container: its HEALTHCHECK, or that it runs.
+    /// The container's state: its HEALTHCHECK, or that it runs.
     Container(ContainerProbe),
 }
 
-/// How often, and how long at most.
+/// Interval and timeout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pace {
-    /// Between the starts of two rounds; ±10 % so that agents started together drift apart.
+    /// Between the starts of two rounds, minus up to 10 % so that agents started together drift apart.
     pub interval: Duration,
-    /// How long one attempt may take.
+    /// Timeout of one attempt.
     pub timeout: Duration,
-    /// Before the first round.
+    /// Delay before the first round.
     pub grace: Duration,
 }
 
-/// The outcome of one round over all probes of a backend: `Err` says which failed first, and why.
+/// The result of one round over all probes of a backend: `Err` has the first failure.
 pub type Verdict = Result<(), Failure>;
 
-/// Why a probe failed, in words.
+/// Why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{probe}: {reason}")]
 pub struct Failure {
@@ -86,10 +86,10 @@ impl fmt::Display for Probe {
 }
 
 impl Probe {
-    /// One attempt, over within `limit` whatever the backend does.
+    /// One attempt, which takes at most `limit`.
     ///
     /// # Errors
-    /// Why the backend does not pass.
+    /// Why the backend fails.
     pub async fn attempt(&self, limit: Duration) -> Verdict {
         let asked = async {
             match self {
@@ -121,7 +121,7 @@ async fn connect(endpoint: &Endpoint) -> Result<(), String> {
         .map_err(|error| explain(&error, Peer::plain(&endpoint.to_string())))
 }
 
-/// One round: all probes at once; it passes when all pass.
+/// One round: all probes at once; all must pass.
 ///
 /// # Errors
 /// The first failure in the order of `probes`.
@@ -138,7 +138,7 @@ pub async fn round(probes: &[Probe], limit: Duration) -> Verdict {
     verdicts.into_iter().try_for_each(|(_, verdict)| verdict)
 }
 
-/// Probes for ever, a verdict a round, until dropped.
+/// Probes for ever, with a verdict each round, until dropped.
 #[derive(Debug)]
 pub struct ProbeTask {
     verdicts: mpsc::Receiver<Verdict>,
@@ -146,7 +146,7 @@ pub struct ProbeTask {
 }
 
 impl ProbeTask {
-    /// Starts with the pause that `pace` grants.
+    /// Starts after the grace period of `pace`.
     #[must_use]
     pub fn start(probes: Vec<Probe>, pace: Pace) -> Self {
         let (sender, verdicts) = mpsc::channel(1);
@@ -154,12 +154,12 @@ impl ProbeTask {
         Self { verdicts, task }
     }
 
-    /// Ends it, and waits until nothing of it runs in this process.
+    /// Ends it, and waits until no part of it runs in this process.
     pub async fn end(mut self) {
         self.task.abort();
-        // It ends because it was asked to.
+        // It was aborted, so the error is expected.
         let _ = (&mut self.task).await;
-        // What it has started in turn ends when the runtime turns.
+        // Tasks that it started end when the runtime next runs them.
         tokio::task::yield_now().await;
     }
 }
@@ -170,7 +170,7 @@ impl Drop for ProbeTask {
     }
 }
 
-/// The next verdict; waits for ever where nobody probes. Cancel safe.
+/// The next verdict; waits for ever without a task. Cancel safe.
 pub async fn next_verdict(probe_task: &mut Option<ProbeTask>) -> Verdict {
     let verdict = match probe_task {
         Some(probe_task) => probe_task.verdicts.recv().await,
@@ -194,8 +194,8 @@ async fn run(probes: Vec<Probe>, pace: Pace, verdicts: mpsc::Sender<Verdict>) {
     }
 }
 
-/// A tenth shorter at most, so that many announcers do not probe in step; never longer, as the time in which a death is
-/// noticed counts whole intervals.
+/// Up to a tenth shorter, so that many announcers do not probe in step; never longer, because the documented time to
+/// notice a failure counts whole intervals.
 fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(0.9 + 0.1 * fastrand::f64())
 }

@@ -1,4 +1,4 @@
-//! What sidekick tells systemd, asks it and writes for it.
+//! Everything about systemd: notifications, timeouts and unit files.
 
 pub mod notify;
 pub mod stop_timeout;

@@ -1,4 +1,4 @@
-//! What an upstream should be, and the steps that lead there. Nothing in here does I/O.
+//! The desired state of an upstream, and the steps that lead there. No I/O.
 //!
 //! ```text
 //! records, overrides ─► pool (choose, instances) ─► Desired ─► guard ─► plan

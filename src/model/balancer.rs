@@ -1,4 +1,4 @@
-//! The load balancers that a pusher feeds, which go on routing when the pusher is silent.
+//! The load balancers that a pusher feeds, which keep routing when the pusher is silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,37 +11,37 @@ use super::reasons::MAX_LISTED;
 use super::{Nonce, Prefix, Reason, ServiceName};
 use crate::util::sanitize::printable;
 
-/// The longest name of a target, in bytes. One that was cut has three dots more.
+/// The longest name of a target, in bytes, without the three dots of one that was cut.
 const MAX_TARGET: usize = 400;
 
-/// The longest text of what is fed, in bytes.
+/// The longest description of an upstream, in bytes.
 const MAX_FED: usize = 4 * MAX_TARGET;
 
-/// The value under a balancer's key: what its targets go on routing, whether or not the pusher of the same id lives.
+/// The value under a balancer's key: what its targets keep routing, even without the pusher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Balancer {
-    /// Where the records lie that the pusher followed.
+    /// The prefix of the records that the pusher followed.
     pub prefix: Prefix,
-    /// The services that are routed there.
+    /// The services that it routes.
     pub services: BTreeSet<ServiceName>,
-    /// The targets, each named so that two pushers of one target name it alike. Foreign text where it was read.
+    /// The targets; two pushers of one target use the same name for it. Foreign text where it was read.
     pub targets: BTreeSet<String>,
-    /// What is fed of those services that are not, at every target, wholly in the http upstream of their name: as by [`Balancer::fed`].
-    /// Foreign text where it was read.
+    /// The upstreams of each service, as by [`Balancer::fed`], unless every target has all of it in the http upstream of
+    /// its name. Foreign text where it was read.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub routes: BTreeMap<ServiceName, BTreeSet<String>>,
-    /// Which process wrote it.
+    /// The process that wrote it.
     pub nonce: Nonce,
-    /// Since when that process is there.
+    /// When that process started.
     pub since: Timestamp,
 }
 
-/// The upstream that takes all of a service where nothing else is said.
+/// The default upstream of a service.
 fn usual(service: &ServiceName) -> String {
     format!("http/{service}")
 }
 
-/// As many targets as are read, each as it is shown.
+/// The targets up to the limit of a reader, each as it is shown.
 fn as_read<'t>(targets: impl Iterator<Item = &'t str>) -> BTreeSet<String> {
     as_shown(targets.take(MAX_LISTED))
 }
@@ -51,33 +51,33 @@ fn as_shown<'t>(targets: impl Iterator<Item = &'t str>) -> BTreeSet<String> {
 }
 
 impl Balancer {
-    /// An upstream of a target, in words in which two pushers that feed it alike name it alike. `upstream` says what it is and what
-    /// it takes.
+    /// An upstream of a target, in words that are the same for two pushers that feed it alike. `upstream` describes it
+    /// and its records.
     #[must_use]
     pub fn fed(target: &str, upstream: &str) -> String {
         format!("{} {upstream}", printable(target, MAX_TARGET))
     }
 
-    /// These targets as they are read again when they were written.
+    /// These targets as a reader sees them.
     #[must_use]
     pub fn read_back(targets: &BTreeSet<String>) -> BTreeSet<String> {
         as_read(targets.iter().map(String::as_str))
     }
 
-    /// These targets as they are shown, also those beyond what is read again.
+    /// These targets as they are shown, including those beyond a reader's limit.
     #[must_use]
     pub fn shown(targets: &BTreeSet<String>) -> BTreeSet<String> {
         as_shown(targets.iter().map(String::as_str))
     }
 
-    /// The upstreams that it feeds with a service, as by [`Balancer::fed`]; `None` where not all of them are listed.
+    /// The upstreams that it feeds with a service, as by [`Balancer::fed`]; `None` if not all are listed.
     #[must_use]
     pub fn feeds(&self, service: &ServiceName) -> Option<BTreeSet<String>> {
         let told = match self.routes.get(service) {
             Some(told) => told.clone(),
             None => self.usually_feeds(service),
         };
-        // Beyond that many there may be others that are not read.
+        // Beyond the limit there may be more.
         (!told.is_empty() && told.len() < MAX_LISTED).then_some(told)
     }
 
@@ -87,7 +87,7 @@ impl Balancer {
         targets.map(|target| Self::fed(target, &upstream)).collect()
     }
 
-    /// Tells what is fed of each service, as by [`Balancer::fed`]: only of those of which it does not go without saying.
+    /// The upstreams of each service, as by [`Balancer::fed`], without the default ones.
     #[must_use]
     pub fn feeding(mut self, fed: BTreeMap<ServiceName, BTreeSet<String>>) -> Self {
         let unusual = fed.into_iter();
@@ -104,7 +104,7 @@ impl Balancer {
         codec::json(self)
     }
 
-    /// Reads a value. Unknown fields are ignored, and so are services whose name is none.
+    /// Reads a value. Unknown fields and services with invalid names are ignored.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Records as bytes: the three formats that are read and the two that are written.
+//! Records as bytes: three formats to read and two to write.
 
 use std::fmt::Display;
 use std::num::NonZeroU16;
@@ -15,13 +15,13 @@ use super::{
 use crate::util::few::few;
 use crate::util::sanitize::{printable, short};
 
-/// The largest value that is read, in bytes. A record is a hundred; what is larger is a mistake or an attack.
+/// The largest value that is read, in bytes. A record has a hundred; a larger value is a mistake or an attack.
 pub(super) const MAX_VALUE: usize = 64 * 1024;
 
 impl Record {
     /// The value to write: one line, always the same bytes for the same record.
     ///
-    /// [`Format::Json`] leaves out what has its default. [`Format::Plain`] can say host and port only: state, weight,
+    /// [`Format::Json`] omits defaults. [`Format::Plain`] has only host and port: state, weight,
     /// nonce and the rest are lost.
     #[must_use]
     pub fn encode(&self, format: Format) -> Vec<u8> {
@@ -34,16 +34,16 @@ impl Record {
 
 /// Compact JSON, one line, always the same bytes for the same content.
 pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
-    // Fails only for what JSON cannot say, such as maps whose keys are no texts.
+    // Fails only for values that JSON does not have, such as maps with keys that are not strings.
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-/// What goes without saying is not written.
+/// Defaults are not written.
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Writes it as it is shown.
+/// Serializes its `Display` text.
 pub(super) fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
@@ -69,7 +69,7 @@ texts!(
     Version
 );
 
-/// Reads the value of the record `id`, in whichever format it is.
+/// Reads the value of the record `id`, in any format.
 ///
 /// A JSON object is a record when it has a host or a port. Anything else is `HOST:PORT`, or else free text under a key
 /// whose last segment is `HOST:PORT`.
@@ -97,13 +97,13 @@ pub(super) fn decode_value(id: &InstanceId, value: &[u8]) -> Result<Record, Reas
     }
 }
 
-/// The claimant of a record or status record: the nonce in any JSON object.
+/// The nonce in any JSON object, of a record or a status record.
 pub(super) fn claimant(value: &[u8]) -> Option<Nonce> {
     let mut fields = parse_object(value).ok()?;
     fields.remove("nonce")?.as_str()?.parse().ok()
 }
 
-/// What a value says of its author, for people: what it is and where, and since when.
+/// The author of a value, as a message: what it is, where, and since when.
 pub(super) fn author_in_words(value: &[u8]) -> String {
     let fields = parse_object(value).unwrap_or_default();
     let text = |name: &str| match fields.get(name) {
@@ -112,7 +112,7 @@ pub(super) fn author_in_words(value: &[u8]) -> String {
         _ => None,
     };
     let who = match fields.get("targets") {
-        // As in a status record, and as in the key of a load balancer.
+        // A status record, or the key of a load balancer.
         Some(Value::Object(targets)) => pusher_of(targets.keys().map(String::as_str)),
         Some(Value::Array(targets)) => pusher_of(targets.iter().filter_map(Value::as_str)),
         _ => "another announcer".to_owned(),
@@ -124,7 +124,7 @@ pub(super) fn author_in_words(value: &[u8]) -> String {
     words.join(" ")
 }
 
-/// A pusher by what it feeds.
+/// A pusher, by what it feeds.
 fn pusher_of<'t>(targets: impl Iterator<Item = &'t str>) -> String {
     const NAMED: usize = 5;
     let named = few(targets.map(short), NAMED);
@@ -134,7 +134,7 @@ fn pusher_of<'t>(targets: impl Iterator<Item = &'t str>) -> String {
     }
 }
 
-/// [`parse_object`], of a value that is no larger than a record may be.
+/// [`parse_object`], limited to [`MAX_VALUE`].
 pub(super) fn parse_bounded(value: &[u8]) -> Result<Map<String, Value>, Reason> {
     if value.len() > MAX_VALUE {
         return Err(Reason::TooLarge(value.len()));
@@ -142,7 +142,7 @@ pub(super) fn parse_bounded(value: &[u8]) -> Result<Map<String, Value>, Reason> 
     parse_object(value)
 }
 
-/// Takes out who wrote a value, and since when.
+/// Takes the nonce and the start time out of the fields.
 pub(super) fn author(fields: &mut Map<String, Value>) -> Result<(Nonce, Timestamp), Reason> {
     let nonce = fields.remove("nonce").ok_or(Reason::Missing("nonce"))?;
     let since = fields.remove("since").ok_or(Reason::Missing("since"))?;
@@ -152,9 +152,9 @@ pub(super) fn author(fields: &mut Map<String, Value>) -> Result<(Nonce, Timestam
     ))
 }
 
-/// Reads a JSON object. Where it names a field twice the last one counts, as with every common JSON reader.
+/// Parses a JSON object. Of a repeated field the last one counts, as with every common JSON parser.
 pub(super) fn parse_object(value: &[u8]) -> Result<Map<String, Value>, Reason> {
-    // The parser's messages name a place, never the content; they are shortened anyway.
+    // The parser's messages have a position, never the content; they are shortened anyway.
     let json = |error: serde_json::Error| Reason::Json(printable(error.to_string(), 80));
     match serde_json::from_slice(value).map_err(json)? {
         Value::Object(fields) => Ok(fields),
@@ -197,7 +197,7 @@ fn decode_fields(mut fields: Map<String, Value>) -> Result<Record, Reason> {
     })
 }
 
-/// Reads a string field through its type.
+/// Parses a string field.
 pub(super) fn parsed<T: FromStr>(
     name: &'static str,
     expected: &'static str,
@@ -222,7 +222,7 @@ fn decode_host(value: &Value) -> Result<Host, Reason> {
     Ok(text.parse()?)
 }
 
-/// A port may be a number, or, as shell-made records have it, a string of digits, with space around them.
+/// A port is a number, or, as shell scripts write it, a string of digits with space around them.
 fn decode_port(value: &Value) -> Result<NonZeroU16, Reason> {
     let number = match value {
         Value::String(text) => digits(text.trim_ascii()),
@@ -235,7 +235,7 @@ fn decode_port(value: &Value) -> Result<NonZeroU16, Reason> {
 }
 
 fn digits(text: &str) -> Option<u64> {
-    // The parser alone would take a sign as well.
+    // The parser would also accept a sign.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     if digits { text.parse().ok() } else { None }
 }
@@ -249,7 +249,7 @@ fn decode_tags(value: Value) -> Result<Vec<String>, Reason> {
     serde_json::from_value(value).map_err(|_| Reason::Field("tags", "a list of strings"))
 }
 
-/// A longer reason is cut: no record is quarantined for its words.
+/// A longer reason is cut: it is no reason to quarantine a record.
 fn decode_reason(value: &Value) -> Result<String, Reason> {
     let text = value.as_str().ok_or(Reason::Field("reason", "a string"))?;
     Ok(super::cut_reason(text))

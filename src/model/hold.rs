@@ -6,19 +6,19 @@ use serde::Serialize;
 use super::codec;
 use super::{Nonce, Reason};
 
-/// The value under a hold's key. The hold lasts as long as the key does, which has a lease: no reader compares
-/// [`Hold::until`] with its own clock.
+/// The value under a hold's key. The hold lasts as long as the key, which has a lease: readers do not compare
+/// [`Hold::until`] with their own clocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hold {
-    /// Why. Foreign text: to be made [printable](crate::util::sanitize) before it is shown.
+    /// Why. Foreign text: make it [printable](crate::util::sanitize) before showing it.
     pub reason: String,
-    /// When it ends by itself, for people.
+    /// When it ends, for display only.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub until: Option<Timestamp>,
-    /// Who asked for it, as `user@host`. Foreign text, as the reason is.
+    /// Who set it, as `user@host`. Foreign text.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub by: Option<String>,
-    /// Which process wrote it.
+    /// The process that wrote it.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub nonce: Option<Nonce>,
 }
@@ -34,7 +34,7 @@ impl Hold {
     ///
     /// # Errors
     ///
-    /// A [`Reason`] when it is no JSON object with a reason, or when a field of the table is something else.
+    /// A [`Reason`] when it is not a JSON object with a reason, or when a field has the wrong type.
     pub fn decode(value: &[u8]) -> Result<Self, Reason> {
         let mut fields = codec::parse_bounded(value)?;
         let mut take = |name| fields.remove(name).filter(|value| !value.is_null());

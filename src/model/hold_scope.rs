@@ -22,7 +22,7 @@ impl HoldScope {
         Self::Host(host.canonical())
     }
 
-    /// The service that it is about; `None` for a host.
+    /// The service; `None` for a host.
     #[must_use]
     pub fn service(&self) -> Option<&ServiceName> {
         match self {
@@ -32,7 +32,7 @@ impl HoldScope {
         }
     }
 
-    /// Whether it holds this instance, whose record names this host. Names of hosts are compared as text, and never resolved.
+    /// Whether it covers this instance, whose record names this host. Hosts are compared as text, and never resolved.
     #[must_use]
     pub fn covers(&self, service: &ServiceName, instance: &InstanceName, host: &Host) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! Where a backend can be reached: host, endpoint, and the compact notation with a version.
+//! The address of a backend: host, endpoint, and the compact notation with a version.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,7 +12,7 @@ use super::Version;
 use super::token::TokenError;
 use crate::util::secret;
 
-/// Why a text is no host, endpoint or address.
+/// Why a text is not a host, endpoint or address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Neither an IP address nor a DNS name.
@@ -27,13 +27,13 @@ pub enum AddressError {
     /// More than one colon, but no brackets.
     #[error("\"{0}\": an IPv6 address is written in brackets before a port: [ADDRESS]:PORT")]
     Unbracketed(String),
-    /// Brackets that hold no IPv6 address.
-    #[error("\"{0}\": the brackets do not hold an IPv6 address")]
+    /// Brackets without an IPv6 address.
+    #[error("\"{0}\": there is no IPv6 address in the brackets")]
     NotV6(String),
-    /// The port is no number from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     #[error("port \"{0}\" is not a number from 1 to 65535")]
     Port(String),
-    /// The version behind the `/` is not one.
+    /// The version after the `/` is not one.
     #[error(transparent)]
     Version(#[from] TokenError),
 }
@@ -49,13 +49,14 @@ impl DnsName {
         &self.0
     }
 
-    /// Accepts letters, digits, hyphens and (as container names have them) underscores.
+    /// Accepts letters, digits, hyphens and underscores, which container names have.
     fn parse(text: &str) -> Option<Self> {
         let name = text.strip_suffix('.').unwrap_or(text);
         if name.is_empty() || name.len() > 253 || !name.split('.').all(is_label) {
             return None;
         }
-        // Resolvers take what ends in a number (10.1, 10.0.0.256, 0x7f.1) for an IPv4 address, each in its own way.
+        // Resolvers take a name that ends in a number (10.1, 10.0.0.256, 0x7f.1) for an IPv4 address, each in its own
+        // way.
         let last = name.rsplit('.').next().unwrap_or(name);
         let number = last.bytes().all(|byte| byte.is_ascii_digit()) || is_hex_number(last);
         (!number).then(|| Self(name.to_ascii_lowercase().into()))
@@ -80,7 +81,7 @@ fn is_hex_number(label: &str) -> bool {
 
 /// What clients connect to: an IP address or a DNS name.
 ///
-/// Reads and shows an IPv6 address without brackets; [`Endpoint`] puts them where a port follows.
+/// Parses and shows an IPv6 address without brackets; [`Endpoint`] adds them before a port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
     /// An IP address.
@@ -90,7 +91,7 @@ pub enum Host {
 }
 
 impl Host {
-    /// The one spelling of it that can be compared: an IPv4 address that is written as IPv6 becomes one of IPv4. Names are in
+    /// The canonical form, for comparison: an IPv4-mapped IPv6 address becomes an IPv4 address. Names are in
     /// lower case already.
     #[must_use]
     pub fn canonical(&self) -> Self {
@@ -135,8 +136,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The same place, spelled in the one way in which it is compared: an IPv4 address that is written as an IPv6 one is that
-    /// IPv4 address. Names are not resolved.
+    /// The canonical form, for comparison: an IPv4-mapped IPv6 address becomes an IPv4
+    /// address. Names are not resolved.
     #[must_use]
     pub fn canonical(&self) -> Self {
         let host = match &self.host {
@@ -179,7 +180,7 @@ impl FromStr for Endpoint {
     }
 }
 
-/// Reads a decimal port without sign or leading zeros.
+/// Parses a decimal port without sign or leading zeros.
 fn parse_port(text: &str) -> Result<NonZeroU16, AddressError> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     let port = if digits { text.parse().ok() } else { None };
@@ -198,12 +199,12 @@ impl fmt::Display for Endpoint {
 
 /// The compact notation `HOST:PORT[/VERSION]`.
 ///
-/// The version begins behind the first `/` and may itself hold more of them.
+/// The version begins after the first `/` and may contain more of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// Host and port.
     pub endpoint: Endpoint,
-    /// What runs there, when that was said.
+    /// The version, if given.
     pub version: Option<Version>,
 }
 

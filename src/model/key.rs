@@ -1,4 +1,4 @@
-//! Where things lie in etcd: the records' prefix and sidekick's own.
+//! The keys in etcd: the records' prefix and sidekick's own.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::util::sanitize::short;
 /// The longest prefix, in bytes.
 const MAX_PREFIX: usize = 512;
 
-/// Why a text is no prefix.
+/// Why a text is not a prefix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixError {
     /// It does not begin with `/`, or nothing follows.
@@ -19,12 +19,12 @@ pub enum PrefixError {
     /// It is too long.
     #[error("the prefix is {0} bytes long; at most {MAX_PREFIX} are allowed")]
     TooLong(usize),
-    /// One of its segments is no name.
+    /// One of its segments is not a valid name.
     #[error(transparent)]
     Segment(#[from] NameError),
 }
 
-/// Reads `/NAME[/NAME...]`; a final slash is dropped.
+/// Parses `/NAME[/NAME...]`; a final slash is dropped.
 fn parse_prefix(text: &str) -> Result<Box<str>, PrefixError> {
     let trimmed = text.strip_suffix('/').unwrap_or(text);
     let Some(segments) = trimmed.strip_prefix('/') else {
@@ -46,7 +46,7 @@ macro_rules! prefix {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// The prefix, beginning but not ending with a slash.
+            /// The prefix, with a slash at its start and none at its end.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -76,12 +76,12 @@ macro_rules! prefix {
 }
 
 prefix!(
-    /// Where the records lie; `/services` by default.
+    /// The prefix of the records; `/services` by default.
     Prefix,
     "/services"
 );
 prefix!(
-    /// Where sidekick's own keys lie; `/sidekick` by default. Must lie apart from the records (see
+    /// The prefix of sidekick's own keys; `/sidekick` by default. Must be apart from the records (see
     /// [`MetaPrefix::is_apart_from`]).
     MetaPrefix,
     "/sidekick"
@@ -100,7 +100,7 @@ impl Prefix {
         format!("{self}/{id}")
     }
 
-    /// What the keys of all records begin with, or of those of one service.
+    /// The prefix of the keys of all records, or of one service's records.
     #[must_use]
     pub fn service_range(&self, service: Option<&ServiceName>) -> String {
         match service {
@@ -114,12 +114,12 @@ impl Prefix {
         key.strip_prefix(self.as_str())?.strip_prefix('/')
     }
 
-    /// Takes a record's key apart. The service is given even where the rest of the key is wrong.
+    /// Parses a record's key. Returns the service even if the rest of the key is wrong.
     pub(super) fn parse_key(
         &self,
         key: &[u8],
     ) -> (Option<ServiceName>, Result<InstanceId, Reason>) {
-        // Where not all of the key is text, its service may still be.
+        // Even in a key that is not all text, the service may be.
         let key = String::from_utf8_lossy(key);
         let rest = self.strip(key.as_bytes());
         let Some((service, instance)) = rest.and_then(|rest| rest.split_once('/')) else {
@@ -142,7 +142,7 @@ impl Prefix {
 }
 
 impl InstanceName {
-    /// The endpoint that the name itself spells, as in keys written by tools that keep nothing in the value.
+    /// The endpoint in the name itself, as in keys written by tools that leave the value empty.
     #[must_use]
     pub fn endpoint(&self) -> Option<Endpoint> {
         self.as_str().parse().ok()
@@ -150,44 +150,44 @@ impl InstanceName {
 }
 
 impl MetaPrefix {
-    /// What all of sidekick's own keys begin with.
+    /// The prefix of all of sidekick's own keys.
     #[must_use]
     pub fn range(&self) -> String {
         format!("{self}/")
     }
 
-    /// The key under which a pusher tells what it has applied.
+    /// The key of a pusher's status record.
     #[must_use]
     pub fn pusher_key(&self, id: &PusherId) -> String {
         format!("{self}/pushers/{id}")
     }
 
-    /// What the keys of all pushers begin with.
+    /// The prefix of the keys of all pushers.
     #[must_use]
     pub fn pushers_range(&self) -> String {
         format!("{self}/pushers/")
     }
 
-    /// The pusher whose status record lies under `key`.
+    /// The pusher with the status record `key`.
     #[must_use]
     pub fn pusher(&self, key: &[u8]) -> Option<PusherId> {
         let key = std::str::from_utf8(key).ok()?;
         key.strip_prefix(&self.pushers_range())?.parse().ok()
     }
 
-    /// The key under which a pusher tells which load balancers it feeds, for as long as they may go on routing without it.
+    /// The key of the load balancers that a pusher feeds; it stays while they may keep routing without the pusher.
     #[must_use]
     pub fn balancer_key(&self, id: &PusherId) -> String {
         format!("{self}/balancers/{id}")
     }
 
-    /// What the keys of all balancers begin with.
+    /// The prefix of the keys of all balancers.
     #[must_use]
     pub fn balancers_range(&self) -> String {
         format!("{self}/balancers/")
     }
 
-    /// The pusher whose balancers lie under `key`.
+    /// The pusher with the balancer key `key`.
     #[must_use]
     pub fn balancer(&self, key: &[u8]) -> Option<PusherId> {
         let key = std::str::from_utf8(key).ok()?;
@@ -200,13 +200,13 @@ impl MetaPrefix {
         format!("{self}/splits/{service}")
     }
 
-    /// What the keys of all splits begin with.
+    /// The prefix of the keys of all splits.
     #[must_use]
     pub fn splits_range(&self) -> String {
         format!("{self}/splits/")
     }
 
-    /// The service whose split lies under `key`.
+    /// The service with the split `key`.
     #[must_use]
     pub fn split(&self, key: &[u8]) -> Option<ServiceName> {
         let key = std::str::from_utf8(key).ok()?;
@@ -223,25 +223,25 @@ impl MetaPrefix {
         }
     }
 
-    /// What the keys of all holds on single instances begin with.
+    /// The prefix of the keys of all holds on single instances.
     #[must_use]
     pub fn holds_range(&self) -> String {
         format!("{self}/holds/")
     }
 
-    /// What the keys of all holds on whole services begin with.
+    /// The prefix of the keys of all holds on whole services.
     #[must_use]
     pub fn service_holds_range(&self) -> String {
         format!("{self}/service-holds/")
     }
 
-    /// What the keys of all holds on hosts begin with.
+    /// The prefix of the keys of all holds on hosts.
     #[must_use]
     pub fn host_holds_range(&self) -> String {
         format!("{self}/host-holds/")
     }
 
-    /// What the hold under `key` takes out. Several keys may spell one host.
+    /// The scope of the hold `key`. Several keys may spell one host.
     #[must_use]
     pub fn hold(&self, key: &[u8]) -> Option<HoldScope> {
         let key = std::str::from_utf8(key).ok()?;
@@ -262,20 +262,20 @@ impl MetaPrefix {
         format!("{self}/releases/{upstream}")
     }
 
-    /// What the keys of all releases begin with.
+    /// The prefix of the keys of all releases.
     #[must_use]
     pub fn releases_range(&self) -> String {
         format!("{self}/releases/")
     }
 
-    /// The upstream whose release lies under `key`, unchecked.
+    /// The upstream with the release `key`, unchecked.
     #[must_use]
     pub fn released<'k>(&self, key: &'k [u8]) -> Option<&'k str> {
         let key = std::str::from_utf8(key).ok()?;
         key.strip_prefix(&self.releases_range())
     }
 
-    /// Whether neither of the two prefixes lies inside the other: readers of the records must see nothing but records.
+    /// Whether neither of the two prefixes lies inside the other: readers of the records must see only records.
     #[must_use]
     pub fn is_apart_from(&self, other: &Prefix) -> bool {
         are_apart(self, other)

@@ -10,7 +10,7 @@ use crate::util::secret::value;
 /// The longest name, in bytes.
 pub const MAX_NAME: usize = 253;
 
-/// Why a text is no name.
+/// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Nothing was given.
@@ -35,7 +35,7 @@ pub enum NameError {
         /// The text given.
         text: String,
     },
-    /// It holds a character that names do not have.
+    /// It contains a character that names do not allow.
     #[error(
         "the {what} \"{text}\" has a character that is not allowed; letters, digits and ._:@%+~[]- are"
     )]
@@ -53,7 +53,7 @@ pub enum NameError {
     },
 }
 
-/// Checks that `text` can stand between two slashes of a key.
+/// Checks that `text` can be one segment of a key.
 pub(crate) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty { what });
@@ -123,7 +123,7 @@ macro_rules! name {
 }
 
 name!(
-    /// The name of a service: what clients ask for, however many instances answer.
+    /// The name of a service, which may have many instances.
     ServiceName,
     "service name"
 );
@@ -139,14 +139,14 @@ name!(
 );
 
 impl InstanceName {
-    /// Whether it says more than a container's name: that of the host, which stands before a colon.
+    /// Whether it has the host's name before a colon, and not only the container's.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.as_str().contains(':')
     }
 
-    /// Whether somebody who says this name may mean the instance `other`: that very one, or the one of the container that is
-    /// called so, `HOST:CONTAINER[:PORT]`.
+    /// Whether this name may stand for the instance `other`: that very one, or the one of the container with this
+    /// name, `HOST:CONTAINER[:PORT]`.
     #[must_use]
     pub fn means(&self, other: &Self) -> bool {
         if self == other {
@@ -161,7 +161,7 @@ impl InstanceName {
     }
 }
 
-/// Which instance of which service: `SERVICE/INSTANCE`.
+/// An instance of a service: `SERVICE/INSTANCE`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId {
     /// The service.

@@ -1,11 +1,11 @@
-//! Whatever lies under one of sidekick's keys: what the key is about, and what the value says.
+//! A key of sidekick's and its value, parsed.
 
 use super::{
     Balancer, Hold, HoldScope, Host, InstanceId, MetaPrefix, Prefix, PusherId, PusherStatus,
     Reason, Record, Release, ServiceName, Split, codec,
 };
 
-/// What kinds of keys there are.
+/// The kinds of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A backend.
@@ -16,17 +16,17 @@ pub enum Kind {
     ServiceHold,
     /// A hold on a host.
     HostHold,
-    /// How a service is split.
+    /// The split of a service.
     Split,
-    /// What a live pusher tells.
+    /// The status of a live pusher.
     Pusher,
-    /// Which load balancers a pusher feeds.
+    /// The load balancers that a pusher feeds.
     Balancer,
-    /// Somebody's word that an upstream is to follow its records.
+    /// An operator's order that an upstream follow its records.
     Release,
 }
 
-/// What a key is about.
+/// The subject of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// The record of this instance.
@@ -43,7 +43,7 @@ pub enum Subject {
     Release(String),
 }
 
-/// What a value says.
+/// A parsed value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Object {
     /// A backend.
@@ -60,18 +60,18 @@ pub enum Object {
     Release(Release),
 }
 
-/// A key, taken apart.
+/// A parsed key.
 #[derive(Debug, Clone)]
 pub struct Key {
     /// Its kind.
     pub kind: Kind,
-    /// The service that it names, also where the rest of it is wrong.
+    /// Its service, even if the rest of it is wrong.
     pub service: Option<ServiceName>,
-    /// What it is about.
+    /// Its subject.
     pub subject: Result<Subject, Reason>,
 }
 
-/// Where records and sidekick's own keys lie.
+/// Both prefixes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prefixes {
     /// The records.
@@ -81,7 +81,7 @@ pub struct Prefixes {
 }
 
 impl Prefixes {
-    /// Takes a key apart. What does not lie below the meta prefix is meant to be a record; `None` for what else lies there.
+    /// Parses a key. Keys outside the meta prefix should be records; `None` for unknown keys below the meta prefix.
     #[must_use]
     pub fn key(&self, key: &[u8]) -> Option<Key> {
         let text = String::from_utf8_lossy(key);
@@ -138,7 +138,7 @@ fn read<T>(
 }
 
 impl Subject {
-    /// The service that it is about; `None` where it is about several or none.
+    /// The service that it is about; `None` if several or none.
     #[must_use]
     pub fn service(&self) -> Option<&ServiceName> {
         match self {
@@ -149,11 +149,10 @@ impl Subject {
         }
     }
 
-    /// Reads the value of such a key with this lease (0 for none).
+    /// Parses the value of such a key with this lease (0 for none).
     ///
-    /// # Errors
-    /// Why it says nothing. What a pusher writes ends with its pusher: without a lease it was written by somebody else, or is
-    /// left over from a restored etcd.
+    /// # Errors Why it is invalid. A pusher's keys have the pusher's lease: one without a lease was written by somebody
+    /// else, or is left over from a restored etcd.
     pub fn decode(&self, value: &[u8], lease: i64) -> Result<Object, Reason> {
         Ok(match self {
             Self::Pusher(_) | Self::Balancer(_) if lease == 0 => return Err(Reason::NoLease),

@@ -1,4 +1,4 @@
-//! What a pusher tells about itself.
+//! The status that a pusher publishes.
 
 use std::collections::BTreeMap;
 
@@ -15,46 +15,46 @@ use crate::util::sanitize::short;
 /// The status of one service at a pusher.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ServiceStatus {
-    /// The newest etcd revision of the service's records whose effect every target has confirmed; 0 where none is yet.
+    /// The newest etcd revision of the service's records whose effect every target has confirmed; 0 if none.
     pub applied: i64,
-    /// The same of the service's split and holds.
+    /// The same for the service's split and holds.
     pub overrides: i64,
-    /// Instances that take no traffic although their records are there: refused, or out of reach of a target, held or
+    /// Instances with a record that take no traffic: refused, out of reach of a target, held or
     /// weightless.
     #[serde(flatten, serialize_with = "not_routed")]
     pub not_routed: Reasons,
-    /// Instances that leave or have left and still take traffic.
+    /// Instances that are leaving or have left and still take traffic.
     #[serde(flatten, serialize_with = "still_routed")]
     pub still_routed: Reasons,
-    /// No target routes the service at present, since none accepts connections: nothing is waited for here.
+    /// No target routes the service now, because none accepts connections: announcers do not wait for this pusher.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub idle: bool,
-    /// The targets that count as routing nothing, with what is seen of them, [`MAX_LISTED`] at most: an nginx whose API listens
-    /// elsewhere looks alike. Foreign text where it was read.
+    /// The targets that count as not routing, with the reason, [`MAX_LISTED`] at most: an nginx whose API listens
+    /// elsewhere looks the same. Foreign text where it was read.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub stopped: BTreeMap<String, String>,
 }
 
-/// Whether a pusher routes an instance, as far as its status record tells.
+/// Whether a pusher routes an instance, according to its status record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routes<'a> {
-    /// It is not listed as anything else.
+    /// It is in no list.
     Yes,
-    /// A target refuses it or cannot have it, for this reason.
+    /// A target refuses or cannot have it, for this reason.
     No(&'a str),
-    /// It takes no traffic by somebody's decision, a hold or a split, and does once that ends.
+    /// A hold or a split keeps it from taking traffic, until that ends.
     Withheld(&'a str),
-    /// Not all could be listed, and this one is not.
+    /// The lists are not complete, and this one is in none.
     Unknown,
 }
 
 impl ServiceStatus {
-    /// What the reason of a held instance in [`not_routed`](Self::not_routed) begins with.
+    /// Prefix of the reason of a held instance in [`not_routed`](Self::not_routed).
     pub const HELD: &'static str = "held: ";
-    /// What the reason of an instance without any weight there begins with, as under a split that leaves it out.
+    /// Prefix of the reason of an instance without any weight there, such as one that a split leaves out.
     pub const WEIGHTLESS: &'static str = "weightless: ";
 
-    /// Whether `instance` is routed, once its revision is applied.
+    /// Whether `instance` is routed, after its revision is applied.
     #[must_use]
     pub fn routes(&self, instance: &InstanceName) -> Routes<'_> {
         let withheld = |reason: &str| {
@@ -70,65 +70,65 @@ impl ServiceStatus {
     }
 }
 
-/// How one target of a pusher does.
+/// The status of a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TargetStatus {
     /// Whether the target is equal to the records.
     pub ok: bool,
-    /// What is wrong, each with the upstream in front.
+    /// What is wrong, each with its upstream first.
     pub errors: Vec<String>,
     /// Its upstreams by name (`stream/NAME` for those of `stream {}`).
     pub upstreams: BTreeMap<String, UpstreamStatus>,
 }
 
 impl TargetStatus {
-    /// The longest error that is published, in bytes. One that was cut has three dots more.
+    /// The longest error that is published, in bytes, without the three dots of one that was cut.
     pub const MAX_ERROR: usize = MAX_TEXT;
 }
 
-/// What an upstream of a target should have, and what it has.
+/// The desired and actual servers of an upstream.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UpstreamStatus {
     /// How many servers should take traffic there.
     pub wanted: u64,
-    /// How many do, as last read; absent where nothing was read yet.
+    /// How many do, as last read; absent before anything was read.
     pub has: Option<u64>,
     /// Servers that stay without a record, or against it, [`MAX_LISTED`] at most.
     pub protected: Vec<Protected>,
-    /// How many of those there are beyond that.
+    /// How many more there are.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub protected_more: u64,
 }
 
-/// A server that stays in rotation although its record is gone or says otherwise. For people: nobody acts on it.
+/// A server that stays in rotation although its record is gone or says otherwise. For display only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Protected {
-    /// Where it is.
+    /// Its address.
     #[serde(serialize_with = "codec::text")]
     pub server: Endpoint,
-    /// Why it stays, in words. Foreign text where it was read.
+    /// Why it stays. Foreign text where it was read.
     pub why: String,
-    /// Until when; absent where it stays until enough others take traffic.
+    /// Until when; absent if it stays until enough others take traffic.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub until: Option<Timestamp>,
 }
 
-/// The value under a pusher's key: what it has applied, and how its targets do.
+/// The value under a pusher's key: what it has applied, and the status of its targets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PusherStatus {
-    /// Where it stands with each service that it routes. A service that the pusher does not route is not named.
+    /// The services that it routes; a missing service is not routed.
     pub services: BTreeMap<ServiceName, ServiceStatus>,
     /// The targets by name.
     pub targets: BTreeMap<String, TargetStatus>,
-    /// What it did about the releases in etcd, by upstream. At most [`MAX_LISTED`] are listed.
+    /// Its answers to the releases in etcd, by upstream, [`MAX_LISTED`] at most.
     #[serde(flatten, serialize_with = "released::serialize")]
     pub releases: BTreeMap<String, Released>,
-    /// Where the records lie that it follows; absent where an older pusher does not tell.
+    /// The prefix of the records that it follows; older pushers do not publish it.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub prefix: Option<Prefix>,
-    /// Which process wrote it.
+    /// The process that wrote it.
     pub nonce: Nonce,
-    /// Since when this process runs.
+    /// When this process started.
     pub since: Timestamp,
 }
 
@@ -157,7 +157,7 @@ impl ServiceStatus {
 }
 
 impl UpstreamStatus {
-    /// What cannot be read is left out: the rest of a status record matters more.
+    /// Invalid parts are left out: the rest of a status record matters more.
     fn decode(value: &Value) -> Self {
         let count = |name| value.get(name).and_then(Value::as_u64);
         let protected = value.get("protected").and_then(Value::as_array);
@@ -189,7 +189,7 @@ impl PusherStatus {
         codec::json(self)
     }
 
-    /// Reads a value. Unknown fields are ignored, and so are services whose name is none.
+    /// Parses a value. Unknown fields and services with invalid names are ignored.
     ///
     /// # Errors
     ///

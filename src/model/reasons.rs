@@ -1,4 +1,4 @@
-//! Instances with a reason each, as a status record lists them.
+//! Instances, each with a reason, as a status record lists them.
 
 use std::collections::BTreeMap;
 
@@ -8,28 +8,28 @@ use serde_json::Value;
 use super::InstanceName;
 use crate::util::sanitize::printable;
 
-/// How many entries each list of a status record has at most; what is beyond that is counted.
+/// The most entries in each list of a status record; the rest is counted.
 pub const MAX_LISTED: usize = 256;
 
-/// The longest error or reason that is published, in bytes. One that was cut has three dots more.
+/// The longest error or reason that is published, in bytes, without the three dots of one that was cut.
 pub(super) const MAX_TEXT: usize = 240;
 
-/// An error or a reason that somebody else wrote.
+/// An error or a reason that another process wrote.
 pub(super) fn read_text(text: &str) -> String {
     printable(text, MAX_TEXT + "...".len())
 }
 
-/// Instances with a reason each, [`MAX_LISTED`] at most.
+/// Instances, each with a reason, [`MAX_LISTED`] at most.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reasons {
-    /// Why, in words, by instance. Foreign text where it was read.
+    /// The reasons, by instance. Foreign text where it was read.
     pub listed: BTreeMap<InstanceName, String>,
-    /// How many there are beyond those listed.
+    /// How many more there are.
     pub more: u64,
 }
 
 impl Reasons {
-    /// Lists as many as there is room for, the first ones first, and counts the rest. An instance that comes twice keeps
+    /// Lists the first ones up to the limit, and counts the rest. A repeated instance keeps
     /// its first reason.
     #[must_use]
     pub fn of(reasons: impl IntoIterator<Item = (InstanceName, String)>) -> Self {
@@ -48,13 +48,13 @@ impl Reasons {
         all
     }
 
-    /// Whether there is nobody.
+    /// Whether there is no instance.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.listed.is_empty() && self.more == 0
     }
 
-    /// Writes both under these names.
+    /// Writes both with these field names.
     pub(super) fn serialize<S: Serializer>(
         &self,
         listed: &'static str,
@@ -69,7 +69,7 @@ impl Reasons {
         map.end()
     }
 
-    /// What has no name that an instance may have is counted, as its reason still is one.
+    /// Instances with invalid names are only counted.
     pub(super) fn decode(listed: Option<&Value>, more: Option<&Value>) -> Self {
         let mut all = Self {
             more: more.and_then(Value::as_u64).unwrap_or(0),

@@ -1,4 +1,4 @@
-//! Somebody's word that an upstream is to follow its records, whatever is kept.
+//! An operator's order that an upstream follow its records, without protection.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::{Nonce, Reason};
 pub struct Release {
     /// Tells releases of one upstream apart: each is applied once.
     pub nonce: Nonce,
-    /// When it was said.
+    /// When it was given.
     pub since: Timestamp,
 }
 
@@ -22,7 +22,7 @@ impl Release {
         codec::json(self)
     }
 
-    /// Reads a value. Unknown fields are ignored.
+    /// Parses a value. Unknown fields are ignored.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a pusher publishes about the releases that it received.
+//! A pusher's answers to releases.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,17 @@ use super::codec::{self, parsed};
 use super::reasons::MAX_LISTED;
 use crate::util::sanitize::short;
 
-/// What a pusher did about a release.
+/// A pusher's answer to a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Released {
-    /// Which release.
+    /// The nonce of the release.
     pub nonce: Nonce,
-    /// How many servers it let go; absent where it has no such upstream, or did not listen yet when it was given.
+    /// How many servers it let go; absent if it has no such upstream, or was not running when the release was given.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub servers: Option<u64>,
 }
 
-/// [`MAX_LISTED`] at most, those first that it has applied; and how many there are beyond.
+/// [`MAX_LISTED`] at most, applied ones first; and the number of the rest.
 pub(super) fn serialize<S: Serializer>(
     released: &BTreeMap<String, Released>,
     serializer: S,
@@ -39,7 +39,7 @@ pub(super) fn serialize<S: Serializer>(
     map.end()
 }
 
-/// What cannot be read is left out.
+/// Invalid entries are left out.
 pub(super) fn decode_released(value: Option<&Value>) -> BTreeMap<String, Released> {
     let fields = value.and_then(Value::as_object).into_iter().flatten();
     let fields = fields.take(MAX_LISTED);

@@ -9,51 +9,51 @@ use serde_json::Value;
 use super::codec;
 use super::{Reason, Version};
 
-/// The most versions that a split names. Two are usual.
+/// The most versions in a split. Two are usual.
 pub const MAX_VERSIONS: usize = 64;
 
-/// The largest weight of a server, as records and nginx have it.
+/// The largest weight of a server in records and nginx.
 const MAX_WEIGHT: u128 = 65_535;
 
-/// Shares with a finer common measure than this are rounded.
+/// Shares with a larger common measure than this are rounded.
 const MAX_MEASURE: u128 = 1 << 40;
 
-/// The value under a split's key: which share of the traffic each version takes.
+/// The value under a split's key: the share of the traffic for each version.
 ///
-/// A version that is not named takes none, and neither does an instance that says no version.
+/// Versions that are not named get none, and neither do instances without a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Split {
     weights: BTreeMap<Version, u16>,
-    /// When it was asked for, for people.
+    /// When it was set, for display only.
     #[serde(skip_serializing_if = "codec::is_default")]
     pub since: Option<Timestamp>,
 }
 
-/// Why weights make no split.
+/// Why weights are not a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
     /// No version is named.
     #[error("no version is named")]
     Empty,
-    /// Too many are.
+    /// Too many versions are named.
     #[error("{0} versions are named; at most {MAX_VERSIONS} can be")]
     TooMany(usize),
-    /// Nobody would get anything.
+    /// All weights are 0.
     #[error("every weight is 0: no version would get any traffic")]
     AllZero,
 }
 
-/// One instance that takes traffic, as far as a split looks at it.
+/// An instance that takes traffic, as a split sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share<'a> {
-    /// What runs there.
+    /// Its version.
     pub version: Option<&'a Version>,
     /// Its weight among the instances of its version.
     pub weight: u16,
 }
 
 impl Split {
-    /// Gives each version its weight; only what they are to each other counts.
+    /// A split with these weights; only their proportion counts.
     ///
     /// # Errors
     ///
@@ -70,27 +70,27 @@ impl Split {
         }
     }
 
-    /// The weight of each version that is named.
+    /// The weights of the named versions.
     #[must_use]
     pub fn weights(&self) -> &BTreeMap<Version, u16> {
         &self.weights
     }
 
-    /// The weight of a version: 0 where it is not named.
+    /// The weight of a version: 0 if it is not named.
     #[must_use]
     pub fn weight(&self, version: Option<&Version>) -> u16 {
         let weight = version.and_then(|version| self.weights.get(version));
         weight.copied().unwrap_or(0)
     }
 
-    /// Spreads the weights over the instances of each version: the weight that each instance is to have, in their order.
-    /// Within a version the instances' own weights count.
+    /// Spreads the weights over the instances of each version, by the instances' own weights. Returns the new weight of
+    /// each instance, in order.
     ///
-    /// `None` when nobody would get any traffic: such a split is not to be followed. `instances` are those that take
-    /// traffic; who is draining, down or held must not be among them, or its share would go nowhere.
+    /// `None` when no instance would get any traffic: such a split must not be followed. `instances` are those that take
+    /// traffic; draining, down or held ones must not be among them, or their share would be lost.
     ///
     /// The weights are the smallest whole numbers in the right proportion, or, where these are too large for nginx,
-    /// rounded; nobody who is to have a share is rounded to none.
+    /// rounded; no share is rounded to zero.
     #[must_use]
     pub fn spread(&self, instances: &[Share<'_>]) -> Option<Vec<u16>> {
         let mut sums = BTreeMap::<&Version, u128>::new();
@@ -119,12 +119,12 @@ impl Split {
         codec::json(self)
     }
 
-    /// Reads a value. Unknown fields are ignored; a wrong version or weight makes the whole split unreadable, as
+    /// Parses a value. Unknown fields are ignored; a wrong version or weight makes the whole split unreadable, because
     /// half a split would send the traffic elsewhere.
     ///
     /// # Errors
     ///
-    /// A [`Reason`] when it is no JSON object with weights that make a split.
+    /// A [`Reason`] when it is not a JSON object with valid weights.
     pub fn decode(value: &[u8]) -> Result<Self, Reason> {
         const WEIGHTS: Reason = Reason::Field("weights", "an object of versions and their weights");
         let mut fields = codec::parse_bounded(value)?;
@@ -152,7 +152,7 @@ impl Split {
     }
 }
 
-/// The least common multiple, or, where that is too fine, a measure that is near enough.
+/// The least common multiple, or an approximation if that is too large.
 fn common_measure(mut sums: impl Iterator<Item = u128>) -> u128 {
     let exact = sums.try_fold(1_u128, |measure, sum| {
         let multiple = measure / gcd(measure, sum) * sum;
@@ -161,7 +161,7 @@ fn common_measure(mut sums: impl Iterator<Item = u128>) -> u128 {
     exact.unwrap_or(MAX_MEASURE)
 }
 
-/// The smallest whole numbers in the same proportion that are no larger than a weight can be.
+/// The smallest whole numbers in the same proportion that fit into a weight.
 fn reduced(weights: &[u128]) -> Vec<u16> {
     let divisor = weights.iter().copied().fold(0, gcd).max(1);
     let largest = weights.iter().copied().max().unwrap_or(0) / divisor;

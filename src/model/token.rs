@@ -10,7 +10,7 @@ use crate::util::sanitize::short;
 /// The longest version or nonce, in bytes.
 pub const MAX_TOKEN: usize = 255;
 
-/// Why a text is no version or nonce.
+/// Why a text is not a version or nonce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Nothing was given.
@@ -27,7 +27,7 @@ pub enum TokenError {
         /// Its length in bytes.
         length: usize,
     },
-    /// It holds a space, a control character or something outside ASCII.
+    /// It contains a space, a control character or a character outside ASCII.
     #[error("the {what} \"{text}\" may hold printable ASCII characters only, and no spaces")]
     Character {
         /// What it should have been.
@@ -56,8 +56,8 @@ macro_rules! token {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         ///
-        /// 1 to [`MAX_TOKEN`] printable ASCII characters without spaces, so that it can stand in a table, a log line or
-        /// a command without further care.
+        /// 1 to [`MAX_TOKEN`] printable ASCII characters without spaces, so that it can be put into a table, a log line
+        /// or a command as it is.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Box<str>);
 
@@ -93,22 +93,22 @@ macro_rules! token {
 }
 
 token!(
-    /// What runs on an instance: an image tag, a git hash, a branch (it may hold `/`).
+    /// The version that an instance runs: an image tag, a git hash, a branch (it may contain `/`).
     Version,
     "version"
 );
 token!(
-    /// Which process wrote a record.
+    /// Identifies the process that wrote a record.
     Nonce,
     "nonce"
 );
 
 impl Nonce {
-    /// Makes a nonce that no other process has.
+    /// A new nonce, different from that of every other process.
     #[must_use]
     pub fn fresh() -> Self {
-        // A RandomState is keyed by the operating system's randomness; 128 bits of its output are unique for our purpose
-        // (telling two processes apart, not keeping a secret).
+        // The operating system's randomness keys a RandomState; 128 bits of its output are unique enough to tell two
+        // processes apart. It is not a secret.
         let (one, two) = (RandomState::new(), RandomState::new());
         Self(format!("{:016x}{:016x}", one.hash_one(1), two.hash_one(2)).into())
     }

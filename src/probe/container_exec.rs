@@ -13,10 +13,10 @@ use crate::docker::daemon::Daemon;
 use crate::docker::exec;
 use crate::util::command::CommandLine;
 
-/// Words that mean something between commands to a shell, and nothing to a command.
+/// Words that are operators in a shell, but not without one.
 const OPERATORS: [&str; 8] = ["|", "||", "&", "&&", ";", "<", ">", ">>"];
 
-/// A command and the container in which it runs. Clones run one command among them.
+/// A command and its container. Clones share one running command.
 #[derive(Debug, Clone)]
 pub struct ContainerExecProbe(Arc<Shared>);
 
@@ -25,7 +25,7 @@ struct Shared {
     daemon: Daemon,
     container: ContainerName,
     command: CommandLine,
-    /// The newest command. It cannot be ended from here, so none is started as long as it may run.
+    /// The newest command. It cannot be killed from here, so no other is started while it may still run.
     newest: Mutex<Option<Running>>,
 }
 
@@ -51,10 +51,10 @@ impl fmt::Display for ContainerExecProbe {
 }
 
 impl ContainerExecProbe {
-    /// Reads a command line as a shell splits it into words; no shell runs it.
+    /// Splits a command line into words as a shell does; no shell runs it.
     ///
     /// # Errors
-    /// In words, what is wrong with it.
+    /// What is wrong with it.
     pub fn new(daemon: Daemon, container: ContainerName, command: &str) -> Result<Self, String> {
         let command: CommandLine = command.parse()?;
         let words = command.words();
@@ -71,13 +71,13 @@ impl ContainerExecProbe {
         })))
     }
 
-    /// Runs the command once; `Err` says why it does not pass. It runs on when the future is dropped, and until it has ended
+    /// Runs the command once; `Err` says why it fails. Dropping the future does not end it, and until it has ended
     /// all further attempts fail.
     pub(super) async fn attempt(&self) -> Result<(), String> {
         let mut end = self.start()?;
         let end = end.wait_for(Option::is_some).await;
         let end = end.ok().and_then(|end| end.clone());
-        end.unwrap_or_else(|| Err("it was given up".to_owned()))
+        end.unwrap_or_else(|| Err("it was abandoned".to_owned()))
     }
 
     fn start(&self) -> Result<watch::Receiver<Option<Result<(), String>>>, String> {

@@ -11,11 +11,11 @@ use crate::model::Endpoint;
 use crate::util::explain::{Peer, explain};
 use crate::util::sanitize::short;
 
-/// Asks `grpc.health.v1.Health/Check`.
+/// Calls `grpc.health.v1.Health/Check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrpcProbe {
     endpoint: Endpoint,
-    /// Which of the server's services; empty for the server as a whole.
+    /// The server's service to check; empty for the whole server.
     service: String,
 }
 
@@ -37,7 +37,7 @@ const SERVING: i32 = 1;
 impl FromStr for GrpcProbe {
     type Err = String;
 
-    /// Reads `HOST:PORT[/SERVICE]`.
+    /// Parses `HOST:PORT[/SERVICE]`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (endpoint, service) = text.split_once('/').unwrap_or((text, ""));
         let endpoint = endpoint.parse().map_err(|error| format!("{error}"))?;
@@ -59,7 +59,7 @@ impl fmt::Display for GrpcProbe {
 }
 
 impl GrpcProbe {
-    /// One call over a connection of its own; `Err` says why it does not pass.
+    /// One call over its own connection; `Err` says why it fails.
     pub(super) async fn attempt(&self) -> Result<(), String> {
         let url = format!("http://{}", self.endpoint);
         let place = self.endpoint.to_string();
@@ -77,7 +77,7 @@ impl GrpcProbe {
         let answer = client.unary(request, path, codec).await;
         match answer {
             Ok(answer) => judge(answer.into_inner().status),
-            // Not the server's word: the connection failed.
+            // The server sent no status: the connection failed.
             Err(status) if status.source().is_some() => Err(failure(&status)),
             Err(status) => Err(match status.message() {
                 "" => format!("gRPC status {}: {}", status.code() as i32, status.code()),

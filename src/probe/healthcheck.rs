@@ -3,39 +3,39 @@
 use crate::docker::container::Health;
 use crate::docker::follow::{State, States, Why};
 
-/// Looks at the state of the container that is followed; asks nobody.
+/// Checks the state of the followed container, without a request.
 #[derive(Debug, Clone)]
 pub struct ContainerProbe {
-    /// The states.
+    /// The container's states.
     pub states: States,
     /// Whether a container without a HEALTHCHECK fails.
     pub needs_healthcheck: bool,
 }
 
 impl ContainerProbe {
-    /// What the daemon says of the container.
+    /// The verdict from the container's state.
     ///
     /// # Errors
-    /// Why it does not work.
+    /// Why it fails.
     pub(super) fn verdict(&self) -> Result<(), String> {
         verdict(&self.states.borrow(), self.needs_healthcheck)
     }
 
-    /// Whether the container has a HEALTHCHECK, as far as is known.
+    /// Whether the container has a HEALTHCHECK, as far as known.
     #[must_use]
     pub fn has_healthcheck(&self) -> bool {
         matches!(&*self.states.borrow(), State::Running(run) if run.health.is_some())
     }
 }
 
-/// Whether the container works as far as its own daemon tells, for the probe `docker:`.
+/// Whether the container works according to its daemon, for the probe `docker:`.
 ///
 /// # Errors
-/// What it says instead. Without `needs_healthcheck` a container that has none passes when it runs.
+/// Why it fails. Without `needs_healthcheck` a container without one passes while it runs.
 fn verdict(state: &State, needs_healthcheck: bool) -> Result<(), String> {
     let container = match state {
         State::Running(container) => container,
-        // It ran at the daemon's last answer, and a restart of the daemon is not its own failure.
+        // It ran at the daemon's last answer, and the daemon's restart is not its failure.
         State::Unknown {
             last: Some(container),
             ..

@@ -13,19 +13,19 @@ use crate::util::explain::{Options, Peer, Received};
 use crate::util::sanitize::short;
 use crate::util::secret;
 
-/// How much of a body is read, bytes: enough for any health page, and no more from an endless one.
+/// How much of a body is read, in bytes: enough for any health page, and a limit for an endless one.
 const MAX_BODY: usize = 64 << 10;
-/// How much of a refusal is read, bytes.
+/// How much of an error page is read, in bytes.
 const MAX_HINT: usize = 4 << 10;
 
-/// What helps where TLS fails.
+/// The options that help when TLS fails.
 const OPTIONS: Options = Options {
     authority: Some("--probe-cacert"),
     name: Some("--probe-tls-name"),
     certificate: None,
 };
 
-/// How to ask over HTTP, and what the answer must be like.
+/// The request, and the expected answer.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
     /// The request's method.
@@ -34,19 +34,19 @@ pub struct HttpOptions {
     pub headers: HeaderMap,
     /// Status codes that pass.
     pub expect_status: StatusRange,
-    /// What the first 64 KiB of the body must match.
+    /// A pattern for the first 64 KiB of the body.
     pub expect_body: Option<Regex>,
-    /// Headers that the answer must have, and what their values must match.
+    /// Headers that the answer must have, with patterns for their values.
     pub expect_headers: Vec<(HeaderName, Regex)>,
     /// Accepts any certificate.
     pub insecure: bool,
-    /// Asked for by TLS, and what the certificate must be for; the URL's host when absent.
+    /// Server name for TLS and its certificate; by default, the URL's host.
     pub tls_name: Option<TlsName>,
-    /// The only authorities whose certificates are accepted; the system's when there are none.
+    /// The only trusted authorities; by default, the system's.
     pub authorities: Authorities,
 }
 
-/// Certificates of authorities, as they were read.
+/// Certificates of authorities.
 #[derive(Debug, Clone, Default)]
 pub struct Authorities(Vec<Certificate>);
 
@@ -54,7 +54,7 @@ impl Authorities {
     /// Reads PEM.
     ///
     /// # Errors
-    /// When a certificate in it is none.
+    /// When a certificate in it is invalid.
     pub fn from_pem(pem: &[u8]) -> Result<Self, reqwest::Error> {
         Certificate::from_pem_bundle(pem).map(Self)
     }
@@ -76,12 +76,12 @@ impl Default for HttpOptions {
     }
 }
 
-/// A request and what its answer must be like. Shown without a login and a query.
+/// A request and its expected answer. Shown without login and query.
 pub struct HttpProbe {
     client: Client,
-    /// As it was given.
+    /// The URL as given.
     url: Url,
-    /// What TLS and the client get to see: the name in place of the host, where one was given.
+    /// The URL for TLS and the client: with the TLS name as its host, if given.
     target: Url,
     options: HttpOptions,
 }
@@ -90,7 +90,7 @@ impl HttpProbe {
     /// A probe of `url`.
     ///
     /// # Errors
-    /// Why the URL cannot be asked, in words.
+    /// Why the URL cannot be probed.
     pub fn new(url: &str, options: HttpOptions) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|error| error.to_string())?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -113,10 +113,10 @@ impl HttpProbe {
         })
     }
 
-    /// One request; `Err` says why its answer is not as expected.
+    /// One request; `Err` says why the answer is not as expected.
     pub(super) async fn attempt(&self) -> Result<(), String> {
         let (method, url) = (self.options.method.clone(), self.target.clone());
-        // A login in the URL becomes basic auth here.
+        // A login in the URL becomes basic authentication here.
         let mut request = self.client.request(method, url);
         if self.target != self.url {
             let port = self.url.port().map(|port| format!(":{port}"));
@@ -130,14 +130,14 @@ impl HttpProbe {
             Err(_) if self.wants_tls(&answer) && names_https(answer).await => {
                 let place = crate::util::http::place(&self.url);
                 Err(format!(
-                    "{place} speaks TLS: the probe is to begin with https://"
+                    "{place} speaks TLS: the probe must begin with https://"
                 ))
             }
             Err(reason) => Err(reason),
         }
     }
 
-    /// Whether the answer may be that of nginx or of a Go program to plain HTTP on its port for TLS.
+    /// Whether this may be the answer of nginx or a Go program to plain HTTP on a TLS port.
     fn wants_tls(&self, answer: &Response) -> bool {
         self.url.scheme() == "http" && answer.status() == StatusCode::BAD_REQUEST
     }
@@ -175,7 +175,7 @@ impl HttpProbe {
         Ok(())
     }
 
-    /// A backend that breaks off in the middle of its health page does not work.
+    /// A backend that breaks off in the middle of its health page fails.
     async fn check_body(&self, mut answer: Response) -> Result<(), String> {
         let status = answer.status().as_u16();
         let mut body = Vec::new();
@@ -220,7 +220,7 @@ impl fmt::Debug for HttpProbe {
     }
 }
 
-/// Whether its first words say that it is an answer to plain HTTP where TLS is spoken.
+/// Whether the page says that it was plain HTTP on a TLS port.
 async fn names_https(answer: Response) -> bool {
     let body = crate::util::http::read(answer, MAX_HINT).await;
     let body = body.ok().flatten().unwrap_or_default();
@@ -230,7 +230,7 @@ async fn names_https(answer: Response) -> bool {
 
 fn client(url: &Url, options: &HttpOptions) -> Result<Client, reqwest::Error> {
     let own_authorities = !options.authorities.0.is_empty();
-    // The system's certificates are half a megabyte: they are loaded only where they are looked at.
+    // The system's certificates take half a megabyte: load them only where they are used.
     let system = url.scheme() == "https" && !own_authorities && !options.insecure;
     let mut builder = crate::util::http::client(system).pool_max_idle_per_host(0);
     if own_authorities {

@@ -1,20 +1,20 @@
-//! Which HTTP status codes count as well.
+//! The HTTP status codes that pass.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Status codes as `--expect-status` spells them: `200-399`, `204`, `200,301-308`.
+/// Status codes as `--expect-status` lists them: `200-399`, `204`, `200,301-308`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusRange(Vec<RangeInclusive<u16>>);
 
-/// Why a text names no status codes.
+/// Why a text is not a list of status codes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected codes from 100 to 599 such as 200-399 or 200,204")]
 pub struct StatusRangeError;
 
 impl StatusRange {
-    /// Whether `status` is among them.
+    /// Whether `status` is one of them.
     #[must_use]
     pub fn contains(&self, status: u16) -> bool {
         self.0.iter().any(|range| range.contains(&status))
@@ -22,7 +22,7 @@ impl StatusRange {
 }
 
 impl Default for StatusRange {
-    /// 200 to 399, as Kubernetes takes it.
+    /// 200 to 399, as in Kubernetes.
     fn default() -> Self {
         Self(vec![200..=399])
     }

@@ -1,4 +1,4 @@
-//! A name for TLS that is not the host of the URL.
+//! A TLS server name that is not the URL's host.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,11 +8,11 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::pki_types::DnsName;
 use tokio::net::lookup_host;
 
-/// A DNS name that TLS asks for (SNI) and that the other side's certificate must be for.
+/// A DNS name to send as SNI, and for which the certificate must be valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsName(String);
 
-/// Why a text is no such name.
+/// Why a text is not such a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a DNS name such as web.example, as certificates have it")]
 pub struct TlsNameError;
@@ -42,7 +42,7 @@ impl fmt::Display for TlsName {
     }
 }
 
-/// Finds, under whatever name, the addresses of this host.
+/// Resolves every name to the addresses of this host.
 #[derive(Debug)]
 pub(super) struct Elsewhere(pub(super) String);
 

@@ -1,4 +1,4 @@
-//! Notifications for systemd (`Type=notify`). Without systemd nothing is sent and nothing fails.
+//! Notifications for systemd (`Type=notify`). Without systemd they do nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,17 +9,17 @@ use tokio::task::JoinHandle;
 /// How often systemd is notified while the process waits.
 const BEAT: Duration = Duration::from_secs(10);
 
-/// Whether this process has ever said that it is up: only then does systemd wait for the end of a reload, and a READY=1
-/// at the end of an earlier one would be untrue.
+/// Whether this process has ever reported that it is up: only then does systemd wait for the end of a reload, and a
+/// READY=1 at the end of an earlier one would be wrong.
 static UP: AtomicBool = AtomicBool::new(false);
 
-/// Whether systemd was told that the service is up.
+/// Whether this process has reported that it is up.
 #[must_use]
 pub fn is_up() -> bool {
     UP.load(Ordering::Relaxed)
 }
 
-/// A former image of this process has told systemd that the service is up.
+/// The former image of this process has reported that the service is up.
 pub fn was_up() {
     UP.store(true, Ordering::Relaxed);
 }
@@ -35,54 +35,54 @@ pub fn reloading() {
     if !is_up() {
         return;
     }
-    // systemd takes for an answer only what is younger than its own signal.
+    // systemd accepts only a timestamp later than its signal.
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now]),
         Err(error) => tracing::debug!(%error, "no monotonic clock"),
     }
 }
 
-/// The settings that were read are in force, or refused. The process lives, which a watchdog that is kept waiting by many reloads
-/// would doubt.
+/// The new settings apply, or were refused. Also feeds the watchdog, which many reloads
+/// would keep waiting.
 pub fn reloaded() {
     if is_up() {
         send(&[NotifyState::Ready, NotifyState::Watchdog]);
     }
 }
 
-/// The service is on its way out.
+/// The service is stopping.
 pub fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
-/// What goes on now takes up to `time`: the timeout of the unit for it is to be no shorter.
+/// The current step takes up to `time`: extends the unit's timeout.
 pub fn extend_timeout(time: Duration) {
     let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
     send(&[NotifyState::ExtendTimeoutUsec(micros)]);
 }
 
-/// As long as this value exists, tells systemd that the process is waiting on purpose and is not stuck.
+/// While this value exists, tells systemd that the process waits on purpose and is not stuck.
 ///
-/// Its task runs on the runtime's own thread: a process that hangs tells nothing.
+/// Its task runs on the runtime's own thread: a process that hangs sends nothing.
 #[derive(Debug)]
 pub struct Waiting(JoinHandle<()>);
 
 impl Waiting {
-    /// For something that may take any time, with nothing else to do: neither the watchdog nor the timeout of the start ends the
-    /// unit meanwhile.
+    /// For a wait without an end, when nothing else runs: keeps the watchdog and the start timeout from ending the
+    /// unit.
     #[must_use]
     pub fn idly() -> Self {
         Self::start(true, true)
     }
 
-    /// For something without which the service is not up, while its parts work and feed the watchdog themselves: the timeout of
-    /// the start does not end the unit meanwhile.
+    /// For a wait before the service is up, while its parts run and feed the watchdog themselves: keeps the start timeout
+    /// from ending the unit.
     #[must_use]
     pub fn to_be_up() -> Self {
         Self::start(false, true)
     }
 
-    /// For a time with an end, on the way out: the watchdog does not end the unit meanwhile.
+    /// For a limited wait while stopping: keeps the watchdog from ending the unit.
     #[must_use]
     pub fn to_leave() -> Self {
         Self::start(true, false)
@@ -97,7 +97,7 @@ impl Waiting {
                 if watchdog.is_some() {
                     send(&[NotifyState::Watchdog]);
                 }
-                // Once it is up there is no start that could end, and another time would be made longer.
+                // Once it is up, there is no start timeout, and the message would extend another one.
                 if starts && !is_up() {
                     extend_timeout(3 * BEAT);
                 }
@@ -118,16 +118,16 @@ pub fn status(text: &str) {
     send(&[NotifyState::Status(&text.replace('\n', " "))]);
 }
 
-/// Feeds systemd's watchdog, and only after real progress of every part: an agent that is alive but does
+/// Feeds systemd's watchdog, only after progress of every part: an agent that is alive but does
 /// nothing must be restarted.
 #[derive(Debug)]
 pub struct Watchdog {
-    /// Fed at least so often, or the unit is killed.
+    /// The longest time without feeding before the unit is killed.
     limit: Duration,
     progress: Progress,
 }
 
-/// Which parts have done something since the last feeding.
+/// The parts that have made progress since the last feeding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Progress {
     probed: bool,
@@ -152,13 +152,13 @@ impl Watchdog {
         self.limit
     }
 
-    /// The probe has come to a verdict.
+    /// The probe has a verdict.
     pub fn probed(&mut self) {
         self.progress.probed = true;
         self.feed();
     }
 
-    /// The lease was renewed, or an attempt at it has ended.
+    /// The lease was renewed, or an attempt has ended.
     pub fn renewed(&mut self) {
         self.progress.renewed = true;
         self.feed();
@@ -171,8 +171,8 @@ impl Watchdog {
     }
 }
 
-/// What `WATCHDOG_USEC` and `WATCHDOG_PID` ask of the process with the number `own`, in the manner of `sd_watchdog_enabled`:
-/// what is no time asks nothing, and so does what is meant for another process.
+/// The limit in `WATCHDOG_USEC` and `WATCHDOG_PID` for the process `own`, as in `sd_watchdog_enabled`: `None` for an
+/// invalid time or another process.
 fn watchdog_limit(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
     let limit = Duration::from_micros(usec?.parse().ok()?);
     let for_us = pid.is_none_or(|pid| pid.parse() == Ok(own));
@@ -180,7 +180,7 @@ fn watchdog_limit(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Dur
 }
 
 impl Progress {
-    /// Starts again when every part has done something.
+    /// Starts again when every part has made progress.
     fn take_if_whole(&mut self) -> bool {
         let whole = self.probed && self.renewed;
         if whole {
@@ -192,7 +192,7 @@ impl Progress {
 
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd could not be told");
+        tracing::debug!(%error, "systemd could not be notified");
     }
 }
 

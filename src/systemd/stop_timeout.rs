@@ -1,7 +1,7 @@
-//! What systemd says of the unit that this process is the main process of.
+//! The stop timeout of the unit that this process is the main process of.
 //!
-//! With `NOTIFY_SOCKET` the announcer asks for the time that it needs to leave (`EXTEND_TIMEOUT_USEC=`). Without it systemd
-//! kills at the end of `TimeoutStopSec=`, whatever is still under way: then the two have to fit from the start.
+//! With `NOTIFY_SOCKET` the announcer extends its timeout while it leaves (`EXTEND_TIMEOUT_USEC=`). Without it systemd
+//! kills it after `TimeoutStopSec=`, so leaving must fit into that time.
 
 use std::fmt;
 use std::process::Stdio;
@@ -12,10 +12,10 @@ use tokio::time::timeout;
 
 use crate::util::duration;
 
-/// How long systemd may take to answer.
+/// Timeout of the request to systemd.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a unit is given to stop.
+/// How long a unit may take to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopTimeout {
     unit: Unit,
@@ -26,7 +26,7 @@ pub struct StopTimeout {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Unit {
     name: String,
-    /// Of a user's own manager.
+    /// Whether it belongs to a user's manager.
     of_user: bool,
 }
 
@@ -59,11 +59,11 @@ impl fmt::Display for TooShort {
 }
 
 impl StopTimeout {
-    /// Of this process's unit, when the process with the number `main` is the main process of one that cannot ask for more time. Best
-    /// effort: `None` too when systemd does not tell in time.
+    /// The stop timeout of this process's unit, if the process `main` is its main process and cannot extend the timeout.
+    /// `None` also if systemd does not answer in time.
     pub async fn of_main_process(main: u32) -> Option<Self> {
         let var = |name| std::env::var(name).ok();
-        // A process started by hand from a shell of some service is not stopped with that service's timeout.
+        // A process started by hand from a service's shell does not have that service's timeout.
         let is_main = var("SYSTEMD_EXEC_PID") == Some(main.to_string());
         if !is_main || var("NOTIFY_SOCKET").is_some() {
             return None;
@@ -75,11 +75,11 @@ impl StopTimeout {
         Some(Self { unit, limit })
     }
 
-    /// Whether leaving is over before systemd kills; `answers` is how long etcd may take to answer, besides.
+    /// Checks that leaving ends before systemd kills; `answers` is how long etcd may take to answer, on top.
     ///
-    /// A contradiction is a mistake like any other, and not only worth a warning: its price is paid much later, when a backend
-    /// is stopped under load and the announcer is killed in the middle of draining it. And it is certain: where systemd
-    /// could not be asked there is nothing to compare.
+    /// This is an error and not a warning: it would show much later, when a backend is stopped under load and the
+    /// announcer is killed while it drains. It is also certain: without an answer from systemd, there is nothing to
+    /// compare.
     ///
     /// # Errors
     /// [`TooShort`].
@@ -118,7 +118,7 @@ impl Unit {
         let parts: Vec<_> = path.split('/').collect();
         let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
         let at = parts.iter().rposition(is_unit)?;
-        // systemd puts a _ in front of names that the kernel keeps for itself.
+        // systemd puts a _ in front of names that the kernel reserves.
         let name = parts[at].strip_prefix('_').unwrap_or(parts[at]);
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
         let is_name = !name.starts_with('-') && name.len() < 256 && name.bytes().all(allowed);
@@ -149,10 +149,10 @@ async fn ask(unit: &Unit) -> Option<String> {
     String::from_utf8(answer.stdout).ok()
 }
 
-/// `1min 30s` as systemctl shows it; `None` for `infinity`, and for what is no time.
+/// Parses `1min 30s`, as systemctl prints it; `None` for `infinity` and invalid times.
 fn read_time_span(text: &str) -> Option<Duration> {
     let span = duration::read(text)?;
-    // Zero switches the timeout off.
+    // Zero turns the timeout off.
     (!span.is_zero()).then_some(span)
 }
 

@@ -14,16 +14,16 @@ const PODMAN: &str = include_str!("../../units/podman.conf");
 const BACKEND: &str = include_str!("../../units/quadlet/backend.container");
 const BACKEND_SIDEKICK: &str = include_str!("../../units/quadlet/backend-sidekick.container");
 
-/// Where the program is installed, as the units have it.
+/// The installed program, as in the units.
 const PROGRAM: &str = "/usr/local/bin/sidekick";
 /// The longest name of a unit, in bytes.
 const MAX_NAME: usize = 255;
 
-/// Why a text is no name of a service unit.
+/// Why a text is not the name of a service unit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitNameError {
     /// It has a character that unit names do not have.
-    #[error("\"{0}\" is no unit's name: letters, digits and :-_.\\@ are allowed")]
+    #[error("\"{0}\" is not the name of a unit: letters, digits and :-_.\\@ are allowed")]
     Character(String),
     /// It is another kind of unit.
     #[error("\"{0}\" is not a service")]
@@ -70,7 +70,7 @@ impl std::fmt::Display for UnitName {
     }
 }
 
-/// What differs between the units of two backends.
+/// The values that differ between two backends' units.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The unit of the backend, without `.service`.
@@ -81,18 +81,18 @@ pub struct Settings {
     pub slowest: Duration,
     /// How long leaving takes at most.
     pub leaving: Duration,
-    /// Whose socket is needed.
+    /// The socket that it needs.
     pub socket: Socket,
 }
 
-/// What a sidekick that pairs with a container asks.
+/// The daemon that a sidekick of a container uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Socket {
-    /// None, or one that needs no particular rights.
+    /// None, or one that needs no special rights.
     Any,
     /// Docker's, by its group.
     Docker,
-    /// That of root's Podman.
+    /// Root's Podman.
     Podman,
 }
 
@@ -105,7 +105,7 @@ pub fn service(settings: &Settings, fleet: bool) -> String {
     let filled = fill(body, |line| match line.split_once('=') {
         Some(("ExecStart", _)) => Some(format!("ExecStart={command}")),
         Some(("WatchdogSec", shipped)) => {
-            // Twice that, or a healthy agent is killed.
+            // Twice that, or systemd kills a healthy agent.
             Some(at_least("WatchdogSec", shipped, settings.slowest * 2))
         }
         Some(("TimeoutStopSec", shipped)) => {
@@ -122,14 +122,14 @@ pub fn service(settings: &Settings, fleet: bool) -> String {
     text
 }
 
-/// A template without its first lines, which tell how to install it.
+/// A template without its first lines, which explain the installation.
 fn without_head(template: &str) -> &str {
     template
         .split_once("\n\n")
         .map_or(template, |(_, body)| body)
 }
 
-/// A backend and its sidekick as containers of Podman's Quadlet: the names of the files, and what is in them.
+/// A backend and its sidekick as containers of Podman's Quadlet: the file names and contents.
 #[must_use]
 pub fn quadlet(settings: &Settings, image: &str, publish: Option<&str>) -> [(String, String); 2] {
     let name = settings.backend.0.as_str();
@@ -157,7 +157,7 @@ pub fn quadlet(settings: &Settings, image: &str, publish: Option<&str>) -> [(Str
     ]
 }
 
-/// A line of a Quadlet template for another backend. In a comment the word alone is not its name.
+/// A line of a Quadlet template for another backend. In a comment, the word alone is not its name.
 fn named(line: &str, name: &str) -> String {
     if !line.starts_with('#') {
         return line.replace("backend", name);
@@ -168,7 +168,7 @@ fn named(line: &str, name: &str) -> String {
     })
 }
 
-/// Goes through the lines of a template. A directive that is dropped takes the comment above it along.
+/// Fills in a template line by line. A dropped directive takes the comment above it along.
 fn fill(template: &str, mut line_of: impl FnMut(&str) -> Option<String>) -> String {
     let mut text = String::new();
     let mut comment = 0;
@@ -190,7 +190,7 @@ fn fill(template: &str, mut line_of: impl FnMut(&str) -> Option<String>) -> Stri
     text
 }
 
-/// The directive with the shipped time, or with a longer one.
+/// The directive with the template's time, or a longer one.
 fn at_least(directive: &str, shipped: &str, needed: Duration) -> String {
     let seconds = whole_seconds(needed);
     let known = shipped.trim_end_matches('s').parse().unwrap_or(0);
@@ -203,7 +203,7 @@ fn join(arguments: &[String]) -> String {
     quoted.join(" ")
 }
 
-/// One argument as `ExecStart=` reads it: specifiers and variables are escaped, and quotes put around whatever is not plain.
+/// One argument for `ExecStart=`: specifiers and variables are escaped, and everything that is not plain is quoted.
 #[must_use]
 pub fn quote(argument: &str) -> Cow<'_, str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_@+=:,./~-".contains(&byte);
@@ -233,7 +233,7 @@ pub fn quote(argument: &str) -> Cow<'_, str> {
     Cow::Owned(quoted)
 }
 
-/// A value that is no command line: only specifiers mean something there.
+/// Escapes a value outside of command lines: only specifiers are special there.
 fn escape(value: &str) -> String {
     value.replace('%', "%%")
 }

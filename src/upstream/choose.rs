@@ -1,4 +1,4 @@
-//! Which records of its service an upstream takes, and what it makes of them.
+//! Which records of its service an upstream takes, and the servers that they become.
 
 use std::num::NonZeroU16;
 
@@ -10,24 +10,24 @@ use crate::model::{InstanceName, Protocol, Record, Share, Split, State, Version}
 /// Which records an upstream takes, and the parameters of their servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Records of this protocol are taken. UDP has no place in an http upstream.
+    /// The protocol of the records. UDP works only in stream upstreams.
     pub protocol: Protocol,
-    /// Records of these versions are taken; of all when there is none.
+    /// The versions of the records; empty for all.
     pub versions: Vec<Version>,
-    /// Records that have all these tags are taken.
+    /// Tags that the records must all have.
     pub tags: Vec<String>,
-    /// The parameters of servers, unless a rule says otherwise.
+    /// The parameters of servers without a matching rule.
     pub terms: Terms,
-    /// The parameters of servers with certain tags: the first rule that matches counts.
+    /// The parameters of servers with certain tags: the first matching rule wins.
     pub rules: Vec<Rule>,
 }
 
-/// What a server has besides its address and state.
+/// A server's settings besides its address and state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// Its share of the traffic where its record says none.
+    /// The default weight, for records without one.
     pub weight: Option<NonZeroU16>,
-    /// What else.
+    /// The other parameters.
     pub parameters: Parameters,
 }
 
@@ -65,10 +65,10 @@ fn has_all(record: &Record, tags: &[String]) -> bool {
     tags.iter().all(|tag| record.tags.contains(tag))
 }
 
-/// A record that is taken, with what its server should be.
+/// A record that is taken, with its server.
 pub(crate) type Chosen<'a> = (&'a InstanceName, &'a Record, Server);
 
-/// The records that an upstream takes. Who is held finishes what runs.
+/// The records that an upstream takes. Held instances drain.
 pub(crate) fn choose<'a>(
     known: Known<'a>,
     selection: &Selection,
@@ -87,28 +87,29 @@ pub(crate) fn choose<'a>(
     chosen.collect()
 }
 
-/// Which split an upstream follows.
+/// The split that an upstream follows.
 #[derive(Debug, Default)]
 pub(crate) struct Splitting {
-    /// The last one that matched anybody.
+    /// The last split that matched any instance.
     followed: Option<Split>,
-    /// The one that was asked for and matches nobody, once that was told.
+    /// The split in etcd, if it matches no instance and that was reported.
     ignored: Option<Split>,
 }
 
-/// A split that matches no instance that takes traffic, or does so again.
+/// A split stopped or started matching instances that take traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SplitNotice {
-    /// It is not followed; the one before it stands, if that matches anybody.
+    /// It is not followed; the former one stays, if it matches any instance.
     Ignored,
     /// It is followed now.
     Followed,
 }
 
 impl Splitting {
-    /// Spreads the weights of the split that is asked for over the servers. Who gets none finishes what runs.
+    /// Spreads the weights of the split in etcd over the servers. Instances without a share drain.
     ///
-    /// A split that matches nobody who takes traffic would send it all nowhere. It is not followed; the one before it stands.
+    /// A split that matches no instance that takes traffic would leave none; it is not followed, and the former one
+    /// stays.
     pub(crate) fn apply(
         &mut self,
         asked: Option<&Split>,
@@ -149,7 +150,7 @@ impl Splitting {
             return (None, None);
         };
         if shares.is_empty() {
-            // Whatever is asked for, there is nothing to share out.
+            // There is no traffic to share out.
             return (None, None);
         }
         if let Some(weights) = split.spread(shares) {

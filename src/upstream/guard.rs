@@ -1,12 +1,12 @@
-//! Nothing by accident: which servers of one upstream are protected although its records no longer say so. Pure.
+//! Prevents accidents: which servers of one upstream are protected although its records no longer name them. Pure.
 //!
-//! - **`min_servers`**: an upstream never loses its last servers by following the records alone. Those that left last stay as
+//! - **`min_servers`**: records alone never remove an upstream's last servers. Those that left last stay as
 //!   they were until enough others take traffic.
-//! - The **guard**: records that vanish without a withdrawal notice, more of them than may be, have ended for an unknown
-//!   reason: a network, an etcd, a rack of announcers. Their servers stay for a while; only those that turn out to be dead
+//! - The **guard**: when more records vanish without a withdrawal notice than `max_removal` allows, the cause is unknown:
+//!   a network, an etcd, a rack of announcers. Their servers stay for a while; only those that turn out to be dead
 //!   go at once.
-//! - **Refused is not there**: a server that a target refuses is no replacement, so no other server is removed for it. Nor is one
-//!   removed for good before the targets have taken its replacements.
+//! - **Refused is not there**: a server that a target refuses is no replacement, so no other server is removed for it. No
+//!   server is removed for good before the targets have taken its replacements.
 //! - **One address, one owner**: a protected server goes at once when a record of another service names its address.
 //!
 //! A server is protected only after a record named it or nginx was seen to send it traffic: no other pusher's list adds one. Which

@@ -1,4 +1,4 @@
-//! What became of each instance that an upstream takes: for those who ask about an instance, not about a server.
+//! The state of each instance that an upstream takes, for questions about an instance and not about a server.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,35 +7,36 @@ use super::choose::Chosen;
 use super::overrides::ServiceOverrides;
 use crate::model::{Endpoint, InstanceName, State};
 
-/// The instances that an upstream takes, by name. Those that its `versions`, `tags` or protocol leave out are not among them.
+/// The instances that an upstream takes, by name, without those that its `versions`, `tags` or protocol leave out.
 pub type Instances = BTreeMap<InstanceName, Placed>;
 
-/// Where an instance is, and whether it is to take traffic.
+/// An instance's address, and whether it should take traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
     /// Its address.
     pub endpoint: Endpoint,
-    /// Why it is to take no traffic; `None` where it is to take some.
+    /// Why it should take no traffic; `None` if it should.
     pub out: Option<Out>,
 }
 
-/// Why an instance is to take no traffic.
+/// Why an instance should take no traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Out {
-    /// Its record says so.
+    /// Its record is draining or down.
     Leaving,
     /// A hold keeps it out, for this reason.
     Held(String),
     /// It has no weight, for this reason.
     Weightless(String),
-    /// Its record is gone since this revision, and another one has had its address ever since.
+    /// Its record has been gone since this revision, and another record has its address.
     Gone(i64),
 }
 
-/// So many that are gone are remembered at most, the last ones: a status record has room for more, and lists nobody else then.
+/// The most instances that are remembered after their records are gone, newest first: a status record has no room for
+/// more.
 const MAX_GONE: usize = 64;
 
-/// What became of the instances that were chosen.
+/// The state of the chosen instances.
 pub(crate) fn instances(chosen: &[Chosen<'_>], overrides: &ServiceOverrides) -> Instances {
     let placed = chosen.iter().map(|(instance, record, server)| {
         let out = match (record.state, server.state) {
@@ -55,9 +56,9 @@ pub(crate) fn instances(chosen: &[Chosen<'_>], overrides: &ServiceOverrides) -> 
     placed.collect()
 }
 
-/// Takes note of those among the `former` ones that have no record any more, at this revision, while another one has their address:
-/// readers must see that requests still go there. Of each address the last one: a backend that is started again and
-/// again under a new name would fill the list.
+/// Adds those of the `former` instances whose record is gone at this revision while another record has their address:
+/// readers must see that requests still go there. Only the last one of each address: a backend that is restarted again
+/// and again under new names would fill the list.
 pub(crate) fn note_gone<'a>(
     instances: &mut Instances,
     former: &Instances,
@@ -97,7 +98,7 @@ pub(crate) fn note_gone<'a>(
     instances.extend(gone);
 }
 
-/// Takes note of those that a split gives nothing: they took traffic before, and finish what runs now.
+/// Adds the reason to instances that took traffic and that the split gives none: they drain.
 pub(crate) fn note_split(instances: &mut Instances, chosen: &[Chosen<'_>]) {
     for (instance, record, server) in chosen {
         if server.state == State::Up {

@@ -1,4 +1,4 @@
-//! What people have decided: the splits and holds of the routed services, a view of what etcd last told.
+//! Splits and holds of the routed services: a view of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::util::sanitize::short;
 
 const KINDS: [Kind; 4] = [Kind::Hold, Kind::ServiceHold, Kind::HostHold, Kind::Split];
 
-/// The splits and holds of the routed services as etcd last told them, among everything below the meta prefix.
+/// The splits and holds of the routed services, from everything below the meta prefix.
 ///
-/// An unreadable hold still holds: whoever wrote it wanted the instance out. An unreadable split changes nothing: the one before
-/// it stays.
+/// An unreadable hold still holds: its author wanted the instance out. An unreadable split changes nothing: the former
+/// one stays.
 #[derive(Debug)]
 pub struct Overrides {
     store: Store,
@@ -30,18 +30,18 @@ pub struct Overrides {
 pub struct ServiceOverrides {
     /// The etcd revision up to which this includes every change of the service's split and holds.
     pub revision: i64,
-    /// How its versions share the traffic, when anything is said of that.
+    /// The split of its traffic among versions, if any.
     pub split: Option<Split>,
-    /// The instances that are out of rotation, and why.
+    /// The held instances, and why.
     pub held: BTreeMap<InstanceName, Arc<str>>,
-    /// Why all of them are, if they are.
+    /// Why all instances are held, if they are.
     pub all_held: Option<Arc<str>>,
-    /// The hosts whose instances are, whatever service they belong to, and why. Canonical.
+    /// The held hosts, of all services, and why. Canonical.
     pub held_hosts: BTreeMap<Host, Arc<str>>,
 }
 
 impl ServiceOverrides {
-    /// Why an instance with this record is out of rotation, if it is.
+    /// Why an instance with this record is held, if it is.
     #[must_use]
     pub fn hold_on(&self, instance: &InstanceName, record: &Record) -> Option<&str> {
         let one = self.held.get(instance).or(self.all_held.as_ref());
@@ -51,7 +51,7 @@ impl ServiceOverrides {
 }
 
 impl Overrides {
-    /// Nothing yet, of these services.
+    /// Empty, for these services.
     #[must_use]
     pub fn new(meta: MetaPrefix, services: impl IntoIterator<Item = ServiceName>) -> Self {
         let range = Range::Prefix(meta.range().into_bytes());
@@ -71,13 +71,13 @@ impl Overrides {
         &self.store
     }
 
-    /// Whether there was a whole listing.
+    /// Whether a whole listing was received.
     #[must_use]
     pub fn is_listed(&self) -> bool {
         self.store.is_listed()
     }
 
-    /// The overrides of a service; `None` before the first whole listing, and for a service that is not routed.
+    /// The overrides of a service; `None` before the first whole listing, and for services that are not routed.
     #[must_use]
     pub fn service(&self, name: &ServiceName) -> Option<ServiceOverrides> {
         let revision = self.store.revision(0, name)?;
@@ -114,34 +114,34 @@ impl Overrides {
         items.filter_map(|(_, item)| item.hold())
     }
 
-    /// From now on these services are routed. Whether some are new, so that a listing is needed.
+    /// Changes the routed services. Returns whether some are new, so that a listing is needed.
     pub fn route(&mut self, services: &BTreeSet<ServiceName>) -> bool {
         self.store.follow(services.clone())
     }
 
-    /// Hears what unseen splits of the next listing said before.
+    /// Gives the former values of splits that the next listing finds unreadable.
     pub(crate) fn recall(&mut self, formers: Formers) {
         self.store.recall(formers);
     }
 
-    /// Takes in what the watch of everything below the meta prefix tells.
+    /// Applies an update from the watch of everything below the meta prefix.
     pub fn update(&mut self, update: &Update) -> Effect {
         let delta = self.take(update);
         self.effect(delta)
     }
 
-    /// The same, for who looks at other kinds of keys besides.
+    /// As [`Self::update`], returning the changes of all kinds of keys.
     pub(crate) fn take(&mut self, update: &Update) -> Delta {
         self.store.update(0, update)
     }
 
-    /// What it does to splits and holds.
+    /// The effect of a change on splits and holds.
     pub(crate) fn effect(&self, delta: Delta) -> Effect {
         Effect::of(&self.store, delta, &KINDS)
     }
 }
 
-/// Why there is a hold, for people.
+/// Why a hold exists, as a message.
 fn why(scope: &HoldScope, read: Result<&Hold, &Reason>) -> Arc<str> {
     let why = match read {
         Ok(hold) => short(&hold.reason),

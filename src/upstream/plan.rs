@@ -1,7 +1,7 @@
-//! What has to be done to an upstream: the difference between desired and actual, as ordered steps.
+//! The difference between the desired and the actual upstream, as ordered steps.
 //!
-//! Pure. Applying a plan and reading back gives the next plan; the upstream is as desired when no step is left
-//! and nothing is [waited](Plan::waiting) for.
+//! Pure. Applying a plan and reading back gives the next plan; the upstream is as desired when there are no steps
+//! left and nothing to [wait](Plan::waiting) for.
 
 use std::collections::BTreeMap;
 
@@ -23,30 +23,31 @@ pub use peer::{Peer, Serving, Tuning, taking_traffic};
 pub use setting::{Setting, read_time, write_time};
 pub use step::{Cause, Change, Id, Step};
 
-/// How many requests run on each server, by id, where that is known.
+/// Requests in flight on each server, by id, where known.
 pub type Activity = BTreeMap<Id, u64>;
 
-/// What has to be done, and what has to be waited for.
+/// The steps to take, and what to wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The steps: add, then change, then drain, then remove, so that a swap never passes through an empty upstream.
     pub steps: Vec<Step>,
-    /// The servers that are draining, with the requests that run on them where that is known.
+    /// The draining servers, with their requests in flight where known.
     pub waiting: Vec<(Endpoint, Option<u64>)>,
-    /// The servers that take traffic and would take none any more, as far as records can name them.
+    /// The servers that take traffic and would take none any more, if a record can name them.
     pub leaving: Vec<Serving>,
-    /// The steps that are left out, as too few servers would take traffic.
+    /// The steps that are left out, because too few servers would take traffic.
     pub withheld: Vec<Step>,
 }
 
-/// Compares what an upstream is with what it should be.
+/// Compares the actual upstream with the desired one.
 ///
 /// - A server that is up or down in `desired` is added when it is missing and changed when it differs.
-/// - A draining one is not added; where it is there, it is drained, and removed when `activity` says that nothing runs on
-///   it or when `drains` says that its time is over.
+/// - A draining server is not added; an existing one is drained, and removed when `activity` says that it has no requests
+///   or when `drains` says that its time is over.
 /// - Everything else goes at once. nginx does not cut requests that run on a removed server.
 /// - Of two servers with one address one stays. Children of a resolved name are left alone: they go with their parent.
-/// - What becomes a backup server, or is none any more, is added as the other kind first; the old one goes when the new one is there.
+/// - A server that changes between backup and normal is first added as the new kind; the old one goes when the new one
+///   exists.
 #[must_use]
 pub fn plan(desired: &Servers, actual: &[Peer], activity: &Activity, drains: &Drains) -> Plan {
     let mut sorted = Sorted::default();
@@ -87,7 +88,7 @@ pub fn plan(desired: &Servers, actual: &[Peer], activity: &Activity, drains: &Dr
 struct Sorted {
     adds: Vec<Step>,
     changes: Vec<Step>,
-    /// Apart from the others: what takes a server out of service follows what brings one in.
+    /// Separate, because servers go out of service only after others come in.
     changes_to_down: Vec<Step>,
     drains: Vec<Step>,
     removals: Vec<Step>,
@@ -104,10 +105,10 @@ impl Sorted {
         });
     }
 
-    /// `others` have the address, but are of the other kind: backup servers, or none.
+    /// `others` have the same address, but are of the other kind, backup or normal.
     fn keep(&mut self, endpoint: &Endpoint, server: Server, peers: Vec<&Peer>, others: Vec<&Peer>) {
         let endpoint = endpoint.clone();
-        // The one that needs the fewest changes stays, so that a second run of the plan picks the same one.
+        // Keep the one that needs the fewest changes, so that a second run of the plan picks the same one.
         let kept = peers
             .iter()
             .min_by_key(|peer| (peer.change_to(server) != Change::default(), peer.id));
@@ -119,7 +120,7 @@ impl Sorted {
                 down,
                 parameters: server.parameters,
             });
-            // Whatever is there already stays until this one is.
+            // The existing one of the other kind stays until this one exists.
             return;
         };
         let (id, change) = (kept.id, kept.change_to(server));

@@ -17,16 +17,16 @@ pub struct Pool {
     service: ServiceName,
     selection: Selection,
     splitting: Splitting,
-    /// Those of the last decision.
+    /// The instances of the last decision.
     former: Arc<Instances>,
 }
 
-/// What an upstream should be, as far as records and people decide it.
+/// The desired state from records and overrides, before the guard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// What the upstream should be.
+    /// The desired state.
     pub desired: Desired,
-    /// What became of the split, when that is news.
+    /// Whether the split stopped or started matching, if that changed.
     pub split: Option<SplitNotice>,
 }
 
@@ -42,7 +42,7 @@ impl Pool {
         }
     }
 
-    /// Remembers what a former one of the same service does.
+    /// Takes over the memory of a former pool of the same service.
     #[must_use]
     pub fn succeeding(mut self, former: &Self) -> Self {
         if self.service == former.service {
@@ -57,7 +57,7 @@ impl Pool {
         &self.service
     }
 
-    /// What the upstream should be now; `None` before the first whole listings.
+    /// Decides anew; `None` before the first whole listings.
     pub fn decide(&mut self, records: &Records, overrides: &Overrides) -> Option<Wanted> {
         let known = records.service(&self.service)?;
         let overrides = overrides.service(&self.service)?;
@@ -82,7 +82,7 @@ impl Pool {
     }
 }
 
-/// Folds records into servers: one for each address.
+/// Merges records into servers: one for each address.
 fn fold(chosen: Vec<Chosen<'_>>) -> (Servers, Origins) {
     let (mut servers, mut origins) = (Servers::new(), Origins::new());
     for (instance, record, server) in chosen {

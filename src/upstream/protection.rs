@@ -1,29 +1,29 @@
-//! What a target decides by what it has: which servers stay in it although the records no longer say so.
+//! The part of the desired state that depends on what a target has: which servers stay without a record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::server::Server;
 use crate::model::Endpoint;
 
-/// What of a desired state a target decides by what it has.
+/// The part of a desired state that each target decides by the servers that it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Protection {
-    /// So many servers are left taking traffic at least, whatever else goes; 0 where nothing is protected.
+    /// Least number of servers left taking traffic; 0 to protect none.
     pub min_servers: usize,
-    /// Servers that no record names, or that take traffic against theirs.
+    /// Servers that no record names, or that take traffic against their record.
     pub spares: BTreeMap<Endpoint, Spare>,
-    /// Addresses that belong to another service by now: these go, whatever is left.
+    /// Addresses that belong to another service now: these servers always go.
     pub taken: BTreeSet<Endpoint>,
-    /// Whether what stays is decided already, and what is about to be added counts as taken: for a plan that is only shown.
+    /// Whether the choice is final, and servers about to be added count as taken: for a plan that is only shown.
     pub hopeful: bool,
 }
 
 /// A server that no record names, or that takes traffic against its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spare {
-    /// As it was.
+    /// The server as it was.
     pub server: Server,
-    /// What its record says of it, where it has one.
+    /// What its record says, if it has one.
     pub recorded: Option<Server>,
     /// Why it left.
     pub reason: Reason,
@@ -31,17 +31,17 @@ pub struct Spare {
     pub guarded: bool,
 }
 
-/// Why a server would take no traffic any more. The first ones are the best to protect.
+/// Why a server would take no traffic any more. The first ones are protected first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// It finishes what runs: its process lives.
+    /// It drains: its process lives.
     Draining,
-    /// Its record stands, and is not taken any more.
+    /// It has a record, which the upstream does not take any more.
     Deselected,
     /// Its record is gone without a withdrawal notice.
     Vanished,
-    /// Its record says so.
+    /// Its record is down.
     Down,
-    /// It is gone after its notice, or nobody answers there.
+    /// It left after its notice, or is dead.
     Gone,
 }

@@ -1,4 +1,4 @@
-//! The records of the routed services: a view of what etcd last told.
+//! The records of the routed services: a view of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,21 +12,21 @@ use crate::model::{
     State,
 };
 
-/// What a listing or a change did.
+/// The effect of a listing or a change.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Effect {
-    /// The services to be published anew.
+    /// The services to publish again.
     pub services: BTreeSet<ServiceName>,
-    /// The instances whose records said that they take no traffic before they were deleted.
+    /// The instances whose records were draining or down before they were deleted.
     pub withdrawn: BTreeSet<(ServiceName, InstanceName)>,
-    /// What was quarantined and was not before, or for another reason.
+    /// Newly quarantined keys, or those with a new reason.
     pub quarantined: Vec<Quarantined>,
-    /// The keys, made printable, that were quarantined and are readable or gone now.
+    /// Keys that were quarantined and are now readable or gone, printable.
     pub readable_again: Vec<String>,
 }
 
 impl Effect {
-    /// What a change of these kinds did.
+    /// The effect of a change of keys of these kinds.
     pub(super) fn of(store: &Store, delta: Delta, kinds: &[Kind]) -> Self {
         let (quarantined, readable_again) = store.news(&delta, kinds);
         let deleted = delta.deleted.iter().filter_map(|item| item.instance());
@@ -45,14 +45,14 @@ fn takes_traffic(record: &Record) -> bool {
     record.state == State::Up && record.effective_weight() > 0
 }
 
-/// The records of the routed services as etcd last told them.
+/// The records of the routed services.
 #[derive(Debug)]
 pub struct Records {
     store: Store,
 }
 
 impl Records {
-    /// Nothing yet, of these services.
+    /// Empty, for these services.
     #[must_use]
     pub fn new(prefix: Prefix, services: impl IntoIterator<Item = ServiceName>) -> Self {
         let range = Range::Prefix(prefix.service_range(None).into_bytes());
@@ -66,25 +66,25 @@ impl Records {
         }
     }
 
-    /// From now on these services are routed, and the keys of this range are watched for them. Says whether there are new ones, of
-    /// which only a listing can tell.
+    /// Changes the routed services, in this watched range. Returns whether there are new ones, for which a listing is
+    /// needed.
     pub fn route(&mut self, services: &BTreeSet<ServiceName>, range: &Range) -> bool {
         self.store.watch(0, range);
         self.store.follow(services.clone())
     }
 
-    /// Takes in what the watch of the records tells.
+    /// Applies an update from the watch of the records.
     pub fn update(&mut self, update: &Update) -> Effect {
         let delta = self.store.update(0, update);
         Effect::of(&self.store, delta, &[Kind::Record])
     }
 
-    /// The services that are routed.
+    /// The routed services.
     pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
         self.store.services()
     }
 
-    /// What is known of a service; `None` before the first whole listing, and for a service that is not routed.
+    /// A service's records; `None` before the first whole listing, and for services that are not routed.
     #[must_use]
     pub fn service<'a>(&'a self, name: &'a ServiceName) -> Option<Known<'a>> {
         let revision = self.store.revision(0, name)?;
@@ -96,7 +96,7 @@ impl Records {
         })
     }
 
-    /// The addresses of one protocol that records of other services than `but` name, each with the time since when.
+    /// The addresses of one protocol in records of services other than `but`, each with the time since when.
     #[must_use]
     pub fn claims(&self, but: &ServiceName, protocol: Protocol) -> BTreeMap<Endpoint, Instant> {
         let mut claims = BTreeMap::new();
@@ -113,13 +113,13 @@ impl Records {
         claims
     }
 
-    /// What was quarantined.
+    /// The quarantined keys.
     pub fn quarantined(&self) -> impl Iterator<Item = Quarantined> {
         self.store.quarantined(&[Kind::Record])
     }
 }
 
-/// What is known of one service.
+/// The records of one service.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     store: &'a Store,
@@ -134,7 +134,7 @@ impl<'a> Known<'a> {
         self.revision
     }
 
-    /// Its records with the names of their instances, in the order of the names.
+    /// Its records, sorted by the names of their instances.
     pub fn records(self) -> impl Iterator<Item = (&'a InstanceName, &'a Record)> {
         let range = self.store.prefixes().records.service_range(Some(self.name));
         let records = self.store.below(&range);

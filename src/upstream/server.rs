@@ -1,4 +1,4 @@
-//! One server of an upstream, as it should be.
+//! A desired server of an upstream.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::model::{Endpoint, InstanceName, State, Version};
 
-/// The parameters of an upstream's servers besides their addresses and weights. What is `None` is not managed: it stays as the
+/// The parameters of servers besides address and weight. `None` is not managed: it stays as the
 /// target has it, or at the target's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Parameters {
@@ -15,7 +15,7 @@ pub struct Parameters {
     pub max_conns: Option<u32>,
     /// How many failures within `fail_timeout` make a server unavailable; 0 does not count them.
     pub max_fails: Option<u32>,
-    /// Within which time failures are counted, and for how long the server is unavailable then.
+    /// The time in which failures are counted, and for which the server is then unavailable.
     pub fail_timeout: Option<Duration>,
     /// How long a server that has recovered takes to get its whole share.
     pub slow_start: Option<Duration>,
@@ -23,12 +23,12 @@ pub struct Parameters {
     pub backup: bool,
 }
 
-/// One server of an upstream, as it should be.
+/// A desired server of an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Server {
     /// Its share of the traffic. Never 0: nginx has no such weight, and a record that says 0 is [`State::Down`] here.
     pub weight: NonZeroU16,
-    /// What may be done with it.
+    /// Whether it takes traffic, drains or is down.
     pub state: State,
     /// Its parameters.
     pub parameters: Parameters,
@@ -47,12 +47,12 @@ impl Server {
         }
     }
 
-    /// Whether it takes its share all the time.
+    /// Whether it takes traffic all the time.
     pub(super) fn is_no_backup(self) -> bool {
         !self.parameters.backup
     }
 
-    /// What two instances with one address come to: up beats draining beats down, then the larger weight.
+    /// Merges two instances with one address: up beats draining beats down, then the larger weight wins.
     pub(super) fn merge(self, other: Self) -> Self {
         let rank = |server: &Self| {
             let state = match server.state {
@@ -69,24 +69,24 @@ impl Server {
 /// The servers of an upstream by address.
 pub type Servers = BTreeMap<Endpoint, Server>;
 
-/// Whose servers they are, by address.
+/// The instances of the servers, by address.
 pub type Origins = BTreeMap<Endpoint, Arc<Origin>>;
 
-/// Whose a server is, for targets that name their servers.
+/// The instance of a server, for targets that name their servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// The instance; the first by name where several have one address.
     pub instance: InstanceName,
-    /// What runs there.
+    /// Its version.
     pub version: Option<Version>,
-    /// Free labels. Foreign text.
+    /// Tags. Foreign text.
     pub tags: Vec<String>,
-    /// Free pairs. Foreign text.
+    /// NAME=VALUE pairs. Foreign text.
     pub meta: BTreeMap<String, String>,
 }
 
 impl Origin {
-    /// An instance of which nothing but the name is known.
+    /// An instance of which only the name is known.
     #[must_use]
     pub fn named(instance: InstanceName) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What one upstream should be, as it is handed to the targets.
+//! The desired state of an upstream, as the targets get it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::protection::Protection;
 use super::server::{Origins, Servers};
 use crate::model::{ServiceName, State};
 
-/// What one upstream should be.
+/// The desired state of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
     /// The service.
@@ -18,16 +18,16 @@ pub struct Desired {
     pub overrides: i64,
     /// Its servers.
     pub servers: Servers,
-    /// Whose they are: one for each server at least.
+    /// Their instances: at least one for each server.
     pub origins: Origins,
-    /// The instances that it takes, whether or not they are to take traffic.
+    /// The instances that it takes, including those that should take no traffic.
     pub instances: Arc<Instances>,
-    /// What of it a target decides by what it has.
+    /// The part that each target decides by the servers that it has.
     pub protection: Protection,
 }
 
 impl Desired {
-    /// The revisions of the records and of the overrides: another pair, another state.
+    /// The revisions of the records and of the overrides, which identify a state.
     #[must_use]
     pub fn revisions(&self) -> (i64, i64) {
         (self.revision, self.overrides)

@@ -96,7 +96,7 @@ async fn http_to_https_and_the_other_way_round_are_told_as_such() {
     let pki = Pki::new();
     let (_nginx, tls, plain) = server(&pki, "server").await;
     let ended = check(&format!("http://127.0.0.1:{tls}/"), &[]).await;
-    let expected = format!("127.0.0.1:{tls} speaks TLS: the probe is to begin with https://");
+    let expected = format!("127.0.0.1:{tls} speaks TLS: the probe must begin with https://");
     assert_down(&ended, &expected);
     let ended = check(&format!("https://127.0.0.1:{plain}/"), &[]).await;
     let expected = format!("127.0.0.1:{plain} does not speak TLS: perhaps it is an http:// port");

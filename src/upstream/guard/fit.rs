@@ -1,7 +1,7 @@
-//! Which protected servers stay in one target: decided by what that target has. Pure.
+//! Which protected servers stay in one target, decided by the servers that it has. Pure.
 //!
-//! Several pushers may serve one nginx, each with a memory of its own. They take no turns because none adds what another has
-//! taken out: a server without a record is added only where nginx itself lost it, or where too few are left otherwise.
+//! Several pushers may serve one nginx, each with its own memory. They do not fight because none adds what another has
+//! removed: a server without a record is added only where nginx itself lost it, or where too few would be left.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,12 +15,12 @@ use crate::model::{Endpoint, State};
 use crate::upstream::protection::Protection;
 use crate::upstream::state::Desired;
 
-/// For so long after it is gone a server counts as lost when its target turns out to have been restarted: that is seen a while
+/// How long a missing server still counts as lost when its target turns out to have been restarted, which is noticed
 /// later.
 const RECENT: Duration = Duration::from_secs(3);
 
 impl Protection {
-    /// What the upstream should be with these servers `protected` of those that have `left`.
+    /// The desired state with these servers `protected` of those that have `left`.
     pub(super) fn apply(
         self,
         wanted: &Desired,
@@ -40,19 +40,19 @@ impl Protection {
     }
 }
 
-/// What is seen of one upstream of one target, from one reading to the next.
+/// One upstream of one target, as seen from one reading to the next.
 #[derive(Debug, Default)]
 pub struct Sight {
-    /// What took traffic at the last reading.
+    /// The servers that took traffic at the last reading.
     serving: BTreeSet<Endpoint>,
-    /// What took some at one before, and when it was missed.
+    /// Those that took traffic before, and when they were missed.
     missed: BTreeMap<Endpoint, Instant>,
-    /// What the target lost by itself.
+    /// Servers that the target lost by itself.
     lost: BTreeSet<Endpoint>,
 }
 
 impl Sight {
-    /// The target was restarted, or lost what it had for another reason.
+    /// The target was restarted, or lost its servers for another reason.
     pub fn forget(&mut self, now: Instant) {
         self.missed.retain(|_, at| *at + RECENT > now);
         self.lost.append(&mut self.serving);
@@ -60,7 +60,7 @@ impl Sight {
             .extend(std::mem::take(&mut self.missed).into_keys());
     }
 
-    /// These take traffic.
+    /// Notes which servers take traffic.
     pub fn read(&mut self, serving: BTreeSet<Endpoint>, desired: &Desired, now: Instant) {
         self.missed
             .retain(|at, since| *since + RECENT > now && !serving.contains(at));
@@ -74,7 +74,7 @@ impl Sight {
         self.serving = serving;
     }
 
-    /// What takes traffic, as last read.
+    /// The servers that take traffic, as last read.
     #[must_use]
     pub fn serving(&self) -> &BTreeSet<Endpoint> {
         &self.serving
@@ -82,10 +82,10 @@ impl Sight {
 }
 
 impl Desired {
-    /// What is to be made of it in a target of which so much was seen, and that refuses to add some servers.
+    /// The desired state for a target with this history, which refuses to add some servers.
     ///
-    /// - What the guard holds stays where it is, and is added only where the target lost it.
-    /// - `min_servers` prefers those that the target has, and adds others only where it needs them.
+    /// - Servers that the guard holds stay, and are added only where the target lost them.
+    /// - `min_servers` prefers servers that the target has, and adds others only where it needs them.
     #[must_use]
     pub fn fit(&self, sight: &Sight, refused: &BTreeSet<Endpoint>) -> Cow<'_, Self> {
         if self.protection.spares.is_empty() || self.protection.hopeful {
@@ -115,7 +115,7 @@ impl Desired {
         for (endpoint, spare) in spares {
             match (is_there(endpoint), spare.guarded) {
                 (true, true) => stay.push(endpoint),
-                // What cannot be added is no help.
+                // A server that cannot be added does not help.
                 (false, _) if refused.contains(endpoint) => {}
                 (is_there, _) => {
                     let backup = spare.server.parameters.backup;

@@ -1,4 +1,4 @@
-//! Servers about to leave, and what is known of them.
+//! Servers that leave, and what is known about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,39 +11,39 @@ use crate::upstream::protection::{Reason, Spare};
 use crate::upstream::server::{Origin, Server};
 use crate::upstream::state::Desired;
 
-/// What became of the record of an instance.
+/// The state of an instance's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordState {
-    /// It stands, whatever it says.
+    /// It exists, in whatever state.
     Present,
-    /// It is gone after its withdrawal notice: all of it news at once.
+    /// It is gone after its withdrawal notice, all in one update.
     Withdrawn,
     /// There is none.
     Missing,
 }
 
-/// What was found to take traffic in a target when it was looked at for the first time.
+/// The servers that took traffic in a target at the first look.
 #[derive(Debug, Default)]
 pub struct Finding {
-    /// The servers that do although the records, which have been told by then, do not say so.
+    /// Servers that take traffic although the listed records do not say so.
     pub extra: BTreeMap<Endpoint, (Server, Arc<Origin>)>,
-    /// Those that do not although the records say so.
+    /// Servers that take no traffic although a record says so.
     pub lacking: BTreeSet<Endpoint>,
 }
 
-/// What is known of a server's address beside the records that the upstream takes.
+/// Whether a record that the upstream does not take names a server's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// Nobody else names it.
+    /// No other record names it.
     Nobody,
-    /// Another record of the service does, one that the upstream does not take.
+    /// Another record of the service names it.
     Sibling,
-    /// A record of another service does, since then.
+    /// A record of another service has named it since then.
     Other(Instant),
 }
 
 impl RecordState {
-    /// Why a server would go that nothing desired names any more.
+    /// Why a server would go that the desired state no longer names.
     pub(super) fn reason(self) -> Reason {
         match self {
             Self::Present => Reason::Deselected,
@@ -53,7 +53,7 @@ impl RecordState {
     }
 }
 
-/// A server that would take no traffic any more, and is protected.
+/// A protected server that would take no traffic any more.
 #[derive(Debug, Clone)]
 pub(super) struct Left {
     pub(super) server: Server,
@@ -61,21 +61,20 @@ pub(super) struct Left {
     pub(super) reason: Reason,
     /// When it left.
     pub(super) at: Instant,
-    /// Since when a record had named it by then.
+    /// Since when a record had named it then.
     pub(super) named_since: Instant,
-    /// Until when the guard holds it.
+    /// How long the guard holds it.
     pub(super) held_until: Option<Instant>,
-    /// Whether the guard only holds it until the targets have taken what came in its place.
+    /// Whether the guard holds it only until the targets have taken its replacements.
     pub(super) awaits_swap: bool,
-    /// Whether it was let go. It may still be better than no server at all.
+    /// Whether it was let go. It may still be better than no server.
     pub(super) let_go: bool,
 }
 
-/// Those that have left, by address.
+/// Servers that have left, by address.
 pub(super) type LeftServers = BTreeMap<Endpoint, Left>;
 
 impl Left {
-    /// It leaves now.
     pub(super) fn new(
         server: Server,
         origin: Arc<Origin>,
@@ -95,14 +94,14 @@ impl Left {
         }
     }
 
-    /// For how long its record stood beside one of another service, which has the address `since` then: until it left, or until `still`,
-    /// where it has a record yet.
+    /// How long its record existed beside one of another service, which has the address `since` then: until it left, or
+    /// until `still` if it still has a record.
     pub(super) fn beside(&self, since: Instant, still: Option<Instant>) -> Duration {
         let until = still.unwrap_or(self.at);
         until.saturating_duration_since(since.max(self.named_since))
     }
 
-    /// What a target needs to know of it.
+    /// What a target needs to know about it.
     pub(super) fn spare(&self, endpoint: &Endpoint, wanted: &Desired) -> Spare {
         Spare {
             server: self.server,
@@ -113,7 +112,7 @@ impl Left {
     }
 }
 
-/// What has left before: is it back, and what does its record say now?
+/// Updates those that left before: are they back, and what do their records say now?
 pub(super) fn update(
     left: &mut LeftServers,
     wanted: &Desired,
@@ -124,7 +123,7 @@ pub(super) fn update(
         one.reason = match (wanted.servers.get(endpoint), one.reason) {
             (Some(server), _) => reason_of(server.state),
             (None, Reason::Draining) => Reason::Gone,
-            // Where it has a record, it is elsewhere now.
+            // Its record now has another address.
             (None, Reason::Vanished) => state(&one.origin.instance).reason(),
             (None, reason) => reason,
         };

@@ -1,20 +1,20 @@
-//! How far an upstream may follow its records.
+//! The limits of the removal guard.
 
 use std::time::Duration;
 
 use super::share::Share;
 
-/// The longest time for which vanished servers are protected: a longer time prevents no accident.
+/// The longest time that vanished servers are protected: a longer time prevents no accident.
 pub const MAX_PROTECT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How far an upstream may follow its records.
+/// The limits of the removal guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How many servers that take traffic are left at least; 0 for none.
+    /// Least number of servers left taking traffic; 0 for no limit.
     pub min_servers: usize,
     /// How much may vanish within `protect_for` before it is protected.
     pub max_removal: Share,
-    /// How long vanished servers are protected, [`MAX_PROTECT_FOR`] at most; zero for no guard.
+    /// How long vanished servers are protected, [`MAX_PROTECT_FOR`] at most; zero turns the guard off.
     pub protect_for: Duration,
 }
 

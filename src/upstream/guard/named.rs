@@ -1,4 +1,4 @@
-//! Since when records name the servers that they name.
+//! Since when records name their servers.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::upstream::state::Desired;
 pub(super) struct Named(BTreeMap<Endpoint, Instant>);
 
 impl Named {
-    /// The records name these from now on.
+    /// The records name these servers now.
     pub(super) fn follow(&mut self, wanted: &Desired, now: Instant) {
         self.0
             .retain(|endpoint, _| wanted.servers.contains_key(endpoint));
@@ -22,7 +22,7 @@ impl Named {
         }
     }
 
-    /// Since when this one is named, if it is.
+    /// Since when records name this server, if they do.
     pub(super) fn since(&self, endpoint: &Endpoint) -> Option<Instant> {
         self.0.get(endpoint).copied()
     }

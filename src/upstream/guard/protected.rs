@@ -1,4 +1,4 @@
-//! What is protected, and what is logged about it.
+//! The protected servers, and what is logged about them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use crate::upstream::protection::Reason;
 use crate::upstream::server::{Origin, Server};
 use crate::upstream::state::Desired;
 
-/// The servers that are protected.
+/// The protected servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Protected {
-    /// Because of `min_servers`.
+    /// Protected by `min_servers`.
     pub min_servers: BTreeMap<Endpoint, (Server, Arc<Origin>)>,
-    /// By the guard, each until its time.
+    /// Protected by the guard, each until this time.
     pub guard: BTreeMap<Endpoint, (Server, Arc<Origin>, Instant)>,
 }
 
-/// A server that `min_servers` may protect, the best first: whether it is away, whether it is a backup, why it left, its address. Nothing but
-/// what every pusher sees alike: they choose the same ones.
+/// A server that `min_servers` may protect, best first: whether it is away, whether it is a backup, why it left, its
+/// address. Every pusher knows these facts, so all choose the same servers.
 pub(super) type Candidate<'a> = (bool, bool, Reason, &'a Endpoint);
 
-/// As many of the others as are missing for `min_servers` beside those that take traffic (`up`) and those that are `held` anyway. A backup is no
-/// replacement for one that is none, where there is `any_other`.
+/// Chooses as many candidates as `min_servers` still needs beside those that take traffic (`up`) and those that are
+/// `held`. A backup is no replacement for a normal server where there is `any_other`.
 pub(super) fn fill<'a>(
     min_servers: usize,
     up: usize,
@@ -43,7 +43,7 @@ pub(super) fn fill<'a>(
 }
 
 impl Protected {
-    /// Of those that have left, the guard protects what it holds, and `min_servers` as many of the others as are missing then.
+    /// Of those that left, the guard protects those that it holds, and `min_servers` as many others as it still needs.
     pub(super) fn choose(
         left: &LeftServers,
         min_servers: usize,
@@ -75,7 +75,7 @@ impl Protected {
         protected
     }
 
-    /// Without servers held for a swap.
+    /// Without servers that are only held for a swap.
     pub(super) fn without_waiting(&self, left: &LeftServers) -> Self {
         let mut said = self.clone();
         let waits = |endpoint: &Endpoint| left.get(endpoint).is_some_and(|one| one.awaits_swap);
@@ -83,19 +83,19 @@ impl Protected {
         said
     }
 
-    /// Whether this one is.
+    /// Whether this server is protected.
     #[must_use]
     pub fn has(&self, endpoint: &Endpoint) -> bool {
         self.min_servers.contains_key(endpoint) || self.guard.contains_key(endpoint)
     }
 
-    /// How many are.
+    /// How many servers are protected.
     #[must_use]
     pub fn len(&self) -> usize {
         self.min_servers.len() + self.guard.len()
     }
 
-    /// Whether nothing is.
+    /// Whether no server is protected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.min_servers.is_empty() && self.guard.is_empty()
@@ -105,15 +105,15 @@ impl Protected {
 /// Why the guard let servers go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// Their records are back.
+    /// Their records are back, and up.
     Back,
-    /// Their records are back, and say that they take no traffic.
+    /// Their records are back, draining or down.
     Leaving,
-    /// Too few are missing by now to hold anybody.
+    /// Few enough are missing now.
     Few,
-    /// As many others have come.
+    /// As many replacements have come.
     Swapped,
-    /// Nobody answers there.
+    /// They refuse connections or do not answer.
     Dead,
     /// Their time is over.
     Over,
@@ -136,16 +136,16 @@ pub enum Notice {
     GuardLetsGo(Vec<Endpoint>, Why),
 }
 
-/// What has been decided.
+/// A decision of the guard.
 #[derive(Debug, Default)]
 pub struct Decision {
-    /// What the upstream should be, where that may have changed.
+    /// The desired state, if it may have changed.
     pub desired: Option<Arc<Desired>>,
     /// What to log about it.
     pub notices: Vec<Notice>,
 }
 
-/// What is new about the protected servers.
+/// What changed about the protected servers.
 pub(super) fn notices(
     former: &Protected,
     protected: &Protected,
@@ -171,7 +171,7 @@ pub(super) fn notices(
     notices
 }
 
-/// Whom the guard lets go, and why: where too few are missing to hold anybody, that is mostly since records are back.
+/// The servers that the guard lets go, and why: when few are missing now, that is mostly because records are back.
 fn let_go(gone: Vec<Endpoint>, why: Why, wanted: &Desired) -> Vec<Notice> {
     let why_of = |endpoint: &Endpoint| match wanted.servers.get(endpoint) {
         Some(server) if why == Why::Few && server.state == State::Up => Why::Back,
@@ -190,7 +190,7 @@ fn let_go(gone: Vec<Endpoint>, why: Why, wanted: &Desired) -> Vec<Notice> {
     groups.into_iter().map(notice).collect()
 }
 
-/// The keys that `now` has and `before` has not.
+/// The keys of `now` that `before` does not have.
 fn new_keys<T>(before: &BTreeMap<Endpoint, T>, now: &BTreeMap<Endpoint, T>) -> Vec<Endpoint> {
     let new = now
         .keys()

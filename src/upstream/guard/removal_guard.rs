@@ -1,4 +1,4 @@
-//! The decision itself: what changes when records, targets or the time change.
+//! The guard's decisions, after changes of records, of targets and of time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,30 +15,30 @@ use crate::model::{Endpoint, InstanceName};
 use crate::upstream::protection::{Protection, Reason};
 use crate::upstream::state::Desired;
 
-/// How many unprotected servers are remembered for targets that may need one: a target that is out of reach for long could
-/// need any that went meanwhile.
+/// How many unprotected servers are remembered for targets that may need one: a target that is unreachable for long may
+/// need any that left in the meantime.
 const MAX_SPARES: usize = 256;
 
 /// Decides which servers of one upstream stay although their records no longer say so.
 #[derive(Debug, Clone)]
 pub struct RemovalGuard {
     limits: Limits,
-    /// What the records say.
+    /// The state that the records ask for.
     wanted: Option<Arc<Desired>>,
-    /// What was decided.
+    /// The last decision.
     outcome: Option<Arc<Desired>>,
     left: LeftServers,
-    /// Since when records have named what they name.
+    /// Since when records name their servers.
     named: Named,
-    /// What went because another service has the address.
+    /// Servers that went because another service has their address.
     taken: BTreeSet<Endpoint>,
     window: Option<Window>,
-    /// What the targets do with the servers.
+    /// What the targets report about the servers.
     seen: Sightings,
     /// Whether an operator released the servers. Holds until `min_servers` take traffic again.
     released: bool,
     protected: Protected,
-    /// What of it was logged.
+    /// The protected servers, as last logged.
     said: Protected,
 }
 
@@ -65,13 +65,13 @@ impl RemovalGuard {
         }
     }
 
-    /// One with other limits that protects what this one protects and knows what it knows.
+    /// A guard with other limits and this one's protected servers and memory.
     #[must_use]
     pub fn succeeded_by(&self, limits: Limits) -> Self {
         let Self { limits, .. } = Self::new(limits);
         Self {
             limits,
-            // Listeners of the new one have received nothing yet.
+            // Listeners of the new guard have received nothing yet.
             outcome: None,
             seen: self.seen.inherit(),
             ..self.clone()
@@ -90,7 +90,7 @@ impl RemovalGuard {
         self.protected.len()
     }
 
-    /// Whether no server is or may be protected.
+    /// Whether no server is protected or may be.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.left.is_empty() && self.taken.is_empty()
@@ -102,7 +102,8 @@ impl RemovalGuard {
         self.left.values().filter_map(|left| left.held_until).min()
     }
 
-    /// The records have changed. `state` returns the state of the record of an instance, `claim` who else names an address.
+    /// The records have changed. `state` returns the state of an instance's record, `claim` which other record names an
+    /// address.
     pub fn follow(
         &mut self,
         wanted: Desired,
@@ -127,13 +128,13 @@ impl RemovalGuard {
         self.decide(why)
     }
 
-    /// The target with this number reports what it does with the servers.
+    /// The target with this number reports the state of the servers.
     pub fn see(&mut self, number: usize, seen: Seen, now: Instant) -> Decision {
         let news = self.seen.update(number, seen);
         self.look_again(news, now)
     }
 
-    /// Only the targets with these numbers are left.
+    /// Forgets all targets except these.
     pub fn keep_targets(&mut self, numbers: &BTreeSet<usize>, now: Instant) -> Decision {
         let news = self.seen.keep_only(numbers);
         self.look_again(news, now)
@@ -145,7 +146,7 @@ impl RemovalGuard {
         self.seen.of(number)
     }
 
-    /// The targets report something new about the servers (`news`): that matters only for servers that left or are about to.
+    /// Decides again after news from the targets (`news`), which matter only for servers that left or are about to.
     fn look_again(&mut self, news: bool, now: Instant) -> Decision {
         if !news || (self.left.is_empty() && !self.released) {
             return Decision::default();
@@ -163,7 +164,7 @@ impl RemovalGuard {
         self.decide(Why::Over)
     }
 
-    /// Nobody answers at this address.
+    /// The server at this address is dead.
     pub fn dead(&mut self, endpoint: &Endpoint) -> Decision {
         if let Some(left) = self.left.get_mut(endpoint) {
             left.held_until = None;
@@ -181,8 +182,8 @@ impl RemovalGuard {
         self.decide(Why::Released)
     }
 
-    /// The records of other services have changed: a protected server goes where one of them names its address, unless that
-    /// record stood beside the own one for longer than the hold: then it is one backend of two services.
+    /// The records of other services have changed: a protected server goes when one of them names its address, unless
+    /// both records existed side by side for longer than the hold: then one backend serves two services.
     pub fn yield_to(&mut self, claim: impl Fn(&Endpoint) -> Claim, now: Instant) -> Decision {
         match self.give_up(&claim, now) {
             true => self.decide(Why::Taken),
@@ -190,7 +191,7 @@ impl RemovalGuard {
         }
     }
 
-    /// What takes traffic in a target that is looked at for the first time: what no record names counts as one whose record vanished
+    /// The first look at a target: a server without a record counts as one whose record vanished
     /// just now, as that may have happened while no pusher ran, and a missing server as one that just came.
     pub fn find(
         &mut self,
@@ -234,7 +235,7 @@ impl RemovalGuard {
         self.decide(why)
     }
 
-    /// The servers that take traffic, but for those that some target refuses.
+    /// The servers that take traffic, without those that some target refuses.
     fn up<'a>(&'a self, desired: &'a Desired) -> impl Iterator<Item = &'a Endpoint> {
         let up = ups(desired).map(|(endpoint, _)| endpoint);
         up.filter(|endpoint| !self.seen.refuses(endpoint))
@@ -264,7 +265,7 @@ impl RemovalGuard {
         !gone.is_empty()
     }
 
-    /// What takes no traffic any more leaves. Gives those whose records have vanished.
+    /// Servers that take no traffic any more leave. Returns those whose records have vanished.
     fn take_leave(
         &mut self,
         former: &Desired,
@@ -295,7 +296,7 @@ impl RemovalGuard {
         vanished
     }
 
-    /// Counts what has vanished of `base` servers.
+    /// Counts these vanished servers, of `base`.
     fn shrink(&mut self, vanished: &[Endpoint], base: usize, now: Instant) {
         if self.window.is_none() && !vanished.is_empty() && !self.released {
             self.window = Some(Window::new(now + self.limits.protect_for, base));
@@ -307,7 +308,7 @@ impl RemovalGuard {
         }
     }
 
-    /// Counts what has come since.
+    /// Counts servers that have come since.
     fn grow<'a>(&mut self, new: impl Iterator<Item = &'a Endpoint>, wanted: &Desired) {
         if let Some(window) = &mut self.window {
             for endpoint in new {
@@ -317,7 +318,7 @@ impl RemovalGuard {
         }
     }
 
-    /// The protected servers, and what the upstream should be.
+    /// Decides which servers are protected, and the desired state.
     fn decide(&mut self, why: Why) -> Decision {
         let Some(wanted) = self.wanted.clone() else {
             return Decision::default();
@@ -331,7 +332,7 @@ impl RemovalGuard {
         let confirmed = self.up(&wanted);
         let confirmed = confirmed.filter(|endpoint| self.seen.confirm(endpoint));
         let confirmed = confirmed.take(min_servers).count();
-        // A server that was let go is still better than none in a target that has no other.
+        // A server that was let go is better than none, in a target that has no other.
         let may_return = confirmed < min_servers && !self.released;
         let mut room = if may_return { MAX_SPARES } else { 0 };
         self.left.retain(|endpoint, _| {
@@ -364,7 +365,7 @@ impl RemovalGuard {
         }
     }
 
-    /// What is new about the protected servers. What only waits for others to be taken is no news.
+    /// What changed about the protected servers. Servers that only wait for replacements are not reported.
     fn say(&mut self, protected: &Protected, why: Why, wanted: &Desired) -> Vec<Notice> {
         let said = protected.without_waiting(&self.left);
         let notices = protected::notices(&self.said, &said, why, wanted);
@@ -379,7 +380,7 @@ impl RemovalGuard {
         }
     }
 
-    /// How many servers take traffic at least.
+    /// Least number of servers that take traffic.
     fn min_servers(&self) -> usize {
         match self.released {
             true => 0,
@@ -387,7 +388,7 @@ impl RemovalGuard {
         }
     }
 
-    /// What is protected now.
+    /// The servers to protect now.
     fn choose(&self, up: usize) -> Protected {
         let is_served = |endpoint: &Endpoint| self.seen.is_served(endpoint);
         Protected::choose(&self.left, self.min_servers(), up, is_served)

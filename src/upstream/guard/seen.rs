@@ -1,40 +1,40 @@
-//! What the targets of an upstream make of its servers: which they refuse, and which take traffic there. Pure.
+//! What the targets of an upstream report about its servers: which they refuse, and which take traffic. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::Endpoint;
 
-/// What one target makes of the servers.
+/// A target's report about the servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// The servers that it does not take.
+    /// The servers that it refuses.
     pub refused: Arc<BTreeSet<Endpoint>>,
-    /// The servers that take traffic there; `None` where that cannot be known.
+    /// The servers that take traffic there; `None` if that cannot be known.
     pub serving: Option<Arc<BTreeSet<Endpoint>>>,
-    /// Whether that is how it was at the last look: a target in trouble may have changed since.
+    /// Whether that is from the last look: a target in trouble may have changed since.
     pub current: bool,
 }
 
-/// What each target reports of the servers, by its number. Before the first report, whatever a record names counts as served.
+/// The reports of the targets, by number. Before the first report, every server with a record counts as served.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sightings {
     by_target: BTreeMap<usize, Seen>,
     /// The targets that will report.
     expected: BTreeSet<usize>,
-    /// What former targets refused: counts until all of the new ones have reported.
+    /// What former targets refused: counts until all new ones have reported.
     former: BTreeSet<Endpoint>,
 }
 
 impl Sightings {
-    /// Notes what a target reports of the servers; `true` if that changed.
+    /// Notes a target's report; `true` if it changed.
     pub(super) fn update(&mut self, number: usize, seen: Seen) -> bool {
         let news = self.by_target.get(&number) != Some(&seen);
         self.by_target.insert(number, seen);
         news
     }
 
-    /// Only these report from now on; `true` if anything changed.
+    /// Keeps only these targets; `true` if anything changed.
     pub(super) fn keep_only(&mut self, numbers: &BTreeSet<usize>) -> bool {
         let before = (self.by_target.len(), self.former.len());
         self.expected.clone_from(numbers);
@@ -48,7 +48,7 @@ impl Sightings {
         before != (self.by_target.len(), self.former.len())
     }
 
-    /// The same for new targets.
+    /// A copy for new targets.
     pub(super) fn inherit(&self) -> Self {
         let refused = self.by_target.values().flat_map(|seen| &*seen.refused);
         Self {
@@ -63,13 +63,13 @@ impl Sightings {
         self.by_target.get(&number)
     }
 
-    /// Whether some target refuses it.
+    /// Whether some target refuses the server.
     pub(super) fn refuses(&self, endpoint: &Endpoint) -> bool {
         let mut by_target = self.by_target.values();
         by_target.any(|seen| seen.refused.contains(endpoint)) || self.former.contains(endpoint)
     }
 
-    /// Whether no target takes it.
+    /// Whether all targets refuse the server.
     pub(super) fn refuse_all(&self, endpoint: &Endpoint) -> bool {
         let mut by_target = self.by_target.values();
         match self.by_target.is_empty() {
@@ -78,20 +78,20 @@ impl Sightings {
         }
     }
 
-    /// Whether it takes traffic in every target, as far as that can be known. A target without a report may refuse it.
+    /// Whether the server takes traffic in every target, as far as known. A target without a report may refuse it.
     pub(super) fn confirm(&self, endpoint: &Endpoint) -> bool {
         let mut expected = self.expected.iter();
         expected.all(|number| self.by_target.contains_key(number))
             && self.by_target.values().all(|seen| seen.serves(endpoint))
     }
 
-    /// The same of those targets that are in no trouble: others may keep it waiting for long.
+    /// As [`Self::confirm`], but only for targets without trouble: others could keep the server waiting for long.
     pub(super) fn confirm_now(&self, endpoint: &Endpoint) -> bool {
         let mut current = self.by_target.values().filter(|seen| seen.current);
         !self.refuses(endpoint) && current.all(|seen| seen.serves(endpoint))
     }
 
-    /// Whether it takes traffic anywhere.
+    /// Whether the server takes traffic in any target.
     pub(super) fn is_served(&self, endpoint: &Endpoint) -> bool {
         let mut by_target = self.by_target.values();
         by_target.any(|seen| seen.serves(endpoint)) || self.by_target.is_empty()

@@ -6,13 +6,13 @@ use std::str::FromStr;
 /// A share of an upstream's servers, or a number of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
-    /// So many of a hundred.
+    /// A percentage.
     Percent(u8),
-    /// So many, however many there are.
+    /// A number of servers.
     Count(u32),
 }
 
-/// Why a text is no share.
+/// Why a text is not a share.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a share such as 50% (0% to 100%), or a number of servers")]
 pub struct ShareError;
@@ -32,7 +32,7 @@ impl FromStr for Share {
     type Err = ShareError;
 
     fn from_str(text: &str) -> Result<Self, ShareError> {
-        // The parsers alone would take a sign as well.
+        // The parser would also accept a sign.
         if text.starts_with('+') {
             return Err(ShareError);
         }

@@ -1,4 +1,4 @@
-//! How much an upstream has shrunk since its records began to vanish.
+//! How much an upstream has shrunk since its records started to vanish.
 
 use std::collections::BTreeSet;
 
@@ -12,15 +12,15 @@ use super::share::Share;
 use crate::model::Endpoint;
 use crate::upstream::protection::Reason;
 
-/// The time in which vanishing is counted: from the first record that vanishes on.
+/// The time in which vanished records are counted, from the first one on.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     until: Instant,
     /// How many servers took traffic when it began.
     base: usize,
-    /// What has vanished and is not back.
+    /// Servers that have vanished and are not back.
     vanished: BTreeSet<Endpoint>,
-    /// What takes traffic now and did not when it began.
+    /// Servers that take traffic now and did not when it began.
     arrived: BTreeSet<Endpoint>,
 }
 
@@ -43,37 +43,37 @@ impl Window {
         self.vanished.insert(endpoint);
     }
 
-    /// Takes note of a server that takes traffic and did not just before: one that is back, or a new one.
+    /// Notes a server that has started to take traffic: one that is back, or a new one.
     pub(super) fn arrive(&mut self, endpoint: &Endpoint) {
         if !self.vanished.remove(endpoint) {
             self.arrived.insert(endpoint.clone());
         }
     }
 
-    /// Forgets new ones that take no traffic any more.
+    /// Forgets new servers that take no traffic any more.
     pub(super) fn keep_arrived(&mut self, is_up: impl Fn(&Endpoint) -> bool) {
         self.arrived.retain(is_up);
     }
 
-    /// How many of those that came are such.
+    /// How many of the new servers meet a condition.
     pub(super) fn arrived(&self, is_such: impl Fn(&Endpoint) -> bool) -> usize {
         let arrived = self.arrived.iter();
         arrived.filter(|endpoint| is_such(endpoint)).count()
     }
 
-    /// Whether more is lost than may be, when so many have come.
+    /// Whether more is lost than allowed, given the number of new servers.
     pub(super) fn is_too_much(&self, share: Share, arrived: usize) -> bool {
         let lost = self.vanished.len().saturating_sub(arrived);
         lost > 0 && share.is_exceeded(lost, self.base)
     }
 
-    /// Whether as many have come as have vanished, when so many have come.
+    /// Whether as many servers have come as have vanished.
     pub(super) fn is_swap(&self, arrived: usize) -> bool {
         !self.vanished.is_empty() && arrived >= self.vanished.len()
     }
 
-    /// Holds what has vanished when that is too much, or lets go of it when others have taken its place. Those that came count when
-    /// the targets have taken them; until then, what they may replace is held without a log line.
+    /// Holds the vanished servers if they are too many, or lets them go when others have replaced them. New servers count
+    /// once the targets have taken them; until then, those that they may replace are held without a log line.
     pub(super) fn protect(&self, left: &mut LeftServers, seen: &Sightings, limits: &Limits) -> Why {
         let taken = self.arrived(|endpoint| seen.confirm_now(endpoint));
         let likely = self.arrived(|endpoint| !seen.refuses(endpoint));

@@ -1,10 +1,10 @@
-//! Backup servers where there is no such thing.
+//! Backup servers for targets that have none.
 
 use crate::model::State;
 use crate::upstream::server::{Server, Servers};
 
-/// The servers for a target that knows no backups: these are down as long as another server takes traffic, and servers like all
-/// others when there is none.
+/// Replaces backups for a target without them: they are down while another server takes traffic, and normal servers
+/// when none does.
 #[must_use]
 pub fn without_backups(servers: &Servers) -> Servers {
     let mut servers = servers.clone();

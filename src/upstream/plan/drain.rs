@@ -13,7 +13,7 @@ use crate::upstream::state::Desired;
 pub struct Drains {
     timeout: Duration,
     now: Instant,
-    /// The desired state that was followed last.
+    /// The revision that was followed last.
     revision: i64,
     clocks: BTreeMap<Endpoint, Clock>,
 }
@@ -21,13 +21,13 @@ pub struct Drains {
 #[derive(Debug)]
 struct Clock {
     since: Instant,
-    /// The last revision followed before it began.
+    /// The revision that was followed before it began.
     before: i64,
     cut: bool,
 }
 
 impl Drains {
-    /// No server drains yet; those that will have `timeout` each.
+    /// No server drains yet; each that will has `timeout`.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Drains {
         }
     }
 
-    /// Starts the clock of what began to drain, and forgets what no longer does.
+    /// Starts the clocks of new draining servers, and forgets the others.
     pub fn follow(&mut self, desired: &Desired, now: Instant) {
         let draining = |endpoint: &Endpoint| {
             let server = desired.servers.get(endpoint);
@@ -47,7 +47,7 @@ impl Drains {
         self.now = now;
         self.clocks.retain(|endpoint, _| draining(endpoint));
         if desired.revision < self.revision {
-            // etcd was restored: revisions mean something else now.
+            // etcd was restored: its revisions started again.
             self.revision = 0;
             for clock in self.clocks.values_mut() {
                 clock.before = 0;
@@ -66,7 +66,7 @@ impl Drains {
         self.revision = desired.revision;
     }
 
-    /// The last revision that was followed before any of these servers began to drain; `None` without any.
+    /// The last revision followed before any of these servers began to drain; `None` if none drains.
     pub fn before<'a>(&self, endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Option<i64> {
         let clocks = endpoints
             .into_iter()
@@ -76,22 +76,22 @@ impl Drains {
             .min()
     }
 
-    /// Whether the server's time was over when [`Drains::follow`] was last called.
+    /// Whether the server's time was over at the last [`Drains::follow`].
     #[must_use]
     pub fn is_over(&self, endpoint: &Endpoint) -> bool {
         let clock = self.clocks.get(endpoint);
         clock.is_some_and(|clock| self.now.duration_since(clock.since) >= self.timeout)
     }
 
-    /// Remembers that a server was removed although requests may still run on it.
+    /// Notes that a server was removed although it may still have requests.
     pub fn cut(&mut self, endpoint: &Endpoint) {
         if let Some(clock) = self.clocks.get_mut(endpoint) {
             clock.cut = true;
         }
     }
 
-    /// The drained servers that were removed while requests may have run on them, as long as their records stand: somebody may wait for
-    /// those requests.
+    /// Draining servers that were removed while they may have had requests, until their records are gone: somebody may
+    /// wait for those requests.
     pub fn was_cut(&self) -> impl Iterator<Item = &Endpoint> {
         let cut = self.clocks.iter().filter(|(_, clock)| clock.cut);
         cut.map(|(endpoint, _)| endpoint)

@@ -1,4 +1,4 @@
-//! How many servers are left taking traffic, whatever is planned.
+//! Keeps enough servers taking traffic, whatever is planned.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,12 +6,12 @@ use super::{Id, Peer, Step};
 use crate::model::Endpoint;
 use crate::upstream::protection::Protection;
 
-/// Takes those steps out of a plan that would leave fewer servers taking traffic than `min_servers` asks, as last read, and gives them: what
-/// is only about to be added may be refused. What belongs to another service goes anyway.
+/// Removes and returns the steps that would leave fewer servers taking traffic, as last read, than `min_servers`:
+/// servers about to be added may still be refused. A server whose address belongs to another service goes anyway.
 ///
-/// A server counts whatever it is. Backups count where no other server is left, and go before others: the last of those goes only in
-/// favour of backups that are wanted. Those that no record can name stay together, as nothing tells which of them answers, until enough
-/// others take traffic.
+/// Every server counts. Backups count where no other server is left, and go before others: the last other server goes
+/// only in favour of backups that are desired. Servers that no record can name stay together until enough others take
+/// traffic, because it is not known which of them answers.
 pub fn withhold(steps: &mut Vec<Step>, actual: &[Peer], protection: &Protection) -> Vec<Step> {
     if protection.min_servers == 0 {
         return Vec::new();
@@ -46,14 +46,14 @@ pub fn withhold(steps: &mut Vec<Step>, actual: &[Peer], protection: &Protection)
     steps.extract_if(.., stays).collect()
 }
 
-/// Whether fewer servers that a record can name take traffic than `min_servers` asks.
+/// Whether fewer servers that a record can name take traffic than `min_servers`.
 #[must_use]
 pub fn is_short(actual: &[Peer], protection: &Protection) -> bool {
     let named = actual.iter().filter(|peer| !peer.is_stranger());
     Left::of(named, protection).count(0) < protection.min_servers
 }
 
-/// Why steps are withheld where `min_servers` is so many.
+/// Why steps are withheld, with this `min_servers`.
 #[must_use]
 pub fn withheld_for(min_servers: usize) -> String {
     match min_servers {
@@ -67,18 +67,18 @@ pub fn withheld_for(min_servers: usize) -> String {
     }
 }
 
-/// The servers that take traffic: by name, how many of either kind.
+/// The servers that take traffic: by name, how many of each kind.
 #[derive(Debug)]
 struct Left<'a> {
     protection: &'a Protection,
     names: BTreeMap<String, Kinds>,
-    /// How many names there are of either kind.
+    /// How many names there are of each kind.
     distinct: Kinds,
-    /// How many of the backups are wanted, and not only kept.
+    /// How many of the backups are desired, not only kept.
     wanted: usize,
 }
 
-/// Of those that are no backups, and of backups.
+/// Normal servers, and backups.
 type Kinds = [usize; 2];
 
 impl<'a> Left<'a> {
@@ -110,7 +110,7 @@ impl<'a> Left<'a> {
         }
     }
 
-    /// Adds what these steps bring in.
+    /// Adds the servers that these steps add.
     fn gain(&mut self, steps: &[Step], peers: &BTreeMap<Id, &Peer>) {
         for step in steps {
             match step {
@@ -134,7 +134,7 @@ impl<'a> Left<'a> {
         }
     }
 
-    /// How many of them get requests, when the last that went was of this kind.
+    /// How many get requests, after the last removal was of this kind.
     fn count(&self, kind: usize) -> usize {
         match (self.distinct, kind) {
             ([0, _], 0) => self.wanted,
@@ -143,7 +143,7 @@ impl<'a> Left<'a> {
         }
     }
 
-    /// Takes one away, unless it is missed: fewer would get requests, and fewer than so many. Whether it did.
+    /// Removes one, unless too few would then get requests. Returns whether it did.
     fn lose(&mut self, peer: &Peer, min_servers: usize) -> bool {
         let (kind, before) = (usize::from(peer.backup), self.count(1));
         let endpoint = peer.endpoint();
@@ -166,7 +166,7 @@ impl<'a> Left<'a> {
     }
 }
 
-/// Which server gets no traffic any more by this step.
+/// The server that takes no traffic any more after this step.
 fn ends(step: &Step) -> Option<Id> {
     match step {
         Step::Remove { id, .. } | Step::Drain { id, .. } => Some(*id),

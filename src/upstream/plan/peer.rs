@@ -13,13 +13,13 @@ use crate::upstream::server::{Parameters, Server};
 pub struct Peer {
     /// Its id.
     pub id: Id,
-    /// Its address as the target spells it. Untrusted.
+    /// Its address in the target's spelling. Untrusted.
     pub server: String,
     /// Its share of the traffic.
     pub weight: u64,
     /// Whether it takes no traffic.
     pub down: bool,
-    /// Whether it only finishes what runs.
+    /// Whether it drains.
     pub drain: bool,
     /// Whether it is used only when no other server is left.
     pub backup: bool,
@@ -31,22 +31,22 @@ pub struct Peer {
     pub tuning: Tuning,
 }
 
-/// The parameters of a server besides its address and weight, as they were read. `None` is what cannot be read, and so is different from
-/// whatever is wanted.
+/// The parameters of a server besides address and weight, as they were read. `None` could not be read, and so differs
+/// from every desired value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuning {
     /// How many connections it may have at once; 0 for no limit.
     pub max_conns: Option<u64>,
     /// How many failures make it unavailable.
     pub max_fails: Option<u64>,
-    /// Within which time they are counted.
+    /// The time in which they are counted.
     pub fail_timeout: Option<Duration>,
-    /// How long it takes to get its whole share after it has recovered.
+    /// How long it takes to get its whole share after recovery.
     pub slow_start: Option<Duration>,
 }
 
 impl Default for Tuning {
-    /// nginx's own values, which hold where it does not tell any.
+    /// nginx's defaults, for values that it does not report.
     fn default() -> Self {
         Self {
             max_conns: Some(0),
@@ -58,12 +58,12 @@ impl Default for Tuning {
 }
 
 impl Tuning {
-    /// What must be set for it to be as `wanted` says. Being a backup cannot be set.
+    /// What to set for it to be `wanted`. A backup cannot be changed.
     fn change_to(&self, wanted: &Parameters) -> Parameters {
         let number = |is: Option<u64>, wanted: Option<u32>| {
             wanted.filter(|&wanted| is != Some(u64::from(wanted)))
         };
-        // nginx knows no less than a millisecond.
+        // nginx has no times below a millisecond.
         let time = |is: Option<Duration>, wanted: Option<Duration>| {
             wanted.filter(|wanted| is.map(|is| is.as_millis()) != Some(wanted.as_millis()))
         };
@@ -78,7 +78,7 @@ impl Tuning {
 }
 
 impl Peer {
-    /// The address by which it can be one of ours; `None` for a server that no record can name: unix sockets, service records.
+    /// Its address, if a record can name it; `None` for unix sockets and service records.
     pub(super) fn endpoint(&self) -> Option<Endpoint> {
         if self.srv {
             return None;
@@ -91,12 +91,12 @@ impl Peer {
         self.drain || self.down
     }
 
-    /// Whether it takes traffic, by itself.
+    /// Whether it takes traffic itself.
     pub(crate) fn serves(&self) -> bool {
         !self.child && !self.is_quiesced()
     }
 
-    /// What identifies it: its address as ours are spelled, where it can be one of ours.
+    /// What identifies it: its canonical address, if a record can name it.
     pub(super) fn name(&self) -> String {
         let endpoint = self.endpoint();
         endpoint.map_or_else(|| self.server.clone(), |at| at.to_string())
@@ -107,7 +107,7 @@ impl Peer {
         self.endpoint().is_none()
     }
 
-    /// It as one that takes traffic, when it does and can be one of ours.
+    /// Its address and weight, if it takes traffic and a record can name it.
     pub(super) fn serving(&self) -> Option<Serving> {
         let endpoint = self.endpoint().filter(|_| self.serves())?;
         let weight = u16::try_from(self.weight).unwrap_or(u16::MAX);
@@ -118,20 +118,20 @@ impl Peer {
         })
     }
 
-    /// What must be set for it to be as `server` says.
+    /// What to set for it to be like `server`.
     pub(super) fn change_to(&self, server: Server) -> Change {
         let down = server.state == State::Down;
         Change {
             weight: (self.weight != u64::from(server.weight.get())).then_some(server.weight),
             down: (self.down != down).then_some(down),
-            // What is down takes no traffic either way; the flag is taken back when it comes up.
+            // A server that is down takes no traffic anyway; the flag is cleared when it comes up.
             drain: (self.drain && !down).then_some(false),
             parameters: self.tuning.change_to(&server.parameters),
         }
     }
 }
 
-/// Reads an address as nginx spells them: without a port it is port 80.
+/// Parses an address in nginx's spelling: without a port it is port 80.
 fn normalise(server: &str) -> Option<Endpoint> {
     let with_port = |_| format!("{server}:80").parse();
     server.parse().or_else(with_port).ok()

@@ -1,4 +1,4 @@
-//! Single parameters of a server, and nginx's way to write times.
+//! Single parameters of a server, and times in nginx's format.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use crate::upstream::server::Parameters;
 /// One parameter with its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Setting {
-    /// How many connections at once.
+    /// Most connections at once.
     MaxConns(u32),
     /// How many failures make it unavailable.
     MaxFails(u32),
-    /// Within which time they are counted.
+    /// The time in which they are counted.
     FailTimeout(Duration),
     /// How long it takes to get its whole share.
     SlowStart(Duration),
@@ -21,7 +21,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// What `parameters` say, one by one.
+    /// The parameters that are set, one by one.
     pub fn of(parameters: &Parameters) -> impl Iterator<Item = Self> + use<> {
         let Parameters {
             max_conns,
@@ -40,7 +40,7 @@ impl Setting {
         all.into_iter().flatten()
     }
 
-    /// What nginx calls it.
+    /// Its name in nginx.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Setting {
         }
     }
 
-    /// Leaves it out of `parameters`, where it stands with this value.
+    /// Removes it from `parameters`, if it has this value there.
     pub fn leave_out(&self, parameters: &mut Parameters) {
         if !Self::of(parameters).any(|setting| setting == *self) {
             return;
@@ -80,7 +80,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Writes a time as nginx reads it: `10s`, or `1500ms` where it is no whole number of seconds. Less than a millisecond is left out.
+/// A time in nginx's format: `10s`, or `1500ms` where it is not a whole number of seconds. Rounded down to milliseconds.
 #[must_use]
 pub fn write_time(time: Duration) -> String {
     if time.subsec_millis() == 0 {
@@ -90,7 +90,7 @@ pub fn write_time(time: Duration) -> String {
     }
 }
 
-/// nginx's units from large to small, in milliseconds. A number without one means seconds and comes last.
+/// nginx's units from large to small, in milliseconds. A number without a unit is seconds and comes last.
 const UNITS: [(&str, u64); 9] = [
     ("y", 31_536_000_000),
     ("M", 2_592_000_000),
@@ -103,7 +103,7 @@ const UNITS: [(&str, u64); 9] = [
     ("", 1_000),
 ];
 
-/// Reads a time as nginx writes it, such as `10s`, `1m30s`, `1h 30m`, `500ms` or `10`.
+/// Parses a time in nginx's format, such as `10s`, `1m30s`, `1h 30m`, `500ms` or `10`.
 #[must_use]
 pub fn read_time(text: &str) -> Option<Duration> {
     let (mut rest, mut units, mut total) = (text, &UNITS[..], 0_u64);

@@ -1,4 +1,4 @@
-//! The steps that make an upstream as it should be.
+//! The steps that make an upstream as desired.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -7,19 +7,19 @@ use super::setting::Setting;
 use crate::model::Endpoint;
 use crate::upstream::server::Parameters;
 
-/// What nginx calls a server within its upstream. Valid until nginx reloads: never kept from one reading to the next.
+/// nginx's id of a server in its upstream. Valid until nginx reloads: never kept from one reading to the next.
 pub type Id = u64;
 
-/// What a step sets. What is `None` stays as it is.
+/// What a step sets. `None` stays as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Change {
     /// The share of the traffic.
     pub weight: Option<NonZeroU16>,
     /// Whether it takes no traffic.
     pub down: Option<bool>,
-    /// Whether it only finishes what runs.
+    /// Whether it drains.
     pub drain: Option<bool>,
-    /// What else. Never whether it is a backup: nginx cannot change that.
+    /// Other parameters. Never whether it is a backup: nginx cannot change that.
     pub parameters: Parameters,
 }
 
@@ -41,13 +41,13 @@ impl fmt::Display for Change {
 pub enum Cause {
     /// No record names it.
     NoRecord,
-    /// It has finished what ran.
+    /// It has no more requests.
     Drained,
     /// It did not finish in time.
     TimedOut,
     /// The upstream has it twice.
     Surplus,
-    /// Another one with its address has taken its place as a backup server, or as one that is none.
+    /// Another one with its address has replaced it, as a backup or as a normal server.
     Replaced,
 }
 
@@ -86,7 +86,7 @@ pub enum Step {
         /// What to set.
         change: Change,
     },
-    /// Let a server finish what runs.
+    /// Drain a server.
     Drain {
         /// Its id.
         id: Id,
@@ -99,12 +99,12 @@ pub enum Step {
         id: Id,
         /// Its address, printable.
         server: String,
-        /// Its address, where it is one that ours can have.
+        /// Its address, if a record can name it.
         endpoint: Option<Endpoint>,
         /// Why.
         cause: Cause,
     },
-    /// Write a file anew: something in it differs that is no server.
+    /// Rewrite a file in which something else than a server differs.
     Write {
         /// The file, printable.
         file: String,
@@ -112,7 +112,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The address, or the file, that the step is about, printable.
+    /// The address or the file of the step, printable.
     #[must_use]
     pub fn server(&self) -> String {
         match self {
