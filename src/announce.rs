@@ -1,10 +1,10 @@
 //! The announcer: one agent beside one backend.
 //!
-//! Verdicts of the probe go through the gate into a phase; the phase says what is to stand in etcd; the lease task makes it so and
-//! reports back. On the way out the order is: say *draining*, wait until every pusher has let go, then delete.
+//! Verdicts of the probe go through the gate into a phase; the phase decides the record; the lease task writes it and
+//! reports back. On the way out the order is: set *draining*, wait until every pusher has let go, then delete.
 //!
-//! SIGHUP, and an upgrade with it: the program's own file is tried out and started in place of this one ([`reload`]), and goes on
-//! from what this one leaves in a file in memory ([`handover`]). After a crash it goes on from the record itself (`agent::adopt`).
+//! On SIGHUP, and after an upgrade, the program's own file is tried and replaces this image ([`reload`]); it continues
+//! from the state in a memfd ([`handover`]). After a crash it continues from the record itself (`agent::adopt`).
 
 mod agent;
 pub mod container;
@@ -25,7 +25,7 @@ use reload::Reload;
 
 pub use settings::{Outcome, Ready, Settings};
 
-/// Announces until asked to stop, deposed, or to hand over. Never gives up on etcd. Goes on from `handover`.
+/// Announces until it is asked to stop, deposed, or hands over. Never gives up on etcd. Continues from `handover`.
 pub async fn run(
     settings: Settings,
     cluster: Cluster,

@@ -1,4 +1,4 @@
-//! The agent of one backend: its events, and what it does about them.
+//! The agent of one backend: its events, and how it handles them.
 
 mod adopt;
 mod former;
@@ -37,25 +37,25 @@ pub(super) struct Agent {
     cluster: Cluster,
     keeper: LeaseKeeper,
     lease: watch::Receiver<LeaseStatus>,
-    /// None when there is nothing to ask.
+    /// None without probes.
     probe_task: Option<ProbeTask>,
     gate: Gate,
     phase: Phase,
-    /// The reason of the newest failure, for people.
+    /// The reason of the newest failure.
     reason: Option<String>,
     /// Failures of a backend that has never been up.
     unproved: u32,
     pushers: pushers::Watch,
     readiness: Readiness,
-    /// The record of the image before this one, where this one announces elsewhere or under another lease.
+    /// The former image's record, if this one has another address or lease.
     former: Option<Former>,
-    /// Whether it is the former one itself.
+    /// Whether a newer agent replaces this one.
     is_replaced: bool,
-    /// Whether those who route the one record route the other as well, where it is.
+    /// Whether every pusher that routes one of both records routes the other too.
     same_readers: bool,
     /// Whether etcd has, or may have, a record of an earlier announcer that this one has not overwritten.
     left_behind: LeftBehind,
-    /// Whether the backend counts as up only because that record says so.
+    /// Whether the backend counts as up only because that record does.
     is_presumed: bool,
     /// Why the newest settings were refused.
     refused: Option<String>,
@@ -64,7 +64,7 @@ pub(super) struct Agent {
     /// What was last logged about the record.
     noted: &'static str,
     watchdog: Option<Watchdog>,
-    /// While etcd is waited for at the start.
+    /// Set while the start waits for etcd.
     waiting: Option<Waiting>,
     pulse: watch::Receiver<()>,
 }
@@ -74,7 +74,7 @@ enum Event {
     Leave,
     Verdict(Verdict),
     Lease,
-    /// A pusher changed, or they were waited for long enough.
+    /// A pusher changed, or the wait for pushers timed out.
     Pushers,
     Pulse,
     Reload(ReloadEvent),
@@ -90,7 +90,7 @@ impl Agent {
         Self::keeping(settings, cluster, nonce, Handed::default())
     }
 
-    /// Keeps the key as the previous image left it.
+    /// Keeps the key as the former image left it.
     fn keeping(settings: Settings, cluster: Cluster, nonce: Nonce, handed: Handed) -> Self {
         let key = settings.prefix.key(&settings.id);
         let keeper = lease::resume(cluster.clone(), key, nonce, settings.ttl, handed);
@@ -161,7 +161,7 @@ impl Agent {
                 Event::Reload(ReloadEvent::Hangup) => reload.begin(&self.handover()),
                 Event::Reload(ReloadEvent::Refused(why)) => {
                     self.refused = Some(why);
-                    // People look at the status after a reload.
+                    // Somebody may look at the status after a reload.
                     self.last_status.clear();
                 }
                 Event::Reload(ReloadEvent::Tried) => {
@@ -187,7 +187,7 @@ impl Agent {
         }
     }
 
-    /// Asks the backend from now on as the settings say; without grace where the first verdict is due.
+    /// Starts probing with the current settings; without grace where the first verdict is due.
     fn start_probing(&mut self) {
         let mut pace = self.settings.pace.clone();
         if self.phase != Phase::Starting {
@@ -242,7 +242,7 @@ impl Agent {
         }
     }
 
-    /// Without probes there is no verdict to wait for.
+    /// Without probes, a renewal is all the progress there is.
     fn renewed(&mut self) {
         let unprobed = self.settings.probes.is_empty();
         if let Some(watchdog) = &mut self.watchdog {
@@ -283,7 +283,7 @@ impl Agent {
         self.keeper.set(intent);
     }
 
-    /// The bytes of the record in `state`, with the reason for it.
+    /// The bytes of the record in `state`, with its reason.
     fn value(&self, state: State) -> Arc<[u8]> {
         let record = self.settings.record.with_state(state);
         let record = match (state, &self.reason) {

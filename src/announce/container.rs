@@ -26,16 +26,16 @@ use crate::util::shutdown;
 use crate::util::shutdown::Stop;
 use place::{Place, death, end_with_run, other_place};
 
-/// Which container, and what to do about it.
+/// A container and how to announce it.
 #[derive(Debug, Clone)]
 pub struct Pairing {
-    /// Who knows it.
+    /// The daemon that runs it.
     pub daemon: Daemon,
     /// Its name or id.
     pub container: ContainerName,
-    /// What was given; the container fills in the rest.
+    /// The given settings; the container completes them.
     pub wanted: identity::Wanted,
-    /// What happens when it has ended.
+    /// What to do when it has ended.
     pub on_gone: OnGone,
     /// How long the container may take to run for the first time with `--on-gone exit`; counted while its daemon answers.
     pub start_timeout: Duration,
@@ -47,14 +47,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What an announcer does when its container has ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnGone {
-    /// It ends too, so that the service manager decides what comes next.
+    /// It exits too, and the service manager decides.
     #[default]
     Exit,
     /// It waits for the next run.
     Wait,
 }
 
-/// Why a container cannot be announced, in words: every problem on a line of its own.
+/// Why a container cannot be announced: each problem on its own line.
 #[derive(Debug, thiserror::Error)]
 #[error("container {container}: {reason}")]
 pub struct Refused {
@@ -67,33 +67,33 @@ pub struct Refused {
 /// One run of a container.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// What is known of it.
+    /// The container.
     pub container: Arc<Container>,
     /// Its states, for probes.
     pub states: States,
-    /// Who knows it, for probes too.
+    /// The daemon that runs it.
     pub daemon: Daemon,
-    /// What is known of the host that it runs on.
+    /// The host that it runs on.
     pub host: Arc<Surroundings>,
 }
 
 /// All mistakes in the settings of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mistakes {
-    /// Each in words.
+    /// The mistakes, as messages.
     pub said: Vec<String>,
-    /// Whether the flags are right, and only the host is not ready yet.
+    /// Whether the flags are right and only the host is not ready yet.
     pub passing: bool,
 }
 
-/// Makes the settings of one run, or says in words why it cannot.
+/// Makes the settings of one run, or returns why it cannot.
 pub type Origin<'a> = &'a dyn Fn(&Run) -> Result<Settings, Mistakes>;
 
-/// Announces each run of the container until asked to stop, deposed, to hand over, or, with [`OnGone::Exit`], until the container
-/// has ended. Goes on from `handover`.
+/// Announces each run of the container until a stop, a newer announcer, a handover or, with [`OnGone::Exit`], the
+/// container's end. Continues from `handover`.
 ///
 /// # Errors
-/// [`Refused`] when the first run cannot be announced. Later ones are waited out: an agent that
+/// [`Refused`] when the first run cannot be announced. For later ones it waits: an agent that
 /// served does not end because somebody started its container with another port.
 pub async fn run_paired(
     pairing: Pairing,
@@ -130,7 +130,7 @@ struct Paired {
     states: States,
     /// Whether any run was announced.
     served: bool,
-    /// What the previous image announced, until we know whether that run still runs.
+    /// The former image's agent, until it is known whether its run still runs.
     former: Option<Box<Agent>>,
     former_run: Option<String>,
 }
@@ -138,7 +138,7 @@ struct Paired {
 impl Paired {
     async fn run(&mut self, origin: Origin<'_>, reload: &mut Reload) -> Result<Outcome, Refused> {
         let mut host = None;
-        // What is waited for, logged once.
+        // What it waits for, logged once.
         let mut lacking = String::new();
         notify::reloaded();
         loop {
@@ -158,7 +158,7 @@ impl Paired {
                 None => return Ok(self.hand_over().await),
             };
             let looking = surroundings(&self.pairing, host.take());
-            // The daemon may be silent for long.
+            // The daemon may not answer for a long time.
             let known = tokio::select! {
                 biased;
                 () = stop.leave() => return Ok(Outcome::Left),
@@ -182,7 +182,7 @@ impl Paired {
                     if let Some(outcome) = self.announce(place, &run, settings, reload).await {
                         return Ok(outcome);
                     }
-                    // What ended the session may be over by now: the same run is announced again then.
+                    // The session may have ended for a passing reason: announce the same run again.
                 }
                 Err(mistakes) if !self.served && !mistakes.passing => {
                     let container = self.pairing.container.clone();
@@ -237,7 +237,7 @@ impl Paired {
         }
     }
 
-    /// Withdraws what the previous image announced, if its container has ended or can no longer be announced.
+    /// Withdraws the former image's record, if its container has ended or can no longer be announced.
     async fn withdraw_former(&mut self, stop: Stop) {
         let Some(former) = self.former.take() else {
             return;
@@ -304,7 +304,7 @@ fn forced_stop(why: String) -> Stop {
     stop
 }
 
-/// What is known of the host now. Its name and ours stay as they were, once they are known.
+/// The host's properties now. Its name and address stay once they are known.
 async fn surroundings(pairing: &Pairing, known: Option<Arc<Surroundings>>) -> Arc<Surroundings> {
     let choice = pairing.wanted.address.host.as_ref();
     let wants_name = pairing.wanted.needs_host_name();
@@ -318,7 +318,7 @@ async fn surroundings(pairing: &Pairing, known: Option<Arc<Surroundings>>) -> Ar
     }
 }
 
-/// Logs why a container cannot be announced as it is now, unless that was logged last.
+/// Logs why a container cannot be announced now, unless it was logged last.
 fn log_once(pairing: &Pairing, mistakes: &Mistakes, last: &mut String) {
     let why = mistakes.said.join("; ");
     let name = &pairing.container;
@@ -338,15 +338,15 @@ fn log_once(pairing: &Pairing, mistakes: &Mistakes, last: &mut String) {
 enum Next {
     /// Another one.
     Run(Arc<Container>),
-    /// None yet, and what stands in etcd is of one that does not run any more.
+    /// None yet, and the record in etcd belongs to one that no longer runs.
     NotNow,
-    /// Nothing: asked to stop, or the container has ended and that is to be the end.
+    /// None: asked to stop, or the container has ended and the announcer ends with it.
     Over,
-    /// Nothing, since it did not run in time; how it is instead, in words.
+    /// None, because it did not run in time; its state instead.
     TooLate(String),
 }
 
-/// Waits until the container runs. One that was never announced may be about to start: it has `start_timeout` for that.
+/// Waits until the container runs. One that was never announced has `start_timeout` for that.
 ///
 /// A record that `stands` in etcd is kept until we know whether the container runs.
 async fn next_run(
@@ -358,7 +358,7 @@ async fn next_run(
 ) -> Next {
     let ends = pairing.on_gone == OnGone::Exit;
     let mut left = pairing.start_timeout;
-    // The end of a run was logged together with its record.
+    // The end of a run was logged with its record.
     let mut told = served;
     loop {
         let state = states.borrow_and_update().clone();

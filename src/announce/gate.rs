@@ -1,24 +1,24 @@
-//! The gate between single verdicts of a probe and the health that they add up to: pure.
+//! The gate between single verdicts of a probe and the backend's health: pure.
 
 use serde::{Deserialize, Serialize};
 
-/// Whether a backend works, as far as its probes tell.
+/// Whether a backend works, according to its probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Health {
     /// It works.
     Up,
-    /// It does not, or it is not known yet.
+    /// It does not, or that is not known yet.
     Down,
 }
 
-/// Lets a change of health pass only after enough verdicts in a row. It starts *down*: nothing is
-/// announced before it has proved itself.
+/// Changes the health only after enough verdicts in a row. It starts *down*: a backend must prove itself before it is
+/// announced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
     rise: u32,
     fall: u32,
     health: Health,
-    /// Verdicts in a row against the present health.
+    /// Verdicts in a row against the current health.
     against: u32,
 }
 
@@ -35,31 +35,31 @@ impl Gate {
         }
     }
 
-    /// Other thresholds from now on; the health and the verdicts so far stay.
+    /// Changes the thresholds; the health and the verdicts so far stay.
     pub fn tune(&mut self, rise: u32, fall: u32) {
         self.rise = rise.max(1);
         self.fall = fall.max(1);
     }
 
-    /// Takes the backend for up until the first verdict: one failure closes the gate.
+    /// Treats the backend as up until the first verdict: one failure closes the gate.
     pub fn presume_up(&mut self) {
         self.health = Health::Up;
         self.against = self.fall - 1;
     }
 
-    /// Takes the backend for up: nobody is asked about it.
+    /// Treats the backend as up, without probes.
     pub fn assume_up(&mut self) {
         self.health = Health::Up;
         self.against = 0;
     }
 
-    /// The present health.
+    /// The current health.
     #[must_use]
     pub fn health(&self) -> Health {
         self.health
     }
 
-    /// Takes in a verdict; gives the new health when this verdict changed it.
+    /// Adds a verdict; returns the new health if it changed.
     pub fn observe(&mut self, passed: bool) -> Option<Health> {
         let (threshold, other) = match self.health {
             Health::Up => (self.fall, Health::Down),
@@ -78,7 +78,7 @@ impl Gate {
         Some(other)
     }
 
-    /// How many verdicts in a row speak against the present health, and how many it takes.
+    /// How many verdicts in a row are against the current health, and how many it takes.
     #[must_use]
     pub fn progress(&self) -> (u32, u32) {
         match self.health {

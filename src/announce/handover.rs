@@ -1,4 +1,4 @@
-//! What one image of the program leaves to the next: in a file in memory, which is the next one's standard input.
+//! The state that one image of the program hands to the next: a memfd that becomes the next one's standard input.
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write as _};
@@ -15,27 +15,27 @@ use crate::etcd::client;
 use crate::etcd::lease;
 use crate::systemd::notify;
 
-/// The name of that file, by which an image knows that it goes on from another one.
+/// The name of that file, by which an image recognizes a handover.
 const NAME: &str = "sidekick-handover";
-/// How the state is written. A program that does not know it refuses it in its trial.
+/// Version of the format. A program that does not know it refuses it in its trial.
 const VERSION: u32 = 1;
-/// More than any state, bytes.
+/// The largest state, in bytes.
 const MAX: u64 = 4 << 20;
 
 /// The state of an announcer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Handover {
     version: u32,
-    /// Whether systemd was told that the service is up.
+    /// Whether systemd was notified that the service is up.
     is_up: bool,
-    /// Whether the container was announced at any time: until then its absence is another matter.
+    /// Whether the container was ever announced: before that, its absence is handled differently.
     pub(super) served: bool,
     /// The run of the container that is announced.
     pub(super) run: Option<String>,
     pub(super) announced: Option<Announced>,
 }
 
-/// An instance, and how it stands.
+/// An instance and its state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Announced {
     pub(super) etcd: client::Settings,
@@ -52,13 +52,13 @@ pub(super) struct Announced {
     pub(super) gate: Gate,
     pub(super) phase: Phase,
     pub(super) reason: Option<String>,
-    /// Whether the start is over, and what was not as it should be then.
+    /// Whether the start is over, and what was still wrong then.
     pub(super) told: bool,
     pub(super) although: Option<String>,
     pub(super) key: lease::Handed,
 }
 
-/// How long ago the image before this one has handed over to it; `None` when there was none.
+/// How long ago the former image handed over to this one; `None` without a handover.
 #[must_use]
 pub fn handed_over() -> Option<Duration> {
     const STDIN: &str = "/proc/self/fd/0";
@@ -67,12 +67,12 @@ pub fn handed_over() -> Option<Duration> {
         return None;
     }
     let written = std::fs::metadata(STDIN).and_then(|file| file.modified());
-    // By a clock that was set back, it is long ago.
+    // If the clock was set back, it is long ago.
     let ago = written.ok().and_then(|at| at.elapsed().ok());
     Some(ago.unwrap_or(Duration::MAX))
 }
 
-/// Leaves nothing on standard input: neither this process nor a child of it has any further use for a state.
+/// Closes standard input: neither this process nor its children need the state any more.
 pub(super) fn forget() {
     let closed = File::open("/dev/null").and_then(|null| Ok(dup2_stdin(null)?));
     if let Err(error) = closed {
@@ -81,7 +81,7 @@ pub(super) fn forget() {
 }
 
 impl Default for Handover {
-    /// Nothing: the process was started just now.
+    /// For a process that starts without a handover.
     fn default() -> Self {
         Self {
             version: VERSION,
@@ -94,7 +94,7 @@ impl Default for Handover {
 }
 
 impl Handover {
-    /// What the image before this one has left, where there was one.
+    /// The former image's state, if there was one.
     #[must_use]
     pub fn of_former_image() -> Option<Self> {
         handed_over()?;
@@ -108,17 +108,17 @@ impl Handover {
                 Some(handover)
             }
             Err(why) => {
-                // The record tells enough to go on from.
+                // The record is enough to continue from.
                 warn!("the handover of the previous program cannot be read: {why}");
                 None
             }
         }
     }
 
-    /// Reads what `encode` has written.
+    /// Reads the output of `encode`.
     ///
     /// # Errors
-    /// In words; also when another version of the program has written it otherwise.
+    /// Why it cannot be read; also when another version of the program wrote another format.
     pub fn read(from: impl Read) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Head {
@@ -138,11 +138,11 @@ impl Handover {
     }
 
     fn encode(&self) -> Vec<u8> {
-        // Every key of it is a text, and every value can be written.
+        // Every key is a string, and every value can be serialized.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The state in a file in memory, to be read from its beginning. It closes itself when another program is started.
+    /// The state in a memfd, at its start. It is closed on exec of another program.
     pub(super) fn in_memory(&self) -> io::Result<File> {
         let mut file = File::from(memfd_create(NAME, MemfdFlags::CLOEXEC)?);
         file.write_all(&self.encode())?;

@@ -1,4 +1,4 @@
-//! What the announcer wants, given what it knows: pure.
+//! Decides the announcer's record from what it knows: pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,14 +8,14 @@ use crate::model::State;
 /// What to do with the record of a backend that fails its probe.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
-    /// Take it away.
+    /// Delete it.
     #[default]
     Withdraw,
     /// Keep it, with the state `down`.
     Mark,
 }
 
-/// Where the announcer stands.
+/// The announcer's phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// The backend has not proved itself yet.
@@ -24,21 +24,21 @@ pub enum Phase {
     Serving,
     /// It worked and does not now.
     Failing,
-    /// The announcer is on its way out.
+    /// The announcer is stopping.
     Leaving,
 }
 
-/// What is to stand in etcd.
+/// The desired record in etcd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
     /// A record in this state.
     Record(State),
-    /// No record; one that stands there is first rewritten in this state, as a withdrawal notice.
+    /// No record; an existing one is first rewritten in this state, as a withdrawal notice.
     Nothing(State),
 }
 
 impl Phase {
-    /// The phase after the health changed. Leaving is final.
+    /// The phase after a change of health. Leaving is final.
     #[must_use]
     pub fn after(self, health: Health) -> Self {
         match (self, health) {
@@ -49,7 +49,7 @@ impl Phase {
         }
     }
 
-    /// What is to stand in etcd in this phase.
+    /// The desired record in this phase.
     #[must_use]
     pub fn wish(self, on_failure: OnFailure) -> Wish {
         match (self, on_failure) {

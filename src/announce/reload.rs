@@ -1,8 +1,8 @@
-//! SIGHUP: the program's own file is tried out, and started in place of this image of it.
+//! SIGHUP: tries the program's own file, and replaces this image of it.
 //!
-//! The trial reads everything anew (flags' files, env files, the environment, the container) as the program will that is started
-//! then, which may be another version. It changes nothing and asks neither etcd nor the backend. Only when it says yes does
-//! [`Reload::exec`] replace this image: the same process, so that a service manager sees nothing but a reload.
+//! The trial reads everything again (the flags' files, env files, the environment, the container), as the program that
+//! will then start, which may be another version. It changes nothing and contacts neither etcd nor the backend. Only if
+//! it succeeds does [`Reload::exec`] replace this image: in the same process, so a service manager sees only a reload.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -27,37 +27,38 @@ use crate::util::sanitize::printable;
 use crate::util::shutdown;
 use crate::util::shutdown::Stop;
 
-/// The option by which a program only says whether it can go on from the handover on its standard input.
+/// The option for a trial: the program only checks whether it can continue from the handover on its standard input.
 pub const TRIAL: &str = "--handover-trial";
-/// What it then prints on standard output; no other program prints this by accident. Part of the protocol between versions.
+/// What a successful trial prints on standard output; no other program prints this by accident. Part of the protocol
+/// between versions.
 pub const YES: &str = "sidekick goes on from here";
-/// How long a trial may take. A daemon that is asked for a container may be slow.
+/// Timeout of a trial. A daemon that is asked for a container may be slow.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a program is started again and again whose settings have become wrong since the trial, and the pause before each.
+/// How long to restart a program whose settings became wrong after the trial, and the pause before each attempt.
 const RESTARTS: Duration = Duration::from_secs(2);
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
-/// How much of what a trial says is read, bytes.
+/// How much of a trial's output is read, in bytes.
 const MAX_SAID: u64 = 4096;
-/// How long children that were killed are waited for, so that the next image does not inherit them dead.
+/// How long to wait for killed children, so that the next image does not inherit them as zombies.
 const REAP: Duration = Duration::from_millis(200);
 
-/// How this process was started, and is started again.
+/// How this process was started, to start it again.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// As it was found at the start: an upgrade puts another file there.
+    /// The path found at the start: an upgrade puts another file there.
     file: PathBuf,
-    /// With the name of the program.
+    /// The arguments, with the name of the program.
     words: Vec<OsString>,
 }
 
 impl Program {
-    /// This process's own, with `words` as its arguments. To be called before anything is done for long.
+    /// This process's own file, with `words` as its arguments. Call it early in the process.
     #[must_use]
     pub fn of_process(words: Vec<OsString>) -> Self {
         let name = words.first().map(Path::new);
         let own = std::env::current_exe().unwrap_or_default();
         let file = name.and_then(|name| found(name, &own));
-        // The kernel says so of a file that was replaced since.
+        // The kernel appends this if the file was replaced since.
         let replaced = own.to_str().and_then(|own| own.strip_suffix(" (deleted)"));
         let file = file.unwrap_or_else(|| replaced.map_or(own.clone(), PathBuf::from));
         Self { file, words }
@@ -75,9 +76,9 @@ impl Program {
         command
     }
 
-    /// Starts the program once more where it was started anew with settings that are wrong now: whoever writes a file in place leaves
-    /// it half written for a moment, which may come after the trial. What is handed over still waits on standard input. Returns when
-    /// that was tried long enough, or when this is no such process.
+    /// Restarts a program that was started by a handover and whose settings are wrong now: a file may have been half
+    /// written just after the trial. The handover is still on standard input. Returns when the time for that is over, or
+    /// when this is not such a process.
     pub fn start_again(&self) {
         if handed_over().is_none_or(|ago| ago > RESTARTS) {
             return;
@@ -88,11 +89,11 @@ impl Program {
         error!("{} cannot be started: {error}", self.file.display());
     }
 
-    /// Whether the file as it is now can take over; `Err` says why not.
+    /// Whether the current file can take over; `Err` says why not.
     async fn try_out(self, state: io::Result<File>) -> Result<(), String> {
         let said = async {
             let mut command = tokio::process::Command::from(self.command(Some(TRIAL)));
-            // What it has to say is for this process alone.
+            // Its notifications must not reach systemd.
             command.env_remove("NOTIFY_SOCKET").kill_on_drop(true);
             command
                 .process_group(0)
@@ -111,7 +112,7 @@ impl Program {
             Ok(Ok((ended, _, _))) if ended.success() => {
                 Err(format!("{file} is no sidekick that could go on from here"))
             }
-            // The program reports mistakes in the files that it reads, and knows the trial option.
+            // It printed mistakes in its files, so it knows the trial option.
             Ok(Ok((ended, _, said))) if ended.code() == Some(64) && !said.contains(TRIAL) => {
                 Err(in_one_line(&said))
             }
@@ -129,7 +130,7 @@ impl Program {
     }
 }
 
-/// Where the shell found this name: the file may be replaced later, so a link to it is not followed.
+/// The path where the shell found this name: without following a link, because the file may be replaced later.
 fn found(name: &Path, own: &Path) -> Option<PathBuf> {
     let same = |file: &PathBuf| {
         let ids = |path: &Path| path.metadata().map(|it| (it.dev(), it.ino())).ok();
@@ -144,12 +145,12 @@ fn found(name: &Path, own: &Path) -> Option<PathBuf> {
         .find(same)
 }
 
-/// The beginning of what comes out of a pipe; the rest is read and dropped.
+/// The start of a pipe's output; the rest is read and dropped.
 async fn text(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
     let mut said = Vec::new();
     if let Some(pipe) = pipe {
         let mut pipe = pipe.take(MAX_SAID);
-        // What was read until an error counts.
+        // Keep what was read before an error.
         let _ = pipe.read_to_end(&mut said).await;
         let _ = tokio::io::copy(&mut pipe.into_inner(), &mut tokio::io::sink()).await;
     }
@@ -162,15 +163,15 @@ fn in_one_line(said: &str) -> String {
     printable(lines.join("; "), 2000)
 }
 
-/// Ends with the reason why the program cannot go on, if it cannot.
+/// Ends with the reason why the program cannot continue, if it cannot.
 type Trial = Pin<Box<dyn Future<Output = Result<(), String>>>>;
 
-/// Hears SIGHUP, and starts the program anew.
+/// Receives SIGHUP, and restarts the program.
 pub struct Reload {
     program: Program,
     hangups: Signal,
     trial: Option<Trial>,
-    /// Why the program could not be started although its trial went well, until the agent knows.
+    /// Why the program could not be started after a successful trial, until the agent is notified.
     failed: Option<String>,
 }
 
@@ -186,19 +187,19 @@ impl std::fmt::Debug for Reload {
 /// The events of a reload.
 #[derive(Debug)]
 pub(super) enum ReloadEvent {
-    /// SIGHUP: a trial is to begin.
+    /// SIGHUP: start a trial.
     Hangup,
-    /// The program can go on from what it was given.
+    /// The trial succeeded.
     Tried,
-    /// It cannot, or its settings are wrong: why, in words, which the log and systemd were told.
+    /// The trial failed: why. The log and systemd have it already.
     Refused(String),
 }
 
 impl Reload {
-    /// From now on SIGHUP does not end the process.
+    /// Handles SIGHUP, which then no longer ends the process.
     ///
     /// # Errors
-    /// When the signal cannot be taken over from the system.
+    /// When the handler cannot be installed.
     pub fn listen(program: Program) -> io::Result<Self> {
         Ok(Self {
             program,
@@ -208,7 +209,7 @@ impl Reload {
         })
     }
 
-    /// Waits for SIGHUP, or for the end of the trial that has begun. Cancel safe.
+    /// Waits for SIGHUP, or for the end of the current trial. Cancel safe.
     pub(super) async fn next(&mut self) -> ReloadEvent {
         if let Some(why) = self.failed.take() {
             return ReloadEvent::Refused(why);
@@ -231,16 +232,16 @@ impl Reload {
         ReloadEvent::Hangup
     }
 
-    /// Begins to try whether the program as it is now can go on from `state`.
+    /// Starts to try whether the current program can continue from `state`.
     pub(super) fn begin(&mut self, state: &Handover) {
         let trial = self.program.clone().try_out(state.in_memory());
         self.trial = Some(Box::pin(trial));
     }
 
-    /// Keeps signals waiting for the next image. `false`, and nothing is kept waiting, when this one was asked to stop before.
+    /// Blocks signals for the next image. `false`, without blocking them, when this one was asked to stop first.
     pub(super) async fn keep_signals(&self, stop: &Stop) -> bool {
         shutdown::block_signals();
-        // Signals that already came are delivered when the runtime turns, and so do the tasks that pass them on.
+        // Pending signals are delivered when the runtime runs, and so are the tasks that pass them on.
         for _ in 0..8 {
             tokio::task::yield_now().await;
         }
@@ -251,7 +252,7 @@ impl Reload {
         may
     }
 
-    /// Starts the program in place of this image of it. Returns when that failed, and then nothing has changed.
+    /// Replaces this image with the program. Returns when that failed, and then nothing has changed.
     pub async fn exec(&mut self, state: &Handover) {
         reap().await;
         let mut command = self.program.command(None);
@@ -270,17 +271,17 @@ impl Reload {
     }
 }
 
-/// Waits for the ends of children that were killed.
+/// Waits for killed children to end.
 async fn reap() {
     let ended = async {
-        // Until there is no child at all.
+        // Until there is no child.
         while let Ok(child) = wait(WaitOptions::NOHANG) {
             if child.is_none() {
                 sleep(Duration::from_millis(1)).await;
             }
         }
     };
-    // One that cannot be killed is left to the next image.
+    // A child that cannot be killed is left to the next image.
     let _ = timeout(REAP, ended).await;
 }
 

@@ -14,35 +14,35 @@ use crate::util::duration;
 /// What to announce, and how.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Which instance of which service.
+    /// Service and instance.
     pub id: InstanceId,
-    /// What is known of it; state, nonce and since are filled in by the announcer.
+    /// The record, without state, nonce and since, which the announcer sets.
     pub record: Record,
-    /// How the record is written.
+    /// The record's format.
     pub format: Format,
-    /// When its container was started: a record from before is of another run. `None` without a container.
+    /// When its container was started: an older record belongs to another run. `None` without a container.
     pub runs_since: Option<Timestamp>,
-    /// Where records lie.
+    /// The prefix of the records.
     pub prefix: Prefix,
-    /// Where pushers tell what they have applied.
+    /// The prefix of sidekick's own keys, with the pushers' status.
     pub meta: MetaPrefix,
-    /// All must pass. Without any the record is kept unconditionally.
+    /// All must pass. Without probes the record is kept unconditionally.
     pub probes: Vec<Probe>,
-    /// How often they are asked.
+    /// How often to probe.
     pub pace: probe::Pace,
     /// Passes in a row until the backend counts as up.
     pub rise: u32,
     /// Failures in a row until it counts as down.
     pub fall: u32,
-    /// What happens to the record then.
+    /// What then happens to the record.
     pub on_failure: OnFailure,
     /// How long the record outlives a killed announcer.
     pub ttl: Duration,
     /// What must have happened before systemd gets READY=1.
     pub ready: Ready,
-    /// How long leaving waits for the pushers at most.
+    /// How long leaving waits at most for the pushers.
     pub drain_timeout: Duration,
-    /// How much longer it waits after they have let go.
+    /// How long it then waits for requests in flight.
     pub linger: Duration,
 }
 
@@ -57,7 +57,7 @@ pub enum Ready {
 }
 
 impl Ready {
-    /// As options spell it.
+    /// The value of `--ready`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -70,31 +70,31 @@ impl Ready {
 /// How the announcer ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// It was asked to and left in good order.
+    /// It was asked to stop, and left gracefully.
     Left,
     /// Its container did not run in time.
     NeverRan {
-        /// How it is instead, in words.
+        /// Its state.
         why: String,
     },
     /// A newer announcer has the record.
     Deposed {
-        /// Who, in words.
+        /// A description of the announcer.
         by: Arc<str>,
     },
-    /// The next image of the program goes on with this.
+    /// The next image of the program continues from this.
     HandOver(Box<Handover>),
 }
 
 impl Settings {
-    /// How long it takes at most until a backend that dies is known to be down; `None` without probes.
+    /// The longest time until a dead backend is known to be down; `None` without probes.
     #[must_use]
     pub fn detection_bound(&self) -> Option<Duration> {
         let rounds = self.pace.interval * self.fall;
         (!self.probes.is_empty()).then(|| rounds + self.pace.timeout)
     }
 
-    /// The bounds that these settings promise, in words.
+    /// The guaranteed bounds with these settings, as a message.
     #[must_use]
     pub fn bounds(&self) -> String {
         let ttl = duration::show(self.ttl);

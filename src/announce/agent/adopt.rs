@@ -12,10 +12,10 @@ use crate::etcd::oneshot::{get_to_write, patiently};
 use crate::etcd::watch::Entry;
 use crate::model::{Format, Record, State, decode};
 
-/// How long etcd is asked at the start. An etcd that is away has no record to continue.
+/// Timeout of the first read of etcd. An unreachable etcd has no record to continue.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What an earlier announcer left in etcd, as far as is known.
+/// What an earlier announcer left in etcd, as far as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LeftBehind {
     /// Nothing, or it was overwritten.
@@ -27,8 +27,8 @@ pub(super) enum LeftBehind {
 }
 
 impl Agent {
-    /// Treats the backend as up if its record says so: until the first verdict, so that there is no gap. If its former announcer is
-    /// still running, it is deposed as by any newer one.
+    /// Treats the backend as up until the first verdict if its record does, so that there is no gap. Deposes its former
+    /// announcer if that still runs.
     pub(super) async fn adopt(&mut self) {
         let key = self.settings.prefix.key(&self.settings.id);
         let looking = patiently(&self.cluster, PATIENCE, async |connection| {
@@ -63,7 +63,7 @@ impl Agent {
         }
     }
 
-    /// The record is this agent's own from now on, and may be deleted.
+    /// From now on the record is this agent's own, and may be deleted.
     pub(super) fn took_over(&mut self) {
         let former = std::mem::replace(&mut self.left_behind, LeftBehind::Nothing);
         let wish = self.phase.wish(self.settings.on_failure);
@@ -73,7 +73,7 @@ impl Agent {
     }
 }
 
-/// The record of the same backend by an announcer that can only be a former one of this instance. Pure.
+/// The record of the same backend by a former announcer of this instance. Pure.
 fn left_behind(settings: &Settings, entry: &Entry) -> Option<Record> {
     let (_, record) = decode(&settings.prefix, &entry.key, &entry.value).ok()?;
     let own = &settings.record;

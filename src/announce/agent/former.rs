@@ -1,4 +1,4 @@
-//! The record of the previous image, when this one announces another key, address or lease.
+//! The former image's record, if this image has another key, address or lease.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Former {
         }
     }
 
-    /// Leaves gracefully; `replaced` when another record is in its place.
+    /// Leaves gracefully; `replaced` if another record has taken its place.
     fn leave(self, stop: &Stop, replaced: bool) -> Pin<Box<dyn Future<Output = Outcome>>> {
         match self {
             Self::Stands(mut agent) => {
@@ -47,8 +47,9 @@ impl Former {
 }
 
 impl Agent {
-    /// Applies new settings to what was announced before. If lease and key can stay, so does everything; if not, the new record is
-    /// written before the old one goes; if the address changed, the old one goes first, as at a restart.
+    /// Applies new settings to the former image's agent. If lease and key stay the same, it continues. If not, the new
+    /// record is written before the old one is withdrawn, unless the address changed: then the old one goes first, as in
+    /// a restart.
     pub(in crate::announce) async fn go_on(
         mut self: Box<Self>,
         settings: Settings,
@@ -87,7 +88,7 @@ impl Agent {
         agent
     }
 
-    /// The same agent with new settings: the record keeps its writer and its time.
+    /// The same agent with new settings: the record keeps its nonce and its time.
     fn with_settings(mut self: Box<Self>, mut settings: Settings) -> Self {
         let old = &self.settings.record;
         settings.record.nonce = old.nonce.clone();

@@ -23,18 +23,18 @@ use crate::util::shutdown::Stop;
 /// How long leaving waits for etcd to confirm the deletion: long enough for two silent members.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How waiting for the pushers ended.
+/// How the wait for the pushers ended.
 enum Drained {
-    /// Every pusher has answered: it sends nothing new and has no request under way, or says why it still routes.
+    /// Every pusher has answered: it sends no new requests and has none in flight, or says why it still routes.
     Answered(Leaving),
-    /// A newer announcer took the record meanwhile.
+    /// A newer announcer took the record in the meantime.
     Deposed,
-    /// etcd has not confirmed the deletion, or had no room for the withdrawal notice.
+    /// etcd has not confirmed the deletion, or had no space for the withdrawal notice.
     Unknown,
 }
 
 impl Agent {
-    /// Goes through the steps of leaving. A second request to stop skips all waiting but for etcd's
+    /// Leaves step by step. A second request to stop skips all waiting except for etcd's
     /// answer to the deletion.
     pub(in crate::announce) async fn leave(mut self, mut stop: Stop) -> Outcome {
         let Settings {
@@ -45,7 +45,7 @@ impl Agent {
         notify::extend_timeout(drain_timeout + linger + WITHDRAW_TIMEOUT + CALL_TIMEOUT);
         self.waiting = None;
         let _waiting = Waiting::to_leave();
-        // A leftover record takes traffic too.
+        // A leftover record gets traffic too.
         let announced = self.is_announced() || self.left_behind == LeftBehind::Record;
         let notice = self.value(State::Draining);
         let can_drain = notice != self.value(State::Up);
@@ -90,7 +90,7 @@ impl Agent {
             Withdrawn::Gone(deleted) if announced || deleted.is_some() => {
                 info!("withdrawn: the record of {id} is gone");
             }
-            // It is announced elsewhere.
+            // Another record has replaced it.
             Withdrawn::Gone(_) if self.is_replaced => {}
             Withdrawn::Gone(_) => match unconfirmed {
                 Some(why) => warn!("stopped; {id} was not announced: {why}{former}"),
@@ -105,7 +105,7 @@ impl Agent {
                 within {}{}",
                 why.map(|why| format!(" ({why})")).unwrap_or_default(),
                 duration::show(within),
-                // A lease ends only where etcd has a leader, and a new leader counts it anew.
+                // A lease ends only while etcd has a leader, and a new leader restarts its time.
                 if answers {
                     ""
                 } else {
@@ -189,7 +189,7 @@ async fn linger_after(
     sleep(settings.linger).await;
 }
 
-/// Waits until every pusher has answered to `revision`, from which on the record takes no traffic.
+/// Waits until every pusher has answered to `revision`, from which on the record gets no traffic.
 async fn drained(
     settings: &Settings,
     pushers: &mut pushers::Watch,

@@ -16,19 +16,19 @@ use crate::util::log_limit;
 /// The progress of the start.
 #[derive(Debug, Default)]
 pub(super) enum Readiness {
-    /// etcd does not hold the record as one that takes traffic.
+    /// etcd does not have the record as up.
     #[default]
     Unconfirmed,
-    /// It does, and the load balancers are waited for.
+    /// It has, and the announcer waits for the load balancers.
     Waiting {
         /// Since when.
         since: Instant,
-        /// Why it is not routed yet, in words, as far as the pushers publish it.
+        /// Why it is not routed yet, as far as the pushers publish it.
         why: Option<String>,
     },
     /// READY=1 was sent.
     Told {
-        /// What was missing then, in words.
+        /// What was missing then.
         although: Option<String>,
     },
 }
@@ -38,7 +38,7 @@ impl Readiness {
         matches!(self, Self::Told { .. })
     }
 
-    /// What was missing when READY=1 was sent, in words.
+    /// What was missing when READY=1 was sent.
     pub(super) fn although(&self) -> Option<String> {
         match self {
             Self::Told { although } => although.clone(),
@@ -46,7 +46,7 @@ impl Readiness {
         }
     }
 
-    /// The previous image has sent it.
+    /// The former image has sent READY=1.
     pub(super) fn was_told(&mut self, although: Option<String>) {
         *self = Self::Told { although };
     }
@@ -55,7 +55,7 @@ impl Readiness {
         matches!(self, Self::Waiting { .. })
     }
 
-    /// Waits until silent load balancers have been waited for long enough. Fires once.
+    /// Fires once, when the wait for silent load balancers is over.
     pub(super) fn overdue(&self, patience: Duration) -> impl Future<Output = ()> + use<> {
         let due = match self {
             Self::Waiting { since, .. } => since.checked_add(patience),
@@ -70,7 +70,7 @@ impl Readiness {
         }
     }
 
-    /// The end of what is said about the record.
+    /// The start's part of the status line.
     pub(super) fn in_words(&self) -> String {
         match self {
             Self::Waiting { why: None, .. } => ", waiting to be routed".to_owned(),
@@ -84,8 +84,8 @@ impl Readiness {
 }
 
 impl Agent {
-    /// The revision at which etcd holds the record as one that takes traffic. Asked anew each time: a record that was
-    /// withdrawn meanwhile, or says `down`, is none.
+    /// The revision at which etcd has the record as up. Looked up each time: `None` for a record that was
+    /// withdrawn in the meantime, or is `down`.
     fn announced_at(&self) -> Option<i64> {
         if self.phase != Phase::Serving {
             return None;
@@ -143,7 +143,7 @@ impl Agent {
             (None, Ready::Announced) => {}
         }
         self.readiness = Readiness::Told { although };
-        // Until leaving nobody listens, and etcd need not tell.
+        // Nobody reads it before leaving: drop the watch.
         self.pushers.forget();
         notify::ready();
     }
@@ -157,8 +157,8 @@ struct Why {
     is_refused: bool,
 }
 
-/// Whether the start is over, and what is not as it should be then. Silent load balancers are waited for until one has
-/// `waited` long enough; a hold or a split is no reason to wait, since it may follow the start.
+/// Whether the start is over, and what is still wrong then. Silent load balancers get as long as
+/// `waited` says; a hold or a split is no reason to wait, since it may as well come after the start.
 fn judge(service: &ServiceName, routed: &Routed, waited: bool) -> Result<Option<String>, Why> {
     let Routed {
         applied,

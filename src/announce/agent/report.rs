@@ -1,4 +1,4 @@
-//! What the agent reports: in the log, and in the status line of `systemctl status`.
+//! What the agent logs, and its line in `systemctl status`.
 
 use tracing::{info, warn};
 
@@ -40,7 +40,7 @@ impl Agent {
         }
     }
 
-    /// Logs once that a backend does not come up: it has no other failure to log.
+    /// Logs once that a backend does not come up, since it has no other failure to log.
     fn note_unproved(&mut self) {
         if self.phase != Phase::Starting {
             return;
@@ -64,7 +64,7 @@ impl Agent {
                     _ => "announced",
                 };
                 let id = &self.settings.id;
-                // Somebody may overwrite it any number of times.
+                // Somebody may overwrite it again and again.
                 let again = std::mem::replace(&mut self.noted, state) == state;
                 let more = match again {
                     true => log_limit::allows("announced again", id.to_string()),
@@ -83,7 +83,7 @@ impl Agent {
         }
     }
 
-    /// The phase and the reason, in words.
+    /// The phase and its reason.
     pub(super) fn status(&self) -> String {
         let announced = match &*self.lease.borrow() {
             LeaseStatus::Held { revision, .. } => format!("announced at revision {revision}"),

@@ -1,4 +1,4 @@
-//! From one image of the program to the next: the agent is serialized, and restored.
+//! Hands the agent's state to the next image of the program, and restores it there.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -41,10 +41,10 @@ impl Agent {
         handover
     }
 
-    /// Stops, and leaves the record as it is.
+    /// Stops, and leaves the record unchanged.
     pub(in crate::announce) async fn hand_over(mut self) -> Handover {
         if let Some(Former::Stands(former)) = self.former.take() {
-            // What this one wanted instead was never confirmed.
+            // This agent's own record was never confirmed.
             return Box::pin(former.hand_over()).await;
         }
         if let Some(probe_task) = self.probe_task.take() {
@@ -58,7 +58,7 @@ impl Agent {
         handover
     }
 
-    /// The previous image's agent, which keeps its record from now on and probes nothing.
+    /// The former image's agent, which keeps its record and has no probes yet.
     pub(in crate::announce) fn resume(handover: &Handover) -> Option<Box<Self>> {
         let resumed = Self::announcing(handover.announced.as_ref()?);
         let told = |why| warn!("the handover of the previous program cannot be read: {why}");

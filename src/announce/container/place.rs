@@ -1,4 +1,4 @@
-//! One run of a container: how long it can be reached where it is announced, and what its end asks of the agent.
+//! The address of one run of a container: how long it stays valid, and how its end stops the agent.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::docker::follow::{State, States, Why};
 use crate::util::shutdown;
 use crate::util::shutdown::Stop;
 
-/// A run of a container, and what its address comes from.
+/// A run of a container, and the source of its address.
 pub(super) struct Place {
     run: Arc<Container>,
-    /// The network that was asked for.
+    /// The given network.
     network: Option<String>,
 }
 
@@ -22,7 +22,7 @@ impl Place {
         Self { run, network }
     }
 
-    /// Whether this run can still be reached there.
+    /// Whether this run is still reachable there.
     fn stands(&self, state: &State) -> bool {
         let State::Running(now) = state else {
             return false;
@@ -35,7 +35,7 @@ impl Place {
     }
 }
 
-/// Waits until the container is in another state or place; `false` when asked to stop.
+/// Waits until the container's state or address changes; `false` when asked to stop.
 pub(super) async fn other_place(place: &Place, states: &mut States, stop: &mut Stop) -> bool {
     let other = states.wait_for(|state| !place.stands(state));
     tokio::select! {
@@ -44,18 +44,18 @@ pub(super) async fn other_place(place: &Place, states: &mut States, stop: &mut S
     }
 }
 
-/// What asks the agent of one run to stop: whatever asks the whole to, and the end of the run.
+/// Requests to stop the agent of one run: those to the whole process, and the end of the run.
 pub(super) fn end_with_run(place: Place, mut states: States, mut stop: Stop) -> Stop {
     let (stopper, session) = shutdown::channel();
     tokio::spawn(async move {
         let ends = async {
-            // A daemon that is silent says nothing about the container: the probe decides meanwhile.
+            // A silent daemon says nothing about the container: the probe decides.
             let ended =
                 |state: &State| !matches!(state, State::Unknown { .. }) && !place.stands(state);
             let name = &place.run.name;
             match states.wait_for(ended).await.as_deref() {
                 Ok(State::Gone(why)) => {
-                    // Nothing is left that could finish a request.
+                    // No process is left that could finish a request.
                     stopper.force(format!(
                         "container {name} {}: withdrawing at once",
                         death(why)
@@ -92,7 +92,7 @@ pub(super) fn end_with_run(place: Place, mut states: States, mut stop: Stop) -> 
     session
 }
 
-/// How a container came to its end, in words.
+/// How a container ended, as a message.
 pub(super) fn death(why: &Why) -> String {
     match why {
         Why::Exited { code } => format!("died (exit code {code})"),
