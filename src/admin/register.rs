@@ -16,7 +16,7 @@ use crate::util::duration::whole_seconds;
 /// What is to be registered.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Which instance of which service.
+    /// Service and instance.
     pub id: InstanceId,
     /// The record; nonce and since are filled in here.
     pub record: Record,

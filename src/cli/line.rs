@@ -79,8 +79,8 @@ impl Line {
         Self(words.map(Into::into).collect())
     }
 
-    /// The words after the value of an option that may be a secret, each with that option: they are the rest of a value that
-    /// was not quoted.
+    /// The words after the value of an option that may be a secret, each with that option: they are the rest of a value
+    /// that was not quoted.
     pub(crate) fn behind_secrets(&self) -> Vec<Behind> {
         let mut behind = Vec::new();
         let mut secret = None;
@@ -136,8 +136,8 @@ impl Line {
         Ok(Cli::from_arg_matches(&matches)?.global.env_file)
     }
 
-    /// The parser for this line. An agent's parser leaves the other commands out: the heap that they take for a moment would
-    /// stay with a process that runs for years.
+    /// The parser for this line. An agent's parser leaves the other commands out: the heap that they take for a moment
+    /// would stay with a process that runs for years.
     fn command(&self) -> Command {
         let command = self.whole_command();
         match self.0.iter().any(|word| word == "-h") {
@@ -179,8 +179,8 @@ fn each_arg(command: Command, mut change: impl FnMut(Arg) -> Arg) -> Command {
     command.mut_subcommands(|subcommand| subcommand.mut_args(&mut change))
 }
 
-/// An empty variable counts as unset, and a switch accepts 1 and 0 beside true and false: etcdctl does the same, and compose
-/// files rely on it.
+/// An empty variable counts as unset, and a switch accepts 1 and 0 beside true and false: etcdctl does the same, and
+/// compose files rely on it.
 fn as_etcdctl_does(command: Command) -> Command {
     each_arg(command, |arg| {
         let set = variable(&arg).and_then(std::env::var_os);

@@ -190,7 +190,11 @@ async fn a_record_that_a_living_announcer_keeps_is_left_alone() {
     let before = record(&scene.etcd).await;
     let ended = deregister(&scene.etcd).run().await;
     assert_eq!(ended.code, Some(1), "{}", ended.output);
-    for said in ["an announcer", "stop that one", "sidekick hold"] {
+    for said in [
+        "an announcer",
+        "stop it (it deregisters by itself)",
+        "sidekick hold",
+    ] {
         assert!(ended.output.contains(said), "{}", ended.output);
     }
     assert_eq!(record(&scene.etcd).await, before);
@@ -226,7 +230,7 @@ async fn a_signal_ends_the_look_at_who_keeps_a_record_and_leaves_that_alone() {
     // Far less than the look would take.
     let ended = command.end(Duration::from_secs(10)).await;
     assert_eq!(ended.code, Some(1), "{}", ended.output);
-    let said = "asked to stop before it was known whether a process that holds the lease";
+    let said = "stopped before it was known whether a process that holds the lease";
     assert!(ended.output.contains(said), "{}", ended.output);
     assert_eq!(record(&etcd).await, before);
 }
@@ -246,7 +250,7 @@ async fn a_second_signal_ends_a_deregistration_that_waits_for_etcd() {
     command.process().signal(Signal::TERM);
     let ended = command.end(Duration::from_secs(10)).await;
     assert_eq!(ended.code, Some(1), "{}", ended.output);
-    let said = "website/nginx1 may still be registered, as draining";
+    let said = "website/nginx1 may still be registered as draining";
     assert!(ended.output.contains(said), "{}", ended.output);
 }
 

@@ -301,7 +301,7 @@ async fn flags_that_contradict_a_file_are_refused() {
         assert_eq!(ended.code, Some(64), "{args:?}: {}", ended.output);
         assert!(ended.output.contains(said), "{args:?}: {}", ended.output);
     };
-    let both = "and --config: the file says what goes where; give one of them";
+    let both = "and --config: the file has the targets and upstreams; give one of them";
     refused(
         &["--config", &path, "--nginx", "http://h/"],
         &format!("--nginx {both}"),

@@ -132,7 +132,7 @@ async fn a_held_service_is_out_as_a_whole_and_what_is_held_otherwise_stays_out()
     let both = ["disk, until 2", "all of website: moving"];
     says(&listed, 0, &both);
     let release = ["hold", "website", "--release"];
-    let still = "still held otherwise: website/a";
+    let still = "still held by another hold: website/a";
     says(
         &run(&scene, &release).await,
         0,
@@ -200,7 +200,7 @@ async fn what_is_nowhere_cannot_be_held() {
     let what = ["--for", "10m", "--reason", "x"];
     let hold = |whom: &[&'static str]| [&["hold"], whom, &what].concat();
     let host = run(&scene, &hold(&["--host", "10.0.0.2"])).await;
-    says(&host, 1, &["no record names the host 10.0.0.2"]);
+    says(&host, 1, &["no record is at the host 10.0.0.2"]);
     let service = run(&scene, &hold(&["webste"])).await;
     says(
         &service,

@@ -181,7 +181,7 @@ async fn check_tells_what_was_derived_and_why_and_writes_nothing() {
     let check = |probe: &str| check_with(&["--probe", probe]);
     let bare = check_with(&[]).await;
     assert_eq!(bare.code, Some(0), "{}", bare.output);
-    let nobody = "probe    up: it runs; nothing asks its port";
+    let nobody = "probe    up: it runs; nothing probes its port";
     assert!(bare.output.contains(nobody), "{}", bare.output);
     // The web server in the container has no page to show.
     let down = check("/health").await;

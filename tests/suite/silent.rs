@@ -558,7 +558,8 @@ async fn a_release_names_the_load_balancers_that_keep_their_servers_as_nobody_te
     says(&run(&etcd, &release).await, 1, &["nothing is protected"]);
     balancer(&etcd, "edge", "http://10.0.0.1/api").await;
     let ended = run(&etcd, &release).await;
-    let said = "no live pusher: nothing was released; the load balancer of edge keeps what it was told last";
+    let said =
+        "no live pusher: nothing was released; the load balancer of edge keeps its last servers";
     says(&ended, 1, &[said]);
     assert!(
         !ended.output.contains("nothing is protected"),
@@ -566,7 +567,7 @@ async fn a_release_names_the_load_balancers_that_keep_their_servers_as_nobody_te
         ended.output
     );
     applied(&etcd, "other").await;
-    let said = "edge: is silent, and its load balancer keeps what it was told last";
+    let said = "edge: is silent, and its load balancer keeps its last servers";
     says(&run(&etcd, &release).await, 1, &[said]);
 }
 

@@ -20,9 +20,9 @@ use crate::systemd::unit_file::Socket;
 #[command(next_help_heading = "Container")]
 #[group(skip)]
 pub(crate) struct Flags {
-    /// Container to announce, by name or id. Its service comes from its label or env SERVICE_NAME or its image, the instance
-    /// from the names of the host and the container (HOST:CONTAINER), the address from its published port, the version from
-    /// its image, unless they are given.
+    /// Container to announce, by name or id. Its service comes from its label or env SERVICE_NAME or its image, the
+    /// instance from the names of the host and the container (HOST:CONTAINER), the address from its published port, the
+    /// version from its image, unless they are given.
     #[arg(long, value_name = "NAME", env = "SIDEKICK_CONTAINER")]
     pub(crate) container: Option<String>,
     /// Where the Docker or Podman daemon listens; its usual sockets when absent.
@@ -41,7 +41,8 @@ pub(crate) struct Flags {
     /// This host's name in its instances' names, HOST:CONTAINER; by default, the name that the daemon reports.
     #[arg(long, value_name = "NAME", env = "SIDEKICK_HOST_NAME")]
     pub(crate) host_name: Option<String>,
-    /// Version that runs there; by default, the container's label or env SERVICE_VERSION, else its image's tag, label or digest.
+    /// Version that runs there; by default, the container's label or env SERVICE_VERSION, else its image's tag, label or
+    /// digest.
     #[arg(long, value_name = "VERSION", env = "SIDEKICK_SERVICE_VERSION")]
     pub(crate) service_version: Option<String>,
     /// Reads SERVICE_* from the container's labels only, not from its environment.

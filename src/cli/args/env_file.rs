@@ -1,8 +1,9 @@
 //! Files of environment variables, in the syntax of systemd's `EnvironmentFile=`, so that one file serves both.
 //!
-//! `NAME=VALUE` on a line; `#` and `;` begin a comment; a backslash at the end of a line joins it to the next. A value may
-//! be in double quotes (in which `\"`, `\\`, `\$` and `` \` `` are escapes) or in single ones (without escapes).
-//! systemd ignores lines that it cannot parse; here they are errors, because a silently ignored line is a bug found too late.
+//! `NAME=VALUE` on a line; `#` and `;` begin a comment; a backslash at the end of a line joins it to the next. A value
+//! may be in double quotes (in which `\"`, `\\`, `\$` and `` \` `` are escapes) or in single ones (without escapes).
+//! systemd ignores lines that it cannot parse; here they are errors, because a silently ignored line is a bug found too
+//! late.
 
 use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;

@@ -62,14 +62,14 @@ pub(crate) struct Args {
         long,
         value_name = "KEY",
         env = "SIDEKICK_PREFIX",
-        help = with_default("Where records lie in etcd", Prefix::default())
+        help = with_default("Prefix of the records in etcd", Prefix::default())
     )]
     prefix: Option<String>,
     #[arg(
         long,
         value_name = "KEY",
         env = "SIDEKICK_META_PREFIX",
-        help = with_default("Where sidekick keeps its own keys", MetaPrefix::default())
+        help = with_default("Prefix of sidekick's own keys", MetaPrefix::default())
     )]
     meta_prefix: Option<String>,
 }

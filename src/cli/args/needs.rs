@@ -1,7 +1,7 @@
 //! Options that have an effect only together with others: without those they are refused, not ignored.
 //!
-//! Only the command line is checked. Variables and env files may serve several commands and units, which do not all use every
-//! variable.
+//! Only the command line is checked. Variables and env files may serve several commands and units, which do not all use
+//! every variable.
 
 use clap::ArgMatches;
 

@@ -25,8 +25,8 @@ impl PaceArgs {
         (timeout > interval).then(|| (duration::typed(timeout), duration::typed(interval)))
     }
 
-    /// Interval and timeout, where this source beats `weaker`. Values of the weaker one are fitted to the stronger one, and
-    /// defaults to both.
+    /// Interval and timeout, where this source beats `weaker`. Values of the weaker one are fitted to the stronger one,
+    /// and defaults to both.
     pub(crate) fn before(self, weaker: Self) -> (Duration, Duration) {
         match (self.interval, self.timeout) {
             (Some(interval), Some(timeout)) => (interval, timeout),

@@ -24,8 +24,8 @@ pub(crate) struct Flags {
     ///
     /// A path (/health) is requested from the announced address by HTTP. tcp://HOST:PORT must accept a connection,
     /// grpc://HOST:PORT[/SERVICE] answer grpc.health.v1, the command of exec: end with exit code 0, and docker: is the
-    /// container's HEALTHCHECK. May be given several times: all must pass. Without it, a container's SERVICE_CHECK_ labels
-    /// apply, else its HEALTHCHECK, else only whether it runs; without a container the record is kept
+    /// container's HEALTHCHECK. May be given several times: all must pass. Without it, a container's SERVICE_CHECK_
+    /// labels apply, else its HEALTHCHECK, else only whether it runs; without a container the record is kept
     /// unconditionally.
     #[arg(
         long,
@@ -34,12 +34,12 @@ pub(crate) struct Flags {
         hide_env_values = true
     )]
     pub(crate) probe: Vec<Secret>,
-    /// Time between two rounds, minus up to a tenth (Kubernetes: periodSeconds) [default: what the container says, else 2s,
-    /// or the timeout where that is longer].
+    /// Time between two rounds, minus up to a tenth (Kubernetes: periodSeconds) [default: what the container says, else
+    /// 2s, or the timeout where that is longer].
     #[arg(long, value_name = "TIME", env = "SIDEKICK_INTERVAL")]
     pub(crate) interval: Option<String>,
-    /// Timeout of one attempt; no longer than the interval (timeoutSeconds) [default: what the container says, else 1s, or
-    /// the interval where that is shorter].
+    /// Timeout of one attempt; no longer than the interval (timeoutSeconds) [default: what the container says, else 1s,
+    /// or the interval where that is shorter].
     #[arg(long, value_name = "TIME", env = "SIDEKICK_TIMEOUT")]
     pub(crate) timeout: Option<String>,
     /// Passes in a row until the backend is up; it starts down (successThreshold).
@@ -99,7 +99,8 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// The given probes; else, where a container is `paired`, those of its labels; else its state as its daemon reports it.
+    /// The given probes; else, where a container is `paired`, those of its labels; else its state as its daemon reports
+    /// it.
     pub(crate) fn probes(
         &self,
         mistakes: &mut Mistakes,

@@ -67,8 +67,8 @@ impl Args {
         Some(format)
     }
 
-    /// Refuses a name that resolves to an address that no other host reaches. A name that cannot be resolved here may resolve
-    /// elsewhere.
+    /// Refuses a name that resolves to an address that no other host reaches. A name that cannot be resolved here may
+    /// resolve elsewhere.
     pub(crate) async fn check_name(&self, mistakes: &mut Mistakes, address: Option<&str>) {
         let address: Option<Address> = address.and_then(|text| text.parse().ok());
         let Some(host @ Host::Dns(name)) = address.as_ref().map(|it| &it.endpoint.host) else {
@@ -84,7 +84,7 @@ impl Args {
         }
     }
 
-    /// Adds the options to what is known of the record; refuses an address that no other host reaches.
+    /// Adds the options to a base record; refuses an address that no other host reaches.
     pub(crate) fn complete(&self, mistakes: &mut Mistakes, base: Option<Record>) -> Option<Record> {
         self.complete_at(mistakes, base, &[])
     }

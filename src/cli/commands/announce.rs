@@ -25,7 +25,7 @@ use crate::systemd::unit_file::Socket;
 use crate::util::duration;
 use crate::util::shutdown;
 
-/// Announces one backend for as long as it works.
+/// Announces one backend while it works.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 #[command(after_long_help = "\
@@ -33,10 +33,10 @@ Examples:
   sidekick announce website/nginx1 10.0.0.5:8080/52c7248a14 --probe /health
   sidekick announce --container nginx1 --probe /health")]
 pub(crate) struct Args {
-    /// Which instance of which service.
+    /// Service and instance.
     #[arg(value_name = "SERVICE/INSTANCE", env = "SIDEKICK_INSTANCE")]
     id: Option<String>,
-    /// Where clients reach it, and what runs there.
+    /// Address for clients, and the version that runs there.
     #[arg(value_name = "HOST:PORT[/VERSION]", env = "SIDEKICK_ADDRESS")]
     address: Option<String>,
 
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     probe: probe::Flags,
 
-    /// What happens to the record of a backend that fails: withdraw it, or mark it as down.
+    /// What to do with the record of a backend that fails: withdraw it, or mark it as down.
     #[arg(
         long,
         value_name = "ACTION",
@@ -73,16 +73,16 @@ pub(crate) struct Args {
     pub(crate) etcd: etcd::Args,
 }
 
-/// What is announced.
+/// What to announce.
 enum Subject {
-    /// One instance, of which everything was said.
+    /// One instance, given completely.
     Instance(Box<Settings>),
-    /// Each run of a container, which says the rest.
+    /// Each run of a container, which provides the rest.
     Container(Box<Pairing>),
 }
 
 impl Args {
-    /// Announces, or, for a `trial`, only says whether this program could go on from the handover on its standard input.
+    /// Announces; a `trial` only checks whether this program can take over from the handover on its standard input.
     pub(crate) async fn run(
         self,
         mistakes: Mistakes,
@@ -94,11 +94,11 @@ impl Args {
         }
         let mut reload = Reload::listen(program)?;
         let stop = shutdown::of_agent(notify::stopping)?;
-        // From here on signals are handled, also those sent to the image before this one.
+        // The handlers stand: unblock the signals, also those that were sent to the former image.
         shutdown::unblock_signals();
         let stop_timeout = StopTimeout::of_main_process(std::process::id()).await;
         let (subject, cluster) = self.checked(mistakes, stop_timeout.as_ref()).await?;
-        // Not before all is right: it can be read once.
+        // It can be read only once: first check everything else.
         let mut handover = Handover::of_former_image().unwrap_or_default();
         loop {
             let (cluster, stop) = (cluster.clone(), stop.clone());
@@ -141,10 +141,10 @@ impl Args {
         }
     }
 
-    /// Whether this program could go on: everything is read, and nothing is asked but the container's daemon.
+    /// Whether this program could take over: reads everything, and contacts nobody except the container's daemon.
     async fn try_out(self, mut mistakes: Mistakes) -> anyhow::Result<Exit> {
         let handover = mistakes.check("handover", Handover::read(std::io::stdin()));
-        // The process that waits for the answer is the main process of the unit.
+        // The process that runs the trial is the unit's main process.
         let main = std::os::unix::process::parent_id();
         let stop_timeout = StopTimeout::of_main_process(main).await;
         let (subject, _) = self.checked(mistakes, stop_timeout.as_ref()).await?;
@@ -163,7 +163,7 @@ impl Args {
         Ok(Exit::Done)
     }
 
-    /// What is announced, and where, if all that does not hang on the container is right.
+    /// What to announce, and where, if everything is right that does not depend on the container.
     async fn checked(
         &self,
         mut mistakes: Mistakes,
@@ -183,7 +183,7 @@ impl Args {
         mistakes.none_or(subject.zip(cluster))
     }
 
-    /// Which container, if one was named.
+    /// Which container, if the flags name one.
     pub(crate) fn pairing(&self, mistakes: &mut Mistakes) -> Option<Pairing> {
         let id = self.id.as_deref();
         let id = id.and_then(|text| mistakes.parse("SERVICE/INSTANCE", text));
@@ -192,23 +192,23 @@ impl Args {
         self.container.pairing(mistakes, id, address)
     }
 
-    /// Refuses a name for the address that only leads to this host.
+    /// Refuses a name that resolves only to this host's own addresses.
     pub(crate) async fn check_name(&self, mistakes: &mut Mistakes) {
         let address = self.address.as_deref();
         self.about.check_name(mistakes, address).await;
     }
 
-    /// Whether a container was named.
+    /// Whether the flags name a container.
     pub(crate) fn is_paired(&self) -> bool {
         self.container.container.is_some()
     }
 
-    /// Where a container is looked for.
+    /// The daemon's socket.
     pub(crate) fn socket(&self) -> Socket {
         self.container.socket()
     }
 
-    /// What its unit is probably called: the container's name, or the instance's.
+    /// The likely name of its unit: the container's name, or the instance's.
     pub(crate) fn name(&self) -> Option<String> {
         let instance = self.id.as_deref().and_then(|id| id.split_once('/'));
         let instance = instance.map(|(_, instance)| instance);
@@ -219,7 +219,7 @@ impl Args {
             .map(str::to_owned)
     }
 
-    /// `HOST:CONTAINER` of the port that a container must publish to be reached where it is announced.
+    /// `HOST:CONTAINER`, the port that a container must publish to be reached at the announced address.
     pub(crate) fn published(&self) -> Option<String> {
         let address: Address = self.address.as_deref()?.parse().ok()?;
         let port = address.endpoint.port.to_string();
@@ -227,7 +227,7 @@ impl Args {
         Some(format!("{port}:{inside}"))
     }
 
-    /// How long things take. What cannot be read counts as nothing: it is refused elsewhere.
+    /// The durations. Wrong ones count as none: they are refused elsewhere.
     pub(crate) fn timing(&self) -> Timing {
         let read = |text: &str| duration::read(text).unwrap_or_default();
         let (interval, timeout) = self.probe.pace_args().before(PaceArgs::default());
@@ -239,13 +239,13 @@ impl Args {
         }
     }
 
-    /// The settings of one run. With a container and nothing found yet there are none, but mistakes are noted.
+    /// The settings of one run; none while the container is not known, but mistakes are noted.
     pub(crate) fn settings(
         &self,
         mistakes: &mut Mistakes,
         found: Option<&Found<'_>>,
     ) -> Option<Settings> {
-        // Everything is looked at before the first `?`, so that one run reports every mistake.
+        // Check everything before the first `?`, to report every mistake at once.
         let id = self.identity(mistakes, found);
         let record = self.record(mistakes, found);
         let prefixes = self.etcd.prefixes(mistakes);
@@ -283,7 +283,7 @@ impl Args {
         })
     }
 
-    /// The settings of a run, and what they come from.
+    /// The settings of a run, and their sources.
     pub(crate) fn settings_of_run(
         &self,
         pairing: &Pairing,
@@ -332,7 +332,7 @@ impl Args {
         self.about.complete_at(mistakes, base, resolved)
     }
 
-    /// The record before the options that add to it.
+    /// The record without the options that add to it.
     fn base_record(&self, mistakes: &mut Mistakes, found: Option<&Found<'_>>) -> Option<Record> {
         if self.is_paired() {
             return found.map(|found| found.identity.record());

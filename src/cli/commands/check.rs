@@ -25,7 +25,7 @@ use crate::util::sanitize::short;
 Example:
   sidekick check --container nginx1 --probe /health")]
 pub(crate) struct Args {
-    /// How often the backend is probed, an interval apart; every time it must pass.
+    /// How often to probe the backend, an interval apart; every probe must pass.
     #[arg(long, value_name = "N", default_value = "1", env = "SIDEKICK_COUNT")]
     count: String,
 
@@ -43,7 +43,7 @@ impl Args {
             let (settings, count) = mistakes.none_or(settings.zip(count))?;
             return show_and_probe(&settings, None, count).await;
         };
-        // What does not hang on the container is looked at before anybody is asked.
+        // Report every mistake that does not depend on the container before contacting anybody.
         self.announce.settings(&mut mistakes, None);
         let count = mistakes.none_or(count)?;
         let run = match container::find(&pairing).await? {
@@ -57,7 +57,7 @@ impl Args {
     }
 }
 
-/// There is nothing to probe: a container that has ended has no address, and one that is paused answers nothing.
+/// There is nothing to probe: an ended container has no address, and a paused one does not answer.
 fn not_running(name: &str, state: &State) -> anyhow::Result<Exit> {
     let mut out = Stdout;
     writeln!(
@@ -68,7 +68,7 @@ fn not_running(name: &str, state: &State) -> anyhow::Result<Exit> {
     Ok(Exit::No)
 }
 
-/// Whether nobody asks the backend itself: its container has no check of its own, and none was given.
+/// Whether nothing probes the backend itself: its container has no check of its own, and no flag gives one.
 fn only_runs(settings: &Settings, identity: Option<&Identity>) -> bool {
     let asked = |probe: &Probe| match probe {
         Probe::Container(probe) => probe.has_healthcheck(),
@@ -108,7 +108,7 @@ async fn show_and_probe(
             }
             Ok(()) if only_runs(settings, identity) => writeln!(
                 out,
-                "probe    up: it runs; nothing asks its port, see --probe"
+                "probe    up: it runs; nothing probes its port, see --probe"
             )?,
             Ok(()) => writeln!(out, "probe    up")?,
             Err(failure) => {

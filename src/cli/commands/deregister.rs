@@ -17,24 +17,24 @@ use crate::model::InstanceId;
 use crate::systemd::notify;
 use crate::util::shutdown;
 
-/// Removes a record in good order: it drains, every load balancer lets go, then it is deleted.
+/// Removes a record in order: it drains, every load balancer lets go, then it is deleted.
 ///
-/// Exit code 0 also when there is no such record, so it can stand in ExecStop= and ExecStopPost=. A record that a
-/// running announcer keeps is left alone, with exit code 1. A signal ends the waiting, not the deletion; a second one ends the
-/// command, and so does one that comes before it is known whether such an announcer lives, with exit code 1. A load balancer
-/// whose pusher is silent is waited for as long as --drain-timeout says, and then named: it may still send requests.
+/// Exit code 0 also when there is no such record, so it can stand in ExecStop= and ExecStopPost=. A record that a running
+/// announcer keeps is left alone, with exit code 1. A signal ends the waiting, not the deletion. A second signal, or one
+/// that comes before it is known whether such an announcer lives, ends the command with exit code 1. A load balancer
+/// whose pusher is silent is waited for until --drain-timeout, and then named: it may still send requests.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 #[command(after_long_help = "\
 Example:
   sidekick deregister website/nginx1 --drain-timeout 30s")]
 pub(crate) struct Args {
-    /// Which instance of which service.
+    /// Service and instance.
     #[arg(value_name = "SERVICE/INSTANCE", env = "SIDEKICK_INSTANCE")]
     id: Option<String>,
     #[command(flatten)]
     drain: confirm::Args,
-    /// How much longer it waits after that, for requests in flight.
+    /// How long to wait after that, for requests in flight.
     #[arg(
         long,
         value_name = "TIME",
@@ -81,9 +81,9 @@ impl Args {
     }
 }
 
-/// Asked twice to stop, it does not wait for etcd either.
+/// A second signal ends the command without waiting for etcd.
 fn given_up(id: &InstanceId, begun: bool) -> Exit {
-    let draining = if begun { ", as draining" } else { "" };
+    let draining = if begun { " as draining" } else { "" };
     note(format_args!(
         "asked again to stop: {id} may still be registered{draining}"
     ));
@@ -138,19 +138,19 @@ fn report(id: &InstanceId, outcome: &Outcome) -> std::io::Result<Exit> {
         )?,
         Outcome::Kept { by } => {
             note(format_args!(
-                "{by} keeps {id} and would write it back: stop that one (it deregisters by itself), or take the instance out for a while with sidekick hold {id}"
+                "{by} keeps {id} and would write it back: stop it (it deregisters by itself), or take the instance out for a while with sidekick hold {id}"
             ));
             return Ok(Exit::No);
         }
         Outcome::Interrupted { by } => {
             note(format_args!(
-                "asked to stop before it was known whether {by} is alive: {id} is left alone"
+                "stopped before it was known whether {by} is alive: {id} is left alone"
             ));
             return Ok(Exit::No);
         }
         Outcome::TakenOver => {
             note(format_args!(
-                "somebody else has written {id} meanwhile; it is left alone"
+                "somebody else has written {id} in the meantime; it is left alone"
             ));
             return Ok(Exit::Deposed);
         }

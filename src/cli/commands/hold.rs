@@ -27,15 +27,15 @@ use crate::util::shutdown::Stop;
 /// The longest reason, in bytes.
 const MAX_REASON: usize = 200;
 
-/// How many instances are named in one sentence.
+/// How many instances a sentence names.
 const NAMED: usize = 5;
 
 /// Takes an instance, a whole service, or every instance at a host out of rotation for a while, or puts it back.
 ///
-/// It drains as if it were leaving, on every load balancer, and stays out until the time is over, whatever happens to
-/// the one who asked; instances that are announced meanwhile are held too. Exit code 1 when there is no such instance, service
-/// or host, and, with a hold that stands all the same, when not every load balancer has applied it in time, or one still sends
-/// traffic there: the last --min-servers of an upstream stay.
+/// It drains on every load balancer, as if it were leaving, and stays out until the time is over, even when this command
+/// is killed; instances that are announced in the meantime are held too. Exit code 1 when there is no such instance,
+/// service or host. Exit code 1 also when the hold is set but not every load balancer has applied it in time, or one
+/// still sends traffic there: the last --min-servers of an upstream stay.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 #[command(after_long_help = "\
@@ -44,16 +44,16 @@ Examples:
   sidekick hold --host 10.0.0.5 --for 1h --reason 'new kernel'
   sidekick hold website/nginx1 --release")]
 pub(crate) struct Args {
-    /// Which service, or which instance of it.
+    /// Service, or one instance of it.
     #[arg(value_name = "SERVICE[/INSTANCE]", env = "SIDEKICK_INSTANCE")]
     id: Option<String>,
-    /// All instances at this host instead, of whatever service: an address or a name, as their records have it.
+    /// All instances at this host instead, of every service: an address or a name, as their records have it.
     #[arg(long, value_name = "HOST", env = "SIDEKICK_HOLD_HOST")]
     host: Option<String>,
     /// How long it stays out.
     #[arg(long = "for", value_name = "TIME", env = "SIDEKICK_HOLD_FOR")]
     length: Option<String>,
-    /// Why, for everybody who sees it.
+    /// Reason, for everybody who sees the hold.
     #[arg(long, value_name = "TEXT", env = "SIDEKICK_REASON")]
     reason: Option<String>,
     /// Puts it back at once.
@@ -66,7 +66,7 @@ pub(crate) struct Args {
     etcd: etcd::OneShot,
 }
 
-/// What is asked for.
+/// What to do.
 enum Wish {
     Hold { reason: String, length: Duration },
     Release,
@@ -125,13 +125,13 @@ impl Args {
         let reason = mistakes.required("--reason", self.reason.as_deref());
         let reason = reason.map(str::trim);
         if reason.is_some_and(|reason| reason.is_empty()) {
-            mistakes.add("--reason is empty: somebody will wonder");
+            mistakes.add("--reason is empty: say why");
         }
         if reason.is_some_and(|reason| reason.len() > MAX_REASON) {
             mistakes.add(format!("--reason: longer than {MAX_REASON} bytes"));
         }
         if reason.is_some_and(|reason| reason.chars().any(char::is_control)) {
-            mistakes.add("--reason: one line without control characters, please");
+            mistakes.add("--reason: must be one line without control characters");
         }
         Some(Wish::Hold {
             reason: reason?.to_owned(),
@@ -150,12 +150,12 @@ async fn take_out(
     let overview = follow::read(place, scope.service()).await?;
     let services = services(&overview, scope);
     if services.is_empty() {
-        // What is called nearly so may be of another service, which not everybody may see.
+        // The closest name may be of another service, which not every user may read.
         let all = follow::read(place, None).await.unwrap_or(overview);
         note(format_args!("{}", nothing(&all, scope)));
         return Ok(Exit::No);
     }
-    // The lease counts from when etcd grants it, a moment after this.
+    // The lease counts from when etcd grants it, a moment later.
     let until = clock::seconds_from_now(length);
     let wanted = Hold {
         reason,
@@ -164,7 +164,7 @@ async fn take_out(
         nonce: Some(Nonce::fresh()),
     };
     let revision = hold::hold(place, scope, &wanted, length).await?;
-    // Not before: until something is written, a signal ends the command.
+    // Only now: until something is written, a signal ends the command.
     let mut stop = shutdown::on_signals(notify::stopping)?;
     let what = format!("draining {scope}");
     let (exit, how) = wait_for_all(
@@ -200,7 +200,7 @@ async fn take_out(
     Ok(if still.is_empty() { exit } else { Exit::No })
 }
 
-/// Who still takes traffic although it is held; the reasons are printed apart.
+/// Which instances still take traffic despite the hold; their reasons are printed apart.
 fn but(still: &[StillRouted]) -> String {
     let ids: BTreeSet<_> = still.iter().map(|it| it.id.to_string()).collect();
     let ids: Vec<_> = ids.into_iter().collect();
@@ -221,7 +221,7 @@ async fn end(place: &Place, scope: &HoldScope, within: Duration) -> anyhow::Resu
         )?;
         return Ok(Exit::Done);
     };
-    // Not before: until something is written, a signal ends the command.
+    // Only now: until something is written, a signal ends the command.
     let mut stop = shutdown::on_signals(notify::stopping)?;
     let overview = follow::read(place, scope.service()).await?;
     let mut services = services(&overview, scope);
@@ -245,7 +245,7 @@ async fn end(place: &Place, scope: &HoldScope, within: Duration) -> anyhow::Resu
     Ok(exit)
 }
 
-/// The services that have an instance of this scope.
+/// The services that have an instance in this scope.
 fn services(overview: &Overview, scope: &HoldScope) -> BTreeSet<ServiceName> {
     let covered = overview.covered(scope);
     covered.map(|(id, _)| id.service.clone()).collect()
@@ -266,12 +266,12 @@ fn nothing(overview: &Overview, scope: &HoldScope) -> String {
         HoldScope::Host(host) => {
             let known: BTreeSet<_> = overview.hosts().map(|host| host.to_string()).collect();
             let meant = suggestion(&host.to_string(), known.iter().map(String::as_str));
-            format!("no record names the host {host}{meant}")
+            format!("no record is at the host {host}{meant}")
         }
     }
 }
 
-/// Who is taken out, where that is not said yet.
+/// Which instances the scope covers, unless it names the instance itself.
 fn whom(overview: &Overview, scope: &HoldScope) -> String {
     if matches!(scope, HoldScope::Instance(_)) {
         return String::new();
@@ -283,7 +283,7 @@ fn whom(overview: &Overview, scope: &HoldScope) -> String {
     format!(" ({})", named(&all))
 }
 
-/// Which of its instances somebody holds otherwise.
+/// Instances of the scope that another hold still covers.
 async fn others(place: &Place, scope: &HoldScope) -> anyhow::Result<String> {
     let overview = follow::read(place, scope.service()).await?;
     let held = services(&overview, scope).into_iter().flat_map(|service| {
@@ -304,7 +304,7 @@ async fn others(place: &Place, scope: &HoldScope) -> anyhow::Result<String> {
     Ok(if held.is_empty() {
         String::new()
     } else {
-        format!("; still held otherwise: {}", named(&held))
+        format!("; still held by another hold: {}", named(&held))
     })
 }
 
@@ -317,7 +317,7 @@ fn named(all: &[String]) -> String {
     }
 }
 
-/// Waits for the pushers of every service, all of them within this time.
+/// Waits for the pushers of every service, with one timeout for all.
 async fn wait_for_all(
     place: &Place,
     services: &BTreeSet<ServiceName>,
@@ -328,7 +328,7 @@ async fn wait_for_all(
     doubt: Doubt,
 ) -> (Exit, String) {
     if services.is_empty() {
-        return (Exit::Done, "no record is concerned".to_owned());
+        return (Exit::Done, "no instance matches it".to_owned());
     }
     let deadline = Instant::now() + within;
     let (mut exit, mut words) = (Exit::Done, Vec::new());
@@ -347,7 +347,7 @@ async fn wait_for_all(
     (exit, words.join("; "))
 }
 
-/// `user@host`, as far as that is known.
+/// `user@host`, as far as known.
 fn somebody() -> Option<String> {
     let names = ["SUDO_USER", "USER", "LOGNAME"];
     let user = names.into_iter().find_map(|name| std::env::var(name).ok());

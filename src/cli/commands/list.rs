@@ -14,7 +14,7 @@ use crate::cli::output::table::table;
 use crate::model::ServiceName;
 use crate::util::did_you_mean::suggestion;
 
-/// Shows the records, with holds, splits, and what cannot be read.
+/// Shows the records, with holds, splits and quarantined records.
 ///
 /// plain is one record a line: SERVICE/INSTANCE HOST:PORT[/VERSION] STATE.
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ impl Args {
         let overview = follow::read(&place, only.as_ref()).await?;
         let lines: Vec<_> = overview.lines().collect();
         if lines.is_empty() {
-            // A user without the right to the others gets no hint about them.
+            // A user who may read only this service gets no hint about others.
             let others = match &only {
                 Some(_) => follow::read(&place, None).await.unwrap_or(overview),
                 None => overview,
@@ -78,7 +78,7 @@ fn show(lines: &[Line], output: Output) -> String {
     }
 }
 
-/// Why nothing is shown.
+/// Why the list is empty.
 pub(crate) fn nothing(only: Option<&ServiceName>, overview: &Overview) -> String {
     match only {
         None => "there are no records".to_owned(),

@@ -12,7 +12,7 @@ use crate::cli::output::exit::Exit;
 use crate::cli::output::stdout::Stdout;
 use crate::util::did_you_mean::suggestion;
 
-/// The shells, as clap_complete spells them.
+/// The shells, with clap_complete's names.
 const SHELLS: [(&str, Shell); 5] = [
     ("bash", Shell::Bash),
     ("zsh", Shell::Zsh),
@@ -28,7 +28,7 @@ const SHELLS: [(&str, Shell); 5] = [
 Example:
   sidekick completions bash > /usr/share/bash-completion/completions/sidekick")]
 pub(crate) struct Completions {
-    /// Which shell.
+    /// The shell.
     #[arg(value_name = "SHELL")]
     shell: Option<String>,
 }
@@ -62,14 +62,14 @@ Examples:
   sidekick man announce | man -l -
   sidekick man push.toml | man -l -")]
 pub(crate) struct Man {
-    /// A command, push.toml or records; the program's own page when absent.
+    /// A command, push.toml or records; by default, the program's own page.
     #[arg(value_name = "PAGE")]
     page: Option<String>,
 }
 
 impl Man {
     pub(crate) fn run(&self, mut mistakes: Mistakes, program: Command) -> anyhow::Result<Exit> {
-        // There is no page of `help`.
+        // `help` has no page.
         let mut program = program.disable_help_subcommand(true);
         program.build();
         let page = match self.page.as_deref() {

@@ -33,7 +33,7 @@ Examples:
   sidekick push --nginx http://127.0.0.1:8080/api --upstream website
   sidekick push --config /etc/sidekick/push.toml")]
 pub(crate) struct Args {
-    /// Where nginx serves its upstream API, without the version. May be given several times: each is kept equal.
+    /// URL of nginx's upstream API, without the version. May be given several times: sidekick updates each.
     #[arg(
         long,
         value_name = "URL",
@@ -42,7 +42,7 @@ pub(crate) struct Args {
         value_delimiter = ','
     )]
     nginx: Vec<Secret>,
-    /// Which upstream takes which service; the same name where no service is given. May be given several times.
+    /// Upstream and service, UPSTREAM=SERVICE, or UPSTREAM alone if both have the same name. May be given several times.
     #[arg(
         long,
         value_name = "NAME[=SERVICE]",
@@ -54,23 +54,24 @@ pub(crate) struct Args {
     /// again.
     #[arg(long, value_name = "FILE", env = "SIDEKICK_CONFIG")]
     config: Option<String>,
-    /// Name of this pusher, unique in etcd; the host's name when absent.
+    /// Name of this pusher, unique in etcd; by default, the host's name.
     #[arg(long, value_name = "NAME", env = "SIDEKICK_ID")]
     id: Option<String>,
-    /// Makes the upstreams equal once, and ends.
+    /// Makes the upstreams equal once, and exits.
     #[arg(long, env = "SIDEKICK_ONCE")]
     once: bool,
-    /// Prints what would be changed, and ends. Exit code 2 if anything would be.
+    /// Prints what would change, and exits. Exit code 2 if anything would.
     #[arg(long, env = "SIDEKICK_DRY_RUN")]
     dry_run: bool,
-    /// Prints what the file of --config means, or every mistake in it (exit code 64), and ends.
+    /// Prints what the file of --config means, or every mistake in it (exit code 64), and exits.
     #[arg(long, env = "SIDEKICK_CHECK_CONFIG")]
     check_config: bool,
-    /// Removes what the pusher of this --id has left in etcd, for a load balancer that is gone for good, and ends. Exit code 1 if
-    /// that pusher still runs. Without this, announcers that leave count its targets for --forget-after.
+    /// Removes the keys of the pusher --id from etcd, for a load balancer that is gone for good, and exits. Exit code 1
+    /// if that pusher still runs. Without this, announcers that leave count its targets for --forget-after.
     #[arg(long, env = "SIDEKICK_RETIRE")]
     retire: bool,
-    /// Takes over a file that is not sidekick's own, when it holds `upstream` blocks only (as confd writes it). Says what it replaces.
+    /// Takes over a file that is not sidekick's own, if it has only `upstream` blocks (as confd writes it). Says what it
+    /// replaces.
     #[arg(long, env = "SIDEKICK_ADOPT")]
     adopt: bool,
     /// Output of --once and --dry-run: text, or json with one object for each upstream.
@@ -87,7 +88,7 @@ pub(crate) struct Args {
         value_name = "TIME",
         env = "SIDEKICK_DEBOUNCE",
         help_heading = "Pace",
-        help = with_default("How long a change waits for others to follow it", format_duration(Pacing::default().debounce()))
+        help = with_default("How long to wait for further changes before applying one", format_duration(Pacing::default().debounce()))
     )]
     debounce: Option<String>,
     #[arg(
@@ -95,7 +96,7 @@ pub(crate) struct Args {
         value_name = "TIME",
         env = "SIDEKICK_RESYNC",
         help_heading = "Pace",
-        help = with_default("How often nginx is read and repaired although nothing changed", format_duration(Pacing::default().resync()))
+        help = with_default("How often to read nginx and repair it without a change in etcd", format_duration(Pacing::default().resync()))
     )]
     resync: Option<String>,
     #[arg(
@@ -103,7 +104,7 @@ pub(crate) struct Args {
         value_name = "TIME",
         env = "SIDEKICK_REQUEST_TIMEOUT",
         help_heading = "Pace",
-        help = with_default("How long nginx may take to answer one request", format_duration(REQUEST_TIMEOUT))
+        help = with_default("Timeout of one request to nginx", format_duration(REQUEST_TIMEOUT))
     )]
     request_timeout: Option<String>,
     #[arg(
@@ -127,7 +128,7 @@ pub(crate) struct Args {
         value_name = "TIME",
         env = "SIDEKICK_FORGET_AFTER",
         help_heading = "Pace",
-        help = with_default("How long announcers count the targets of a pusher that is away, because nginx goes on routing", format_duration(FORGET_AFTER))
+        help = with_default("How long announcers count the targets of a pusher that is away, as its nginx keeps routing", format_duration(FORGET_AFTER))
     )]
     forget_after: Option<String>,
 
@@ -136,7 +137,7 @@ pub(crate) struct Args {
         value_name = "N",
         env = "SIDEKICK_MIN_SERVERS",
         help_heading = "Removal guard",
-        help = with_default("How many servers an upstream keeps in rotation at least, whatever their records say; 0 for none", Limits::default().min_servers)
+        help = with_default("Least number of servers that an upstream keeps in rotation, whatever their records say; 0 for none", Limits::default().min_servers)
     )]
     min_servers: Option<String>,
     #[arg(
@@ -144,7 +145,7 @@ pub(crate) struct Args {
         value_name = "N%|N",
         env = "SIDEKICK_MAX_REMOVAL",
         help_heading = "Removal guard",
-        help = with_default("How much of an upstream may vanish without a withdrawal notice within --hold: a share, or a number of servers", Limits::default().max_removal)
+        help = with_default("How much of an upstream may vanish within --hold without a withdrawal notice: a share, or a number of servers", Limits::default().max_removal)
     )]
     max_removal: Option<String>,
     #[arg(
@@ -152,7 +153,7 @@ pub(crate) struct Args {
         value_name = "TIME",
         env = "SIDEKICK_HOLD",
         help_heading = "Removal guard",
-        help = with_default("How long vanished servers stay if more than that vanish, unless they are dead; 0s to let them go", format_duration(Limits::default().protect_for))
+        help = with_default("How long vanished servers stay if more vanish than that, unless they are dead; 0s to let them go", format_duration(Limits::default().protect_for))
     )]
     hold: Option<String>,
 
@@ -162,11 +163,11 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, mut mistakes: Mistakes, given: &Given) -> anyhow::Result<Exit> {
-        // Before the file is read: a SIGHUP that comes meanwhile must not end the process.
+        // Before reading the file: a SIGHUP that arrives now must not end the process.
         let stays = !(self.once || self.dry_run || self.check_config || self.retire);
         let hangups = stays.then(shutdown::hangups).transpose()?;
         shutdown::unblock_signals();
-        // Everything is looked at before the first `?`, so that one run reports every mistake.
+        // Check everything before the first `?`, to report every mistake at once.
         self.check_modes(&mut mistakes);
         let cluster = self.etcd.cluster(&mut mistakes);
         let overrides = self.overrides(&mut mistakes);
@@ -221,7 +222,7 @@ impl Args {
         })
     }
 
-    /// Takes away the keys of a pusher that does not come back.
+    /// Removes the keys of a pusher that does not come back.
     async fn retire(
         &self,
         overrides: &FromFlags,
@@ -231,7 +232,7 @@ impl Args {
         let prefixes = self.etcd.prefixes(&mut mistakes);
         let id = overrides.id.as_ref().or(overrides.host.as_ref()).cloned();
         if id.is_none() {
-            mistakes.add("--retire needs --id: this host's name cannot stand for it");
+            mistakes.add("--retire needs --id: this host's name cannot replace it");
         }
         let (id, (cluster, (_, meta))) = mistakes.none_or(id.zip(cluster.zip(prefixes)))?;
         let (line, exit) = match push::retire(&cluster, &meta, &id).await? {
@@ -254,7 +255,7 @@ impl Args {
         Ok(exit)
     }
 
-    /// At most one thing can be asked for.
+    /// Refuses more than one mode at once.
     fn check_modes(&self, mistakes: &mut Mistakes) {
         let modes = [
             ("--once", self.once),
@@ -272,7 +273,7 @@ impl Args {
         }
     }
 
-    /// What flags say that beats a file. What is wrong is noted and counts as not said.
+    /// Flags that beat the file. Wrong ones are noted and count as not given.
     fn overrides(&self, mistakes: &mut Mistakes) -> FromFlags {
         let (prefix, meta_prefix) = self.etcd.given_prefixes(mistakes);
         let mut time = |flag: &str, text: &Option<String>| mistakes.duration(flag, text.as_ref()?);
@@ -339,7 +340,7 @@ impl Args {
         for (flag, given) in given {
             if given {
                 mistakes.add(format!(
-                    "{flag} and --config: the file says what goes where; give one of them"
+                    "{flag} and --config: the file has the targets and upstreams; give one of them"
                 ));
             }
         }
@@ -351,7 +352,7 @@ impl Args {
         read.ok()
     }
 
-    /// Flags say what a small file would say.
+    /// The settings that the flags stand for, as a small file would.
     fn settings_of_flags(
         &self,
         overrides: &FromFlags,
@@ -359,7 +360,7 @@ impl Args {
     ) -> Option<Settings> {
         let torn = |url: &&Secret| url.reveal().contains('@') && !url.reveal().contains("://");
         if self.nginx.iter().any(|url| torn(&url)) {
-            // Either half may hold a part of the password.
+            // Either half may contain part of the password.
             mistakes.add(
                 "--nginx: a URL must begin with http:// or https://; a comma divides URLs: write %2C for one in a login",
             );

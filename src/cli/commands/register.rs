@@ -10,23 +10,23 @@ use crate::cli::output::exit::{Exit, note};
 use crate::cli::output::stdout::Stdout;
 use crate::model::{Address, Record};
 
-/// Writes a record once and ends: for programs that nobody probes, and for ExecStartPost=.
+/// Writes a record once and exits: for programs that nobody probes, and for ExecStartPost=.
 ///
-/// The record stays until it is deregistered, or with --ttl until that time is over. Registering the same again
-/// changes nothing, but starts the time anew. An announcer that keeps the record is deposed: it ends with code 75.
+/// The record stays until it is deregistered, or with --ttl until that time is over. Registering the same record again
+/// only restarts that time. An announcer that keeps the record is deposed: it exits with code 75.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 #[command(after_long_help = "\
 Example:
   sidekick register website/nginx1 10.0.0.5:8080/52c7248a14 --ttl 60s")]
 pub(crate) struct Args {
-    /// Which instance of which service.
+    /// Service and instance.
     #[arg(value_name = "SERVICE/INSTANCE", env = "SIDEKICK_INSTANCE")]
     id: Option<String>,
-    /// Where clients reach it, and what runs there.
+    /// Address for clients, and the version that runs there.
     #[arg(value_name = "HOST:PORT[/VERSION]", env = "SIDEKICK_ADDRESS")]
     address: Option<String>,
-    /// How long the record lasts; for ever when absent.
+    /// How long the record lasts; by default, for ever.
     #[arg(long, value_name = "TIME", env = "SIDEKICK_REGISTER_TTL")]
     ttl: Option<String>,
 

@@ -17,18 +17,18 @@ use crate::target::UpstreamName;
 
 /// Lets the protected servers of an upstream go.
 ///
-/// Every live pusher follows the records of the upstream from now on, until --min-servers take traffic again. 0: all that have the
-/// upstream have let go; 1: none has it, or not all in time; 69: etcd does not answer.
+/// Every live pusher follows the records of the upstream again; the guard comes back when --min-servers take traffic. 0:
+/// all pushers of the upstream have let go; 1: no pusher has it, or not all in time; 69: etcd does not answer.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 #[command(after_long_help = "\
 Example:
   sidekick release website")]
 pub(crate) struct Args {
-    /// The upstream, as nginx calls it.
+    /// The upstream, by its name in nginx.
     #[arg(value_name = "UPSTREAM", env = "SIDEKICK_RELEASE_UPSTREAM")]
     upstream: Option<String>,
-    /// How long the pushers are waited for.
+    /// How long to wait for the pushers.
     #[arg(
         long,
         value_name = "TIME",
@@ -63,7 +63,7 @@ impl Args {
         let prefixes = self.etcd.prefixes(mistakes);
         let deadline = Instant::now().checked_add(timeout?);
         if deadline.is_none() {
-            mistakes.add(format!("--timeout {}: that is for ever", self.timeout));
+            mistakes.add(format!("--timeout {}: that is too long", self.timeout));
         }
         let (_, meta) = prefixes?;
         Some(Order {
@@ -101,7 +101,7 @@ fn report(upstream: &UpstreamName, outcome: &Outcome) -> anyhow::Result<Exit> {
     }
     for id in silent {
         say(&format!(
-            "{id}: is silent, and its load balancer keeps what it was told last"
+            "{id}: is silent, and its load balancer keeps its last servers"
         ))?;
     }
     let all = answers.len();
@@ -114,12 +114,12 @@ fn report(upstream: &UpstreamName, outcome: &Outcome) -> anyhow::Result<Exit> {
     })
 }
 
-/// Why nothing was released when no pusher is running; these are silent.
+/// Why nothing was released without a live pusher; these are silent.
 fn nobody(silent: &BTreeSet<PusherId>) -> String {
     let keep = match silent.len() {
         0 => return "no pusher is running: nothing is protected".to_owned(),
-        1 => "the load balancer of {} keeps what it was told last",
-        _ => "the load balancers of {} keep what they were told last",
+        1 => "the load balancer of {} keeps its last servers",
+        _ => "the load balancers of {} keep their last servers",
     };
     let keep = keep.replace("{}", &names(silent));
     format!("no live pusher: nothing was released; {keep}")

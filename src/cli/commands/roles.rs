@@ -11,20 +11,20 @@ use crate::model::{InstanceName, MetaPrefix, Prefix};
 
 /// Prints the etcdctl commands that make roles with the least rights that sidekick needs.
 ///
-/// One role for announce, register and deregister, one for push, one for who only looks, and one for people who split, hold
-/// and release. Give a role to a user with: etcdctl user grant-role USER ROLE. Nothing is changed: pipe it into sh, or pick.
-/// For one service, release is granted for the upstream of its name: who releases another upstream needs the right to write
-/// releases/UPSTREAM below --meta-prefix, too.
+/// One role for announce, register and deregister, one for push, one for read-only commands, and one for split, hold and
+/// release. Give a role to a user with: etcdctl user grant-role USER ROLE. Nothing is changed: pipe it into sh, or pick.
+/// For one service, release is granted for the upstream of the same name; to release another upstream, grant the right to
+/// write releases/UPSTREAM below --meta-prefix, too.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 #[command(after_long_help = "\
 Example:
   sidekick roles website/nginx1 | sh")]
 pub(crate) struct Args {
-    /// Only for this service, or this instance of it: all of them when absent.
+    /// Only for this service, or this instance of it; by default, for all.
     #[arg(value_name = "SERVICE[/INSTANCE]")]
     target: Option<String>,
-    /// Only for the pusher of this name (push --id): any of them when absent.
+    /// Only for the pusher of this name (push --id); by default, for any.
     #[arg(long, value_name = "NAME", env = "SIDEKICK_ID")]
     id: Option<String>,
     /// One role only: announce, push, view or operate.
@@ -34,14 +34,14 @@ pub(crate) struct Args {
         long,
         value_name = "KEY",
         env = "SIDEKICK_PREFIX",
-        help = with_default("Where records lie in etcd", Prefix::default())
+        help = with_default("Prefix of the records in etcd", Prefix::default())
     )]
     prefix: Option<String>,
     #[arg(
         long,
         value_name = "KEY",
         env = "SIDEKICK_META_PREFIX",
-        help = with_default("Where sidekick keeps its own keys", MetaPrefix::default())
+        help = with_default("Prefix of sidekick's own keys", MetaPrefix::default())
     )]
     meta_prefix: Option<String>,
 }

@@ -27,7 +27,7 @@ const SHARES: [Column; 3] = [("INSTANCE", 60), ("ADDRESS", 70), ("SHARE", 7)];
 
 /// Shares the traffic of a service among its versions: blue/green and canary.
 ///
-/// Each version gets the share of the traffic that its weight has in the sum, spread over its instances. A version that is
+/// Each version gets its weight's share of the sum, spread over its instances. A version that is
 /// not named gets none. The same command goes back. A split that no live instance matches is refused with exit code 1.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -95,7 +95,7 @@ impl Args {
         Ok(exit)
     }
 
-    /// The split; `None` inside when it is to end.
+    /// The split; `None` inside to end it.
     fn wanted(&self, mistakes: &mut Mistakes) -> Option<Option<Split>> {
         if self.clear {
             if !self.weights.is_empty() {
@@ -128,7 +128,7 @@ impl Args {
     }
 }
 
-/// A version may itself hold a `=`, a weight cannot.
+/// A version may contain a `=`, a weight cannot.
 fn pair(mistakes: &mut Mistakes, text: &str) -> Option<(Version, u16)> {
     let Some((version, weight)) = text.rsplit_once('=') else {
         let text = short(text);
@@ -147,7 +147,7 @@ fn pair(mistakes: &mut Mistakes, text: &str) -> Option<(Version, u16)> {
     version.zip(number)
 }
 
-/// What the split would do; `None`, with the reason said, when it would leave nobody.
+/// Prints what the split would do; `None`, with the reason printed, if no instance would get traffic.
 async fn look(
     place: &Place,
     service: &ServiceName,
@@ -171,14 +171,14 @@ async fn look(
         }
         let meant = match versions.is_empty() {
             true => {
-                // Not everybody may see what is called nearly so.
+                // Not every user may read the service with the closest name.
                 let all = follow::read(place, None).await.unwrap_or(overview);
                 suggestion(service.as_str(), all.services())
             }
             false => String::new(),
         };
         note(format_args!(
-            "the split of {service} is refused, as nobody would get its traffic; {}{meant}",
+            "the split of {service} is refused: no instance would get its traffic; {}{meant}",
             versions_in_words(&versions)
         ));
         return Ok(None);

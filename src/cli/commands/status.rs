@@ -19,12 +19,12 @@ mod tables;
 
 use tables::tables;
 
-/// Shows every live pusher: its targets with their errors and servers, what it has applied, how far it is behind, which instances it
-/// does not route or cannot let go, and what cannot be read.
+/// Shows every live pusher: its targets with their errors and servers, what it has applied, how far it is behind, which
+/// instances it does not route or cannot let go, and quarantined records.
 ///
 /// The number of servers in an upstream is what its pusher last read, --resync ago at most. When etcd has no space left, no pusher
 /// can report anything new, and status says so. Revisions are etcd's. A pusher is shown as behind since the oldest change whose
-/// time is known. Load balancers whose pusher is silent are shown too: they go on routing what they were told last, until the
+/// time is known. Load balancers whose pusher is silent are shown too: they keep routing to their last servers until the
 /// pusher is back or `sidekick push --retire --id ID` removes them.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -76,8 +76,8 @@ impl Args {
     }
 }
 
-/// What it means that etcd has no room, and the way out.
-const NO_SPACE: &str = "etcd has no space left and refuses to write: what pushers say here may be old, whatever it is. Make room \
+/// What it means that etcd has no space, and the way out.
+const NO_SPACE: &str = "etcd has no space left and refuses to write: everything that pushers report here may be old. Make room \
     (etcdctl compact, etcdctl defrag for each member), then let it write again: etcdctl alarm disarm";
 
 fn lines(lines: impl Iterator<Item = String>) -> String {
@@ -95,7 +95,7 @@ fn plain(pusher: &Pusher) -> Vec<String> {
     pusher.lags.iter().map(line).collect()
 }
 
-/// The load balancers without a live pusher, the conflicts, and the keys that count for nothing.
+/// Load balancers without a live pusher, conflicts, and ignored keys.
 fn others(status: &Status) -> impl Iterator<Item = Value> {
     let silent = status.silent.iter().map(|(id, silent)| {
         let balancer = &silent.balancer;
@@ -122,7 +122,8 @@ fn others(status: &Status) -> impl Iterator<Item = Value> {
     silent.chain(conflicts).chain(ignored).chain(alarm)
 }
 
-/// The whole status record, fields that this version does not know included, with the lag and the records that this pusher quarantined.
+/// The whole status record, with fields that this version does not know, the lag, and the records that this pusher
+/// quarantined.
 fn object(pusher: &Pusher, quarantined: &[Quarantined]) -> Value {
     let mut fields = pusher.raw.clone();
     fields.insert("pusher".into(), pusher.id.as_str().into());

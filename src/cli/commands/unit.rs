@@ -15,15 +15,16 @@ use crate::util::secret;
 
 /// Prints the systemd unit that runs announce with the same arguments.
 ///
-/// It is the one in units/, with the name of the backend's unit and the arguments filled in. What comes from the environment
-/// here stays out of it: etcd's endpoints belong in /etc/sidekick/sidekick.env, its password into /etc/credstore/etcd-password.
+/// It is the template in units/, with the name of the backend's unit and the arguments filled in. Values from this
+/// shell's environment stay out of it: etcd's endpoints belong in /etc/sidekick/sidekick.env, its password in
+/// /etc/credstore/etcd-password.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 #[command(after_long_help = "\
 Example:
   sidekick unit website/nginx1 10.0.0.5:8080 --probe /health > /etc/systemd/system/nginx1-sidekick.service")]
 pub(crate) struct Args {
-    /// The unit of the backend [default: the name of the container, or else of the instance].
+    /// The unit of the backend [default: the name of the container, else of the instance].
     #[arg(
         long,
         value_name = "NAME",
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     /// For a cluster that fleet schedules: on the machine of the backend.
     #[arg(long, env = "SIDEKICK_FLEET", help_heading = "Unit")]
     fleet: bool,
-    /// For Podman's Quadlet: two files, a .container of the backend and one of its sidekick.
+    /// For Podman's Quadlet: two files, a .container for the backend and one for its sidekick.
     #[arg(long, env = "SIDEKICK_QUADLET", help_heading = "Unit")]
     quadlet: bool,
     /// The backend's image, for --quadlet.
@@ -45,7 +46,7 @@ pub(crate) struct Args {
         help_heading = "Unit"
     )]
     image: Option<String>,
-    /// The port that is published, for --quadlet [default: the announced one, to --container-port].
+    /// The published port, for --quadlet [default: the announced one, to --container-port].
     #[arg(
         long,
         value_name = "HOST:CONTAINER",
@@ -58,7 +59,7 @@ pub(crate) struct Args {
     announce: announce::Args,
 }
 
-/// The options of this command itself.
+/// This command's own options.
 const OWN: [&str; 5] = ["unit", "fleet", "quadlet", "image", "publish"];
 
 impl Args {
@@ -79,7 +80,7 @@ impl Args {
     }
 
     fn settings(&self, mistakes: &mut Mistakes, program: &Command) -> Option<Settings> {
-        // Whatever announce would refuse, the unit would refuse again and again.
+        // Check as announce does: the unit would fail again and again.
         let paired = self.announce.pairing(mistakes).is_some();
         self.announce.settings(mistakes, None);
         let arguments = given_to_announce(program);
@@ -97,7 +98,7 @@ impl Args {
         }
         let default = self.announce.name();
         let name = self.unit.as_deref().or(default.as_deref());
-        // Without any name that of the instance is missing too, and that is told.
+        // Without a name, the missing instance is reported already.
         let backend = name.and_then(|name| mistakes.parse("--unit", name));
         let timing = self.announce.timing();
         Some(Settings {
@@ -120,7 +121,7 @@ impl Args {
                 .as_ref()
                 .is_some_and(|value| value.contains(['\n', '\r']))
             {
-                mistakes.add(format!("{flag}: one line, please"));
+                mistakes.add(format!("{flag}: must be one line"));
             }
         }
         if self.quadlet {
@@ -131,7 +132,7 @@ impl Args {
         Some(String::new())
     }
 
-    /// Everybody may read a unit.
+    /// Refuses passwords and logins: everybody may read a unit.
     fn refuse_secrets(&self, mistakes: &mut Mistakes, arguments: &[String]) {
         let mut former = "";
         for argument in arguments {
@@ -143,7 +144,7 @@ impl Args {
                 ));
             }
             let credential = match former {
-                // These are told what to do instead.
+                // These messages already say what to do instead.
                 "--endpoints" | "--meta" | "--tag" => false,
                 "--probe-header" => secret::is_credential(argument),
                 _ => secret::has_login(argument),
@@ -167,9 +168,9 @@ impl Args {
     }
 }
 
-/// What was given on this command line, and not by the environment or default, for `announce`.
+/// The arguments of `announce` on this command line, without those from the environment and defaults.
 fn given_to_announce(program: &Command) -> Vec<String> {
-    // It was understood before, or nobody would ask.
+    // It was parsed before, so it parses again.
     let matches = program.clone().try_get_matches_from(std::env::args_os());
     let matches = matches.ok();
     let own = matches.as_ref().and_then(ArgMatches::subcommand);

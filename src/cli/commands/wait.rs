@@ -13,29 +13,29 @@ use crate::cli::output::exit::{Exit, note};
 use crate::cli::output::progress::Progress;
 use crate::model::{InstanceId, InstanceName};
 
-/// How long it may take to find out which instance a container's name stands for.
+/// Timeout for finding the instance that a container's name stands for.
 const NAMING: Duration = Duration::from_secs(2);
 
 /// Waits until instances are announced, routed by every load balancer, or gone.
 ///
-/// Exit code 0 when that is so, 1 when the time is over, 69 when etcd did not answer in that time.
+/// Exit code 0 when that is so, 1 after --timeout, 69 when etcd did not answer in that time.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 #[command(after_long_help = "\
 Example:
   sidekick wait website --for routed --count 3 --timeout 2m")]
 pub(crate) struct Args {
-    /// The service, or one instance of it.
+    /// Service, or one instance of it.
     #[arg(value_name = "SERVICE[/INSTANCE]")]
     target: Option<String>,
-    /// What is waited for: announced (etcd has a record that is up), routed (and every load balancer has applied it and sends it
-    /// requests) or gone (there is no record, and no load balancer sends it anything).
+    /// What to wait for: announced (etcd has a record that is up), routed (every load balancer has applied it too and
+    /// sends it requests) or gone (there is no record, and no load balancer sends it anything).
     #[arg(long = "for", value_name = "WHAT", env = "SIDEKICK_WAIT_FOR")]
     goal: Option<String>,
-    /// How many instances, at least [default: 1].
+    /// Least number of instances [default: 1].
     #[arg(long, value_name = "N", env = "SIDEKICK_COUNT")]
     count: Option<String>,
-    /// How long at most.
+    /// How long to wait at most.
     #[arg(
         long,
         value_name = "TIME",
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     )]
     timeout: String,
 
-    /// Asks live pushers alone: a load balancer whose pusher is silent, stopped or dead counts as none.
+    /// Asks only live pushers: a load balancer whose pusher is silent, stopped or dead does not count.
     #[arg(long, env = "SIDEKICK_LIVE_ONLY")]
     live_only: bool,
 
@@ -69,7 +69,7 @@ impl Args {
             wish.instance = Some(match named.await {
                 Ok(Ok(id)) => id.instance,
                 Ok(Err(error)) if error.is::<Invalid>() => return Err(error),
-                // Wait anyway; that shows whether etcd answers.
+                // Wait anyway: that shows whether etcd answers.
                 Ok(Err(_)) | Err(_) => id.instance,
             });
         }
@@ -122,7 +122,7 @@ impl Args {
             }
             None => None,
         };
-        // Said by a variable for many commands, it means nothing here.
+        // A variable may be meant for other commands: ignore it here.
         let said = self.count.as_deref().filter(|_| goal != Some(Goal::Gone));
         let number = mistakes.count("--count", said.unwrap_or("1"));
         if let (Some(instance), Some(2..)) = (&instance, number) {
@@ -130,7 +130,7 @@ impl Args {
                 .as_ref()
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            mistakes.add(format!("--count: there is one instance {name} at most"));
+            mistakes.add(format!("--count: there is at most one instance {name}"));
         }
         Some(Wish {
             service: service?,

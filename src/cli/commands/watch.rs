@@ -18,7 +18,7 @@ use crate::cli::output::table::{Cell, Column, Table, Tone};
 use crate::systemd::notify;
 use crate::util::shutdown;
 
-/// Shows the records, and every change of them as it happens, until it is interrupted.
+/// Shows the records and every change of them, until interrupted.
 ///
 /// plain is EVENT SERVICE/INSTANCE HOST:PORT[/VERSION] STATE; the events are listed, added, changed and removed.
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ impl Args {
         let which = self.which.parse(&mut mistakes);
         let (only, output, place) = mistakes.none_or(which)?;
         let mut stop = shutdown::on_signals(notify::stopping)?;
-        // An etcd that cannot be reached at all is told at once; from then on every outage is tolerated.
+        // If etcd cannot be reached at the start, fail at once; later outages are tolerated.
         let overview = follow::read(&place, only.as_ref()).await?;
         let mut view = View::new(output);
         view.show(&overview, overview.keys(), Event::Listed)?;
@@ -52,7 +52,7 @@ impl Args {
                 keys = follow.next() => touched.extend(keys),
             }
             if let Some(overview) = follow.overview() {
-                // What was there before the first listing and is not in it is gone.
+                // Remove what the first listing no longer has.
                 touched.extend(view.stale(overview));
                 view.show(overview, std::mem::take(&mut touched), Event::Changed)?;
             }
@@ -60,7 +60,7 @@ impl Args {
     }
 }
 
-/// What has happened to a line.
+/// What happened to a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
     Listed,
@@ -80,12 +80,12 @@ impl Event {
     }
 }
 
-/// What was shown so far, and how.
+/// What is shown so far, and in which format.
 struct View {
     output: Output,
     table: Table,
     known: BTreeMap<Vec<u8>, Line>,
-    /// Whether the first listing has been compared with the one that was shown.
+    /// Whether the first listing has been compared with what is shown.
     compared: bool,
 }
 
@@ -103,7 +103,7 @@ impl View {
         }
     }
 
-    /// The keys that were shown and are not there any more.
+    /// Keys that were shown and no longer exist.
     fn stale(&mut self, overview: &Overview) -> Vec<Vec<u8>> {
         if std::mem::replace(&mut self.compared, true) {
             return Vec::new();
@@ -113,7 +113,7 @@ impl View {
         gone.cloned().collect()
     }
 
-    /// What is shown of a key: only the table has room for more than the narrowest of several holds.
+    /// The line of a key: of several holds, only the table shows more than the narrowest.
     fn line(&self, overview: &Overview, key: &[u8]) -> Option<Line> {
         let mut line = overview.line(key)?;
         if let Line::Record { holds, .. } = &mut line
@@ -124,7 +124,7 @@ impl View {
         Some(line)
     }
 
-    /// Shows what has changed of these keys.
+    /// Shows the changes of these keys.
     fn show(
         &mut self,
         overview: &Overview,
@@ -183,7 +183,7 @@ fn row(now: Timestamp, event: Event, line: &Line) -> Vec<Cell> {
         Event::Changed => Tone::Notable,
         Event::Removed => Tone::Bad,
     };
-    // UTC, as in the log and in what is said of holds.
+    // UTC, as in the log and the holds.
     let mut cells = vec![
         Cell::new(now.strftime("%H:%M:%SZ").to_string()),
         Cell::toned(event.as_str(), tone),

@@ -21,7 +21,7 @@ pub struct Reason {
 /// What is announced for a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Which instance of which service.
+    /// Service and instance.
     pub id: InstanceId,
     /// Where clients reach it. It may be an address that only this host reaches; who calls decides on that.
     pub endpoint: Endpoint,

@@ -1,4 +1,4 @@
-//! What `push` says on standard output.
+//! What `push` prints on standard output.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,12 +11,11 @@ use crate::cli::output::stdout::Stdout;
 use crate::push::{Difference, RouteResult, Settings};
 use crate::target::{Error, Layer, Outcome, Progress};
 
-/// How it is said.
+/// The format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
-    /// For people.
     Text,
-    /// For programs: one object for each upstream, each in a line.
+    /// One JSON object an upstream, each on its own line.
     Json,
 }
 
@@ -32,42 +31,42 @@ impl FromStr for Output {
     }
 }
 
-/// One upstream of one target, for programs.
+/// One upstream of one target as JSON.
 #[derive(Serialize)]
 struct Row<'a, T: Serialize> {
     target: &'a str,
     upstream: &'a str,
     protocol: &'static str,
-    /// Empty where there is an error.
+    /// Empty if there is an error.
     #[serde(flatten)]
     found: T,
     error: Option<String>,
 }
 
-/// What has to be done.
+/// The changes to make.
 #[derive(Default, Serialize)]
 struct ToDo {
     steps: Vec<String>,
     waiting: Vec<Waiting>,
-    /// What `min_servers` and the guard do not allow.
+    /// Changes that `min_servers` and the guard do not allow.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     withheld: Vec<Refused>,
 }
 
-/// A server whose requests are waited for.
+/// A server with requests in flight.
 #[derive(Serialize)]
 struct Waiting {
     server: String,
-    /// How many, where that is known.
+    /// How many, if known.
     active: Option<u64>,
 }
 
-/// What was done.
+/// The changes that were made.
 #[derive(Default, Serialize)]
 struct Done {
-    /// Whether it is equal to the records.
+    /// Whether the upstream is equal to the records.
     equal: bool,
-    /// Whether requests still run on servers that are to go.
+    /// Whether servers that must go still have requests in flight.
     draining: bool,
     refused: Vec<Refused>,
 }
@@ -86,7 +85,7 @@ fn refused(steps: &BTreeMap<String, String>) -> Vec<Refused> {
     refused.collect()
 }
 
-/// What can be said of what was found.
+/// The lines and the exit code of a result.
 trait Report {
     type Row: Serialize + Default;
 
@@ -155,7 +154,7 @@ impl Report for Outcome {
     }
 }
 
-/// Says what would be changed.
+/// Prints what would change.
 pub(super) fn differences(
     results: Vec<RouteResult<Difference>>,
     output: Output,
@@ -163,12 +162,12 @@ pub(super) fn differences(
     report(&results, output)
 }
 
-/// Says what was made equal.
+/// Prints what was changed.
 pub(super) fn outcomes(results: Vec<RouteResult<Outcome>>, output: Output) -> anyhow::Result<Exit> {
     report(&results, output)
 }
 
-/// The most severe exit code of several upstreams counts: an upstream that cannot be changed is worse than one that differs.
+/// The most severe exit code wins: an upstream that cannot be changed is worse than one that differs.
 fn gravity(exit: Exit) -> (bool, Exit) {
     (!matches!(exit, Exit::Done | Exit::Different), exit)
 }
@@ -181,7 +180,7 @@ fn exit_of<T: Report>(result: &Result<T, Error>) -> Exit {
     }
 }
 
-/// Prints the result of every upstream; returns the most severe exit code.
+/// Prints the result of every upstream and returns the most severe exit code.
 fn report<T: Report>(results: &[RouteResult<T>], output: Output) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     let mut out = Stdout;
@@ -229,12 +228,12 @@ fn protocol(layer: Layer) -> &'static str {
     }
 }
 
-/// Says one thing.
+/// Prints one line.
 pub(super) fn line(text: &str) -> std::io::Result<()> {
     writeln!(Stdout, "{text}")
 }
 
-/// Says what a configuration means.
+/// Prints what a configuration means.
 pub(super) fn settings(settings: &Settings) -> anyhow::Result<Exit> {
     let mut out = Stdout;
     let (prefix, meta) = (&settings.prefix, &settings.meta);

@@ -58,10 +58,10 @@ const RELEASE: &str = "`sidekick release UPSTREAM` lets them go at once.\n";
 const RETIRE: &str =
     "For a load balancer that is gone for good: `sidekick push --retire --id ID`.\n";
 
-/// How many keys are listed that somebody has to correct. Anyone who can write to etcd can make any number of them.
+/// How many ignored keys are listed. Anyone who can write to etcd can make any number of them.
 const MOST: usize = 20;
 
-/// How many there are beyond those.
+/// A line that counts the rest.
 fn more(all: usize) -> String {
     match all.saturating_sub(MOST) {
         0 => String::new(),
@@ -116,7 +116,7 @@ fn quarantined_row(quarantined: &Quarantined) -> Vec<Cell> {
     two(&quarantined.key, &quarantined.why())
 }
 
-/// A target in a row, and a row more for each further error.
+/// A row for a target, and one for each further error.
 fn target_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
     let name = || Cell::new(pusher.id.as_str());
     let status_record = match &pusher.status_record {
@@ -218,7 +218,7 @@ fn service_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
     pusher.lags.iter().map(row).collect()
 }
 
-/// The instances that are not routed although their records are there, and those that are although they have left.
+/// Instances with a record that are not routed, and those that have left and still are.
 fn instance_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
     let services = pusher
         .status_record
@@ -249,7 +249,7 @@ fn instance_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
     rows
 }
 
-/// The servers that stay although their records are gone or say otherwise. Several targets of a pusher protect the same ones.
+/// Servers that stay although their records are gone or say otherwise. Several targets of a pusher protect the same ones.
 fn protected_rows(pusher: &Pusher) -> Vec<Vec<Cell>> {
     let mut rows: Vec<Vec<Cell>> = Vec::new();
     for (_, name, upstream) in upstreams(pusher) {
@@ -288,7 +288,7 @@ fn silent_row((id, silent): &(PusherId, Silent)) -> Vec<Cell> {
     let services: Vec<_> = balancer.services.iter().map(ToString::to_string).collect();
     let targets: Vec<_> = balancer.targets.iter().map(String::as_str).collect();
     let what = if fed_by.is_empty() {
-        Cell::toned("it may still send requests as it was told last", Tone::Bad)
+        Cell::toned("it may still send requests to its last servers", Tone::Bad)
     } else {
         Cell::new(format!(
             "nothing: {} feeds the same upstreams",
