@@ -1,4 +1,4 @@
-//! Whether a process keeps a record as it is, so that it would undo what is done to it.
+//! Whether a live process keeps a record, and so would undo changes to it.
 
 use std::time::Duration;
 
@@ -10,24 +10,23 @@ use crate::etcd::oneshot::{TimeLeft, is_by_hand, patiently, time_left};
 use crate::etcd::ownership::Claimant;
 use crate::etcd::watch::Entry;
 
-/// How long a lease is looked at, at most, to see whether somebody renews it. One that lasts so long that this is not enough
-/// is taken for a living one.
+/// The longest time to watch a lease for a renewal. A lease too long for that counts as alive.
 const LOOK: Duration = Duration::from_secs(30);
-/// Between two looks. etcd tells whole seconds.
+/// Between two looks. etcd reports whole seconds.
 const PAUSE: Duration = Duration::from_millis(250);
-/// etcd rounds what is left of a lease down, and a renewal takes a moment.
+/// etcd rounds the remaining time down, and a renewal takes a moment.
 const SLACK: Duration = Duration::from_millis(1_500);
 
 /// A process that may keep a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Keeper {
-    /// Who, in words.
+    /// A description of it.
     pub(super) name: String,
     lease: i64,
 }
 
 impl Keeper {
-    /// Nobody keeps a key without a lease, or with one that a command of this kind was granted.
+    /// No process keeps a key without a lease, or with the lease of a command like this one.
     pub(super) fn of(entry: &Entry) -> Option<Self> {
         let lease = entry.lease;
         if lease == 0 || is_by_hand(lease) {
@@ -40,8 +39,8 @@ impl Keeper {
         Some(Self { name, lease })
     }
 
-    /// Whether it lives: its lease is renewed. One that was killed is known by the renewal that it misses. `tell` hears how long
-    /// that takes at most, where one look is not enough.
+    /// Whether it lives: whether its lease is renewed. A killed process misses a renewal. Calls `tell` with the longest
+    /// time that this takes, if one look is not enough.
     pub(super) async fn lives(
         &self,
         place: &Place,
@@ -59,7 +58,7 @@ impl Keeper {
             let now = ask().await?;
             match sign(former, now) {
                 Some(lives) => return Ok(lives),
-                // Not known to be dead: leave it alone.
+                // It may be alive: leave it alone.
                 None if Instant::now() >= deadline => return Ok(true),
                 None => {
                     if let (None, Some(now)) = (former, now) {
@@ -73,7 +72,7 @@ impl Keeper {
     }
 }
 
-/// How long the looks at a lease take at most, until it is renewed or overdue: a third of its length, and what etcd rounds.
+/// The longest time to watch a lease until it is renewed or overdue: a third of its length, and etcd's rounding.
 fn longest(now: TimeLeft) -> Duration {
     (now.left + SLACK)
         .saturating_sub(now.granted * 2 / 3)
@@ -81,7 +80,7 @@ fn longest(now: TimeLeft) -> Duration {
         .min(LOOK)
 }
 
-/// What two looks at a lease tell about who renews it, every third of its length: `None` is nothing yet.
+/// What two looks at a lease show, if its owner renews it every third of its length: `None` is not known yet.
 fn sign(former: Option<TimeLeft>, now: Option<TimeLeft>) -> Option<bool> {
     let Some(now) = now else {
         return Some(false);

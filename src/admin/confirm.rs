@@ -1,4 +1,4 @@
-//! Waiting until every load balancer has confirmed a change.
+//! Waits until every load balancer has confirmed a change.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::etcd::pushers::{Leaving, Pushers, Revision};
 use crate::model::{InstanceId, ServiceName};
 use crate::util::shutdown::Stop;
 
-/// What is waited for.
+/// What to wait for.
 #[derive(Debug, Clone, Copy)]
 pub enum Awaited<'a> {
-    /// That load balancers let go of an instance that leaves since this revision.
+    /// Load balancers let go of an instance that has been leaving since this revision.
     Leaving(&'a InstanceId, i64),
-    /// That they follow the split and the holds of a service as of this revision.
+    /// They follow the split and the holds of a service as of this revision.
     Overrides(&'a ServiceName, i64),
 }
 
@@ -27,9 +27,9 @@ pub enum Confirmation {
     Answered(Leaving),
     /// No load balancer routes the service, for this reason: there is nothing to wait for.
     NoPusher(String),
-    /// The time was over, and some have not.
+    /// It timed out before all had answered.
     NotBy(Leaving),
-    /// The time was over, and etcd has not said which pushers there are; why, where that can be found out.
+    /// It timed out before etcd listed the pushers; why, if that can be found out.
     Unknown(Option<String>),
     /// A second signal ended the wait.
     Stopped,
@@ -54,8 +54,8 @@ impl Awaited<'_> {
     }
 }
 
-/// Waits until every load balancer that routes the service has answered, `within` at most, and not after the first request
-/// to stop. `tell` is called with the progress at every change.
+/// Waits until every load balancer that routes the service has answered, at most `within`, and not after the first
+/// request to stop. Calls `tell` with every change of the progress.
 pub async fn confirm(
     place: &Place,
     awaited: Awaited<'_>,

@@ -1,4 +1,4 @@
-//! Taking a record away in good order: draining, then gone.
+//! Removes a record in order: draining, then gone.
 
 use std::time::Duration;
 
@@ -22,60 +22,60 @@ use crate::util::shutdown::Stop;
 /// Timeout for a look at the pushers that is optional.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How long it is waited for what.
+/// How long to wait.
 #[derive(Debug, Clone, Copy)]
 pub struct Waiting {
-    /// Until every pusher has let go, at most.
+    /// For every pusher to let go, at most.
     pub drain_timeout: Duration,
-    /// After that, for requests that are still under way.
+    /// After that, for requests in flight.
     pub linger: Duration,
 }
 
-/// What happens, as it does.
+/// Progress.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A process may keep the record; finding out whether it is alive takes at most this long.
     Checking(&'a str, Duration),
-    /// The record says that it drains.
+    /// The record is draining now.
     Draining,
-    /// Pushers are waited for.
+    /// It waits for pushers.
     Waiting(&'a Leaving),
-    /// etcd has no room for the record to say that it drains: it is deleted without.
+    /// etcd has no space to mark the record as draining: it is deleted at once.
     NoSpace,
-    /// Nothing is left but to linger.
+    /// Only lingering is left.
     Lingering,
-    /// What lies there is no record that could say that it drains.
+    /// The key's value is not a record that can be marked as draining.
     Quarantined(&'a Quarantined),
 }
 
-/// What became of the record.
+/// The result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// There was none.
+    /// There was no record.
     Absent {
-        /// The load balancers whose pushers are silent and may not know of that, in words.
+        /// The load balancers whose pushers are silent and may not know that.
         silent: Option<String>,
     },
     /// It is deleted.
     Gone(Confirmation),
-    /// It is deleted without draining, as etcd has no room to say so.
+    /// It is deleted without draining, because etcd has no space.
     Undrained,
-    /// A living process keeps it, and would write it back.
+    /// A live process keeps it, and would write it back.
     Kept {
-        /// Who, in words.
+        /// A description of the process.
         by: String,
     },
-    /// Somebody else wrote it meanwhile, and it was left alone.
+    /// Somebody else wrote it in the meantime, and it was left alone.
     TakenOver,
     /// A signal came before it was known whether the process that keeps the record is alive: it was left alone.
     Interrupted {
-        /// Who may keep it, in words.
+        /// A description of the process that may keep it.
         by: String,
     },
 }
 
-/// Says in the record that it drains, waits until every pusher that routes the service has let go, and deletes it. A
-/// request to stop ends the waiting, not the deletion. Whoever drops this gives up: the record may stay as it is, or draining.
+/// Marks the record as draining, waits until every pusher that routes the service has let go, and deletes it. A request
+/// to stop ends the waiting, not the deletion. Dropping the future gives up: the record may stay as it is, or draining.
 ///
 /// # Errors
 ///
@@ -134,20 +134,21 @@ pub async fn deregister(
         drained = Some(let_go(place, id, revision, waiting, &mut stop, tell).await);
     }
     match (delete(place, &key, revision).await?, drained) {
-        // What cannot say that it drains starts to by its deletion.
+        // A value that cannot be marked as draining drains once it is deleted.
         (Some(deleted), None) => {
             let confirmation = let_go(place, id, deleted, waiting, &mut stop, tell).await;
             Ok(Outcome::Gone(confirmation))
         }
         (Some(_), Some(confirmation)) => Ok(Outcome::Gone(confirmation)),
         (None, Some(_)) if look(place, &key).await?.is_some() => Ok(Outcome::TakenOver),
-        // It went by itself, after it was said that it drains.
+        // It disappeared after it was marked as draining.
         (None, Some(confirmation)) => Ok(Outcome::Gone(confirmation)),
         (None, None) => vanished(place, id, revision, waiting, &mut stop, tell).await,
     }
 }
 
-/// The key is not as it was at `revision`: somebody else's, or gone by itself. Then it is waited from that deletion on.
+/// The key changed since `revision`: somebody else has written it, or it is gone. If it is gone, waits from that deletion
+/// on.
 async fn vanished(
     place: &Place,
     id: &InstanceId,
@@ -164,14 +165,14 @@ async fn vanished(
     let past = patiently(&place.cluster, place.patience, async |connection| {
         changes_after(connection, &range, revision).await
     });
-    // Where that is compacted already: it was later than what was seen.
+    // If that is compacted: it was later than what was seen.
     let deleted = past.await?.newest.max(revision + 1);
     let confirmation = let_go(place, id, deleted, waiting, stop, tell).await;
     Ok(Outcome::Gone(confirmation))
 }
 
-/// Who may still send requests to an instance without a record. Nobody is waited for: whoever took the record away has done that,
-/// or nobody has.
+/// Which load balancers may still send requests to an instance without a record. It does not wait for them: whoever
+/// removed the record may have done so.
 async fn silent(place: &Place, id: &InstanceId) -> Option<String> {
     let mut pushers = pushers::Watch::new(place.cluster.clone(), place.meta.clone());
     let heard = timeout(LOOK.min(place.patience), pushers.until_so(|_| true)).await;
@@ -232,14 +233,15 @@ async fn look(place: &Place, key: &str) -> Result<Option<Entry>, Error> {
     .await
 }
 
-/// Writes `value` under the lease that the key has; gives the revision, or `None` when somebody else wrote it meanwhile.
+/// Writes `value` under the key's own lease; returns the revision, or `None` if somebody else wrote the key in the
+/// meantime.
 async fn say(place: &Place, key: &str, value: Vec<u8>, since: i64) -> Result<Option<i64>, Error> {
     patiently(&place.cluster, place.patience, async |connection| {
         let written = oneshot::put(connection, key, &value, Lease::Same, since).await?;
         if written.is_some() {
             return Ok(written);
         }
-        // Perhaps by this very command, in an attempt whose answer was lost.
+        // Perhaps this command wrote it, in an attempt whose answer was lost.
         let seen = oneshot::get_to_write(connection, key).await?;
         let own = seen.filter(|entry| entry.value == value);
         Ok(own.map(|entry| entry.mod_revision))
@@ -247,7 +249,7 @@ async fn say(place: &Place, key: &str, value: Vec<u8>, since: i64) -> Result<Opt
     .await
 }
 
-/// Deletes the key; gives the revision, or `None` when somebody else wrote it meanwhile or it is gone already.
+/// Deletes the key; returns the revision, or `None` if somebody else wrote it in the meantime or it is gone.
 async fn delete(place: &Place, key: &str, since: i64) -> Result<Option<i64>, Error> {
     patiently(&place.cluster, place.patience, async |connection| {
         oneshot::delete(connection, key, since).await

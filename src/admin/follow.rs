@@ -1,4 +1,4 @@
-//! The picture as etcd tells it: once, or for as long as it is looked at.
+//! Reads the overview from etcd: once, or continuously.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::etcd::range::Range;
 use crate::etcd::watch::{Entry, Update, Watcher};
 use crate::model::{Kind, ServiceName};
 
-/// How long etcd may take to give the reason for its silence.
+/// Timeout for finding out why etcd does not answer.
 const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// Reads all of one service, or of all services, once.
@@ -36,7 +36,7 @@ pub async fn read(place: &Place, only: Option<&ServiceName>) -> Result<Overview,
     Ok(overview)
 }
 
-/// What unreadable splits said before; nothing where etcd does not tell soon.
+/// The former values of unreadable splits; empty if etcd does not answer in time.
 async fn recall(place: &Place, unreadable: &[Entry]) -> Formers {
     let prefixes = place.prefixes();
     let reading = patiently(&place.cluster, LAST_LOOK, async |connection| {
@@ -46,21 +46,21 @@ async fn recall(place: &Place, unreadable: &[Entry]) -> Formers {
     read.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-/// What a wait for the pushers reads.
+/// The ranges that a wait for the pushers reads.
 #[must_use]
 pub fn pusher_ranges(place: &Place) -> [Range; 2] {
     let ranges = [place.meta.pushers_range(), place.meta.balancers_range()];
     ranges.map(|range| Range::Prefix(range.into_bytes()))
 }
 
-/// What the picture of a service, or of all, is made of.
+/// The ranges of the overview, of one service or of all.
 #[must_use]
 pub fn ranges(place: &Place, only: Option<&ServiceName>) -> [Range; KINDS.len()] {
     overview::ranges(&place.prefixes(), only)
 }
 
-/// Why etcd has told nothing of these, in words: whoever watches waits for ever, also for a right that is missing. `None` when it
-/// tells now.
+/// Why etcd does not answer for these ranges, since a watch waits for ever, even for a missing permission. `None` if it
+/// answers now.
 pub async fn why_silent(place: &Place, ranges: &[Range]) -> Option<String> {
     for range in ranges {
         if let Err(error) = list(&place.cluster, LAST_LOOK, range).await {
@@ -70,7 +70,7 @@ pub async fn why_silent(place: &Place, ranges: &[Range]) -> Option<String> {
     None
 }
 
-/// Keeps the picture true.
+/// Keeps the overview up to date.
 #[derive(Debug)]
 pub struct Follow {
     watchers: [Watcher; KINDS.len()],
@@ -78,7 +78,7 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Nothing is known yet.
+    /// An empty overview.
     #[must_use]
     pub fn new(place: &Place, only: Option<&ServiceName>) -> Self {
         let watcher = |range| Watcher::new(place.cluster.clone(), range);
@@ -88,13 +88,13 @@ impl Follow {
         }
     }
 
-    /// The picture; `None` before all of it was told.
+    /// The overview; `None` before all of it was received.
     #[must_use]
     pub fn overview(&self) -> Option<&Overview> {
         self.overview.is_listed().then_some(&self.overview)
     }
 
-    /// Waits for news; gives the keys whose lines may have changed. Never gives up on etcd. Cancel safe.
+    /// Waits for changes; returns the keys whose lines may have changed. Never gives up on etcd. Cancel safe.
     pub async fn next(&mut self) -> BTreeSet<Vec<u8>> {
         let [records, holds, services, hosts, splits] = &mut self.watchers;
         let (kind, update) = tokio::select! {

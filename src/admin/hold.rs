@@ -1,4 +1,4 @@
-//! Taking instances out of rotation for a while, and putting them back.
+//! Takes instances out of rotation for a while, and puts them back.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::etcd::pushers::unlisted;
 use crate::etcd::range::Range;
 use crate::model::{Hold, HoldScope, InstanceId, PusherId, PusherStatus};
 
-/// Writes the hold under a lease of its length, in place of an older one; gives the revision.
+/// Writes the hold under a lease of its length, replacing an older one; returns the revision.
 ///
 /// # Errors
 ///
@@ -36,7 +36,7 @@ pub async fn hold(
     .await
 }
 
-/// Ends the hold; gives the revision of that, or `None` when there was none.
+/// Ends the hold; returns the revision, or `None` if there was none.
 ///
 /// # Errors
 ///
@@ -48,9 +48,9 @@ pub async fn end(place: &Place, scope: &HoldScope) -> Result<Option<i64>, Error>
 /// An instance that takes traffic although it is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StillRouted {
-    /// Which.
+    /// The instance.
     pub id: InstanceId,
-    /// Who routes it.
+    /// The pusher that routes it.
     pub pusher: PusherId,
     /// Why. Foreign text.
     pub reason: String,
@@ -79,7 +79,7 @@ pub async fn still_routed(
             .prefix
             .as_ref()
             .is_some_and(|told| *told != place.prefix);
-        // A key without a lease was written by no pusher.
+        // A key without a lease is not a pusher's.
         if entry.lease == 0 || elsewhere {
             continue;
         }
@@ -98,7 +98,7 @@ pub async fn still_routed(
     Ok(found)
 }
 
-/// Deletes a key of sidekick's own, whoever wrote it; gives the revision, or `None` when it was not there.
+/// Deletes one of sidekick's own keys, whatever wrote it; returns the revision, or `None` if it did not exist.
 pub(super) async fn delete(place: &Place, key: &str) -> Result<Option<i64>, Error> {
     patiently(&place.cluster, place.patience, async |connection| {
         loop {
@@ -115,7 +115,7 @@ pub(super) async fn delete(place: &Place, key: &str) -> Result<Option<i64>, Erro
     .await
 }
 
-/// At which revision the key was written last; 0 when it is not there.
+/// The revision of the key's last write; 0 if it does not exist.
 pub(super) async fn revision_of(
     connection: &crate::etcd::client::Connection,
     key: &str,

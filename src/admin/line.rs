@@ -1,10 +1,10 @@
-//! One line of what people see of a service.
+//! One line of the overview of a service.
 
 use crate::model::{
     Hold, HoldScope, InstanceId, Quarantined, Reason, Record, ServiceName, Split, State,
 };
 
-/// A value as it was read, with what etcd says of its key.
+/// A value with its key's metadata.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Found<T> {
     /// The value.
@@ -15,12 +15,12 @@ pub struct Found<T> {
     pub lease: i64,
 }
 
-/// A hold, and what it takes out of rotation. An unreadable one still holds: whoever wrote it wanted that.
+/// A hold and its scope. An unreadable one still holds: its author wanted that.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
-    /// What is out of rotation.
+    /// Its scope.
     pub scope: HoldScope,
-    /// Why and until when, or why that cannot be read.
+    /// The hold, or why it cannot be read.
     pub hold: Result<Hold, Reason>,
 }
 
@@ -29,11 +29,11 @@ pub struct Held {
 pub enum InstanceState {
     /// It takes traffic.
     Up,
-    /// It finishes what runs.
+    /// It drains.
     Draining,
     /// It takes no traffic.
     Down,
-    /// Somebody has taken it out for a while.
+    /// An operator has taken it out for a while.
     Held,
 }
 
@@ -50,12 +50,12 @@ impl InstanceState {
     }
 }
 
-/// One line of the picture.
+/// One line of the overview.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Line {
     /// A record.
     Record {
-        /// Which.
+        /// The instance.
         id: InstanceId,
         /// The record.
         record: Box<Found<Record>>,
@@ -64,19 +64,19 @@ pub enum Line {
     },
     /// A hold on a whole service or on a host.
     Hold(Found<Held>),
-    /// How a service is split.
+    /// A split.
     Split {
-        /// Which service.
+        /// The service.
         service: ServiceName,
         /// The split.
         split: Found<Split>,
     },
-    /// What was quarantined.
+    /// A quarantined key.
     Quarantined(Quarantined),
 }
 
 impl Line {
-    /// The state of a record, its holds included; `None` for all other lines.
+    /// The state of a record with its holds; `None` for all other lines.
     #[must_use]
     pub fn state(&self) -> Option<InstanceState> {
         let Self::Record { record, holds, .. } = self else {

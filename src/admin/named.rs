@@ -1,4 +1,4 @@
-//! Instances that people call by their container's name alone.
+//! Instances given by their container's name alone.
 
 use super::Place;
 use crate::etcd::Error;
@@ -7,7 +7,7 @@ use crate::etcd::oneshot::{list, patiently};
 use crate::etcd::range::Range;
 use crate::model::{InstanceId, InstanceName};
 
-/// Which instance is meant.
+/// The instance that a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
     /// This one.
@@ -16,8 +16,8 @@ pub enum Named {
     Several(Vec<InstanceId>),
 }
 
-/// Finds out which instance is meant: the one of exactly this name, else the one `HOST:NAME` of the service, else what was
-/// said.
+/// Resolves a name: to the instance of exactly this name, else to the one `HOST:NAME` of the service, else to
+/// the name itself.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ pub async fn named(place: &Place, id: InstanceId) -> Result<Named, Error> {
     let all = Range::Prefix(range.clone().into_bytes());
     let entries = match list(&place.cluster, place.patience, &all).await {
         Ok((_, entries)) => entries,
-        // A user who may read only this key means this one.
+        // A user who may read only this key means this instance.
         Err(error) if !error.concerns_every_range() => return Ok(Named::One(id)),
         Err(error) => return Err(error),
     };

@@ -1,4 +1,4 @@
-//! Records, holds and splits as one picture, for people and scripts: pure.
+//! Records, holds and splits in one overview: pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::model::{
     HoldScope, Host, InstanceId, Kind, Prefixes, Record, ServiceName, State, Version,
 };
 
-/// The parts of the overview, each from a range of its own.
+/// The parts of the overview, each from its own range.
 pub const KINDS: [Kind; 5] = [
     Kind::Record,
     Kind::Hold,
@@ -35,17 +35,17 @@ pub fn ranges(prefixes: &Prefixes, only: Option<&ServiceName>) -> [Range; KINDS.
     ranges.map(|range| Range::Prefix(range.into_bytes()))
 }
 
-/// All that is known: a view of the store.
+/// The overview: a view of the store.
 #[derive(Debug)]
 pub struct Overview {
     store: Store,
-    /// What was deleted before the listings, as far as that was told: of which kind and service, and when.
+    /// Keys deleted before the listings, as far as known: kind, service and revision.
     deleted: Vec<(Kind, Option<ServiceName>, i64)>,
-    /// Where only one service is looked at: that one.
+    /// The service, if it is only one.
     only: Option<ServiceName>,
 }
 
-/// Revisions of what concerns a service; 0 for none. They come from different watches, so one says nothing about the other.
+/// Revisions of a service; 0 for none. They come from different watches, so they cannot be compared with each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Revisions {
     /// Of its records.
@@ -74,7 +74,7 @@ impl Revisions {
 }
 
 impl Overview {
-    /// Nothing is known yet.
+    /// An empty overview.
     #[must_use]
     pub fn new(place: &Place, only: Option<ServiceName>) -> Self {
         let prefixes = place.prefixes();
@@ -87,7 +87,7 @@ impl Overview {
         }
     }
 
-    /// Whether all of it was told.
+    /// Whether all of it was received.
     #[must_use]
     pub fn is_listed(&self) -> bool {
         self.store.is_listed()
@@ -98,7 +98,7 @@ impl Overview {
         self.store.unseen(update)
     }
 
-    /// Hears what those said before, ahead of the listing that has them.
+    /// Gives the former values of those splits, before the listing that has them.
     pub(super) fn recall(&mut self, formers: Formers) {
         self.store.recall(formers);
     }
@@ -154,12 +154,12 @@ impl Overview {
         self.store.prefixes().records.key(id).into_bytes()
     }
 
-    /// What is to be shown of a key; `None` when there is nothing there.
+    /// The line of a key; `None` if there is nothing to show.
     #[must_use]
     pub fn line(&self, key: &[u8]) -> Option<Line> {
         let item = self.store.get(key)?;
         if let Some(quarantined) = item.quarantined(key) {
-            // Of one service alone nothing is shown that may be another's.
+            // For one service, show nothing that may belong to another.
             let shown = self.only.is_none() || quarantined.service.is_some();
             return shown.then_some(Line::Quarantined(quarantined));
         }
@@ -174,7 +174,7 @@ impl Overview {
         }
         let has_own_line = match item.kind {
             Kind::ServiceHold => true,
-            // Among the records of one service it shows on their lines.
+            // For one service, it is on the lines of its records.
             Kind::HostHold => self.only.is_none(),
             _ => false,
         };
@@ -248,7 +248,7 @@ impl Overview {
         })
     }
 
-    /// The newest revisions at which anything changed that tells who takes the traffic of a service, as far as it shows.
+    /// The newest revisions of changes that decide who takes the traffic of a service, as far as visible.
     #[must_use]
     pub fn newest(&self, service: &ServiceName) -> Revisions {
         let mut newest = Revisions::default();
@@ -262,7 +262,7 @@ impl Overview {
         newest
     }
 
-    /// How many of these changes are newer than what is `applied`, and when the first of those happened whose time is known.
+    /// How many of these changes are newer than `applied`, and when the first of those happened whose time is known.
     #[must_use]
     pub fn since(
         &self,
@@ -277,8 +277,8 @@ impl Overview {
         })
     }
 
-    /// The revision of everything that a service has, and the time of it where that can be known: a record that drains
-    /// was announced long before. A pusher decides about every service anew when a host is held.
+    /// The newest revision of everything that belongs to a service, with its time if known: a draining record
+    /// was announced long before. A hold on a host makes a pusher decide about every service again.
     fn revisions(
         &self,
         service: &ServiceName,
@@ -301,7 +301,7 @@ impl Overview {
             })
     }
 
-    /// The same of what was deleted.
+    /// The changes of a service that were deletions.
     fn deletions(
         &self,
         service: &ServiceName,
@@ -313,7 +313,7 @@ impl Overview {
         deleted.map(|(kind, _, revision)| (*kind, *revision, None))
     }
 
-    /// The versions that a service has, with how many instances of each there are.
+    /// The versions of a service, with how many instances of each there are.
     #[must_use]
     pub fn versions(&self, service: &ServiceName) -> BTreeMap<Option<Version>, Instances> {
         let mut versions: BTreeMap<_, Instances> = BTreeMap::new();
@@ -344,16 +344,16 @@ impl Item {
     }
 }
 
-/// How many instances there are of something.
+/// Counts of instances.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Instances {
-    /// That take traffic.
+    /// Instances that take traffic.
     pub live: usize,
-    /// That are held.
+    /// Instances that are held.
     pub held: usize,
 }
 
-/// Whether an instance is sent anything, as far as its record and its hold say.
+/// Whether an instance should get traffic, by its record and its hold.
 #[must_use]
 pub fn takes_traffic(record: &Record, hold: Option<&Held>) -> bool {
     record.state == State::Up && record.effective_weight() > 0 && hold.is_none()

@@ -1,4 +1,4 @@
-//! A record without an announcer: one write.
+//! Writes a record once, without an announcer.
 
 use std::time::Duration;
 
@@ -13,36 +13,36 @@ use crate::model::{Format, InstanceId, Nonce, Record, State, decode};
 use crate::util::clock;
 use crate::util::duration::whole_seconds;
 
-/// What is to be registered.
+/// The record to register.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     /// Service and instance.
     pub id: InstanceId,
-    /// The record; nonce and since are filled in here.
+    /// The record; nonce and since are set here.
     pub record: Record,
-    /// How it is written.
+    /// The record's format.
     pub format: Format,
-    /// How long it lasts unless it is registered again; for ever when absent.
+    /// How long it lasts unless it is registered again; by default, for ever.
     pub ttl: Option<Duration>,
 }
 
-/// What became of it.
+/// The result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It was written.
     Written {
         /// The revision of the write.
         revision: i64,
-        /// Who kept another record there, in words; it gives up if it is still running.
+        /// The former owner of the record; it exits if it is still running.
         deposed: Option<String>,
     },
-    /// It stood there already, and will stay.
+    /// It existed already, and stays.
     Unchanged,
-    /// It stood there already, and lasts for the whole time again.
+    /// It existed already, and its time starts again.
     Renewed,
-    /// Somebody keeps a record there who would write it back at once.
+    /// A process keeps a record there and would write it back at once.
     Refused {
-        /// Who, in words.
+        /// A description of the process.
         by: String,
     },
 }
@@ -56,9 +56,9 @@ enum Step {
     Refuse(String),
 }
 
-/// Writes the record, unless it is there already.
+/// Writes the record, unless it exists already.
 ///
-/// The newest claimant wins: whoever kept another record there is deposed.
+/// The newest claimant wins: it deposes the owner of another record there.
 ///
 /// # Errors
 ///
@@ -67,7 +67,7 @@ pub async fn register(place: &Place, mut wanted: Wanted) -> Result<Outcome, Erro
     wanted.record.nonce = Some(Nonce::fresh());
     wanted.record.since = Some(clock::seconds());
     let key = place.prefix.key(&wanted.id);
-    // Found by the first look: a write whose answer was lost shows as our own at the next one.
+    // The owner from the first look: a write whose answer was lost looks like our own record at the next one.
     let mut deposed = None;
     patiently(&place.cluster, place.patience, async |connection| {
         loop {
@@ -123,10 +123,10 @@ impl Wanted {
         }
     }
 
-    /// Whether the entry, which says `known`, is written and says the same as the record that is wanted.
+    /// Whether the entry, with the record `known`, equals the desired record.
     fn says(&self, entry: &Entry, known: &Record) -> bool {
         if self.format == Format::Plain {
-            // It has no room for anything else, a version included.
+            // It contains nothing else, not even a version.
             return entry.value == self.record.encode(Format::Plain);
         }
         let mut known = known.clone();
@@ -136,7 +136,7 @@ impl Wanted {
         entry.value.trim_ascii().starts_with(b"{") && known == self.record
     }
 
-    /// Renews the record's lease; `false` when it is of another length, or gone.
+    /// Renews the record's lease; `false` if it has another length or is gone.
     async fn renew(&self, connection: &Connection, lease: i64) -> Result<bool, Error> {
         let left = oneshot::time_left(connection, lease).await?;
         let wanted = self.ttl.map(whole_seconds);
@@ -144,7 +144,7 @@ impl Wanted {
         Ok(wanted == granted && oneshot::renew(connection, lease).await?)
     }
 
-    /// Writes the record unless the key has changed since it was seen; the fields that are not known here stay.
+    /// Writes the record unless the key has changed since it was read; unknown fields stay.
     async fn write(
         &self,
         connection: &Connection,

@@ -1,4 +1,4 @@
-//! Releases: the pushers let go of the servers of an upstream that they protect.
+//! Releases: makes pushers let go of the protected servers of an upstream.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,35 +18,35 @@ use crate::util::clock;
 /// How long a release stays for pushers that cannot reach etcd at the moment.
 const STANDS: Duration = Duration::from_secs(60);
 
-/// What is to be released, and how long the pushers are waited for.
+/// What to release, and how long to wait for the pushers.
 #[derive(Debug)]
 pub struct Order {
-    /// The upstream, as its targets call it.
+    /// The upstream, by its name in the targets.
     pub upstream: UpstreamName,
-    /// Where sidekick's own keys lie.
+    /// The prefix of sidekick's own keys.
     pub meta: MetaPrefix,
     /// The deadline for the whole.
     pub deadline: Instant,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Nobody could be asked; these pushers are silent.
+    /// No pusher is alive; these are silent.
     NoPusher(BTreeSet<PusherId>),
-    /// The live pushers were asked.
+    /// Every live pusher was asked.
     Asked {
-        /// What each of them answered.
+        /// The answer of each.
         answers: Vec<(PusherId, Answer)>,
-        /// Who is silent.
+        /// The silent pushers.
         silent: BTreeSet<PusherId>,
     },
 }
 
-/// What a pusher answers.
+/// A pusher's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// It has let go of so many servers.
+    /// It has let go of this many servers.
     Released(u64),
     /// It has no such upstream.
     NoUpstream,
@@ -60,25 +60,25 @@ pub enum Error {
     /// etcd refuses, or cannot be reached.
     #[error(transparent)]
     Etcd(#[from] etcd::Error),
-    /// It says nothing in time.
+    /// etcd did not answer in time.
     #[error("etcd does not answer")]
     Silent,
-    /// It has not said that the release stands.
+    /// etcd did not confirm the release.
     #[error("etcd did not confirm the release of {0} in time")]
     Unconfirmed(UpstreamName),
 }
 
 impl Order {
-    /// Gives the order, and waits until every live pusher has answered; `waiting` is told for whom.
+    /// Writes the release, and waits until every live pusher has answered; calls `waiting` with those that have not.
     ///
     /// # Errors
-    /// When etcd does not take it.
+    /// When etcd does not accept it.
     pub async fn give(
         &self,
         cluster: &Cluster,
         mut waiting: impl FnMut(&[String]),
     ) -> Result<Outcome, Error> {
-        // First of all, for the reason why etcd cannot be asked: what follows tries for ever.
+        // First find out why etcd does not answer: the steps after this retry for ever.
         let range = Range::Prefix(self.meta.pushers_range().into_bytes());
         let patience = self.deadline.saturating_duration_since(Instant::now());
         list(cluster, patience, &range).await?;
@@ -111,9 +111,9 @@ impl Order {
             }
             missing.is_empty()
         };
-        // Who has not answered in time is told by the answers.
+        // The answers show who has not answered in time.
         let _ = timeout_at(self.deadline, watch.until_so(all)).await;
-        // The key stays until its lease ends, for pushers that come back to etcd meanwhile.
+        // The key stays until its lease ends, for pushers that come back to etcd in the meantime.
         drop(keeper);
         Ok(Outcome::Asked {
             answers: self.answers(watch.known(), &nonce),
@@ -127,7 +127,7 @@ impl Order {
         answers.collect()
     }
 
-    /// What a pusher did about it.
+    /// A pusher's answer to this release.
     fn answer(&self, status_record: &PusherStatus, nonce: &Nonce) -> Answer {
         let release = status_record.releases.get(self.upstream.as_str());
         match release.filter(|release| release.nonce == *nonce) {

@@ -1,16 +1,16 @@
-//! Which rights in etcd who needs, at least: as the commands of etcdctl that grant them. Pure.
+//! The least rights in etcd for each role, as etcdctl commands that grant them. Pure.
 
 use std::fmt;
 
 use crate::etcd::Right;
 use crate::model::{InstanceId, InstanceName, MetaPrefix, Prefix, PusherId, ServiceName};
 
-/// Where everything lies, and for whom rights are asked.
+/// The prefixes, and the limits of the roles.
 #[derive(Debug, Clone)]
 pub struct Scope {
-    /// Where the records lie.
+    /// The prefix of the records.
     pub prefix: Prefix,
-    /// Where sidekick's own keys lie.
+    /// The prefix of sidekick's own keys.
     pub meta: MetaPrefix,
     /// Only for this service.
     pub service: Option<ServiceName>,
@@ -20,7 +20,7 @@ pub struct Scope {
     pub pusher: Option<PusherId>,
 }
 
-/// Who needs rights.
+/// A role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// `announce`, `register`, `deregister`.
@@ -29,15 +29,15 @@ pub enum Role {
     Push,
     /// `list`, `watch`, `wait`, `status`.
     View,
-    /// People: `split`, `hold`, `release`, and all that `View` may.
+    /// Operators: `split`, `hold`, `release`, and everything of `View`.
     Operate,
 }
 
 impl Role {
-    /// All of them.
+    /// All roles.
     pub const ALL: [Self; 4] = [Self::Announce, Self::Push, Self::View, Self::Operate];
 
-    /// What it is called in the commands.
+    /// Its name in the commands.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Role {
         }
     }
 
-    /// Which commands it is for.
+    /// The commands that it is for.
     #[must_use]
     pub fn commands(self, scope: &Scope) -> String {
         let for_all = match self {
@@ -106,7 +106,7 @@ impl Role {
                     pusher("balancers"),
                 ]
             }
-            // What pushers and people say lies together for all services, and is no secret of any.
+            // Keys of pushers and operators are shared by all services, and contain no secrets.
             Self::View => vec![
                 Grant::all(Right::Read, prefix.service_range(scope.service.as_ref())),
                 Grant::all(Right::Read, meta.range()),
@@ -114,7 +114,7 @@ impl Role {
             Self::Operate => {
                 let mut rights = Self::View.rights(scope);
                 rights.extend(match &scope.service {
-                    // A hold on a host takes out what other services have there.
+                    // A hold on a host also affects other services there.
                     Some(service) => vec![
                         Grant::key(Right::Write, meta.split_key(service)),
                         match &scope.instance {
@@ -137,7 +137,7 @@ impl Role {
     }
 }
 
-/// A right on a key, or on all that begin so.
+/// A right on a key, or on all keys with this prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     right: Right,
@@ -157,7 +157,7 @@ impl Grant {
     }
 }
 
-/// As `etcdctl role grant-permission ROLE` takes it.
+/// For `etcdctl role grant-permission ROLE`.
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.prefix {

@@ -1,4 +1,4 @@
-//! Sharing the traffic of a service among its versions.
+//! Shares the traffic of a service among its versions.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use crate::etcd::oneshot;
 use crate::etcd::oneshot::{Lease, patiently};
 use crate::model::{Address, InstanceId, Record, ServiceName, Share, Split, Version};
 
-/// What a split would do.
+/// The effect of a split.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preview {
-    /// Every instance that takes traffic without the split, with its share of it under the split, from 0 to 1.
+    /// Every instance that takes traffic without the split, with its share under the split, from 0 to 1.
     pub shares: Vec<(InstanceId, Address, f64)>,
-    /// Versions that are to take traffic and have no instance that could.
+    /// Versions with a weight but without an instance that can take traffic.
     pub missing: Vec<Version>,
 }
 
-/// What `split` would do to a service as it is now; `None` when nobody would get any traffic.
+/// The effect of `split` on a service now; `None` if no instance would get any traffic.
 #[must_use]
 pub fn preview(split: &Split, overview: &Overview, service: &ServiceName) -> Option<Preview> {
     let live: Vec<_> = overview
@@ -51,7 +51,7 @@ pub fn preview(split: &Split, overview: &Overview, service: &ServiceName) -> Opt
     })
 }
 
-/// The versions of a service in words, with how many instances of each take traffic.
+/// The versions of a service as text, with how many instances of each take traffic.
 #[must_use]
 pub fn versions_in_words(versions: &BTreeMap<Option<Version>, Instances>) -> String {
     if versions.is_empty() {
@@ -70,7 +70,7 @@ pub fn versions_in_words(versions: &BTreeMap<Option<Version>, Instances>) -> Str
     format!("there is {}", all.join(", "))
 }
 
-/// Writes the split; gives the revision.
+/// Writes the split; returns the revision.
 ///
 /// # Errors
 ///
@@ -89,7 +89,7 @@ pub async fn split(place: &Place, service: &ServiceName, split: &Split) -> Resul
     .await
 }
 
-/// Ends the split; gives the revision of that, or `None` when there was none.
+/// Ends the split; returns the revision, or `None` if there was none.
 ///
 /// # Errors
 ///

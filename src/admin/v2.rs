@@ -1,4 +1,4 @@
-//! Keys that lie in etcd's old v2 store, which sidekick does not read.
+//! Keys in etcd's old v2 store, which sidekick does not read.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use tokio::time::timeout;
 
 use super::Place;
 
-/// How long etcd may take to say whether it has such keys.
+/// Timeout of the request for such keys.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// As much of the answer is read.
+/// How much of the answer is read.
 const MAX_ANSWER: u64 = 16 * 1024;
 
-/// A hint for people who find no records: they may be in the v2 store, if etcd says so.
+/// A hint for an empty list: the records may be in the v2 store, if etcd has one.
 pub async fn hint(place: &Place) -> Option<String> {
     let mut members = place.cluster.endpoints().iter();
-    // Only where no certificate and no password is needed to ask.
+    // Only members that need no certificate or password.
     let member = members.find_map(|member| member.strip_prefix("http://"))?;
     let path = format!("/v2/keys{}", place.prefix);
     let answer = timeout(PATIENCE, ask(member, &path)).await.ok()?.ok()?;
@@ -38,7 +38,7 @@ async fn ask(member: &str, path: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// Whether the answer is that of a v2 store with such a key in it.
+/// Whether the answer shows such a key in a v2 store.
 fn has_keys(answer: &str) -> bool {
     let found = answer
         .split_once(' ')

@@ -1,4 +1,4 @@
-//! Waiting until instances are announced, routed or gone. Watches, and never polls.
+//! Waits until instances are announced, routed or gone. Watches, and never polls.
 
 use std::time::Duration;
 
@@ -16,51 +16,51 @@ use crate::etcd::range::Range;
 use crate::model::{InstanceId, InstanceName, Prefix, Record, ServiceName, State};
 use crate::util::sanitize::short;
 
-/// etcd is given so long to tell how it stands now, however short the wait is to be.
+/// The least time for the first answer of etcd, however short the wait is.
 const FIRST_WORD: Duration = Duration::from_secs(2);
 
-/// What is waited for.
+/// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
-    /// So many instances are announced as up.
+    /// This many instances are announced as up.
     Announced,
-    /// So many take traffic, and every load balancer of the service has applied that and routes them.
+    /// This many take traffic, and every load balancer of the service has applied that and routes them.
     Routed,
-    /// There is no record, and no load balancer sends it anything.
+    /// There is no record, and no load balancer sends requests.
     Gone,
 }
 
-/// Who is waited for, and for what.
+/// What to wait for, and for which instances.
 #[derive(Debug, Clone)]
 pub struct Wish {
-    /// Of which service.
+    /// The service.
     pub service: ServiceName,
-    /// Which instance; any where none is named.
+    /// The instance; any by default.
     pub instance: Option<InstanceName>,
-    /// What for.
+    /// The goal.
     pub goal: Goal,
     /// How many instances.
     pub count: usize,
-    /// Only live pushers are asked, and load balancers whose pusher is silent do not count.
+    /// Asks only live pushers; load balancers whose pusher is silent do not count.
     pub live_only: bool,
 }
 
 /// How the wait ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is as wished.
+    /// The goal is reached.
     Reached,
-    /// The time was over.
+    /// It timed out.
     TooLate {
-        /// What was still missing, in words.
+        /// What was missing.
         missing: String,
     },
-    /// The time was over, and etcd had not told anything; why, where that can be found out.
+    /// It timed out before etcd had answered; why, if that can be found out.
     Unheard(Option<String>),
 }
 
-/// Waits until it is as wished, `within` at most. `tell` is called with what is missing, at every change. However short the time,
-/// it is looked once.
+/// Waits for the goal, at most `within`. Calls `tell` with what is missing, at every change. However short the time,
+/// it looks once.
 pub async fn wait(
     place: &Place,
     wish: &Wish,
@@ -93,7 +93,7 @@ pub async fn wait(
     let mut last = String::new();
     let reached = async {
         loop {
-            // A pusher that was frozen comes back with what it had applied then.
+            // A pusher that was frozen resumes with the state that it had applied.
             deleted.look(place, wish, pushers.known()).await;
             if let Some(overview) = picture.overview() {
                 match wish.missing(overview, &deleted, &place.prefix, pushers.known()) {
@@ -117,21 +117,21 @@ pub async fn wait(
     }
 }
 
-/// What happened to the records of the service before it was looked: what is deleted is not listed.
+/// Whether records of the service were deleted before the first listing, which does not show them.
 #[derive(Debug, Default)]
 enum Deleted {
-    /// It was not looked yet, or there is nobody who could not know of it.
+    /// Not looked up yet, or every pusher must know of them.
     #[default]
     Unasked,
-    /// So it was.
+    /// Its result.
     Known(Past),
-    /// etcd did not tell, for this reason.
+    /// etcd did not answer, for this reason.
     Unknown(Error),
 }
 
 impl Deleted {
-    /// Looks as far back as any pusher may be. What etcd has compacted away was deleted long before, as it keeps the history of
-    /// the last minutes: a live pusher has received it since, or was told that it missed something.
+    /// Looks as far back as any pusher may be. What etcd has compacted was deleted long before, because it keeps the
+    /// history of the last minutes: a live pusher has received it since, or was notified of the gap.
     async fn look(&mut self, place: &Place, wish: &Wish, pushers: &Pushers) {
         let oldest = pushers.oldest_applied(&place.prefix, &wish.service);
         let Some(oldest) = oldest.filter(|_| wish.goal == Goal::Gone) else {
@@ -161,7 +161,7 @@ impl Deleted {
 }
 
 impl Wish {
-    /// What is missing, in words; `None` when nothing is.
+    /// What is missing; `None` if the goal is reached.
     fn missing(
         &self,
         overview: &Overview,
@@ -235,7 +235,7 @@ impl Wish {
         }
     }
 
-    /// Which load balancers may still send requests to what has no record any more since `newest` at the latest.
+    /// Which load balancers may still send requests to instances without a record since `newest` at the latest.
     fn not_let_go(&self, newest: i64, prefix: &Prefix, pushers: &Pushers) -> Option<String> {
         let applied = self.applied(prefix, pushers, Revision::Records(newest));
         let still = pushers.still_routed(prefix, &self.service);
@@ -294,7 +294,7 @@ impl Wish {
         joined(nobody.into_iter().chain(missing).chain(retire))
     }
 
-    /// What is missing where fewer than wanted were `found`, and `others` tell why they do not count.
+    /// What is missing if fewer than wanted were `found`; `others` say why the rest does not count.
     fn too_few(
         &self,
         what: &str,
@@ -317,7 +317,7 @@ impl Wish {
     }
 }
 
-/// Why a record is not one of an instance that is up; `None` when it is.
+/// Why a record does not count as up; `None` if it does.
 fn state_in_words(record: &Record) -> Option<&'static str> {
     match record.state {
         State::Up => None,
@@ -326,7 +326,7 @@ fn state_in_words(record: &Record) -> Option<&'static str> {
     }
 }
 
-/// Why an instance takes no traffic; `None` when it does.
+/// Why an instance takes no traffic; `None` if it does.
 fn why_idle(record: &Record, hold: Option<&Held>) -> Option<String> {
     if takes_traffic(record, hold) {
         return None;

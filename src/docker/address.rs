@@ -1,4 +1,4 @@
-//! Where others reach a container: host and port, and why those. Pure.
+//! The address at which others reach a container, and the reasons for it. Pure.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +14,7 @@ use super::unreachable::{Unreachable, Wanted};
 use crate::model::{Endpoint, Host};
 use crate::util::sanitize::short;
 
-/// Where others reach a container.
+/// The address of a container, with the reasons for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerAddress {
     /// Host and port.
@@ -27,11 +27,11 @@ pub struct ContainerAddress {
     pub port_because: String,
 }
 
-/// Finds out where others reach the container.
+/// Finds the address of the container.
 ///
 /// # Errors
 ///
-/// [`Unreachable`] when they do not, or when it takes a choice.
+/// [`Unreachable`] when there is none, or several to choose from.
 pub fn find_address(
     wanted: &Wanted,
     container: &Container,
@@ -59,7 +59,7 @@ pub fn find_address(
     }
 }
 
-/// How many ports of the container may be announced: those that are published, or without any, declared.
+/// How many ports of the container could be announced: the published ones, else the declared ones.
 #[must_use]
 pub fn ports_served(container: &Container) -> usize {
     let published = container.published.keys().copied();
@@ -112,7 +112,7 @@ fn on_hosts_network(
     })
 }
 
-/// A port on which the container itself listens: the one that was chosen, or the only one that it declares.
+/// A port on which the container itself listens: the chosen one, or the only declared one.
 fn own_port(
     wanted: &Wanted,
     container: &Container,
@@ -138,7 +138,7 @@ fn own_port(
     }
 }
 
-/// Where the host passes connections on.
+/// The published address of a port.
 fn published(
     wanted: &Wanted,
     container: &Container,
@@ -193,7 +193,7 @@ fn published(
     })
 }
 
-/// One of the places in which a port is published.
+/// One published address of a port.
 fn place(
     wanted: &Wanted,
     port: ContainerPort,
@@ -201,7 +201,7 @@ fn place(
     host: &Surroundings,
 ) -> Result<(NonZeroU16, Host, String), Unreachable> {
     let number = |place: &SocketAddr| NonZeroU16::new(place.port()).unwrap_or(port.number);
-    // On all addresses: for every family there is a line of its own, IPv4 first.
+    // A port on all addresses has an entry for each family, IPv4 first.
     if let Some(place) = places.iter().find(|place| place.ip().is_unspecified()) {
         let family = (!has_family(places, true)).then_some(place.ip());
         let (address, because) = own_host(wanted, host, family)?;
@@ -227,7 +227,7 @@ fn place(
         return Err(Unreachable::WhichPlace { port, places });
     };
     match chosen {
-        // A name for the host, or an address that leads to it from elsewhere.
+        // A name of the host, or an address that leads to it from elsewhere.
         Some((host, because)) => Ok((number(&place), host, because)),
         None => {
             let because = "the address of the host on which it is published".to_owned();
@@ -241,7 +241,7 @@ fn has_family(places: &[SocketAddr], v4: bool) -> bool {
     open.any(|place| place.is_ipv4() == v4)
 }
 
-/// The host's own address: of this family when only that is served, else IPv4 where there is one.
+/// The host's own address: of this family if only that one is served, else IPv4 if it has one.
 fn own_host(
     wanted: &Wanted,
     host: &Surroundings,
@@ -283,7 +283,7 @@ fn own_host(
     Err(Unreachable::NoHost(addresses.trouble.clone()))
 }
 
-/// Those ports that do not ask to be ignored.
+/// The ports without SERVICE_IGNORE.
 fn announced(
     container: &Container,
     ports: impl Iterator<Item = ContainerPort>,
@@ -293,7 +293,7 @@ fn announced(
         .collect()
 }
 
-/// That none of these ports is announced, each with where that is said.
+/// The error that all of these ports are ignored, each with the source of that.
 fn all_ignored(
     container: &Container,
     ports: impl IntoIterator<Item = ContainerPort>,
@@ -302,7 +302,7 @@ fn all_ignored(
     Unreachable::AllIgnored(ports.collect())
 }
 
-/// A port that asks not to be announced, and where.
+/// An ignored port, and the source of that.
 fn with_reason(container: &Container, port: ContainerPort) -> String {
     let labels = Labels::of(container, Some(port));
     match labels.ignored() {
@@ -311,7 +311,7 @@ fn with_reason(container: &Container, port: ContainerPort) -> String {
     }
 }
 
-/// Each network as it can be chosen, with the address that would be announced.
+/// Each network to choose from, with the address that would be announced.
 fn networks(container: &Container) -> Vec<String> {
     let shown = |(name, addresses): (&String, &Vec<IpAddr>)| match addresses.first() {
         Some(address) => format!("{} ({address})", short(name)),

@@ -1,4 +1,4 @@
-//! What `--host` stands for. Pure.
+//! Resolves `--host`. Pure.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use super::host_address::{Interface, reachable};
 use super::unreachable::{Unreachable, Wanted};
 use crate::model::Host;
 
-/// What `--host` stands for, where it was given; an address of this family when only that is served.
+/// The address that `--host` stands for; of this family if only that one is served.
 pub(super) fn chosen_host(
     wanted: &Wanted,
     host: &Surroundings,
@@ -76,7 +76,7 @@ pub(super) fn chosen_host(
     if !interface.is_up {
         return none("the interface is down".to_owned());
     }
-    // Where loopback is allowed, this may be its interface.
+    // If loopback is allowed, this may be its interface.
     let own = || interface.addresses.iter().copied().filter(fits);
     let v4_first = |wanted: fn(&IpAddr) -> bool| {
         let mut found: Vec<_> = own().filter(wanted).collect();

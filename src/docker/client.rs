@@ -1,4 +1,4 @@
-//! Asks a daemon. Every call ends within [`CALL_TIMEOUT`], whatever the daemon does.
+//! Calls to a daemon. Every call ends within [`CALL_TIMEOUT`], whatever the daemon does.
 
 use std::collections::HashMap;
 use std::future::ready;
@@ -27,10 +27,10 @@ use super::{raw, transport};
 use crate::util::explain::{Peer, Received, explain};
 use crate::util::sanitize::printable;
 
-/// How long one call may take, the whole answer included.
+/// Timeout of one call, with the whole answer.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much of a daemon's own words is shown.
+/// How much of a daemon's message is shown, in bytes.
 const WORDS_SHOWN: usize = 300;
 
 /// Why a daemon call failed.
@@ -61,7 +61,7 @@ pub enum Error {
         /// The daemon.
         daemon: Daemon,
     },
-    /// It answered something else than a daemon does.
+    /// Its answer is not one of a daemon.
     #[error("{daemon}: {source}")]
     Incomplete {
         /// The daemon.
@@ -71,14 +71,14 @@ pub enum Error {
     },
 }
 
-/// A daemon whose version of the API is known. Cheap to clone; opens a connection for each call.
+/// A daemon with a known API version. Cheap to clone; opens a connection for each call.
 #[derive(Clone)]
 pub struct Client {
     daemon: Daemon,
     docker: Docker,
-    /// Told whenever a stream of events has begun.
+    /// Notified whenever a stream of events has begun.
     listening: Arc<Notify>,
-    /// The version of Podman's own API, when it was asked for; `None` in it for Docker.
+    /// The version of Podman's own API, once asked for; `None` in it for Docker.
     pub(super) libpod_version: Arc<OnceLock<Option<String>>>,
 }
 
@@ -91,7 +91,7 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Reaches the daemon and agrees on a version of the API.
+    /// Connects to the daemon and agrees on an API version.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Client {
         })
     }
 
-    /// What the container is now.
+    /// Inspects the container.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl Client {
         Ok(container)
     }
 
-    /// Prepares a command inside a running container, and gives the id by which it is known then.
+    /// Prepares a command inside a running container, and returns its id.
     pub(super) async fn create_exec(
         &self,
         container: &ContainerName,
@@ -144,7 +144,7 @@ impl Client {
         };
         let asked = self.docker.create_exec(container.as_str(), options);
         let id = within(&self.daemon, asked).await?.id;
-        // It becomes part of the next questions' path.
+        // It becomes part of the paths of later requests.
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             let daemon = self.daemon.clone();
             let reason = "its answer cannot be read: it gives the command no id".to_owned();
@@ -153,8 +153,8 @@ impl Client {
         Ok(id)
     }
 
-    /// Starts what was prepared. The stream has what it says, and must be read to its end: a daemon may end the command,
-    /// or forget how it ended, when nobody listens any more.
+    /// Starts a prepared command. The stream is its output, and must be read to its end: a daemon may end the command,
+    /// or forget its result, when nobody reads.
     pub(super) async fn start_exec(
         &self,
         id: &str,
@@ -174,7 +174,7 @@ impl Client {
         }))
     }
 
-    /// How a command that was started is; `None` when nothing is known of it any more.
+    /// Inspects a started command; `None` if the daemon no longer knows it.
     pub(super) async fn inspect_exec(
         &self,
         id: &str,
@@ -188,7 +188,7 @@ impl Client {
         within(&self.daemon, asked).await
     }
 
-    /// The names of an image; none when it has lost them.
+    /// The names of an image; empty if it has none any more.
     async fn image_names(&self, id: &str) -> Result<Vec<String>, Error> {
         let image = self.get(&format!("images/{id}/json")).await?;
         let names = image
@@ -198,7 +198,7 @@ impl Client {
         Ok(names.map(str::to_owned).collect())
     }
 
-    /// What the daemon calls the host that it runs on.
+    /// The daemon's name for its host.
     ///
     /// # Errors
     ///
@@ -209,7 +209,7 @@ impl Client {
         Ok(name.filter(|name| !name.is_empty()).map(str::to_owned))
     }
 
-    /// What is at this path of the API, read without a notion of what should be there; `None` where nothing is.
+    /// Any JSON at this path of the API; `None` if there is nothing.
     async fn get(&self, path: &str) -> Result<Option<Value>, Error> {
         let asked = async {
             match raw::call(&self.daemon, Method::GET, &self.path(path)).await {
@@ -227,7 +227,7 @@ impl Client {
         })
     }
 
-    /// A path in the version of the API that was agreed on.
+    /// A path with the agreed API version.
     fn path(&self, path: &str) -> String {
         let version = self.docker.client_version();
         let (major, minor) = (version.major_version, version.minor_version);
@@ -239,8 +239,8 @@ impl Client {
         &self.daemon
     }
 
-    /// Tells what happens to containers that are called like one of `names`, by name or id, and to the networks of all,
-    /// from now on, or from `since` (nanoseconds since 1970 by the daemon's clock) on. The stream asks the daemon when
+    /// Streams the events of containers with one of these `names` or ids, and of all networks,
+    /// from now on, or from `since` (nanoseconds since 1970 by the daemon's clock). The stream sends its request when
     /// it is first polled.
     pub(super) fn events(
         &self,
@@ -252,14 +252,14 @@ impl Client {
             ("container", names.to_vec()),
             ("event", events::ACTIONS.to_vec()),
         ];
-        // A call of their own: filtered by container, a daemon reports no networks.
+        // A separate call: with a filter for containers, a daemon reports no networks.
         let of_networks = [
             ("type", vec!["network"]),
             ("event", events::NETWORK_ACTIONS.to_vec()),
         ];
         let of_containers = self.told(&of_containers, since);
         let of_networks = self.told(&of_networks, since);
-        // When one of them is over, so is the whole.
+        // When one of them ends, both do.
         stream::select(or_end(of_containers), or_end(of_networks))
             .take_while(|event| ready(event.is_some()))
             .filter_map(ready)
@@ -280,7 +280,7 @@ impl Client {
         })
     }
 
-    /// Waits until the event stream of one sort has begun: none of these is missed from here on. Cancel safe.
+    /// Waits until the event stream of one kind has begun: no later event is missed. Cancel safe.
     pub(super) async fn listening(&self) {
         self.listening.notified().await;
     }
@@ -300,7 +300,7 @@ fn docker(daemon: &Daemon, listening: &Arc<Notify>) -> Result<Docker, Cause> {
         }
     };
     let seconds = CALL_TIMEOUT.as_secs();
-    // The address only completes the URI: `send` knows the way.
+    // The address only completes the URI: `send` knows the socket.
     Docker::connect_with_custom_transport(
         send,
         Some("http://localhost"),
@@ -324,7 +324,7 @@ fn wanted(filters: &[(&str, Vec<&str>)], since: Option<i64>) -> EventsOptions {
     options.build()
 }
 
-/// A call that is over in time.
+/// A call with the timeout.
 async fn within<T>(
     daemon: &Daemon,
     call: impl Future<Output = Result<T, Cause>>,
@@ -367,7 +367,7 @@ pub(super) fn failed(daemon: &Daemon, cause: &Cause) -> Error {
     }
 }
 
-/// A daemon that we reach over its API: its socket, or `tcp://`, whose TLS says so itself.
+/// A bollard client for the API: over a socket, or `tcp://`, whose TLS reports its own errors.
 const fn peer(place: &str) -> Peer<'_> {
     Peer {
         received: Received::Earlier,

@@ -1,4 +1,4 @@
-//! What an inspect answer says of a container, as far as it matters here. Pure.
+//! The relevant parts of an inspect answer. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,19 +16,19 @@ use crate::util::sanitize::short;
 /// The default time between a container's stop signal and SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What an inspect answer lacks that every container has.
+/// A field that every container has is missing in an inspect answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the answer has no {0}")]
 pub struct Incomplete(&'static str);
 
-/// Why a text names no container.
+/// Why a text is not a container's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "\"{0}\" is no name or id of a container: letters, digits and _.- are allowed, the first a letter or digit"
 )]
 pub struct NameError(String);
 
-/// A name or an id, whole or its beginning.
+/// A name, an id or the beginning of an id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContainerName(Box<str>);
 
@@ -44,7 +44,7 @@ impl FromStr for ContainerName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        // Daemons themselves show names with a slash in front.
+        // Daemons show names with a leading slash.
         let name = text.strip_prefix('/').unwrap_or(text);
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         let first = name.bytes().next();
@@ -62,49 +62,49 @@ impl fmt::Display for ContainerName {
     }
 }
 
-/// A container. Texts in it are foreign, but for `id`.
+/// A container. Its texts are foreign, except `id`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Container {
     /// The whole id.
     pub id: Box<str>,
-    /// The name, without the slash in front.
+    /// The name, without the leading slash.
     pub name: String,
-    /// The image as the container was made from it: `shop/web:1.2`, or an id.
+    /// The image that the container was made from: `shop/web:1.2`, or an id.
     pub image: String,
     /// The image's id, `sha256:…`.
     pub image_id: String,
-    /// The image's names, asked for where `image` is an id.
+    /// The image's names, looked up if `image` is an id.
     pub image_names: Vec<String>,
-    /// Labels, those of the image too.
+    /// Labels, including the image's.
     pub labels: BTreeMap<String, String>,
-    /// Environment, that of the image too.
+    /// Environment, including the image's.
     pub env: BTreeMap<String, String>,
-    /// What it does.
+    /// Its status.
     pub status: Status,
-    /// The number of its first process while it runs, as the daemon sees it.
+    /// The pid of its first process while it runs, in the daemon's namespace.
     pub pid: Option<u32>,
-    /// What its own health check says, where it has one.
+    /// The result of its HEALTHCHECK, if it has one.
     pub health: Option<Health>,
     /// When it was last started.
     pub started_at: Option<Timestamp>,
-    /// Whose network it uses.
+    /// Its network mode.
     pub network_mode: NetworkMode,
-    /// Its addresses in each network, IPv4 first; none while it does not run.
+    /// Its addresses in each network, IPv4 first; empty while it does not run.
     pub networks: BTreeMap<String, Vec<IpAddr>>,
-    /// Where the host passes connections on to its ports, in the daemon's order.
+    /// Its published ports, in the daemon's order.
     pub published: BTreeMap<ContainerPort, Vec<SocketAddr>>,
     /// Ports that it or its image declares.
     pub exposed: BTreeSet<ContainerPort>,
-    /// The number of the signal that asks it to stop.
+    /// The number of its stop signal.
     pub stop_signal: u8,
-    /// How long it is then given before it is killed, unless whoever stops it says otherwise.
+    /// Its stop timeout before SIGKILL, unless `docker stop` gives another.
     pub stop_timeout: Duration,
 }
 
-/// What a container does.
+/// The status of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It was made and never started.
+    /// It was created and never started.
     Created,
     /// It runs.
     Running,
@@ -112,18 +112,18 @@ pub enum Status {
     Paused,
     /// It was asked to stop and still runs. Only Podman reports this.
     Stopping,
-    /// It has ended and the daemon will start it again.
+    /// It has ended and the daemon will restart it.
     Restarting {
-        /// How it ended.
+        /// Its exit code.
         code: i64,
     },
     /// It is being removed.
     Removing,
     /// It has ended.
     Exited {
-        /// How.
+        /// Its exit code.
         code: i64,
-        /// The kernel killed it for its use of memory.
+        /// The kernel killed it for its memory use.
         out_of_memory: bool,
     },
     /// It has ended and could not be cleaned up.
@@ -149,40 +149,40 @@ impl fmt::Display for Status {
     }
 }
 
-/// What a container's own health check says.
+/// The result of a container's HEALTHCHECK.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// Nothing yet.
+    /// None yet.
     Starting,
-    /// It works.
+    /// It passes.
     Healthy,
-    /// It does not.
+    /// It fails.
     Unhealthy {
-        /// What the check printed last, one printable line.
+        /// The check's last output, as one printable line.
         output: String,
     },
 }
 
-/// Whose network a container uses.
+/// The network mode of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkMode {
     /// Networks of its own.
     Own,
     /// The host's.
     Host,
-    /// That of another container, named by its id.
+    /// Another container's, by its id.
     Container(String),
     /// None.
     None,
 }
 
 impl Container {
-    /// Reads an inspect answer, of Docker or of Podman. Nothing but the id and the state must be there, and a word or a
-    /// field that is not known here says nothing: daemons add some with every version.
+    /// Parses an inspect answer of Docker or Podman. Only the id and the state are required, and unknown words and
+    /// fields are ignored: every version of the daemons adds some.
     ///
     /// # Errors
     ///
-    /// [`Incomplete`] when it is the answer of neither.
+    /// [`Incomplete`] when it is not such an answer.
     pub fn from_inspect(answer: &Value) -> Result<Self, Incomplete> {
         let state = &answer["State"];
         if !state.is_object() {
@@ -214,7 +214,7 @@ impl Container {
         })
     }
 
-    /// The id as people see it.
+    /// The short id.
     #[must_use]
     pub fn short_id(&self) -> &str {
         self.id.get(..12).unwrap_or(&self.id)
@@ -228,24 +228,24 @@ impl Container {
         image.is_empty() || (image.len() >= 4 && id.starts_with(image))
     }
 
-    /// Whether this is one and the same run of one and the same container.
+    /// Whether it is the same run of the same container.
     #[must_use]
     pub fn same_run(&self, other: &Self) -> bool {
         self.id == other.id && self.started_at == other.started_at
     }
 }
 
-/// A text; empty when the value is none.
+/// A string; empty if the value is not one.
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// The parts of an object, none when it is none.
+/// The fields of an object; empty if the value is not one.
 fn parts(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-/// Podman has fewer fields than Docker, and neither fills all of them in every state.
+/// Podman has fewer fields than Docker, and neither sets all of them in every state.
 fn status(state: &Value) -> Status {
     let flag = |name: &str| state[name].as_bool().unwrap_or(false);
     let code = state["ExitCode"].as_i64().unwrap_or_default();
@@ -261,9 +261,9 @@ fn status(state: &Value) -> Status {
         "restarting" => Status::Restarting { code },
         "removing" => Status::Removing,
         "dead" => Status::Dead,
-        // Podman says that it is stopped until it has cleaned up.
+        // Podman reports stopped until it has cleaned up.
         "exited" | "stopped" => exited,
-        // A container that restarts or is paused counts as running for the flags.
+        // By its flags, a restarting or paused container is running too.
         _ if flag("Restarting") => Status::Restarting { code },
         _ if flag("Paused") => Status::Paused,
         _ if flag("Running") => Status::Running,
@@ -277,7 +277,7 @@ fn pid(state: &Value) -> Option<u32> {
     (pid != 0).then_some(pid)
 }
 
-/// Podman has an empty status where there is no check.
+/// Podman has an empty status without a check.
 fn health(answer: &Value) -> Option<Health> {
     let last = || {
         let log = answer["Log"].as_array()?.last()?;
@@ -325,7 +325,7 @@ fn mode(text: &str) -> NetworkMode {
     }
 }
 
-/// Those without an address too: they are choices that cannot be taken just now.
+/// Includes networks without an address: they exist but cannot be chosen now.
 fn networks(networks: &Value) -> BTreeMap<String, Vec<IpAddr>> {
     let addresses = |settings: &Value| {
         let texts = [&settings["IPAddress"], &settings["GlobalIPv6Address"]];
@@ -354,7 +354,7 @@ fn published(ports: &Value) -> BTreeMap<ContainerPort, Vec<SocketAddr>> {
     published
 }
 
-/// Podman leaves the address of a port empty that is published on all of them.
+/// Podman has an empty address for a port that is published on all of them.
 fn place(ip: &str, port: &str) -> Option<SocketAddr> {
     let ip = match ip {
         "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -369,14 +369,14 @@ fn exposed(config: &Value) -> BTreeSet<ContainerPort> {
     ports.filter_map(|(port, _)| port.parse().ok()).collect()
 }
 
-/// Podman writes the number where Docker writes what was given.
+/// Podman writes the number, Docker what was given.
 fn stop_signal(config: &Value) -> u8 {
     let number = || u8::try_from(config["StopSignal"].as_u64()?).ok();
     let given = signal::number(text(&config["StopSignal"])).or_else(number);
     given.filter(|number| *number > 0).unwrap_or(signal::TERM)
 }
 
-/// Podman writes 0 where none was given.
+/// Podman writes 0 if none was given.
 fn stop_timeout(config: &Value) -> Duration {
     let given = config["StopTimeout"].as_u64().filter(|it| *it > 0);
     let given = given.map(Duration::from_secs);

@@ -1,4 +1,4 @@
-//! Where the daemon listens.
+//! The daemon's socket.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,34 +11,34 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::util::sanitize::short;
 use crate::util::secret;
 
-/// Where Docker listens unless told otherwise.
+/// Docker's default socket.
 const DOCKER: &str = "/var/run/docker.sock";
-/// Where root's Podman does.
+/// The default socket of root's Podman.
 const PODMAN: &str = "/run/podman/podman.sock";
 
-/// Why a text names no daemon.
+/// Why a text is not the address of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// A scheme that is not spoken here.
+    /// An unknown scheme.
     #[error("\"{0}\": expected unix:///PATH or tcp://HOST:PORT")]
     Scheme(String),
-    /// Nothing behind the scheme.
+    /// Nothing after the scheme.
     #[error("\"{0}\" names no absolute path")]
     Path(String),
-    /// A login, which cannot be used and is not shown.
+    /// A login, which is not supported and not shown.
     #[error("a login does not belong in it: tcp://HOST:PORT")]
     Login,
-    /// No host and port behind the scheme.
+    /// No host and port after the scheme.
     #[error("\"{0}\" names no HOST:PORT")]
     HostPort(String),
 }
 
-/// One place where a daemon may listen.
+/// One address of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// A socket in the file system.
     Unix(PathBuf),
-    /// `HOST:PORT`, in the clear.
+    /// `HOST:PORT`, without TLS.
     Tcp(String),
 }
 
@@ -80,12 +80,12 @@ impl fmt::Display for Address {
     }
 }
 
-/// A daemon: the one address that was named, or the first that is there. Clones agree on which.
+/// A daemon: at a given address, or at the first default one that exists. Clones use the same one.
 #[derive(Debug, Clone)]
 pub struct Daemon {
     candidates: Arc<[Address]>,
-    /// The one that answered first. It stays: another daemon has other containers, and would say of ours that
-    /// it does not exist.
+    /// The address that answered first. It stays: another daemon has other containers, and would report that
+    /// ours does not exist.
     chosen: Arc<OnceLock<usize>>,
 }
 
@@ -101,7 +101,7 @@ impl Daemon {
         Self::first_of(vec![address])
     }
 
-    /// The usual places: Docker's socket, then those of root's and the user's Podman.
+    /// The default addresses: Docker's socket, then those of root's and the user's Podman.
     #[must_use]
     pub fn local() -> Self {
         let runtime_dir = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -120,8 +120,8 @@ impl Daemon {
         chosen.map_or(&self.candidates, std::slice::from_ref)
     }
 
-    /// Opens a connection to the first address at which something listens; the error is about the first that is
-    /// there, or the very first when none is.
+    /// Connects to the first address at which something listens; the error is about the first one that exists,
+    /// or the very first.
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let mut failure: Option<io::Error> = None;
         for (at, address) in self.candidates().iter().enumerate() {
@@ -130,8 +130,8 @@ impl Daemon {
                     self.chosen.get_or_init(|| at);
                     return Ok(stream);
                 }
-                // A socket that is there but refuses is a daemon that starts or has died: not a reason to
-                // take another one.
+                // A socket that refuses belongs to a daemon that starts or has died: no reason to
+                // use another one.
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Err(error) => failure = failure.or(Some(error)),
             }
@@ -139,7 +139,7 @@ impl Daemon {
         Err(failure.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
     }
 
-    /// `HOST:PORT`, where it is reached over a network.
+    /// `HOST:PORT`, if it is reached over a network.
     pub(super) fn remote(&self) -> Option<&str> {
         match self.candidates().first() {
             Some(Address::Tcp(address)) => Some(address),
@@ -147,7 +147,7 @@ impl Daemon {
         }
     }
 
-    /// What goes into the `Host` header.
+    /// The `Host` header.
     pub(super) fn host(&self) -> &str {
         self.remote().unwrap_or("localhost")
     }

@@ -4,8 +4,8 @@ use bollard::models::{EventMessage, EventMessageTypeEnum};
 
 use super::signal;
 
-/// The actions asked for, in the words of Docker and of Podman. Health checks cause three further events a run;
-/// nobody is to be woken by those.
+/// The event types to subscribe to, of Docker and of Podman. Health checks cause three more events a run, which
+/// are left out.
 pub(super) const ACTIONS: [&str; 15] = [
     "start",
     "restart",
@@ -24,7 +24,7 @@ pub(super) const ACTIONS: [&str; 15] = [
     "create",
 ];
 
-/// What happens to networks and concerns a container: it has other addresses or published ports from then on.
+/// Network events that concern a container: its addresses or published ports have changed.
 pub(super) const NETWORK_ACTIONS: [&str; 2] = ["connect", "disconnect"];
 
 /// An event of a container.
@@ -32,38 +32,38 @@ pub(super) const NETWORK_ACTIONS: [&str; 2] = ["connect", "disconnect"];
 pub(super) struct Event {
     /// What happened.
     pub(super) action: Action,
-    /// To which container, by its whole id.
+    /// The container's id.
     pub(super) id: String,
-    /// What that is called now; for an event of a network, what the network is called.
+    /// Its current name; for a network event, the network's name.
     pub(super) name: Option<String>,
     /// When, in nanoseconds since 1970 by the daemon's clock.
     pub(super) at: i64,
 }
 
-/// What happened, as far as it tells more than "look".
+/// The kind of event, as far as it says more than "look".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// The container's process has ended.
     Died {
-        /// How.
+        /// Its exit code.
         code: i64,
     },
     /// A signal was sent to it.
     Signalled {
-        /// Which; Podman does not tell.
+        /// Which; Podman does not say.
         number: Option<u8>,
     },
-    /// Something that an inspect answer tells better.
+    /// Anything that inspect shows better.
     Other,
 }
 
-/// `None` for what is no event of a container.
+/// `None` if it is not an event of a container.
 pub(super) fn read(message: EventMessage) -> Option<Event> {
     let actor = message.actor?;
     let attributes = actor.attributes.unwrap_or_default();
     let attribute = |name: &str| attributes.get(name).map(String::as_str);
     let id = match message.typ {
-        // Docker tells it of the network and names the container; Podman tells it of the container.
+        // Docker reports it for the network and names the container; Podman reports it for the container.
         Some(EventMessageTypeEnum::NETWORK) => {
             attribute("container").map_or(actor.id, |id| Some(id.to_owned()))
         }
@@ -73,7 +73,7 @@ pub(super) fn read(message: EventMessage) -> Option<Event> {
         "die" | "died" => {
             let code = attribute("exitCode").or_else(|| attribute("containerExitCode"));
             let code = code.and_then(|code| code.parse().ok());
-            // An unknown code is left to the inspect answer.
+            // An unknown code is left to inspect.
             code.map_or(Action::Other, |code| Action::Died { code })
         }
         "kill" => Action::Signalled {
@@ -95,8 +95,8 @@ pub(super) fn read(message: EventMessage) -> Option<Event> {
 }
 
 impl Event {
-    /// Whether it may concern the container of this id or, if nothing else is known of it, of this name or beginning of an
-    /// id. Daemons compare beginnings of names too, and report all networks.
+    /// Whether it may be about the container with this id or, if the id is not known, with this name or beginning of an
+    /// id. Daemons also match beginnings of names, and report all networks.
     pub(super) fn concerns(&self, id: Option<&str>, name: &str) -> bool {
         id == Some(&*self.id)
             || self.id.starts_with(name)
@@ -104,7 +104,7 @@ impl Event {
     }
 }
 
-/// The notation in which a daemon is asked for events from a time on.
+/// A time in the daemon's notation for `since`.
 pub(super) fn since(at: i64) -> String {
     let (seconds, nanoseconds) = (at / 1_000_000_000, at % 1_000_000_000);
     format!("{seconds}.{nanoseconds:09}")

@@ -1,6 +1,6 @@
-//! Runs a command inside a container, by its daemon.
+//! Runs a command inside a container through its daemon.
 //!
-//! A daemon starts such a command and tells how it ended, but has no call that ends it. Therefore the following here ends
+//! A daemon starts such a command and reports how it ended, but cannot kill it. So watching a command ends
 //! only with the command.
 
 use std::time::Duration;
@@ -17,12 +17,12 @@ use crate::util::backoff;
 use crate::util::backoff::Backoff;
 use crate::util::command::Tail;
 
-/// How long a command runs before its daemon is asked whether it still does. The end of its output tells that sooner as a
-/// rule, but what it leaves running may keep that open for ever.
+/// How long a command runs before the daemon is asked whether it still does. The end of its output usually comes
+/// first, but a child of the command may keep that open for ever.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
-/// Runs it once, to exit code 0; `Err` says why it did not pass. Over only when the daemon has refused it, or tells that it
-/// has ended, or does not know it any more.
+/// Runs it once, to exit code 0; `Err` says why it failed. Returns only when the daemon has refused it, or reports that
+/// it has ended, or no longer knows it.
 pub(crate) async fn run(
     daemon: Daemon,
     container: &ContainerName,
@@ -42,17 +42,17 @@ pub(crate) async fn run(
     }
 }
 
-/// Starts it and gives its exit code, where the daemon knows that.
+/// Starts it and returns its exit code, if the daemon knows it.
 async fn follow(client: &Client, id: &str, said: &mut Tail) -> Result<Option<i64>, String> {
     let started = tokio::select! {
-        // Read its output before looking at its end.
+        // Read its output before checking for its end.
         biased;
         started = read(client, id, said) => started,
         code = ended(client, id, FIRST_LOOK, CALL_TIMEOUT) => return Ok(code),
     };
     match started {
         Ok(()) => Ok(ended(client, id, Duration::ZERO, CALL_TIMEOUT).await),
-        // It may have begun nevertheless.
+        // It may have started anyway.
         Err(silent @ Error::Silent { .. }) => {
             let code = ended(client, id, Duration::ZERO, CALL_TIMEOUT).await;
             code.map(Some).ok_or_else(|| silent.to_string())
@@ -80,8 +80,8 @@ async fn read(client: &Client, id: &str, said: &mut Tail) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits until it has ended, however long the daemon cannot be asked, and gives its exit code. `None` when the daemon does
-/// not know it any more, or says after `to_begin` that it has not begun.
+/// Waits until it has ended, even while the daemon does not answer, and returns its exit code. `None` if the daemon no
+/// longer knows it, or reports after `to_begin` that it has not started.
 async fn ended(client: &Client, id: &str, first: Duration, to_begin: Duration) -> Option<i64> {
     let begins_by = Instant::now() + to_begin;
     let mut pauses = Backoff::new(first.max(backoff::MIN / 4), backoff::MAX);
@@ -100,7 +100,7 @@ async fn ended(client: &Client, id: &str, first: Duration, to_begin: Duration) -
     }
 }
 
-/// How far a command is.
+/// The state of a command.
 #[derive(Debug, PartialEq, Eq)]
 enum ExecState {
     NotBegun,
@@ -109,7 +109,7 @@ enum ExecState {
     Ended(i64),
 }
 
-/// A command that has not begun has no exit code with Docker, and 0 with Podman, which shows the end by other fields.
+/// Before a command has started, Docker has no exit code for it, and Podman has 0; other fields show its end.
 fn state_of(state: &ExecInspectResponse) -> ExecState {
     if state.running == Some(true) {
         return ExecState::Runs;

@@ -1,8 +1,8 @@
 //! Follows one container through its life.
 //!
-//! The daemon's events say that something happened; what has happened is asked after each of them, when the stream of
+//! The daemon's events only say that something changed; the container is inspected after each of them, when the stream of
 //! events begins, and on a slow period in case one was missed. The end of the container's process is seen without the
-//! daemon, where it is on this machine. Whatever the daemon does, it is asked again, for ever.
+//! daemon, if it is on this machine. Requests to the daemon are retried for ever.
 
 mod look;
 
@@ -33,29 +33,29 @@ pub use super::state::{State, Why};
 /// The states of a container as they change.
 pub type States = watch::Receiver<State>;
 
-/// How often the container is looked at when no event gives a reason to.
+/// The period of inspections without an event.
 pub const PERIOD: Duration = Duration::from_secs(30);
 
-/// A stream of events that lasted this long was sound: when it ends, the next is opened soon.
+/// A stream of events that lasted this long was healthy: when it ends, the next one is opened soon.
 const SOUND: Duration = Duration::from_secs(5);
 
-/// The longest pause between two attempts to reach the daemon. Shorter than that for etcd: it is on this machine as a
-/// rule, and while it does not answer a paused or restarted container is not noticed.
+/// The longest pause between two attempts to reach the daemon. Shorter than for etcd: the daemon is usually on this
+/// machine, and until it answers a paused or restarted container is not noticed.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// Which container, where.
+/// The container to follow.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Who knows it.
+    /// Its daemon.
     pub daemon: Daemon,
-    /// Its name, which may later belong to another container, or its id.
+    /// Its id, or its name, which may later belong to another container.
     pub container: ContainerName,
-    /// How often it is looked at when no event gives a reason to; ±10 % so that agents drift apart. Usually
+    /// The period of inspections without an event, ±10 % so that agents drift apart. Usually
     /// [`PERIOD`].
     pub period: Duration,
 }
 
-/// The owner's end. Dropping it ends the following.
+/// The owner's end. Dropping it stops the follower.
 #[derive(Debug)]
 pub struct Follower {
     states: watch::Receiver<State>,
@@ -82,7 +82,7 @@ pub fn follow(settings: Settings) -> Follower {
 
 impl Follower {
     /// The states, from [`State::Unknown`] on. A container that is renamed, recreated under its name, restarted with another
-    /// port or changed in any other way that can be seen is told as a new state.
+    /// port or otherwise visibly changed gets a new state.
     #[must_use]
     pub fn states(&self) -> watch::Receiver<State> {
         self.states.clone()
@@ -101,9 +101,9 @@ struct Task {
     states: watch::Sender<State>,
     /// The time of the newest event, by the daemon's clock.
     newest_event: Option<i64>,
-    /// Whether the daemon could not be asked; only the change is worth a warning.
+    /// Whether the daemon could not be asked; only a change of that is worth a warning.
     failing: bool,
-    /// The run whose process is watched.
+    /// The run whose process it watches.
     process: Option<Process>,
     /// The run for which Podman is asked to report `stopping`.
     stopping: Option<Process>,
@@ -112,7 +112,7 @@ struct Task {
 /// A run of the container and the end of its process, or that it is stopping.
 struct Process {
     run: Arc<Container>,
-    /// `None` when it has been told.
+    /// `None` after it was reported.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -127,18 +127,18 @@ enum Next {
 
 /// Why listening ended.
 enum End {
-    /// Another container is followed now, and its events have to be asked for.
+    /// It follows another container now, and must subscribe to its events.
     OtherContainer,
-    /// The stream of events is over; why, where that is known.
+    /// The stream of events has ended; why, if known.
     Stream(Option<Error>),
     /// The daemon could not be asked.
     Daemon(Error),
 }
 
-/// What the daemon says: the container that is meant, or that there is none.
+/// The daemon's answer: the container, or none.
 type Answer = Result<Option<Arc<Container>>, Error>;
 
-/// The question that is being asked.
+/// The pending request.
 type Question = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 impl Task {
@@ -161,14 +161,14 @@ impl Task {
         }
     }
 
-    /// From reaching the daemon to losing it.
+    /// From connecting to the daemon to losing it.
     async fn session(&mut self) -> End {
         let connecting = Client::connect(self.settings.daemon.clone());
         let client = match self.meanwhile(connecting).await {
             Ok(client) => client,
             Err(error) => return End::Daemon(error),
         };
-        // Once before listening, to know whom to listen for.
+        // Inspect first, to know which events to subscribe to.
         let question = self.question(&client);
         match self.meanwhile(question).await {
             Ok(answer) => self.answered(answer),
@@ -193,7 +193,7 @@ impl Task {
         self.stopping = None;
         loop {
             self.watch_stopping(client);
-            // An event comes first: it may overtake the answer to a question that was asked before it.
+            // Handle events first: one may overtake the answer to an earlier request.
             let next = tokio::select! {
                 biased;
                 event = events.next() => match event {
@@ -224,7 +224,7 @@ impl Task {
                     debug!("{event:?}");
                     self.life.on_event(&event, Instant::now());
                     self.publish();
-                    // What was asked before the event does not know of it.
+                    // The answer to a request from before the event does not include it.
                     question = Some(self.question(client));
                 }
                 Next::Look => question = Some(self.question(client)),
@@ -252,7 +252,7 @@ impl Task {
         }
     }
 
-    /// Waits for something that does not concern the container's process, with an eye on that.
+    /// Waits for something else, while watching the container's process.
     async fn meanwhile<T>(&mut self, what: impl Future<Output = T>) -> T {
         let mut what = pin!(what);
         loop {
@@ -271,7 +271,7 @@ impl Task {
         }
     }
 
-    /// Watches the process of the run that is followed.
+    /// Watches the process of the current run.
     fn watch_process(&mut self) {
         let Some(run) = self.life.held() else { return };
         let watched = self.process.as_ref();
@@ -289,7 +289,7 @@ impl Task {
         });
     }
 
-    /// Asks Podman to report when the followed run is stopping; Docker has an event for that.
+    /// Asks Podman to report when the current run is stopping; Docker has an event for that.
     fn watch_stopping(&mut self, client: &Client) {
         let State::Running(run) = self.life.state() else {
             self.stopping = None;
@@ -314,7 +314,7 @@ impl Task {
         Box::pin(look(client.clone(), self.settings.container.clone(), held))
     }
 
-    /// What the container is called in events: as it was named, and by its id, since it may be renamed.
+    /// The names in events: the given name, and the id, because the container may be renamed.
     fn names(&self) -> Vec<Box<str>> {
         let mut names = vec![self.settings.container.as_str().into()];
         names.extend(self.life.held().map(|held| held.id.clone()));

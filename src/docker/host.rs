@@ -1,4 +1,4 @@
-//! The host that a container runs on: what it is called, and which of its addresses is meant.
+//! The host of a container: its name, and which of its addresses to announce.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,34 +15,34 @@ use super::host_address::HostAddresses;
 use crate::model::{AddressError, DnsName, Host};
 use crate::util::sanitize::short;
 
-/// How long a name may take to be resolved.
+/// Timeout for resolving a name.
 const RESOLVING: Duration = Duration::from_secs(5);
 
 /// The longest name of an interface.
 const MAX_INTERFACE: usize = 15;
 
-/// Which address of the host is meant.
+/// Which address of the host to announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostChoice {
     /// This one.
     Address(IpAddr),
-    /// That of the interface that is called so, or else this DNS name.
+    /// That of the interface with this name, else of this DNS name.
     Name(DnsName),
-    /// That of the interface that is called so; no DNS name is.
+    /// That of the interface with this name, which is not a DNS name.
     Interface(String),
     /// The one in this network.
     Network {
         /// An address in it.
         address: IpAddr,
-        /// How many bits are the network's.
+        /// The prefix length.
         bits: u8,
     },
 }
 
-/// Why a text is none of them.
+/// Why a text is not one of these.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostChoiceError {
-    /// It has a slash and is no network.
+    /// It has a slash and is not a network.
     #[error("\"{0}\" is no network: ADDRESS/BITS is expected, as in 10.0.0.0/8")]
     Network(String),
     /// It is none of these.
@@ -65,7 +65,7 @@ impl FromStr for HostChoice {
         match text.parse() {
             Ok(Host::Ip(address)) => Ok(Self::Address(address)),
             Ok(Host::Dns(name)) if name.as_str() == text => Ok(Self::Name(name)),
-            // Interfaces have capitals.
+            // Names of interfaces may have capitals.
             Ok(Host::Dns(name)) if !is_interface_name(text) => Ok(Self::Name(name)),
             Err(error) if !is_interface_name(text) => Err(HostChoiceError::Host(error)),
             Ok(_) | Err(_) => Ok(Self::Interface(text.to_owned())),
@@ -73,7 +73,7 @@ impl FromStr for HostChoice {
     }
 }
 
-/// As the kernel allows it, and not what is meant to be an address.
+/// A valid interface name that does not look like an address.
 fn is_interface_name(text: &str) -> bool {
     let begins = text.starts_with(|it: char| it.is_ascii_alphabetic());
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
@@ -107,10 +107,10 @@ pub fn in_network(address: IpAddr, network: IpAddr, bits: u8) -> bool {
     }
 }
 
-/// Why addresses of this process are not those of the container's host.
+/// Why this process's addresses are not those of the container's host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Elsewhere {
-    /// It runs in a container with a network of its own.
+    /// This process runs in a container with its own network.
     #[error("sidekick runs in container {0} and sees that container's addresses, not the host's")]
     InContainer(String),
     /// The daemon runs on another machine.
@@ -118,23 +118,23 @@ pub enum Elsewhere {
     OtherHost(String),
 }
 
-/// What is known of the host.
+/// What is known about the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// What its daemon calls it.
+    /// Its name according to the daemon.
     pub name: Option<String>,
-    /// Why that is not known.
+    /// Why the name is not known.
     pub nameless: Option<String>,
     /// The addresses of this process.
     pub addresses: HostAddresses,
     /// Why those are not the host's.
     pub elsewhere: Option<Elsewhere>,
-    /// What the name that was chosen leads to, or why to nothing.
+    /// The addresses of the chosen name, or why it has none.
     pub resolved: Option<(DnsName, Result<Vec<IpAddr>, String>)>,
 }
 
 impl Surroundings {
-    /// Looks at everything that is asked for.
+    /// Looks up everything that is needed.
     pub async fn look(daemon: &Daemon, choice: Option<&HostChoice>, wants_name: bool) -> Self {
         let mut found = Self {
             addresses: HostAddresses::find(),
@@ -148,7 +148,7 @@ impl Surroundings {
         found
     }
 
-    /// Whether all is known that does not change.
+    /// Whether everything is known that does not change.
     #[must_use]
     pub fn is_whole(&self, wants_name: bool) -> bool {
         let named = self
@@ -158,7 +158,7 @@ impl Surroundings {
         self.nameless.is_none() && (named || !wants_name)
     }
 
-    /// Looks again at what may have changed.
+    /// Looks up again what may have changed.
     pub async fn look_again(&mut self, choice: Option<&HostChoice>) {
         self.addresses = HostAddresses::find();
         self.resolve(choice).await;
@@ -195,10 +195,10 @@ impl Surroundings {
     }
 }
 
-/// The addresses of a name.
+/// Resolves a name.
 ///
 /// # Errors
-/// Why it has none, in words.
+/// Why it cannot be resolved.
 pub async fn resolve(name: &DnsName) -> Result<Vec<IpAddr>, String> {
     match timeout(RESOLVING, lookup_host((name.as_str(), 0))).await {
         Ok(Ok(found)) => Ok(found.map(|found| found.ip().to_canonical()).collect()),
@@ -211,12 +211,12 @@ pub async fn resolve(name: &DnsName) -> Result<Vec<IpAddr>, String> {
 async fn in_container(client: &Client) -> Result<Option<Elsewhere>, Error> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut id = own_id(&mounts).and_then(|id| id.parse::<ContainerName>().ok());
-    // One may use the network of another.
+    // It may use the network of another container.
     for _ in 0..3 {
         let Some(asked) = id else { return Ok(None) };
         let own = match client.inspect(&asked).await {
             Ok(own) => own,
-            // The daemon runs beside us in it, or has nothing to do with it.
+            // The daemon runs in the same container, or is unrelated to it.
             Err(Error::NoSuchContainer { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -231,8 +231,8 @@ async fn in_container(client: &Client) -> Result<Option<Elsewhere>, Error> {
     Ok(None)
 }
 
-/// The id of the container whose files these mounts show: daemons put a few of their own into each, from a folder that is
-/// called as the container.
+/// The id of the container whose files these mounts show: daemons mount some of their own files into each container, from
+/// a folder with the container's id as its name.
 fn own_id(mountinfo: &str) -> Option<&str> {
     let shown = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
     let mut ids = mountinfo.lines().filter_map(|line| {

@@ -1,4 +1,4 @@
-//! The host's own addresses, at which others reach the ports that it passes on to containers.
+//! The host's own addresses, at which others reach its published ports.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,10 +8,10 @@ use std::path::Path;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
 
-/// Where the kernel describes interfaces.
+/// The kernel's description of the interfaces.
 const INTERFACES: &str = "/sys/class/net";
 
-/// What the bridges and the ends of cables are called that container runtimes and hypervisors make.
+/// Prefixes of the interfaces that container runtimes and hypervisors create.
 const OF_CONTAINERS: [&str; 16] = [
     "docker0",
     "docker_gwbridge",
@@ -44,12 +44,12 @@ pub struct HostAddresses {
     pub trouble: Option<String>,
 }
 
-/// What is known of one family.
+/// The addresses of one family.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Known {
-    /// The address from which the host speaks to the world.
+    /// The source address of the default route.
     DefaultRoute(IpAddr),
-    /// There is no default route: the addresses that others may reach, none, one or several.
+    /// Without a default route: the addresses that others may reach, if any.
     Candidates(BTreeSet<IpAddr>),
     /// Nothing.
     #[default]
@@ -61,16 +61,16 @@ pub enum Known {
 pub struct Interface {
     /// `eth1`
     pub name: String,
-    /// Whether something can come and go through it.
+    /// Whether it is up.
     pub is_up: bool,
-    /// Whether only containers and virtual machines of this host are behind it.
+    /// Whether only this host's containers and virtual machines are behind it.
     pub is_bridge: bool,
-    /// Its addresses in the kernel's order, those that no other host reaches too.
+    /// Its addresses in the kernel's order, including those that no other host reaches.
     pub addresses: Vec<IpAddr>,
 }
 
 impl Interface {
-    /// Those of its addresses that another host could reach.
+    /// Its addresses that another host could reach.
     pub fn reachable(&self) -> impl Iterator<Item = IpAddr> {
         let addresses = self.addresses.iter().copied();
         addresses.filter(|address| self.is_up && reachable(address))
@@ -78,7 +78,7 @@ impl Interface {
 }
 
 impl HostAddresses {
-    /// Looks. Sends nothing.
+    /// Looks them up, without sending anything.
     #[must_use]
     pub fn find() -> Self {
         let (interfaces, trouble) = match getifaddrs() {
@@ -91,7 +91,7 @@ impl HostAddresses {
                 (Vec::new(), Some(trouble))
             }
         };
-        // Addresses that are for documentation: nothing but the default route leads there.
+        // Documentation addresses: only the default route leads there.
         let v4_far = IpAddr::from(Ipv4Addr::new(203, 0, 113, 1));
         let v6_far = IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
         let v4 = source_towards(v4_far);
@@ -105,7 +105,7 @@ impl HostAddresses {
         }
     }
 
-    /// The interface of this name.
+    /// The interface with this name.
     #[must_use]
     pub fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|own| own.name == name)
@@ -119,7 +119,7 @@ impl HostAddresses {
     }
 }
 
-/// Which of its addresses the host would use: connecting a UDP socket asks the routing table and nobody else.
+/// The source address that the host would use: connecting a UDP socket only asks the routing table.
 fn source_towards(far: IpAddr) -> Option<IpAddr> {
     let any: IpAddr = match far {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -131,7 +131,7 @@ fn source_towards(far: IpAddr) -> Option<IpAddr> {
     reachable(&own).then_some(own)
 }
 
-/// The addresses of one family that others may reach, where no route tells which.
+/// The addresses of one family that others may reach, if no route decides.
 fn candidates(interfaces: &[Interface], is_v4: bool) -> Known {
     let outward = interfaces.iter().filter(|own| !own.is_bridge);
     let addresses = outward.flat_map(Interface::reachable);
@@ -152,7 +152,7 @@ pub(super) fn reachable(address: &IpAddr) -> bool {
     !(address.is_loopback() || address.is_unspecified() || link_local)
 }
 
-/// One line for every address becomes one interface with all of them.
+/// Groups one line for every address into interfaces.
 fn collect(found: impl Iterator<Item = InterfaceAddress>) -> Vec<Interface> {
     let mut interfaces: Vec<Interface> = Vec::new();
     for line in found {
@@ -178,8 +178,8 @@ fn collect(found: impl Iterator<Item = InterfaceAddress>) -> Vec<Interface> {
     interfaces
 }
 
-/// Whether nothing but containers and virtual machines of this host is behind an interface. A bridge with a network card in it
-/// is how hosts of virtual machines reach the world.
+/// Whether only this host's containers and virtual machines are behind an interface. A bridge with a network card in it
+/// connects hosts of virtual machines to the network.
 fn is_bridge(interfaces: &Path, name: &str) -> bool {
     let own_of_docker = name
         .strip_prefix("br-")
@@ -192,7 +192,7 @@ fn is_bridge(interfaces: &Path, name: &str) -> bool {
     };
     let leads_out = |port: &Path| {
         let kind = fs::read_to_string(port.join("uevent")).unwrap_or_default();
-        // A card, or what is made of cards: a bond, a VLAN. The end of a cable into a container is neither.
+        // A card, or made of cards, such as a bond or a VLAN; the end of a cable into a container is neither.
         port.join("device").exists() || kind.contains("DEVTYPE=")
     };
     let mut ports = ports

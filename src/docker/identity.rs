@@ -1,4 +1,4 @@
-//! What is announced for a container where its owner left it open, with the reason for each part. Pure.
+//! What to announce for a container, with the reason for each part. Pure.
 
 mod parts;
 
@@ -20,41 +20,41 @@ use crate::model::{
 };
 use crate::util::sanitize::short;
 
-/// The label by which images say which version they are.
+/// The label of an image's version.
 const VERSION_LABEL: &str = "org.opencontainers.image.version";
 
-/// What was given; the container fills in the rest.
+/// The given settings; the container completes them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// The service.
     pub service: Option<ServiceName>,
     /// The instance.
     pub instance: Option<InstanceName>,
-    /// Where clients reach it.
+    /// The address for clients.
     pub endpoint: Option<Endpoint>,
-    /// What runs there.
+    /// The version.
     pub version: Option<Version>,
-    /// How its address is chosen when it was not given.
+    /// How to choose the address if none is given.
     pub address: unreachable::Wanted,
-    /// What the host is called, where that is not left to its daemon.
+    /// The host's name, if it is not taken from the daemon.
     pub host_name: Option<HostName>,
     /// Whether the container's environment is ignored.
     pub labels_only: bool,
 }
 
 impl Wanted {
-    /// Whether the host's name may be asked for.
+    /// Whether the daemon must be asked for the host's name.
     #[must_use]
     pub const fn needs_host_name(&self) -> bool {
         self.instance.is_none() && self.host_name.is_none()
     }
 }
 
-/// Fills in what was not given.
+/// Completes the given settings.
 ///
 /// # Errors
 ///
-/// Every [`Problem`] there is.
+/// Every [`Problem`].
 pub fn identify(
     wanted: &Wanted,
     container: &Container,
@@ -106,7 +106,7 @@ pub fn identify(
     }
 }
 
-/// What has come together so far.
+/// The parts so far.
 #[derive(Default)]
 struct IdentityBuilder {
     reasons: Vec<Reason>,
@@ -142,7 +142,7 @@ impl IdentityBuilder {
         }))
     }
 
-    /// The address, and the port inside the container where it matters.
+    /// The address, and the port inside the container if it matters.
     fn place(
         &mut self,
         wanted: &Wanted,
@@ -165,7 +165,7 @@ impl IdentityBuilder {
         Some((endpoint, Some(port)))
     }
 
-    /// Never with a port behind it: what clients ask for does not depend on how many ports its container happens to have.
+    /// Never with a port at its end: a service's name must not depend on how many ports its container has.
     fn service(
         &mut self,
         wanted: &Wanted,
@@ -203,7 +203,7 @@ impl IdentityBuilder {
         None
     }
 
-    /// With the host's name in front: the same container on two hosts is two instances.
+    /// With the host's name first: the same container on two hosts is two instances.
     fn instance(
         &mut self,
         wanted: &Wanted,
@@ -259,7 +259,7 @@ impl IdentityBuilder {
         Some((name, "the host's name"))
     }
 
-    /// A version that is none is passed over: it helps people, and nothing depends on it.
+    /// An invalid version is skipped: it is only informative.
     fn version(
         &mut self,
         wanted: &Wanted,
@@ -296,7 +296,7 @@ impl IdentityBuilder {
     }
 }
 
-/// Which port of the container a given address leads to, for the labels that are about ports.
+/// The container's port behind a given address, for labels about ports.
 fn port_behind(
     wanted: &Wanted,
     container: &Container,
@@ -315,7 +315,7 @@ fn port_behind(
     found.map(|(port, _)| *port)
 }
 
-/// Whether the same number is served by TCP too.
+/// Whether the container also serves the port's number by TCP.
 fn has_tcp_twin(container: &Container, port: ContainerPort) -> bool {
     let twin = ContainerPort {
         protocol: Protocol::Tcp,
@@ -325,7 +325,7 @@ fn has_tcp_twin(container: &Container, port: ContainerPort) -> bool {
         && (container.published.contains_key(&twin) || container.exposed.contains(&twin))
 }
 
-/// What the name in an address leads to, where that was looked up.
+/// The addresses of the name in an address, if it was resolved.
 fn resolved(endpoint: &Endpoint, host: &Surroundings) -> Vec<IpAddr> {
     match (&endpoint.host, &host.resolved) {
         (Host::Dns(name), Some((asked, Ok(found)))) if asked == name => found.clone(),
@@ -333,7 +333,7 @@ fn resolved(endpoint: &Endpoint, host: &Surroundings) -> Vec<IpAddr> {
     }
 }
 
-/// What may be the version, the best first. Images inherit the label from those that they are made of, so that it tells less
+/// Candidates for the version, best first. Images inherit the label from their base images, so it says less
 /// than the tag.
 fn versions(container: &Container, labels: &Labels) -> Vec<(String, String)> {
     let mut versions = Vec::new();

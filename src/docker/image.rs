@@ -1,6 +1,6 @@
 //! References of images: `registry:5000/team/web:1.2@sha256:…`. Pure.
 
-/// How many digits of a digest are shown, as daemons do.
+/// How many digits of a digest are shown, as by daemons.
 const SHORT: usize = 12;
 
 /// The parts of a reference. Foreign text.
@@ -8,14 +8,14 @@ const SHORT: usize = 12;
 pub struct Reference<'a> {
     /// The last part of the path: `web`.
     pub base: &'a str,
-    /// `1.2`, when one is named.
+    /// The tag `1.2`, if there is one.
     pub tag: Option<&'a str>,
-    /// `sha256:…`, when one is named.
+    /// The digest `sha256:…`, if there is one.
     pub digest: Option<&'a str>,
 }
 
 impl<'a> Reference<'a> {
-    /// Takes a reference apart. Any text has parts, if empty ones.
+    /// Splits a reference. Any text has parts, if empty ones.
     #[must_use]
     pub fn of(text: &'a str) -> Self {
         let (name, digest) = match text.split_once('@') {
@@ -32,7 +32,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// The beginning of a digest or id, without the name of its algorithm.
+/// The beginning of a digest or id, without its algorithm.
 #[must_use]
 pub fn short_digest(digest: &str) -> &str {
     let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);

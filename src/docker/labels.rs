@@ -1,8 +1,8 @@
-//! registrator's labels: what a container says of itself by `SERVICE_*` labels and environment variables. Pure.
+//! registrator's labels: `SERVICE_*` labels and environment variables of a container. Pure.
 //!
-//! `SERVICE_NAME` is about all its ports and `SERVICE_80_NAME` about port 80. What is about one port beats what is
-//! about all of them; then a label beats the environment. An empty value counts as none, and a flag is not set by `0`,
-//! `false` and `no`. Free pairs are taken from labels only: an image's environment holds what its program needs, passwords too.
+//! `SERVICE_NAME` is for all its ports and `SERVICE_80_NAME` for port 80. One port's value beats that for all
+//! ports; then a label beats the environment. An empty value counts as unset, and `0`, `false` and `no` turn a flag off.
+//! Free pairs come from labels only: the environment of an image also has what its program needs, such as passwords.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,13 +14,13 @@ use crate::util::duration;
 use crate::util::sanitize::short;
 use crate::util::secret;
 
-/// What all of them begin with.
+/// Their common prefix.
 const PREFIX: &str = "SERVICE_";
 
-/// Names that say something by themselves; all others but `check_…` are free pairs.
+/// Names with a meaning; all others except `check_…` are free pairs.
 const KNOWN: [&str; 6] = ["name", "id", "tags", "ignore", "version", "weight"];
 
-/// The checks that are known here, and what belongs to them.
+/// The supported checks and their settings.
 const CHECKS: [&str; 10] = [
     "check_http",
     "check_https",
@@ -37,27 +37,27 @@ const CHECKS: [&str; 10] = [
 /// How many names of ignored variables are listed.
 const NAMES_SHOWN: usize = 10;
 
-/// A value and where it stands.
+/// A value and its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelValue {
     /// The value. Foreign text.
     pub value: String,
     /// `label SERVICE_80_NAME`.
     pub source: String,
-    /// Whether it is about one port.
+    /// Whether it is for one port.
     pub about_port: bool,
     is_label: bool,
 }
 
-/// All that a container says about one of its ports.
+/// Everything that a container sets for one of its ports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
     said: BTreeMap<String, LabelValue>,
-    /// Free pairs in the environment, by their names.
+    /// Free pairs in the environment, by name.
     left_out: Vec<String>,
 }
 
-/// A value that means nothing.
+/// An invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{source_text} \"{value}\": expected {expected}")]
 pub struct Meaningless {
@@ -66,29 +66,29 @@ pub struct Meaningless {
     expected: &'static str,
 }
 
-/// What is to be asked of the backend.
+/// The check of a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
     /// An HTTP request to the announced address.
     Http {
-        /// What is asked for; begins with a slash. Foreign text.
+        /// The path, with its leading slash. Foreign text.
         path: String,
-        /// By TLS.
+        /// Whether it uses TLS.
         tls: bool,
-        /// The method, where it is not GET. Foreign text.
+        /// The method, if not GET. Foreign text.
         method: Option<String>,
-        /// Whoever's certificate it is.
+        /// Whether any certificate is accepted.
         skip_verify: bool,
     },
     /// A connection to the announced address.
     Tcp,
-    /// The health service of gRPC at the announced address.
+    /// gRPC's health service at the announced address.
     Grpc {
-        /// By TLS.
+        /// Whether it uses TLS.
         tls: bool,
     },
-    /// A command that ends with 0. It comes from the image or from whoever started the container: it is meant to run
-    /// **inside** the container, and must never be run on the host.
+    /// A command that must exit with 0. It comes from the image or the container's owner: it is meant to run
+    /// **inside** the container, and must never run on the host.
     ContainerExec {
         /// Words as a shell splits them; no shell runs it. Foreign text.
         command: String,
@@ -116,7 +116,7 @@ impl fmt::Display for Check {
 }
 
 impl Labels {
-    /// What the container says about this port, or, without one, about all of them.
+    /// The container's settings for this port, or for all of them.
     #[must_use]
     pub fn of(container: &Container, port: Option<ContainerPort>) -> Self {
         let mut labels = Self::default();
@@ -161,13 +161,13 @@ impl Labels {
         }
     }
 
-    /// What is said under this name, in lower case and without the beginning: `check_http`.
+    /// The value of this name, in lower case and without the prefix: `check_http`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&LabelValue> {
         self.said.get(name)
     }
 
-    /// What is said there, unless it says no.
+    /// As [`Self::get`], unless the value means no.
     fn flag(&self, name: &str) -> Option<&LabelValue> {
         let no = |said: &&LabelValue| {
             let words = ["0", "false", "no"];
@@ -177,20 +177,20 @@ impl Labels {
         self.get(name).filter(|said| !no(said))
     }
 
-    /// The label or variable that asks not to be announced.
+    /// The label or variable that turns announcing off.
     #[must_use]
     pub fn ignored(&self) -> Option<&LabelValue> {
         self.flag("ignore")
     }
 
-    /// The tags; a comma that belongs to a tag has a backslash in front.
+    /// The tags; a backslash escapes a comma in a tag.
     #[must_use]
     pub fn tags(&self) -> Vec<String> {
         self.get("tags")
             .map_or_else(Vec::new, |said| split_tags(&said.value))
     }
 
-    /// All that labels say under names which mean nothing here, without the passwords of addresses.
+    /// The values of all labels with other names, without the passwords in addresses.
     #[must_use]
     pub fn meta(&self) -> BTreeMap<String, String> {
         let free = self.said.iter().filter(|(name, _)| is_free(name));
@@ -198,7 +198,7 @@ impl Labels {
             .collect()
     }
 
-    /// What the environment says under such names and is not taken, in words; the values may be secrets.
+    /// The environment's variables with other names, which are not used, as a message; their values may be secrets.
     #[must_use]
     pub fn left_out(&self) -> Option<String> {
         let names = &self.left_out;
@@ -217,11 +217,11 @@ impl Labels {
         })
     }
 
-    /// Its share of the traffic.
+    /// The weight.
     ///
     /// # Errors
     ///
-    /// [`Meaningless`] when what is said there is none.
+    /// [`Meaningless`] for an invalid value.
     pub fn weight(&self) -> Result<Option<u16>, Meaningless> {
         let Some(said) = self.get("weight") else {
             return Ok(None);
@@ -234,7 +234,7 @@ impl Labels {
         })
     }
 
-    /// Checks that are asked for and not known here.
+    /// Checks that are not supported.
     pub fn unknown_checks(&self) -> impl Iterator<Item = &LabelValue> {
         let unknown =
             |name: &String| name.starts_with("check_") && !CHECKS.contains(&name.as_str());
@@ -244,7 +244,7 @@ impl Labels {
             .map(|(_, said)| said)
     }
 
-    /// The checks that are asked for, each with its source.
+    /// The checks, each with its source.
     #[must_use]
     pub fn checks(&self) -> Vec<(Check, &LabelValue)> {
         let http = |name: &str, tls: bool| {
@@ -283,7 +283,7 @@ impl Labels {
     ///
     /// # Errors
     ///
-    /// [`Meaningless`] when what is said there is no time.
+    /// [`Meaningless`] for an invalid time.
     pub fn duration(&self, name: &str) -> Result<Option<Duration>, Meaningless> {
         let Some(said) = self.get(name) else {
             return Ok(None);
@@ -297,13 +297,13 @@ impl Labels {
     }
 }
 
-/// Whether a name means nothing here.
+/// Whether a name has no meaning here.
 fn is_free(name: &str) -> bool {
     !KNOWN.contains(&name) && !name.starts_with("check_")
 }
 
-/// The text without what stands before the `@` of an address in it: `postgres://host/db` of `postgres://me:secret@host/db`,
-/// and `tcp(host)/db` of `me:secret@tcp(host)/db`.
+/// The text without the part before the `@` of an address in it: `postgres://host/db` for `postgres://me:secret@host/db`,
+/// and `tcp(host)/db` for `me:secret@tcp(host)/db`.
 fn without_userinfo(text: &str) -> String {
     let ends = |it: char| it.is_whitespace() || ",;\"'<>".contains(it);
     let mut kept = String::with_capacity(text.len());
@@ -314,7 +314,7 @@ fn without_userinfo(text: &str) -> String {
         };
         let authority = rest.split('/').next().unwrap_or(rest);
         let user = authority.rsplit_once('@').map(|(user, _)| user);
-        // Without a scheme, an address of mail has no password.
+        // Without a scheme: a mail address has no password.
         let user = user.filter(|user| scheme.is_some() || user.contains(':'));
         let rest = rest.get(user.map_or(0, |user| user.len() + 1)..);
         if let Some(scheme) = scheme {
@@ -326,7 +326,7 @@ fn without_userinfo(text: &str) -> String {
     kept
 }
 
-/// `80_NAME` is about port 80; `80` alone is a name.
+/// `80_NAME` is for port 80; `80` alone is a name.
 fn split_port(key: &str) -> (Option<u16>, &str) {
     let split = key.split_once('_');
     match split.map(|(number, rest)| (number.parse(), rest)) {

@@ -1,8 +1,8 @@
-//! What Podman reports differently from Docker.
+//! Differences of Podman from Docker.
 //!
-//! Docker tells that a container was sent its stop signal. Podman has no event before the end: it only says, when asked,
-//! that the container is `stopping`. It cannot wait for that: 4.3 refuses `wait?condition=stopping`, and 5.4, which does not know
-//! that condition either, answers at once as if it were met.
+//! Docker has an event when a container gets its stop signal. Podman has no event before the end: only inspect shows that
+//! the container is `stopping`. Podman cannot wait for that either: 4.3 refuses `wait?condition=stopping`, and 5.4, which
+//! does not have that condition either, answers at once as if it were met.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::client::{CALL_TIMEOUT, Client};
 use super::raw;
 
-/// How often Podman is asked: three milliseconds of its time each.
+/// How often Podman is asked: each call takes three milliseconds of its time.
 const ASKED: Duration = Duration::from_millis(250);
 /// The pause after a failure. The follower notices by itself when the daemon is gone.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ impl Client {
     /// Waits until Podman reports that the container is stopping; for ever with Docker, which has an event for that. Cancel safe.
     pub(super) async fn stopping(&self, id: &str) {
         loop {
-            // At first too: a look that finds nothing asks again at once.
+            // Pause at first, too: an inspection without a result asks again at once.
             sleep(ASKED).await;
             match self.is_stopping(id).await {
                 Ok(Some(true)) => return,
@@ -42,7 +42,7 @@ impl Client {
         let Some(version) = self.libpod().await? else {
             return Ok(None);
         };
-        // The cheapest call for Podman that returns the state.
+        // Podman's cheapest call that returns the state.
         let path = format!(
             "/v{version}/libpod/containers/json?all=true&filters=%7B%22id%22:%5B%22{id}%22%5D%7D"
         );

@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU16, str::FromStr};
 use crate::model::Protocol;
 use crate::util::sanitize::short;
 
-/// Why a text is no port of a container.
+/// Why a text is not a port of a container.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not PORT, PORT/tcp or PORT/udp")]
 pub struct PortError(String);
@@ -22,7 +22,7 @@ pub struct ContainerPort {
 impl FromStr for ContainerPort {
     type Err = PortError;
 
-    /// Reads `80/tcp`, `53/udp`, and `80`, which means TCP.
+    /// Parses `80/tcp`, `53/udp`, and `80`, which means TCP.
     fn from_str(text: &str) -> Result<Self, PortError> {
         let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         let wrong = || PortError(short(text));
@@ -39,7 +39,7 @@ impl fmt::Display for ContainerPort {
     }
 }
 
-/// Which port of a container is meant: `80`, or `53/udp` where one number is used twice.
+/// A choice of a container's port: `80`, or `53/udp` if one number is used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortChoice {
     number: NonZeroU16,
@@ -47,7 +47,7 @@ pub struct PortChoice {
 }
 
 impl PortChoice {
-    /// Whether this port is meant.
+    /// Whether it matches this port.
     #[must_use]
     pub fn matches(self, port: ContainerPort) -> bool {
         let protocol = self
@@ -56,7 +56,7 @@ impl PortChoice {
         protocol && self.number == port.number
     }
 
-    /// The port itself, TCP where nothing else is said.
+    /// The port itself, TCP by default.
     #[must_use]
     pub fn port(self) -> ContainerPort {
         ContainerPort {

@@ -7,25 +7,25 @@ use super::unreachable::Unreachable;
 use crate::model::{InstanceName, NameError};
 use crate::util::sanitize::short;
 
-/// What a host is called that nobody has given a name, or the beginning of it.
+/// Default names of hosts that nobody has named, or their beginning.
 pub(super) const LOCAL: &str = "localhost";
 
-/// What a host is called in the names of its instances.
+/// The host's name in the names of its instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostName(pub(super) InstanceName);
 
-/// Why a text is no name for a host.
+/// Why a text is not usable as a host's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostNameError {
-    /// It is none at all.
+    /// It is not a valid name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Every host is called so.
+    /// Every host has this name.
     #[error(
         "\"{0}\" says nothing: every host is called so, and their instances would take each other's place"
     )]
     Local(String),
-    /// It has a colon, which ends it.
+    /// It has a colon, which would end it.
     #[error("\"{0}\" has a colon, and the container's name begins behind one")]
     Colon(String),
 }
@@ -46,16 +46,16 @@ impl FromStr for HostName {
     }
 }
 
-/// Why nothing can be announced for a container.
+/// Why a container cannot be announced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// It has no address, or it takes a choice.
+    /// It has no address, or several to choose from.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
-    /// A name is none.
+    /// A name is invalid.
     #[error("{source_text}: {error}")]
     Name {
-        /// Where it stands.
+        /// Its source.
         source_text: String,
         /// What is wrong with it.
         error: NameError,
@@ -68,21 +68,21 @@ pub enum Problem {
     /// The host has no name.
     #[error("what the host is called is not known ({0}): give --host-name, or SERVICE/INSTANCE")]
     NoHostName(String),
-    /// The host's name is none that can be used.
+    /// The host's name is not usable.
     #[error("the host's name, {0}: give --host-name, or SERVICE/INSTANCE")]
     HostName(HostNameError),
-    /// The value of a label or variable means nothing.
+    /// The value of a label or variable is invalid.
     #[error(transparent)]
     Meaningless(#[from] Meaningless),
 }
 
 impl Problem {
-    /// Whether it may end by itself, without anybody giving something else: only the surroundings lack something.
+    /// Whether it may end by itself, because only the surroundings are not ready.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable(unreachable) => unreachable.is_passing(),
-            // A host may get its name late in its start.
+            // A host may get its name late while it starts.
             Self::NoHostName(_) | Self::HostName(HostNameError::Local(_)) => true,
             _ => false,
         }

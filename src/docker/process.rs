@@ -1,4 +1,4 @@
-//! Sees a container's process end: at once, and while the daemon cannot be asked.
+//! Detects the end of a container's process: at once, and even while the daemon does not answer.
 
 use std::fs;
 use std::io;
@@ -8,8 +8,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Waits until the process has ended. Waits for ever when it cannot be watched: the container runs on another machine,
-/// or we see other process ids than the daemon does.
+/// Waits until the process has ended. Waits for ever if it cannot be watched: the container runs on another machine,
+/// or in another pid namespace.
 pub(super) async fn ended(pid: u32, container_id: &str) {
     let watched = watch(pid, container_id);
     let ended = match &watched {
@@ -27,7 +27,7 @@ fn watch(pid: u32, container_id: &str) -> io::Result<AsyncFd<OwnedFd>> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
     let descriptor = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-    // Asked after opening: from here on the number cannot be given to another process unnoticed.
+    // Checked after opening: from here on another process cannot get the number unnoticed.
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     if !groups.contains(container_id) {
         return Err(io::Error::other("the process of this number is another's"));

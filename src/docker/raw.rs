@@ -1,5 +1,5 @@
-//! Calls whose answers are read here and not by bollard, which knows every word that a daemon of its time may say and
-//! refuses a whole answer for one that it does not know.
+//! Calls whose answers are parsed here instead of by bollard, which refuses a whole answer for
+//! one unknown word.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,13 +12,13 @@ use serde_json::Value;
 use super::daemon::Daemon;
 use super::transport;
 
-/// An answer that is no refusal.
+/// A successful answer.
 pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
-/// One call, with an empty body. How long it takes is up to the daemon, and to who asks.
+/// One call, with an empty body. The daemon and the caller decide how long it takes.
 pub(super) async fn call(daemon: &Daemon, method: Method, path: &str) -> Result<Answer, Cause> {
     let request = Request::builder().method(method).uri(path);
     let request = request.body(String::new())?;
@@ -40,7 +40,7 @@ pub(super) async fn call(daemon: &Daemon, method: Method, path: &str) -> Result<
     })
 }
 
-/// A body to its end; the connection bounds its length.
+/// Reads a whole body; the connection bounds its length.
 async fn whole(mut body: Incoming) -> Result<Vec<u8>, hyper::Error> {
     let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {

@@ -1,18 +1,18 @@
-//! Signals by name and number, as `docker kill` and `STOPSIGNAL` spell them.
+//! Signals by name and number, as in `docker kill` and `STOPSIGNAL`.
 
 /// Ends a process that has no handler for it.
 pub(super) const TERM: u8 = 15;
 /// From a terminal.
 pub(super) const INT: u8 = 2;
-/// Ends a process without asking it.
+/// Kills a process.
 pub(super) const KILL: u8 = 9;
 
-/// The lowest real-time signal, as the C libraries of Linux number them.
+/// The lowest real-time signal in the C libraries of Linux.
 const RTMIN: u8 = 34;
 /// The highest.
 const RTMAX: u8 = 64;
 
-/// By number, from 1 on; the same on every processor that containers run on but MIPS.
+/// By number, from 1; the same on every processor that containers run on except MIPS.
 const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
     "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",

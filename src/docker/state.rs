@@ -1,7 +1,7 @@
-//! What is known of a container's life, from events and inspect answers: pure.
+//! The state of a container, from events and inspect answers: pure.
 //!
 //! An event is fast and may be missed, late or about an earlier run; an inspect answer is certain. So an event that
-//! says "it ends" is believed at once and an answer corrects it; every other event is only a reason to look.
+//! reports an end is believed at once and an answer corrects it; every other event only triggers an inspection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,59 +13,59 @@ use super::container::{Container, Status};
 use super::events::{Action, Event};
 use super::signal;
 
-/// How much longer than its stop timeout a container that got a signal and still runs counts as stopping. `docker stop` may give
+/// How much longer than its stop timeout a signalled container that still runs counts as stopping. `docker stop` may give
 /// it more time than its own setting.
 const SURVIVAL: Duration = Duration::from_secs(30);
 
-/// How a container is doing.
+/// The state of a container.
 #[derive(Debug, Clone, PartialEq)]
 pub enum State {
-    /// The daemon cannot be asked, or has not been yet. If the container ran, it may well run on.
+    /// The daemon has not answered. If the container ran, it may still run.
     Unknown {
         /// Since when.
         since: Instant,
         /// Why, after a failure.
         error: Option<Arc<str>>,
-        /// What ran when the daemon could be asked last.
+        /// The last known run.
         last: Option<Arc<Container>>,
     },
     /// It runs.
     Running(Arc<Container>),
     /// It is frozen.
     Paused(Arc<Container>),
-    /// It was asked to stop and may still finish what it does.
+    /// It was asked to stop and may still finish its requests.
     Stopping(Arc<Container>),
-    /// There is nothing that runs.
+    /// It does not run.
     Gone(Why),
 }
 
-/// Why nothing runs.
+/// Why it does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// It was made and never started.
+    /// It was created and never started.
     NeverStarted,
-    /// Its process is no more; how it ended is not known yet.
+    /// Its process has ended; how is not known yet.
     Ended,
     /// It ended.
     Exited {
-        /// How.
+        /// Its exit code.
         code: i64,
     },
-    /// The kernel killed it for its use of memory.
+    /// The kernel killed it for its memory use.
     OutOfMemory,
-    /// It ended and the daemon is about to start it again.
+    /// It ended and the daemon will restart it.
     Restarting {
-        /// How it ended.
+        /// Its exit code.
         code: i64,
     },
-    /// It does not exist, or not any more.
+    /// It does not exist, or no longer.
     Removed,
     /// It has ended and could not be cleaned up.
     Dead,
 }
 
 impl State {
-    /// What an answer of the daemon says by itself.
+    /// The state that an inspect answer shows.
     #[must_use]
     pub fn of(container: Arc<Container>) -> Self {
         match container.status {
@@ -114,14 +114,14 @@ impl fmt::Display for State {
     }
 }
 
-/// The decisions.
+/// Decides the state.
 #[derive(Debug)]
 pub(super) struct Life {
-    /// The container that is followed, as it was seen last.
+    /// The container as last inspected.
     held: Option<Arc<Container>>,
-    /// When this run of it was sent a signal that should end it.
+    /// When this run was sent a signal that should end it.
     ending: Option<Instant>,
-    /// The run whose process was seen to end. The daemon may take a while to notice.
+    /// The run whose process has ended. The daemon may notice later.
     ended: Option<Arc<Container>>,
     state: State,
 }
@@ -141,12 +141,12 @@ impl Life {
         }
     }
 
-    /// How it is doing.
+    /// The state.
     pub(super) fn state(&self) -> &State {
         &self.state
     }
 
-    /// The container that is followed.
+    /// The current container.
     pub(super) fn held(&self) -> Option<&Arc<Container>> {
         self.held.as_ref()
     }
@@ -157,7 +157,7 @@ impl Life {
         Some(self.ending? + container.stop_timeout + SURVIVAL)
     }
 
-    /// Takes in an event.
+    /// Applies an event.
     pub(super) fn on_event(&mut self, event: &Event, now: Instant) {
         let Some(container) = &self.held else { return };
         if !is_about(event, container) {
@@ -167,7 +167,7 @@ impl Life {
             Action::Died { code } => self.state = State::Gone(Why::Exited { code }),
             Action::Signalled { number } if number.is_some_and(|n| ends(container, n)) => {
                 self.ending.get_or_insert(now);
-                // One that is gone or paused has no traffic to drain.
+                // A container that is gone or paused has no traffic to drain.
                 if let State::Running(_) | State::Unknown { .. } = self.state {
                     self.state = State::Stopping(container.clone());
                 }
@@ -176,7 +176,7 @@ impl Life {
         }
     }
 
-    /// Takes in that the process of this run has ended.
+    /// The process of this run has ended.
     pub(super) fn on_process_end(&mut self, run: &Arc<Container>) {
         self.ended = Some(run.clone());
         if self.held.as_ref().is_some_and(|held| held.same_run(run)) {
@@ -209,7 +209,7 @@ impl Life {
         };
     }
 
-    /// Takes in that the daemon could not be asked. What did not run is not believed to run because of that.
+    /// The daemon could not be asked. A container that did not run still counts as not running.
     pub(super) fn on_failure(&mut self, reason: &str, now: Instant) {
         let (since, last) = match &self.state {
             State::Unknown { since, last, .. } => (*since, last.clone()),
@@ -221,14 +221,14 @@ impl Life {
     }
 }
 
-/// Whether it is about this run of this container, and not about an earlier one.
+/// Whether it is about this run of this container, and not an earlier one.
 fn is_about(event: &Event, container: &Container) -> bool {
     let started = container.started_at.map(|at| at.as_nanosecond());
     *event.id == *container.id && started.is_none_or(|started| i128::from(event.at) >= started)
 }
 
-/// Whether a container that is sent this signal should end. Others (HUP, USR1, …) mean something else to
-/// those who catch them.
+/// Whether a container should end from this signal. Others (HUP, USR1, …) have other meanings for those that
+/// handle them.
 fn ends(container: &Container, signal: u8) -> bool {
     signal == container.stop_signal || [signal::TERM, signal::INT, signal::KILL].contains(&signal)
 }

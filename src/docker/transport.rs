@@ -1,4 +1,4 @@
-//! How requests reach the daemon: one connection each, with a bound on what an answer may cost. An answer may turn the
+//! Sends requests to the daemon: one connection each, with a limit on the answer. An answer may turn the
 //! connection into a plain stream.
 
 use std::io;
@@ -15,11 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::daemon::{Daemon, Stream};
 
-/// How many bytes are read from one connection. An inspect answer has a few thousand and an event a few hundred; a
-/// stream of events that reaches the bound ends and is opened again.
+/// The most bytes read from one connection. An inspect answer has a few thousand and an event a few hundred; a
+/// stream of events that reaches the limit ends and is opened again.
 const MAX_READ: usize = 8 * 1024 * 1024;
 
-/// Sends one request on a connection of its own, which ends when the answer has been read or is dropped.
+/// Sends one request on its own connection, which ends when the answer has been read or is dropped.
 pub(super) async fn send<B>(
     daemon: Daemon,
     mut request: Request<B>,
@@ -30,7 +30,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let stream = daemon.connect().await?;
-    // Bollard's URI has a scheme and a host; on the wire only the path belongs into the first line.
+    // Bollard's URI has a scheme and a host; the request line has only the path.
     let target = request.uri().path_and_query().cloned();
     *request.uri_mut() = target.map_or_else(hyper::Uri::default, hyper::Uri::from);
     if let Ok(host) = HeaderValue::from_str(daemon.host()) {
@@ -41,7 +41,7 @@ where
     Ok(sender.send_request(request).await?)
 }
 
-/// A connection of which no more than [`MAX_READ`] bytes are read.
+/// A connection that reads at most [`MAX_READ`] bytes.
 struct Bounded {
     stream: Box<dyn Stream>,
     left: usize,

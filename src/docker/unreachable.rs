@@ -1,4 +1,4 @@
-//! Why a container cannot be announced at any address, with the choices where there are several. Pure.
+//! Why a container has no address to announce, with the choices if there are several. Pure.
 
 use super::container::Status;
 use super::host::{Elsewhere, HostChoice};
@@ -7,27 +7,27 @@ use super::port::{ContainerPort, PortChoice};
 /// How many choices are shown.
 const SHOWN: usize = 10;
 
-/// What was asked for.
+/// The given choices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// The port inside the container.
     pub container_port: Option<PortChoice>,
-    /// The network in which the container's own address is announced.
+    /// The network of the container's own address.
     pub network: Option<String>,
-    /// The host's address, instead of the one that is found.
+    /// The host's address.
     pub host: Option<HostChoice>,
 }
 
-/// Why a container has no address that can be announced, with the choices where there are several.
+/// Why a container has no address to announce, with the choices if there are several.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreachable {
-    /// It does not run, and only then it has addresses.
+    /// It does not run, and has addresses only while it does.
     #[error("the container is {0}: it has no address while it does not run")]
     NotRunning(Status),
     /// It asks not to be announced.
     #[error("the container asks not to be announced ({0})")]
     Ignored(String),
-    /// No port is published, and no network was named.
+    /// No port is published, and no network was given.
     #[error(
         "the container publishes no port on the host: publish one (docker run -p), or name the network in which it is \
          reached with --network: {}", list(.networks, "it is in none")
@@ -36,10 +36,10 @@ pub enum Unreachable {
         /// The networks that it is in.
         networks: Vec<String>,
     },
-    /// There are ports, and none is to be announced.
+    /// It has ports, but all of them are ignored.
     #[error("every port asks not to be announced: {}", list(.0, "none"))]
     AllIgnored(Vec<String>),
-    /// The port that was chosen asks not to be announced.
+    /// The chosen port is ignored.
     #[error("port {0} asks not to be announced")]
     IgnoredPort(String),
     /// There are several ports.
@@ -48,30 +48,30 @@ pub enum Unreachable {
     /// No port is declared.
     #[error("the container declares no port: name it with --container-port")]
     NoPort,
-    /// The port that was chosen is none of the container's.
+    /// The chosen port does not exist.
     #[error(
         "the container does not publish port {choice} on the host: --container-port can be {}", list(.ports, "none")
     )]
     NotThatPort {
-        /// What was chosen.
+        /// The choice.
         choice: String,
-        /// What there is.
+        /// The container's ports.
         ports: Vec<String>,
     },
     /// One port is published in several places.
     #[error("port {port} is published in several places: choose one with --host: {}", list(.places, "none"))]
     WhichPlace {
-        /// Which port.
+        /// The port.
         port: ContainerPort,
-        /// Where.
+        /// Its published addresses.
         places: Vec<String>,
     },
-    /// It is not in the network that was named.
+    /// It is not in the given network.
     #[error("the container is not in network \"{network}\": --network can be {}", list(.networks, "none"))]
     NotInNetwork {
-        /// What was named.
+        /// The given network.
         network: String,
-        /// What there is.
+        /// Its networks.
         networks: Vec<String>,
     },
     /// It uses another container's network.
@@ -82,34 +82,34 @@ pub enum Unreachable {
     /// It uses no network.
     #[error("the container has no network: nobody can reach it")]
     NoNetwork,
-    /// The host has several addresses and none is the obvious one.
+    /// The host has several addresses, and none is the default.
     #[error("the host has several addresses and no default route: choose one with --host: {}", list(.0, "none"))]
     WhichHost(Vec<String>),
     /// The host has no address that others could reach.
     #[error("the host has no address that others could reach{}: give one with --host", because(.0))]
     NoHost(Option<String>),
-    /// The addresses of this process are not those of the host.
+    /// This process's addresses are not the host's.
     #[error("{0}: give the host's address with --host")]
     Elsewhere(#[from] Elsewhere),
-    /// Several addresses are what was chosen.
+    /// Several addresses match the choice.
     #[error("--host {choice} fits several addresses of the host: choose one: {}", list(.addresses, "none"))]
     SeveralFit {
-        /// What was chosen.
+        /// The choice.
         choice: String,
-        /// What fits.
+        /// The matches.
         addresses: Vec<String>,
     },
-    /// No address is what was chosen.
+    /// No address matches the choice.
     #[error("--host {choice}: {why}{}", because(.trouble))]
     NoneFits {
-        /// What was chosen.
+        /// The choice.
         choice: String,
-        /// What there is instead, in words.
+        /// The available ones, as text.
         why: String,
-        /// Why addresses are not known.
+        /// Why the addresses are not known.
         trouble: Option<String>,
     },
-    /// The container's own address was asked for, and the host's, too.
+    /// Both the container's own address and the host's were given.
     #[error(
         "--host {0} with --network: in a network the container's own address is announced; give one of the two"
     )]
@@ -117,7 +117,7 @@ pub enum Unreachable {
 }
 
 impl Unreachable {
-    /// Whether it may end by itself, without anybody giving something else: only the surroundings lack something.
+    /// Whether it may end by itself, because only the surroundings are not ready.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         matches!(
@@ -132,7 +132,7 @@ fn because(trouble: &Option<String>) -> String {
     trouble.map_or_else(String::new, |trouble| format!(", and {trouble}"))
 }
 
-/// The choices, ten at most, and how many more there are.
+/// The choices, ten at most, and the number of the rest.
 fn list(choices: &[String], none: &str) -> String {
     let shown = choices.iter().take(SHOWN).map(String::as_str);
     let shown = shown.collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! One look at a container.
+//! One inspection of a container.
 
 use super::Answer;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::docker::client::{Client, Error};
 use crate::docker::container::{Container, ContainerName, Status};
 
-/// The container that is meant now: whichever has the name and runs; else the one followed so far, if that lives on
-/// under another name; else whichever bears the name.
+/// The current container: a running one with the name; else the one followed so far, if it still runs
+/// under another name; else any one with the name.
 pub(super) async fn look(
     client: Client,
     name: ContainerName,

@@ -1,4 +1,4 @@
-//! What is announced for a container, with the reason for each part.
+//! What to announce for a container, with the reason for each part.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,45 +7,45 @@ use std::time::Duration;
 use crate::docker::labels::Check;
 use crate::model::{Endpoint, InstanceId, Protocol, Record, Version};
 
-/// One part of what is announced, and why it is so.
+/// One part, and the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
-    /// Which part: `service`.
+    /// Its name: `service`.
     pub part: &'static str,
-    /// What it is, printable.
+    /// Its value, printable.
     pub value: String,
-    /// Why, in words.
+    /// The reason.
     pub because: String,
 }
 
-/// What is announced for a container.
+/// What to announce for a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Service and instance.
     pub id: InstanceId,
-    /// Where clients reach it. It may be an address that only this host reaches; who calls decides on that.
+    /// The address for clients. Only this host may reach it; the caller decides about that.
     pub endpoint: Endpoint,
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// The addresses that its host's name leads to, where it has a name that was looked up.
+    /// The addresses of the host's name, if it was resolved.
     pub resolved: Vec<IpAddr>,
-    /// What runs there.
+    /// The version.
     pub version: Option<Version>,
-    /// Its share of the traffic, where it says so.
+    /// The weight, if given.
     pub weight: Option<u16>,
-    /// Free labels. Foreign text.
+    /// Tags. Foreign text.
     pub tags: Vec<String>,
-    /// Free pairs. Foreign text.
+    /// NAME=VALUE pairs. Foreign text.
     pub meta: BTreeMap<String, String>,
-    /// What the container asks to be checked.
+    /// The container's own checks.
     pub checks: Vec<Check>,
-    /// How often, where it says so.
+    /// Their interval, if given.
     pub interval: Option<Duration>,
-    /// How long one attempt may take, where it says so.
+    /// Their timeout, if given.
     pub timeout: Option<Duration>,
-    /// Why each part is as it is.
+    /// The reason for each part.
     pub reasons: Vec<Reason>,
-    /// What the container asks for and does not get, in words.
+    /// Settings of the container that are not used, as messages.
     pub notes: Vec<String>,
 }
 
