@@ -3,7 +3,7 @@
 //! etcd-client spreads calls over all endpoints and does not fail over, so each client here is
 //! given a single endpoint, and [`Cluster::failed`] moves on to the next.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 pub use connection::Connection;
 pub use pace::Pace;
+pub(in crate::etcd) use sight::Sight;
 
 use super::Error;
 use super::access::{Login, TlsFiles};
@@ -70,10 +71,7 @@ struct Shared {
     connecting: tokio::sync::Mutex<()>,
     /// Told whenever another connection is in use from now on.
     moved: watch::Sender<()>,
-    /// How many watches are disconnected.
-    blind: AtomicUsize,
-    /// Whether all watches were ever connected.
-    seen: AtomicBool,
+    sight: Sight,
 }
 
 #[derive(Debug, Default)]
@@ -102,8 +100,7 @@ impl Cluster {
             }),
             connecting: tokio::sync::Mutex::new(()),
             moved: watch::Sender::new(()),
-            blind: AtomicUsize::new(0),
-            seen: AtomicBool::new(false),
+            sight: Sight::default(),
         }))
     }
 
@@ -118,26 +115,14 @@ impl Cluster {
         self.0.moved.subscribe()
     }
 
-    /// A watch disconnected; `true` if it is the first.
-    pub(super) fn lose_sight(&self) -> bool {
-        self.0.blind.fetch_add(1, Ordering::Relaxed) == 0
+    /// What the watches have in sight of it.
+    pub(super) fn sight(&self) -> &Sight {
+        &self.0.sight
     }
 
-    /// One of them has it in sight again, or looks no more; whether it was the last.
-    pub(super) fn regain_sight(&self) -> bool {
-        self.0.blind.fetch_sub(1, Ordering::Relaxed) == 1
-    }
-
-    /// A watch has it in sight. While another one still misses it, that is no news yet.
-    pub(super) fn has_sight(&self) {
-        if self.0.blind.load(Ordering::Relaxed) == 0 {
-            self.0.seen.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether all watches were ever connected.
-    pub(super) fn was_seen(&self) -> bool {
-        self.0.seen.load(Ordering::Relaxed)
+    /// The number of the connection in use, or of the next one.
+    pub(super) fn generation(&self) -> u64 {
+        self.current().generation
     }
 
     /// The connection in use, or a new one.
@@ -380,6 +365,7 @@ fn options(settings: &Settings, member: &Member) -> Result<ConnectOptions, Strin
 
 mod connection;
 mod pace;
+mod sight;
 
 #[cfg(test)]
 mod tests;

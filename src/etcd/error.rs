@@ -12,6 +12,9 @@ use crate::util::sanitize::{printable, short};
 /// tells that the stream of renewals was cut, which says nothing of the lease.
 pub(super) const LEASE_NOT_FOUND: &str = "lease not found";
 
+/// Why a watch ended of which etcd gave no reason.
+pub(super) const STREAM_CLOSED: &str = "the stream was closed";
+
 /// What can go wrong between sidekick and etcd.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -248,20 +251,20 @@ impl Error {
         self
     }
 
-    /// Whether any other call to the same etcd would fail, too: it cannot be reached, or the user or the password
-    /// is wrong.
+    /// Whether any other call to the same etcd would fail, too: it cannot be reached, or does not let this user in.
     pub(crate) fn concerns_every_range(&self) -> bool {
+        self.is_about_the_connection() || self.wants_a_new_login() || self.is_closed_stream()
+    }
+
+    fn is_closed_stream(&self) -> bool {
+        matches!(self, Self::WatchEnded { reason, .. } if reason == STREAM_CLOSED)
+    }
+
+    /// Whether etcd has not answered, so that nothing is known but that.
+    pub(super) fn is_unanswered(&self) -> bool {
         match self {
-            Self::Etcd { error, .. } => match &**error {
-                // The codes by the numbers that gRPC fixes: invalid argument, as etcd calls a wrong password, unauthenticated.
-                etcd_client::Error::GRpcStatus(status)
-                    if matches!(status.code() as i32, 3 | 16) =>
-                {
-                    true
-                }
-                _ => self.is_about_the_connection(),
-            },
-            _ => self.is_about_the_connection(),
+            Self::Access { .. } => false,
+            _ => self.is_about_the_connection() || self.is_closed_stream(),
         }
     }
 
@@ -282,10 +285,11 @@ impl Error {
     /// What kind of trouble it is: the same for as long as nothing else goes wrong, whichever member tells.
     pub(super) fn kind(&self) -> String {
         match self {
-            Self::Etcd { text, .. } if !self.is_about_the_connection() => text.clone(),
+            _ if self.is_unanswered() => "unreachable".to_owned(),
+            Self::Etcd { text, .. } => text.clone(),
             Self::Denied { right, what, .. } => format!("{right} {what}"),
             Self::Access { why, .. } => why.clone(),
-            _ => "unreachable".to_owned(),
+            _ => "watch ended".to_owned(),
         }
     }
 

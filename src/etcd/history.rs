@@ -7,7 +7,7 @@ use etcd_client::{Event, EventType, GetOptions, WatchOptions, WatchStream};
 use tokio::time::{Instant, timeout};
 
 use super::client::{CALL_TIMEOUT, Connection};
-use super::error::{Error, Right};
+use super::error::{Error, Right, STREAM_CLOSED};
 use super::range::Range;
 
 /// etcd hands out its history in rounds that are so long apart.
@@ -114,7 +114,7 @@ async fn read(
             reason,
         };
         let Some(message) = message else {
-            return Err(ended("the stream was closed".to_owned()));
+            return Err(ended(STREAM_CLOSED.to_owned()));
         };
         heard = Instant::now();
         if message.canceled() {

@@ -10,6 +10,7 @@ mod report;
 mod status;
 mod task;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,7 +84,8 @@ pub fn resume(
         seen: Seen::Unknown,
         deleted: None,
         no_space: false,
-        failing: None,
+        told: BTreeSet::new(),
+        refusal: None,
         is_resumed: resumed,
     };
     LeaseKeeper {

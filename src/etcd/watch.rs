@@ -6,6 +6,7 @@
 //! would be cheaper, but after a restore from a snapshot that revision lies in a future that never
 //! comes, and etcd then says nothing at all.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -39,17 +40,18 @@ pub(crate) trait Source {
     /// The pause after one more failure.
     fn pause(&mut self) -> Duration;
 
-    /// Notes that the range is being followed.
-    fn succeeded(&mut self);
+    /// Hears that the range is being followed, and whether it had lost etcd as a whole; `true` if that is to be told.
+    fn succeeded(&mut self, was_blind: bool) -> bool;
 
     /// Whether this etcd was ever followed by all who wanted to.
     fn was_seen(&self) -> bool;
 
-    /// Notes that the watch is interrupted; `true` if it is the first of this etcd.
-    fn lost(&self) -> bool;
+    /// Notes that etcd as a whole is lost, for the first time since it was followed or still; `true` if that is to be told of this
+    /// kind of trouble.
+    fn lost(&self, first: bool, kind: &str) -> bool;
 
-    /// Takes that back; `true` if it was the last one.
-    fn regained(&self) -> bool;
+    /// Takes that back without a word.
+    fn forget(&self);
 }
 
 /// An open watch.
@@ -132,8 +134,8 @@ pub(crate) async fn list_over(
 struct Following<S: Source> {
     source: S,
     state: State<S::Stream>,
-    /// Whether the last attempt failed, so that a failure is logged once and its end too.
-    failing: bool,
+    /// Which kinds of trouble of its own were told since it was followed.
+    told: BTreeSet<String>,
     /// Whether it counts among the watches that have lost all of etcd.
     blind: bool,
     /// What was told so far comes to this.
@@ -161,7 +163,7 @@ impl<S: Source> Following<S> {
         Self {
             source,
             state: State::Empty,
-            failing: false,
+            told: BTreeSet::new(),
             blind: false,
             known: Census::default(),
             count_at: Instant::now() + next_count(),
@@ -230,11 +232,11 @@ impl<S: Source> Following<S> {
     async fn open(&mut self, from: i64) -> Result<(), Error> {
         let stream = self.source.watch(from).await?;
         self.state = State::Watching(stream);
-        if std::mem::take(&mut self.failing) && self.sees_again() {
-            let again = if self.source.was_seen() { " again" } else { "" };
+        let again = if self.source.was_seen() { " again" } else { "" };
+        let had_trouble = !std::mem::take(&mut self.told).is_empty();
+        if self.source.succeeded(std::mem::take(&mut self.blind)) || had_trouble {
             info!("etcd answers{again}");
         }
-        self.source.succeeded();
         Ok(())
     }
 
@@ -262,30 +264,34 @@ impl<S: Source> Following<S> {
         }
     }
 
-    /// Whether to log this: several watches log only once that all of etcd is lost.
-    fn is_news(&mut self, error: &Error) -> bool {
-        self.blind = error.concerns_every_range();
-        !self.blind || self.source.lost()
-    }
-
-    /// Takes back that etcd was lost; whether nobody else misses it.
-    fn sees_again(&mut self) -> bool {
-        !std::mem::take(&mut self.blind) || self.source.regained()
-    }
-
+    /// Tells each kind of trouble once. Trouble with all of etcd is told by one of the watches.
     fn fail(&mut self, error: &Error) {
-        if std::mem::replace(&mut self.failing, true) || !self.is_news(error) {
-            debug!(%error, "still not following etcd");
+        let kind = error.kind();
+        let is_news = if error.concerns_every_range() {
+            let first = !std::mem::replace(&mut self.blind, true);
+            self.source.lost(first, &kind)
         } else {
-            match error {
-                Error::Denied { .. } => warn!(%error, "trying again until the right is granted"),
-                _ if self.source.was_seen() => {
-                    warn!(%error, "lost sight of etcd; trying again until it answers");
-                }
-                _ => warn!(%error, "cannot follow etcd yet; trying again until it answers"),
+            self.forget();
+            self.told.insert(kind)
+        };
+        match error {
+            _ if !is_news => debug!(%error, "still not following etcd"),
+            Error::Denied { .. } => warn!(%error, "trying again until the right is granted"),
+            error if !error.is_unanswered() => {
+                warn!(%error, "cannot follow etcd; trying again until that works");
             }
+            _ if self.source.was_seen() => {
+                warn!(%error, "lost sight of etcd; trying again until it answers");
+            }
+            _ => warn!(%error, "cannot follow etcd yet; trying again until it answers"),
         }
         self.state = State::Failed(Instant::now() + self.source.pause());
+    }
+
+    fn forget(&mut self) {
+        if std::mem::take(&mut self.blind) {
+            self.source.forget();
+        }
     }
 }
 
@@ -296,7 +302,7 @@ fn next_count() -> Duration {
 
 impl<S: Source> Drop for Following<S> {
     fn drop(&mut self) {
-        self.sees_again();
+        self.forget();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who may do what in etcd: what `sidekick roles` prints is enough, less is not, and what is missing is named.
 
-use crate::support::{Backend, Command, PASSWORD, PATIENCE, Scene, until};
+use crate::support::{Backend, Command, PASSWORD, PATIENCE, Proxy, Scene, Sidekick, push, until};
 
 /// The rights of each role, as `sidekick roles` prints them.
 async fn printed(arguments: &[&str]) -> Vec<(String, Vec<String>)> {
@@ -393,4 +393,69 @@ async fn a_record_that_its_announcer_may_not_take_away_any_more_ends_with_its_le
     })
     .await;
     assert!(announcer.runs(), "it goes on trying");
+}
+
+/// How many lines of a process's log have this in them.
+fn count(pusher: &Sidekick, part: &str) -> usize {
+    pusher.process().output().matches(part).count()
+}
+
+/// A pusher with the rights that it needs, over a link.
+async fn pusher_over_a_link(scene: &mut Scene) -> (Proxy, Sidekick) {
+    scene.etcd.require_users().await;
+    let rights = [
+        "--prefix=true read /services/website/",
+        "--prefix=true readwrite /sidekick/",
+    ];
+    scene.etcd.add_user_with("pusher", &rights).await;
+    let link = Proxy::to(scene.etcd.address()).await;
+    let pusher = push(&link.endpoint(), &scene.nginx);
+    let pusher = as_user(pusher, "pusher").args(["--ttl", "3s"]).start();
+    scene.status_record().await;
+    (link, pusher)
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_after_an_outage_is_named_once_with_the_command_that_grants_it() {
+    let mut scene = Scene::start().await;
+    let (link, pusher) = pusher_over_a_link(&mut scene).await;
+    let etcd = &scene.etcd;
+    etcd.revoke_right_to_all("pusher", "/services/website/")
+        .await;
+    link.cut().await;
+    let lacks = "lacks the right to read /services/website/";
+    let line = pusher.process().line(lacks).await;
+    let right = "--prefix=true read /services/website/";
+    assert!(line.contains(&grant(right)), "{line}");
+    assert!(!line.contains("until it answers"), "{line}");
+    link.cut().await;
+    etcd.grant("pusher", right).await;
+    let new = r#"{"host":"10.0.0.5","port":80}"#;
+    etcd.put("/services/website/new", new).await;
+    until(PATIENCE, "the pusher to follow again", async || {
+        let servers = scene.nginx.addresses("website").await;
+        servers == ["10.0.0.5:80"]
+    })
+    .await;
+    let output = pusher.process().output();
+    assert_eq!(count(&pusher, lacks), 1, "{output}");
+    assert!(count(&pusher, "lost sight") <= 2, "{output}");
+}
+
+#[tokio::test]
+async fn an_etcd_that_knows_no_users_any_more_is_not_called_silent() {
+    let mut scene = Scene::start().await;
+    let (link, pusher) = pusher_over_a_link(&mut scene).await;
+    let mut client = scene.etcd.client().await;
+    client.auth_disable().await.expect("etcd forgets its users");
+    link.cut().await;
+    let gone = "refused to renew the lease for as long as it lasts";
+    pusher.process().line(gone).await;
+    let output = pusher.process().output();
+    for silent in ["no answer within", "not heard"] {
+        assert!(!output.contains(silent), "{output}");
+    }
+    let why = "cannot follow etcd; trying again until that works";
+    assert_eq!(count(&pusher, why), 1, "{output}");
+    assert!(output.contains("leave --user away"), "{output}");
 }

@@ -474,3 +474,51 @@ async fn a_deletion_that_etcd_never_tells_of_is_found_within_minutes() {
     scene.routed(&[one, two]).await;
     eprintln!("found after {:?}", started.elapsed());
 }
+
+#[tokio::test]
+async fn an_outage_is_told_once_however_many_ranges_are_watched() {
+    let scene = Scene::start().await;
+    let link = Proxy::to(scene.etcd.address()).await;
+    link.set(Link::Down);
+    let pusher = push(&link.endpoint(), &scene.nginx).start();
+    pusher.process().line("cannot follow etcd yet").await;
+    link.set(Link::Up);
+    pusher.process().line("etcd answers").await;
+    scene.status_record().await;
+    let watch = Command::new("watch").endpoints(&link.endpoint()).start();
+    let record = async |host: &str| {
+        let record = format!(r#"{{"host":"{host}","port":80}}"#);
+        scene.etcd.put("/services/website/a", record).await;
+    };
+    // The second one shows that changes flow.
+    for host in ["10.0.0.8", "10.0.0.9"] {
+        record(host).await;
+        watch.process().line(host).await;
+    }
+    let mut processes = [watch, pusher];
+    let heard = async |part: &str, times: usize| {
+        for process in &processes {
+            until(PATIENCE, format!("{times} times {part}"), async || {
+                let output = process.process().output();
+                let count = output.matches(part).count();
+                if count >= times { Ok(()) } else { Err(output) }
+            })
+            .await;
+        }
+    };
+    for times in 1..=3 {
+        link.cut().await;
+        heard("etcd answers again", times).await;
+        // Both follow all of it again.
+        let host = format!("10.0.0.{times}");
+        record(&host).await;
+        heard(&host, 1).await;
+    }
+    for process in &mut processes {
+        let output = process.leave().await.output;
+        let count = |part: &str| output.matches(part).count();
+        assert!(count("cannot follow etcd yet") <= 1, "{output}");
+        assert_eq!(count("lost sight of etcd"), 3, "{output}");
+        assert_eq!(count("etcd answers again"), 3, "{output}");
+    }
+}

@@ -123,7 +123,7 @@ async fn who_waits_in_vain_for_etcd_to_tell_is_told_which_right_is_missing() {
     says(
         &run(&etcd, &split).await,
         1,
-        &["which pushers there are: ", grant],
+        &["did not list the pushers: ", grant],
     );
 }
 

@@ -13,10 +13,14 @@ use crate::etcd::watch::Entry;
 use crate::util::log_limit;
 
 impl Task {
-    /// The lease may have expired: etcd was unreachable for as long as it lasts.
+    /// The lease may have expired: etcd was unreachable for as long as it lasts, or refused to renew it.
     pub(super) fn expired(&mut self) -> Error {
         let ttl = self.lease.map_or(self.ttl, |lease| lease.ttl);
         self.unheard = self.lease.or(self.unheard);
+        if let Some(refusal) = self.refusal.take() {
+            self.lost("etcd refused to renew the lease for as long as it lasts");
+            return refusal;
+        }
         self.lost("etcd was not heard for as long as the lease lasts");
         Error::Silent {
             endpoint: "every endpoint".to_owned(),
@@ -66,13 +70,10 @@ impl Task {
     }
 
     pub(super) fn note_failure(&mut self, error: &Error) {
-        let kind = error.kind();
-        if self.failing.as_ref() == Some(&kind) {
-            debug!(%error, "etcd still fails");
-        } else if self.failing.replace(kind).is_none()
-            || log_limit::allows("etcd fails otherwise", self.key_name()).is_some()
-        {
+        if self.told.insert(error.kind()) {
             warn!(%error, "cannot keep {} in etcd; trying again until it works", self.key_name());
+        } else {
+            debug!(%error, "etcd still fails");
         }
         if !matches!(*self.statuses.borrow(), LeaseStatus::Held { .. }) {
             self.report_pending(Some(error.into()));
@@ -86,7 +87,8 @@ impl Task {
                 self.key_name()
             );
         }
-        if self.failing.take().is_some() {
+        self.refusal = None;
+        if !std::mem::take(&mut self.told).is_empty() {
             info!("{} is kept in etcd again", self.key_name());
         }
     }

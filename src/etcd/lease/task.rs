@@ -1,5 +1,6 @@
 //! The task that keeps a key: it renews the lease, watches the key, and repairs both.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,8 +85,10 @@ pub(super) struct Task {
     pub(super) deleted: Option<i64>,
     /// Whether etcd had no room for what was to be written last.
     pub(super) no_space: bool,
-    /// What went wrong last, since it worked.
-    pub(super) failing: Option<String>,
+    /// Which kinds of trouble were told since it worked.
+    pub(super) told: BTreeSet<String>,
+    /// What etcd refused last, if it has answered at all since.
+    pub(super) refusal: Option<Error>,
     /// Whether an earlier image of this process kept the key, and etcd has not answered since.
     pub(super) is_resumed: bool,
 }
@@ -154,7 +157,7 @@ impl Task {
             };
             self.beats.send_replace(());
             self.seen = Seen::Unknown;
-            if self.failing.is_none() {
+            if self.told.is_empty() {
                 // It worked until now.
                 pace.reset();
             }
@@ -168,6 +171,7 @@ impl Task {
                     return Ended::Refused(error.to_string().into());
                 }
             }
+            self.refusal = error.is_refusal().then_some(error);
             self.pause(pace.after_failure()).await;
         }
     }

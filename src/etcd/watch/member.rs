@@ -10,7 +10,7 @@ use etcd_client::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::etcd::client::{CALL_TIMEOUT, Cluster, Connection, Pace};
-use crate::etcd::error::{Error, Right};
+use crate::etcd::error::{Error, Right, STREAM_CLOSED};
 use crate::etcd::range::Range;
 
 /// How many keys one call of a listing asks for at first: some hundred kilobytes of ordinary records.
@@ -29,6 +29,8 @@ pub(crate) struct Etcd {
     pace: Pace,
     /// How many keys a call of a listing asks for.
     page: i64,
+    /// The generation of the connection that was used last.
+    generation: u64,
 }
 
 impl Etcd {
@@ -39,6 +41,7 @@ impl Etcd {
             range,
             pace,
             page: PAGE,
+            generation: 0,
         }
     }
 
@@ -144,6 +147,7 @@ impl Source for Etcd {
     type Stream = EtcdStream;
 
     async fn list(&mut self) -> Result<(i64, Vec<Entry>), Error> {
+        self.generation = self.cluster.generation();
         let connection = self.cluster.connection().await?;
         let answer = self.list_at(&connection).await;
         answer.inspect_err(|error| self.cluster.failed(&connection, error))
@@ -156,6 +160,7 @@ impl Source for Etcd {
     }
 
     async fn watch(&mut self, revision: i64) -> Result<EtcdStream, Error> {
+        self.generation = self.cluster.generation();
         let connection = self.cluster.connection().await?;
         let answer = self.watch_at(&connection, revision).await;
         answer.inspect_err(|error| self.cluster.failed(&connection, error))
@@ -165,21 +170,21 @@ impl Source for Etcd {
         self.pace.after_failure()
     }
 
-    fn succeeded(&mut self) {
+    fn succeeded(&mut self, was_blind: bool) -> bool {
         self.pace.reset();
-        self.cluster.has_sight();
+        self.cluster.sight().regain(was_blind)
     }
 
     fn was_seen(&self) -> bool {
-        self.cluster.was_seen()
+        self.cluster.sight().was_seen()
     }
 
-    fn lost(&self) -> bool {
-        self.cluster.lose_sight()
+    fn lost(&self, first: bool, kind: &str) -> bool {
+        self.cluster.sight().lose(first, self.generation, kind)
     }
 
-    fn regained(&self) -> bool {
-        self.cluster.regain_sight()
+    fn forget(&self) {
+        self.cluster.sight().forget();
     }
 }
 
@@ -218,7 +223,7 @@ impl EtcdStream {
                     self.heard_by = Instant::now() + self.idle;
                     return Ok(answer);
                 }
-                Ok(Ok(None)) => return Err(self.ended("the stream was closed".to_owned())),
+                Ok(Ok(None)) => return Err(self.ended(STREAM_CLOSED.to_owned())),
                 Ok(Err(source)) => return Err(self.connection.error(source)),
                 Err(_) if self.asked => {
                     return Err(Error::Silent {

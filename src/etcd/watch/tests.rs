@@ -76,19 +76,19 @@ impl Source for Script {
         Duration::from_secs(1)
     }
 
-    fn succeeded(&mut self) {}
+    fn succeeded(&mut self, was_blind: bool) -> bool {
+        was_blind
+    }
 
     fn was_seen(&self) -> bool {
         true
     }
 
-    fn lost(&self) -> bool {
-        true
+    fn lost(&self, first: bool, _kind: &str) -> bool {
+        first
     }
 
-    fn regained(&self) -> bool {
-        true
-    }
+    fn forget(&self) {}
 }
 
 impl Events for Script {
