@@ -199,10 +199,7 @@ impl Error {
 
     /// Whether etcd has no room left: it refuses what would write, and lets delete.
     pub(crate) fn is_out_of_space(&self) -> bool {
-        match self {
-            Self::Etcd { error, .. } => error.to_string().contains("database space exceeded"),
-            _ => false,
-        }
+        self.says("database space exceeded")
     }
 
     /// Whether etcd refuses the token or the password that the connection was made with: a new one gets a new token, and reads the
@@ -295,26 +292,25 @@ impl Error {
 
     /// Whether etcd has a lease of this id already.
     pub(super) fn is_lease_there(&self) -> bool {
-        match self {
-            Self::Etcd { error, .. } => error.to_string().contains("lease already exists"),
-            _ => false,
-        }
+        self.says("lease already exists")
     }
 
     /// Whether etcd has no history of that revision any more.
     pub(super) fn is_compacted(&self) -> bool {
+        self.says("has been compacted")
+    }
+
+    /// Whether etcd, or the way to it, says that.
+    fn says(&self, words: &str) -> bool {
         match self {
-            Self::Etcd { error, .. } => error.to_string().contains("has been compacted"),
+            Self::Etcd { error, .. } => error.to_string().contains(words),
             _ => false,
         }
     }
 
     /// Whether the answer was larger than this side accepts.
     pub(crate) fn is_too_large(&self) -> bool {
-        match self {
-            Self::Etcd { error, .. } => error.to_string().contains("message length too large"),
-            _ => false,
-        }
+        self.says("message length too large")
     }
 }
 
