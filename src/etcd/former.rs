@@ -10,8 +10,8 @@ use super::update::Entry;
 use crate::model::{Object, Prefixes};
 use etcd_client::GetOptions;
 
-/// So many earlier values of a split are looked at.
-const MOST: usize = 32;
+/// So many earlier values of a split are looked at: more than anybody writes between two compactions by mistake.
+const MOST: usize = 1_000;
 
 /// What splits said before, by key.
 pub(crate) type Formers = BTreeMap<Vec<u8>, Former>;
