@@ -3,11 +3,11 @@
 //! - [`access`]: user, password and certificates.
 //! - [`client`]: one connection at a time, rotating through the endpoints.
 //! - [`watch`]: list, then watch, for ever.
-//! - `history`: what was changed or deleted before. `former`: what an unreadable split said before.
-//! - [`lease`]: one key that exists exactly as long as its owner wants it and runs.
-//! - [`oneshot`]: one call, for commands that end.
+//! - `history`: earlier changes and deletions. `former`: the former value of an unreadable split.
+//! - [`lease`]: one key that exists exactly while its owner wants it and runs.
+//! - [`oneshot`]: single calls, for commands that exit.
 //! - [`pushers`]: whether every load balancer has applied a change.
-//! - [`ttl`]: for how long a lease can be granted.
+//! - [`ttl`]: the lengths that a lease can have.
 
 pub mod access;
 mod calls;

@@ -1,5 +1,5 @@
-//! How to get in: user, password and certificates, read from their files whenever a connection is made, so that what was
-//! renewed counts from the next connection on.
+//! Login and certificates, read from their files for every connection, so that renewed files are used from the next
+//! connection on.
 
 use std::path::{Path, PathBuf};
 
@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use super::der;
 
-/// Who asks.
+/// A user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Login {
     /// The user's name.
     pub name: String,
-    /// How it proves that.
+    /// The password.
     pub password: Password,
 }
 
-/// A password, or where it stands.
+/// A password, or its file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Password {
     /// The password itself.
@@ -45,21 +45,21 @@ impl Login {
     }
 }
 
-/// The files with certificates.
+/// The certificate files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsFiles {
-    /// Authority that members are checked with; the system's when absent.
+    /// Authority to check members with; by default, the system's.
     pub ca: Option<PathBuf>,
-    /// Certificate to show, and its key.
+    /// Client certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl TlsFiles {
-    /// What the files hold now.
+    /// The current contents of the files.
     ///
     /// # Errors
     ///
-    /// In words, when one cannot be read or holds something else.
+    /// When one cannot be read or has other contents.
     pub fn read(&self) -> Result<TlsOptions, String> {
         let mut tls = match &self.ca {
             Some(file) => TlsOptions::new()
@@ -73,7 +73,7 @@ impl TlsFiles {
         Ok(tls)
     }
 
-    /// What is wrong with the certificate that is shown, where its times tell.
+    /// What is wrong with the client certificate's dates.
     pub(super) fn outdated(&self, now: Timestamp) -> Option<String> {
         let (cert, _) = self.identity.as_ref()?;
         let pem = std::fs::read_to_string(cert).ok()?;
@@ -91,11 +91,11 @@ impl TlsFiles {
     }
 }
 
-/// What a PEM file is to hold, as its first line calls it.
+/// The label in the first line of a PEM section.
 pub(crate) const CERTIFICATE: &str = "CERTIFICATE";
 pub(crate) const PRIVATE_KEY: &str = "PRIVATE KEY";
 
-/// A file that holds PEM, of this kind among others.
+/// Reads a PEM file that contains a section of this kind.
 pub(crate) fn read_pem(file: &Path, kind: &str) -> Result<Vec<u8>, String> {
     let bytes = read(file)?;
     let text = String::from_utf8_lossy(&bytes);
@@ -109,7 +109,7 @@ pub(crate) fn read_pem(file: &Path, kind: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-/// A password is a line.
+/// A password is one line.
 pub(crate) fn read_password(file: &Path) -> Result<String, String> {
     let text = String::from_utf8(read(file)?);
     let text = text.map_err(|error| format!("{}: {}", file.display(), error.utf8_error()))?;

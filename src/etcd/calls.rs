@@ -1,4 +1,4 @@
-//! The calls by which a key is kept. Each may reach etcd twice, over two members, and means the same then: see
+//! The calls that keep a key. Each may reach etcd twice, over two members, with the same effect as once: see
 //! [`Cluster::hedged`].
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::util::duration::whole_seconds;
 /// An answer, and the connection that it came over.
 type Answer<T> = Result<(T, Connection), Error>;
 
-/// A new lease: its id, and how long it lasts from each renewal, which may be longer than was asked.
+/// A new lease: its id, and its granted length, which may be longer than requested.
 pub(super) async fn grant(
     cluster: &Cluster,
     connection: &Connection,
@@ -36,7 +36,7 @@ pub(super) async fn grant(
                 .await;
             match granted {
                 Ok(granted) => Ok(granted.ttl().max(1)),
-                // By the same call at another member.
+                // The same call at another member granted it.
                 Err(error) if error.is_lease_there() => Ok(seconds),
                 Err(error) => Err(error),
             }
@@ -47,7 +47,7 @@ pub(super) async fn grant(
     Ok(((id, ttl), connection))
 }
 
-/// An id that nobody else has, and that is not one of a command's.
+/// An id that no other process has, and that is not in the range of commands.
 fn fresh_id() -> i64 {
     loop {
         let id = fastrand::i64(1..i64::MAX);
@@ -57,7 +57,7 @@ fn fresh_id() -> i64 {
     }
 }
 
-/// Renews the lease of a key from now on; gives the time until which etcd keeps it.
+/// Renews the lease of a key from now on; returns the time until which etcd keeps it.
 pub(super) async fn renew(
     cluster: &Cluster,
     connection: &Connection,
@@ -106,11 +106,11 @@ pub(super) async fn get(
 pub(super) enum Written {
     /// Written; the new entry.
     Yes(Entry),
-    /// The key had changed: this stands there. Perhaps the same value, written over another member.
+    /// The key had changed: this is its entry. Perhaps the same value, written over another member.
     Instead(Option<Entry>),
 }
 
-/// Writes `value` under `lease`, if the key was not changed since.
+/// Writes `value` under `lease`, if the key has not changed since.
 pub(super) async fn put(
     cluster: &Cluster,
     connection: &Connection,
@@ -150,14 +150,14 @@ pub(super) async fn put(
                     Some(TxnOpResponse::Get(get)) => {
                         Ok(Written::Instead(get.kvs().first().map(Entry::from_kv)))
                     }
-                    _ => Err(connection.incomplete("what stands there")),
+                    _ => Err(connection.incomplete("the current entry")),
                 }
             })
         })
         .await
 }
 
-/// Ends a lease and deletes its keys; returns the revision, where etcd gives one: `None` where the lease was gone already.
+/// Revokes a lease, which deletes its keys; returns the revision: `None` if the lease was gone already.
 pub(super) async fn revoke(
     cluster: &Cluster,
     connection: &Connection,

@@ -23,19 +23,19 @@ use super::access::{Login, TlsFiles};
 use super::member::Member;
 use crate::util::backoff::Backoff;
 
-/// How long one call to etcd may take before the next member is asked.
+/// Timeout of one call to etcd, after which the next member is asked.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a member may take before the same call is started at the next one, too.
+/// How long one member may take before the same call is started at the next one, too.
 const HEDGE: Duration = Duration::from_secs(1);
-/// After that one of the others is asked so often, in turn and again: what they were asked while they had no leader may be lost.
+/// Then another member is asked this often, in turn and again: requests to a member without a leader may be lost.
 const HEDGE_AGAIN: Duration = Duration::from_millis(250);
-/// The largest message that is accepted, bytes: a page of a listing, or many changes at once.
+/// The largest accepted message, in bytes: a page of a listing, or many changes at once.
 const MAX_MESSAGE: usize = 64 << 20;
-/// How long connecting to a member may take.
+/// Timeout of connecting to a member.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between HTTP/2 pings. etcd closes connections that ping more often than every 5 s.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a ping may stay without an answer.
+/// Timeout of a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Address and login of etcd, already validated.
@@ -43,9 +43,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(4);
 pub struct Settings {
     /// At least one, as `http://HOST:PORT` or `https://HOST:PORT`.
     pub endpoints: Vec<String>,
-    /// Who asks.
+    /// The user, if any.
     pub user: Option<Login>,
-    /// Certificates, when any endpoint is `https`.
+    /// Certificates, if any endpoint is `https`.
     pub tls: Option<TlsFiles>,
 }
 
@@ -67,9 +67,9 @@ pub struct Cluster(Arc<Shared>);
 struct Shared {
     settings: Settings,
     current: Mutex<Current>,
-    /// Held while connecting, so that clones do not open a connection each.
+    /// Locked while connecting, so that clones do not each open a connection.
     connecting: tokio::sync::Mutex<()>,
-    /// Told whenever another connection is in use from now on.
+    /// Notified whenever another connection is in use.
     moved: watch::Sender<()>,
     sight: Sight,
 }
@@ -87,7 +87,7 @@ impl Cluster {
     /// A cluster that is not connected yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        // Agents of one host would otherwise all sit on the first member.
+        // Otherwise all agents of a host would use the first member.
         let member = match settings.endpoints.len() {
             0 | 1 => 0,
             several => fastrand::usize(..several),
@@ -110,26 +110,26 @@ impl Cluster {
         &self.0.settings
     }
 
-    /// Changes whenever another connection is in use from then on: who uses an older one has reason to doubt it.
+    /// Changes whenever another connection is in use: users of an older one have reason to doubt it.
     pub(super) fn moved(&self) -> watch::Receiver<()> {
         self.0.moved.subscribe()
     }
 
-    /// What the watches have in sight of it.
+    /// Which watches are connected.
     pub(super) fn sight(&self) -> &Sight {
         &self.0.sight
     }
 
-    /// The number of the connection in use, or of the next one.
+    /// The number of the current connection, or of the next one.
     pub(super) fn generation(&self) -> u64 {
         self.current().generation
     }
 
-    /// The connection in use, or a new one.
+    /// The current connection, or a new one.
     ///
     /// # Errors
     /// When the endpoint is malformed or, with a user, when the member does not authenticate.
-    /// Without a user nothing is sent yet, so an unreachable member shows at the first call.
+    /// Without a user nothing is sent yet, so an unreachable member fails only at the first call.
     pub async fn connection(&self) -> Result<Connection, Error> {
         let _connecting = self.0.connecting.lock().await;
         let (member, generation) = {
@@ -159,19 +159,20 @@ impl Cluster {
     /// Call this when a call over `connection` failed with `error`. If another member may do better,
     /// the next [`connection`](Self::connection) is a new one to the next endpoint.
     ///
-    /// The same after a refusal of the token or the password: a new connection logs in again, with what the files say then.
+    /// The same applies when the token or the password was refused: a new connection logs in again, with the files as
+    /// they are.
     pub fn failed(&self, connection: &Connection, error: &Error) {
         if error.is_about_the_connection() || error.wants_a_new_login() {
             self.rotate_from(connection.generation);
         }
     }
 
-    /// Makes a call that may be made twice: at the member of `first`, and after each second without an answer at the next one
-    /// too, without giving the others up. The first answer counts. Gives the connection that it came over, which is the one in
-    /// use from then on.
+    /// Makes a call that may be made twice: at the member of `first`, and after each second without an answer also at the
+    /// next one, without cancelling the others. The first answer wins. Returns the connection that it came over, which is
+    /// then the current one.
     ///
     /// # Errors
-    /// What etcd itself says, or the last member's error when none does better.
+    /// etcd's own error, or the last member's if none succeeds.
     pub(super) async fn hedged<T>(
         &self,
         first: &Connection,
@@ -181,7 +182,7 @@ impl Cluster {
         T: Send,
     {
         let call = &call;
-        // One connection, and one login, for however many calls to the same member.
+        // One connection, and one login, for all calls to the same member.
         let connections: Vec<OnceCell<Connection>> =
             (0..self.members()).map(|_| OnceCell::new()).collect();
         let connections = &connections;
@@ -204,8 +205,8 @@ impl Cluster {
         Ok((answer, self.prefer(first, connection)))
     }
 
-    /// Starts something at one member after the other until the first succeeds: the next when the former has taken a second, or
-    /// when all before it have failed. What is refused on its merits is refused at once.
+    /// Starts a call at one member after the other until the first succeeds: at the next one after a second, or
+    /// when all before it have failed. An error of etcd itself ends it at once.
     async fn race<'a, T>(
         &self,
         start: impl Fn(usize) -> BoxFuture<'a, Result<T, Error>>,
@@ -223,7 +224,7 @@ impl Cluster {
                     Ok(answer) => return Ok(answer),
                     Err(error) if !error.is_about_the_connection() && !error.wants_a_new_login() => return Err(error),
                     Err(error) if running.is_empty() && started >= members => return Err(error),
-                    // Another one that runs may do better.
+                    // Another running attempt may succeed.
                     Err(_) if !running.is_empty() => continue,
                     Err(error) => {
                         tracing::debug!(%error, "asking the next member");
@@ -241,7 +242,7 @@ impl Cluster {
         }
     }
 
-    /// From now on `winner`, found in place of `first`, is the connection in use, unless there is a younger one already.
+    /// Makes `winner`, found in place of `first`, the current connection, unless there is a newer one already.
     fn prefer(&self, first: &Connection, winner: Connection) -> Connection {
         if winner.member.number == first.member.number {
             return winner;
@@ -263,7 +264,7 @@ impl Cluster {
         winner
     }
 
-    /// Pauses between attempts: none until every member was asked once, then jittered and growing.
+    /// Pauses between attempts: none until every member was asked once, then growing with jitter.
     #[must_use]
     pub fn pace(&self) -> Pace {
         Pace {
@@ -273,7 +274,7 @@ impl Cluster {
         }
     }
 
-    /// The members, as URLs.
+    /// The members' URLs.
     #[must_use]
     pub fn endpoints(&self) -> &[String] {
         &self.0.settings.endpoints
@@ -285,7 +286,7 @@ impl Cluster {
         self.0.settings.endpoints.len()
     }
 
-    /// A new connection to the member of this number, counted round. What the files hold is read now.
+    /// A new connection to the member of this number, modulo the members. Reads the files now.
     async fn connect(&self, number: usize, generation: u64) -> Result<Connection, Error> {
         let settings = &self.0.settings;
         let number = number % self.members().max(1);
@@ -330,7 +331,7 @@ impl Cluster {
     }
 
     fn current(&self) -> std::sync::MutexGuard<'_, Current> {
-        // Nothing panics while holding it; a poisoned value would still be whole.
+        // Nothing panics while holding it, and the value would still be complete.
         self.0
             .current
             .lock()
@@ -338,7 +339,7 @@ impl Cluster {
     }
 }
 
-/// Which member is asked as the nth, counted from the first: all in turn, then all but the first again.
+/// The nth member to ask, counted from the first: all in turn, then all except the first again.
 fn offset(nth: usize, members: usize) -> usize {
     match (nth, members) {
         (0, _) | (_, 0 | 1) => 0,
@@ -356,7 +357,7 @@ fn options(settings: &Settings, member: &Member) -> Result<ConnectOptions, Strin
     if let Some(login) = &settings.user {
         options = options.with_user(&login.name, login.password()?);
     }
-    // etcd-client refuses TLS options beside a plain endpoint.
+    // etcd-client refuses TLS options for a plain endpoint.
     if let Some(tls) = &member.tls {
         options = options.with_tls(tls.read()?);
     }

@@ -1,4 +1,4 @@
-//! From when until when a certificate is valid: the little of X.509 that this takes.
+//! The validity of a certificate: the little X.509 that is needed for that.
 
 use jiff::Timestamp;
 
@@ -37,7 +37,7 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// From when until when a certificate in DER is valid.
+/// The validity of a certificate in DER.
 pub(super) fn validity(certificate: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let (certificate, _) = expect(SEQUENCE, certificate)?;
     let (mut to_be_signed, _) = expect(SEQUENCE, certificate)?;
@@ -77,7 +77,7 @@ fn expect(expected: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     (tag == expected).then_some((contents, rest))
 }
 
-/// `YYMMDDHHMMSSZ`, or the same with four digits of the year.
+/// `YYMMDDHHMMSSZ`, or with a four-digit year.
 fn time(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (tag, text, rest) = element(bytes)?;
     let text = std::str::from_utf8(text).ok()?;

@@ -1,4 +1,4 @@
-//! What can go wrong between sidekick and etcd, and who is to blame.
+//! Errors between sidekick and etcd, and their causes.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,73 +8,73 @@ use super::range::Range;
 use crate::util::explain::{Options, Peer, Received, explain};
 use crate::util::sanitize::{printable, short};
 
-/// What the client says of a renewal that etcd answered with no time left. With the same kind of error, but other words, it
-/// tells that the stream of renewals was cut, which says nothing of the lease.
+/// The client's message for a renewal that etcd answered with no time left. The same kind of error with another message
+/// means that the stream of renewals broke, which says nothing about the lease.
 pub(super) const LEASE_NOT_FOUND: &str = "lease not found";
 
-/// Why a watch ended of which etcd gave no reason.
+/// The reason for a watch that ended without one from etcd.
 pub(super) const STREAM_CLOSED: &str = "the stream was closed";
 
-/// What can go wrong between sidekick and etcd.
+/// An error between sidekick and etcd.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// etcd, or the way to it, failed.
+    /// etcd, or the connection to it, failed.
     #[error("etcd at {endpoint}: {text}")]
     Etcd {
-        /// Where the call went.
+        /// The member.
         endpoint: String,
-        /// What came back. Not called a source, as its words are part of this error's own.
+        /// The original error. Not a source, because its text is part of this error's own.
         error: Box<etcd_client::Error>,
-        /// The same in words, with what may help.
+        /// The error as text, with what may help.
         text: String,
     },
-    /// The files that lead to etcd cannot be used.
+    /// The login or certificate files cannot be used.
     #[error("etcd at {endpoint}: {why}")]
     Access {
-        /// Which member was to be connected to.
+        /// The member to connect to.
         endpoint: String,
-        /// Which file, and what is wrong with it.
+        /// The file, and what is wrong with it.
         why: String,
     },
-    /// etcd refuses it to this user.
+    /// This user lacks a permission.
     #[error("etcd at {endpoint}: {} lacks the right to {right} {what}; grant it with: {}", who(user.as_deref()), grant(*right, what))]
     Denied {
-        /// Who says so.
+        /// The member.
         endpoint: String,
-        /// To whom; unknown where a certificate tells the name.
+        /// The user; unknown if a certificate names it.
         user: Option<String>,
-        /// What was to be done.
+        /// The missing permission.
         right: Right,
-        /// To which keys.
+        /// Its keys.
         what: Keys,
     },
-    /// No answer within the time that a call may take.
+    /// A call timed out.
     #[error("etcd at {endpoint}: no answer within {}", crate::util::duration::show(*after))]
     Silent {
-        /// Where the call went.
+        /// The member.
         endpoint: String,
-        /// How long it was waited for.
+        /// The timeout.
         after: Duration,
     },
     /// etcd ended a watch.
     #[error("etcd at {endpoint} ended the watch: {reason}")]
     WatchEnded {
-        /// Who ended it.
+        /// The member.
         endpoint: String,
-        /// Why, in words.
+        /// Why.
         reason: String,
     },
-    /// An answer without a part that every answer has.
+    /// An answer is incomplete.
     #[error("etcd at {endpoint} sent an answer without {part}")]
     Incomplete {
-        /// Who sent it.
+        /// The member.
         endpoint: String,
-        /// What it lacks.
+        /// What is missing.
         part: &'static str,
     },
 }
 
-/// What may be done to keys.
+/// A permission on keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
     /// Read and watch.
@@ -84,7 +84,7 @@ pub enum Right {
 }
 
 impl Right {
-    /// As etcdctl calls what has to be granted. Who writes a key reads it first.
+    /// etcdctl's name for the permission to grant. A writer also reads the key first.
     #[must_use]
     pub const fn grant(self) -> &'static str {
         match self {
@@ -103,12 +103,12 @@ impl fmt::Display for Right {
     }
 }
 
-/// One key, or all that begin so.
+/// One key, or all keys with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
-    /// The key, or its beginning; printable.
+    /// The key or the prefix; printable.
     pub text: String,
-    /// Whether it is a beginning.
+    /// Whether it is a prefix.
     pub prefix: bool,
 }
 
@@ -148,7 +148,7 @@ fn grant(right: Right, keys: &Keys) -> String {
 }
 
 impl Error {
-    /// What came back from this member, with what may help.
+    /// A member's error, with what may help.
     pub(super) fn of(member: &Member, error: etcd_client::Error) -> Self {
         Self::Etcd {
             endpoint: member.endpoint.clone(),
@@ -157,7 +157,7 @@ impl Error {
         }
     }
 
-    /// The same, where it is that a right is missing: with which it is.
+    /// The same error; if a permission is missing, with its name.
     pub(super) fn about(
         self,
         endpoint: &str,
@@ -176,7 +176,7 @@ impl Error {
         }
     }
 
-    /// The same, of a key that is read in order to write it.
+    /// The same, for a key that is read in order to write it.
     pub(super) fn of_writing(mut self) -> Self {
         if let Self::Denied { right, .. } = &mut self {
             *right = Right::Write;
@@ -184,11 +184,11 @@ impl Error {
         self
     }
 
-    /// Whether etcd misses a right of the user.
+    /// Whether the user lacks a permission.
     fn is_denied(&self) -> bool {
         match self {
             Self::Etcd { error, .. } => match &**error {
-                // The code by the number that gRPC fixes.
+                // gRPC fixes the number of the code.
                 etcd_client::Error::GRpcStatus(status) => status.code() as i32 == 7,
                 _ => false,
             },
@@ -197,12 +197,12 @@ impl Error {
         }
     }
 
-    /// Whether etcd has no room left: it refuses what would write, and lets delete.
+    /// Whether etcd has no space left: it then refuses writes, and allows deletions.
     pub(crate) fn is_out_of_space(&self) -> bool {
         self.says("database space exceeded")
     }
 
-    /// Whether etcd refuses the token or the password that the connection was made with: a new one gets a new token, and reads the
+    /// Whether etcd refuses the connection's token or password: a new connection gets a new token, and reads the
     /// password again.
     pub(crate) fn wants_a_new_login(&self) -> bool {
         const REFUSALS: [&str; 5] = [
@@ -225,8 +225,8 @@ impl Error {
         REFUSALS.iter().any(|refusal| text.contains(refusal))
     }
 
-    /// Whether another member may do better. An answer of etcd itself (denied, not found) is the
-    /// same at every member; everything else is a matter of this connection.
+    /// Whether another member may succeed. etcd's own errors (denied, not found) are the
+    /// same at every member; other errors are about this connection.
     pub(crate) fn is_about_the_connection(&self) -> bool {
         match self {
             Self::Etcd { error, .. } => !is_verdict_on_the_request(error),
@@ -235,12 +235,12 @@ impl Error {
         }
     }
 
-    /// Whether etcd has understood the request and refuses it: nothing of it has been done.
+    /// Whether etcd has understood the request and refused it, so that it had no effect.
     pub(crate) fn is_refusal(&self) -> bool {
         !self.is_about_the_connection() || self.wants_a_new_login()
     }
 
-    /// The same, said at the end of several attempts that took so long in all.
+    /// The same error, after several attempts that took this long in all.
     pub(super) fn after_all(mut self, time: Duration) -> Self {
         if let Self::Silent { after, .. } = &mut self {
             *after = time.max(*after);
@@ -248,7 +248,7 @@ impl Error {
         self
     }
 
-    /// Whether any other call to the same etcd would fail, too: it cannot be reached, or does not let this user in.
+    /// Whether any other call to the same etcd would fail, too: it cannot be reached, or refuses this user.
     pub(crate) fn concerns_every_range(&self) -> bool {
         self.is_about_the_connection() || self.wants_a_new_login() || self.is_closed_stream()
     }
@@ -257,7 +257,7 @@ impl Error {
         matches!(self, Self::WatchEnded { reason, .. } if reason == STREAM_CLOSED)
     }
 
-    /// Whether etcd has not answered, so that nothing is known but that.
+    /// Whether etcd has not answered.
     pub(super) fn is_unanswered(&self) -> bool {
         match self {
             Self::Access { .. } => false,
@@ -265,7 +265,7 @@ impl Error {
         }
     }
 
-    /// Whether etcd says that the lease does not exist (any more).
+    /// Whether etcd reports that the lease does not exist any more.
     pub(crate) fn is_lease_not_found(&self) -> bool {
         match self {
             Self::Etcd { error, .. } => match &**error {
@@ -279,7 +279,7 @@ impl Error {
         }
     }
 
-    /// What kind of trouble it is: the same for as long as nothing else goes wrong, whichever member tells.
+    /// The kind of error: the same while nothing else goes wrong, whichever member reports it.
     pub(super) fn kind(&self) -> String {
         match self {
             _ if self.is_unanswered() => "unreachable".to_owned(),
@@ -290,17 +290,17 @@ impl Error {
         }
     }
 
-    /// Whether etcd has a lease of this id already.
+    /// Whether etcd already has a lease with this id.
     pub(super) fn is_lease_there(&self) -> bool {
         self.says("lease already exists")
     }
 
-    /// Whether etcd has no history of that revision any more.
+    /// Whether etcd has compacted that revision.
     pub(super) fn is_compacted(&self) -> bool {
         self.says("has been compacted")
     }
 
-    /// Whether etcd, or the way to it, says that.
+    /// Whether the error contains these words.
     fn says(&self, words: &str) -> bool {
         match self {
             Self::Etcd { error, .. } => error.to_string().contains(words),
@@ -308,13 +308,13 @@ impl Error {
         }
     }
 
-    /// Whether the answer was larger than this side accepts.
+    /// Whether the answer was larger than the client accepts.
     pub(crate) fn is_too_large(&self) -> bool {
         self.says("message length too large")
     }
 }
 
-/// Says in words what etcd refuses, or what stands between it and us.
+/// Describes etcd's error, or what is wrong with the connection to it.
 fn in_words(error: &etcd_client::Error, member: &Member) -> String {
     let message = match error {
         etcd_client::Error::GRpcStatus(status) if std::error::Error::source(status).is_none() => {
@@ -360,7 +360,7 @@ fn connection_in_words(error: &etcd_client::Error, member: &Member) -> String {
     };
     let mut words = explain(error, peer);
     if words == "connection closed" {
-        // What gRPC's transport says when TLS 1.3 refuses a certificate after the handshake.
+        // The error of gRPC's transport when TLS 1.3 refuses a certificate after the handshake.
         words = format!("{} closed the connection without an answer", peer.place);
         if shows_none {
             words += " (it may require a client certificate: give --cert and --key)";
@@ -378,10 +378,10 @@ fn connection_in_words(error: &etcd_client::Error, member: &Member) -> String {
     }
 }
 
-/// Whether etcd itself judged the request, so that every member would say the same.
+/// Whether it is etcd's own error, which every member would return.
 fn is_verdict_on_the_request(error: &etcd_client::Error) -> bool {
     match error {
-        // The codes by the numbers that gRPC fixes, as the type is not exported: invalid argument, not found,
+        // gRPC fixes the numbers, and the type is not exported: invalid argument, not found,
         // already exists, permission denied, failed precondition, out of range, unauthenticated.
         etcd_client::Error::GRpcStatus(status) => {
             matches!(status.code() as i32, 3 | 5 | 6 | 7 | 9 | 11 | 16)

@@ -1,4 +1,4 @@
-//! One key and its value, as they were read.
+//! One key and its value, parsed.
 
 use tokio::time::Instant;
 
@@ -9,29 +9,29 @@ use crate::model::{
 };
 use crate::util::sanitize::printable;
 
-/// One key and its value, as they were read.
+/// One key and its value, parsed.
 #[derive(Debug, Clone)]
 pub struct Item {
     /// The kind of the key.
     pub kind: Kind,
     /// The service that the key names.
     pub service: Option<ServiceName>,
-    /// What the key is about; `None` when it cannot be read.
+    /// The subject of the key; `None` if it cannot be read.
     pub subject: Option<Subject>,
-    /// What the value says, or why key or value cannot be read.
+    /// The value, or why key or value cannot be read.
     pub object: Result<Object, Reason>,
-    /// What a split said before it became unreadable.
+    /// The former value of a split that is now unreadable.
     pub(super) former: Former,
     /// The revision of the last write.
     pub revision: i64,
     /// The key's lease; 0 for none.
     pub lease: i64,
-    /// Since when a record has named its address.
+    /// Since when a record has had its address.
     pub since: Instant,
 }
 
 impl Item {
-    /// Takes over from what stood there before what outlives a write. `recalled` is what etcd's history has of a split.
+    /// Takes over the parts of the former item that outlive a write. `recalled` is a split's value in etcd's history.
     pub(super) fn succeed(&mut self, before: Option<&Self>, recalled: Option<Former>) {
         if self.kind == Kind::Split && self.object.is_err() {
             let seen = before.map(|before| match &before.object {
@@ -59,7 +59,7 @@ impl Item {
         told(self) == told(other) && self.object == other.object
     }
 
-    /// Why it cannot be read; `None` when it can.
+    /// Why it cannot be read; `None` if it can.
     #[must_use]
     pub fn quarantined(&self, key: &[u8]) -> Option<Quarantined> {
         let reason = self.object.as_ref().err()?.clone();
@@ -86,7 +86,7 @@ impl Item {
         }
     }
 
-    /// The instance whose record it is, and the record.
+    /// The instance of a record, and the record.
     #[must_use]
     pub fn instance(&self) -> Option<(&InstanceId, &Record)> {
         match &self.subject {
@@ -95,7 +95,8 @@ impl Item {
         }
     }
 
-    /// What is held, and the hold, or why that cannot be read: an unreadable one still holds, as whoever wrote it wanted that.
+    /// The scope of a hold, and the hold or why it cannot be read: an unreadable one still holds, because its author
+    /// wanted that.
     #[must_use]
     pub fn hold(&self) -> Option<(&HoldScope, Result<&Hold, &Reason>)> {
         let Some(Subject::Hold(scope)) = &self.subject else {
@@ -108,7 +109,7 @@ impl Item {
         }
     }
 
-    /// The split; one that cannot be read changes nothing, so the one before it stands.
+    /// The split; an unreadable one changes nothing, so its former value stays.
     #[must_use]
     pub fn split(&self) -> Option<&Split> {
         match (&self.object, &self.former) {
@@ -119,7 +120,7 @@ impl Item {
         }
     }
 
-    /// The pusher whose status record it is, and what that says.
+    /// The pusher of a status record, and its status.
     #[must_use]
     pub fn pusher(&self) -> Option<(&PusherId, &PusherStatus)> {
         match (&self.subject, &self.object) {
@@ -128,7 +129,7 @@ impl Item {
         }
     }
 
-    /// The pusher whose balancer key it is, and what that says.
+    /// The pusher of a balancer key, and its value.
     #[must_use]
     pub fn balancer(&self) -> Option<(&PusherId, &Balancer)> {
         match (&self.subject, &self.object) {
@@ -137,7 +138,7 @@ impl Item {
         }
     }
 
-    /// The upstream that is to follow its records, unchecked, and the release.
+    /// The upstream of a release, unchecked, and the release.
     #[must_use]
     pub fn release(&self) -> Option<(&str, &Release)> {
         match (&self.subject, &self.object) {

@@ -19,20 +19,20 @@ pub(super) struct Keepalive {
     beat: Beat,
 }
 
-/// The next thing to happen.
+/// The next step.
 #[derive(Debug, Clone, Copy)]
 enum Beat {
-    /// A renewal is to be sent then.
+    /// Send a renewal then.
     Due(Instant),
-    /// One was sent then and is not answered yet.
+    /// A renewal was sent then and is not answered yet.
     Sent(Instant),
 }
 
 impl Keepalive {
-    /// Opens the stream, which renews at once; gives the time until which etcd now keeps the lease.
+    /// Opens the stream, which renews at once; returns the time until which etcd now keeps the lease.
     ///
     /// # Errors
-    /// Among others that the lease is not known: see [`Error::is_lease_not_found`].
+    /// Among others, that the lease does not exist: see [`Error::is_lease_not_found`].
     pub(super) async fn open(
         connection: &Connection,
         lease: i64,
@@ -63,14 +63,14 @@ impl Keepalive {
         self.keeper.id()
     }
 
-    /// Sends the next renewal when it is due and waits for its answer; gives the time until which
+    /// Sends the next renewal when it is due and waits for its answer; returns the time until which
     /// etcd now keeps the lease. Cancel safe.
     pub(super) async fn next(&mut self) -> Result<Instant, Error> {
         loop {
             match self.beat {
                 Beat::Due(at) => {
                     sleep_until(at).await;
-                    // Taken before sending: an etcd that is slow must not make the lease look longer than it is.
+                    // Taken before sending: a slow etcd must not make the lease look longer than it is.
                     self.beat = Beat::Sent(Instant::now());
                     let sending = self.keeper.keep_alive().await;
                     sending.map_err(|source| self.connection.error(source))?;
@@ -98,7 +98,7 @@ impl Keepalive {
                 self.connection
                     .incomplete("the rest of the keepalive stream")
             })?;
-        // A lease that is gone is answered, again and again, with no time left rather than with an error.
+        // etcd answers for a lease that is gone with no time left, again and again, not with an error.
         match u64::try_from(answer.ttl()) {
             Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
             _ => Err(self

@@ -1,18 +1,18 @@
-//! A member of etcd, as it is talked to.
+//! A member of etcd and its client's login.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::access::TlsFiles;
 
-/// A member, and who asks it.
+/// A member, with the login for it.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) endpoint: String,
-    /// Which of the endpoints it is.
+    /// Its endpoint.
     pub(super) number: usize,
-    /// The user, where there is one.
+    /// The user, if any.
     pub(super) user: Option<String>,
-    /// Certificates, where TLS is spoken.
+    /// Certificates, if TLS is used.
     pub(super) tls: Option<TlsFiles>,
     /// Whether it has answered over this connection.
     pub(super) heard: AtomicBool,

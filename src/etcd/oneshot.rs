@@ -1,4 +1,4 @@
-//! Single calls, for commands that do one thing and end. The agents have tasks of their own for what must last.
+//! Single calls, for commands that do one thing and exit. The agents have tasks of their own for what must last.
 
 use std::time::Duration;
 
@@ -22,22 +22,22 @@ pub enum Lease {
     None,
     /// This one.
     Id(i64),
-    /// The one that it already has.
+    /// The key's current lease.
     Same,
 }
 
-/// What etcd says of a lease.
+/// The state of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLeft {
-    /// How long it lasts from each renewal.
+    /// Its length after each renewal.
     pub granted: Duration,
-    /// How much of that is left, in whole seconds.
+    /// The remaining time, in whole seconds.
     pub left: Duration,
 }
 
-/// Tries until a member answers, or `patience` is over, or etcd itself says no. Every member is asked once at least, and has
-/// its share of that time; no call begins or lasts when all of it is over. An election, or an etcd that is just starting, is
-/// waited for so.
+/// Retries until a member answers, `patience` is over, or etcd itself refuses. Every member is asked at least once, and
+/// gets its share of that time; no call starts or continues after that. So it waits for an election, or for an etcd that
+/// is just starting.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub async fn patiently<T>(
         members = (members - 1).max(1);
         let pause = pace.after_failure();
         let late = asked_all && left() <= pause;
-        // A refused token is tried again with a new one, once for every member.
+        // Retry a refused token with a new one, once for every member.
         let again = match error.wants_a_new_login() {
             true => logins < cluster.members().max(1),
             false => !late && error.is_about_the_connection(),
@@ -82,10 +82,10 @@ pub async fn patiently<T>(
     }
 }
 
-/// The lower bound of the timeout of one call, however short the whole is.
+/// The shortest timeout of one call, however short the whole is.
 const LEAST: Duration = Duration::from_millis(100);
 
-/// The connection in use, or a new one; with a user, a member has to answer for that.
+/// The current connection, or a new one; with a user, a member must have answered for that.
 async fn connect(cluster: &Cluster, limit: Duration) -> Result<Connection, Error> {
     let connecting = timeout(limit, cluster.connection());
     connecting.await.unwrap_or_else(|_| {
@@ -96,7 +96,7 @@ async fn connect(cluster: &Cluster, limit: Duration) -> Result<Connection, Error
     })
 }
 
-/// The whole range, and the revision at which it looked so; tried as [`patiently`] does.
+/// Lists the whole range, with its revision; retries as [`patiently`] does.
 ///
 /// # Errors
 ///
@@ -122,7 +122,7 @@ pub(crate) async fn get(connection: &Connection, key: &str) -> Result<Option<Ent
     Ok(answer.kvs().first().map(Entry::from_kv))
 }
 
-/// The same before a write: a missing right is reported as the right to write, which includes reading.
+/// As [`get`], before a write: a missing permission is reported as the one to write, which includes reading.
 pub(crate) async fn get_to_write(
     connection: &Connection,
     key: &str,
@@ -131,8 +131,8 @@ pub(crate) async fn get_to_write(
     entry.map_err(Error::of_writing)
 }
 
-/// Writes `key` if it was last changed at revision `unless_changed_since` (0: if it does not exist). Gives the
-/// revision of the write, or `None` when it was changed meanwhile.
+/// Writes `key` if it was last changed at revision `unless_changed_since` (0: if it does not exist). Returns the
+/// revision of the write, or `None` if the key was changed in the meantime.
 pub(crate) async fn put(
     connection: &Connection,
     key: &str,
@@ -180,12 +180,12 @@ async fn unless_changed(
     Ok(Some(header.revision()))
 }
 
-/// What the ids of leases begin with that nobody renews. etcd itself makes random ones.
+/// Prefix of the ids of leases that no process renews. etcd's own ids are random.
 const BY_HAND: i64 = 0x51de_ca00_0000_0000;
 /// The bits of an id that mark such a lease.
 const BY_HAND_MASK: i64 = 0x7fff_ff00_0000_0000;
 
-/// A new lease that nobody renews; `ttl` is rounded up to whole seconds.
+/// A new lease that no process renews; `ttl` is rounded up to whole seconds.
 pub(crate) async fn grant(connection: &Connection, ttl: Duration) -> Result<i64, Error> {
     let seconds = i64::try_from(whole_seconds(ttl)).unwrap_or(i64::MAX);
     let options =
@@ -201,12 +201,12 @@ pub(crate) async fn grant(connection: &Connection, ttl: Duration) -> Result<i64,
     Ok(granted.id())
 }
 
-/// Whether the lease was granted to a command that has ended since: no process keeps its keys.
+/// Whether the lease was granted to a command that has exited since: no process keeps its keys.
 pub(crate) fn is_by_hand(lease: i64) -> bool {
     lease & BY_HAND_MASK == BY_HAND
 }
 
-/// Renews a lease once; `false` when etcd does not know it.
+/// Renews a lease once; `false` if it does not exist.
 pub(crate) async fn renew(connection: &Connection, lease: i64) -> Result<bool, Error> {
     let mut client = connection.leases();
     let renewed = connection
@@ -219,7 +219,7 @@ pub(crate) async fn renew(connection: &Connection, lease: i64) -> Result<bool, E
     }
 }
 
-/// What is left of a lease; `None` when etcd does not know it.
+/// The state of a lease; `None` if it does not exist.
 pub(crate) async fn time_left(
     connection: &Connection,
     lease: i64,
@@ -234,7 +234,7 @@ pub(crate) async fn time_left(
     Ok(left.map(|(left, granted)| TimeLeft { granted, left }))
 }
 
-/// Whether any member has no space left: then etcd refuses whatever would write, until somebody disarms the alarm.
+/// Whether any member has no space left: then etcd refuses all writes until somebody disarms the alarm.
 pub(crate) async fn is_out_of_space(connection: &Connection) -> Result<bool, Error> {
     let mut client = connection.maintenance();
     let (action, kind) = (AlarmAction::Get, AlarmType::Nospace);

@@ -1,20 +1,20 @@
-//! Whose key it is, and what may be done to it: pure.
+//! Who owns a key, and what this process may do to it: pure.
 //!
-//! The newest claimant wins. No clock decides who is newer: whoever finds another claimant on its
-//! very first attempt is the newer one, and whoever finds another one later was there first.
+//! The newest claimant wins. No clock decides which is newer: a process that finds another claimant on its
+//! very first attempt is the newer one, and a process that finds another one later was there first.
 
 use super::watch::Entry;
 use crate::model::{Nonce, author_in_words, claimant};
 use crate::util::sanitize::short;
 
-/// Who wrote a key.
+/// The author of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Claimant {
-    /// A process that names itself in the value.
+    /// A process that is named in the value.
     Named(Nonce),
-    /// A process known only by its lease, as a plain value has no room for a name.
+    /// A process known only by its lease, because a plain value has no room for a name.
     Leased(i64),
-    /// Nobody: written by hand, without a lease.
+    /// No process: it was written by hand, without a lease.
     Stranger,
 }
 
@@ -28,7 +28,7 @@ impl Claimant {
     }
 }
 
-/// Who wrote an entry, in words.
+/// The author of an entry, as a message.
 fn in_words(entry: &Entry) -> String {
     match Claimant::of(entry) {
         Claimant::Named(nonce) => {
@@ -47,7 +47,7 @@ fn in_words(entry: &Entry) -> String {
 /// What to do to the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Move {
-    /// It is as wanted since this revision.
+    /// Nothing: it has been as desired since this revision.
     Done {
         /// The revision of the last write.
         revision: i64,
@@ -59,12 +59,12 @@ pub(super) enum Move {
     },
     /// Leave it alone for good: a newer claimant has it.
     Yield {
-        /// Who, in words.
+        /// A description of the claimant.
         to: String,
     },
 }
 
-/// What this process has done about a key so far.
+/// What this process has done to a key so far.
 #[derive(Debug)]
 pub(super) struct Claim {
     nonce: Nonce,
@@ -72,15 +72,15 @@ pub(super) struct Claim {
     leases: Vec<i64>,
     /// Whether a write was ever tried: from then on a new name on the key is a successor's.
     attempted: bool,
-    /// Whose key the first write was to take over, until it is known to have worked.
+    /// The owner that the first write replaced, until that write is confirmed.
     superseding: Option<Claimant>,
 }
 
-/// Old leases are remembered only while they may still be on the key: a few outages at most.
+/// The most leases that are remembered: enough for a few outages.
 const MAX_LEASES: usize = 8;
 
 impl Claim {
-    /// Of a process that has written the key under these leases so far, newest last.
+    /// For a process that has written the key under these leases so far, newest last.
     pub(super) fn new(nonce: Nonce, leases: Vec<i64>, attempted: bool) -> Self {
         Self {
             nonce,
@@ -95,7 +95,7 @@ impl Claim {
         &self.leases
     }
 
-    /// Whether we ever had the key: from then on a new name on it is a successor's.
+    /// Whether this process ever had the key: from then on a new name on it is a successor's.
     pub(super) fn is_settled(&self) -> bool {
         self.attempted && self.superseding.is_none()
     }
@@ -108,7 +108,7 @@ impl Claim {
         self.leases.push(lease);
     }
 
-    /// Notes that a write over `seen` is about to be sent. Its outcome may stay unknown.
+    /// Notes that a write over `seen` is about to be sent. Its result may stay unknown.
     pub(super) fn attempting(&mut self, seen: Option<&Entry>) {
         if !self.attempted {
             self.attempted = true;
@@ -125,7 +125,7 @@ impl Claim {
         }
     }
 
-    /// What to do so that the key holds `value` under `lease`.
+    /// What to do so that the key has `value` under `lease`.
     pub(super) fn decide(&mut self, seen: Option<&Entry>, value: &[u8], lease: i64) -> Move {
         let Some(entry) = seen else {
             return Move::Write {
@@ -147,7 +147,7 @@ impl Claim {
         }
     }
 
-    /// Who has taken the key over from this process, if anybody has.
+    /// The process that has taken the key over from this one, if any.
     pub(super) fn successor(&self, seen: &Entry) -> Option<String> {
         let holder = Claimant::of(seen);
         let takeable = !self.attempted

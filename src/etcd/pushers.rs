@@ -1,8 +1,8 @@
-//! What every load balancer has applied, and which of them are silent: the announcer's end of the closed chain.
+//! What every load balancer has applied, and which of them are silent, for announcers and commands that wait.
 //!
-//! A pusher tells by two keys. Its status record lives as long as it does and says what it has applied. Its balancer key
-//! outlives it: nginx goes on routing what it was told, whether its pusher was stopped, restarted, killed or frozen. So a
-//! balancer without a live pusher is *unknown*, and whoever waits for all of them waits for its pusher's return.
+//! A pusher has two keys. Its status record lives as long as the pusher and says what it has applied. Its balancer key
+//! outlives it: nginx keeps routing when its pusher was stopped, restarted, killed or frozen. So a
+//! balancer without a live pusher is *unknown*, and a wait for all of them waits for its pusher's return.
 
 mod answers;
 #[cfg(test)]
@@ -18,7 +18,7 @@ use super::watch::{Update, Watcher};
 use crate::model::{Balancer, Kind, MetaPrefix, Prefixes, PusherId, PusherStatus, Quarantined};
 use crate::util::log_limit;
 
-/// The pushers and their balancers, as their keys tell.
+/// The pushers and their balancers, from their keys.
 #[derive(Debug)]
 pub struct Pushers {
     store: Store,
@@ -39,7 +39,7 @@ struct Live<'a> {
     revision: i64,
 }
 
-/// What is waited for.
+/// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revision {
     /// A revision of the service's records.
@@ -61,7 +61,7 @@ impl Pushers {
         }
     }
 
-    /// What each live one tells.
+    /// The status of each live pusher.
     pub fn status_records(&self) -> impl Iterator<Item = (&PusherId, &PusherStatus)> {
         self.live().map(|live| (live.id, live.status_record))
     }
@@ -81,15 +81,15 @@ impl Pushers {
         })
     }
 
-    /// Those that may route, whether or not their pusher lives.
+    /// The balancers that may route, with or without a live pusher.
     fn balancers(&self) -> impl Iterator<Item = (&PusherId, &Balancer)> {
         let range = self.store.prefixes().meta.balancers_range();
         let items = self.store.below(&range);
         items.filter_map(|(_, item)| item.balancer())
     }
 
-    /// Takes in what the watch of one kind of keys tells. An unreadable status record is as good as none: nobody can wait for
-    /// what it does not say.
+    /// Applies an update of one kind of keys. An unreadable status record counts as none: nobody can wait for
+    /// its contents.
     fn update(&mut self, part: usize, update: &Update) {
         if part == STATUS {
             self.revision = match update {
@@ -121,7 +121,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch that has not asked yet.
+    /// A watch that has not started yet.
     #[must_use]
     pub fn new(cluster: Cluster, meta: MetaPrefix) -> Self {
         let watcher = |range| Watcher::new(cluster.clone(), range);
@@ -132,8 +132,8 @@ impl Watch {
         }
     }
 
-    /// Drops stale state and lists again: otherwise a pusher that was restarted meanwhile would be seen to go
-    /// before it is seen to return.
+    /// Drops stale state and lists again: otherwise a pusher that was restarted in the meantime would first
+    /// disappear and then return.
     pub fn forget(&mut self) {
         let meta = self.pushers.store.prefixes().meta.clone();
         *self = Self::new(self.cluster.clone(), meta);
@@ -145,7 +145,7 @@ impl Watch {
         self.pushers.store.is_listed().then_some(&self.pushers)
     }
 
-    /// The pushers as far as they are known.
+    /// The pushers as far as known.
     #[must_use]
     pub fn known(&self) -> &Pushers {
         &self.pushers
@@ -161,7 +161,7 @@ impl Watch {
         self.pushers.update(part, &update);
     }
 
-    /// Waits until `enough` says yes about the pushers; it is asked again after every change. Waits for ever while etcd
+    /// Waits until `enough` accepts the pushers; it is called after every change. Waits for ever while etcd
     /// is unreachable. Cancel safe.
     pub async fn until_so(&mut self, mut enough: impl FnMut(&Pushers) -> bool) {
         while !self.listed().is_some_and(&mut enough) {

@@ -1,11 +1,11 @@
 //! Ranges of keys.
 
-/// Which keys.
+/// A range of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Range {
     /// One key.
     Key(Vec<u8>),
-    /// All keys that start so.
+    /// All keys with this prefix.
     Prefix(Vec<u8>),
 }
 
@@ -16,7 +16,7 @@ impl Range {
         }
     }
 
-    /// Whether a key lies in it.
+    /// Whether a key is in the range.
     pub(super) fn has(&self, key: &[u8]) -> bool {
         match self {
             Self::Key(own) => own == key,
@@ -24,7 +24,7 @@ impl Range {
         }
     }
 
-    /// The first key behind the range, as etcd spells it; `None` for a single key.
+    /// The end of the range in etcd's form; `None` for a single key.
     pub(super) fn end(&self) -> Option<Vec<u8>> {
         let Self::Prefix(prefix) = self else {
             return None;
@@ -36,7 +36,7 @@ impl Range {
                 return Some(end);
             }
         }
-        // No key lies behind: etcd's way to say "to the end".
+        // There is no key after it: etcd's form of "to the end".
         Some(vec![0])
     }
 }

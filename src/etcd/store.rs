@@ -1,7 +1,7 @@
-//! The content of ranges of keys, read once and kept as it changes: every reader of etcd is a view of a store.
+//! The content of ranges of keys, listed once and updated: every reader of etcd is a view of a store.
 //!
-//! A listing swaps a whole range, changes follow it. What cannot be read is decided here, once: such a key is quarantined with its
-//! reason, and stands in the way of no other.
+//! A listing replaces a whole range, changes follow it. Keys that cannot be read are quarantined here, with the reason,
+//! and do not affect others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -20,25 +20,25 @@ use crate::model::{Kind, Prefixes, Quarantined, ServiceName};
 pub struct Delta {
     /// Whether it was a whole listing.
     pub listed: bool,
-    /// Each key that was touched, with what stood there before.
+    /// Each changed key, with its former item.
     pub before: BTreeMap<Box<[u8]>, Option<Item>>,
-    /// What stood there when a key was deleted, in order; not where a listing no longer has it.
+    /// The former items of deleted keys, in order; not for keys that a listing no longer has.
     pub deleted: Vec<Item>,
-    /// The services that are concerned: of a listing, all that are followed by name.
+    /// The services that are affected: for a listing, all that are followed by name.
     pub services: BTreeSet<ServiceName>,
 }
 
-/// A range of keys as far as it was told.
+/// A range of keys as far as known.
 #[derive(Debug)]
 struct Part {
     range: Range,
     /// The revision of its last listing.
     listed: Option<i64>,
-    /// The services of which that listing did not tell.
+    /// The services that listing did not cover.
     unlisted: BTreeSet<ServiceName>,
     /// The newest change seen of each service, deletions included.
     changed: BTreeMap<ServiceName, i64>,
-    /// The newest change seen that concerns every service.
+    /// The newest change seen that affects every service.
     changed_for_all: i64,
 }
 
@@ -46,16 +46,16 @@ struct Part {
 #[derive(Debug)]
 pub struct Store {
     prefixes: Prefixes,
-    /// Which services are followed; `None` for all.
+    /// The followed services; `None` for all.
     services: Option<BTreeSet<ServiceName>>,
     parts: Vec<Part>,
     items: BTreeMap<Box<[u8]>, Item>,
-    /// What unseen splits of the next listing said before.
+    /// The former values of unseen splits in the next listing.
     formers: Formers,
 }
 
 impl Store {
-    /// Nothing is known yet of these ranges, and of these services, or of all.
+    /// An empty store of these ranges, for these services or for all.
     #[must_use]
     pub fn new(
         prefixes: Prefixes,
@@ -78,14 +78,14 @@ impl Store {
         }
     }
 
-    /// Where the keys lie.
+    /// The prefixes of the keys.
     #[must_use]
     pub fn prefixes(&self) -> &Prefixes {
         &self.prefixes
     }
 
-    /// From now on these services are followed. What is known of others is forgotten; of new ones nothing is known before the next
-    /// listing. Says whether there are new ones.
+    /// Changes the followed services. Forgets the others; of new ones nothing is known before the next
+    /// listing. Returns whether there are new ones.
     pub fn follow(&mut self, services: BTreeSet<ServiceName>) -> bool {
         let former = self.services.take().unwrap_or_default();
         let new: BTreeSet<_> = services.difference(&former).cloned().collect();
@@ -101,7 +101,7 @@ impl Store {
         !new.is_empty()
     }
 
-    /// From now on the range at this place is that one. What is known of keys outside it is forgotten: nothing tells of them any more.
+    /// Replaces the range at this place. Forgets keys outside it: no update covers them any more.
     pub fn watch(&mut self, part: usize, range: &Range) {
         if let Some(part) = self.parts.get_mut(part) {
             let former = std::mem::replace(&mut part.range, range.clone());
@@ -122,7 +122,8 @@ impl Store {
         }
     }
 
-    /// The unreadable splits of a listing whose last write was not seen here: only etcd's history has what they said before.
+    /// The unreadable splits of a listing whose last write was not seen here: only etcd's history has their former
+    /// values.
     pub(crate) fn unseen(&self, update: &Update) -> Vec<Entry> {
         let Update::Listed { entries, .. } = update else {
             return Vec::new();
@@ -142,12 +143,12 @@ impl Store {
         splits.filter(is_unseen).cloned().collect()
     }
 
-    /// Hears what [unseen](Self::unseen) splits said before, ahead of the listing that has them.
+    /// Gives the former values of [unseen](Self::unseen) splits, before the listing that has them.
     pub(crate) fn recall(&mut self, formers: Formers) {
         self.formers = formers;
     }
 
-    /// Takes in what the watch of the range at this place tells.
+    /// Applies an update of the range at this place.
     pub fn update(&mut self, part: usize, update: &Update) -> Delta {
         match update {
             Update::Listed { revision, entries } => self.list(part, *revision, entries),
@@ -169,7 +170,7 @@ impl Store {
         };
         listed.listed = Some(revision);
         listed.unlisted.clear();
-        // What is newer is of a history that a restore has undone.
+        // Newer revisions belong to a history that a restore has undone.
         listed.changed.retain(|_, changed| *changed <= revision);
         if listed.changed_for_all > revision {
             listed.changed_for_all = 0;
@@ -195,7 +196,7 @@ impl Store {
         delta
     }
 
-    /// Takes everything of a range out.
+    /// Removes everything in a range.
     fn take(&mut self, part: usize) -> BTreeMap<Box<[u8]>, Item> {
         let Some(Part { range, .. }) = self.parts.get(part) else {
             return BTreeMap::new();
@@ -239,7 +240,7 @@ impl Store {
         delta.before.entry(key).or_insert(before);
     }
 
-    /// What a key is about that was written or deleted; `None` when it is none of sidekick's.
+    /// The subject of a key that was written or deleted; `None` if it is none of sidekick's.
     fn concerned(&self, key: &[u8], after: Option<&Item>) -> Option<(Kind, Option<ServiceName>)> {
         match after.or_else(|| self.items.get(key)) {
             Some(item) => Some((item.kind, item.service.clone())),
@@ -279,7 +280,7 @@ impl Store {
         }
     }
 
-    /// Reads an entry where that one stood before; `None` when it is none of sidekick's.
+    /// Parses an entry that replaces another; `None` if it is none of sidekick's.
     fn read(&self, entry: &Entry, before: Option<&Item>, recalled: Option<Former>) -> Option<Item> {
         let key = self.prefixes.key(&entry.key)?;
         let (subject, object) = match key.subject {
@@ -303,8 +304,8 @@ impl Store {
         Some(item)
     }
 
-    /// The revision up to which everything in the range at this place is known that concerns the service; `None` before a listing
-    /// has told of it, and when it is not followed.
+    /// The revision up to which everything of the service in the range at this place is known; `None` before a listing
+    /// has covered it, and when it is not followed.
     #[must_use]
     pub fn revision(&self, part: usize, service: &ServiceName) -> Option<i64> {
         let of = self.parts.get(part)?;
@@ -313,7 +314,7 @@ impl Store {
         known.then(|| listed.max(self.changed(part, service)))
     }
 
-    /// The newest change seen in the range at this place that concerns the service; 0 for none.
+    /// The newest change of the service seen in the range at this place; 0 for none.
     #[must_use]
     pub fn changed(&self, part: usize, service: &ServiceName) -> i64 {
         let Some(part) = self.parts.get(part) else {
@@ -329,13 +330,13 @@ impl Store {
         self.parts.iter().all(|part| part.listed.is_some())
     }
 
-    /// What stands under a key.
+    /// The item of a key.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&Item> {
         self.items.get(key)
     }
 
-    /// Everything whose key begins so, in the order of the keys.
+    /// All items with a prefix, sorted by key.
     pub fn below(&self, prefix: &str) -> impl Iterator<Item = (&[u8], &Item)> + use<'_> {
         let range = Range::Prefix(prefix.as_bytes().to_vec());
         let end = range.end().unwrap_or_default();
@@ -347,19 +348,19 @@ impl Store {
         items.map(|(key, item)| (&**key, item))
     }
 
-    /// Everything.
+    /// All items.
     pub fn items(&self) -> impl Iterator<Item = (&[u8], &Item)> {
         self.items.iter().map(|(key, item)| (&**key, item))
     }
 
-    /// What cannot be read among these kinds.
+    /// The unreadable keys of these kinds.
     pub fn quarantined(&self, kinds: &[Kind]) -> impl Iterator<Item = Quarantined> {
         let items = self.items().filter(|(_, item)| kinds.contains(&item.kind));
         items.filter_map(|(key, item)| item.quarantined(key))
     }
 
-    /// What an update made unreadable among these kinds or unreadable for another reason, and the keys, made printable, that are
-    /// readable or gone now.
+    /// Keys of these kinds that an update made unreadable, or unreadable for another reason; and the printable keys that
+    /// are now readable or gone.
     #[must_use]
     pub fn news(&self, delta: &Delta, kinds: &[Kind]) -> (Vec<Quarantined>, Vec<String>) {
         let (mut quarantined, mut readable) = (Vec::new(), Vec::new());

@@ -1,15 +1,15 @@
-//! For how long a lease can be granted.
+//! The lengths that a lease can have.
 
 use std::time::Duration;
 
 use crate::util::duration::{self, whole_seconds};
 
-/// etcd grants no shorter lease with its usual settings.
+/// etcd grants no shorter lease with its default settings.
 const MIN: Duration = Duration::from_secs(2);
 /// etcd accepts no longer one.
 const MAX: Duration = Duration::from_secs(9_000_000_000);
 
-/// Why a time to live cannot be.
+/// Why a TTL is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TtlError {
     /// One lost packet would end it.
@@ -26,8 +26,8 @@ pub enum TtlError {
     TooLong,
 }
 
-/// What is to be said where etcd grants another length than was asked for: it has a least one, of one and a half times of what
-/// its members wait before they elect a leader.
+/// A warning if etcd grants another length than requested: its minimum is 1.5 times the
+/// election timeout of its members.
 pub(crate) fn differs(asked: Duration, granted: Duration) -> Option<String> {
     let (asked, granted) = (whole_seconds(asked), whole_seconds(granted));
     let show = |seconds| duration::show(Duration::from_secs(seconds));
@@ -35,7 +35,7 @@ pub(crate) fn differs(asked: Duration, granted: Duration) -> Option<String> {
     (asked != granted).then(|| format!("etcd grants a lease of {shown} in place of {instead}"))
 }
 
-/// Whether a lease of `length` that nobody renews can be granted.
+/// Checks the length of a lease that is not renewed.
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ pub fn check_length(length: Duration) -> Result<(), TtlError> {
     }
 }
 
-/// Whether a lease can be granted for `ttl`.
+/// Checks the TTL of a lease.
 ///
 /// # Errors
 ///

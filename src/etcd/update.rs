@@ -2,7 +2,7 @@
 
 use etcd_client::KeyValue;
 
-/// One key as etcd holds it. Untrusted.
+/// A key in etcd. Untrusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The key.
@@ -31,7 +31,7 @@ impl Entry {
 pub enum Change {
     /// The key was written.
     Put(Entry),
-    /// The key was deleted, by hand or by the end of its lease.
+    /// The key was deleted, by a client or by the end of its lease.
     Deleted {
         /// The key.
         key: Vec<u8>,
@@ -51,20 +51,20 @@ impl Change {
     }
 }
 
-/// What a [`Watcher`](super::watch::Watcher) tells.
+/// An update from a [`Watcher`](super::watch::Watcher).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
     /// The whole range: replaces everything known.
     Listed {
-        /// The revision of etcd at which it looked so. May be lower than one seen before: then
+        /// The revision of the listing. May be lower than one seen before: then
         /// etcd was restored from a snapshot.
         revision: i64,
         /// All keys.
         entries: Vec<Entry>,
     },
-    /// What changed since, in order.
+    /// The changes since, in order.
     Changed {
-        /// The newest revision in it.
+        /// The newest revision among them.
         revision: i64,
         /// The changes.
         changes: Vec<Change>,

@@ -18,9 +18,9 @@ use crate::etcd::range::Range;
 pub struct Connection {
     pub(super) client: Arc<Client>,
     pub(super) member: Arc<Member>,
-    /// Tells connections apart, so that a late complaint does not end a younger one.
+    /// Tells connections apart, so that a late error of one does not end a newer one.
     pub(super) generation: u64,
-    /// How long one call may take.
+    /// Timeout of one call.
     pub(super) limit: Duration,
 }
 
@@ -53,19 +53,19 @@ impl Connection {
         self.client.lease_client()
     }
 
-    /// For asking how etcd does.
+    /// For the status of etcd.
     #[must_use]
     pub fn maintenance(&self) -> MaintenanceClient {
         self.client.maintenance_client()
     }
 
-    /// Which member this is.
+    /// Its endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.member.endpoint
     }
 
-    /// The user that asks, where there is one.
+    /// The user, if any.
     pub(in crate::etcd) fn user(&self) -> Option<&str> {
         self.member.user.as_deref()
     }
@@ -75,7 +75,7 @@ impl Connection {
         self.generation == other.generation
     }
 
-    /// The same connection, for calls that may take so long at most, and [`CALL_TIMEOUT`] at most.
+    /// The same connection, with this timeout for calls, and [`CALL_TIMEOUT`] at most.
     pub(in crate::etcd) fn within(&self, limit: Duration) -> Self {
         Self {
             limit: limit.min(CALL_TIMEOUT),
@@ -83,15 +83,15 @@ impl Connection {
         }
     }
 
-    /// Runs one call with a time limit, which is [`CALL_TIMEOUT`] where nothing else was said.
+    /// Makes one call with a timeout, [`CALL_TIMEOUT`] by default.
     ///
     /// # Errors
-    /// [`Error::Etcd`] with etcd's answer, or [`Error::Silent`] when none came in time.
+    /// [`Error::Etcd`] with etcd's answer, or [`Error::Silent`] after the timeout.
     pub fn call<'a, T: 'a>(
         &'a self,
         call: impl Future<Output = Result<T, etcd_client::Error>> + Send + 'a,
     ) -> impl Future<Output = Result<T, Error>> + Send + 'a {
-        // gRPC calls are futures of many kilobytes; boxed here once, they stay out of everybody's tasks.
+        // gRPC calls are futures of many kilobytes; boxed here once, they do not enlarge every task.
         let call = Box::pin(call);
         async move {
             match timeout(self.limit, call).await {
@@ -113,12 +113,12 @@ impl Connection {
         Error::of(&self.member, source)
     }
 
-    /// The same error, where it is that a right is missing: with which it is.
+    /// The same error; if a permission is missing, with its name.
     pub(in crate::etcd) fn about(&self, error: Error, right: Right, range: &Range) -> Error {
         error.about(self.endpoint(), self.user(), right, range)
     }
 
-    /// An answer of this member that lacks a part.
+    /// The error that this member's answer lacks a part.
     pub(crate) fn incomplete(&self, part: &'static str) -> Error {
         Error::Incomplete {
             endpoint: self.member.endpoint.clone(),

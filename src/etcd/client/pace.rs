@@ -23,7 +23,7 @@ impl Pace {
         }
     }
 
-    /// Starts again: to be called after a success.
+    /// Starts again: call it after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
         self.backoff.reset();

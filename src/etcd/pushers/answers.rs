@@ -1,4 +1,4 @@
-//! What the keys of the pushers answer to those who wait: pure.
+//! What the pushers' keys say to those that wait: pure.
 
 use std::collections::BTreeSet;
 
@@ -17,59 +17,59 @@ pub struct Applied {
     pub not_by: BTreeSet<PusherId>,
     /// The pushers that are silent and whose load balancers keep routing the service.
     pub unknown: BTreeSet<PusherId>,
-    /// The live pushers of the service whose targets do not run: no requests go there.
+    /// The live pushers of the service whose targets do not run: they get no requests.
     pub idle: BTreeSet<PusherId>,
-    /// Targets that live pushers report as not running, and why, in words. An nginx whose API listens elsewhere looks
-    /// alike, so every message that all have applied it names this.
+    /// Targets that live pushers report as not running, and why. An nginx whose API listens elsewhere looks
+    /// the same, so every message that all have applied the change also names these targets.
     pub stopped: Vec<Obstacle>,
 }
 
 /// What a load balancer may do wrong while its pusher is silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// It may send requests to what was taken out.
+    /// It may send requests to an instance that was taken out.
     StillSends,
-    /// It may not know what should take traffic, or how much.
+    /// It may not know which instances should take traffic, or how much.
     Unaware,
 }
 
 /// What a pusher publishes about an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
-    /// Which pusher.
+    /// The pusher.
     pub pusher: PusherId,
-    /// Why, in words.
+    /// The reason.
     pub reason: String,
 }
 
 /// How far the load balancers are with an instance that leaves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leaving {
-    /// Who has let go of it, has not, or is silent.
+    /// Which pushers have let go of it, have not, or are silent.
     pub applied: Applied,
-    /// Pushers that say it stays in rotation. These have answered: nobody waits for them.
+    /// Pushers that report that it stays in rotation. These have answered: nothing waits for them.
     pub still: Vec<Obstacle>,
 }
 
-/// How far the load balancers are with an instance that is to be routed.
+/// How far the load balancers are with an instance that should be routed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routed {
-    /// Who has applied its record, has not, or is silent.
+    /// Which pushers have applied its record, have not, or are silent.
     pub applied: Applied,
-    /// Of those that have applied it: who does not route it, because a target refuses it or cannot have it.
+    /// Of those that have applied it: pushers that do not route it, because a target refuses it or cannot have it.
     pub refused: Vec<Obstacle>,
-    /// Of those that have applied it: who does not route it, because of a hold or a split.
+    /// Of those that have applied it: pushers that do not route it, because of a hold or a split.
     pub withheld: Vec<Obstacle>,
 }
 
 impl Applied {
-    /// Whether there is no load balancer that routes the service.
+    /// Whether no load balancer routes the service.
     #[must_use]
     pub fn is_nobody(&self) -> bool {
         self.by.is_empty() && self.not_by.is_empty() && self.unknown.is_empty()
     }
 
-    /// Why no live pusher routes the service, in words.
+    /// Why no live pusher routes the service.
     #[must_use]
     pub fn nobody(&self, service: &ServiceName) -> String {
         let names = names(&self.idle);
@@ -81,7 +81,7 @@ impl Applied {
         }
     }
 
-    /// What is only taken for not running, as the end of a sentence; empty where there is none.
+    /// The targets that only count as not running, as the end of a sentence; empty if there are none.
     #[must_use]
     pub fn doubt(&self) -> String {
         let one = |it: &Obstacle| format!("{} counts {}", it.pusher, it.reason);
@@ -89,14 +89,14 @@ impl Applied {
         doubt.map(|doubt| format!("; {doubt}")).unwrap_or_default()
     }
 
-    /// The same for those who ask live pushers alone.
+    /// As it is, for a wait that asks only live pushers.
     #[must_use]
     pub fn of_the_live(mut self) -> Self {
         self.unknown.clear();
         self
     }
 
-    /// Who is missing, in words; `None` when nobody is.
+    /// The missing pushers, as a message; `None` if none is missing.
     #[must_use]
     pub fn missing(&self, doubt: Doubt) -> Option<String> {
         let behind = (!self.not_by.is_empty())
@@ -113,13 +113,13 @@ impl Leaving {
         self.applied.not_by.is_empty() && self.applied.unknown.is_empty()
     }
 
-    /// What hinders it, in words; `None` when nothing does.
+    /// What is missing; `None` if nothing is.
     #[must_use]
     pub fn missing(&self, doubt: Doubt) -> Option<String> {
         joined(self.applied.missing(doubt).into_iter().chain(self.still()))
     }
 
-    /// Who still routes it and why, in words; `None` when nobody does.
+    /// Which pushers still route it and why; `None` if none does.
     #[must_use]
     pub fn still(&self) -> Option<String> {
         let one = |it: &Obstacle| format!("still routed by {}: {}", it.pusher, it.reason);
@@ -127,10 +127,10 @@ impl Leaving {
     }
 }
 
-/// The most parts that a sentence lists.
+/// The most parts in a sentence.
 const MOST: usize = 5;
 
-/// Parts of a sentence; `None` when there is none.
+/// The parts of a sentence; `None` if there are none.
 pub(crate) fn joined(parts: impl IntoIterator<Item = String>) -> Option<String> {
     let mut parts: Vec<_> = parts.into_iter().collect();
     let beyond = parts.len().saturating_sub(MOST);
@@ -150,7 +150,7 @@ pub(crate) fn names(pushers: &BTreeSet<PusherId>) -> String {
     names.join(", ")
 }
 
-/// The words for load balancers that are unknown.
+/// The message for load balancers with a silent pusher.
 fn silent(pushers: &BTreeSet<PusherId>, doubt: Doubt) -> String {
     let names = names(pushers);
     let may = match doubt {
@@ -164,9 +164,9 @@ fn silent(pushers: &BTreeSet<PusherId>, doubt: Doubt) -> String {
 }
 
 impl Pushers {
-    /// How far the load balancers are with `revision` of `service`, whose records lie under `prefix`.
+    /// How far the load balancers are with `revision` of `service`, whose records have this `prefix`.
     ///
-    /// A status record that names a revision which etcd itself has not reached comes from before a restore, and counts as
+    /// A status record with a revision that etcd has not reached is from before a restore, and counts as
     /// nothing applied.
     #[must_use]
     pub fn applied(&self, prefix: &Prefix, service: &ServiceName, revision: Revision) -> Applied {
@@ -201,8 +201,8 @@ impl Pushers {
         all
     }
 
-    /// The oldest revision of the service's records that a live pusher has applied and not gone beyond; `None` when there is none.
-    /// Nobody asks what happened before. A pusher that has applied nothing yet counts for itself.
+    /// The oldest revision of the service's records that a live pusher has applied last; `None` without a live pusher.
+    /// Changes before it are not needed. A pusher that has applied nothing yet does not count.
     #[must_use]
     pub fn oldest_applied(&self, prefix: &Prefix, service: &ServiceName) -> Option<i64> {
         let status = self.live().filter_map(|live| live.status(prefix, service));
@@ -214,7 +214,7 @@ impl Pushers {
             .min()
     }
 
-    /// How far they are with an instance that leaves since `revision`.
+    /// How far they are with an instance that has been leaving since `revision`.
     #[must_use]
     pub fn leaving(&self, prefix: &Prefix, id: &InstanceId, revision: i64) -> Leaving {
         let applied = self.applied(prefix, &id.service, Revision::Records(revision));
@@ -245,7 +245,7 @@ impl Pushers {
         all
     }
 
-    /// How far they are with an instance whose record was written at `revision` and that is to be routed.
+    /// How far they are with an instance that should be routed and whose record was written at `revision`.
     #[must_use]
     pub fn routed(&self, prefix: &Prefix, id: &InstanceId, revision: i64) -> Routed {
         let mut all = Routed {
@@ -267,8 +267,8 @@ impl Pushers {
         all
     }
 
-    /// Which instances of a service stay in rotation although they have left, as far as the live pushers say. Where one has more of
-    /// them than it lists, any other instance may be among those: nobody is named then.
+    /// The instances of a service that have left and stay in rotation, according to the live pushers. If one has more of
+    /// them than it lists, any other instance may be among those: then none is named.
     #[must_use]
     pub fn still_routed(
         &self,
@@ -294,7 +294,7 @@ impl Pushers {
         all
     }
 
-    /// The silent pushers whose balancers route anything that no live pusher feeds as well.
+    /// The silent pushers whose balancers route anything that no live pusher also feeds.
     #[must_use]
     pub fn silent(&self) -> BTreeSet<PusherId> {
         let mut silent = BTreeSet::new();
@@ -309,7 +309,7 @@ impl Pushers {
         silent
     }
 
-    /// The silent pushers whose balancers route a service, but for those all of whose upstreams with it a live pusher feeds too.
+    /// The silent pushers whose balancers route a service, except those whose upstreams of it all have a live pusher too.
     fn unknown(&self, prefix: &Prefix, service: &ServiceName) -> BTreeSet<PusherId> {
         let routes = |(_, balancer): &(&PusherId, &Balancer)| {
             balancer.prefix == *prefix && balancer.services.contains(service)
@@ -333,7 +333,7 @@ impl Pushers {
 }
 
 impl<'a> Live<'a> {
-    /// What it says of a service; `None` when nothing, or of records that lie elsewhere.
+    /// Its status of a service; `None` if it has none, or follows records with another prefix.
     fn status(self, prefix: &Prefix, service: &ServiceName) -> Option<&'a ServiceStatus> {
         let told = self.status_record.prefix.as_ref();
         let ours = told.is_none_or(|told| told == prefix);
