@@ -1,8 +1,9 @@
-//! Targets: what is made equal to the records.
+//! Targets: what pushers keep equal to the records.
 //!
-//! A driver stands in a module of its own: `Settings` that implement [`DriverSettings`], a [`Driver`] that they open, and an [`Upstream`] that
-//! reads what is there, does what is missing, reads it back, and says "converged" only of what it has read. It keeps nothing that a
-//! restart of the target makes wrong. Another driver is another module here, and another line in [`TargetSettings`].
+//! Each driver has its own module: `Settings` that implement [`DriverSettings`], a [`Driver`] that they open, and an
+//! [`Upstream`] that reads the current state, makes the missing changes, reads again, and reports "converged" only of
+//! what it has read. It keeps no state that a restart of the target makes wrong. Another driver is another module, and
+//! another line in [`TargetSettings`].
 
 pub mod api;
 mod driver;

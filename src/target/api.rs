@@ -1,7 +1,7 @@
 //! Targets that are changed server by server, over an API that can be read back.
 //!
 //! - [`plus`]: the API of NGINX Plus, and of `examples/nginx-lua`. [`upstream_conf`]: the older one, by query.
-//! - `stepwise`: one change after another, with what both have in common; what a target cannot do is told there.
+//! - `stepwise`: one change after another, for both APIs; also what a target does not support.
 //! - [`access`] and `web`: logins, certificates and requests.
 
 pub mod access;

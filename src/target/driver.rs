@@ -1,4 +1,4 @@
-//! What a driver has to offer, from its settings to one upstream.
+//! The interface of a driver, from its settings to one upstream.
 //!
 //! ```text
 //! DriverSettings ─open─► Driver (one a target) ─upstream─► Upstream (one each)
@@ -21,19 +21,19 @@ use crate::upstream::plan::Plan;
 use crate::upstream::state::Desired;
 use crate::util::toml::{Refusal, Section};
 
-/// What is known of a target before it is opened: plain values, so that a reload can tell what has changed.
+/// The settings of a target before it is opened: plain values, so that a reload can compare them.
 pub trait DriverSettings: fmt::Debug {
     /// Opens the target for these upstreams. Reads the files that it needs, but opens no connection.
     ///
     /// # Errors
     ///
-    /// When a file cannot be used, or the settings do not go together.
+    /// When a file cannot be used, or the settings contradict each other.
     fn open(&self, upstreams: &[(Layer, UpstreamName)]) -> Result<Arc<dyn Driver>, OpenError>;
 
-    /// Where the target is, for people.
+    /// Where the target is, for messages.
     fn place(&self) -> String;
 
-    /// The files that it needs: with another content the target is another one.
+    /// The files that it needs: if their contents change, it is another target.
     fn files(&self) -> Vec<&Path> {
         Vec::new()
     }
@@ -43,12 +43,12 @@ pub trait DriverSettings: fmt::Debug {
         false
     }
 
-    /// Whether it is one file that holds all its upstreams.
+    /// Whether it is one file with all its upstreams.
     fn is_file(&self) -> bool {
         false
     }
 
-    /// What has no stream upstreams, where it has none.
+    /// The name of this kind of target, if it has no stream upstreams.
     fn without_streams(&self) -> Option<&'static str> {
         None
     }
@@ -62,24 +62,24 @@ pub trait DriverSettings: fmt::Debug {
     fn apply_flags(&mut self, _: TargetFlags) {}
 }
 
-/// Settings that stand in a table of `push.toml`.
+/// Settings from a table of `push.toml`.
 pub(crate) trait FromTable: Sized {
     /// The table.
     const SYNTAX: Syntax;
 
-    /// Reads the table, and notes all that is wrong there; also one of another kind, which has none of the own keys.
-    /// `credentials` is where the secrets of this unit lie, if there are any.
+    /// Reads the table, and notes every mistake; also for a table of another kind, without keys of its own.
+    /// `credentials` is the directory of this unit's secrets, if any.
     fn read(section: &Section<'_>, credentials: Option<&Path>) -> Option<Self>;
 }
 
-/// What a table of `push.toml` looks like, besides its `name`.
+/// The shape of a table of `push.toml`, besides its `name`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Syntax {
     /// Its name, as in `nginx`.
     pub(crate) table: &'static str,
-    /// The same as people write it: `[[nginx]]`.
+    /// The same in messages: `[[nginx]]`.
     pub(crate) title: &'static str,
-    /// The key that makes it this kind, where several kinds share a table.
+    /// The key that marks this kind, if several kinds share a table.
     pub(crate) mark: Option<&'static str>,
     /// The other keys.
     pub(crate) keys: &'static [&'static [&'static str]],
@@ -90,22 +90,22 @@ pub(crate) struct Syntax {
 /// The command-line flags for all targets.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TargetFlags {
-    /// How long an API may take to answer.
+    /// Timeout of a request to an API.
     pub request_timeout: Option<Duration>,
     /// Whether a file that is not sidekick's own is taken over.
     pub adopt: bool,
 }
 
-/// Why a target cannot be opened, in words.
+/// Why a target cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct OpenError(pub String);
 
-/// A target: what its upstreams share.
+/// A target: the state that its upstreams share.
 #[async_trait]
 pub trait Driver: fmt::Debug + Send + Sync {
-    /// One of its upstreams; draining servers have `drain_timeout` to finish. `None` for one that it was not opened for, where that
-    /// matters.
+    /// One of its upstreams, with this drain timeout for its servers. `None` if it was not opened for that upstream,
+    /// where that matters.
     fn upstream(
         self: Arc<Self>,
         layer: Layer,
@@ -114,7 +114,7 @@ pub trait Driver: fmt::Debug + Send + Sync {
         cluster: &Cluster,
     ) -> Option<Box<dyn Upstream>>;
 
-    /// Counts `restarts` up whenever the target may have forgotten everything; looks once in each `period`. Never ends.
+    /// Increments `restarts` whenever the target may have forgotten everything; looks once in each `period`. Never ends.
     async fn watch(
         self: Arc<Self>,
         period: Duration,
@@ -122,65 +122,65 @@ pub trait Driver: fmt::Debug + Send + Sync {
         cluster: Cluster,
     );
 
-    /// Finishes work that nobody waits for any more: nothing stays half done.
+    /// Finishes abandoned work: nothing stays half done.
     async fn leave(&self) {}
 
-    /// Logs what would be taken over, where something is not sidekick's own. Changes nothing.
+    /// Logs what would be taken over, if something is not sidekick's own. Changes nothing.
     async fn log_adoption(&self) {}
 }
 
 /// One upstream of one target.
 #[async_trait]
 pub trait Upstream: Send {
-    /// Makes the upstream equal to `desired` and reads it back. Ends as soon as nothing is left to do but to wait for
-    /// draining servers, and also when there is much to do, so that something newer may be desired meanwhile; whoever calls it
-    /// comes back.
+    /// Makes the upstream equal to `desired` and reads it back. Returns as soon as only draining servers are left to wait
+    /// for, and also in the middle of many changes, because the desired state may be newer by then; the caller calls it
+    /// again.
     ///
     /// # Errors
     ///
-    /// When the upstream could not be made equal, or that could not be confirmed. What was done until then stands.
+    /// When the upstream could not be made equal, or that could not be confirmed. Changes until then stay.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time. A request that was on its way may or may not have taken effect; the next call
-    /// reads what is there before it does anything.
+    /// May be dropped at any time. A request in flight may or may not have taken effect; the next call
+    /// reads the current state first.
     async fn converge(&mut self, desired: &Desired) -> Result<Outcome, Error>;
 
-    /// What [`Upstream::converge`] would do first. Changes nothing.
+    /// The first steps of [`Upstream::converge`]. Changes nothing.
     ///
     /// # Errors
     ///
     /// When the upstream could not be read.
     async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error>;
 
-    /// The target was restarted or reloaded, or could not be read for a while: it may have lost servers by itself. Call this as
-    /// soon as that is seen.
+    /// The target was restarted or reloaded, or could not be read for a while: it may have lost servers by itself. Call
+    /// it as soon as that is noticed.
     fn forgotten(&mut self) {}
 
-    /// Whether a restart may make the target forget what it had. Where not, whatever is missing was taken out by somebody, and that is
-    /// what wakes its reconciler.
+    /// Whether a restart may make the target forget its servers. If not, a missing server was removed by somebody else,
+    /// which wakes the reconciler.
     fn forgets(&self) -> bool {
         true
     }
 }
 
-/// How far an upstream is.
+/// The result of a look at an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// Whether anything is waited for.
+    /// Whether it waits for anything.
     pub progress: Progress,
-    /// The steps that the target refuses, with the reasons. They hold nothing else back and are tried again later.
+    /// The steps that the target refuses, with the reasons. They do not hold others back and are retried later.
     pub refused: BTreeMap<String, String>,
-    /// Why the target does not have a server as one that takes traffic, where it refuses it.
+    /// Why a server does not take traffic in the target, if the target refuses it.
     pub missing: BTreeMap<Endpoint, String>,
-    /// The servers that take traffic there, as last read; `None` where they are those that are desired, but for the missing.
+    /// The servers that take traffic there, as last read; `None` if these are the desired ones, without the missing ones.
     pub serving: Option<BTreeSet<Endpoint>>,
-    /// Whether anything had to be changed.
+    /// Whether anything was changed.
     pub changed: bool,
 }
 
 impl Outcome {
-    /// So far, with nothing refused and nothing changed.
+    /// This progress, with nothing refused and nothing changed.
     #[must_use]
     pub fn new(progress: Progress) -> Self {
         Self {
@@ -193,14 +193,14 @@ impl Outcome {
     }
 }
 
-/// Whether anything is waited for.
+/// What a convergence waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// Some of it is done, and more is to do at once.
+    /// Some changes are made, and more are to follow at once.
     Unfinished,
     /// The upstream was read back and is as desired, but for what it refuses.
     Converged,
-    /// So it is, but requests still run on servers that are to go.
+    /// It is, but servers that must go still have requests.
     Draining {
         /// How many requests.
         active: u64,

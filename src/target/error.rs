@@ -7,22 +7,22 @@ use super::name::UpstreamName;
 /// Why an upstream could not be made equal to the records.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Nobody listens: the target does not run, so it serves no traffic.
+    /// The connection was refused: the target does not run, so it serves no traffic.
     #[error("connection refused: nginx does not run, or its API listens elsewhere")]
     NotRunning,
-    /// There is no way to the target.
+    /// The target is unreachable.
     #[error("the API cannot be reached: {0}")]
     Unreachable(String),
-    /// The connection ended before the whole answer was there. What was asked may have been done.
+    /// The connection broke before the answer was complete. The request may have taken effect.
     #[error("the connection to the API broke: {0}")]
     Broken(String),
-    /// No whole answer in time. What was asked may have been done.
+    /// The request timed out. It may have taken effect.
     #[error("no whole answer from the API within {} (--request-timeout)", crate::util::duration::typed(*.0))]
     Silent(Duration),
-    /// The answer is larger than anything that this API says.
+    /// The answer is larger than any of this API.
     #[error("{request}: the answer is larger than {limit} bytes")]
     TooLarge {
-        /// What was asked.
+        /// The request.
         request: String,
         /// The limit, in bytes.
         limit: usize,
@@ -32,12 +32,12 @@ pub enum Error {
         "{request}: {reason}; is this the location of the API (`api write=on;`, the Lua API, or `upstream_conf;`)?"
     )]
     NotTheApi {
-        /// What was asked.
+        /// The request.
         request: String,
         /// What is wrong with the answer.
         reason: String,
     },
-    /// The API speaks no version that this driver knows.
+    /// The API supports no version that this driver supports.
     #[error("the API offers versions {offered}; {known} are known here")]
     NoCommonVersion {
         /// What it offers.
@@ -45,7 +45,7 @@ pub enum Error {
         /// What the driver knows.
         known: &'static str,
     },
-    /// The target asks for a login, or forbids.
+    /// The target requires a login, or forbids access.
     #[error(
         "{request}: HTTP {status}: the API does not let us in; {}",
         match status {
@@ -54,26 +54,26 @@ pub enum Error {
         }
     )]
     Denied {
-        /// What was asked.
+        /// The request.
         request: String,
         /// 401 or 403.
         status: u16,
     },
-    /// The target wants to see a certificate, or another one.
+    /// The target requires a client certificate, or another one.
     #[error("{request}: {text}: is this the right client certificate for ssl_verify_client?")]
     Certificate {
-        /// What was asked.
+        /// The request.
         request: String,
-        /// What the target says, printable and short.
+        /// The target's message, printable and short.
         text: String,
     },
-    /// The API can only be read.
+    /// The API is read-only.
     #[error("the API is read-only: its location needs `api write=on;`")]
     ReadOnly,
-    /// There is no such upstream.
+    /// The upstream does not exist.
     #[error("nginx has no upstream \"{0}\" that its API can change")]
     NoUpstream(UpstreamName),
-    /// The API knows of no stream upstreams.
+    /// The API has no stream upstreams.
     #[error(
         "nginx has no stream upstreams that its API can change: there is no `stream` block, or this API is for http only"
     )]
@@ -81,34 +81,34 @@ pub enum Error {
     /// The upstream cannot be changed.
     #[error("upstream \"{0}\" is static: it needs a `zone`")]
     NoZone(UpstreamName),
-    /// Another answer that is no success.
+    /// Another error status.
     #[error("{request}: HTTP {status} {text}")]
     Answer {
-        /// What was asked.
+        /// The request.
         request: String,
         /// The HTTP status.
         status: u16,
         /// Code and text of the answer, printable and short.
         text: String,
     },
-    /// A draining server cannot be kept from getting new requests.
+    /// New requests to a draining server cannot be stopped.
     #[error("a draining server still gets requests: nginx refuses drain and down: {0}")]
     Undrainable(String),
     /// A call to etcd, where the target reads its servers, failed.
     #[error("{0}")]
     Etcd(String),
-    /// What was done does not show when it is read back.
+    /// A change is missing when it is read back.
     #[error("the target accepts \"{0}\", but does not show it when asked again")]
     NotConverged(String),
     /// No nginx runs that would read its file.
     #[error("nginx does not run: {0}; the file is as it should be")]
     Stopped(String),
-    /// The master process was killed, and its workers go on without.
+    /// The master process was killed, and its workers continue without it.
     #[error(
         "nginx's master process is gone, but its worker process {0} still answers, with the configuration that it had: end it with `kill -QUIT {0}`, and start nginx"
     )]
     Orphaned(u32),
-    /// Nothing shows whether an nginx runs that has the file.
+    /// It cannot be found out whether an nginx runs that has the file.
     #[error(
         "no nginx can be seen that has the file: {0}; where nginx runs here, write its process id there, or restart it; where it runs in a container or another pid namespace, set `proof`"
     )]
@@ -127,42 +127,42 @@ pub enum Error {
     /// The template fails.
     #[error("the template fails: {0}")]
     Template(String),
-    /// nginx would not take the file. The former one is back in its place.
+    /// nginx refuses the file. The former one is restored.
     #[error("`{command}` refuses it: {reason}")]
     Refused {
         /// The command.
         command: String,
-        /// What it says.
+        /// Its output.
         reason: String,
     },
-    /// nginx cannot be told to read the file.
+    /// nginx cannot be reloaded.
     #[error("`{command}` fails: {reason}")]
     Reload {
         /// The command.
         command: String,
-        /// What it says.
+        /// Its output.
         reason: String,
     },
-    /// nginx was told to read the file, but goes on with the one before.
+    /// nginx was reloaded, but still uses the former file.
     #[error("nginx goes on with the configuration it had, {} after `{command}`: its error log says why",
         crate::util::duration::show(*.after))]
     NotTaken {
         /// The command.
         command: String,
-        /// How long it was waited for.
+        /// The timeout.
         after: Duration,
     },
 }
 
 impl Error {
-    /// Whether the target certainly sends no requests anywhere, so that nobody has to wait for it. After any other failure
-    /// it may still be sending requests.
+    /// Whether the target certainly sends no requests, so that nobody has to wait for it. After any other error
+    /// it may still send some.
     #[must_use]
     pub fn is_not_routing(&self) -> bool {
         matches!(self, Self::NotRunning | Self::Stopped(_))
     }
 
-    /// Whether the target, or the etcd that it reads, could not be asked: another attempt may do. Else it was, and the answer is no:
+    /// Whether the target, or the etcd that it reads, did not answer: a retry may succeed. Otherwise it refused, and
     /// somebody has to change something.
     #[must_use]
     pub fn is_out_of_reach(&self) -> bool {

@@ -1,6 +1,6 @@
-//! Notices that a target was restarted, reloaded, stopped or exchanged.
+//! Notices that a target was restarted, reloaded, stopped or replaced.
 //!
-//! What was set over an API may be gone then, so everything is to be read again at once instead of at the next resync.
+//! Changes made over an API may be lost then, so everything is read again at once, before the next resync.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use tracing::debug;
 
 use super::error::Error;
 
-/// What answered.
+/// The source of an answer.
 #[derive(Debug, PartialEq)]
 enum Seen<I> {
     /// This process, with this configuration.
     Named(I),
     /// The answer has no identity.
     Unnamed,
-    /// Nobody.
+    /// No answer.
     Nobody,
 }
 
@@ -32,7 +32,8 @@ impl<I> From<Result<I, Error>> for Seen<I> {
     }
 }
 
-/// Counts up whenever another process, or none, answers at the target of this `name`; `look` asks who does, once in each `period`. Never ends.
+/// Increments whenever another process, or none, answers at the target `name`; `look` identifies it, once in each
+/// `period`. Never ends.
 pub(super) async fn watch<I, F>(
     name: impl fmt::Display,
     look: impl Fn() -> F,

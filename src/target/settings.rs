@@ -1,4 +1,4 @@
-//! What a target is and how it is configured: one line per driver.
+//! The kinds of target and their settings: one line per driver.
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::util::toml::Section;
 
 /// A kind of target, as in `push.toml`.
 pub(crate) struct Kind {
-    /// What its table looks like.
+    /// The shape of its table.
     pub(crate) syntax: Syntax,
     /// As [`FromTable::read`].
     pub(crate) read: fn(&Section<'_>, Option<&Path>) -> Option<TargetSettings>,
@@ -18,14 +18,14 @@ pub(crate) struct Kind {
 
 macro_rules! drivers {
     ($($(#[$doc:meta])* $name:ident($settings:ty),)+) => {
-        /// What is known of a target before it is opened.
+        /// The settings of a target before it is opened.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum TargetSettings {
             $($(#[$doc])* $name($settings),)+
         }
 
         impl TargetSettings {
-            /// All kinds, in the order in which they are listed.
+            /// All kinds, in the order of messages.
             pub(crate) const KINDS: &[Kind] = &[
                 $(Kind {
                     syntax: <$settings as FromTable>::SYNTAX,

@@ -1,7 +1,7 @@
-//! The driver for vulcand, which reads its backends and their servers from etcd and applies what changes by its own watch.
+//! The driver for vulcand, which reads its backends and servers from etcd and watches them for changes.
 //!
-//! Every write is a transaction on what was seen before it. A server that drains is simply not there: vulcand knows nothing
-//! between yes and no.
+//! Every write is a transaction on the keys as they were read. vulcand has no draining: a server that drains is
+//! removed.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -30,22 +30,22 @@ mod settings;
 use keys::{Move, Place};
 pub use settings::{PREFIX, Scheme, SchemeError, Settings};
 
-/// How many keys one transaction may touch: etcd takes 128 as shipped.
+/// The most keys in one transaction: etcd's default limit is 128.
 const MAX_OPERATIONS: usize = 100;
-/// So many readings that do not show what was written, or lost races against another writer, end a convergence.
+/// A convergence ends after this many readings without its own writes, or lost races against another writer.
 const PATIENCE: usize = 4;
 /// How long a convergence runs before it looks for a newer desired state.
 const TURN: Duration = Duration::from_millis(250);
-/// How many of our own revisions are remembered.
+/// How many own revisions are remembered.
 const OWN: usize = 256;
 
 /// One vulcand, or all that read the same keys.
 #[derive(Debug)]
 pub struct Keys {
     settings: Settings,
-    /// The newest revisions that were written from here.
+    /// The newest revisions written from here.
     own: Mutex<VecDeque<i64>>,
-    /// Shared by those who write, until the revision of that is known.
+    /// Held shared by writers, until the revision of the write is known.
     writing: RwLock<()>,
     /// The key prefixes of the backends that this pusher manages.
     ranges: Mutex<Vec<String>>,
@@ -81,7 +81,7 @@ impl Keys {
         !own.contains(&change.revision()) && ranges.iter().any(is_here)
     }
 
-    /// Writes all of `moves` if none of their keys was changed since; returns whether it did.
+    /// Makes all of `moves` if none of their keys has changed since; returns whether it did.
     async fn write(&self, cluster: &Cluster, moves: &[Move]) -> Result<bool, etcd::Error> {
         let unchanged = |step: &Move| {
             let (key, seen) = (step.key.clone(), step.unless_changed_since);
@@ -118,7 +118,7 @@ impl Driver for Keys {
         Some(Box::new(Vulcand::new(self, name.clone(), cluster.clone())))
     }
 
-    /// Counts up whenever somebody else changes a managed backend, and when etcd was unreachable or restored.
+    /// Increments whenever somebody else changes a managed backend, and when etcd was unreachable or restored.
     async fn watch(self: Arc<Self>, _: Duration, changed: watch::Sender<u64>, cluster: Cluster) {
         let range = format!("{}/backends/", self.settings.prefix);
         let mut watcher = Watcher::new(cluster, Range::Prefix(range.into_bytes()));
@@ -127,7 +127,7 @@ impl Driver for Keys {
             let foreign = match watcher.next().await {
                 Update::Listed { .. } => std::mem::replace(&mut listed, true),
                 Update::Changed { changes, .. } => {
-                    // What we write ourselves is known by the answer, which may come later than the event.
+                    // The answer to our own write may arrive after its event.
                     drop(self.writing.write().await);
                     changes.iter().any(|change| self.is_foreign(change))
                 }
@@ -199,7 +199,7 @@ impl Vulcand {
         Ok((moves, desired))
     }
 
-    /// Makes the moves until all are made, another writer was faster, or `until` has come; `true` if any was made.
+    /// Makes the moves until all are made, another writer was faster, or `until`; `true` if any was made.
     async fn make(&self, moves: &[Move], until: Instant) -> Result<bool, Error> {
         let mut made = false;
         for some in moves.chunks(MAX_OPERATIONS) {
@@ -218,7 +218,7 @@ impl Vulcand {
         Ok(made)
     }
 
-    /// Logs what was done; where somebody else undoes it again and again, not every time.
+    /// Logs the moves; if somebody else undoes them again and again, not every time.
     fn log(&self, step: &Step) {
         let (prefix, backend) = (&self.keys.settings.prefix, &self.backend);
         let about = format!("{prefix} {backend} {step}");

@@ -1,4 +1,4 @@
-//! Logins and certificates for the APIs of targets. No secret shows in a log or on a command line.
+//! Logins and certificates for the APIs of targets. No secret appears in a log or on a command line.
 
 use std::path::{Path, PathBuf};
 
@@ -14,15 +14,15 @@ pub enum AccessError {
     /// A file cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    /// A secret that cannot be one.
+    /// An invalid secret.
     #[error("{}: {reason}", file.display())]
     Secret {
-        /// Where it was to come from.
+        /// Its source.
         file: PathBuf,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A user's name that cannot be one.
+    /// An invalid user name.
     #[error("a user's name is neither empty nor has it a colon or control characters")]
     User,
     /// A file without a certificate, or without a key.
@@ -33,13 +33,13 @@ pub enum AccessError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Certificates where nothing looks at them.
+    /// Certificates for a URL without TLS.
     #[error("certificates are given, but the URL is http://")]
     PlainUrl,
     /// Two logins.
     #[error("the URL has a login, and another one is given")]
     TwoLogins,
-    /// The certificates do not go together, or those of the system cannot be loaded.
+    /// The certificates do not match, or the system's cannot be loaded.
     #[error("no https: {0}")]
     Tls(String),
 }
@@ -47,21 +47,21 @@ pub enum AccessError {
 /// The login and certificates of one target. Secrets and certificates stay in their files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// Who we say we are.
+    /// The login.
     pub login: Login,
-    /// The CA certificates for the API, a PEM file; `None` for those of the system.
+    /// The CA certificates for the API, a PEM file; `None` for the system's.
     pub cacert: Option<PathBuf>,
-    /// The certificate that we show, and its key, as files of PEM.
+    /// The client certificate and its key, as PEM files.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// Who we say we are.
+/// A login.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Login {
-    /// Nothing is said.
+    /// None.
     #[default]
     Nobody,
-    /// A user with a password, as nginx's `auth_basic` wants it.
+    /// A user with a password, for nginx's `auth_basic`.
     Basic {
         /// The name.
         user: String,
@@ -100,7 +100,7 @@ impl Credentials {
     }
 }
 
-/// Whether a name can be a user's.
+/// Whether a name is a valid user name.
 pub(crate) fn check_user(name: &str) -> Result<(), AccessError> {
     match name.is_empty() || name.contains(|c: char| c == ':' || c.is_control()) {
         true => Err(AccessError::User),
@@ -108,7 +108,7 @@ pub(crate) fn check_user(name: &str) -> Result<(), AccessError> {
     }
 }
 
-/// What the files held.
+/// The contents of the files.
 #[derive(Debug)]
 pub(crate) struct Access {
     pub(crate) signature: Signature,
@@ -116,7 +116,7 @@ pub(crate) struct Access {
     identity: Option<Identity>,
 }
 
-/// What a request says of who sends it.
+/// The login of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Signature {
     Nobody,
@@ -149,7 +149,7 @@ impl Signature {
         })
     }
 
-    /// Says it in a request.
+    /// Adds it to a request.
     pub(crate) fn sign(&self, request: RequestBuilder) -> RequestBuilder {
         match self {
             Self::Nobody => request,
@@ -160,7 +160,7 @@ impl Signature {
 }
 
 impl Access {
-    /// Whether the target gets to see a certificate.
+    /// Whether there is a client certificate.
     pub(crate) fn shows_certificate(&self) -> bool {
         self.identity.is_some()
     }
@@ -170,7 +170,7 @@ impl Access {
         if !https && (self.authorities.is_some() || self.identity.is_some()) {
             return Err(AccessError::PlainUrl);
         }
-        // The system's certificates are not even loaded where others are given.
+        // Do not even load the system's certificates if others are given.
         let mut client = http::client(https && self.authorities.is_none());
         if let Some(authorities) = &self.authorities {
             client = client.tls_certs_only(authorities.clone());
@@ -212,7 +212,7 @@ fn authorities(file: &Path) -> Result<Vec<Certificate>, AccessError> {
     Ok(certificates)
 }
 
-/// The certificate that we show, with its key.
+/// The client certificate with its key.
 fn own(cert: &Path, key: &Path) -> Result<Identity, AccessError> {
     let mut pem = read(cert)?;
     pem.push(b'\n');

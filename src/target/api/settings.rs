@@ -1,4 +1,4 @@
-//! Where an API is, with its login and certificates.
+//! The address of an API, with its login and certificates.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::target::driver::{Driver, DriverSettings, OpenError, TargetFlags};
 use crate::target::name::{Layer, UpstreamName};
 use crate::util::toml::{Refusal, Section};
 
-/// How long a target may take to answer one request where nothing else is said.
+/// The default timeout of a request.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The keys of a table about an API, besides the one with its URL.
@@ -36,12 +36,12 @@ const IN_A_FILE: &str =
 const ALWAYS_CHECKED: &str =
     "certificates are always checked; give `cacert` where the system does not know the authority";
 
-/// Where an API is, with its login and certificates.
+/// The address of an API, with its login and certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiSettings {
-    /// Where.
+    /// The URL.
     pub url: ApiUrl,
-    /// How long a request may take.
+    /// Timeout of a request.
     pub timeout: Duration,
     /// Login and certificates.
     pub credentials: Credentials,
@@ -157,7 +157,7 @@ fn login(section: &Section<'_>, folder: Option<&Path>) -> Option<Login> {
     })
 }
 
-/// The path of a secret: absolute, or the name of a credential of this systemd unit, which lie in `folder`.
+/// The path of a secret: absolute, or the name of a credential of this systemd unit, in `folder`.
 fn secret(section: &Section<'_>, key: &str, folder: Option<&Path>) -> Option<PathBuf> {
     let text = section.text(key)?;
     let is_name = !text.is_empty() && !text.contains(['/', '\0']) && !text.starts_with('.');

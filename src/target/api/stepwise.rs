@@ -1,7 +1,7 @@
-//! Converging what is changed server by server, over an API that can be read back.
+//! Converges an upstream that is changed server by server, over an API that can be read back.
 //!
-//! Every convergence is a few rounds of read, plan, act, until a reading leaves nothing to plan. What is not known to have
-//! happened is read again before it is repeated, since adding a server is not idempotent.
+//! Every convergence is a few rounds of read, plan, act, until the plan is empty. After an unconfirmed change it reads
+//! again before a retry, because adding a server is not idempotent.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -41,22 +41,22 @@ pub(crate) struct Stepwise<G> {
     drains: Drains,
     refused: Refused,
     unsupported: Unsupported,
-    /// What takes traffic there.
+    /// The servers that take traffic there.
     sight: Sight,
     /// The steps that wait because too few servers would be left.
     withheld: Vec<Step>,
-    /// The steps that met a server which is there but was not listed, since the convergence began.
+    /// The steps since the start that met an existing server which was not listed.
     unseen: BTreeSet<String>,
-    /// How the convergence goes that is not finished, and on which revisions.
+    /// The current, unfinished convergence, and its revisions.
     unfinished: Option<((i64, i64), Rounds)>,
 }
 
 /// The result of one round of steps.
 #[derive(Debug, Default)]
 struct Acted {
-    /// The steps that there is no room for, with the reason.
+    /// The steps for which there is no space, with the reason.
     full: Vec<(Step, String)>,
-    /// Whether a server was removed, so that there may be room now.
+    /// Whether a server was removed, so that there may be space now.
     freed: bool,
     /// Whether anything was done.
     done: bool,
@@ -107,7 +107,7 @@ impl<G: Group> Upstream for Stepwise<G> {
 
     async fn compare(&mut self, desired: &Desired) -> Result<Plan, Error> {
         let planned = match self.plan(desired).await {
-            // The target may have been exchanged for another one.
+            // The target may have been replaced by another one.
             Err(Error::NotTheApi { .. }) if self.group.start_anew() => self.plan(desired).await,
             planned => planned,
         };
@@ -130,7 +130,7 @@ impl<G: Group> Stepwise<G> {
         }
     }
 
-    /// Reads and plans. Asks for running requests only where the plan depends on them.
+    /// Reads and plans. Asks for requests in flight only if the plan depends on them.
     async fn plan(&mut self, desired: &Desired) -> Result<(Plan, Option<Running>), Error> {
         let peers = self.group.servers().await?;
         self.sight
@@ -141,7 +141,7 @@ impl<G: Group> Stepwise<G> {
         let mut planned = plan(&wanted, &peers, &Activity::new(), &self.drains);
         let mut running = None;
         if !planned.waiting.is_empty() || self.drains.was_cut().next().is_some() {
-            // Asked after the list: what is counted here can only have been let in before the list said "draining".
+            // Asked after the list: these requests started before the list said "draining".
             running = self.group.activity().await?;
             if let Some(running) = &running {
                 let activity = activity(&peers, running);
@@ -165,7 +165,7 @@ impl<G: Group> Stepwise<G> {
                 Ok(Some(progress)) => return Ok(progress),
                 Ok(None) if Instant::now() >= until => return Ok(Progress::Unfinished),
                 Ok(None) => {}
-                // The target may have been exchanged for another one.
+                // The target may have been replaced by another one.
                 Err(Error::NotTheApi { .. }) if !started_anew && self.group.start_anew() => {
                     started_anew = true
                 }
@@ -175,7 +175,7 @@ impl<G: Group> Stepwise<G> {
         }
     }
 
-    /// One round: the progress when nothing is left to do, `None` when there was something.
+    /// One round: the progress if nothing is left to do, `None` if there was something.
     async fn round(
         &mut self,
         desired: &Desired,
@@ -198,7 +198,7 @@ impl<G: Group> Stepwise<G> {
         Ok(Some(self.progress(&plan, zombies)))
     }
 
-    /// How far it is when no step is left.
+    /// The progress when no step is left.
     fn progress(&self, plan: &Plan, zombies: u64) -> Progress {
         let waiting = plan.waiting.iter().map(|(_, active)| active.unwrap_or(1));
         let active = waiting.fold(zombies, u64::saturating_add);
@@ -210,8 +210,8 @@ impl<G: Group> Stepwise<G> {
         }
     }
 
-    /// The requests that run on servers which had to go before they had finished. They cannot be told from those of
-    /// servers that vanished, so all are counted.
+    /// The requests in flight on servers that were removed before they had finished. They cannot be told apart from those
+    /// of servers that vanished, so all are counted.
     fn zombies(&self, running: Option<&Running>) -> u64 {
         let anyone_waits = self.drains.was_cut().next().is_some();
         running
@@ -219,11 +219,11 @@ impl<G: Group> Stepwise<G> {
             .map_or(0, |running| running.zombies)
     }
 
-    /// Takes the steps, as far as there is time; at least one.
+    /// Takes the steps while there is time; at least one.
     async fn act(&mut self, steps: &[Step], until: Instant) -> Result<Acted, Error> {
         let mut acted = Acted::default();
         for (place, step) in steps.iter().enumerate() {
-            // One refusal stands for the rest, whether or not there is time.
+            // Report one refusal, whether or not there is time.
             if let (Step::Add { .. }, Some((_, reason))) = (step, acted.full.first()) {
                 let reason = reason.clone();
                 acted.full.push((step.clone(), reason));
@@ -286,14 +286,14 @@ impl<G: Group> Stepwise<G> {
         }
     }
 
-    /// Adds a server, if need be without the parameters that are refused: a server that serves is worth more.
+    /// Adds a server, without refused parameters if necessary: a server that serves is more important.
     async fn add(&mut self, mut server: Addition<'_>) -> Result<Verdict, Error> {
         let was_backup = server.parameters.backup;
         self.unsupported.leave_out(&mut server.parameters);
         let mut blame = Blame::default();
         let verdict = loop {
             if was_backup && !server.parameters.backup {
-                // Whether it may still take traffic depends on the others: plan again.
+                // Whether it may take traffic depends on the others: plan again.
                 break Verdict::Stale;
             }
             let verdict = self.group.add(&server).await?;
@@ -305,7 +305,7 @@ impl<G: Group> Stepwise<G> {
         Ok(verdict)
     }
 
-    /// Changes a server, if need be without the parameters that are refused.
+    /// Changes a server, without refused parameters if necessary.
     async fn change(&mut self, id: Id, mut change: Change) -> Result<Verdict, Error> {
         self.unsupported.leave_out(&mut change.parameters);
         let mut blame = Blame::default();
@@ -322,15 +322,15 @@ impl<G: Group> Stepwise<G> {
         Ok(verdict)
     }
 
-    /// A server that is there but not listed may be so because the list has grown in between; the second time it is
-    /// refused, for whatever reason the target has.
+    /// An existing server may not be listed because the list has grown in between; the second time it is
+    /// refused.
     fn note_unseen(&mut self, step: &Step, reason: String) {
         if !self.unseen.insert(step.to_string()) {
             self.refused.add(step, reason);
         }
     }
 
-    /// What did not fit is refused, unless something went in the same round: then there may be room in the next.
+    /// Steps without space are refused, unless a server was removed in the same round: then the next one may have space.
     fn note_lack_of_room(&mut self, acted: Acted) {
         if acted.freed {
             self.refused.forget_lack_of_room();
@@ -342,8 +342,8 @@ impl<G: Group> Stepwise<G> {
     }
 }
 
-/// The running requests by id. A server whose id and address do not agree with the list is left out: the target was
-/// reloaded between the two answers, and its ids mean something else now.
+/// The requests in flight by id. A server whose id and address do not match the list is left out: the target was
+/// reloaded between the two answers, and its ids have changed.
 fn activity(peers: &[Peer], running: &Running) -> Activity {
     let listed: HashMap<Id, &str> = peers
         .iter()

@@ -1,4 +1,4 @@
-//! Where an API is.
+//! The URL of an API.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use crate::util::secret;
 
-/// Why a text is no API URL.
+/// Why a text is not the URL of an API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" is not the URL of an nginx API, as in http://127.0.0.1:8080/api: {reason}")]
 pub struct ApiUrlError {
@@ -16,7 +16,7 @@ pub struct ApiUrlError {
     reason: String,
 }
 
-/// Where the API of one nginx is: `http[s]://[USER:PASSWORD@]HOST[:PORT]/PATH`. Shown without the login.
+/// The URL of the API of one nginx: `http[s]://[USER:PASSWORD@]HOST[:PORT]/PATH`. Shown without the login.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiUrl(Url);
 
@@ -40,7 +40,7 @@ impl FromStr for ApiUrl {
 }
 
 impl ApiUrl {
-    /// As it was given.
+    /// The URL as given.
     pub(crate) fn bare(&self) -> Url {
         self.0.clone()
     }
@@ -62,7 +62,7 @@ impl ApiUrl {
         }
     }
 
-    /// Whether there is a login in it.
+    /// Whether it has a login.
     pub(crate) fn has_login(&self) -> bool {
         !self.0.username().is_empty() || self.0.password().is_some()
     }
@@ -71,7 +71,7 @@ impl ApiUrl {
         self.0.path().ends_with('/')
     }
 
-    /// With these segments behind it, none of which can leave its place.
+    /// With these segments appended, none of which can leave its place.
     pub(crate) fn join(&self, segments: &[&str]) -> Url {
         let mut url = self.0.clone();
         // Only URLs that cannot have a path refuse this; http and https always have one.
@@ -81,7 +81,7 @@ impl ApiUrl {
         url
     }
 
-    /// With this query behind it, byte by byte: nothing in it is escaped that a URL can hold.
+    /// With this query, byte by byte: characters that a URL can contain are not escaped.
     pub(crate) fn with_query(&self, query: &str) -> Url {
         let mut url = self.0.clone();
         url.set_query(Some(query));

@@ -1,4 +1,4 @@
-//! Requests to the API of a target: signed, with bounded answers, and with errors that say what happened.
+//! Requests to the API of a target: with a login, a limit for the answers, and clear errors.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::util::sanitize::short;
 
 /// The largest list or state that is read, in bytes: some 20,000 servers.
 pub(crate) const MAX_ANSWER: usize = 32 << 20;
-/// As much of an error as is read, in bytes.
+/// How much of an error is read, in bytes.
 pub(crate) const MAX_FAULT: usize = 64 << 10;
 
-/// Speaks HTTP with one target, over connections that are kept.
+/// Sends HTTP requests to one target, over connections that are kept.
 #[derive(Debug)]
 pub(crate) struct Web {
     way: Mutex<Way>,
@@ -64,7 +64,7 @@ impl Way {
     }
 }
 
-/// A request that has not been sent, and what to call it.
+/// A request before it is sent, with its name in messages.
 pub(crate) struct Request {
     pub(crate) label: String,
     pub(crate) builder: RequestBuilder,
@@ -90,11 +90,11 @@ impl Web {
     }
 
     fn way(&self) -> MutexGuard<'_, Way> {
-        // Nothing panics while holding it; a poisoned value would still be whole.
+        // Nothing panics while holding it, and the value would still be complete.
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request, called by its method and path in errors.
+    /// A request; errors name its method and path.
     pub(crate) fn request(&self, method: Method, url: Url) -> Request {
         let way = self.way();
         Request {
@@ -103,7 +103,7 @@ impl Web {
         }
     }
 
-    /// Sends a request; once more if the target denies access and the login or certificates have changed since.
+    /// Sends a request; retries once if the target denies access and the login or certificates have changed since.
     pub(crate) async fn send(&self, request: Request) -> Result<Response, Error> {
         let earlier = |error: reqwest::Error| self.error(&error, Received::Earlier);
         let (client, request) = request.builder.build_split();
@@ -170,7 +170,7 @@ impl Web {
         })
     }
 
-    /// The body of an answer that is no success; empty when it is too long, as the status says enough.
+    /// The body of an error answer; empty if it is too long, as the status is enough.
     pub(crate) async fn fault(&self, label: &str, response: Response) -> Result<Vec<u8>, Error> {
         match self.body(label, response, MAX_FAULT).await {
             Err(Error::TooLarge { .. }) => Ok(Vec::new()),
@@ -197,7 +197,7 @@ impl Web {
         } else if error.is_timeout() {
             Error::Silent(self.settings.timeout)
         } else if error.is_connect() {
-            // Nothing but the handshake was tried.
+            // Only the handshake was tried.
             Error::Unreachable(reason(Received::Nothing))
         } else {
             Error::Broken(reason(received))
@@ -205,7 +205,7 @@ impl Web {
     }
 }
 
-/// Whether the target denies access, or may do so: another login or certificate may help then. Nothing has been done.
+/// Whether the target denies access, or may do so: another login or certificate may help. The request had no effect.
 fn is_kept_out(sent: &reqwest::Result<Response>) -> bool {
     match sent {
         Ok(response) => matches!(response.status().as_u16(), 400 | 401 | 403),
@@ -213,12 +213,12 @@ fn is_kept_out(sent: &reqwest::Result<Response>) -> bool {
     }
 }
 
-/// What the statuses mean by which nginx itself keeps somebody out, whatever it serves; `text` is the first line of the answer.
+/// The meaning of the statuses with which nginx itself denies access; `text` is the first line of the answer.
 pub(crate) fn kept_out(request: &str, status: u16, text: &str) -> Option<Error> {
     let request = request.to_owned();
     match status {
         401 | 403 => Some(Error::Denied { request, status }),
-        // What `ssl_verify_client` says to a certificate that is missing or not the right one.
+        // The answer of `ssl_verify_client` to a missing or wrong certificate.
         400 if text.contains("SSL certificate") => Some(Error::Certificate {
             request,
             text: text.to_owned(),

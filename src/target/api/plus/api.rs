@@ -17,7 +17,7 @@ use crate::upstream::plan::{Id, Peer};
 use crate::util::few::few;
 use crate::util::sanitize::short;
 
-/// The versions whose upstream management is the same. Version 1 cannot add a server that drains and is older than
+/// The versions with the same upstream management. Version 1 cannot add a draining server and is older than
 /// any nginx that still runs.
 const VERSIONS: std::ops::RangeInclusive<u64> = 2..=9;
 const VERSIONS_TEXT: &str = "2 to 9";
@@ -38,7 +38,7 @@ impl Api {
     ///
     /// # Errors
     ///
-    /// When the login or the certificates do not go together with the URL, or the system's certificates cannot be loaded.
+    /// When the login or the certificates do not match the URL, or the system's certificates cannot be loaded.
     pub fn new(settings: ApiSettings) -> Result<Self, AccessError> {
         Ok(Self {
             url: settings.url.clone(),
@@ -47,13 +47,13 @@ impl Api {
         })
     }
 
-    /// Where it is.
+    /// Its URL.
     #[must_use]
     pub fn url(&self) -> &ApiUrl {
         &self.url
     }
 
-    /// Which nginx it is.
+    /// The identity of the nginx.
     pub(super) async fn identity(&self) -> Result<Identity, Error> {
         let request = self.versioned(Method::GET, &["nginx"]).await?;
         self.read(request).await
@@ -121,7 +121,7 @@ impl Api {
         self.change(request).await
     }
 
-    /// Call this when the version turns out wrong: the next request asks for it. `true` if one was known.
+    /// Call this when the version turns out wrong: the next request asks for it again. `true` if one was known.
     pub(super) fn forget_version(&self) -> bool {
         self.known_version().take().is_some()
     }
@@ -130,7 +130,7 @@ impl Api {
         self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request about an upstream: `path` is what stands behind its name.
+    /// A request about an upstream: `path` follows its name.
     async fn request(
         &self,
         method: Method,
@@ -167,11 +167,11 @@ impl Api {
         }
     }
 
-    /// Asks for the versions, and takes the newest that is known here.
+    /// Asks for the versions, and uses the newest supported one.
     async fn negotiate(&self) -> Result<u64, Error> {
         let asked = self.offered(self.url.bare()).await;
         let offered = match asked {
-            // Where the location ends in a slash, only the URL with it is the API's.
+            // If the location ends in a slash, only the URL with it is the API's.
             Err(Error::NotTheApi { .. }) if !self.url.ends_in_a_slash() => {
                 self.offered(self.url.join(&[""])).await?
             }
@@ -232,7 +232,7 @@ impl Api {
         let response = self.web.send(request.inner).await?;
         let status = response.status();
         if status.is_success() {
-            // Read to its end, so that the connection can be used again.
+            // Read it to its end, so that the connection can be used again.
             self.web.body(&label, response, MAX_ANSWER).await?;
             return Ok(Verdict::Done);
         }
@@ -253,14 +253,14 @@ impl Api {
     }
 }
 
-/// A request that has not been sent.
+/// A request before it is sent.
 struct Request {
     inner: web::Request,
     /// The upstream that it is about.
     upstream: Option<(Layer, UpstreamName)>,
 }
 
-/// What a refusal is about. Programs go by codes; only where the code says nothing, the text may name a parameter.
+/// The subject of a refusal, by its code; only if the code says nothing, the text may name a parameter.
 fn about(fault: &Fault) -> About {
     match fault.code.as_str() {
         "UpstreamNoBackup" => About::Parameter("backup"),
@@ -291,7 +291,7 @@ fn about(fault: &Fault) -> About {
     }
 }
 
-/// What an answer that is no success means for the whole upstream.
+/// The meaning of an error answer for the whole upstream.
 fn error(
     request: String,
     status: u16,
@@ -306,7 +306,7 @@ fn error(
         (404, "UpstreamNotFound", Some((_, upstream))) => Error::NoUpstream(upstream),
         (404, "PathNotFound" | "StreamNotConfigured", Some((Layer::Stream, _))) => Error::NoStream,
         (405, ..) => Error::ReadOnly,
-        // A version or a path that is not (any more) there; nginx's own 404 comes without a code.
+        // The version or the path does not exist any more; nginx's own 404 has no code.
         (404, ..) => Error::NotTheApi {
             request,
             reason: format!("HTTP 404 {}", fault.text).trim_end().to_owned(),

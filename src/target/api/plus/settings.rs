@@ -1,4 +1,4 @@
-//! What is known of an API before it is opened.
+//! The settings of an API before it is opened.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::target::api::settings::{ApiSettings, ApiTarget, KEYS, REFUSALS};
 use crate::target::{Driver, FromTable, Syntax};
 use crate::util::toml::Section;
 
-/// Where an API is, and how to get in.
+/// The address of an API, with the login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The API.

@@ -1,4 +1,4 @@
-//! The JSON of the upstream API, as far as the driver looks at it.
+//! The JSON of the upstream API, as far as the driver uses it.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl From<ServerObject> for Peer {
     }
 }
 
-/// The value, as far as it can be read; nginx's default where it is absent.
+/// The value, if it can be read; nginx's default if it is absent.
 fn told<T>(
     value: Option<Value>,
     normal: Option<T>,
@@ -73,7 +73,7 @@ fn told<T>(
     }
 }
 
-/// A time in words, or, as old versions have it, in seconds.
+/// A time as text, or, in old versions, in seconds.
 fn time(value: &Value) -> Option<Duration> {
     match value {
         Value::String(text) => read_time(text),
@@ -81,7 +81,7 @@ fn time(value: &Value) -> Option<Duration> {
     }
 }
 
-/// What is set of a server; what is `None` is not sent.
+/// The settings of a server to change; `None` is not sent.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct ServerSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,17 +181,17 @@ pub(super) struct Identity {
     ppid: Value,
 }
 
-/// What the API says in place of an answer.
+/// An error of the API.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// The code, for programs; empty when the answer was not the API's own.
+    /// The code; empty if the answer was not the API's own.
     pub(super) code: String,
-    /// The text, for people.
+    /// The message.
     pub(super) text: String,
 }
 
 impl Fault {
-    /// Reads the body of an answer that is no success. Around an API stands nginx, whose own errors are pages of HTML.
+    /// Reads the body of an error answer. nginx's own errors, around the API, are pages of HTML.
     pub(super) fn read(body: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Envelope {

@@ -1,4 +1,4 @@
-//! Which parameter a refusal is about, when the target does not say: found by leaving parameters out.
+//! Finds the parameter that a target refuses without naming it, by leaving parameters out.
 
 use super::group::{About, Refusal, Verdict};
 use crate::upstream::plan::Setting;
@@ -23,13 +23,13 @@ impl Refusal {
     }
 }
 
-/// The parameters that were left out of a request so far, with the reasons.
+/// The parameters left out of a request so far, with the reasons.
 #[derive(Debug, Default)]
 pub(super) struct Blame(Vec<(Setting, String)>);
 
 impl Blame {
-    /// Looks at the `verdict` on a request with `parameters`, and takes out what a refusal may be about: then the result is `None`,
-    /// and the request is to be tried again without them.
+    /// Checks the `verdict` on a request with `parameters`, and removes those that a refusal may be about: then it
+    /// returns `None`, and the request is retried without them.
     pub(super) fn take(
         &mut self,
         verdict: Verdict,

@@ -1,4 +1,4 @@
-//! What an API must be able to do.
+//! What stepwise convergence needs of an API.
 
 use std::num::NonZeroU16;
 
@@ -15,13 +15,13 @@ pub(crate) trait Group: Send + Sync {
     /// The upstream, for the log.
     fn upstream(&self) -> &UpstreamName;
 
-    /// Call this when the answer is not from the expected API; `true` if another attempt may work.
+    /// Call this when the answer is not from the expected API; `true` if a retry may work.
     fn start_anew(&self) -> bool;
 
     /// The servers.
     fn servers(&self) -> impl Future<Output = Result<Vec<Peer>, Error>> + Send;
 
-    /// The running requests of the servers; `None` when the target does not show them.
+    /// The servers' requests in flight; `None` if the target does not show them.
     fn activity(&self) -> impl Future<Output = Result<Option<Running>, Error>> + Send;
 
     /// Adds a server.
@@ -34,14 +34,14 @@ pub(crate) trait Group: Send + Sync {
         change: &Change,
     ) -> impl Future<Output = Result<Verdict, Error>> + Send;
 
-    /// Stops new requests to a server: somebody waits for exactly that, so it may not be skipped.
+    /// Stops new requests to a server. Must not be skipped: announcers wait for it.
     fn drain(&self, id: Id) -> impl Future<Output = Result<Verdict, Error>> + Send;
 
     /// Removes a server: the one that was listed with this id and, printable, this address.
     fn remove(&self, id: Id, server: &str) -> impl Future<Output = Result<Verdict, Error>> + Send;
 }
 
-/// A server to be added.
+/// A server to add.
 #[derive(Debug)]
 pub(crate) struct Addition<'a> {
     pub(crate) endpoint: &'a Endpoint,
@@ -50,7 +50,7 @@ pub(crate) struct Addition<'a> {
     pub(crate) parameters: Parameters,
 }
 
-/// What runs on the servers of an upstream.
+/// The requests in flight on the servers of an upstream.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
     /// Id, address and number of requests.
@@ -64,26 +64,26 @@ pub(crate) struct Running {
 pub(crate) enum Verdict {
     /// Done.
     Done,
-    /// This one server cannot be so; the others can.
+    /// This one server is refused; others are not.
     Refused(Refusal),
-    /// There is no room for another server.
+    /// There is no space for another server.
     Full(String),
-    /// The server is there already: to be read again.
+    /// The server exists already: read again.
     Exists(String),
-    /// The server is not there any more: to be read again.
+    /// The server no longer exists: read again.
     Stale,
 }
 
 /// Why something was refused.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// In words.
+    /// The message.
     pub(in crate::target) reason: String,
-    /// What it is about.
+    /// Its subject.
     pub(in crate::target) about: About,
 }
 
-/// What a refusal is about.
+/// The subject of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum About {
     /// The server itself: its address, its weight.

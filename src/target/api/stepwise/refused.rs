@@ -1,4 +1,4 @@
-//! What the target refuses, remembered so that it is not asked again at every turn.
+//! Remembers what the target refuses, so as not to ask again every time.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::model::Endpoint;
 use crate::upstream::plan::Step;
 
-/// After so long a refused step is tried again: a resolver may have come, a zone may have grown.
+/// When a refused step is retried: a resolver may have been added, a zone may have grown.
 pub(super) const RETRY: Duration = Duration::from_secs(20);
 
 /// The refused steps with the reasons.
@@ -17,7 +17,7 @@ pub(super) struct Refused(BTreeMap<String, Refusal>);
 
 #[derive(Debug)]
 struct Refusal {
-    /// The server that takes no traffic for it.
+    /// The server that takes no traffic because of it.
     server: Option<Endpoint>,
     reason: String,
     since: Instant,
@@ -47,7 +47,7 @@ impl Refused {
         self.0.insert(step.to_string(), refusal);
     }
 
-    /// Whether this step was refused and is not due again.
+    /// Whether this step was refused and its retry is not due.
     pub(super) fn holds(&self, step: &Step) -> bool {
         !self.0.is_empty() && self.0.contains_key(&step.to_string())
     }
@@ -59,18 +59,18 @@ impl Refused {
         endpoints.collect()
     }
 
-    /// Makes the steps due again that were refused long ago.
+    /// Makes steps due again that were refused long ago.
     pub(super) fn forget_old(&mut self, now: Instant) {
         self.0
             .retain(|_, refusal| now.duration_since(refusal.since) < RETRY);
     }
 
-    /// Makes the steps due again that there was no room for.
+    /// Makes steps due again that had no space.
     pub(super) fn forget_lack_of_room(&mut self) {
         self.0.retain(|_, refusal| !refusal.lack_of_room);
     }
 
-    /// Forgets what is no longer wanted.
+    /// Forgets steps that are no longer wanted.
     pub(super) fn keep_only(&mut self, steps: &[Step]) {
         if self.0.is_empty() {
             return;
@@ -79,7 +79,7 @@ impl Refused {
         self.0.retain(|step, _| wanted.contains(step));
     }
 
-    /// The servers that cannot be as they should, with the reasons.
+    /// The servers that are not as desired, with the reasons.
     pub(super) fn servers(&self) -> BTreeMap<Endpoint, String> {
         let refusals = self.0.values();
         let servers = refusals.filter_map(|refusal| {

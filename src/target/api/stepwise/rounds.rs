@@ -1,15 +1,15 @@
-//! How often a convergence may look again.
+//! Limits the rounds of a convergence.
 
 use crate::target::Error;
 use crate::upstream::plan::Step;
 
-/// So many rounds in a row without progress end a convergence. A drain brings one (its removal follows its beginning), and a reload of nginx in
-/// between another.
+/// The most rounds in a row without progress. A drain brings one (its removal follows its beginning), and a reload of
+/// nginx in between another.
 const PATIENCE: u32 = 4;
 
-/// Ends a convergence that gets nowhere: with a target that accepts everything and does nothing, or breaks off every time.
+/// Ends a convergence without progress: with a target that accepts everything and does nothing, or breaks off every time.
 ///
-/// As long as there is less to do each time, it may go on for ever.
+/// While there is less to do each time, it may continue for ever.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     fewest: Option<usize>,
@@ -20,7 +20,7 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// Steps were taken, and something was done if `done`.
+    /// Steps were taken, with an effect if `done`.
     pub(super) fn acted(&mut self, done: bool) {
         self.changed |= done;
     }
@@ -34,7 +34,7 @@ impl Rounds {
     ///
     /// # Errors
     ///
-    /// The last failure, or [`Error::NotConverged`], when it got nowhere for too long.
+    /// The last error, or [`Error::NotConverged`], after too many rounds without progress.
     pub(super) fn planned(&mut self, steps: &[Step]) -> Result<(), Error> {
         if self.fewest.is_none_or(|fewest| steps.len() < fewest) {
             self.fewest = Some(steps.len());
@@ -50,11 +50,11 @@ impl Rounds {
         Err(self.failure.take().unwrap_or(Error::NotConverged(step)))
     }
 
-    /// A round failed, in a way that another look may mend.
+    /// A round failed, and a retry may succeed.
     ///
     /// # Errors
     ///
-    /// The error given, when it was one too many.
+    /// The given error, after too many.
     pub(super) fn failed(&mut self, error: Error) -> Result<(), Error> {
         self.disappointments += 1;
         if self.disappointments >= PATIENCE {

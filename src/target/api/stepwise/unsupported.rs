@@ -1,4 +1,4 @@
-//! Parameters that a group does not take, so that its servers do without them.
+//! Parameters that a group does not support: its servers are set without them.
 //!
 //! A server without them still serves, except a backup server that cannot be one: that must stay down as long as
 //! another server is there.
@@ -13,7 +13,7 @@ use super::refused::RETRY;
 use crate::upstream::plan::{Setting, without_backups};
 use crate::upstream::server::{Parameters, Servers};
 
-/// The parameters that a group does not take, with the reasons.
+/// The unsupported parameters, with the reasons.
 #[derive(Debug, Default)]
 pub(super) struct Unsupported(BTreeMap<Setting, Refusal>);
 
@@ -24,7 +24,7 @@ struct Refusal {
 }
 
 impl Unsupported {
-    /// Takes note of what was found out.
+    /// Notes what was found out.
     pub(super) fn note(&mut self, blame: Blame) {
         let since = Instant::now();
         for (setting, reason) in blame.into_refused() {
@@ -32,13 +32,13 @@ impl Unsupported {
         }
     }
 
-    /// Forgets what was refused long ago: it is tried again.
+    /// Forgets what was refused long ago: it is retried.
     pub(super) fn forget_old(&mut self, now: Instant) {
         self.0
             .retain(|_, refusal| now.duration_since(refusal.since) < RETRY);
     }
 
-    /// Forgets what no server wants any more.
+    /// Forgets what no server needs any more.
     pub(super) fn keep_only(&mut self, servers: &Servers) {
         if self.0.is_empty() {
             return;
@@ -48,7 +48,7 @@ impl Unsupported {
         self.0.retain(|setting, _| wanted.contains(setting));
     }
 
-    /// Whether the group takes no such parameter, as far as is known.
+    /// Whether the group is known not to support this parameter.
     pub(super) fn holds(&self, setting: Setting) -> bool {
         self.0.contains_key(&setting)
     }

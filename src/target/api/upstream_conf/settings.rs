@@ -1,4 +1,4 @@
-//! What is known of an API before it is opened.
+//! The settings of an API before it is opened.
 
 use std::path::Path;
 use std::sync::Arc;
