@@ -303,7 +303,7 @@ impl Quarantined {
     #[must_use]
     pub fn why(&self) -> String {
         let stands = match self.instead {
-            Instead::Former => "; the one before it stands",
+            Instead::Former => "; the former one stays",
             Instead::Nothing | Instead::Unknown(_) => "",
         };
         format!("{}{stands}", self.reason)

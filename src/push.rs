@@ -1,8 +1,8 @@
 //! The pusher: keeps the upstreams of every nginx equal to the records.
 //!
-//! The watches of the records and of the overrides feed the desired state (`publisher`), a reconciler per upstream makes it so
-//! ([`reconcile`], run by the `supervisor`), and what all targets have confirmed (`status`) is told in the pusher's status record
-//! (`status_record`), for the announcers to wait for. The `agent` holds it together.
+//! The watches of the records and of the overrides feed the desired state (`publisher`), a reconciler per upstream
+//! applies it ([`reconcile`], run by the `supervisor`), and the pusher's status record (`status_record`) publishes what
+//! all targets have confirmed (`status`), for announcers to wait for. The `agent` connects the parts.
 
 mod agent;
 mod balancer_key;

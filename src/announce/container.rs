@@ -221,7 +221,7 @@ impl Paired {
         let name = run_name(&run.container);
         if self.former_run.take().is_some_and(|former| former != name) {
             let container = &self.pairing.container;
-            let ended = format!("container {container} was started anew: withdrawing at once");
+            let ended = format!("container {container} was restarted: withdrawing at once");
             self.withdraw_former(forced_stop(ended)).await;
         }
         let session = end_with_run(place, self.states.clone(), self.stop.clone());

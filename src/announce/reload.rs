@@ -109,9 +109,9 @@ impl Program {
         let file = self.file.display();
         match timeout(TRIAL_TIMEOUT, said).await {
             Ok(Ok((ended, out, _))) if ended.success() && out.trim() == YES => Ok(()),
-            Ok(Ok((ended, _, _))) if ended.success() => {
-                Err(format!("{file} is no sidekick that could go on from here"))
-            }
+            Ok(Ok((ended, _, _))) if ended.success() => Err(format!(
+                "{file} is not a sidekick that can continue from here"
+            )),
             // It printed mistakes in its files, so it knows the trial option.
             Ok(Ok((ended, _, said))) if ended.code() == Some(64) && !said.contains(TRIAL) => {
                 Err(in_one_line(&said))
@@ -123,7 +123,7 @@ impl Program {
             Err(_) => {
                 let limit = TRIAL_TIMEOUT.as_secs();
                 Err(format!(
-                    "{file} has not said within {limit} s whether it can go on from here"
+                    "{file} has not answered within {limit} s whether it can continue from here"
                 ))
             }
         }

@@ -268,7 +268,7 @@ fn meaningless(command: &Command, found: &[Assignment]) -> Vec<String> {
                 .get_or_insert_with(|| names(&Cli::command()))
                 .contains(name)
         {
-            "stands for no option; ignored"
+            "belongs to no option; ignored"
         } else {
             continue;
         };

@@ -1,4 +1,4 @@
-//! The agent: receives every event, and lets each part decide its own.
+//! The agent: receives every event, and passes it to the part that handles it.
 //!
 //! Nothing is done before the first whole listing, and nothing is undone on the way out.
 
@@ -30,17 +30,17 @@ use crate::upstream::records::{Effect, Records};
 use crate::util::clock;
 use crate::util::shutdown::Stop;
 
-/// How long the first changes wait until announcers can know that there is somebody to wait for.
+/// How long the first changes wait until announcers can know of this pusher.
 const UNANNOUNCED: Duration = Duration::from_secs(1);
 
 /// How the pusher ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was asked to, and left in good order.
+    /// It was asked to stop, and left gracefully.
     Left,
     /// A newer pusher has the id.
     Deposed {
-        /// Who, in words.
+        /// A description of the newer pusher.
         by: Arc<str>,
     },
     /// A task that never ends has ended: a bug.
@@ -62,11 +62,11 @@ struct Pusher {
     cluster: Cluster,
     reloads: Reloads,
     records: Records,
-    /// Whether etcd has told the records.
+    /// Whether the records were received.
     listed: bool,
     watcher: Watcher,
     supervisor: Supervisor,
-    /// What other pushers and people say.
+    /// Status, splits, holds and releases: what other pushers and operators write.
     peers: Peers,
     protection: Protection,
     reports: mpsc::UnboundedReceiver<Report>,
@@ -80,7 +80,7 @@ struct Pusher {
     id: IdWatch,
 }
 
-/// What to do next.
+/// The next event.
 enum Event {
     Leave,
     Keys(KeyEvent),
@@ -127,7 +127,7 @@ impl Pusher {
     }
 
     async fn run(mut self, mut stop: Stop) -> Outcome {
-        // Until etcd has answered; logged at once.
+        // Before etcd has answered; logged at once.
         let mut waiting = Some(notify::Waiting::to_be_up());
         self.publish_status();
         loop {
@@ -207,7 +207,7 @@ impl Pusher {
         }
     }
 
-    /// Goes on when both keys stand.
+    /// Continues when both keys are in etcd.
     fn note_keys(&mut self) {
         if self.keys.both_stand() {
             self.open();
@@ -218,7 +218,7 @@ impl Pusher {
         }
     }
 
-    /// The keys do not stand yet: an etcd that is slow is not waited for, but one that refuses them.
+    /// The keys are not in etcd yet: start without them, unless etcd refuses them.
     fn go_unannounced(&mut self) {
         if let Some(denied) = self.keys.trouble().filter(|trouble| trouble.denied) {
             warn!(
@@ -254,21 +254,21 @@ impl Pusher {
         }
     }
 
-    /// Announces itself once everything is listed and the id is free: a pusher that routes must be known to those who wait for the
-    /// routing, so first the status record, then the servers.
+    /// Announces itself once everything is listed and the id is free. The status record comes before the servers: a
+    /// pusher that routes must be known to the announcers that wait for the routing.
     fn begin(&mut self) {
         if self.listed && self.peers.is_listed() && !self.is_taken() {
             self.start = Start::Announcing(Instant::now() + UNANNOUNCED);
         }
     }
 
-    /// Whether somebody else has the id.
+    /// Whether another pusher has the id.
     fn is_taken(&mut self) -> bool {
         let namesake = self.peers.balancers().namesake();
         self.id.is_taken(namesake)
     }
 
-    /// From now on changes are published, beginning with all that is known.
+    /// Publishes changes from now on, starting with everything known.
     fn open(&mut self) {
         if let Start::Announcing(_) | Start::Denied = self.start {
             self.start = Start::Open;
@@ -300,8 +300,8 @@ impl Pusher {
         self.protection.watch(&self.supervisor);
     }
 
-    /// Once our status record has expired, others do not wait for us, and we may know servers that they have rightly removed or
-    /// drained: while there are other pushers, we undo nothing that they do.
+    /// Once our status record has expired, others do not wait for us, and we may have servers that they have rightly
+    /// removed or drained: while there are other pushers, we undo none of their changes.
     fn defer(&self) {
         let unheard = self.keys.unheard().is_some();
         // The records are old until they are listed again.
@@ -338,7 +338,7 @@ impl Pusher {
         }
     }
 
-    /// Publishes what has changed to etcd and systemd.
+    /// Publishes changes to etcd and systemd.
     fn publish_status(&mut self) {
         self.defer();
         let status = self.summary();
@@ -355,7 +355,7 @@ impl Pusher {
         }
     }
 
-    /// All of it in one line, for systemd.
+    /// The status in one line, for systemd.
     fn summary(&self) -> String {
         let protecting = self.supervisor.publishers();
         let protecting = protecting.filter(|publisher| publisher.protected() > 0);
@@ -371,7 +371,7 @@ impl Pusher {
         refused.unwrap_or_default() + &progress + &protected.collect::<String>()
     }
 
-    /// The servers stay as they are, and so does the key that says where they may still get requests; the status record goes.
+    /// The servers stay as they are, and so does the balancer key; the status record is deleted.
     async fn leave(mut self, mut stop: Stop) -> Outcome {
         info!("leaving; the servers stay as they are");
         self.supervisor.shutdown().await;

@@ -1,4 +1,4 @@
-//! The key that outlives its pusher: which load balancers go on routing what they were told when nobody feeds them.
+//! The balancer key, which outlives its pusher: the load balancers that keep routing without it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,10 +14,11 @@ use crate::etcd::lease;
 use crate::etcd::lease::{LeaseKeeper, LeaseStatus, Trouble, Wanted};
 use crate::model::{Balancer, Nonce};
 
-/// Before the key is taken back from a process that is no pusher of this id any more: the pusher's own key decides who is.
+/// The pause before the key is taken back from a process that is no longer a pusher of this id: the pusher's own key
+/// decides.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Keeps the key, from the first claim on, as long as the process runs. Dropped, it leaves the key to its lease.
+/// Keeps the key, from the first claim on, while the process runs. Dropped, it leaves the key to its lease.
 #[derive(Debug)]
 pub(super) struct BalancerKey {
     cluster: Cluster,
@@ -27,7 +28,7 @@ pub(super) struct BalancerKey {
     since: jiff::Timestamp,
     value: Arc<[u8]>,
     kept: Option<(LeaseKeeper, watch::Receiver<LeaseStatus>)>,
-    /// When it is claimed again.
+    /// When to claim it again.
     again: Option<Instant>,
 }
 
@@ -53,7 +54,7 @@ impl BalancerKey {
         key
     }
 
-    /// From now on this is what is fed.
+    /// Changes the value.
     pub(super) fn route(&mut self, settings: &Settings) {
         let balancer = Balancer {
             prefix: settings.prefix.clone(),
@@ -69,7 +70,7 @@ impl BalancerKey {
         }
     }
 
-    /// From now on the key is kept. To be called when the pusher's own key is held: of two, the newer one has both.
+    /// Keeps the key from now on. Call it when the pusher's own key is held: of two pushers, the newer one has both.
     pub(super) fn claim(&mut self) {
         if self.kept.is_none() && self.again.is_none() {
             let (cluster, key) = (self.cluster.clone(), self.key.clone());
@@ -86,7 +87,7 @@ impl BalancerKey {
         kept.is_some_and(|(_, lease)| matches!(*lease.borrow(), LeaseStatus::Held { .. }))
     }
 
-    /// Why etcd has not confirmed it; `None` where it has, or no reason is known.
+    /// Why etcd has not confirmed it; `None` if it has, or no reason is known.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         let (_, lease) = self.kept.as_ref()?;
         match &*lease.borrow() {
@@ -95,7 +96,7 @@ impl BalancerKey {
         }
     }
 
-    /// Waits for news. Cancel safe.
+    /// Waits for a change. Cancel safe.
     pub(super) async fn changed(&mut self) {
         if let Some(again) = self.again {
             sleep_until(again).await;

@@ -1,4 +1,4 @@
-//! The load balancers that pushers feed, as etcd has them, and who feeds them now.
+//! The load balancers that pushers feed, as etcd has them, and which pushers feed them now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,15 @@ use crate::model::{Balancer, Nonce, PusherId};
 #[derive(Debug)]
 pub(super) struct Balancers {
     id: PusherId,
-    /// Which keys are the own ones.
+    /// This pusher's own keys.
     own: Nonce,
-    /// The own targets, as they are shown.
+    /// This pusher's targets, as they are shown.
     targets: BTreeSet<String>,
     /// The same as others read them.
     read_back: BTreeSet<String>,
-    /// Which process each live pusher is.
+    /// The process of each live pusher.
     live: BTreeMap<PusherId, Nonce>,
-    /// The targets of each pusher, live or not, and which process wrote them.
+    /// The targets of each pusher, live or not, and the processes that wrote them.
     feeding: BTreeMap<PusherId, (Nonce, BTreeSet<String>)>,
 }
 
@@ -36,13 +36,13 @@ impl Balancers {
         }
     }
 
-    /// From now on these are the own targets.
+    /// Changes this pusher's targets.
     pub(super) fn route(&mut self, settings: &Settings) {
         self.targets = Balancer::shown(&settings.identities());
         self.read_back = Balancer::read_back(&settings.identities());
     }
 
-    /// Takes what etcd has now; `true` when anything changed.
+    /// Applies the current keys; `true` if anything changed.
     pub(super) fn apply(&mut self, store: &Store) -> bool {
         let meta = &store.prefixes().meta;
         let pushers = store.below(&meta.pushers_range());
@@ -62,8 +62,8 @@ impl Balancers {
         news
     }
 
-    /// Why the own id is not free, if it is not: somebody who is no former self has it, or had it last. A former self that fed
-    /// none but the own targets leaves nothing behind.
+    /// Why this pusher's id is not free, if it is not: another process than a former self has it, or had it last. A
+    /// former self that fed only this pusher's targets leaves nothing behind.
     pub(super) fn namesake(&self) -> Option<Namesake> {
         let lives = self.live.get(&self.id);
         let lives = lives.filter(|nonce| **nonce != self.own);
@@ -73,7 +73,7 @@ impl Balancers {
             (Some(nonce), Some((author, targets))) if nonce == author => {
                 (*targets != self.read_back).then(|| Namesake::Lives(targets.clone()))
             }
-            // Between its first key and its second.
+            // Between writing its first key and its second.
             (Some(_), _) => Some(Namesake::Unknown),
             (None, Some((_, targets))) => {
                 let foreign: BTreeSet<_> = targets - &self.targets;
@@ -98,7 +98,7 @@ impl Balancers {
 
 #[cfg(test)]
 impl Balancers {
-    /// Of a pusher of this id and with these targets.
+    /// For a pusher of this id and with these targets.
     pub(super) fn of(id: &str, own: &str, targets: &[&str]) -> Self {
         let targets = targets.iter().map(|target| (*target).to_owned());
         let targets: BTreeSet<_> = targets.collect();

@@ -1,4 +1,4 @@
-//! Points in time, as times of day and as something to wait for.
+//! Points in time, as times of day and as deadlines.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::util::clock;
 
-/// Waits until this time; for ever where there is none.
+/// Waits until this time, or for ever without one.
 pub(super) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
@@ -15,7 +15,7 @@ pub(super) async fn until(time: Option<Instant>) {
     }
 }
 
-/// Turns points in time into times of day, always the same ones.
+/// Converts points in time into times of day, always the same ones.
 #[derive(Debug)]
 pub(super) struct Clock {
     started: Instant,
@@ -32,7 +32,7 @@ impl Clock {
 
     pub(super) fn read(&self, time: Instant) -> Timestamp {
         let since = time.saturating_duration_since(self.started);
-        // Whole seconds: it is for people.
+        // Whole seconds: it is only for display.
         let since = Duration::from_secs(since.as_secs());
         self.at.checked_add(since).unwrap_or(self.at)
     }

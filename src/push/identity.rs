@@ -1,15 +1,15 @@
-//! What a target is, whatever it is called: two pushers of one target name it alike, wherever they run.
+//! The identity of a target: two pushers of one target use the same name for it, wherever they run.
 
 use std::sync::LazyLock;
 
 use crate::target::TargetSettings;
 
-/// The name of this machine, as no other one has it: its id, else its host name.
+/// A unique name of this machine: its id, else its host name.
 static MACHINE: LazyLock<String> = LazyLock::new(|| {
     let read = |path: &str| {
         let text = std::fs::read_to_string(path).ok()?;
         let text = text.trim();
-        // What systemd writes before the first boot has ended.
+        // systemd's text before the end of the first boot.
         let some = !text.is_empty() && text != "uninitialized";
         some.then(|| crate::util::sanitize::short(text))
     };
@@ -18,7 +18,7 @@ static MACHINE: LazyLock<String> = LazyLock::new(|| {
         .unwrap_or_else(|| "this machine".to_owned())
 });
 
-/// What the target is: its URL without secrets, or its file. A target that only this machine reaches is named with the machine.
+/// The target's URL without secrets, or its file. A target that only this machine reaches has the machine's name in it.
 pub(super) fn identity(settings: &TargetSettings) -> String {
     of(settings, &MACHINE)
 }

@@ -1,7 +1,7 @@
-//! Whether the servers that the guard protects are there at all.
+//! Whether the protected servers are alive.
 //!
 //! A server that refuses is dead. A silent server counts as dead only if another one on the same route answers: a load balancer
-//! that reaches nobody has lost its own network, and lets nothing go.
+//! that reaches no server has lost its own network, and drops none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -16,15 +16,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::model::Endpoint;
 
-/// Between two attempts at one server, about.
+/// About the time between two attempts at one server.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long a server may take to accept a connection.
+/// Timeout of a connection to a server.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// After so many attempts in a row without an answer a server is dead.
+/// After this many attempts in a row without an answer a server is dead.
 const ATTEMPTS: u32 = 3;
-/// How many servers are asked at once.
+/// How many servers are probed at once.
 const CONCURRENCY: usize = 64;
-/// How many other servers are asked, to know whether this host reaches any.
+/// How many other servers are probed, to know whether this host reaches any.
 const WITNESSES: usize = 16;
 
 /// Probes servers until it is dropped.
@@ -48,29 +48,29 @@ impl Drop for Probe {
 #[derive(Debug, Clone)]
 struct Shared {
     permits: Arc<Semaphore>,
-    /// When somebody answered last, by the way there.
+    /// When any server last answered, by route.
     answered: Arc<Mutex<BTreeMap<Way, Instant>>>,
 }
 
-/// The way to a server, as far as it is known here.
+/// The route to a server, as far as this host knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
     /// It does not leave this host.
     Inside,
-    /// It begins at this address of the host.
+    /// It starts at this address of the host.
     From(IpAddr),
 }
 
-/// What an attempt came to.
+/// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
-    /// Somebody accepts connections.
+    /// The server accepts connections.
     Accepted,
-    /// The host says that nobody does.
+    /// The host refuses the connection.
     Refused,
-    /// Nobody says anything.
+    /// There is no answer.
     Silence,
-    /// It was not really asked: no name, no network or no resources here. That says nothing about the server.
+    /// Nothing was sent: no name, no network or no resources here. That says nothing about the server.
     Unasked,
 }
 
@@ -90,8 +90,8 @@ impl Liveness {
         (liveness, told)
     }
 
-    /// From now on these are probed and no others; as long as there are any, some of the `others` too, whose answers show that the network
-    /// works.
+    /// Probes only these servers from now on; while there are any, also some of the `others`, whose answers show that the
+    /// network works.
     pub(super) fn watch(&mut self, candidates: &BTreeSet<Endpoint>, others: &BTreeSet<Endpoint>) {
         self.candidates
             .retain(|endpoint, _| candidates.contains(endpoint));
@@ -168,11 +168,11 @@ async fn probe(endpoint: Endpoint, shared: Shared, dead: mpsc::UnboundedSender<E
         }
         pause().await;
     }
-    // Nobody listens only when the process is ending.
+    // The receiver is gone only when the process ends.
     let _ = dead.send(endpoint);
 }
 
-/// Asks for ever: only an answer counts.
+/// Probes for ever: only an answer counts.
 async fn witness(endpoint: Endpoint, shared: Shared) {
     loop {
         shared.ask(&endpoint).await;
@@ -180,12 +180,12 @@ async fn witness(endpoint: Endpoint, shared: Shared) {
     }
 }
 
-/// Jittered, so that not all are asked at one moment.
+/// With jitter, so that not all are probed at one moment.
 async fn pause() {
     sleep(PERIOD.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
 }
 
-/// Asks every address that the server has, until one accepts.
+/// Tries every address of the server, until one accepts.
 async fn ask(endpoint: &Endpoint) -> (Answer, Option<Way>) {
     let host = endpoint.host.to_string();
     let resolved = timeout(TIMEOUT, lookup_host((host, endpoint.port.get()))).await;
@@ -214,14 +214,14 @@ impl From<io::Result<()>> for Answer {
         match connected.map_err(|error| error.kind()) {
             Ok(()) => Self::Accepted,
             Err(io::ErrorKind::ConnectionRefused) => Self::Refused,
-            // The last router, or this host when nobody there has the address.
+            // The answer is the last router's, or this host's, when no host has the address.
             Err(io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable) => Self::Silence,
             Err(_) => Self::Unasked,
         }
     }
 }
 
-/// The way to an address; `None` where there is none. Sends nothing: a datagram socket only looks the way up.
+/// The route to an address; `None` without one. Sends nothing: a datagram socket only looks up the route.
 fn way(address: SocketAddr) -> Option<Way> {
     let any: IpAddr = match address {
         SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),

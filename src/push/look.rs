@@ -1,5 +1,6 @@
-//! What a single look decides, as a running pusher would at its start: what takes traffic and no record names counts as one whose
-//! record vanished just now. No process stays to protect servers afterwards, so what the guard would protect is reported.
+//! What a single look decides, as a pusher does at its start: a server that takes traffic without a record counts as one
+//! whose record vanished just now. No process stays to protect servers afterwards, so the servers that the guard would
+//! protect are reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,10 +19,10 @@ use crate::upstream::protection::Protection;
 use crate::upstream::records::Records;
 use crate::upstream::state::Desired;
 
-/// There is one target.
+/// The number of the only target.
 const TARGET: usize = 0;
 
-/// What one look at one target decides.
+/// The decisions of one look at one target.
 #[derive(Debug)]
 pub(super) struct Look {
     route: Arc<Route>,
@@ -30,7 +31,7 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// The target needs this `plan` to be as `desired`. What is lacking there counts when the target has taken it.
+    /// The target needs this `plan` to be as `desired`. Missing servers count when the target has taken them.
     pub(super) fn new(
         desired: &Desired,
         plan: &Plan,
@@ -41,7 +42,7 @@ impl Look {
         Self::with(desired, plan, route, records, Some(seen))
     }
 
-    /// The same, as if the target took all that is lacking.
+    /// The same, as if the target took all missing servers.
     pub(super) fn hopeful(
         desired: &Desired,
         plan: &Plan,
@@ -64,7 +65,7 @@ impl Look {
         let followed = guard.follow(desired.clone(), state, &claims, now).desired;
         let saw = seen.and_then(|seen| guard.see(TARGET, seen, now).desired);
         let finding = finding(route, &plan.leaving, &lacking(plan));
-        // Each tells only what is new.
+        // Each of them returns only what is new.
         let found = guard.find(finding, &claims, now).desired;
         let decided = found.or(saw).or(followed);
         Self {
@@ -74,12 +75,12 @@ impl Look {
         }
     }
 
-    /// What the target should be.
+    /// The desired state of the target.
     pub(super) fn desired(&self) -> &Desired {
         &self.desired
     }
 
-    /// The same after all steps of a plan.
+    /// The desired state after all steps of a plan.
     pub(super) fn end(&self) -> Desired {
         Desired {
             protection: Protection {
@@ -90,7 +91,7 @@ impl Look {
         }
     }
 
-    /// The target ended so; whether something else is desired now.
+    /// The target ended like this; returns whether the desired state is another now.
     pub(super) fn see(&mut self, outcome: &Outcome) -> bool {
         let seen = crate::push::reconcile::seen(&self.desired, outcome);
         let decision = self.guard.see(TARGET, seen, Instant::now());

@@ -1,4 +1,4 @@
-//! Who else has the id of this pusher, and what is said of that.
+//! Another pusher with this pusher's id, and what is logged about it.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::util::log_limit;
 /// How many targets are named.
 const NAMED: usize = 5;
 
-/// Why the id is not free. Whoever takes it over makes etcd forget what was fed under it: announcers would no longer know
+/// Why the id is not free. A pusher that takes it over makes etcd forget the old targets: announcers would no longer know
 /// which load balancers may still send them requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Namesake {
@@ -24,7 +24,7 @@ pub(super) enum Namesake {
 }
 
 impl Namesake {
-    /// What becomes of a silent one's targets when this pusher takes its id over.
+    /// What happens to a silent pusher's targets when this pusher takes its id over.
     pub(super) fn left_behind(&self, id: &PusherId) -> Option<String> {
         let Self::Silent(targets) = self else {
             return None;
@@ -36,7 +36,7 @@ impl Namesake {
         ))
     }
 
-    /// What it is, what is waited for, and what to do.
+    /// What it is, what this pusher waits for, and what to do.
     pub(super) fn in_words(&self, id: &PusherId) -> String {
         match self {
             Self::Lives(targets) => format!(
@@ -58,7 +58,7 @@ impl Namesake {
     }
 }
 
-/// Whether the id is free, as it was said last.
+/// Whether the id is free, as last logged.
 #[derive(Debug)]
 pub(super) struct IdWatch {
     id: PusherId,
@@ -66,12 +66,12 @@ pub(super) struct IdWatch {
 }
 
 impl IdWatch {
-    /// Nobody else is known.
+    /// No other pusher is known.
     pub(super) fn new(id: PusherId) -> Self {
         Self { id, namesake: None }
     }
 
-    /// Whether this namesake, if there is one, has the id: it is no former self, and is waited for.
+    /// Whether to wait for this namesake, if there is one: it is not a former self.
     pub(super) fn is_taken(&mut self, namesake: Option<Namesake>) -> bool {
         let namesake = namesake.filter(|it| self.namesake.is_some() || !self.succeeds(it));
         if namesake != self.namesake {
@@ -93,8 +93,8 @@ impl IdWatch {
         self.namesake.is_some()
     }
 
-    /// Whether this pusher takes the id over: it was started anew with other targets. Who has waited for another pusher does not,
-    /// however long that is away.
+    /// Whether this pusher takes the id over: it was restarted with other targets. A pusher that has waited for another
+    /// one does not, however long that is away.
     fn succeeds(&self, namesake: &Namesake) -> bool {
         let Some(left) = namesake.left_behind(&self.id) else {
             return false;
@@ -105,7 +105,7 @@ impl IdWatch {
         true
     }
 
-    /// Who has the id, what is waited for, and what to do.
+    /// Who has the id, what this pusher waits for, and what to do.
     pub(super) fn in_words(&self) -> Option<String> {
         let namesake = self.namesake.as_ref()?;
         Some(namesake.in_words(&self.id))

@@ -1,4 +1,4 @@
-//! What is said in the log about an upstream that does not just follow its records.
+//! Log messages about an upstream that does not just follow its records.
 
 use tracing::{info, warn};
 
@@ -36,7 +36,7 @@ pub(super) fn say(route: &Route, notice: &Notice) {
     let Route {
         upstream, limits, ..
     } = route;
-    // Whoever writes records can cause each of them any number of times.
+    // Everybody who writes records can cause each of them any number of times.
     let Some(more) = log_limit::allows(kind(notice), route.name()) else {
         return;
     };

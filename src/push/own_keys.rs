@@ -12,10 +12,10 @@ use crate::etcd::lease;
 use crate::etcd::lease::{LeaseKeeper, LeaseStatus, Trouble, Wanted};
 use crate::model::Nonce;
 
-/// How long leaving waits until the status record is withdrawn; what is left of it then goes with its lease.
+/// How long leaving waits for the deletion of the status record; otherwise its lease ends it.
 const WITHDRAWAL: Duration = Duration::from_secs(2);
 
-/// Keeps both.
+/// Keeps both keys.
 #[derive(Debug)]
 pub(super) struct OwnKeys {
     keeper: LeaseKeeper,
@@ -23,17 +23,17 @@ pub(super) struct OwnKeys {
     balancer: BalancerKey,
 }
 
-/// What has become of the keys.
+/// A change of the keys.
 #[derive(Debug)]
 pub(super) enum KeyEvent {
     /// One of them was written, or is gone.
     Changed,
     /// A newer pusher has them.
     Deposed {
-        /// Who, in words.
+        /// A description of the newer pusher.
         by: Arc<str>,
     },
-    /// Nobody keeps them any more: a bug.
+    /// No task keeps them any more: a bug.
     Ended,
 }
 
@@ -54,7 +54,7 @@ impl OwnKeys {
         }
     }
 
-    /// Waits for news. Cancel safe.
+    /// Waits for a change. Cancel safe.
     pub(super) async fn changed(&mut self) -> KeyEvent {
         tokio::select! {
             changed = self.lease.changed() => if changed.is_err() {
@@ -73,7 +73,8 @@ impl OwnKeys {
         matches!(*self.lease.borrow(), LeaseStatus::Held { .. })
     }
 
-    /// Whether both are in etcd. The other one is claimed only after the status record: the newest pusher of an id has both.
+    /// Whether both are in etcd. The balancer key is claimed only after the status record: the newest pusher of an id has
+    /// both.
     pub(super) fn both_stand(&mut self) -> bool {
         self.has_status_record() && {
             self.balancer.claim();
@@ -81,7 +82,7 @@ impl OwnKeys {
         }
     }
 
-    /// Why they do not stand in etcd.
+    /// Why they are not in etcd.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         match &*self.lease.borrow() {
             LeaseStatus::Pending { error } => error.clone(),
@@ -102,12 +103,12 @@ impl OwnKeys {
         self.keeper.set(Wanted::Present(value));
     }
 
-    /// From now on this is what is fed.
+    /// Changes the balancer key.
     pub(super) fn route(&mut self, settings: &Settings) {
         self.balancer.route(settings);
     }
 
-    /// Takes the status record away. The other key stays: it says where servers may still get requests.
+    /// Deletes the status record. The balancer key stays: its load balancers may still send requests.
     pub(super) async fn withdraw(self) {
         self.keeper.withdraw(None, WITHDRAWAL).await;
     }

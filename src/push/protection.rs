@@ -1,4 +1,4 @@
-//! Watches over the servers that are protected without a record.
+//! Watches the servers that are protected without a record.
 
 use std::collections::BTreeSet;
 
@@ -11,26 +11,26 @@ use super::publisher::Publisher;
 use super::supervisor::Supervisor;
 use crate::model::Endpoint;
 
-/// Probes them, and knows when their time is over.
+/// Probes them, and waits for the end of their time.
 #[derive(Debug)]
 pub(super) struct Protection {
     liveness: Liveness,
     dead: mpsc::UnboundedReceiver<Endpoint>,
-    /// When a decision changes without anything happening.
+    /// When a decision changes without another event.
     due: Option<Instant>,
 }
 
-/// Something happened to protected servers.
+/// An event of protected servers.
 #[derive(Debug)]
 pub(super) enum ProtectionEvent {
-    /// Nobody answers there.
+    /// The server is dead.
     Dead(Endpoint),
     /// The time of some is over.
     Due,
 }
 
 impl ProtectionEvent {
-    /// Every upstream decides what becomes of what it protects.
+    /// Lets every upstream decide what happens to its protected servers.
     pub(super) fn decide(&self, supervisor: &mut Supervisor) {
         let now = Instant::now();
         for publisher in supervisor.publishers_mut() {
@@ -53,7 +53,7 @@ impl Protection {
         }
     }
 
-    /// From now on those are watched that the publishers protect now.
+    /// From now on watches the servers that the publishers protect now.
     pub(super) fn watch(&mut self, supervisor: &Supervisor) {
         let publishers = || supervisor.publishers();
         self.due = publishers().filter_map(Publisher::due).min();

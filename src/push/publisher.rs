@@ -1,4 +1,4 @@
-//! What the upstream of one route should be, told to the reconcilers that make it so.
+//! The desired state of the upstream of one route, published to its reconcilers.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -23,19 +23,19 @@ use crate::upstream::records::{Effect, Records};
 use crate::upstream::server::{Origin, Parameters, Server};
 use crate::util::log_limit;
 
-/// Decides what the upstream of one route should be, and tells the reconcilers.
+/// Decides the desired state of the upstream of one route, and publishes it to the reconcilers.
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) route: Arc<Route>,
     pool: Pool,
     guard: RemovalGuard,
     desired: watch::Sender<Published>,
-    /// The numbers of the reconcilers that it tells.
+    /// The numbers of its reconcilers.
     rows: BTreeSet<usize>,
 }
 
 impl Publisher {
-    /// Knows nothing yet, but for what a `former` one of the same upstream protects.
+    /// Empty, except for the servers that a `former` publisher of the same upstream protects.
     pub(super) fn new(route: Arc<Route>, former: Option<&Self>) -> Self {
         let guard = former.map(|former| former.guard.succeeded_by(route.limits));
         let pool = route.pool();
@@ -111,18 +111,18 @@ impl Publisher {
         self.apply(decision);
     }
 
-    /// When time has passed that matters.
+    /// When to call it after time has passed.
     pub(super) fn due(&self) -> Option<Instant> {
         self.guard.due()
     }
 
-    /// Nobody answers there.
+    /// A server is dead.
     pub(super) fn dead(&mut self, endpoint: &Endpoint) {
         let decision = self.guard.dead(endpoint);
         self.apply(decision);
     }
 
-    /// Lets the protected servers go; gives how many there were.
+    /// Lets the protected servers go; returns how many there were.
     pub(super) fn release(&mut self) -> u64 {
         let released = self.guard.count();
         let decision = self.guard.release();
@@ -134,7 +134,7 @@ impl Publisher {
         count(released)
     }
 
-    /// This takes traffic in a target of which nothing was known before.
+    /// These servers take traffic in a target that was not known before.
     pub(super) fn find(&mut self, found: &Found, records: &Records, now: Instant) {
         let finding = finding(&self.route, &found.servers, &found.lacking);
         self.see(found.number, &found.seen, now);
@@ -148,30 +148,30 @@ impl Publisher {
         self.apply(decision);
     }
 
-    /// A target makes this of the servers.
+    /// A target reports the state of the servers.
     pub(super) fn see(&mut self, number: usize, seen: &Seen, now: Instant) {
         let decision = self.guard.see(number, seen.clone(), now);
         self.apply(decision);
-        // The last of those that have not told anything may just have.
+        // It may have been the last missing report.
         let decision = self.guard.keep_targets(&self.rows, now);
         self.apply(decision);
     }
 
-    /// Only these reconcilers are left of those that it tells.
+    /// Keeps only these reconcilers.
     pub(super) fn keep_rows(&mut self, rows: BTreeSet<usize>, now: Instant) {
         self.rows = rows;
         let decision = self.guard.keep_targets(&self.rows, now);
         self.apply(decision);
     }
 
-    /// The servers that are to be probed.
+    /// The servers to probe.
     pub(super) fn candidates(&self) -> impl Iterator<Item = &Endpoint> {
-        // Nothing is known of a UDP server that takes no TCP connection.
+        // A UDP server without a TCP port cannot be probed.
         let probed = self.route.selection.protocol == Protocol::Tcp;
         self.guard.protected().guard.keys().filter(move |_| probed)
     }
 
-    /// The servers that take traffic and can be asked by TCP.
+    /// The servers that take traffic and can be probed by TCP.
     pub(super) fn servers(&self) -> Vec<Endpoint> {
         let desired = self.desired.borrow();
         let asked = desired
@@ -187,13 +187,13 @@ impl Publisher {
         self.guard.count()
     }
 
-    /// The upstream as people name it: those of `stream {}` are told from the others.
+    /// The upstream in messages: those of `stream {}` are marked.
     pub(super) fn name(&self) -> String {
         self.route.name()
     }
 
-    /// Tells which servers stay without a record in the target of this reconciler, and why: those that take traffic there, where that
-    /// is known.
+    /// Which servers stay without a record in the target of this reconciler, and why: those that take traffic there, if
+    /// that is known.
     pub(super) fn protect(&self, number: usize, told: &mut UpstreamStatus, clock: &Clock) {
         let protected = self.guard.protected();
         let serving = self.guard.seen(number).filter(|seen| seen.current);
@@ -232,7 +232,7 @@ impl Publisher {
     }
 }
 
-/// Who else than the records that a route takes names an address.
+/// Which records, other than those that a route takes, name an address.
 pub(super) fn claims<'a>(
     route: &Route,
     records: &'a Records,
@@ -258,10 +258,10 @@ pub(super) fn claims<'a>(
     }
 }
 
-/// What was found, as servers of the route.
+/// The found servers, as servers of the route.
 pub(super) fn finding(route: &Route, servers: &[Serving], lacking: &[Endpoint]) -> Finding {
     let parameters = route.selection.terms.parameters;
-    // Of two with one address the one counts that is no backup.
+    // Of two with one address, the one that is not a backup counts.
     let backups = servers.iter().filter(|server| server.backup);
     let others = servers.iter().filter(|server| !server.backup);
     let extra = backups.chain(others).filter_map(|found| {

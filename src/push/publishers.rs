@@ -1,6 +1,6 @@
-//! Who decides what the upstreams should be: one for each route, however many targets take it.
+//! The publishers of all upstreams: one for each route, however many targets take it.
 //!
-//! Each has a number, and is found by it or by its route without looking at the others: a pusher may have thousands.
+//! Each has a number, and is found by it or by its route in constant time: a pusher may have thousands.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use std::sync::Arc;
 use super::publisher::Publisher;
 use super::route::{Place, Route};
 
-/// All of them.
+/// All publishers.
 #[derive(Debug, Default)]
 pub(super) struct Publishers {
     all: BTreeMap<usize, Publisher>,
-    /// The numbers of those of one upstream: several where targets have it with different settings.
+    /// The numbers of those of one upstream: several if targets have it with different settings.
     by_place: HashMap<Place, Vec<usize>>,
-    /// Never given twice.
+    /// Never reused.
     next: usize,
 }
 
 impl Publishers {
-    /// The one of this route, with its number. A new one knows what a former one of the same upstream protects.
+    /// The publisher of this route, with its number. A new one takes over the protected servers of a former one.
     pub(super) fn of(&mut self, route: &Arc<Route>) -> (usize, &Publisher) {
         let numbers = self.by_place.entry(route.place()).or_default();
         let mut alike = numbers.iter().copied();

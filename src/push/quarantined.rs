@@ -1,4 +1,4 @@
-//! What is said in the log about records, holds and splits that cannot be read.
+//! Log messages about records, holds and splits that cannot be read.
 
 use tracing::{info, warn};
 
@@ -10,11 +10,11 @@ pub(super) fn log_quarantined(effect: &Effect) {
     for quarantined in &effect.quarantined {
         let key = &quarantined.key;
         let reason = match quarantined.instead {
-            Instead::Unknown(why) => format!("{}; no split stands: {why}", quarantined.reason),
+            Instead::Unknown(why) => format!("{}; no split applies: {why}", quarantined.reason),
             _ => quarantined.why(),
         };
         if let Some(more) = log_limit::allows("quarantined", key) {
-            warn!(%key, %reason, "quarantined: this cannot be read; everything else goes on{more}");
+            warn!(%key, %reason, "quarantined: this cannot be read; everything else continues{more}");
         }
     }
     for key in &effect.readable_again {

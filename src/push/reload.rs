@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration is read again, whole or not at all.
+//! SIGHUP: reads the configuration again, and applies all of it or none.
 
 use tokio::signal::unix::Signal;
 use tracing::{error, info};
@@ -6,20 +6,20 @@ use tracing::{error, info};
 use super::config;
 use super::settings::Settings;
 
-/// Where a new configuration comes from.
+/// The source of a new configuration.
 #[derive(Debug)]
 pub struct Reload {
-    /// What is read; without one there is nothing to read again, and that is said.
+    /// What to read; without it there is nothing to read again, and that is logged.
     pub file: Option<config::File>,
-    /// When: see [`shutdown::hangups`](crate::util::shutdown::hangups).
+    /// SIGHUP: see [`shutdown::hangups`](crate::util::shutdown::hangups).
     pub hangups: Signal,
 }
 
-/// Reads it again when that is asked for.
+/// Reads the configuration again on SIGHUP.
 #[derive(Debug)]
 pub(super) struct Reloads {
     reload: Option<Reload>,
-    /// What is wrong with the configuration that was read last and is not in force.
+    /// The mistakes in the last configuration, which was refused.
     refused: Option<String>,
 }
 
@@ -32,7 +32,7 @@ impl Reloads {
         }
     }
 
-    /// Waits until that is asked for. Cancel safe.
+    /// Waits for SIGHUP. Cancel safe.
     pub(super) async fn asked(&mut self) {
         let hangup = match &mut self.reload {
             Some(reload) => reload.hangups.recv().await,
@@ -43,7 +43,7 @@ impl Reloads {
         }
     }
 
-    /// Reads it; `None` when it is wrong, or there is nothing to read.
+    /// Reads it; `None` if it is wrong, or there is nothing to read.
     pub(super) fn read(&mut self) -> Option<Settings> {
         let reload = self.reload.as_ref()?;
         let Some(file) = &reload.file else {
@@ -57,7 +57,7 @@ impl Reloads {
                 for line in invalid.lines() {
                     error!("{line}");
                 }
-                error!(%file, "the new configuration is wrong; nothing of it is used, the old one stands");
+                error!(%file, "the new configuration is wrong: none of it is used, the old one stays");
                 let more = match invalid.mistakes.len() {
                     0 | 1 => String::new(),
                     several => format!(" (and {} more)", several - 1),
@@ -73,7 +73,7 @@ impl Reloads {
         }
     }
 
-    /// What is wrong with the configuration that was read last and is not in force.
+    /// The mistakes in the last configuration, which was refused.
     pub(super) fn refused(&self) -> Option<&str> {
         self.refused.as_deref()
     }

@@ -1,4 +1,4 @@
-//! Taking away what a pusher has left in etcd, for a load balancer that goes for good.
+//! Removes a pusher's keys from etcd, for a load balancer that is gone for good.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use crate::etcd::client::Cluster;
 use crate::etcd::oneshot::{delete, get_to_write, patiently};
 use crate::model::{MetaPrefix, PusherId};
 
-/// How long etcd may take.
+/// Timeout of the calls to etcd.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What became of it.
+/// The result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retired {
-    /// A pusher of that id is running: nothing was taken away.
+    /// A pusher of that id is running: nothing was removed.
     Lives,
     /// Its keys are gone.
     Gone,
@@ -21,7 +21,7 @@ pub enum Retired {
     Unknown,
 }
 
-/// Takes away both keys of `id`, unless a pusher of that id is running.
+/// Removes both keys of `id`, unless a pusher of that id is running.
 ///
 /// # Errors
 ///
@@ -36,7 +36,7 @@ pub async fn retire(
         loop {
             let status = get_to_write(connection, &pusher).await?;
             let key = get_to_write(connection, &balancer).await?;
-            // Without a lease it is nobody's, and would stay for ever.
+            // Without a lease it is no pusher's, and would stay for ever.
             if status.as_ref().is_some_and(|entry| entry.lease != 0) {
                 return Ok(Retired::Lives);
             }
@@ -50,7 +50,7 @@ pub async fn retire(
             match (unchanged, status.or(key)) {
                 (true, Some(_)) => return Ok(Retired::Gone),
                 (true, None) => return Ok(Retired::Unknown),
-                // Somebody has written meanwhile: a pusher that starts.
+                // Another process has written it in the meantime: a pusher that starts.
                 (false, _) => {}
             }
         }

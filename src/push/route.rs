@@ -10,24 +10,24 @@ use crate::upstream::choose::Selection;
 use crate::upstream::guard::Limits;
 use crate::upstream::pool::Pool;
 
-/// How long a draining server may take to finish where nothing else is said.
+/// The default drain timeout of a server.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An upstream of a target.
 pub(super) type Place = (Layer, UpstreamName);
 
-/// Which records an upstream takes, and how it is treated.
+/// The records of an upstream, and its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// The upstream.
     pub upstream: UpstreamName,
-    /// Where in nginx it is.
+    /// Its layer in nginx.
     pub layer: Layer,
     /// The service.
     pub service: ServiceName,
-    /// Which of its records are taken, and what is made of them.
+    /// Which of its records are taken, and their servers' parameters.
     pub selection: Selection,
-    /// How far the upstream may follow its records.
+    /// The limits of the removal guard.
     pub limits: Limits,
     /// How long a draining server may take to finish.
     pub drain_timeout: Duration,
@@ -47,12 +47,12 @@ impl Route {
         }
     }
 
-    /// Which upstream of a target it is about: a target has each once.
+    /// The identity of an upstream in a target, which has each once.
     pub(super) fn place(&self) -> Place {
         (self.layer, self.upstream.clone())
     }
 
-    /// The upstream as people name it: those of `stream {}` are told from the others.
+    /// The upstream in messages: those of `stream {}` are marked.
     pub(super) fn name(&self) -> String {
         let upstream = &self.upstream;
         match self.layer {
@@ -61,7 +61,7 @@ impl Route {
         }
     }
 
-    /// The upstream, and which records of the service it takes where it does not take all of them.
+    /// The upstream, and its selection of records if it does not take all of them.
     pub(super) fn in_words(&self) -> String {
         let layer = match self.layer {
             Layer::Http => "http",
@@ -88,13 +88,13 @@ impl Route {
         words
     }
 
-    /// What decides what the upstream should be.
+    /// The part that decides the desired state.
     pub(super) fn pool(&self) -> Pool {
         Pool::new(self.service.clone(), self.selection.clone())
     }
 }
 
-/// Why a text is no route.
+/// Why a text is not a route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("UPSTREAM or UPSTREAM=SERVICE is expected: {0}")]
 pub struct RouteError(#[from] NameError);
@@ -102,7 +102,7 @@ pub struct RouteError(#[from] NameError);
 impl FromStr for Route {
     type Err = RouteError;
 
-    /// Reads `UPSTREAM[=SERVICE]`; the service is called as the upstream is where nothing else is said.
+    /// Parses `UPSTREAM[=SERVICE]`; by default, the service has the name of the upstream.
     fn from_str(text: &str) -> Result<Self, RouteError> {
         let (upstream, service) = text.split_once('=').unwrap_or((text, text));
         Ok(Self::new(upstream.parse()?, service.parse()?))

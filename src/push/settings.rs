@@ -1,4 +1,4 @@
-//! What to push, where to, and how.
+//! The settings of a pusher.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,33 +10,32 @@ use crate::etcd::range::Range;
 use crate::model::{Balancer, MetaPrefix, Prefix, PusherId, ServiceName};
 use crate::push::reconcile::Pacing;
 
-/// How long a status record outlives a killed pusher where nothing else is said.
+/// The default lifetime of the status record of a killed pusher.
 pub const TTL: Duration = Duration::from_secs(15);
-/// How long a load balancer may go on routing without its pusher before nobody waits for that any more, where nothing else is
-/// said.
+/// The default time after which announcers no longer wait for a load balancer without its pusher.
 pub const FORGET_AFTER: Duration = Duration::from_secs(10 * 60);
-/// What to push, where to, and how.
+/// The settings of a pusher.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The name of this pusher, unique among those of one etcd.
     pub id: PusherId,
     /// The prefix of the records.
     pub prefix: Prefix,
-    /// Where the status record goes.
+    /// The prefix of sidekick's own keys.
     pub meta: MetaPrefix,
     /// At least one.
     pub targets: Vec<Target>,
-    /// How fast changes are followed.
+    /// How fast changes are applied.
     pub pacing: Pacing,
     /// How long the status record outlives a killed pusher.
     pub ttl: Duration,
-    /// How long the targets count as routing after the pusher was last there; `ttl` at least.
+    /// How long the targets count as routing after the pusher was last seen; `ttl` at least.
     pub forget_after: Duration,
 }
 
 impl Settings {
-    /// `newer`, but for what stays as it is as long as the process runs: `kept` is told the name of each that should have
-    /// changed.
+    /// `newer`, without the settings that cannot change while the process runs: calls `kept` with the name of each of
+    /// those that differs.
     pub(super) fn succeeded_by(&self, newer: Self, mut kept: impl FnMut(&'static str)) -> Self {
         let changes = [
             ("id", self.id != newer.id),
@@ -57,7 +56,7 @@ impl Settings {
         }
     }
 
-    /// All routes with their targets, in the order in which they are numbered.
+    /// All routes with their targets, in the order of their numbers.
     pub(super) fn routes(&self) -> impl Iterator<Item = (&Target, &Arc<Route>)> {
         let routes = |target| {
             Target::routes(target)
@@ -74,12 +73,12 @@ impl Settings {
             .collect()
     }
 
-    /// What its targets are, whatever they are called.
+    /// The identities of its targets.
     pub(super) fn identities(&self) -> BTreeSet<String> {
         self.targets.iter().map(Target::identity).collect()
     }
 
-    /// What is fed of each service, as other pushers are to know it.
+    /// The upstreams of each service, for the balancer key.
     pub(super) fn fed(&self) -> BTreeMap<ServiceName, BTreeSet<String>> {
         let mut all: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for (target, route) in self.routes() {
@@ -89,14 +88,14 @@ impl Settings {
         all
     }
 
-    /// The keys to watch: those of the service when there is only one, else those of all.
+    /// The keys to watch: those of the service if it is only one, else those of all.
     pub(super) fn range(&self) -> Range {
         let services = self.services();
         let only = services.first().filter(|_| services.len() == 1);
         Range::Prefix(self.prefix.service_range(only).into_bytes())
     }
 
-    /// The keys to watch for what other pushers and people say: one range for all of it, as what one watch tells is in order.
+    /// The keys of other pushers and operators: one range, so that one watch delivers all of them in order.
     pub(super) fn meta_range(&self) -> Range {
         Range::Prefix(self.meta.range().into_bytes())
     }

@@ -1,4 +1,4 @@
-//! How far the start of a pusher has come.
+//! The progress of a pusher's start.
 
 use tokio::time::Instant;
 
@@ -7,21 +7,21 @@ use super::own_keys::OwnKeys;
 use super::status::Status;
 use crate::etcd::lease::Trouble;
 
-/// How far the start has come.
+/// The progress of the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    /// etcd has not told the records yet.
+    /// The records have not been received yet.
     Unlisted,
-    /// The status record is being written; at this time it is no longer waited for.
+    /// The status record is being written; until this deadline.
     Announcing(Instant),
-    /// A right to its own keys is missing, so no announcer could know of it: nothing is done before both stand.
+    /// The pusher may not write its own keys, so no announcer could know of it: it does nothing before both exist.
     Denied,
-    /// Whatever comes is published.
+    /// Every change is published.
     Open,
 }
 
 impl Start {
-    /// When the keys are no longer waited for.
+    /// The deadline for the keys.
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
             Self::Announcing(until) => Some(until),
@@ -29,7 +29,7 @@ impl Start {
         }
     }
 
-    /// How far it is, in words.
+    /// The progress, as a message.
     pub(super) fn in_words(self, id: &IdWatch, keys: &OwnKeys, status: &Status) -> String {
         let named = |trouble: Option<_>, before| {
             trouble.map_or_else(String::new, |trouble: Trouble| format!("{before}{trouble}"))

@@ -1,4 +1,4 @@
-//! What may be told of all upstreams together: pure.
+//! The status of all upstreams together: pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,14 +14,14 @@ use crate::model::{
 use crate::push::reconcile;
 use crate::util::sanitize::printable;
 
-/// Where every upstream stands, by the number of its reconciler.
+/// The status of every upstream, by the number of its reconciler.
 #[derive(Debug, Default)]
 pub(super) struct Status(BTreeMap<usize, Row>);
 
 #[derive(Debug)]
 struct Row {
     target: Arc<str>,
-    /// What the target is, whatever it is called.
+    /// The target's identity.
     identity: Arc<str>,
     /// `stream/NAME` in `stream {}`.
     upstream: String,
@@ -30,7 +30,7 @@ struct Row {
 }
 
 impl Status {
-    /// One more upstream, of which nothing is known yet.
+    /// Adds an upstream without a status.
     pub(super) fn add(&mut self, number: usize, target: &Target, route: &Route) {
         let row = Row {
             target: target.name().clone(),
@@ -42,12 +42,12 @@ impl Status {
         self.0.insert(number, row);
     }
 
-    /// The upstream with this number is no concern any more.
+    /// Removes the upstream with this number.
     pub(super) fn remove(&mut self, number: usize) {
         self.0.remove(&number);
     }
 
-    /// Notes the status of the upstream with this number. Logs when somebody else changes it back;
+    /// Notes the status of the upstream with this number. Logs when somebody else undoes its changes;
     /// `candidates` are the pushers that feed the same target.
     pub(super) fn update<'p>(
         &mut self,
@@ -66,13 +66,13 @@ impl Status {
                 let within = crate::util::duration::typed(within);
                 warn!(%target, %upstream, times, %within, "{CONTESTED}: {who}");
             }
-            (Some(_), None) => info!(%target, %upstream, "nobody else changes it back any more"),
+            (Some(_), None) => info!(%target, %upstream, "its changes are no longer undone"),
             _ => {}
         }
         row.status = status;
     }
 
-    /// The revision that everybody who routes a service has confirmed. A target that does not route is left out; a service
+    /// The revision that every target of a service has confirmed. A target that does not route is left out; a service
     /// that no target routes is idle.
     pub(super) fn services(&self) -> BTreeMap<ServiceName, ServiceStatus> {
         let mut rows = BTreeMap::<&ServiceName, Vec<&Row>>::new();
@@ -84,7 +84,7 @@ impl Status {
         rows.into_iter().map(status).collect()
     }
 
-    /// How each target does: well when all its upstreams do. `candidates` are the pushers that feed the same target.
+    /// The status of each target: good if all its upstreams are. `candidates` are the pushers that feed the same target.
     pub(super) fn targets<'p>(
         &self,
         candidates: impl Fn(&str) -> Vec<&'p PusherId>,
@@ -122,12 +122,12 @@ impl Status {
     }
 }
 
-/// Where a service stands that these upstreams take.
+/// The status of a service with these upstreams.
 fn service_status(all: &[&Row]) -> ServiceStatus {
     let rows = || all.iter().filter(|row| row.status.routing);
     let confirmed = rows().map(|row| row.status.confirmed).min();
     let Some(applied) = confirmed else {
-        // Listed anyway, or readers would take it for one that this pusher does not know yet.
+        // Listed anyway, or readers would think that this pusher does not know it yet.
         return ServiceStatus {
             idle: true,
             stopped: stopped(all),
@@ -141,7 +141,7 @@ fn service_status(all: &[&Row]) -> ServiceStatus {
     for (instance, reason) in withheld {
         reasons.entry(instance).or_insert(reason);
     }
-    // Where it takes traffic in another upstream, it is routed.
+    // If it takes traffic in another upstream, it is routed.
     let taken = |instance: &InstanceName| rows().any(|row| row.status.verdict.takes(instance));
     let withheld = reasons.into_iter().filter(|(name, _)| !taken(name));
     let withheld = withheld.map(|(name, reason)| (name.clone(), reason.clone()));
@@ -157,7 +157,7 @@ fn service_status(all: &[&Row]) -> ServiceStatus {
     }
 }
 
-/// The targets that count as routing nothing, with what is seen of them.
+/// The targets that count as not routing, with the reason.
 fn stopped(all: &[&Row]) -> BTreeMap<String, String> {
     let rows = all.iter().filter(|row| !row.status.routing);
     let told = rows.map(|row| {
@@ -169,8 +169,8 @@ fn stopped(all: &[&Row]) -> BTreeMap<String, String> {
     told.take(MAX_LISTED).collect()
 }
 
-/// What is said of an upstream that is changed back.
-const CONTESTED: &str = "what is set here is changed back again and again by somebody else";
+/// The message about an upstream whose changes are undone.
+const CONTESTED: &str = "somebody else keeps undoing the changes made here";
 
 /// The probable cause.
 fn whose_hand(candidates: &[&PusherId]) -> String {
@@ -181,9 +181,9 @@ fn whose_hand(candidates: &[&PusherId]) -> String {
         .collect();
     match names.as_slice() {
         [] => "no other pusher feeds this target; see who else changes it".to_owned(),
-        [name] => format!("probably by pusher {name}, which feeds it too with other settings"),
+        [name] => format!("probably pusher {name}, which also feeds it, with other settings"),
         names => format!(
-            "probably by one of the pushers {}, which feed it too with other settings",
+            "probably one of the pushers {}, which also feed it, with other settings",
             names.join(", ")
         ),
     }
@@ -192,7 +192,7 @@ fn whose_hand(candidates: &[&PusherId]) -> String {
 /// How many pushers are named.
 const NAMED: usize = 5;
 
-/// As many errors as a status record lists, and how many there are beyond.
+/// The errors up to the limit of a status record, and the number of the rest.
 fn shorten(errors: &mut Vec<String>) {
     if errors.len() > MAX_LISTED {
         let more = errors.len() - (MAX_LISTED - 1);
@@ -207,7 +207,7 @@ impl Row {
         status.confirmed > 0 && status.errors.is_empty() && status.contested.is_none()
     }
 
-    /// Reasons with the target in front.
+    /// Reasons, each with its target first.
     fn with_target(
         &self,
         reasons: &[(InstanceName, String)],
@@ -220,7 +220,7 @@ impl Row {
 }
 
 impl fmt::Display for Status {
-    /// One line for people.
+    /// One line for `systemctl status`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.0.len();
         let well = self.0.values().filter(|row| row.is_well()).count();

@@ -1,4 +1,4 @@
-//! The status record: what the pusher publishes about itself, for announcers to wait for and for people to see.
+//! The status record: what the pusher publishes about itself, for announcers and operators.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use super::supervisor::Supervisor;
 use super::write_pace::WritePace;
 use crate::model::{Nonce, Prefix, PusherStatus, Released};
 
-/// What is published, and when it was written.
+/// The published status, and when it was written.
 #[derive(Debug)]
 pub(super) struct StatusRecord {
     value: PusherStatus,
-    /// As it was written last.
+    /// As it was last written.
     written: Arc<[u8]>,
     pace: WritePace,
     clock: Clock,
@@ -41,7 +41,7 @@ impl StatusRecord {
         }
     }
 
-    /// Follows what is known; gives what is to be written now, if anything is.
+    /// Applies the current status; returns the value to write now, if any.
     pub(super) fn update(
         &mut self,
         status: &Status,
@@ -56,7 +56,7 @@ impl StatusRecord {
         self.value.targets = status.targets(|target| balancers.also_feeding(target));
         supervisor.protect(&mut self.value.targets, &self.clock);
         let value: Arc<[u8]> = self.value.encode().into();
-        // What comes meanwhile is written together with it.
+        // Later changes are written together with it.
         if value == self.written || !self.pace.allows(Instant::now()) {
             return None;
         }
@@ -64,17 +64,17 @@ impl StatusRecord {
         Some(value)
     }
 
-    /// Waits until what was put off is to be written.
+    /// Waits until a delayed write is due.
     pub(super) async fn due(&self) {
         until(self.pace.due()).await;
     }
 
-    /// That time has come.
+    /// A delayed write is due.
     pub(super) fn pass(&mut self) {
         self.pace.pass();
     }
 
-    /// Applies each release once, and publishes that for as long as the release stands.
+    /// Applies each release once, and publishes that while the release exists.
     pub(super) fn apply_releases(&mut self, peers: &Peers, supervisor: &mut Supervisor) {
         let mut applied = BTreeMap::new();
         for (upstream, nonce) in peers.releases() {

@@ -1,7 +1,7 @@
 //! The running tasks: a restart_watch for each target, a reconciler for each upstream of it.
 //!
 //! A new configuration is compared with the running tasks. Unchanged ones are not touched: their drains, backoff and
-//! decisions go on. New ones start, removed ones stop; their servers stay as they are.
+//! decisions continue. New ones start, removed ones stop; their servers stay as they are.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,11 +27,11 @@ use crate::upstream::guard::Seen;
 use crate::upstream::overrides::Overrides;
 use crate::upstream::records::{Effect, Records};
 
-/// Between two looks at whether nginx was restarted. One small request costs it nothing; until it is noticed, clients of an
-/// upstream that has lost its servers get errors.
+/// Between two checks whether nginx was restarted. A check is one small request; until a restart is noticed, clients of
+/// an upstream that has lost its servers get errors.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// All that runs.
+/// All running tasks.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     tasks: JoinSet<()>,
@@ -40,23 +40,23 @@ pub(super) struct Supervisor {
     ending: JoinSet<()>,
     /// By service, so that a change wakes only the upstreams of that service.
     publishers: Publishers,
-    /// Which of them decides for the reconciler of a number.
+    /// The publisher of each reconciler, by number.
     deciders: BTreeMap<usize, usize>,
     pacing: watch::Sender<Pacing>,
-    /// Whether other pushers know better at the moment.
+    /// Whether other pushers have newer information now.
     deferring: watch::Sender<bool>,
     reports: mpsc::UnboundedSender<Report>,
     finds: mpsc::UnboundedSender<Found>,
-    /// For targets that lie in etcd.
+    /// For targets in etcd.
     cluster: Cluster,
-    /// Never used twice: a late report of a stopped reconciler must match no other.
+    /// Never reused: a late report of a stopped reconciler must match no other.
     next_number: usize,
 }
 
-/// A target that is pushed to.
+/// A running target.
 #[derive(Debug)]
 struct Running {
-    /// As it was at its start: all its upstreams share its state, later ones too.
+    /// As it was at its start: all its upstreams share its state, including later ones.
     target: Target,
     permits: Arc<Semaphore>,
     restarts: watch::Receiver<u64>,
@@ -74,7 +74,7 @@ struct Row {
 }
 
 impl Supervisor {
-    /// Nothing runs yet; everything will report here.
+    /// Nothing runs yet; every task will report here.
     pub(super) fn new(
         reports: mpsc::UnboundedSender<Report>,
         finds: mpsc::UnboundedSender<Found>,
@@ -95,7 +95,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts and stops tasks as the settings say. New ones have no desired state yet.
+    /// Starts and stops tasks for these settings. New ones have no desired state yet.
     pub(super) fn apply(&mut self, settings: &Settings, status: &mut Status) {
         self.pacing.send_replace(settings.pacing);
         while self.ending.try_join_next().is_some() {}
@@ -232,7 +232,7 @@ impl Supervisor {
         running.rows.insert(route.place(), row);
     }
 
-    /// What the upstream of a route should be. A route that several targets take is decided once, for all.
+    /// The publisher of a route. A route of several targets has one.
     fn subscribe(&mut self, route: &Arc<Route>) -> (usize, watch::Receiver<Published>) {
         let (number, publisher) = self.publishers.of(route);
         let mut subscriber = publisher.subscribe();
@@ -256,7 +256,7 @@ impl Supervisor {
             .for_each(|publisher| publisher.yield_to(records));
     }
 
-    /// Sends the desired state to those that never got one.
+    /// Sends the desired state to reconcilers that never got one.
     pub(super) fn publish_new(&mut self, records: &Records, overrides: &Overrides) {
         let effect = Effect::default();
         self.publishers
@@ -265,31 +265,31 @@ impl Supervisor {
             .for_each(|publisher| publisher.follow(records, overrides, &effect));
     }
 
-    /// Who decides what the upstreams should be: one for each route.
+    /// The publishers: one for each route.
     pub(super) fn publishers(&self) -> impl Iterator<Item = &Publisher> {
         self.publishers.iter()
     }
 
-    /// The same, mutable.
+    /// The publishers, mutable.
     pub(super) fn publishers_mut(&mut self) -> impl Iterator<Item = &mut Publisher> {
         self.publishers.iter_mut()
     }
 
-    /// Takes into account what a reconciler has found in its target.
+    /// Passes on what a reconciler has found in its target.
     pub(super) fn find(&mut self, found: &Found, records: &Records, now: Instant) {
         if let Some(publisher) = self.publisher_of(found.number) {
             publisher.find(found, records, now);
         }
     }
 
-    /// Takes into account what a reconciler's target does with the servers.
+    /// Passes on the state of the servers in a reconciler's target.
     pub(super) fn see(&mut self, number: usize, seen: &Seen, now: Instant) {
         if let Some(publisher) = self.publisher_of(number) {
             publisher.see(number, seen, now);
         }
     }
 
-    /// Who decides what the upstream of a reconciler should be.
+    /// The publisher of a reconciler.
     fn publisher_of(&mut self, number: usize) -> Option<&mut Publisher> {
         let publisher = self.deciders.get(&number)?;
         self.publishers.get_mut(*publisher)
@@ -312,18 +312,18 @@ impl Supervisor {
         }
     }
 
-    /// Whether other pushers know better at the moment.
+    /// Whether other pushers have newer information now.
     pub(super) fn is_deferring(&self) -> bool {
         *self.deferring.borrow()
     }
 
-    /// Sets whether other pushers know better now; `true` if that changed.
+    /// Sets whether other pushers have newer information now; `true` if that changed.
     pub(super) fn defer(&self, defer: bool) -> bool {
         self.deferring
             .send_if_modified(|deferring| std::mem::replace(deferring, defer) != defer)
     }
 
-    /// Waits until something ends that never should. Cancel safe.
+    /// Waits for the end of a task that should never end. Cancel safe.
     pub(super) async fn broken(&mut self) {
         loop {
             match self.tasks.join_next().await {
@@ -335,7 +335,7 @@ impl Supervisor {
         }
     }
 
-    /// Stops everything. No target is left in the middle of a change.
+    /// Stops all tasks. No target is left in the middle of a change.
     pub(super) async fn shutdown(&mut self) {
         self.tasks.shutdown().await;
         let leaving = self

@@ -1,4 +1,4 @@
-//! One target, and what is routed there.
+//! A target and its routes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use crate::etcd::client::Cluster;
 use crate::target::files::{Unreadable, fingerprint};
 use crate::target::{Driver, OpenError, TargetSettings, Upstream, UpstreamName};
 
-/// How many upstreams of one target are converged at once.
+/// How many upstreams of one target converge at once.
 const CONCURRENCY: usize = 8;
 
-/// Why a target cannot be.
+/// Why a target is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// No upstream is named.
@@ -24,12 +24,12 @@ pub enum TargetError {
     /// A file that it needs cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    /// It cannot be so.
+    /// Its settings are invalid.
     #[error(transparent)]
     Open(#[from] OpenError),
 }
 
-/// One target, and what is routed there.
+/// A target and its routes.
 #[derive(Debug, Clone)]
 pub struct Target {
     name: Arc<str>,
@@ -41,7 +41,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// The target called `name`, as `settings` say. Reads the files that are named there, but opens no connection.
+    /// The target `name` with these `settings`. Reads the files that they name, but opens no connection.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl Target {
         })
     }
 
-    /// Whether `other` is told in the same way, whatever is routed there; but a file holds what it was made for.
+    /// Whether `other` is the same target, with whatever routes; a file target depends on its routes too.
     pub(super) fn is_told_as(&self, other: &Self) -> bool {
         let upstreams = |target: &Self| -> Vec<_> {
             let routes = target.routes.iter();
@@ -82,30 +82,30 @@ impl Target {
             && (!self.settings.is_file() || upstreams(self) == upstreams(other))
     }
 
-    /// Its name, for people and for the status record.
+    /// Its name in messages and in the status record.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// What it is, whatever it is called: two pushers of one target name it alike.
+    /// Its identity: two pushers of one target use the same one.
     pub(super) fn identity(&self) -> String {
         identity(&self.settings)
     }
 
-    /// What it is, and its settings.
+    /// Its kind and settings.
     #[must_use]
     pub fn settings(&self) -> &TargetSettings {
         &self.settings
     }
 
-    /// What is routed there.
+    /// Its routes.
     #[must_use]
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
 
-    /// How many of its upstreams may be converged at once.
+    /// How many of its upstreams may converge at once.
     pub(super) fn concurrency(&self) -> usize {
         match self.settings.is_file() {
             // One reload serves all that change together, so none may wait for another.
@@ -114,12 +114,12 @@ impl Target {
         }
     }
 
-    /// What its upstreams share.
+    /// The state that its upstreams share.
     pub(super) fn driver(&self) -> &Arc<dyn Driver> {
         &self.driver
     }
 
-    /// What makes an upstream of it equal; `None` for a route that it was not made with.
+    /// The driver of an upstream; `None` for a route that it was not made with.
     pub(super) fn upstream(&self, route: &Route, cluster: &Cluster) -> Option<Box<dyn Upstream>> {
         let (layer, name, drain_timeout) = (route.layer, &route.upstream, route.drain_timeout);
         let driver = self.driver.clone();

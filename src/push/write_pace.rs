@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The least time between two writes: much happens at once in a large upstream, and etcd is not there for that.
+/// The least time between two writes: a large upstream changes often, and must not load etcd.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// When the status record may be written.
 #[derive(Debug, Default)]
 pub(super) struct WritePace {
     written: Option<Instant>,
-    /// When what has been put off is to be written.
+    /// When a delayed write is due.
     due: Option<Instant>,
 }
 
 impl WritePace {
-    /// Whether it may be written at once, and is then taken to be; else it is [due](Self::due) later, together with whatever
-    /// changes until then.
+    /// Whether it may be written now, which then counts as a write; else a write is [due](Self::due) later, together with
+    /// later changes.
     pub(super) fn allows(&mut self, now: Instant) -> bool {
         let next = self.written.map(|written| written + INTERVAL);
         self.due = next.filter(|next| now < *next);
@@ -27,12 +27,12 @@ impl WritePace {
         self.due.is_none()
     }
 
-    /// When what has been put off is to be written; `None` while nothing is.
+    /// When a delayed write is due; `None` if there is none.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// That time has come.
+    /// The delayed write is due.
     pub(super) fn pass(&mut self) {
         self.due = None;
     }

@@ -224,7 +224,7 @@ async fn another_user_takes_the_record_over() {
     reload(&announcer).await;
     let after = record_at(&scene.etcd, &key, |it| it.lease != before.lease).await;
     is_continued(&before, &after);
-    announcer.process().line("stands under a new lease").await;
+    announcer.process().line("has a new lease").await;
     let said = announcer.process().output();
     assert!(!said.contains(crate::support::PASSWORD), "{said}");
 }
@@ -354,7 +354,7 @@ async fn a_broken_program_is_refused_in_words_and_the_old_one_goes_on() {
         (
             "#!/bin/sh\nexit 0\n",
             0o755,
-            "is no sidekick that could go on",
+            "is not a sidekick that can continue",
         ),
         (older, 0o755, "unexpected argument '--handover-trial'"),
         ("#!/bin/sh\nexec yes\n", 0o755, "within 15 s"),

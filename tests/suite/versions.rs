@@ -152,7 +152,7 @@ async fn said(scene: &Scene, line: &str) -> crate::support::Ended {
     command.etcd(&scene.etcd).args(words).run().await
 }
 
-const STANDS: &str = "; the one before it stands";
+const STANDS: &str = "; the former one stays";
 
 #[tokio::test]
 async fn every_pusher_follows_the_split_that_was_readable_last_also_one_that_did_not_see_it() {
@@ -208,7 +208,7 @@ async fn a_split_whose_history_is_compacted_away_counts_as_none_and_that_is_said
     scene.etcd.compact().await;
     let once = scene.push().args(["--once"]).run().await;
     assert_eq!(once.code, Some(0), "{}", once.output);
-    let why = "no split stands: etcd has compacted away what it said before";
+    let why = "no split applies: etcd has compacted away what it said before";
     assert!(once.output.contains(why), "{}", once.output);
     let pusher = scene.pushing().await;
     pusher.process().line(why).await;

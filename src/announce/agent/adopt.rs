@@ -38,7 +38,7 @@ impl Agent {
             Ok(Ok(Some(entry))) => entry,
             Ok(Ok(None)) => return,
             Ok(Err(error)) => {
-                debug!(%error, "what stands in etcd is not known");
+                debug!(%error, "the record in etcd is not known");
                 self.left_behind = LeftBehind::Unknown;
                 return;
             }

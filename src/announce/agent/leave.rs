@@ -59,7 +59,7 @@ impl Agent {
         let withdrawn = self.keeper.withdraw(Some(notice), WITHDRAW_TIMEOUT).await;
         if let LeaseStatus::Deposed { by } = &*self.lease.borrow() {
             if self.is_replaced {
-                info!("{} stands under a new lease", self.settings.id);
+                info!("{} has a new lease", self.settings.id);
                 return Outcome::Left;
             }
             return deposed(&self.settings, by.clone());
@@ -133,7 +133,7 @@ impl Agent {
                 Confirmed::Deleted(deleted) => {
                     keeper.set(Wanted::Absent { notice: None });
                     warn!(
-                        "{} was deleted without draining, as etcd has no room: a load balancer that does not believe that may send \
+                        "{} was deleted without draining, as etcd has no room: a load balancer that protects it may send \
                         requests for a while",
                         settings.id
                     );

@@ -95,7 +95,7 @@ impl Agent {
         };
         let waiting = self.readiness.in_words();
         let former = match self.former {
-            Some(Former::Stands(_)) => "; the record of before the reload stands until then",
+            Some(Former::Stands(_)) => "; the record from before the reload stays until then",
             _ => "",
         };
         let (against, needed) = self.gate.progress();

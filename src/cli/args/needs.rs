@@ -34,7 +34,7 @@ const RULES: [Rule; 17] = [
             "on_gone",
         ],
         means_something: |said| said.has("container"),
-        why: "goes with --container NAME; without a container everything is said by SERVICE/INSTANCE and HOST:PORT",
+        why: "goes with --container NAME; without a container, give SERVICE/INSTANCE and HOST:PORT",
     },
     Rule {
         commands: ANNOUNCE,
@@ -52,7 +52,7 @@ const RULES: [Rule; 17] = [
         commands: ANNOUNCE,
         options: &["host_name"],
         means_something: |said| !(said.has("container") && said.is_said("id")),
-        why: "SERVICE/INSTANCE is given, and the host's name stands in no other; give one of them",
+        why: "SERVICE/INSTANCE is given, so the host's name is not used; give one of them",
     },
     Rule {
         commands: ANNOUNCE,

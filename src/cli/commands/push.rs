@@ -243,7 +243,7 @@ impl Args {
                 Exit::No,
             ),
             Retired::Gone => (
-                format!("pusher {id} is retired: nobody waits for its load balancers any more"),
+                format!("pusher {id} is retired: announcers no longer wait for its load balancers"),
                 Exit::Done,
             ),
             Retired::Unknown => (

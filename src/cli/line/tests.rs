@@ -186,7 +186,7 @@ fn a_name_of_ours_that_means_nothing_is_noted() {
         panic!("{:?}", parsed.notes);
     };
     assert!(
-        first.contains("line 1: SIDEKICK_WIEGHT stands for no option"),
+        first.contains("line 1: SIDEKICK_WIEGHT belongs to no option"),
         "{first}"
     );
     assert!(
@@ -225,7 +225,7 @@ fn lines_that_mean_nothing_are_named_up_to_a_limit_and_counted() {
         .collect();
     let parsed = with_file(&ANNOUNCE, &file(&lines)).unwrap();
     assert_eq!(parsed.notes.len(), NOTED + 1);
-    assert!(parsed.notes[0].contains("line 1: SIDEKICK_X0 stands for no option"));
+    assert!(parsed.notes[0].contains("line 1: SIDEKICK_X0 belongs to no option"));
     assert_eq!(
         parsed.notes[NOTED],
         "19980 more lines like these are ignored"

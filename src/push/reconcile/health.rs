@@ -134,13 +134,13 @@ impl Health {
         let key = format!("{target}/{upstream}");
         for (step, reason) in named {
             if let Some(more) = log_limit::allows("refused", &key) {
-                warn!(target = %target, %upstream, %step, %reason, "refused; everything else goes on{more}");
+                warn!(target = %target, %upstream, %step, %reason, "refused; everything else continues{more}");
             }
         }
         if more > 0
             && let Some(left_out) = log_limit::allows("more are refused", &key)
         {
-            warn!(target = %target, %upstream, more, "more steps like these are refused; everything else goes on{left_out}");
+            warn!(target = %target, %upstream, more, "more steps like these are refused; everything else continues{left_out}");
         }
         let mut ended = self
             .refused

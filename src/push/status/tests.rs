@@ -225,6 +225,6 @@ fn whose_hand_undoes_a_change_is_told_as_far_as_it_can_be_known() {
         target.errors.join("; ")
     };
     assert!(told(vec![]).contains("no other pusher feeds this target"));
-    assert!(told(vec![&one]).contains("probably by pusher edge-2,"));
+    assert!(told(vec![&one]).contains("probably pusher edge-2,"));
     assert!(told(vec![&one, &other]).contains("one of the pushers edge-2, edge-3,"));
 }

@@ -77,7 +77,7 @@ fn of_name(name: &str) -> String {
         "PathLenConstraintViolated" => "has a longer chain of authorities than one of them allows",
         "UnsupportedCriticalExtension" => UNSUPPORTED_EXTENSION,
         _ if name.starts_with("UnsupportedCertVersion") => {
-            "is of X.509 version 1, and only version 3 is accepted: make it anew with a subjectAltName"
+            "is of X.509 version 1, and only version 3 is accepted: issue a new one with a subjectAltName"
         }
         _ => return not_accepted(name),
     };
