@@ -107,7 +107,9 @@ fn put(place: &Place, id: &str, endpoint: &Endpoint, url: &str, found: Option<&E
         down: false,
         parameters: Parameters::default(),
     }];
-    let other = found.filter(|entry| self::url(entry).as_deref() != Some(url));
+    // What is no server is only written over.
+    let is_other = |entry: &&Entry| self::url(entry).is_some_and(|other| other != url);
+    let other = found.filter(is_other);
     steps.extend(other.map(|entry| removal(entry, Cause::Replaced)));
     Move {
         key: format!("{}{id}", place.servers).into_bytes(),

@@ -189,6 +189,15 @@ fn strangers_nonsense_and_what_drains_or_is_down_go_last() {
 }
 
 #[test]
+fn nonsense_under_the_key_of_a_record_is_written_over_and_no_server_is_removed() {
+    let wanted = desired(&[("n1", "10.0.0.1:80", State::Up)]);
+    let found = [backend(), entry("servers/n1", "nonsense")];
+    let plan = plan(moves(&place(), Scheme::Http, &wanted, &found), &wanted);
+    let steps: Vec<_> = plan.steps.iter().map(Step::to_string).collect();
+    assert_eq!(steps, ["add 10.0.0.1:80 weight=1"]);
+}
+
+#[test]
 fn ids_are_plain_and_never_the_same() {
     let up = State::Up;
     let wanted = desired(&[
