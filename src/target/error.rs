@@ -144,7 +144,7 @@ pub enum Error {
         reason: String,
     },
     /// nginx was reloaded, but still uses the former file.
-    #[error("nginx goes on with the configuration it had, {} after `{command}`: its error log says why",
+    #[error("nginx goes on with the configuration it had, {} after `{command}`: if it refused the new one, its error log says why",
         crate::util::duration::show(*.after))]
     NotTaken {
         /// The command.

@@ -412,8 +412,8 @@ async fn a_server_that_nginx_refuses_is_left_out_and_the_others_of_its_upstream_
         ("server 127.0.0.3:9", "server 127.0.0.5:9")
     );
     assert!(
-        reason.contains("invalid parameter \"weight=much\""),
-        "{reason}"
+        reason.contains("invalid parameter \"weight=much\";"),
+        "without the line of a file that is gone: {reason}"
     );
     assert!(undefined.contains("undefined value"), "{undefined}");
     assert_eq!(

@@ -106,13 +106,18 @@ async fn a_check_that_fails_slowly_never_counts_as_success() {
     let mut settings = nginx.settings(Layer::Http);
     settings.min_reload_interval = Duration::ZERO;
     settings.check = Some("sh -c 'sleep 0.4; echo no; exit 1'".parse().unwrap());
-    let mut upstream = only(settings);
+    let mut upstream = only(settings.clone());
     for _ in 0..3 {
         let error = settle(&mut upstream, &desired(1, &[&one_address(&one)]))
             .await
             .unwrap_err();
         assert!(error.to_string().contains("no"), "{error}");
     }
+    settings.timeout = Duration::from_millis(100);
+    let error = settle(&mut only(settings), &desired(1, &[&one_address(&one)])).await;
+    let error = error.unwrap_err().to_string();
+    let said = "refuses it: it did not finish within 100 ms";
+    assert!(error.contains(said), "{error}");
     assert_eq!(nginx.reloads(), 0);
     assert_eq!(who(&nginx, "/").await, Err("status 502".to_owned()));
 }

@@ -97,6 +97,7 @@ async fn a_second_upstream_of_the_same_name_takes_no_server_away() {
     for _ in 0..3 {
         let error = settle(&mut upstream, &next).await.unwrap_err().to_string();
         assert!(error.contains("duplicate upstream"), "{error}");
+        assert!(error.contains("remove it there"), "{error}");
         assert_eq!((nginx.text(), nginx.reloads()), before);
     }
     fs::remove_file(others).unwrap();

@@ -78,6 +78,13 @@ async fn two_pushers(more: &str) {
         etcd.delete("/services/website/one").await;
         converged(&nginx, good).await;
     }
+    let once = push(&etcd, &config, "c").args(["--once"]).run().await;
+    assert_eq!(once.code, Some(1), "{}", once.output);
+    assert!(
+        once.output.contains("cannot add server 127.0.0.1:6000"),
+        "{}",
+        once.output
+    );
     for number in 0..BAD {
         etcd.delete(&format!("/services/website/r{number}")).await;
     }

@@ -9,7 +9,10 @@ use sidekick::target::{Error, Layer, Outcome};
 use sidekick::upstream::state::Desired;
 
 use super::conf_file::{LONG, desired, one_address, only, settle, who};
-use crate::support::{Backend, FileNginx, PATIENCE, Signal, free_port, proc, send, until};
+use super::conf_file_others::push_toml;
+use crate::support::{
+    Backend, Command, Etcd, FileNginx, PATIENCE, Signal, free_port, proc, send, until,
+};
 
 /// An nginx with three backends, of which the check refuses the third.
 struct Scene {
@@ -294,4 +297,28 @@ async fn a_worker_that_crashed_costs_at_most_one_reload() {
         settle(&mut upstream, &two).await.unwrap();
     }
     assert!(scene.nginx.reloads() <= 2, "{}", scene.nginx.reloads());
+}
+
+#[tokio::test]
+async fn who_puts_an_edit_back_says_that_somebody_changed_the_file() {
+    let nginx = FileNginx::start(Layer::Http, &["website"]).await;
+    let (etcd, one) = tokio::join!(Etcd::start(), Backend::start("one"));
+    let (host, port) = (one.address().ip(), one.address().port());
+    let record = format!(r#"{{"host":"{host}","port":{port}}}"#);
+    etcd.put("/services/website/one", record).await;
+    let push = Command::new("push").etcd(&etcd);
+    let config = push_toml(&nginx, "");
+    let mut push = push.args(["--config", &config, "--id", "edge"]).start();
+    until(PATIENCE, "the backend to answer", async || {
+        who(&nginx, "/").await.as_deref() == Ok("one")
+    })
+    .await;
+    let said = format!("somebody changed {}", nginx.file().display());
+    let before = nginx.text();
+    let output = push.process().output();
+    assert!(!output.contains("somebody changed"), "{output}");
+    fs::write(nginx.file(), before.replace("weight=1", "weight=2")).unwrap();
+    push.process().line(&said).await;
+    assert_eq!(nginx.text(), before);
+    push.leave().await;
 }

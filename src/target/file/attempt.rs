@@ -136,7 +136,7 @@ impl Writer {
             let checked = self.command(&check).await;
             checked.map_err(|reason| Error::Refused {
                 command: check.program(),
-                reason,
+                reason: with_advice(reason),
             })?;
         }
         match depth {
@@ -289,11 +289,18 @@ impl Writer {
         match timeout(limit, command.run()).await {
             Ok(done) => done.map_err(|reason| without_stamps(&reason)),
             Err(_) => Err(format!(
-                "not done within {}",
+                "it did not finish within {}",
                 crate::util::duration::show(limit)
             )),
         }
     }
+}
+
+/// What to do about an upstream that another file has too.
+fn with_advice(reason: String) -> String {
+    let twice = reason.contains("duplicate upstream");
+    let advice = "; another file that nginx includes has it too: remove it there, or remove that file if it is a former `file` of sidekick's";
+    reason + if twice { advice } else { "" }
 }
 
 /// Removes the time and the process id that nginx puts before each line, which leaves more room for the reason.

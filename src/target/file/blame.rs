@@ -1,5 +1,6 @@
 //! Finds which upstreams, and within them which servers, nginx refuses when it refuses a file.
 
+use regex_lite::Regex;
 use tracing::debug;
 
 use super::attempt::Depth;
@@ -203,11 +204,12 @@ impl Writer {
         if bisect.accepted.is_empty() || entry.is_none_or(|entry| entry.is_emptied_by(&block)) {
             return Ok(None);
         }
+        let file = self.settings.shown();
         let refused = bisect
             .refused
             .into_iter()
             .map(|(server, error)| match error {
-                Error::Refused { reason, .. } => (server, reason),
+                Error::Refused { reason, .. } => (server, without_place(&reason, &file)),
                 error => (server, error.to_string()),
             });
         Ok(Some((block, refused.collect())))
@@ -221,3 +223,16 @@ impl Writer {
         block.map_err(|error| Error::Template(error.to_string()))
     }
 }
+
+/// Removes where in `file` a mistake is: the attempt that had it there is gone.
+fn without_place(reason: &str, file: &str) -> String {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let place = Regex::new(&format!(r" in \S*/{}:\d+", regex_lite::escape(name)));
+    place.map_or_else(
+        |_| reason.to_owned(),
+        |place| place.replace_all(reason, "").into_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use super::nginx::Seen;
 use super::text::{Blocks, edition, split};
 use super::writer::{Change, Request, Running, Writer};
 use crate::target::{Error, UpstreamName};
+use crate::util::log_limit;
 
 /// How long to wait for other upstreams that change at the same time.
 const GATHER: Duration = Duration::from_millis(20);
@@ -192,10 +193,17 @@ impl Writer {
                 }
             }
         };
+        let left = self.last.as_ref();
+        let is_edited =
+            left.is_some_and(|left| found.as_ref().is_none_or(|at| !left.has(&at.text)));
         match self.apply(blocks, found.as_ref(), seen).await {
             // Only names were to be tried: nginx has the rest, and the mistake is elsewhere.
             Err(Error::Refused { .. }) if is_loaded => {}
             applied => applied?,
+        }
+        let file = self.settings.shown();
+        if is_edited && let Some(more) = log_limit::allows("edited", file.clone()) {
+            warn!("somebody changed {file}: it is put back{more}");
         }
         self.answer(|_| true);
         Ok(None)

@@ -142,7 +142,10 @@ impl Report for Outcome {
             _ => "still draining",
         };
         let refused = self.refused.iter();
-        let refused = refused.map(|(step, reason)| format!("cannot {step}: {reason}"));
+        let refused = refused.map(|(step, reason)| match step.starts_with("server ") {
+            true => format!("cannot add {step}: {reason}"),
+            false => format!("cannot {step}: {reason}"),
+        });
         std::iter::once(done.to_owned()).chain(refused).collect()
     }
 
