@@ -23,6 +23,8 @@ use crate::util::sanitize::printable;
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 /// The permissions of a new file.
 const MODE: u32 = 0o644;
+/// As many symbolic links as Linux follows.
+const MAX_LINKS: usize = 40;
 /// A file beside that is older was left by a process that was killed.
 const ABANDONED: Duration = Duration::from_secs(10);
 
@@ -158,9 +160,7 @@ impl Disk {
         let (path, busy) = (self.settings.file.clone(), self.busy.clone());
         let work = move || {
             let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
-            // Follow a symbolic link and keep it.
-            let path = fs::canonicalize(&path).unwrap_or(path);
-            work(&path)
+            work(&followed(&path)?)
         };
         let reason = match tokio::task::spawn_blocking(work).await {
             Ok(Ok(done)) => return Ok(done),
@@ -187,6 +187,26 @@ fn content(path: &Path) -> io::Result<Option<Content>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Where a path leads by symbolic links, which are kept. The file at the end need not be there yet, but its folder.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut end = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match fs::read_link(&end) {
+            Ok(target) => end = end.parent().unwrap_or(&end).join(target),
+            Err(_) if end == path => return Ok(end),
+            Err(_) => {
+                let folder = fs::canonicalize(end.parent().unwrap_or(&end));
+                let folder = folder.map_err(|error| {
+                    let to = end.display();
+                    io::Error::other(format!("it is a symbolic link to {to}: {error}"))
+                })?;
+                return Ok(folder.join(end.file_name().unwrap_or_default()));
+            }
+        }
+    }
+    Err(io::Error::other("its symbolic links lead in a circle"))
 }
 
 /// The name of a file beside. No `include *.conf` matches it.

@@ -91,3 +91,49 @@ async fn what_cannot_be_written_says_why_and_harms_nothing() {
     assert!(error.contains("it is a folder"), "{error}");
     assert_eq!(names(folder.path()), ["a.conf"]);
 }
+
+#[tokio::test]
+async fn a_link_to_a_file_that_is_not_there_is_kept_and_the_file_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, conf) = (folder.path().join("real"), folder.path().join("conf.d"));
+    fs::create_dir(&real).unwrap();
+    fs::create_dir(&conf).unwrap();
+    let path = conf.join("a.conf");
+    std::os::unix::fs::symlink("../real/a.conf", &path).unwrap();
+    let disk = disk(&path);
+    assert_eq!(text(&disk).await, None);
+    disk.write("one").await.unwrap();
+    disk.keep().await.unwrap();
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(real.join("a.conf")).unwrap(), "one");
+    assert_eq!(
+        (names(&conf), names(&real)),
+        (vec!["a.conf".to_owned()], vec!["a.conf".to_owned()])
+    );
+    disk.write("two").await.unwrap();
+    disk.restore(Some("one")).await.unwrap();
+    assert_eq!(fs::read_to_string(real.join("a.conf")).unwrap(), "one");
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+}
+
+#[tokio::test]
+async fn a_link_into_a_folder_that_is_not_there_is_left_alone_and_the_reason_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for (target, said) in [("gone/a.conf", "No such file"), ("a.conf", "in a circle")] {
+        let path = folder.path().join("a.conf");
+        std::os::unix::fs::symlink(target, &path).unwrap();
+        let disk = disk(&path);
+        for error in [
+            disk.read().await.unwrap_err(),
+            disk.write("one").await.unwrap_err(),
+        ] {
+            let error = error.to_string();
+            assert!(
+                error.contains("symbolic link") && error.contains(said),
+                "{error}"
+            );
+        }
+        assert_eq!(fs::read_link(&path).unwrap(), Path::new(target));
+        fs::remove_file(&path).unwrap();
+    }
+}
