@@ -137,7 +137,7 @@ async fn confds_file_is_taken_over_when_asked_for_and_its_other_upstreams_stay()
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let (one, two) = (one_address(&one), one_address(&two));
     let confd = format!(
-        "upstream website {{\n  server {one};\n}}\nupstream shop {{\n  server {one};\n}}\n"
+        "upstream website {{\n  server {one} max_fails=3;\n  least_conn;\n}}\nupstream shop {{\n  server {one};\n}}\n"
     );
     fs::write(nginx.file(), &confd).unwrap();
     let mut nginx = nginx;
@@ -184,11 +184,16 @@ async fn confds_file_is_taken_over_when_asked_for_and_its_other_upstreams_stay()
     let done = push(&["--once", "--adopt"]).await;
     assert_eq!(done.code, Some(0), "{}", done.output);
     assert!(
-        done.output
-            .contains(&format!("upstream website {{ server {one}; }}")),
+        done.output.contains(&format!(
+            "upstream website {{\\n  server {one} max_fails=3;\\n  least_conn;\\n}}"
+        )),
         "it says what it replaces: {}",
         done.output
     );
+    for output in [&shown.output, &done.output] {
+        assert!(output.contains("directives=least_conn"), "{output}");
+        assert!(output.contains("parameters=max_fails"), "{output}");
+    }
     let taking = done.output.matches("taking it over").count();
     assert_eq!(taking, 1, "{}", done.output);
     assert_eq!(who(&nginx, "/").await.as_deref(), Ok("two"));

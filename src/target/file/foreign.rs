@@ -1,15 +1,22 @@
 //! A file that is not sidekick's own: refused, or taken over with `--adopt` when nothing is lost.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use tracing::warn;
 
+use super::servers::server;
 use super::settings::Settings;
 use super::syntax::statements;
 use super::text::{Blocks, is_own};
-use crate::target::Error;
+use crate::target::{Error, UpstreamName};
 use crate::util::sanitize::{printable, short};
 
 /// How many upstreams are named in a message.
 const NAMED: usize = 10;
+/// How much of what is replaced is logged, bytes. The journal splits lines above 48 KiB.
+const MAX_SHOWN: usize = 40_000;
+/// How much of what it loses, bytes.
+const MAX_LOST: usize = 1_000;
 
 /// Checks whether a file with this text may be replaced. Returns the blocks of a file to take over, `None` for sidekick's own.
 ///
@@ -47,22 +54,64 @@ fn named(blocks: &Blocks) -> String {
     }
 }
 
-/// The blocks word for word, in one line.
+/// The blocks word for word in one line, with `\n` for a line break: `printf '%b'` gives them back.
 fn shown(blocks: &Blocks) -> String {
-    let words = blocks.values().flat_map(|block| block.split_whitespace());
-    printable(words.collect::<Vec<_>>().join(" "), 2_000)
+    let mut shown = String::new();
+    for line in blocks.values().flat_map(|block| block.lines()) {
+        let left = MAX_SHOWN.saturating_sub(shown.len());
+        if left == 0 {
+            break;
+        }
+        let separator = if shown.is_empty() { "" } else { "\\n" };
+        shown = shown + separator + &printable(line, left);
+    }
+    shown
 }
 
-/// Logs that a file is taken over, or would be: that is `what`.
-pub(super) fn log(settings: &Settings, blocks: &Blocks, what: &str) {
+/// What stands in the blocks and is not taken over with the servers: directives, and parameters of servers. Both are empty when there
+/// is nothing.
+fn dropped<'a>(blocks: impl Iterator<Item = &'a String>) -> (String, String) {
+    let (mut directives, mut parameters) = (BTreeSet::new(), BTreeSet::new());
+    for statement in blocks.flat_map(|block| statements(block).unwrap_or_default()) {
+        if let Some((_, given)) = server(&statement) {
+            let names = given
+                .iter()
+                .map(|word| word.split('=').next().unwrap_or(word));
+            parameters.extend(names.map(short));
+        } else if statement.depth > 0 {
+            directives.extend(statement.words.first().map(short));
+        }
+    }
+    let words = |words: BTreeSet<String>| {
+        printable(words.into_iter().collect::<Vec<_>>().join(", "), MAX_LOST)
+    };
+    (words(directives), words(parameters))
+}
+
+/// Logs that a file is taken over, or would be: that is `what`. Blocks that are not `routed` stay as they are.
+pub(super) fn log(
+    settings: &Settings,
+    blocks: &Blocks,
+    routed: impl Fn(&UpstreamName) -> bool,
+    what: &str,
+) {
     let (file, holds, text) = (settings.file.display(), named(blocks), shown(blocks));
     warn!(%file, %holds, %text, "this file is not sidekick's own; {what}");
+    let replaced = blocks.iter().filter(|(name, _)| routed(name));
+    let (directives, parameters) = dropped(replaced.map(|(_, block)| block));
+    if !directives.is_empty() {
+        warn!(%file, %directives, "directives of the blocks that are replaced: only a `template` can write them again");
+    }
+    if !parameters.is_empty() {
+        warn!(%file, %parameters, "parameters of the servers that are replaced: only records and [[upstream]] can set them again");
+    }
 }
 
 /// The `upstream` blocks of a text that holds nothing else.
 fn blocks(text: &str) -> Result<Blocks, String> {
     let found = statements(text).map_err(|reason| format!("it cannot be understood ({reason})"))?;
     let mut blocks = Blocks::new();
+    let mut lines = BTreeMap::new();
     for statement in found.into_iter().filter(|statement| statement.depth == 0) {
         let line = 1 + text[..statement.range.start].matches('\n').count();
         let name = match statement.words.as_slice() {
@@ -74,7 +123,12 @@ fn blocks(text: &str) -> Result<Blocks, String> {
                 ));
             }
         };
-        let name = name.map_err(|error| format!("in line {line}, {error}"))?;
+        let name: UpstreamName = name.map_err(|error| format!("in line {line}, {error}"))?;
+        if let Some(first) = lines.insert(name.clone(), line) {
+            return Err(format!(
+                "it holds upstream {name} twice, in lines {first} and {line}, which nginx refuses too"
+            ));
+        }
         blocks.insert(name, format!("{}\n", &text[statement.range]));
     }
     Ok(blocks)

@@ -283,7 +283,8 @@ impl Driver for FileTarget {
     async fn log_adoption(&self) {
         if let Ok((blocks, true)) = self.found().await {
             let what = "--adopt would take it over, without --dry-run";
-            foreign::log(&self.0.settings, &blocks, what);
+            let routed = |name: &UpstreamName| self.0.upstreams.contains(name);
+            foreign::log(&self.0.settings, &blocks, routed, what);
         }
     }
 }

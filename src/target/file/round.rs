@@ -282,7 +282,9 @@ impl Writer {
         });
         // Log it once: this may be a retry.
         if !is_known || taken_over.is_empty() {
-            foreign::log(&self.settings, &taken_over, "taking it over (--adopt)");
+            let routed = |name: &UpstreamName| self.entries.contains_key(name);
+            let what = "taking it over (--adopt)";
+            foreign::log(&self.settings, &taken_over, routed, what);
             self.adopt(taken_over);
         }
         Ok(())

@@ -23,7 +23,11 @@ fn a_file_of_upstreams_alone_is_taken_over_when_that_is_asked_for() {
     let texts: Vec<_> = blocks.values().map(String::as_str).collect();
     let one = "upstream a {\n  server 10.0.0.5:80; # one\n}\n";
     assert_eq!(texts, [one, "upstream b { server c; }\n"]);
-    assert!(shown(&blocks).starts_with("upstream a { server 10.0.0.5:80; # one } upstream b"));
+    assert_eq!(
+        shown(&blocks),
+        "upstream a {\\n  server 10.0.0.5:80; # one\\n}\\nupstream b { server c; }",
+        "what is after a # ends with its line when it is copied back"
+    );
     assert_eq!(checked("# sidekick: begin a\n", false), Ok(None));
     assert_eq!(checked("  \n", false), Ok(None));
 }
@@ -39,6 +43,10 @@ fn what_would_be_lost_is_named_with_its_line() {
         ("upstream a b { }", "(line 1: upstream)"),
         ("upstream a {", "cannot be understood (a { too many)"),
         ("upstream $a { }", "upstream name"),
+        (
+            "upstream a { server b; }\n\nupstream c { server b; }\nupstream a { server d; }\n",
+            "upstream a twice, in lines 1 and 4, which nginx refuses too",
+        ),
     ] {
         for adopt in [false, true] {
             let error = checked(text, adopt).unwrap_err();
@@ -48,4 +56,14 @@ fn what_would_be_lost_is_named_with_its_line() {
             );
         }
     }
+}
+
+#[test]
+fn what_a_taken_over_block_loses_is_named() {
+    let block = "upstream a {\n least_conn; keepalive 8;\n server b weight=5 max_fails=3; server c backup;\n}\n";
+    let lost = |text: &str| dropped([text.to_owned()].iter());
+    let (directives, parameters) = lost(block);
+    assert_eq!(directives, "keepalive, least_conn");
+    assert_eq!(parameters, "backup, max_fails, weight");
+    assert_eq!(lost("upstream a { server b; }\n"), Default::default());
 }
