@@ -59,7 +59,13 @@ impl Writer {
             Err(_) => self.disk.restore(former.as_deref()).await,
         };
         self.change = Change::None;
-        self.note_left(found).await;
+        let left = match &done {
+            Ok((blocks, _)) => Some(self.compose(blocks)),
+            Err(_) => former,
+        };
+        if let Some(left) = left {
+            self.note_left(left, found).await;
+        }
         let (_, absent) = done?;
         applied?;
         absent.map_or(Ok(()), Err)

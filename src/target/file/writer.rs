@@ -220,11 +220,13 @@ impl Writer {
         loaded
     }
 
-    /// Remembers what stands in the file after an attempt, also for other processes. A `former` content that somebody else has touched
+    /// Remembers that an attempt has left `text` in the file, also for other processes. A `former` content that somebody else has touched
     /// stays a touched one.
-    pub(super) async fn note_left(&mut self, former: Option<&Content>) {
-        let Ok(Some(Content { text, since })) = self.disk.read().await else {
-            return;
+    pub(super) async fn note_left(&mut self, text: String, former: Option<&Content>) {
+        let since = match self.disk.read().await {
+            Ok(Some(found)) if found.text == text => found.since,
+            // Somebody has changed it already.
+            _ => SystemTime::UNIX_EPOCH,
         };
         let proven = match &self.running {
             Some(Running {
