@@ -35,7 +35,7 @@ mod support;
 
 use figures::quantile;
 use support::docker::{Daemon, Kind};
-use support::stage::{KEY, NAME, Stage, up_at};
+use support::paired_harness::{KEY, NAME, PairedHarness, up_at};
 use support::{Link, PATIENCE, Proxy, Signal, send, until};
 
 /// What the median may take from a crash or a stop to etcd.
@@ -65,9 +65,9 @@ struct Row {
     event_to_etcd: Vec<Duration>,
 }
 
-/// A stage and what etcd tells of its record.
+/// The harness and what etcd tells of its record.
 struct Bench {
-    stage: Stage,
+    paired: PairedHarness,
     changes: mpsc::UnboundedReceiver<Change>,
 }
 
@@ -128,9 +128,9 @@ async fn rows() -> Option<Vec<Row>> {
 
 /// What one container goes through beside a daemon that works.
 async fn life(kind: Kind) -> Option<Vec<Row>> {
-    let mut bench = Bench::of(Stage::start(kind).await?).await;
-    bench.stage.create().await;
-    bench.stage.right("start").await;
+    let mut bench = Bench::of(PairedHarness::start(kind).await?).await;
+    bench.paired.create().await;
+    bench.paired.right("start").await;
     let rounds = if kind == Kind::Docker { 30 } else { 5 };
     let of = |name| Row {
         name,
@@ -148,22 +148,22 @@ async fn life(kind: Kind) -> Option<Vec<Row>> {
         bench
             .acted(&mut start, "start", Right::In(None), "start")
             .await;
-        let pid = bench.stage.daemon.pid(NAME).await;
-        let killed = async |_: &Stage| send(pid, Signal::KILL).expect("it runs");
+        let pid = bench.paired.daemon.pid(NAME).await;
+        let killed = async |_: &PairedHarness| send(pid, Signal::KILL).expect("it runs");
         bench.timed(&mut crash, killed, Right::Out, None).await;
-        bench.stage.ended().await;
+        bench.paired.ended().await;
         bench
             .acted(&mut start, "start", Right::In(None), "start")
             .await;
         bench.acted(&mut kill, "kill", Right::Out, "kill").await;
-        bench.stage.ended().await;
+        bench.paired.ended().await;
         bench
             .acted(&mut start, "start", Right::In(None), "start")
             .await;
     }
     for _ in 0..rounds / 3 {
         // Podman keeps its port, so that nobody could tell the runs apart.
-        let old = bench.stage.daemon.serves(NAME).await;
+        let old = bench.paired.daemon.serves(NAME).await;
         if kind == Kind::Docker {
             bench
                 .acted(&mut restart, "restart?t=5", Right::In(old), "start")
@@ -172,13 +172,13 @@ async fn life(kind: Kind) -> Option<Vec<Row>> {
         bench
             .acted(&mut memory, "kill?signal=USR1", Right::Out, "oom")
             .await;
-        bench.stage.ended().await;
-        let removed = async |stage: &Stage| stage.daemon.remove(NAME).await;
-        bench.stage.started("start").await;
+        bench.paired.ended().await;
+        let removed = async |paired: &PairedHarness| paired.daemon.remove(NAME).await;
+        bench.paired.started("start").await;
         bench
             .timed(&mut removal, removed, Right::Out, Some("kill"))
             .await;
-        let created = async |stage: &Stage| stage.create().await;
+        let created = async |paired: &PairedHarness| paired.create().await;
         bench
             .timed(&mut creation, created, Right::In(None), Some("start"))
             .await;
@@ -195,19 +195,19 @@ async fn life(kind: Kind) -> Option<Vec<Row>> {
 
 /// A daemon that takes its containers along.
 async fn restarted_daemon() -> Option<Vec<Row>> {
-    let mut bench = Bench::of(Stage::start(Kind::Docker).await?).await;
-    bench.stage.create().await;
-    bench.stage.right("start").await;
+    let mut bench = Bench::of(PairedHarness::start(Kind::Docker).await?).await;
+    bench.paired.create().await;
+    bench.paired.right("start").await;
     let of = |name| Row {
         name,
         ..Row::default()
     };
     let [mut stop, mut start] = ["daemon stopped", "start right after its start"].map(of);
     for _ in 0..5 {
-        let stopped = async |stage: &Stage| stage.daemon.process().signal(Signal::TERM);
+        let stopped = async |paired: &PairedHarness| paired.daemon.process().signal(Signal::TERM);
         bench.timed(&mut stop, stopped, Right::Out, None).await;
-        bench.stage.daemon.stop().await;
-        bench.stage.daemon.run().await;
+        bench.paired.daemon.stop().await;
+        bench.paired.daemon.run().await;
         bench
             .acted(&mut start, "start", Right::In(None), "start")
             .await;
@@ -217,30 +217,30 @@ async fn restarted_daemon() -> Option<Vec<Row>> {
 
 /// A daemon whose containers outlive it.
 async fn absent_daemon() -> Option<Vec<Row>> {
-    let mut bench = Bench::of(Stage::start(Kind::LiveRestore).await?).await;
-    bench.stage.create().await;
-    bench.stage.right("start").await;
+    let mut bench = Bench::of(PairedHarness::start(Kind::LiveRestore).await?).await;
+    bench.paired.create().await;
+    bench.paired.right("start").await;
     let of = |name| Row {
         name,
         ..Row::default()
     };
     let [mut crash, mut pause] = ["crash without a daemon", "pause right after its start"].map(of);
     for _ in 0..5 {
-        let before = bench.stage.record().await;
-        bench.stage.daemon.stop().await;
-        bench.stage.daemon.run().await;
-        assert_eq!(bench.stage.record().await, before, "live-restore");
+        let before = bench.paired.record().await;
+        bench.paired.daemon.stop().await;
+        bench.paired.daemon.run().await;
+        assert_eq!(bench.paired.record().await, before, "live-restore");
         bench.acted(&mut pause, "pause", Right::Out, "pause").await;
-        bench.stage.daemon.act(NAME, "unpause").await;
+        bench.paired.daemon.act(NAME, "unpause").await;
         // Nobody is asked: the port may have been taken while the daemon was away.
-        let at = bench.stage.daemon.serves(NAME).await;
-        bench.stage.told(at, "unpause").await;
-        let pid = bench.stage.daemon.pid(NAME).await;
-        bench.stage.daemon.stop().await;
-        let killed = async |_: &Stage| send(pid, Signal::KILL).expect("it runs");
+        let at = bench.paired.daemon.serves(NAME).await;
+        bench.paired.told(at, "unpause").await;
+        let pid = bench.paired.daemon.pid(NAME).await;
+        bench.paired.daemon.stop().await;
+        let killed = async |_: &PairedHarness| send(pid, Signal::KILL).expect("it runs");
         bench.timed(&mut crash, killed, Right::Out, None).await;
-        bench.stage.daemon.run().await;
-        bench.stage.started("start").await;
+        bench.paired.daemon.run().await;
+        bench.paired.started("start").await;
     }
     Some(vec![crash, pause])
 }
@@ -250,23 +250,23 @@ async fn cut_off() -> Option<Vec<Row>> {
     let daemon = Daemon::start(Kind::Docker).await?;
     let link = Proxy::to(daemon.socket()).await;
     let docker_host = format!("tcp://{}", link.endpoint());
-    let stage = Stage::with(daemon, &docker_host, &[]).await;
-    let mut bench = Bench::of(stage).await;
-    bench.stage.create().await;
-    bench.stage.right("start").await;
+    let paired = PairedHarness::with(daemon, &docker_host, &[]).await;
+    let mut bench = Bench::of(paired).await;
+    bench.paired.create().await;
+    bench.paired.right("start").await;
     let of = |name| Row {
         name,
         ..Row::default()
     };
     let [mut missed, mut late] = ["event missed, stream back", "socket appears late"].map(of);
-    let up = async |_: &Stage| link.set(Link::Up);
+    let up = async |_: &PairedHarness| link.set(Link::Up);
     for _ in 0..5 {
         bench.cut(&link).await;
-        bench.stage.daemon.act(NAME, "pause").await;
+        bench.paired.daemon.act(NAME, "pause").await;
         bench.timed(&mut missed, up, Right::Out, None).await;
 
         bench.cut(&link).await;
-        bench.stage.daemon.act(NAME, "unpause").await;
+        bench.paired.daemon.act(NAME, "unpause").await;
         // The passing of time is what makes it late.
         tokio::time::sleep(ABSENCE).await;
         bench.timed(&mut late, up, Right::In(None), None).await;
@@ -275,8 +275,8 @@ async fn cut_off() -> Option<Vec<Row>> {
 }
 
 impl Bench {
-    async fn of(stage: Stage) -> Self {
-        let mut client = stage.scene.etcd.client().await;
+    async fn of(paired: PairedHarness) -> Self {
+        let mut client = paired.harness.etcd.client().await;
         let (sender, changes) = mpsc::unbounded_channel();
         let mut stream = client
             .watch(KEY, Some(WatchOptions::new()))
@@ -292,31 +292,34 @@ impl Bench {
                 }
             }
         });
-        Self { stage, changes }
+        Self { paired, changes }
     }
 
     /// Lets the daemon act on the container.
     async fn acted(&mut self, row: &mut Row, action: &str, right: Right, event: &str) {
-        let act = async |stage: &Stage| stage.daemon.act(NAME, action).await;
+        let act = async |paired: &PairedHarness| paired.daemon.act(NAME, action).await;
         self.timed(row, act, right, Some(event)).await;
     }
 
     async fn timed(
         &mut self,
         row: &mut Row,
-        act: impl AsyncFn(&Stage),
+        act: impl AsyncFn(&PairedHarness),
         right: Right,
         event: Option<&str>,
     ) {
         while self.changes.try_recv().is_ok() {}
         let (start, clock) = (Instant::now(), SystemTime::now());
-        let Self { stage, changes } = self;
-        let ((), etcd, nginx) =
-            tokio::join!(act(stage), etcd_is(right, changes), nginx_is(right, stage));
+        let Self { paired, changes } = self;
+        let ((), etcd, nginx) = tokio::join!(
+            act(paired),
+            etcd_is(right, changes),
+            nginx_is(right, paired)
+        );
         row.to_etcd.push(etcd - start);
         row.to_nginx.push(nginx - start);
         let Some(event) = event else { return };
-        let told = stage.daemon.told(NAME, event, clock).await;
+        let told = paired.daemon.told(NAME, event, clock).await;
         let told = told.and_then(|told| told.duration_since(clock).ok());
         row.event_to_etcd
             .extend(told.map(|told| (etcd - start).saturating_sub(told)));
@@ -324,7 +327,7 @@ impl Bench {
 
     /// Cuts the announcer off, and waits until it has noticed.
     async fn cut(&self, link: &Proxy) {
-        let log = self.stage.announcer.process();
+        let log = self.paired.announcer.process();
         let lines = log.lines().len();
         link.set(Link::Down);
         until(PATIENCE, "the cut to be noticed", async || {
@@ -350,11 +353,11 @@ async fn etcd_is(right: Right, changes: &mut mpsc::UnboundedReceiver<Change>) ->
         .expect("the record becomes right")
 }
 
-async fn nginx_is(right: Right, stage: &Stage) -> Instant {
+async fn nginx_is(right: Right, paired: &PairedHarness) -> Instant {
     let deadline = Instant::now() + PATIENCE;
-    let steady = stage.steady.address().to_string();
+    let steady = paired.steady.address().to_string();
     loop {
-        let servers = stage.scene.nginx.servers("website").await;
+        let servers = paired.harness.nginx.servers("website").await;
         let takes =
             |server: &&support::Server| !server.down && !server.drain && server.server != steady;
         let others: Vec<_> = servers.iter().filter(takes).collect();

@@ -26,7 +26,7 @@ mod support;
 
 use figures::{KIB, MIB, row};
 use support::docker::{Daemon, Kind};
-use support::{Command, Etcd, proc};
+use support::{Command, Etcd, procfs};
 
 /// Containers, and as many announcers.
 const COUNT: usize = 100;
@@ -57,11 +57,11 @@ async fn main() -> ExitCode {
     tokio::time::sleep(SETTLE).await;
     let all_cpu = || {
         pids.iter()
-            .map(|pid| proc::cpu_time(*pid))
+            .map(|pid| procfs::cpu_time(*pid))
             .sum::<Duration>()
     };
     let others = [("dockerd", daemon.process().pid()), ("etcd", etcd.pid())];
-    let cpu_of_others = || others.map(|(_, pid)| proc::cpu_time(pid));
+    let cpu_of_others = || others.map(|(_, pid)| procfs::cpu_time(pid));
     let (cpu, cpu_others) = (all_cpu(), cpu_of_others());
     let (revision, proposals) = (etcd.revision().await, etcd.proposals_committed().await);
     // And this is the minute in question.
@@ -70,7 +70,7 @@ async fn main() -> ExitCode {
     let revisions = etcd.revision().await - revision;
     let proposals = etcd.proposals_committed().await - proposals;
 
-    let memory: Vec<_> = pids.iter().map(|pid| proc::memory(*pid)).collect();
+    let memory: Vec<_> = pids.iter().map(|pid| procfs::memory(*pid)).collect();
     let sum = |names: &[&str]| {
         let bytes = memory
             .iter()
@@ -81,8 +81,8 @@ async fn main() -> ExitCode {
     println!(
         "{COUNT} announcers beside {COUNT} containers, the default probe (that it runs) every 2 s, watched for {WINDOW:?}:"
     );
-    let threads = pids.iter().map(|pid| proc::threads(*pid)).max();
-    let files = pids.iter().map(|pid| proc::files(*pid)).max();
+    let threads = pids.iter().map(|pid| procfs::threads(*pid)).max();
+    let files = pids.iter().map(|pid| procfs::files(*pid)).max();
     let cpu = cpu.as_secs_f64() * 1e3;
     let ok = [
         row("private memory of all", private / MIB, 60.0, "MiB"),
@@ -110,7 +110,7 @@ async fn main() -> ExitCode {
         println!(
             "  {name}: CPU in this minute {:.0} ms, resident {:.0} MiB",
             (now_others[at] - cpu_others[at]).as_secs_f64() * 1e3,
-            proc::memory(pid)["Rss"] as f64 / MIB,
+            procfs::memory(pid)["Rss"] as f64 / MIB,
         );
     }
     if ok == [true; 9] {

@@ -25,7 +25,7 @@ mod figures;
 mod support;
 
 use figures::{KIB, MIB, row};
-use support::{Backend, Command, Scene, Sidekick, proc};
+use support::{Backend, Command, Harness, Sidekick, procfs};
 
 /// Announcers side by side, so that what they share counts once.
 const ANNOUNCERS: usize = 10;
@@ -48,29 +48,32 @@ struct Footprint {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("backend").await;
-    let pusher = scene.pushing().await;
+    let pusher = harness.pushing().await;
     let mut announcers = Vec::new();
     for number in 0..ANNOUNCERS {
-        let announcer = announce(&scene, &backend, number).start();
+        let announcer = announce(&harness, &backend, number).start();
         announcer.ready().await;
         announcers.push(announcer);
     }
     // Time itself is part of the measurement.
     tokio::time::sleep(SETTLE).await;
     let all: Vec<_> = announcers.iter().chain([&pusher]).collect();
-    let before: Vec<_> = all.iter().map(|agent| proc::cpu_time(pid(agent))).collect();
+    let before: Vec<_> = all
+        .iter()
+        .map(|agent| procfs::cpu_time(pid(agent)))
+        .collect();
     let written = (
-        scene.etcd.revision().await,
-        scene.etcd.proposals_committed().await,
+        harness.etcd.revision().await,
+        harness.etcd.proposals_committed().await,
     );
     // And this is the minute in question.
     tokio::time::sleep(WINDOW).await;
     let used = all
         .iter()
         .zip(&before)
-        .map(|(agent, before)| proc::cpu_time(pid(agent)) - *before);
+        .map(|(agent, before)| procfs::cpu_time(pid(agent)) - *before);
     let prints: Vec<_> = all
         .iter()
         .zip(used)
@@ -82,8 +85,8 @@ async fn main() -> ExitCode {
     println!(
         "{ANNOUNCERS} idle announcers, one HTTP probe each at an interval of 2 s, watched for {WINDOW:?}; the largest of them:"
     );
-    let revisions = scene.etcd.revision().await - written.0;
-    let proposals = scene.etcd.proposals_committed().await - written.1;
+    let revisions = harness.etcd.revision().await - written.0;
+    let proposals = harness.etcd.proposals_committed().await - written.1;
     let ok = [
         row("resident", largest.resident / MIB, 5.5, "MiB"),
         row("private dirty", largest.private_dirty / MIB, 0.7, "MiB"),
@@ -114,9 +117,9 @@ async fn main() -> ExitCode {
 }
 
 /// As in production, but for the address: default interval, timeouts and lease.
-fn announce(scene: &Scene, backend: &Backend, number: usize) -> Command {
+fn announce(harness: &Harness, backend: &Backend, number: usize) -> Command {
     Command::new("announce")
-        .etcd(&scene.etcd)
+        .etcd(&harness.etcd)
         .args([
             &format!("website/b{number}"),
             &backend.address().to_string(),
@@ -127,7 +130,7 @@ fn announce(scene: &Scene, backend: &Backend, number: usize) -> Command {
 
 impl Footprint {
     fn of(agent: &Sidekick, cpu: Duration) -> Self {
-        let memory = proc::memory(pid(agent));
+        let memory = procfs::memory(pid(agent));
         let bytes = |name: &str| memory.get(name).copied().expect("the kernel tells it") as f64;
         let minutes = WINDOW.as_secs_f64() / 60.0;
         Self {
@@ -135,7 +138,7 @@ impl Footprint {
             private_dirty: bytes("Private_Dirty"),
             proportional: bytes("Pss"),
             cpu: cpu.as_secs_f64() * 1e3 / minutes,
-            threads: proc::threads(pid(agent)) as f64,
+            threads: procfs::threads(pid(agent)) as f64,
         }
     }
 

@@ -29,7 +29,7 @@ mod figures;
 mod support;
 
 use figures::{print, quantile, verdict};
-use support::{Backend, PATIENCE, Scene, until};
+use support::{Backend, Harness, PATIENCE, until};
 
 /// Additions, and as many removals.
 const ROUNDS: usize = 100;
@@ -48,16 +48,16 @@ const START_LIMIT: Duration = Duration::from_millis(50);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let scene = Scene::start().await;
-    let _pusher = scene.pushing().await;
+    let harness = Harness::start().await;
+    let _pusher = harness.pushing().await;
     let steady = Backend::start("steady").await;
     let value = steady.address().to_string();
-    scene.etcd.put("/services/website/steady", value).await;
-    scene.routed(&[&steady]).await;
+    harness.etcd.put("/services/website/steady", value).await;
+    harness.routed(&[&steady]).await;
 
-    let changes = changes(&scene).await;
+    let changes = changes(&harness).await;
     let (rise, interval) = (2, Duration::from_millis(100));
-    let starts = starts(&scene, rise, interval).await;
+    let starts = starts(&harness, rise, interval).await;
     println!();
     let ok = [
         verdict(
@@ -79,7 +79,7 @@ async fn main() -> ExitCode {
 }
 
 /// Puts a server in and takes it out again, and tells how long nginx took each time, from the put's being sent on.
-async fn changes(scene: &Scene) -> Vec<Duration> {
+async fn changes(harness: &Harness) -> Vec<Duration> {
     let coming = Backend::start("coming").await;
     let key = "/services/website/coming";
     let record = |state: &str| {
@@ -87,22 +87,22 @@ async fn changes(scene: &Scene) -> Vec<Duration> {
         // Nearly every request goes to it, so that what is timed is not how long nginx takes turns.
         format!(r#"{{"host":"127.0.0.1","port":{port},"state":"{state}","weight":100}}"#)
     };
-    let mut etcd = scene.etcd.client().await;
+    let mut etcd = harness.etcd.client().await;
     let (mut puts, mut added, mut removed) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let start = Instant::now();
         etcd.put(key, record("up"), None).await.expect("a put");
         puts.push(start.elapsed());
-        added.push(first_answer(scene, "coming").await - start);
+        added.push(first_answer(harness, "coming").await - start);
 
         let start = Instant::now();
         etcd.put(key, record("draining"), None)
             .await
             .expect("a put");
         puts.push(start.elapsed());
-        removed.push(out_since(scene).await - start);
+        removed.push(out_since(harness).await - start);
         etcd.delete(key, None).await.expect("a delete");
-        scene.routed_count(1).await;
+        harness.routed_count(1).await;
     }
     println!(
         "etcd change → nginx answers with it, {} changes, from the put's being sent:",
@@ -112,17 +112,20 @@ async fn changes(scene: &Scene) -> Vec<Duration> {
     print("server drained", &removed);
     let all = [added, removed].concat();
     print("all", &all);
-    print("of which one request through nginx", &requests(scene).await);
+    print(
+        "of which one request through nginx",
+        &requests(harness).await,
+    );
     print("of which etcd's own answer to the put", &puts);
     all
 }
 
 /// How long a request through nginx takes: what a change takes at the least, seen from here.
-async fn requests(scene: &Scene) -> Vec<Duration> {
+async fn requests(harness: &Harness) -> Vec<Duration> {
     let mut took = Vec::new();
     for _ in 0..2 * ROUNDS {
         let start = Instant::now();
-        who(scene).await;
+        who(harness).await;
         took.push(start.elapsed());
     }
     took
@@ -130,8 +133,8 @@ async fn requests(scene: &Scene) -> Vec<Duration> {
 
 /// Who answers now; empty when nobody does. Spelled out to the byte, because a real client that was not built for
 /// release takes longer than nginx.
-async fn who(scene: &Scene) -> String {
-    let mut stream = TcpStream::connect(scene.nginx.traffic())
+async fn who(harness: &Harness) -> String {
+    let mut stream = TcpStream::connect(harness.nginx.traffic())
         .await
         .expect("nginx listens");
     let sent = stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await;
@@ -146,22 +149,22 @@ async fn who(scene: &Scene) -> String {
 }
 
 /// When a backend first answered. Asks without a pause: waiting in between would be measured too.
-async fn first_answer(scene: &Scene, name: &str) -> Instant {
+async fn first_answer(harness: &Harness, name: &str) -> Instant {
     let deadline = Instant::now() + PATIENCE;
-    while who(scene).await != name {
+    while who(harness).await != name {
         assert!(Instant::now() < deadline, "{name} was never asked");
     }
     Instant::now()
 }
 
 /// When the first request was answered after which `coming` never answered again.
-async fn out_since(scene: &Scene) -> Instant {
+async fn out_since(harness: &Harness) -> Instant {
     let deadline = Instant::now() + PATIENCE;
     let mut since = None;
     let mut in_a_row = 0;
     loop {
         assert!(Instant::now() < deadline, "it was never taken out");
-        if who(scene).await == "steady" {
+        if who(harness).await == "steady" {
             in_a_row += 1;
             let since = *since.get_or_insert_with(Instant::now);
             if in_a_row == IN_A_ROW {
@@ -174,20 +177,20 @@ async fn out_since(scene: &Scene) -> Instant {
 }
 
 /// Starts an announcer again and again, and tells how long the first request took from there.
-async fn starts(scene: &Scene, rise: u32, interval: Duration) -> Vec<Duration> {
+async fn starts(harness: &Harness, rise: u32, interval: Duration) -> Vec<Duration> {
     let backend = Backend::start("started").await;
     let mut took = Vec::new();
     for _ in 0..STARTS {
-        let command = scene
+        let command = harness
             .announce(&backend)
             .args(["--interval", &format!("{}ms", interval.as_millis())])
             .args(["--timeout", &format!("{}ms", interval.as_millis() * 9 / 10)])
             .args(["--rise", &rise.to_string()]);
         let start = Instant::now();
         let mut announcer = command.start();
-        took.push(first_answer(scene, "started").await - start);
+        took.push(first_answer(harness, "started").await - start);
         announcer.leave().await;
-        scene.routed_count(1).await;
+        harness.routed_count(1).await;
     }
     println!(
         "\nannounce started → first request answered, {STARTS} starts, --rise {rise} --interval {interval:?}:"
@@ -196,7 +199,7 @@ async fn starts(scene: &Scene, rise: u32, interval: Duration) -> Vec<Duration> {
     took
 }
 
-impl Scene {
+impl Harness {
     /// Waits until the upstream has so many servers.
     async fn routed_count(&self, count: usize) {
         until(PATIENCE, format!("{count} servers"), async || {

@@ -22,7 +22,7 @@ use std::time::Duration;
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::{PATIENCE, Process, Settings, free_port, proc};
+use support::{PATIENCE, Process, Settings, free_port, procfs};
 
 /// Rounds of all variants, so that whatever else the machine does meets all of them. Each starts another nginx, because
 /// LuaJIT compiles by chance: the same code is a little slower in one process than in the next.
@@ -175,9 +175,9 @@ impl Variant {
         };
         let url = format!("http://{}{}", nginx.traffic(), self.path);
         load(&url, WARMED).await;
-        let before = proc::cpu_time(worker);
+        let before = procfs::cpu_time(worker);
         let (rate, requests) = load(&url, LOADED).await;
-        let used: Duration = proc::cpu_time(worker) - before;
+        let used: Duration = procfs::cpu_time(worker) - before;
         (rate, used.as_secs_f64() * 1e6 / requests)
     }
 

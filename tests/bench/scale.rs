@@ -32,7 +32,7 @@ mod support;
 mod figures;
 
 use figures::{print, quantile};
-use support::{Command, Etcd, Nginx, Settings, Sidekick, proc};
+use support::{Command, Etcd, Nginx, Settings, Sidekick, procfs};
 
 /// Upstreams, and records in each.
 const SIZES: [(usize, usize); 3] = [(1, 1), (10, 100), (100, 100)];
@@ -96,7 +96,7 @@ async fn measure(upstreams: usize, records: usize) -> Duration {
     let times = changes(&mut client, &mut told).await;
     print("one change, from the put to its confirmation", &times);
     burst(&mut client, &mut told, &names, &pusher).await;
-    let memory = proc::memory(pusher.process().pid());
+    let memory = procfs::memory(pusher.process().pid());
     let mib = |name: &str| memory[name] as f64 / (1024.0 * 1024.0);
     println!(
         "  memory: resident {:.2} MiB, private dirty {:.2} MiB\n",
@@ -176,7 +176,7 @@ async fn changes(client: &mut Client, told: &mut Told) -> Vec<Duration> {
 /// Changes weights all over, evenly spread over a second.
 async fn burst(client: &mut Client, told: &mut Told, names: &[String], pusher: &Sidekick) {
     let mut tick = interval(BURST_TIME / BURST);
-    let (start, cpu) = (Instant::now(), proc::cpu_time(pusher.process().pid()));
+    let (start, cpu) = (Instant::now(), procfs::cpu_time(pusher.process().pid()));
     let mut newest = BTreeMap::new();
     for round in 0..BURST {
         tick.tick().await;
@@ -196,7 +196,7 @@ async fn burst(client: &mut Client, told: &mut Told, names: &[String], pusher: &
         told.confirmed(name, revision).await;
     }
     let behind = start.elapsed() - sent;
-    let cpu = proc::cpu_time(pusher.process().pid()) - cpu;
+    let cpu = procfs::cpu_time(pusher.process().pid()) - cpu;
     println!(
         "  {BURST} changes in {:.2} s: all confirmed {:.1} ms after the last; CPU of the pusher {:.0} ms",
         sent.as_secs_f64(),

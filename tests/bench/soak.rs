@@ -26,8 +26,8 @@ mod support;
 
 use figures::{KIB, row};
 use support::docker::Kind;
-use support::stage::Stage;
-use support::{PATIENCE, proc, until};
+use support::paired_harness::PairedHarness;
+use support::{PATIENCE, procfs, until};
 
 /// Runs of the container.
 const RUNS: usize = 500;
@@ -50,22 +50,22 @@ struct Print {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let Some(stage) = Stage::start(Kind::Docker).await else {
+    let Some(paired) = PairedHarness::start(Kind::Docker).await else {
         return ExitCode::FAILURE;
     };
-    stage.create().await;
-    let mut before = stage.right("start").await;
+    paired.create().await;
+    let mut before = paired.right("start").await;
     let mut warm = None;
     println!(
         "a container that is restarted {RUNS} times, each time on another port; its announcer after"
     );
     for run in 1..=RUNS {
-        stage.flap(run).await;
-        let now = stage.right("a restart").await;
+        paired.flap(run).await;
+        let now = paired.right("a restart").await;
         assert!(now.is_some() && now != before, "{before:?}, {now:?}");
         before = now;
         if run % WARM == 0 {
-            let print = settled(&stage).await;
+            let print = settled(&paired).await;
             let Print {
                 private,
                 resident,
@@ -78,7 +78,7 @@ async fn main() -> ExitCode {
             warm.get_or_insert(print);
         }
     }
-    let (warm, end) = (warm.expect("so many"), settled(&stage).await);
+    let (warm, end) = (warm.expect("so many"), settled(&paired).await);
     let grown = |what: &str, before: f64, now: f64, limit, unit| {
         row(
             &format!("{what} from {WARM} to {RUNS} runs"),
@@ -113,18 +113,18 @@ async fn main() -> ExitCode {
 }
 
 /// The announcer when nothing is under way: its question about the container is answered.
-async fn settled(stage: &Stage) -> Print {
-    let pid = stage.announcer.process().pid();
+async fn settled(paired: &PairedHarness) -> Print {
+    let pid = paired.announcer.process().pid();
     let mut last = 0;
     until(PATIENCE, "open files to stay", async || {
-        std::mem::replace(&mut last, proc::files(pid)) == last
+        std::mem::replace(&mut last, procfs::files(pid)) == last
     })
     .await;
-    let memory = proc::memory(pid);
+    let memory = procfs::memory(pid);
     Print {
         private: (memory["Private_Dirty"] + memory["Private_Clean"]) as f64 / KIB,
         resident: memory["Rss"] as f64 / KIB,
         files: last,
-        threads: proc::threads(pid),
+        threads: procfs::threads(pid),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::stage::{
+use crate::host_harness::{
     RESTART, TRAFFIC, configure_nginx, install, install_backend, servers, sidekick,
 };
 use crate::support::examples::prints_what_its_readme_shows;

@@ -2,43 +2,43 @@
 
 use serde_json::Value;
 
-use crate::stage::{RESTART, Stage, sidekick, upstream};
+use crate::host_harness::{HostHarness, RESTART, sidekick, upstream};
 use crate::support::{PATIENCE, until};
 
 #[tokio::test]
 async fn a_backend_that_crashes_leaves_the_rotation_and_comes_back_with_its_sidekick() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
-    stage.backend("nginx1", 8001).await;
-    let before = stage.record("nginx1").await.expect("it is announced");
+    let host = &harness.host;
+    harness.backend("nginx1", 8001).await;
+    let before = harness.record("nginx1").await.expect("it is announced");
     // Slow enough to see that the record is gone in between.
     let slowly = "[Service]\nRestartSec=2s\n";
     host.write("/etc/systemd/system/nginx1.service.d/slowly.conf", slowly);
     host.exec("systemctl daemon-reload && systemctl kill -s KILL nginx1")
         .await;
     until(PATIENCE, "the record to be withdrawn", async || {
-        stage.record("nginx1").await.is_none()
+        harness.record("nginx1").await.is_none()
     })
     .await;
     host.until_active("nginx1").await;
     host.until_active(&sidekick("nginx1")).await;
-    stage.routed(&[8001]).await;
-    let after = stage.record("nginx1").await.expect("it is announced");
+    harness.routed(&[8001]).await;
+    let after = harness.record("nginx1").await.expect("it is announced");
     assert_ne!(before["nonce"], after["nonce"]);
     assert_eq!(host.property("nginx1", "NRestarts").await, "1");
 }
 
 #[tokio::test]
 async fn a_backend_that_stays_down_takes_its_sidekick_down_and_brings_it_back_when_started() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
-    stage.install_backend("nginx1", 8001, "Restart=no").await;
+    let host = &harness.host;
+    harness.install_backend("nginx1", 8001, "Restart=no").await;
     host.exec("systemctl start nginx1").await;
-    stage.routed(&[8001]).await;
+    harness.routed(&[8001]).await;
     host.exec("systemctl kill -s KILL nginx1").await;
     host.until(
         "the sidekick to be stopped",
@@ -46,7 +46,7 @@ async fn a_backend_that_stays_down_takes_its_sidekick_down_and_brings_it_back_wh
     )
     .await;
     assert_eq!(host.state("nginx1").await, "failed");
-    assert_eq!(stage.record("nginx1").await, None);
+    assert_eq!(harness.record("nginx1").await, None);
     // Stopped in good order, not killed.
     assert_eq!(
         host.property(&sidekick("nginx1"), "Result").await,
@@ -54,22 +54,22 @@ async fn a_backend_that_stays_down_takes_its_sidekick_down_and_brings_it_back_wh
     );
 
     host.exec("systemctl start nginx1").await;
-    stage.routed(&[8001]).await;
+    harness.routed(&[8001]).await;
 }
 
 #[tokio::test]
 async fn a_sidekick_that_is_killed_is_back_before_anybody_misses_its_record() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
-    stage.backend("nginx1", 8001).await;
-    let before = stage.record("nginx1").await.expect("it is announced");
-    let server = server_id(&stage).await;
-    let load = stage.load(2);
+    let host = &harness.host;
+    harness.backend("nginx1", 8001).await;
+    let before = harness.record("nginx1").await.expect("it is announced");
+    let server = server_id(&harness).await;
+    let load = harness.load(2);
     host.exec("systemctl kill -s KILL sidekick@nginx1").await;
     let after = until(PATIENCE, "a record of the next one", async || {
-        let record = stage.record("nginx1").await;
+        let record = harness.record("nginx1").await;
         let nonce = record.as_ref().map(|record| record["nonce"].clone());
         // It is never away in between: the next one takes it over.
         assert!(nonce.is_some(), "the record was lost");
@@ -80,7 +80,7 @@ async fn a_sidekick_that_is_killed_is_back_before_anybody_misses_its_record() {
     host.until_active(&sidekick("nginx1")).await;
     assert_eq!(host.property(&sidekick("nginx1"), "NRestarts").await, "1");
     // nginx has not noticed at all.
-    assert_eq!(server_id(&stage).await, server);
+    assert_eq!(server_id(&harness).await, server);
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report:?}");
     assert!(report.answered() > 0);
@@ -88,15 +88,15 @@ async fn a_sidekick_that_is_killed_is_back_before_anybody_misses_its_record() {
 
 #[tokio::test]
 async fn a_sidekick_that_hangs_is_ended_by_the_watchdog_and_started_again() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
+    let host = &harness.host;
     host.write(
         "/etc/systemd/system/sidekick@.service.d/watchdog.conf",
         "[Service]\nWatchdogSec=10s\nEnvironment=SIDEKICK_TTL=4s\n",
     );
-    stage.backend("nginx1", 8001).await;
+    harness.backend("nginx1", 8001).await;
     let unit = sidekick("nginx1");
     let before = host.property(&unit, "MainPID").await;
     // Fed for longer than the watchdog waits: see the restarts below.
@@ -115,17 +115,17 @@ async fn a_sidekick_that_hangs_is_ended_by_the_watchdog_and_started_again() {
     .await;
     let journal = host.journal(&unit).await;
     assert!(journal.contains("Watchdog timeout"), "{journal}");
-    stage.routed(&[8001]).await;
-    assert!(stage.record("nginx1").await.is_some());
+    harness.routed(&[8001]).await;
+    assert!(harness.record("nginx1").await.is_some());
 }
 
 #[tokio::test]
 async fn a_sidekick_whose_record_was_taken_over_is_not_started_again() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
-    stage.backend("nginx1", 8001).await;
+    let host = &harness.host;
+    harness.backend("nginx1", 8001).await;
     let address = host.at(8001);
     let usurper = format!(
         "systemd-run --unit usurper -p Type=notify /usr/local/bin/sidekick announce website/nginx1 {address} --probe /health"
@@ -143,16 +143,16 @@ async fn a_sidekick_whose_record_was_taken_over_is_not_started_again() {
     assert!(!journal.contains("Scheduled restart job"), "{journal}");
     // The backend is none the worse for it.
     assert_eq!(host.state("nginx1").await, "active");
-    stage.routed(&[8001]).await;
+    harness.routed(&[8001]).await;
 }
 
 #[tokio::test]
 async fn a_mistake_in_the_settings_is_told_once_and_not_tried_again() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
-    stage.install_backend("nginx1", 8001, RESTART).await;
+    let host = &harness.host;
+    harness.install_backend("nginx1", 8001, RESTART).await;
     host.write("/etc/sidekick/sidekick.env", "SIDEKICK_TTL=soon\n");
     host.exec("systemctl start nginx1").await;
     let unit = sidekick("nginx1");
@@ -169,8 +169,8 @@ async fn a_mistake_in_the_settings_is_told_once_and_not_tried_again() {
 }
 
 /// The number that nginx has given to its only server.
-async fn server_id(stage: &Stage) -> Value {
-    let servers = upstream(&stage.host, "website/servers").await;
+async fn server_id(harness: &HostHarness) -> Value {
+    let servers = upstream(&harness.host, "website/servers").await;
     assert_eq!(servers.as_array().map(Vec::len), Some(1), "{servers}");
     servers[0]["id"].clone()
 }

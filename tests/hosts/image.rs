@@ -108,7 +108,7 @@ async fn the_image_is_the_program_alone_and_leaves_in_good_order_when_it_is_stop
     });
     daemon.create(&name, &settings).await;
     until(PATIENCE, "the record", async || {
-        crate::stage::record(&host, "nginx1").await
+        crate::host_harness::record(&host, "nginx1").await
     })
     .await;
 
@@ -133,7 +133,7 @@ async fn the_image_is_the_program_alone_and_leaves_in_good_order_when_it_is_stop
 
     daemon.act(&name, "stop?t=20").await;
     // All of it holds at once, not soon.
-    assert_eq!(crate::stage::record(&host, "nginx1").await, None);
+    assert_eq!(crate::host_harness::record(&host, "nginx1").await, None);
     assert_eq!(daemon.inspect(&name).await["State"]["ExitCode"], 0);
     daemon.remove(&name).await;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::stage::{configure_nginx, install, servers};
+use crate::host_harness::{configure_nginx, install, servers};
 use crate::support::hosts::{Host, Site};
 use crate::support::{PATIENCE, until};
 
@@ -17,12 +17,12 @@ const DEAD: &str = "127.0.0.1:9";
 const LONG: Duration = Duration::from_secs(8);
 
 /// A host with etcd, nginx and a pusher, and one with the backends.
-struct Stage {
+struct NetworkHarness {
     balancer: Host,
     backends: Host,
 }
 
-impl Stage {
+impl NetworkHarness {
     async fn start() -> Option<Self> {
         let site = Site::start().await?;
         let (balancer, backends) =
@@ -38,10 +38,10 @@ impl Stage {
         }
         let start = "systemctl daemon-reload && systemctl start etcd nginx sidekick-push";
         balancer.exec(start).await;
-        let stage = Self { balancer, backends };
-        stage.record().await;
-        stage.routed().await;
-        Some(stage)
+        let harness = Self { balancer, backends };
+        harness.record().await;
+        harness.routed().await;
+        Some(harness)
     }
 
     fn addresses(&self) -> Vec<String> {
@@ -101,21 +101,21 @@ async fn set_link(host: &Host, state: &str) {
 
 #[tokio::test]
 async fn a_load_balancer_that_has_lost_its_interface_lets_go_of_no_server_that_vanished() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = NetworkHarness::start().await else {
         return;
     };
-    set_link(&stage.balancer, "down").await;
-    stage.outlasts_its_records().await;
-    set_link(&stage.balancer, "up").await;
-    stage.record().await;
-    stage.routed().await;
+    set_link(&harness.balancer, "down").await;
+    harness.outlasts_its_records().await;
+    set_link(&harness.balancer, "up").await;
+    harness.record().await;
+    harness.routed().await;
 }
 
 #[tokio::test]
 async fn a_load_balancer_whose_backends_are_all_silent_lets_go_of_none_that_vanished() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = NetworkHarness::start().await else {
         return;
     };
-    set_link(&stage.backends, "down").await;
-    stage.outlasts_its_records().await;
+    set_link(&harness.backends, "down").await;
+    harness.outlasts_its_records().await;
 }

@@ -2,22 +2,22 @@
 
 use serde_json::Value;
 
-use crate::stage::{RESTART, Stage, sidekick, upstream};
+use crate::host_harness::{HostHarness, RESTART, sidekick, upstream};
 use crate::support::{PATIENCE, until};
 
 #[tokio::test]
 async fn what_is_ordered_after_a_sidekick_starts_when_its_backend_is_announced() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
-    stage.install_backend("nginx1", 8001, RESTART).await;
+    let host = &harness.host;
+    harness.install_backend("nginx1", 8001, RESTART).await;
     // Its sidekick is wanted by it, and finds it ill.
     host.exec("systemctl disable sidekick@nginx1 && systemctl start nginx1")
         .await;
-    stage.set_health(8001, 503).await;
+    harness.set_health(8001, 503).await;
     follower(
-        &stage,
+        &harness,
         "etcdctl get --print-value-only /services/website/nginx1",
     );
     host.exec("systemctl daemon-reload && systemctl start --no-block follower")
@@ -29,9 +29,9 @@ async fn what_is_ordered_after_a_sidekick_starts_when_its_backend_is_announced()
     told.await;
     assert_eq!(host.state("sidekick@nginx1").await, "activating");
     assert_eq!(host.state("follower").await, "inactive");
-    assert_eq!(stage.record("nginx1").await, None);
+    assert_eq!(harness.record("nginx1").await, None);
 
-    stage.set_health(8001, 200).await;
+    harness.set_health(8001, 200).await;
     host.until_active("follower").await;
     let seen: Value = serde_json::from_str(&host.exec("cat /run/seen").await).expect("the record");
     assert_eq!(seen["port"], 8001);
@@ -39,17 +39,17 @@ async fn what_is_ordered_after_a_sidekick_starts_when_its_backend_is_announced()
 
 #[tokio::test]
 async fn what_is_ordered_after_a_sidekick_that_waits_for_its_route_reaches_the_backend_at_once() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
-    stage.install_backend("nginx1", 8001, RESTART).await;
-    wait_for_route(&stage);
-    follower(&stage, "curl -fsS http://127.0.0.1:8000/");
+    let host = &harness.host;
+    harness.install_backend("nginx1", 8001, RESTART).await;
+    wait_for_route(&harness);
+    follower(&harness, "curl -fsS http://127.0.0.1:8000/");
     host.exec("systemctl stop sidekick-push && systemctl daemon-reload && systemctl start --no-block follower")
         .await;
     until(PATIENCE, "the record", async || {
-        stage.record("nginx1").await
+        harness.record("nginx1").await
     })
     .await;
     // Announced, and not ready: nobody routes it yet.
@@ -63,13 +63,13 @@ async fn what_is_ordered_after_a_sidekick_that_waits_for_its_route_reaches_the_b
 
 #[tokio::test]
 async fn stopping_a_backend_returns_when_every_request_to_it_is_answered() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
-    stage.backend("nginx1", 8001).await;
-    stage.backend("nginx2", 8002).await;
-    let load = stage.load(8);
+    let host = &harness.host;
+    harness.backend("nginx1", 8001).await;
+    harness.backend("nginx2", 8002).await;
+    let load = harness.load(8);
     until(PATIENCE, "requests to both", async || {
         let report = load.report();
         report.answers_of("nginx1") > 0 && report.answers_of("nginx2") > 0
@@ -78,8 +78,8 @@ async fn stopping_a_backend_returns_when_every_request_to_it_is_answered() {
 
     host.exec("systemctl stop nginx1").await;
     // All of it holds at once, not soon.
-    assert_eq!(stage.servers().await, [host.at(8002).to_string()]);
-    assert_eq!(stage.record("nginx1").await, None);
+    assert_eq!(harness.servers().await, [host.at(8002).to_string()]);
+    assert_eq!(harness.record("nginx1").await, None);
     assert_eq!(host.state("sidekick@nginx1").await, "inactive");
     assert_eq!(host.state("nginx1").await, "inactive");
     let status = upstream(host, "website").await;
@@ -98,19 +98,19 @@ async fn stopping_a_backend_returns_when_every_request_to_it_is_answered() {
 
     // Started again, its sidekick is back with it.
     host.exec("systemctl start nginx1").await;
-    stage.routed(&[8001, 8002]).await;
+    harness.routed(&[8001, 8002]).await;
 }
 
 #[tokio::test]
 async fn ten_restarts_of_a_backend_its_sidekick_and_the_pusher_lose_no_request() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
-    wait_for_route(&stage);
-    stage.backend("nginx1", 8001).await;
-    stage.backend("nginx2", 8002).await;
-    let load = stage.load(4);
+    let host = &harness.host;
+    wait_for_route(&harness);
+    harness.backend("nginx1", 8001).await;
+    harness.backend("nginx2", 8002).await;
+    let load = harness.load(4);
     for round in 0..10 {
         // Each in turn: one deploys a backend, or an update of sidekick itself.
         let name = ["nginx1", "nginx2"][round % 2];
@@ -121,7 +121,7 @@ async fn ten_restarts_of_a_backend_its_sidekick_and_the_pusher_lose_no_request()
             .await;
         host.exec("systemctl restart sidekick-push").await;
     }
-    stage.routed(&[8001, 8002]).await;
+    harness.routed(&[8001, 8002]).await;
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report:?}");
     assert!(
@@ -132,16 +132,16 @@ async fn ten_restarts_of_a_backend_its_sidekick_and_the_pusher_lose_no_request()
 
 #[tokio::test]
 async fn a_reload_changes_the_record_in_place_and_refuses_mistakes() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
+    let host = &harness.host;
     host.write(
         "/etc/systemd/system/sidekick@.service.d/reload.conf",
         "[Service]\nType=notify-reload\n",
     );
-    stage.backend("nginx1", 8001).await;
-    let before = stage.record("nginx1").await.expect("it is announced");
+    harness.backend("nginx1", 8001).await;
+    let before = harness.record("nginx1").await.expect("it is announced");
     assert_eq!(before["weight"], Value::Null);
     let pid = host.property(&sidekick("nginx1"), "MainPID").await;
 
@@ -150,7 +150,7 @@ async fn a_reload_changes_the_record_in_place_and_refuses_mistakes() {
     )
     .await;
     until(PATIENCE, "the new weight", async || {
-        let record = stage.record("nginx1").await.expect("it is announced");
+        let record = harness.record("nginx1").await.expect("it is announced");
         assert_eq!(record["nonce"], before["nonce"]);
         record["weight"] == 5
     })
@@ -166,13 +166,13 @@ async fn a_reload_changes_the_record_in_place_and_refuses_mistakes() {
         "journalctl -u sidekick@nginx1 | grep much",
     )
     .await;
-    let record = stage.record("nginx1").await.expect("it is announced");
+    let record = harness.record("nginx1").await.expect("it is announced");
     assert_eq!(record["weight"], 5);
     // Only root may read it: what systemd passed on at the start counts, and that is told.
     host.exec("chmod 600 /etc/sidekick/nginx1.env && systemctl reload sidekick@nginx1")
         .await;
     until(PATIENCE, "the first weight", async || {
-        let record = stage.record("nginx1").await.expect("it is announced");
+        let record = harness.record("nginx1").await.expect("it is announced");
         record["weight"].is_null()
     })
     .await;
@@ -184,19 +184,19 @@ async fn a_reload_changes_the_record_in_place_and_refuses_mistakes() {
 }
 
 /// A unit that waits for the sidekick of nginx1 and writes down what it finds then.
-fn follower(stage: &Stage, line: &str) {
+fn follower(harness: &HostHarness, line: &str) {
     let unit = format!(
         "[Unit]\nRequires=sidekick@nginx1.service\nAfter=sidekick@nginx1.service\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c '{line} >/run/seen'\n"
     );
-    stage
+    harness
         .host
         .write("/etc/systemd/system/follower.service", unit);
 }
 
 /// Sidekicks are ready when they are routed.
-fn wait_for_route(stage: &Stage) {
-    stage
+fn wait_for_route(harness: &HostHarness) {
+    harness
         .host
         .write("/etc/sidekick/sidekick.env", "SIDEKICK_READY=routed\n");
 }

@@ -2,8 +2,8 @@
 
 use std::fs;
 
+use crate::host_harness::{TRAFFIC, configure_nginx, install, record, servers, shipped, sidekick};
 use crate::image::Context;
-use crate::stage::{TRAFFIC, configure_nginx, install, record, servers, shipped, sidekick};
 use crate::support::hosts::{Host, Site};
 use crate::support::{Load, PATIENCE, until};
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, install_backend, shipped, sidekick};
+use crate::host_harness::{HostHarness, install_backend, shipped, sidekick};
 use crate::support::docker::IMAGE;
 use crate::support::hosts::{Host, Site};
 use crate::support::{PATIENCE, until};
@@ -106,10 +106,10 @@ async fn quadlet_makes_of_its_pair_units_that_live_and_die_together() {
 
 #[tokio::test]
 async fn a_hardened_sidekick_runs_commands_as_probes_and_is_nobody() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
+    let host = &harness.host;
     install_backend(host, "nginx1", 8001, "Restart=always").await;
     let url = format!("http://{}/health", host.at(8001));
     host.write(
@@ -122,7 +122,7 @@ async fn a_hardened_sidekick_runs_commands_as_probes_and_is_nobody() {
     );
     host.exec("sed -i /PROBE/d /etc/sidekick/nginx1.env && systemctl start nginx1")
         .await;
-    stage.routed(&[8001]).await;
+    harness.routed(&[8001]).await;
     let unit = sidekick("nginx1");
     let pid = host.property(&unit, "MainPID").await;
     let status = host.exec(&format!("cat /proc/{pid}/status")).await;
@@ -139,9 +139,9 @@ async fn a_hardened_sidekick_runs_commands_as_probes_and_is_nobody() {
     assert_eq!(field("NoNewPrivs:"), "1");
     assert_eq!(field("Seccomp:"), "2");
     // It is the probe that keeps the record.
-    stage.set_health(8001, 500).await;
+    harness.set_health(8001, 500).await;
     until(PATIENCE, "the record to be withdrawn", async || {
-        stage.record("nginx1").await.is_none()
+        harness.record("nginx1").await.is_none()
     })
     .await;
 }
@@ -149,10 +149,10 @@ async fn a_hardened_sidekick_runs_commands_as_probes_and_is_nobody() {
 #[tokio::test]
 async fn the_password_of_etcd_reaches_the_units_as_a_credential_and_shows_nowhere() {
     const PASSWORD: &str = "correct-horse";
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
+    let host = &harness.host;
     host.exec(&format!(
         "etcdctl user add root:{PASSWORD} && etcdctl user grant-role root root && etcdctl auth enable"
     ))
@@ -165,7 +165,7 @@ async fn the_password_of_etcd_reaches_the_units_as_a_credential_and_shows_nowher
     host.exec("systemctl start nginx1").await;
     let unit = sidekick("nginx1");
     host.until_active(&unit).await;
-    stage.routed(&[8001]).await;
+    harness.routed(&[8001]).await;
     for unit in [&unit, "sidekick-push.service"] {
         let pid = host.property(unit, "MainPID").await;
         let seen = host
@@ -223,7 +223,7 @@ async fn a_hardened_sidekick_follows_a_container_through_dockers_socket() {
     ))
     .await;
     host.until_active(&unit).await;
-    let record = crate::stage::record(&host, "web")
+    let record = crate::host_harness::record(&host, "web")
         .await
         .expect("it is announced");
     assert_eq!(record["port"], 80);
@@ -231,7 +231,7 @@ async fn a_hardened_sidekick_follows_a_container_through_dockers_socket() {
     assert_ne!(record["host"], Value::Null);
 
     host.exec(&format!("systemctl stop {container}")).await;
-    assert_eq!(crate::stage::record(&host, "web").await, None);
+    assert_eq!(crate::host_harness::record(&host, "web").await, None);
     assert_eq!(host.state(&unit).await, "inactive");
     daemon.remove(&container).await;
 }
@@ -247,7 +247,7 @@ async fn systemd_ends_no_agent_that_waits_for_somebody_else_or_that_drains() {
         return;
     };
     let host = Host::start(&site, "h1", 1).await;
-    crate::stage::install(&host);
+    crate::host_harness::install(&host);
     host.exec("systemctl stop etcd").await;
     let start = format!("[Service]\nTimeoutStartSec={START}\nTimeoutStopSec=1min\n");
     let watchdog = format!("{start}WatchdogSec={WATCHDOG}\n");

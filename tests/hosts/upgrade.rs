@@ -1,6 +1,6 @@
 //! `systemctl reload` of a sidekick, under both types of unit that tell systemd of a reload.
 
-use crate::stage::{Stage, sidekick};
+use crate::host_harness::{HostHarness, sidekick};
 use crate::support::{PATIENCE, until};
 
 /// The program in a place where it can be replaced.
@@ -8,10 +8,10 @@ const PROGRAM: &str = "/opt/sidekick";
 
 #[tokio::test]
 async fn a_reload_takes_over_an_upgraded_program_as_the_same_main_process_and_without_a_gap() {
-    let Some(stage) = Stage::start().await else {
+    let Some(harness) = HostHarness::start().await else {
         return;
     };
-    let host = &stage.host;
+    let host = &harness.host;
     host.exec(&format!("cp /usr/local/bin/sidekick {PROGRAM}"))
         .await;
     let unit = sidekick("nginx1");
@@ -21,16 +21,16 @@ async fn a_reload_takes_over_an_upgraded_program_as_the_same_main_process_and_wi
     };
     let started = format!("ExecStart=\nExecStart={PROGRAM} announce");
     drop_in("without-container", &started);
-    stage.backend("nginx1", 8001).await;
-    let load = stage.load(2);
+    harness.backend("nginx1", 8001).await;
+    let load = harness.load(2);
     for kind in ["notify", "notify-reload"] {
         drop_in("kind", &format!("Type={kind}"));
         host.exec(&format!(
             "systemctl daemon-reload && systemctl restart {unit}"
         ))
         .await;
-        stage.routed(&[8001]).await;
-        let before = stage.record("nginx1").await;
+        harness.routed(&[8001]).await;
+        let before = harness.record("nginx1").await;
         let pid = host.property(&unit, "MainPID").await;
         let upgrade = format!(
             "cp {PROGRAM} {PROGRAM}.new && mv {PROGRAM}.new {PROGRAM} && \
@@ -53,7 +53,7 @@ async fn a_reload_takes_over_an_upgraded_program_as_the_same_main_process_and_wi
         host.until_active(&unit).await;
         assert_eq!(host.property(&unit, "MainPID").await, pid, "{kind}");
         assert_eq!(host.property(&unit, "NRestarts").await, "0", "{kind}");
-        assert_eq!(stage.record("nginx1").await, before, "{kind}");
+        assert_eq!(harness.record("nginx1").await, before, "{kind}");
         let status = host.property(&unit, "StatusText").await;
         assert!(status.starts_with("up; announced"), "{kind}: {status}");
     }

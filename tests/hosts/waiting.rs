@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::host_harness::{install_backend, record, shipped, sidekick};
 use crate::podman::host;
-use crate::stage::{install_backend, record, shipped, sidekick};
 use crate::support::hosts::{Host, Site};
 use crate::support::{PASSWORD, Pki};
 
@@ -134,7 +134,7 @@ async fn an_unrelated_user_added_to_etcd_3_5_with_jwt_costs_no_record() {
     let tokens =
         "jwt,pub-key=/srv/jwt/public.pem,priv-key=/srv/jwt/private.pem,sign-method=RS256,ttl=5m";
     host.write("/etc/default/etcd", format!("ETCD_AUTH_TOKEN='{tokens}'\n"));
-    crate::stage::install(&host);
+    crate::host_harness::install(&host);
     host.exec("chmod -R a+rX /srv/jwt && systemctl daemon-reload && systemctl start etcd")
         .await;
     let etcdctl = format!("etcdctl --user root:{PASSWORD}");

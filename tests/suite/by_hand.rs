@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::support::{
-    Backend, Command, Ended, Etcd, Kv, PATIENCE, Scene, Sidekick, Signal, free_port, key, until,
+    Backend, Command, Ended, Etcd, Harness, Kv, PATIENCE, Sidekick, Signal, free_port, key, until,
 };
 
 const KEY: &str = "/services/website/nginx1";
@@ -113,50 +113,50 @@ async fn fields_that_are_not_known_here_stay_when_a_record_is_written_again() {
 
 #[tokio::test]
 async fn a_running_announcer_is_deposed_by_a_registration_and_that_is_said() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("nginx1").await;
-    let mut announcer = scene.announced(&backend).await;
-    let ended = register(&scene.etcd, "10.0.0.5:8080").run().await;
+    let mut announcer = harness.announced(&backend).await;
+    let ended = register(&harness.etcd, "10.0.0.5:8080").run().await;
     done(&ended, "code 75");
     let ended = announcer.end(PATIENCE).await;
     assert_eq!(ended.code, Some(75), "{}", ended.output);
-    assert_eq!(record(&scene.etcd).await.json()["host"], "10.0.0.5");
+    assert_eq!(record(&harness.etcd).await.json()["host"], "10.0.0.5");
 }
 
 #[tokio::test]
 async fn a_plain_registration_that_an_announcer_would_undo_is_refused() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("nginx1").await;
-    let mut announcer = scene.announced(&backend).await;
-    let before = record(&scene.etcd).await;
-    let plain = register(&scene.etcd, "10.0.0.5:8080").args(["--format", "plain"]);
+    let mut announcer = harness.announced(&backend).await;
+    let before = record(&harness.etcd).await;
+    let plain = register(&harness.etcd, "10.0.0.5:8080").args(["--format", "plain"]);
     let ended = plain.run().await;
     assert_eq!(ended.code, Some(1), "{}", ended.output);
     assert!(ended.output.contains("--format json"), "{}", ended.output);
-    assert_eq!(record(&scene.etcd).await, before);
+    assert_eq!(record(&harness.etcd).await, before);
     assert!(announcer.runs());
 }
 
 #[tokio::test]
 async fn deregistering_ends_the_traffic_before_it_deletes() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let other = Backend::start("b2").await;
-    let _pusher = scene.pushing().await;
+    let _pusher = harness.pushing().await;
     for backend in [&backend, &other] {
         let id = format!("website/{}", backend.name());
         let register = Command::new("register")
-            .etcd(&scene.etcd)
+            .etcd(&harness.etcd)
             .args([&id, &backend.address().to_string()])
             .args(["--allow-loopback"]);
         done(&register.run().await, "registered");
     }
-    scene.routed(&[&backend, &other]).await;
+    harness.routed(&[&backend, &other]).await;
     let deregister = Command::new("deregister")
-        .etcd(&scene.etcd)
+        .etcd(&harness.etcd)
         .args(["website/b1"]);
     done(&deregister.run().await, "let go by 1 of 1 pushers");
-    let history = scene.etcd.history(&key(&backend)).await;
+    let history = harness.etcd.history(&key(&backend)).await;
     let states: Vec<_> = history
         .iter()
         .map(|state| state.as_ref().map(|kv| kv.json()["state"].clone()))
@@ -165,7 +165,7 @@ async fn deregistering_ends_the_traffic_before_it_deletes() {
         states,
         [Some(serde_json::Value::Null), Some("draining".into()), None]
     );
-    scene.routed(&[&other]).await;
+    harness.routed(&[&other]).await;
 }
 
 #[tokio::test]
@@ -182,13 +182,13 @@ async fn what_is_not_there_is_deregistered_already() {
 
 #[tokio::test]
 async fn a_record_that_a_living_announcer_keeps_is_left_alone() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("nginx1").await;
     // It lives as long as its renewals, one in three seconds, are less than three seconds late.
-    let mut announcer = scene.announce(&backend).args(["--ttl", "9s"]).start();
+    let mut announcer = harness.announce(&backend).args(["--ttl", "9s"]).start();
     announcer.ready().await;
-    let before = record(&scene.etcd).await;
-    let ended = deregister(&scene.etcd).run().await;
+    let before = record(&harness.etcd).await;
+    let ended = deregister(&harness.etcd).run().await;
     assert_eq!(ended.code, Some(1), "{}", ended.output);
     for said in [
         "an announcer",
@@ -197,21 +197,21 @@ async fn a_record_that_a_living_announcer_keeps_is_left_alone() {
     ] {
         assert!(ended.output.contains(said), "{}", ended.output);
     }
-    assert_eq!(record(&scene.etcd).await, before);
+    assert_eq!(record(&harness.etcd).await, before);
     assert!(announcer.runs());
 }
 
 #[tokio::test]
 async fn the_record_of_a_killed_announcer_does_not_wait_for_its_lease() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("nginx1").await;
-    let mut announcer = scene.announce(&backend).args(["--ttl", "15s"]).start();
+    let mut announcer = harness.announce(&backend).args(["--ttl", "15s"]).start();
     announcer.ready().await;
     announcer.kill();
-    let ended = deregister(&scene.etcd).run().await;
+    let ended = deregister(&harness.etcd).run().await;
     done(&ended, "checking whether it is alive");
     done(&ended, "deregistered");
-    let history = scene.etcd.history(KEY).await;
+    let history = harness.etcd.history(KEY).await;
     // With its lease it would have gone without a word.
     let notice = history.iter().flatten().last().expect("it was announced");
     assert_eq!(notice.json()["state"], "draining");

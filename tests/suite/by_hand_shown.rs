@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Backend, Command, Etcd, PATIENCE, Process, Scene, Signal, until};
+use crate::support::{Backend, Command, Etcd, Harness, PATIENCE, Process, Signal, until};
 
 const UP: &str = r#"{"host":"10.0.0.5","port":80,"version":"v1","weight":3}"#;
 
@@ -321,18 +321,18 @@ async fn a_wait_ends_when_so_many_are_announced_or_none_is_left() {
 
 #[tokio::test]
 async fn a_wait_for_routing_ends_when_the_load_balancer_has_the_server() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let _announcer = scene.announced(&backend).await;
+    let _announcer = harness.announced(&backend).await;
     let mut wait = Command::new("wait")
-        .etcd(&scene.etcd)
+        .etcd(&harness.etcd)
         .args(["website/b1", "--for", "routed"])
         .start();
     wait.process().line("no live pusher routes website").await;
-    let _pusher = scene.push().start();
+    let _pusher = harness.push().start();
     assert_eq!(wait.end(PATIENCE).await.code, Some(0));
     assert_eq!(
-        scene.nginx.addresses("website").await,
+        harness.nginx.addresses("website").await,
         [backend.address().to_string()]
     );
 }
@@ -394,16 +394,16 @@ async fn status(etcd: &Etcd, arguments: &[&str]) -> String {
 
 #[tokio::test]
 async fn the_status_of_a_pusher_tells_its_targets_and_that_it_is_up_to_date() {
-    let scene = Scene::start().await;
-    assert!(status(&scene.etcd, &[]).await.contains("no live pusher"));
+    let harness = Harness::start().await;
+    assert!(status(&harness.etcd, &[]).await.contains("no live pusher"));
     let backend = Backend::start("b1").await;
-    let _announcer = scene.announced(&backend).await;
-    let _pusher = scene.pushing().await;
+    let _announcer = harness.announced(&backend).await;
+    let _pusher = harness.pushing().await;
     until(PATIENCE, "the pusher to be up to date", async || {
-        let text = status(&scene.etcd, &[]).await;
+        let text = status(&harness.etcd, &[]).await;
         let target = text
             .lines()
-            .any(|line| line.contains(&scene.nginx.api_url()) && line.contains("ok"));
+            .any(|line| line.contains(&harness.nginx.api_url()) && line.contains("ok"));
         let service = text
             .lines()
             .any(|line| line.starts_with("edge") && line.ends_with("no"));
@@ -414,15 +414,15 @@ async fn the_status_of_a_pusher_tells_its_targets_and_that_it_is_up_to_date() {
 
 #[tokio::test]
 async fn a_hold_that_every_pusher_follows_is_neither_waited_for_nor_behind() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backends = [Backend::start("b1").await, Backend::start("b2").await];
     let _announcers = [
-        scene.announced(&backends[0]).await,
-        scene.announced(&backends[1]).await,
+        harness.announced(&backends[0]).await,
+        harness.announced(&backends[1]).await,
     ];
-    let _pusher = scene.pushing().await;
+    let _pusher = harness.pushing().await;
     let run = async |name: &str, arguments: &[&str]| {
-        let ended = Command::new(name).etcd(&scene.etcd).args(arguments);
+        let ended = Command::new(name).etcd(&harness.etcd).args(arguments);
         let ended = ended.run().await;
         assert_eq!(ended.code, Some(0), "{name}: {}", ended.output);
         ended.output

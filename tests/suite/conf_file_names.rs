@@ -13,14 +13,14 @@ use crate::support::{Backend, Command, Dns, Etcd, FileNginx, PATIENCE, Reply, Si
 const HERE: Reply = Reply::At(Ipv4Addr::LOCALHOST);
 
 /// Everything that a name needs: a DNS server, and an nginx and a pusher that ask it.
-struct Scene {
+struct Harness {
     dns: Dns,
     etcd: Etcd,
     nginx: FileNginx,
     push: Sidekick,
 }
 
-impl Scene {
+impl Harness {
     /// With these records, as `SERVICE/INSTANCE` and address, and the upstreams `website` and `shop`.
     async fn start(dns: Dns, records: &[(&str, &str)]) -> Self {
         let etcd = Etcd::start().await;
@@ -107,24 +107,28 @@ async fn a_name_that_stops_resolving(how: Reply) {
         ("website/two", &second),
         ("shop/one", &first),
     ];
-    let mut scene = Scene::start(dns, &records).await;
-    scene.file_has(&named, true).await;
-    scene.answers("/shop", &one).await;
-    scene.dns.set("web.test", how);
-    put(&scene.etcd, "shop/one", &second).await;
-    scene.answers("/shop", &two).await;
-    scene.file_has(&format!("server {named}"), false).await;
-    assert!(scene.nginx.text().contains(&second));
-    let line = scene.push.process().line("its name does not resolve").await;
+    let mut harness = Harness::start(dns, &records).await;
+    harness.file_has(&named, true).await;
+    harness.answers("/shop", &one).await;
+    harness.dns.set("web.test", how);
+    put(&harness.etcd, "shop/one", &second).await;
+    harness.answers("/shop", &two).await;
+    harness.file_has(&format!("server {named}"), false).await;
+    assert!(harness.nginx.text().contains(&second));
+    let line = harness
+        .push
+        .process()
+        .line("its name does not resolve")
+        .await;
     assert!(
         line.contains(&named) && line.contains("upstream=website"),
         "{line}"
     );
-    scene.restart_nginx().await;
-    scene.answers("/", &two).await;
-    scene.dns.set("web.test", HERE);
-    scene.file_has(&format!("server {named}"), true).await;
-    scene.answers("/", &one).await;
+    harness.restart_nginx().await;
+    harness.answers("/", &two).await;
+    harness.dns.set("web.test", HERE);
+    harness.file_has(&format!("server {named}"), true).await;
+    harness.answers("/", &one).await;
 }
 
 #[tokio::test]
@@ -148,23 +152,23 @@ async fn a_name_that_moves_is_followed() {
     dns.set("web.test", Reply::At(Ipv4Addr::new(127, 0, 0, 9)));
     let one = Backend::start("one").await;
     let named = format!("web.test:{}", one.address().port());
-    let scene = Scene::start(dns, &[("website/named", &named)]).await;
-    scene
+    let harness = Harness::start(dns, &[("website/named", &named)]).await;
+    harness
         .file_has("# sidekick: name web.test 127.0.0.9\n", true)
         .await;
     // Told once nginx has been reloaded, and not only the file written.
     let told = "equal to the records target=file upstream=website service=website servers=1";
-    scene.push.process().line(told).await;
-    let reloads = scene.nginx.reloads();
-    scene.dns.set("web.test", HERE);
-    scene.answers("/", &one).await;
+    harness.push.process().line(told).await;
+    let reloads = harness.nginx.reloads();
+    harness.dns.set("web.test", HERE);
+    harness.answers("/", &one).await;
     // New workers may answer before nginx has written down why.
     until(PATIENCE, "one more reload", async || {
-        let now = scene.nginx.reloads();
+        let now = harness.nginx.reloads();
         (now > reloads).then_some(()).ok_or(now)
     })
     .await;
-    assert_eq!(scene.nginx.reloads(), reloads + 1);
+    assert_eq!(harness.nginx.reloads(), reloads + 1);
 }
 
 #[tokio::test]
@@ -173,29 +177,29 @@ async fn an_upstream_of_names_alone_keeps_its_addresses_when_dns_fails() {
     dns.set("web.test", HERE);
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let named = format!("web.test:{}", one.address().port());
-    let mut scene = Scene::start(dns, &[("website/named", &named)]).await;
-    scene.answers("/", &one).await;
-    scene.dns.set("web.test", Reply::ServFail);
-    scene
+    let mut harness = Harness::start(dns, &[("website/named", &named)]).await;
+    harness.answers("/", &one).await;
+    harness.dns.set("web.test", Reply::ServFail);
+    harness
         .file_has(&format!("server {}", one.address()), true)
         .await;
-    put(&scene.etcd, "shop/two", &two.address().to_string()).await;
-    scene.answers("/shop", &two).await;
+    put(&harness.etcd, "shop/two", &two.address().to_string()).await;
+    harness.answers("/shop", &two).await;
     // What it was resolved to is known to the next pusher too, and nginx can start.
-    scene.push.leave().await;
-    scene.push = start(&scene.dns, &scene.etcd, &scene.nginx);
-    put(&scene.etcd, "shop/two", &one.address().to_string()).await;
-    scene.answers("/shop", &one).await;
-    scene.restart_nginx().await;
-    scene.answers("/", &one).await;
+    harness.push.leave().await;
+    harness.push = start(&harness.dns, &harness.etcd, &harness.nginx);
+    put(&harness.etcd, "shop/two", &one.address().to_string()).await;
+    harness.answers("/shop", &one).await;
+    harness.restart_nginx().await;
+    harness.answers("/", &one).await;
     assert!(
-        scene
+        harness
             .nginx
             .text()
             .contains(&format!("server {}", one.address()))
     );
-    scene.dns.set("web.test", HERE);
-    scene.file_has(&format!("server {named}"), true).await;
+    harness.dns.set("web.test", HERE);
+    harness.file_has(&format!("server {named}"), true).await;
 }
 
 #[tokio::test]
@@ -205,17 +209,17 @@ async fn the_last_server_stays_and_is_told_when_it_goes_in_favour_of_a_name_that
     dns.set("web.test", Reply::NxDomain);
     let two = Backend::start("two").await;
     let second = two.address().to_string();
-    let scene = Scene::start(dns, &[("website/two", &second)]).await;
-    scene.answers("/", &two).await;
+    let harness = Harness::start(dns, &[("website/two", &second)]).await;
+    harness.answers("/", &two).await;
     let record = r#"{"host":"web.test","port":80}"#;
     let txn = Txn::new().and_then(vec![
         TxnOp::put("/services/website/new", record, None),
         TxnOp::delete("/services/website/two", None),
     ]);
-    let mut client = scene.etcd.client().await;
+    let mut client = harness.etcd.client().await;
     client.txn(txn).await.unwrap();
     until(PATIENCE, "both to be told", async || {
-        let status_record = scene.etcd.get("/sidekick/pushers/edge").await;
+        let status_record = harness.etcd.get("/sidekick/pushers/edge").await;
         let status_record = status_record.ok_or_else(String::new)?.json();
         let service = &status_record["services"]["website"];
         let refused = service["not_routed"]["new"].as_str();
@@ -224,15 +228,15 @@ async fn the_last_server_stays_and_is_told_when_it_goes_in_favour_of_a_name_that
         told.then_some(()).ok_or(status_record.to_string())
     })
     .await;
-    scene.file_has(&format!("server {second}"), true).await;
-    scene.answers("/", &two).await;
+    harness.file_has(&format!("server {second}"), true).await;
+    harness.answers("/", &two).await;
     // Another service has the address now.
-    put(&scene.etcd, "shop/two", &second).await;
+    put(&harness.etcd, "shop/two", &second).await;
     until(PATIENCE, "it to serve nobody else", async || {
-        let file = scene.nginx.text();
+        let file = harness.nginx.text();
         let servers = file.matches(&format!("server {second}")).count();
         (servers == 1).then_some(()).ok_or(file)
     })
     .await;
-    scene.answers("/shop", &two).await;
+    harness.answers("/shop", &two).await;
 }

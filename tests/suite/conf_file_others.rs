@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::conf_file::{LONG, desired, name, one_address, only, settle, who};
 use crate::support::{
-    Backend, Command, Etcd, FileNginx, PATIENCE, Signal, announce, free_port, proc, send, until,
+    Backend, Command, Etcd, FileNginx, PATIENCE, Signal, announce, free_port, procfs, send, until,
 };
 
 /// confd's upstream of the same name is included from another file.
@@ -248,7 +248,7 @@ async fn an_nginx_in_another_pid_namespace_is_reloaded_but_counts_as_one_that_ma
     // nginx needs the upstream to start.
     fs::write(nginx.file(), "# sidekick: begin website\nupstream website { server 127.0.0.1:1 down; }\n# sidekick: end website\n").unwrap();
     nginx.run().await;
-    let master = proc::children(nginx.process().pid())[0];
+    let master = procfs::children(nginx.process().pid())[0];
     settings.reload = format!("kill -HUP {master}").parse().unwrap();
     let mut upstream = only(settings.clone());
     for _ in 0..3 {
@@ -311,10 +311,10 @@ async fn workers_that_go_on_without_their_master_are_an_nginx_that_routes() {
     settle(&mut upstream, &desired(1, &[&one_address(&one)]))
         .await
         .unwrap();
-    let workers = proc::children(nginx.process().pid());
+    let workers = procfs::children(nginx.process().pid());
     send(nginx.process().pid(), Signal::KILL).unwrap();
     until(PATIENCE, "the master to be gone", async || {
-        proc::children(nginx.process().pid()).is_empty()
+        procfs::children(nginx.process().pid()).is_empty()
     })
     .await;
     let second = desired(2, &[&one_address(&two)]);

@@ -11,17 +11,17 @@ use sidekick::upstream::state::Desired;
 use super::conf_file::{LONG, desired, one_address, only, settle, who};
 use super::conf_file_others::push_toml;
 use crate::support::{
-    Backend, Command, Etcd, FileNginx, PATIENCE, Signal, free_port, proc, send, until,
+    Backend, Command, Etcd, FileNginx, PATIENCE, Signal, free_port, procfs, send, until,
 };
 
 /// An nginx with three backends, of which the check refuses the third.
-struct Scene {
+struct Harness {
     nginx: FileNginx,
     backends: Vec<Backend>,
     settings: Settings,
 }
 
-impl Scene {
+impl Harness {
     async fn new(with_proof: bool) -> Self {
         let nginx = FileNginx::start(Layer::Http, &["website"]).await;
         let mut backends = Vec::new();
@@ -33,13 +33,13 @@ impl Scene {
         settings.timeout = LONG;
         let address = format!("127.0.0.1:{}", free_port());
         settings.proof = with_proof.then(|| address.parse().unwrap());
-        let scene = Self {
+        let harness = Self {
             nginx,
             backends,
             settings,
         };
-        scene.write_check();
-        scene
+        harness.write_check();
+        harness
     }
 
     /// Refuses the third one. While `block` stands beside, it says that it has begun and waits.
@@ -139,13 +139,13 @@ impl Scene {
 }
 
 async fn refused_in_the_middle(with_proof: bool) {
-    let scene = Scene::new(with_proof).await;
-    let mut upstream = only(scene.checked());
-    let two = scene.desired(2);
+    let harness = Harness::new(with_proof).await;
+    let mut upstream = only(harness.checked());
+    let two = harness.desired(2);
     settle(&mut upstream, &two).await.unwrap();
-    let outcome = scene.reload_in_the_middle(&mut upstream).await.unwrap();
+    let outcome = harness.reload_in_the_middle(&mut upstream).await.unwrap();
     assert_eq!(outcome.refused.len(), 1, "{:?}", outcome.refused);
-    scene.is_put_right(&mut upstream, &two, 3).await;
+    harness.is_put_right(&mut upstream, &two, 3).await;
 }
 
 #[tokio::test]
@@ -160,13 +160,13 @@ async fn a_reload_by_somebody_else_while_a_refused_server_is_tried_does_not_last
 
 /// The record that nginx refuses stays, and is tried again.
 async fn refused_again_in_the_middle(with_proof: bool) {
-    let scene = Scene::new(with_proof).await;
-    let mut upstream = only(scene.checked());
-    let all = scene.desired(3);
+    let harness = Harness::new(with_proof).await;
+    let mut upstream = only(harness.checked());
+    let all = harness.desired(3);
     let outcome = settle(&mut upstream, &all).await.unwrap();
     assert_eq!(outcome.refused.len(), 1, "{:?}", outcome.refused);
-    scene.reload_in_the_middle(&mut upstream).await.unwrap();
-    scene.is_put_right(&mut upstream, &all, 3).await;
+    harness.reload_in_the_middle(&mut upstream).await.unwrap();
+    harness.is_put_right(&mut upstream, &all, 3).await;
 }
 
 #[tokio::test]
@@ -182,19 +182,19 @@ async fn a_reload_by_somebody_else_while_a_refused_server_is_tried_again_does_no
 
 /// Somebody edits the file and reloads nginx, and perhaps puts the file back before anybody looks.
 async fn edited(with_proof: bool, put_back: bool) {
-    let scene = Scene::new(with_proof).await;
-    let mut upstream = only(scene.settings.clone());
-    let two = scene.desired(2);
+    let harness = Harness::new(with_proof).await;
+    let mut upstream = only(harness.settings.clone());
+    let two = harness.desired(2);
     settle(&mut upstream, &two).await.unwrap();
-    let before = scene.nginx.text();
-    let edited = before.replace(&scene.address(1), &scene.address(2));
-    fs::write(scene.nginx.file(), edited).unwrap();
-    scene.reload();
-    scene.third_served().await;
+    let before = harness.nginx.text();
+    let edited = before.replace(&harness.address(1), &harness.address(2));
+    fs::write(harness.nginx.file(), edited).unwrap();
+    harness.reload();
+    harness.third_served().await;
     if put_back {
-        fs::write(scene.nginx.file(), before).unwrap();
+        fs::write(harness.nginx.file(), before).unwrap();
     }
-    scene.is_put_right(&mut upstream, &two, 3).await;
+    harness.is_put_right(&mut upstream, &two, 3).await;
 }
 
 #[tokio::test]
@@ -221,24 +221,24 @@ async fn an_edit_that_somebody_loads_is_put_back_and_unloaded_with_a_proof() {
 #[tokio::test]
 async fn an_edit_that_somebody_loads_before_the_pusher_starts_is_unloaded() {
     for with_proof in [false, true] {
-        let scene = Scene::new(with_proof).await;
-        let two = scene.desired(2);
-        settle(&mut only(scene.settings.clone()), &two)
+        let harness = Harness::new(with_proof).await;
+        let two = harness.desired(2);
+        settle(&mut only(harness.settings.clone()), &two)
             .await
             .unwrap();
-        let edited = (scene.nginx.text()).replace(&scene.address(1), &scene.address(2));
-        fs::write(scene.nginx.file(), edited).unwrap();
-        scene.reload();
-        scene.third_served().await;
-        let mut upstream = only(scene.settings.clone());
-        scene.is_put_right(&mut upstream, &two, 3).await;
+        let edited = (harness.nginx.text()).replace(&harness.address(1), &harness.address(2));
+        fs::write(harness.nginx.file(), edited).unwrap();
+        harness.reload();
+        harness.third_served().await;
+        let mut upstream = only(harness.settings.clone());
+        harness.is_put_right(&mut upstream, &two, 3).await;
     }
 }
 
 /// Waits until nginx has other workers than these.
 async fn replaced(nginx: &FileNginx, before: &[u32]) {
     until(PATIENCE, "other workers", async || {
-        let now = proc::children(nginx.process().pid());
+        let now = procfs::children(nginx.process().pid());
         now.len() == before.len() && now.iter().all(|worker| !before.contains(worker))
     })
     .await;
@@ -247,56 +247,56 @@ async fn replaced(nginx: &FileNginx, before: &[u32]) {
 #[tokio::test]
 async fn a_reload_by_somebody_else_with_nothing_wrong_costs_one_more_and_none_with_a_proof() {
     for (with_proof, more) in [(false, 1), (true, 0)] {
-        let scene = Scene::new(with_proof).await;
-        let mut upstream = only(scene.settings.clone());
-        let two = scene.desired(2);
+        let harness = Harness::new(with_proof).await;
+        let mut upstream = only(harness.settings.clone());
+        let two = harness.desired(2);
         settle(&mut upstream, &two).await.unwrap();
-        let workers = proc::children(scene.nginx.process().pid());
-        scene.reload();
-        replaced(&scene.nginx, &workers).await;
+        let workers = procfs::children(harness.nginx.process().pid());
+        harness.reload();
+        replaced(&harness.nginx, &workers).await;
         for _ in 0..3 {
             settle(&mut upstream, &two).await.unwrap();
         }
-        assert_eq!(scene.nginx.reloads(), 2 + more, "{with_proof}");
+        assert_eq!(harness.nginx.reloads(), 2 + more, "{with_proof}");
     }
 }
 
 #[tokio::test]
 async fn a_reload_by_somebody_else_long_after_the_last_change_costs_nothing() {
-    let mut scene = Scene::new(false).await;
-    scene.settings.timeout = Duration::from_secs(1);
-    let mut upstream = only(scene.settings.clone());
-    let two = scene.desired(2);
+    let mut harness = Harness::new(false).await;
+    harness.settings.timeout = Duration::from_secs(1);
+    let mut upstream = only(harness.settings.clone());
+    let two = harness.desired(2);
     settle(&mut upstream, &two).await.unwrap();
-    let changed = fs::metadata(scene.nginx.file()).unwrap();
+    let changed = fs::metadata(harness.nginx.file()).unwrap();
     until(PATIENCE, "more than the timeout to pass", async || {
         changed.modified().unwrap().elapsed().unwrap() > Duration::from_millis(1_200)
     })
     .await;
-    let workers = proc::children(scene.nginx.process().pid());
-    scene.reload();
-    replaced(&scene.nginx, &workers).await;
+    let workers = procfs::children(harness.nginx.process().pid());
+    harness.reload();
+    replaced(&harness.nginx, &workers).await;
     settle(&mut upstream, &two).await.unwrap();
-    assert_eq!(scene.nginx.reloads(), 2);
+    assert_eq!(harness.nginx.reloads(), 2);
 }
 
 #[tokio::test]
 async fn a_worker_that_crashed_costs_at_most_one_reload() {
-    let scene = Scene::new(false).await;
-    let mut upstream = only(scene.settings.clone());
-    let two = scene.desired(2);
+    let harness = Harness::new(false).await;
+    let mut upstream = only(harness.settings.clone());
+    let two = harness.desired(2);
     settle(&mut upstream, &two).await.unwrap();
-    let workers = proc::children(scene.nginx.process().pid());
+    let workers = procfs::children(harness.nginx.process().pid());
     send(workers[0], Signal::KILL).unwrap();
     until(PATIENCE, "a worker in its place", async || {
-        let now = proc::children(scene.nginx.process().pid());
+        let now = procfs::children(harness.nginx.process().pid());
         now.len() == workers.len() && !now.contains(&workers[0])
     })
     .await;
     for _ in 0..3 {
         settle(&mut upstream, &two).await.unwrap();
     }
-    assert!(scene.nginx.reloads() <= 2, "{}", scene.nginx.reloads());
+    assert!(harness.nginx.reloads() <= 2, "{}", harness.nginx.reloads());
 }
 
 #[tokio::test]

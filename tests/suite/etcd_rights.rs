@@ -1,6 +1,6 @@
 //! Who may do what in etcd: what `sidekick roles` prints is enough, less is not, and what is missing is named.
 
-use crate::support::{Backend, Command, PASSWORD, PATIENCE, Proxy, Scene, Sidekick, push, until};
+use crate::support::{Backend, Command, Harness, PASSWORD, PATIENCE, Proxy, Sidekick, push, until};
 
 /// The rights of each role, as `sidekick roles` prints them.
 async fn printed(arguments: &[&str]) -> Vec<(String, Vec<String>)> {
@@ -23,14 +23,14 @@ fn as_user(command: Command, name: &str) -> Command {
     command.args(["--user", &format!("{name}:{PASSWORD}")])
 }
 
-async fn done(scene: &Scene, user: &str, command: Command) -> String {
-    let ended = as_user(command.etcd(&scene.etcd), user).run().await;
+async fn done(harness: &Harness, user: &str, command: Command) -> String {
+    let ended = as_user(command.etcd(&harness.etcd), user).run().await;
     assert_eq!(ended.code, Some(0), "{user}: {}", ended.output);
     ended.output
 }
 
-async fn denied(scene: &Scene, user: &str, command: Command, grant: &str) {
-    let ended = as_user(command.etcd(&scene.etcd), user).run().await;
+async fn denied(harness: &Harness, user: &str, command: Command, grant: &str) {
+    let ended = as_user(command.etcd(&harness.etcd), user).run().await;
     assert_eq!(ended.code, Some(69), "{user}: {}", ended.output);
     for expected in [&format!("user {user} lacks the right to"), grant] {
         assert!(
@@ -52,28 +52,28 @@ fn command(line: &str) -> Command {
 
 #[tokio::test]
 async fn every_command_works_with_exactly_the_rights_that_roles_prints() {
-    let mut scene = Scene::start().await;
-    scene.etcd.require_users().await;
+    let mut harness = Harness::start().await;
+    harness.etcd.require_users().await;
     for (role, rights) in printed(&["website", "--id", "edge"]).await {
         let rights: Vec<_> = rights.iter().map(String::as_str).collect();
-        scene.etcd.add_user_with(&role, &rights).await;
+        harness.etcd.add_user_with(&role, &rights).await;
     }
     let backend = Backend::start("b1").await;
     // One backend that may be held.
-    let pusher = scene.push().args(["--min-servers", "0"]);
+    let pusher = harness.push().args(["--min-servers", "0"]);
     let mut pusher = as_user(pusher, "sidekick-push").start();
-    let announcer = scene.announce(&backend).args(["--ready", "routed"]);
+    let announcer = harness.announce(&backend).args(["--ready", "routed"]);
     let announcer = announcer.env("SIDEKICK_SERVICE_VERSION", "v1");
     let mut announcer = as_user(announcer, "sidekick-announce").start();
     announcer.ready().await;
-    scene.routed(&[&backend]).await;
+    harness.routed(&[&backend]).await;
     let view = "sidekick-view";
-    done(&scene, view, command("list website")).await;
+    done(&harness, view, command("list website")).await;
     // What is shown of all services takes the role of all.
     let reads = grant("--prefix=true read /services/");
-    denied(&scene, view, command("status"), &reads).await;
+    denied(&harness, view, command("status"), &reads).await;
     denied(
-        &scene,
+        &harness,
         view,
         command("list other"),
         &grant("--prefix=true read /services/other/"),
@@ -81,12 +81,12 @@ async fn every_command_works_with_exactly_the_rights_that_roles_prints() {
     .await;
     for (_, rights) in printed(&["--role", "view"]).await {
         let rights: Vec<_> = rights.iter().map(String::as_str).collect();
-        scene.etcd.add_user_with("view-all", &rights).await;
+        harness.etcd.add_user_with("view-all", &rights).await;
     }
-    done(&scene, "view-all", command("status")).await;
-    done(&scene, view, command("wait website --for routed")).await;
-    done(&scene, view, command("wait website/b9 --for gone")).await;
-    let watch = command("watch website -o plain").etcd(&scene.etcd);
+    done(&harness, "view-all", command("status")).await;
+    done(&harness, view, command("wait website --for routed")).await;
+    done(&harness, view, command("wait website/b9 --for gone")).await;
+    let watch = command("watch website -o plain").etcd(&harness.etcd);
     let watch = as_user(watch, view).start();
     watch.process().line("website/b1").await;
     let operate = "sidekick-operate";
@@ -98,25 +98,30 @@ async fn every_command_works_with_exactly_the_rights_that_roles_prints() {
         "split website v1=100",
         "split website --clear",
     ] {
-        done(&scene, operate, command(line)).await;
+        done(&harness, operate, command(line)).await;
     }
     // What is at a host is of all services.
     for (_, rights) in printed(&["--role", "operate"]).await {
         let rights: Vec<_> = rights.iter().map(String::as_str).collect();
-        scene.etcd.add_user_with("operate-all", &rights).await;
+        harness.etcd.add_user_with("operate-all", &rights).await;
     }
     for line in [
         "hold --host 127.0.0.1 --for 1m --reason test",
         "hold --host 127.0.0.1 --release",
     ] {
-        done(&scene, "operate-all", command(line)).await;
+        done(&harness, "operate-all", command(line)).await;
     }
     let other = grant("--prefix=true read /services/other/");
-    denied(&scene, operate, command("split other v1=1"), &other).await;
-    done(&scene, operate, command("release website")).await;
+    denied(&harness, operate, command("split other v1=1"), &other).await;
+    done(&harness, operate, command("release website")).await;
     let announce = "sidekick-announce";
-    done(&scene, announce, command("register website/b2 10.0.0.5:9")).await;
-    done(&scene, announce, command("deregister website/b2")).await;
+    done(
+        &harness,
+        announce,
+        command("register website/b2 10.0.0.5:9"),
+    )
+    .await;
+    done(&harness, announce, command("deregister website/b2")).await;
     let left = announcer.leave().await;
     assert_eq!(left.code, Some(0), "{}", left.output);
     assert!(!left.output.contains("lacks the right"), "{}", left.output);
@@ -126,7 +131,7 @@ async fn every_command_works_with_exactly_the_rights_that_roles_prints() {
     }
     assert_eq!(pusher.leave().await.code, Some(0));
     let retire = command("push --retire --id edge");
-    let said = done(&scene, "sidekick-push", retire).await;
+    let said = done(&harness, "sidekick-push", retire).await;
     assert!(said.contains("edge is retired"), "{said}");
 }
 
@@ -197,17 +202,17 @@ const VIEW: &[&str] = &["/services/", "/sidekick/"];
 
 #[tokio::test]
 async fn with_one_right_less_each_command_says_which_it_is() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let record = r#"{"host":"10.0.0.5","port":9,"version":"v1"}"#;
-    scene.etcd.put("/sidekick/splits/website", "{}").await;
+    harness.etcd.put("/sidekick/splits/website", "{}").await;
     let balancer = r#"{"prefix":"/services","services":["website"],"targets":["t"],"nonce":"n","since":"2026-01-02T03:04:05Z"}"#;
-    scene
+    harness
         .etcd
         .put_for("/sidekick/balancers/other", balancer, 600)
         .await;
     // Without a lease it hinders no pusher of the id.
-    scene.etcd.put("/sidekick/balancers/edge", balancer).await;
-    scene.etcd.require_users().await;
+    harness.etcd.put("/sidekick/balancers/edge", balancer).await;
+    harness.etcd.require_users().await;
     let roles = printed(&["--id", "edge"]).await;
     for (role, line, needs) in NEEDS {
         let name = format!("sidekick-{role}");
@@ -221,10 +226,10 @@ async fn with_one_right_less_each_command_says_which_it_is() {
             let (gone, left): (Vec<_>, Vec<_>) = rights.partition(missing);
             assert_eq!(gone.len(), 1, "{role} has no right on {key}");
             let user = format!("{role}-{}-less-{}", line.len(), key.replace('/', "-"));
-            scene.etcd.add_user_with(&user, &left).await;
+            harness.etcd.add_user_with(&user, &left).await;
             // The one before may have taken it away.
-            scene.etcd.put("/services/website/b1", record).await;
-            let command = as_user(command(line).etcd(&scene.etcd), &user).named(&user);
+            harness.etcd.put("/services/website/b1", record).await;
+            let command = as_user(command(line).etcd(&harness.etcd), &user).named(&user);
             let process = command.start();
             let process = process.process();
             until(PATIENCE, format!("{line} to miss {key}"), async || {
@@ -247,11 +252,11 @@ async fn with_one_right_less_each_command_says_which_it_is() {
 
 #[tokio::test]
 async fn a_missing_right_is_named_with_the_command_that_grants_it() {
-    let mut scene = Scene::start().await;
-    scene.etcd.require_users().await;
-    scene.etcd.add_user_with("nobody", &[]).await;
+    let mut harness = Harness::start().await;
+    harness.etcd.require_users().await;
+    harness.etcd.add_user_with("nobody", &[]).await;
     let reader = ["--prefix=true read /services/"];
-    scene.etcd.add_user_with("reader", &reader).await;
+    harness.etcd.add_user_with("reader", &reader).await;
     let all = [
         ("list website", "--prefix=true read /services/website/"),
         ("status", "--prefix=true read /sidekick/pushers/"),
@@ -266,11 +271,11 @@ async fn a_missing_right_is_named_with_the_command_that_grants_it() {
         ),
     ];
     for (line, right) in all {
-        denied(&scene, "nobody", command(line), &grant(right)).await;
+        denied(&harness, "nobody", command(line), &grant(right)).await;
     }
     let write = grant("readwrite /services/website/b2");
     denied(
-        &scene,
+        &harness,
         "reader",
         command("register website/b2 10.0.0.5:9"),
         &write,
@@ -278,13 +283,13 @@ async fn a_missing_right_is_named_with_the_command_that_grants_it() {
     .await;
 
     let backend = Backend::start("b1").await;
-    let announcer = as_user(scene.announce(&backend), "reader").start();
+    let announcer = as_user(harness.announce(&backend), "reader").start();
     let line = announcer.process().line("lacks the right to write").await;
     assert!(
         line.contains(&grant("readwrite /services/website/b1")),
         "{line}"
     );
-    let pusher = as_user(scene.push(), "nobody").start();
+    let pusher = as_user(harness.push(), "nobody").start();
     let line = pusher
         .process()
         .line("lacks the right to read /services/")
@@ -299,25 +304,25 @@ async fn a_missing_right_is_named_with_the_command_that_grants_it() {
         "--prefix=true read /services/website/",
         "--prefix=true read /sidekick/",
     ];
-    scene.etcd.add_user_with("lister", &reads).await;
-    let pusher = as_user(scene.push(), "lister").start();
+    harness.etcd.add_user_with("lister", &reads).await;
+    let pusher = as_user(harness.push(), "lister").start();
     let own = grant("readwrite /sidekick/pushers/edge");
     pusher.process().line(&own).await;
 }
 
 #[tokio::test]
 async fn a_pusher_changes_nothing_before_it_may_write_both_of_its_own_keys() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let address = backend.address().to_string();
-    scene.etcd.put("/services/website/b1", address).await;
-    scene.etcd.require_users().await;
+    harness.etcd.put("/services/website/b1", address).await;
+    harness.etcd.require_users().await;
     let reads = [
         "--prefix=true read /services/website/",
         "--prefix=true read /sidekick/",
     ];
-    scene.etcd.add_user_with("lister", &reads).await;
-    let pusher = as_user(scene.push().notify(), "lister").start();
+    harness.etcd.add_user_with("lister", &reads).await;
+    let pusher = as_user(harness.push().notify(), "lister").start();
     let says = async |key: &str| {
         let status = "STATUS=waiting for its own keys in etcd: ";
         let line = format!("etcdctl role grant-permission ROLE readwrite {key}");
@@ -327,21 +332,21 @@ async fn a_pusher_changes_nothing_before_it_may_write_both_of_its_own_keys() {
             told.filter(|it| it.contains(&line)).map(drop).ok_or(all)
         })
         .await;
-        assert_eq!(scene.nginx.addresses("website").await, [""; 0]);
+        assert_eq!(harness.nginx.addresses("website").await, [""; 0]);
     };
     pusher
         .process()
         .line("nothing is done before that right is granted")
         .await;
     says("/sidekick/pushers/edge").await;
-    let etcd = &scene.etcd;
+    let etcd = &harness.etcd;
     etcd.grant("lister", "readwrite /sidekick/pushers/edge")
         .await;
     says("/sidekick/balancers/edge").await;
     etcd.grant("lister", "readwrite /sidekick/balancers/edge")
         .await;
     pusher.ready().await;
-    scene.routed(&[&backend]).await;
+    harness.routed(&[&backend]).await;
 }
 
 #[tokio::test]
@@ -364,24 +369,24 @@ async fn keys_in_the_old_v2_store_are_told_to_who_finds_no_records() {
 
 #[tokio::test]
 async fn a_record_that_its_announcer_may_not_take_away_any_more_ends_with_its_lease() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let mut backend = Backend::start("b1").await;
-    scene.etcd.require_users().await;
+    harness.etcd.require_users().await;
     let rights = printed(&["website"]).await;
     let (role, rights) = rights
         .iter()
         .find(|(role, _)| role.contains("announce"))
         .expect("a role for announcers");
     let rights: Vec<_> = rights.iter().map(String::as_str).collect();
-    scene.etcd.add_user_with(role, &rights).await;
+    harness.etcd.add_user_with(role, &rights).await;
     // The right to its own key alone, which can be taken back by itself.
     let own = "--prefix=true readwrite /services/website/";
     assert!(rights.contains(&own), "{rights:?}");
-    let announcer = as_user(scene.announce(&backend), role);
+    let announcer = as_user(harness.announce(&backend), role);
     // Longer than the longest pause between two attempts: a lease that each of them renews would never end.
     let mut announcer = announcer.args(["--fall", "2", "--ttl", "10s"]).start();
     announcer.ready().await;
-    scene
+    harness
         .etcd
         .revoke_right_to_all(role, "/services/website/")
         .await;
@@ -389,7 +394,7 @@ async fn a_record_that_its_announcer_may_not_take_away_any_more_ends_with_its_le
     let line = announcer.process().line("lacks the right to").await;
     assert!(line.contains("/services/website/"), "{line}");
     until(PATIENCE, "its lease to end", async || {
-        scene.record(&backend).await.is_none()
+        harness.record(&backend).await.is_none()
     })
     .await;
     assert!(announcer.runs(), "it goes on trying");
@@ -401,25 +406,25 @@ fn count(pusher: &Sidekick, part: &str) -> usize {
 }
 
 /// A pusher with the rights that it needs, over a link.
-async fn pusher_over_a_link(scene: &mut Scene) -> (Proxy, Sidekick) {
-    scene.etcd.require_users().await;
+async fn pusher_over_a_link(harness: &mut Harness) -> (Proxy, Sidekick) {
+    harness.etcd.require_users().await;
     let rights = [
         "--prefix=true read /services/website/",
         "--prefix=true readwrite /sidekick/",
     ];
-    scene.etcd.add_user_with("pusher", &rights).await;
-    let link = Proxy::to(scene.etcd.address()).await;
-    let pusher = push(&link.endpoint(), &scene.nginx);
+    harness.etcd.add_user_with("pusher", &rights).await;
+    let link = Proxy::to(harness.etcd.address()).await;
+    let pusher = push(&link.endpoint(), &harness.nginx);
     let pusher = as_user(pusher, "pusher").args(["--ttl", "3s"]).start();
-    scene.status_record().await;
+    harness.status_record().await;
     (link, pusher)
 }
 
 #[tokio::test]
 async fn a_right_that_is_missing_after_an_outage_is_named_once_with_the_command_that_grants_it() {
-    let mut scene = Scene::start().await;
-    let (link, pusher) = pusher_over_a_link(&mut scene).await;
-    let etcd = &scene.etcd;
+    let mut harness = Harness::start().await;
+    let (link, pusher) = pusher_over_a_link(&mut harness).await;
+    let etcd = &harness.etcd;
     etcd.revoke_right_to_all("pusher", "/services/website/")
         .await;
     link.cut().await;
@@ -433,7 +438,7 @@ async fn a_right_that_is_missing_after_an_outage_is_named_once_with_the_command_
     let new = r#"{"host":"10.0.0.5","port":80}"#;
     etcd.put("/services/website/new", new).await;
     until(PATIENCE, "the pusher to follow again", async || {
-        let servers = scene.nginx.addresses("website").await;
+        let servers = harness.nginx.addresses("website").await;
         servers == ["10.0.0.5:80"]
     })
     .await;
@@ -444,9 +449,9 @@ async fn a_right_that_is_missing_after_an_outage_is_named_once_with_the_command_
 
 #[tokio::test]
 async fn an_etcd_that_knows_no_users_any_more_is_not_called_silent() {
-    let mut scene = Scene::start().await;
-    let (link, pusher) = pusher_over_a_link(&mut scene).await;
-    let mut client = scene.etcd.client().await;
+    let mut harness = Harness::start().await;
+    let (link, pusher) = pusher_over_a_link(&mut harness).await;
+    let mut client = harness.etcd.client().await;
     client.auth_disable().await.expect("etcd forgets its users");
     link.cut().await;
     let gone = "refused to renew the lease for as long as it lasts";

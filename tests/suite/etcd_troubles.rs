@@ -8,8 +8,8 @@ use etcd_client::EventType;
 use tokio::time::{Instant, timeout};
 
 use crate::support::{
-    Backend, Command, Etcd, Link, Nginx, PASSWORD, PATIENCE, Pki, Proxy, Scene, announce, folder,
-    proc, push, until,
+    Backend, Command, Etcd, Harness, Link, Nginx, PASSWORD, PATIENCE, Pki, Proxy, announce, folder,
+    procfs, push, until,
 };
 
 /// `--user root` and a file with the password.
@@ -111,47 +111,47 @@ fn quick(announcer: Command) -> Command {
 #[tokio::test]
 async fn a_dead_backend_leaves_an_etcd_that_is_out_of_space() {
     for on_failure in ["withdraw", "mark"] {
-        let scene = Scene::start().await;
+        let harness = Harness::start().await;
         let mut backend = Backend::start("b1").await;
         let other = Backend::start("b2").await;
-        let _pusher = scene.push().start();
-        let announcer = quick(scene.announce(&backend))
+        let _pusher = harness.push().start();
+        let announcer = quick(harness.announce(&backend))
             .args(["--on-failure", on_failure])
             .start();
-        let _other = scene.announced(&other).await;
+        let _other = harness.announced(&other).await;
         announcer.ready().await;
-        scene.routed(&[&backend, &other]).await;
+        harness.routed(&[&backend, &other]).await;
 
-        scene.etcd.run_out_of_space().await;
+        harness.etcd.run_out_of_space().await;
         backend.stop().await;
         until(PATIENCE, "the record to be gone", async || {
-            scene.record(&backend).await.is_none()
+            harness.record(&backend).await.is_none()
         })
         .await;
-        scene.routed(&[&other]).await;
+        harness.routed(&[&other]).await;
         let said = announcer.process().output();
         assert!(said.contains("no room"), "{said}");
 
         backend.resume().await;
-        scene.etcd.has_room_again().await;
-        scene.routed(&[&backend, &other]).await;
+        harness.etcd.has_room_again().await;
+        harness.routed(&[&backend, &other]).await;
     }
 }
 
 #[tokio::test]
 async fn the_status_says_that_it_may_be_old_while_etcd_is_out_of_space() {
-    let scene = Scene::start().await;
-    let _pusher = scene.pushing().await;
+    let harness = Harness::start().await;
+    let _pusher = harness.pushing().await;
     let status = async |output: &str| {
-        let status = Command::new("status").etcd(&scene.etcd);
+        let status = Command::new("status").etcd(&harness.etcd);
         let ended = status.args(["--output", output]).run().await;
         assert_eq!(ended.code, Some(0), "{}", ended.output);
         ended.output
     };
-    let means = "what pushers say here may be old";
+    let means = "everything that pushers report here may be old";
     let before = status("json").await;
     assert!(!before.contains("NOSPACE"), "{before}");
-    scene.etcd.run_out_of_space().await;
+    harness.etcd.run_out_of_space().await;
     for output in ["table", "plain", "json"] {
         let said = status(output).await;
         assert!(said.contains(means), "{said}");
@@ -160,27 +160,27 @@ async fn the_status_says_that_it_may_be_old_while_etcd_is_out_of_space() {
     let said = status("json").await;
     let alarm = said.lines().find(|line| line.starts_with(r#"{"alarm":"#));
     assert!(alarm.is_some_and(|it| it.contains("NOSPACE")), "{said}");
-    scene.etcd.has_room_again().await;
+    harness.etcd.has_room_again().await;
     let after = status("table").await;
     assert!(!after.contains(means), "{after}");
 }
 
 #[tokio::test]
 async fn who_leaves_an_etcd_that_is_out_of_space_is_gone_and_does_not_say_drained() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let _pusher = scene.pushing().await;
+    let _pusher = harness.pushing().await;
     // No pusher can tell that it has applied anything.
-    let announcer = scene.announce(&backend).args(["--drain-timeout", "2s"]);
+    let announcer = harness.announce(&backend).args(["--drain-timeout", "2s"]);
     let mut announcer = announcer.start();
     announcer.ready().await;
-    scene.routed(&[&backend]).await;
+    harness.routed(&[&backend]).await;
     let other = r#"{"host":"127.0.0.1","port":9}"#;
-    scene.etcd.put("/services/website/b2", other).await;
-    scene.etcd.run_out_of_space().await;
+    harness.etcd.put("/services/website/b2", other).await;
+    harness.etcd.run_out_of_space().await;
     let left = announcer.leave().await;
     assert_eq!(left.code, Some(0), "{}", left.output);
-    assert_eq!(scene.record(&backend).await, None, "{}", left.output);
+    assert_eq!(harness.record(&backend).await, None, "{}", left.output);
     assert!(
         !left.output.contains("drained everywhere"),
         "{}",
@@ -190,7 +190,7 @@ async fn who_leaves_an_etcd_that_is_out_of_space_is_gone_and_does_not_say_draine
     assert!(left.output.contains("is gone"), "{}", left.output);
 
     let ended = Command::new("deregister")
-        .etcd(&scene.etcd)
+        .etcd(&harness.etcd)
         .args(["website/b2"])
         .run()
         .await;
@@ -200,21 +200,21 @@ async fn who_leaves_an_etcd_that_is_out_of_space_is_gone_and_does_not_say_draine
         "{}",
         ended.output
     );
-    assert_eq!(scene.etcd.get("/services/website/b2").await, None);
+    assert_eq!(harness.etcd.get("/services/website/b2").await, None);
 }
 
 #[tokio::test]
 async fn who_leaves_while_etcd_is_silent_does_not_say_that_the_record_is_gone() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let mut announcer = scene
+    let mut announcer = harness
         .announce(&backend)
         .args(["--drain-timeout", "1s"])
         .start();
     announcer.ready().await;
-    scene.etcd.freeze();
+    harness.etcd.freeze();
     let left = announcer.leave().await;
-    scene.etcd.thaw();
+    harness.etcd.thaw();
     assert_eq!(left.code, Some(0), "{}", left.output);
     let said = "etcd has not confirmed that website/b1 is gone";
     assert!(left.output.contains(said), "{}", left.output);
@@ -230,16 +230,16 @@ async fn who_leaves_while_etcd_is_silent_does_not_say_that_the_record_is_gone() 
 
 #[tokio::test]
 async fn who_leaves_after_an_outage_longer_than_the_lease_does_not_say_that_nothing_is_left() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let announcer = scene.announce(&backend).args(["--drain-timeout", "1s"]);
+    let announcer = harness.announce(&backend).args(["--drain-timeout", "1s"]);
     let mut announcer = announcer.args(["--ttl", "2s"]).start();
     announcer.ready().await;
-    scene.etcd.freeze();
+    harness.etcd.freeze();
     let unheard = "was not heard for as long as the lease lasts";
     announcer.process().line(unheard).await;
     let left = announcer.leave().await;
-    scene.etcd.thaw();
+    harness.etcd.thaw();
     assert_eq!(left.code, Some(0), "{}", left.output);
     let said = "etcd has not confirmed that website/b1 is gone";
     assert!(left.output.contains(said), "{}", left.output);
@@ -253,20 +253,20 @@ async fn who_leaves_after_an_outage_longer_than_the_lease_does_not_say_that_noth
 
 #[tokio::test]
 async fn a_backend_that_died_while_etcd_was_away_is_withdrawn_when_etcd_is_back() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let announcer = scene.announce(&backend).args(["--fall", "2"]);
+    let announcer = harness.announce(&backend).args(["--fall", "2"]);
     let announcer = announcer.args(["--ttl", "4s"]).start();
     announcer.ready().await;
-    scene.etcd.kill();
+    harness.etcd.kill();
     let unheard = "was not heard for as long as the lease lasts";
     announcer.process().line(unheard).await;
     backend.set_health(500).await;
     announcer.process().line("failed 2 times in a row").await;
-    scene.etcd.resume().await;
+    harness.etcd.resume().await;
     // At once, and not when the lease, which etcd counts anew, is over.
     announcer.process().line("website/b1 is withdrawn").await;
-    assert_eq!(scene.record(&backend).await, None);
+    assert_eq!(harness.record(&backend).await, None);
 }
 
 /// Makes this member the leader, or another one.
@@ -300,7 +300,7 @@ async fn outlives_its_bound_by(leader: bool) -> Duration {
     let pid = announcer.process().pid();
     let hung = until(PATIENCE, "a connection to a member", async || {
         let mut members = members.iter();
-        members.position(|member| proc::connected(pid, member.address().port()))
+        members.position(|member| procfs::connected(pid, member.address().port()))
     })
     .await;
     lead(&members, if leader { hung } else { (hung + 2) % 3 }).await;
@@ -386,25 +386,25 @@ async fn the_wrong_scheme_is_told_in_words() {
 
 #[tokio::test]
 async fn a_password_that_was_changed_is_read_again() {
-    let mut scene = Scene::start().await;
-    scene.etcd.require_users().await;
+    let mut harness = Harness::start().await;
+    harness.etcd.require_users().await;
     let folder = folder();
     let file = password_file(folder.path());
     let backend = Backend::start("b1").await;
-    let announcer = with_password(scene.announce_briefly(&backend), &file).start();
+    let announcer = with_password(harness.announce_briefly(&backend), &file).start();
     announcer.ready().await;
-    scene.etcd.change_password("battery-staple").await;
+    harness.etcd.change_password("battery-staple").await;
     fs::write(&file, "battery-staple\n").expect("our own folder");
     // Every token that the old password gave is gone.
-    scene.etcd.restart().await;
+    harness.etcd.restart().await;
     let lease = until(PATIENCE, "the record", async || {
-        scene.record(&backend).await
+        harness.record(&backend).await
     })
     .await
     .lease;
-    scene.etcd.revoke(lease).await;
+    harness.etcd.revoke(lease).await;
     until(PATIENCE, "the record to be back", async || {
-        scene
+        harness
             .record(&backend)
             .await
             .filter(|record| record.lease != lease)
@@ -441,54 +441,54 @@ async fn a_certificate_that_is_over_is_told_in_words_and_a_renewed_one_is_read_b
 #[tokio::test]
 #[ignore = "takes six minutes, and an etcd before 3.4.36 or 3.5.18"]
 async fn a_deletion_that_etcd_never_tells_of_is_found_within_minutes() {
-    let scene = Scene::start().await;
-    let link = Proxy::to(scene.etcd.address()).await;
+    let harness = Harness::start().await;
+    let link = Proxy::to(harness.etcd.address()).await;
     let mut backends = Vec::new();
     for name in ["b1", "b2", "b3"] {
         let backend = Backend::start(name).await;
         let (key, at) = (format!("/services/website/{name}"), backend.address());
-        scene.etcd.put(&key, at.to_string()).await;
+        harness.etcd.put(&key, at.to_string()).await;
         backends.push(backend);
     }
     let [one, two, lost] = &backends[..] else {
         unreachable!("there are three");
     };
-    let before = scene.etcd.ranges().await;
+    let before = harness.etcd.ranges().await;
     // What is listed arrives late, and the wish to watch what follows later still: in between lies the deletion.
     link.set(Link::Slow(Duration::from_millis(900)));
-    let pusher = push(&link.endpoint(), &scene.nginx).start();
+    let pusher = push(&link.endpoint(), &harness.nginx).start();
     until(PATIENCE, "both listings", async || {
-        scene.etcd.ranges().await >= before + 2
+        harness.etcd.ranges().await >= before + 2
     })
     .await;
-    scene.etcd.delete("/services/website/b3").await;
-    scene.etcd.compact_physically().await;
+    harness.etcd.delete("/services/website/b3").await;
+    harness.etcd.compact_physically().await;
     link.set(Link::Up);
-    scene.routed(&[one, two, lost]).await;
+    harness.routed(&[one, two, lost]).await;
     let started = Instant::now();
     let missed = "etcd did not tell of every change: it has 2 keys here, and had told of 3";
     until(Duration::from_secs(400), "it to be counted", async || {
         pusher.process().output().contains(missed).then_some(())
     })
     .await;
-    scene.routed(&[one, two]).await;
+    harness.routed(&[one, two]).await;
     eprintln!("found after {:?}", started.elapsed());
 }
 
 #[tokio::test]
 async fn an_outage_is_told_once_however_many_ranges_are_watched() {
-    let scene = Scene::start().await;
-    let link = Proxy::to(scene.etcd.address()).await;
+    let harness = Harness::start().await;
+    let link = Proxy::to(harness.etcd.address()).await;
     link.set(Link::Down);
-    let pusher = push(&link.endpoint(), &scene.nginx).start();
+    let pusher = push(&link.endpoint(), &harness.nginx).start();
     pusher.process().line("cannot follow etcd yet").await;
     link.set(Link::Up);
     pusher.process().line("etcd answers").await;
-    scene.status_record().await;
+    harness.status_record().await;
     let watch = Command::new("watch").endpoints(&link.endpoint()).start();
     let record = async |host: &str| {
         let record = format!(r#"{{"host":"{host}","port":80}}"#);
-        scene.etcd.put("/services/website/a", record).await;
+        harness.etcd.put("/services/website/a", record).await;
     };
     // The second one shows that changes flow.
     for host in ["10.0.0.8", "10.0.0.9"] {

@@ -1,19 +1,19 @@
 //! Whatever happens to a container: its record becomes right, and nginx does. How soon, tells `tests/bench/events.rs`.
 
 use crate::support::docker::{Daemon, Kind};
-use crate::support::stage::{KEY, NAME, Stage, up_at};
+use crate::support::paired_harness::{KEY, NAME, PairedHarness, up_at};
 use crate::support::{Kv, Link, PATIENCE, Proxy, until};
 
 /// What one container goes through, on either daemon.
 async fn life(kind: Kind) {
-    let Some(stage) = Stage::start(kind).await else {
+    let Some(paired) = PairedHarness::start(kind).await else {
         return;
     };
-    let daemon = &stage.daemon;
+    let daemon = &paired.daemon;
     // The container comes later than its announcer, as it may with units that start together.
-    stage.announcer.process().line("waiting for it").await;
-    stage.create().await;
-    let mut port = stage.right("start").await;
+    paired.announcer.process().line("waiting for it").await;
+    paired.create().await;
+    let mut port = paired.right("start").await;
     assert!(port.is_some());
 
     for (act, back) in [
@@ -22,21 +22,21 @@ async fn life(kind: Kind) {
         ("kill", "start"),
         ("kill?signal=USR1", "start"),
     ] {
-        let before = stage.record().await.expect("it is announced").mod_revision;
+        let before = paired.record().await.expect("it is announced").mod_revision;
         daemon.act(NAME, act).await;
         let what = if act == "kill?signal=USR1" {
             // Out of memory, in a moment.
-            stage.ended().await;
+            paired.ended().await;
             // Nobody else kills it here. Docker says so itself, but may be late with it.
             assert_eq!(daemon.inspect(NAME).await["State"]["ExitCode"], 137);
             "running out of memory"
         } else {
             act
         };
-        assert_eq!(stage.right(what).await, None, "{act}");
-        assert!(stage.drained_since(before).await, "{act}");
+        assert_eq!(paired.right(what).await, None, "{act}");
+        assert!(paired.drained_since(before).await, "{act}");
         daemon.act(NAME, back).await;
-        let now = stage.right(back).await;
+        let now = paired.right(back).await;
         moved(kind, act != "pause", port, now);
         port = now;
     }
@@ -45,47 +45,47 @@ async fn life(kind: Kind) {
         // Its port is published in the network; Podman says so even while it is in none.
         for act in ["disconnect", "connect"] {
             daemon.network_act(daemon.network(), act, NAME).await;
-            let now = stage.right(act).await;
+            let now = paired.right(act).await;
             assert_eq!(now.is_some(), act == "connect", "{now:?}");
             port = now.or(port);
         }
     }
 
     daemon.crash(NAME).await;
-    stage.ended().await;
-    assert_eq!(stage.right("a crash").await, None);
-    let now = stage.started("the start after a crash").await;
+    paired.ended().await;
+    assert_eq!(paired.right("a crash").await, None);
+    let now = paired.started("the start after a crash").await;
     moved(kind, true, port, Some(now));
 
     daemon.act(NAME, "restart?t=5").await;
-    let again = stage.right("restart").await;
+    let again = paired.right("restart").await;
     moved(kind, true, Some(now), again);
 
     // A container that is called otherwise is the same backend: nobody is to notice.
-    let before = stage.record().await;
+    let before = paired.record().await;
     daemon.act(NAME, "rename?name=web2").await;
-    let log = stage.announcer.process();
+    let log = paired.announcer.process();
     until(PATIENCE, "the announcer to notice", async || {
         log.lines()
             .iter()
             .any(|line| line.contains("called web2 now"))
     })
     .await;
-    stage.follows(again, "rename").await;
-    assert_eq!(stage.record().await, before);
+    paired.follows(again, "rename").await;
+    assert_eq!(paired.record().await, before);
     // Until there is another one of its name.
-    stage.create().await;
-    let new = stage
+    paired.create().await;
+    let new = paired
         .right("the start of another container of its name")
         .await;
     assert_ne!(new, again);
     daemon.remove("web2").await;
-    stage.follows(new, "the removal of the former one").await;
+    paired.follows(new, "the removal of the former one").await;
 
     daemon.remove(NAME).await;
-    assert_eq!(stage.right("removal").await, None);
-    stage.create().await;
-    assert!(stage.right("creation").await.is_some());
+    assert_eq!(paired.right("removal").await, None);
+    paired.create().await;
+    assert!(paired.right("creation").await.is_some());
 }
 
 /// Docker publishes a random port anew in each run; Podman keeps the one that it chose first.
@@ -97,10 +97,10 @@ fn moved<T: PartialEq + std::fmt::Debug>(kind: Kind, restarted: bool, before: T,
     }
 }
 
-impl Stage {
+impl PairedHarness {
     /// Whether the record said that it drains before it went.
     async fn drained_since(&self, revision: i64) -> bool {
-        let history = self.scene.etcd.history(KEY).await;
+        let history = self.harness.etcd.history(KEY).await;
         let drains = |kv: &Kv| kv.mod_revision > revision && up_at(&kv.value).is_none();
         history.iter().flatten().any(drains)
     }
@@ -118,49 +118,49 @@ async fn a_container_of_podman_is_announced_and_routed_exactly_while_it_runs() {
 
 #[tokio::test]
 async fn a_daemon_that_is_restarted_takes_the_records_of_its_containers_along() {
-    let Some(mut stage) = Stage::start(Kind::Docker).await else {
+    let Some(mut paired) = PairedHarness::start(Kind::Docker).await else {
         return;
     };
-    stage.create().await;
-    stage.right("start").await;
-    stage.daemon.stop().await;
-    stage.follows(None, "the stop of the daemon").await;
-    stage.daemon.run().await;
-    stage.started("the start of the daemon").await;
+    paired.create().await;
+    paired.right("start").await;
+    paired.daemon.stop().await;
+    paired.follows(None, "the stop of the daemon").await;
+    paired.daemon.run().await;
+    paired.started("the start of the daemon").await;
 }
 
 #[tokio::test]
 async fn a_daemon_with_live_restore_comes_and_goes_without_a_write_to_etcd() {
-    let Some(mut stage) = Stage::start(Kind::LiveRestore).await else {
+    let Some(mut paired) = PairedHarness::start(Kind::LiveRestore).await else {
         return;
     };
-    stage.create().await;
-    let at = stage.right("start").await;
-    let before = stage.record().await;
-    stage.daemon.stop().await;
-    stage
+    paired.create().await;
+    let at = paired.right("start").await;
+    let before = paired.record().await;
+    paired.daemon.stop().await;
+    paired
         .announcer
         .process()
         .line("cannot ask for container")
         .await;
     // Nobody is asked: without the firewall's help it is the daemon that passes requests on to the port.
-    stage.told(at, "the stop of the daemon").await;
-    stage.daemon.run().await;
-    stage.announcer.process().line("answers again").await;
-    stage.told(at, "the start of the daemon").await;
-    assert_eq!(stage.record().await, before);
-    stage.daemon.act(NAME, "pause").await;
-    stage.told(None, "pause").await;
-    stage.daemon.act(NAME, "unpause").await;
-    stage.told(at, "unpause").await;
+    paired.told(at, "the stop of the daemon").await;
+    paired.daemon.run().await;
+    paired.announcer.process().line("answers again").await;
+    paired.told(at, "the start of the daemon").await;
+    assert_eq!(paired.record().await, before);
+    paired.daemon.act(NAME, "pause").await;
+    paired.told(None, "pause").await;
+    paired.daemon.act(NAME, "unpause").await;
+    paired.told(at, "unpause").await;
 
     // While the daemon is away, the end of the process is all there is to see.
-    let pid = stage.daemon.pid(NAME).await;
-    stage.daemon.kill().await;
+    let pid = paired.daemon.pid(NAME).await;
+    paired.daemon.kill().await;
     crate::support::send(pid, crate::support::Signal::KILL).expect("it runs");
-    stage.follows(None, "a crash without a daemon").await;
-    stage.daemon.run().await;
-    stage.started("the start after that").await;
+    paired.follows(None, "a crash without a daemon").await;
+    paired.daemon.run().await;
+    paired.started("the start after that").await;
 }
 
 #[tokio::test]
@@ -173,12 +173,12 @@ async fn what_happens_before_the_daemon_is_there_or_while_its_events_are_cut_off
     let docker_host = format!("tcp://{}", link.endpoint());
     daemon.run().await;
     daemon.furnish().await;
-    let stage = Stage::with(daemon, &docker_host, &[]).await;
-    let log = stage.announcer.process();
+    let paired = PairedHarness::with(daemon, &docker_host, &[]).await;
+    let log = paired.announcer.process();
     log.line("cannot ask for container").await;
-    stage.create().await;
+    paired.create().await;
     link.set(Link::Up);
-    assert!(stage.right("a daemon that is there late").await.is_some());
+    assert!(paired.right("a daemon that is there late").await.is_some());
 
     for (first, second) in [("pause", "unpause"), ("restart?t=5", "stop?t=5")] {
         for act in [first, second] {
@@ -192,9 +192,9 @@ async fn what_happens_before_the_daemon_is_there_or_while_its_events_are_cut_off
                 noticed() > before
             })
             .await;
-            stage.daemon.act(NAME, act).await;
+            paired.daemon.act(NAME, act).await;
             link.set(Link::Up);
-            stage.right(&format!("a missed {act}")).await;
+            paired.right(&format!("a missed {act}")).await;
         }
     }
 }

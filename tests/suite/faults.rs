@@ -1,6 +1,6 @@
 //! What happens to etcd, to announcers and to pushers, and what clients notice of it: nothing, as long as the backends live.
 //!
-//! Every row has the same stage: four backends whose announcers reach etcd over one link, a pusher that reaches it over
+//! Every row has the same faulty: four backends whose announcers reach etcd over one link, a pusher that reaches it over
 //! another, and clients that never stop asking.
 
 use std::time::Duration;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::support::{
-    Backend, Command, Kv, Link, Load, PATIENCE, Proxy, Scene, Sidekick, announce, push, until,
+    Backend, Command, Harness, Kv, Link, Load, PATIENCE, Proxy, Sidekick, announce, push, until,
 };
 
 /// Requests at a time.
 const CLIENTS: usize = 8;
 
-struct Stage {
-    scene: Scene,
+struct FaultHarness {
+    harness: Harness,
     backends: Vec<Backend>,
     announcers: Vec<Sidekick>,
     /// Between the announcers and etcd.
@@ -28,7 +28,7 @@ struct Stage {
     ttl: &'static str,
 }
 
-impl Stage {
+impl FaultHarness {
     /// Records outlast whatever a busy machine does.
     async fn set() -> Self {
         Self::set_for("60s").await
@@ -40,13 +40,13 @@ impl Stage {
     }
 
     async fn set_for(ttl: &'static str) -> Self {
-        let scene = Scene::start().await;
-        let announcing = Proxy::to(scene.etcd.address()).await;
-        let pushing = Proxy::to(scene.etcd.address()).await;
-        let pusher = pusher(&pushing, &scene, "edge").start();
-        let mut stage = Self {
-            load: Load::start(scene.nginx.traffic(), 0),
-            scene,
+        let harness = Harness::start().await;
+        let announcing = Proxy::to(harness.etcd.address()).await;
+        let pushing = Proxy::to(harness.etcd.address()).await;
+        let pusher = pusher(&pushing, &harness, "edge").start();
+        let mut faulty = Self {
+            load: Load::start(harness.nginx.traffic(), 0),
+            harness,
             backends: Vec::new(),
             announcers: Vec::new(),
             announcing,
@@ -56,14 +56,14 @@ impl Stage {
         };
         for number in 1..=4 {
             let backend = Backend::start(&format!("b{number}")).await;
-            let announcer = stage.announce(&backend).start();
+            let announcer = faulty.announce(&backend).start();
             announcer.ready().await;
-            stage.backends.push(backend);
-            stage.announcers.push(announcer);
+            faulty.backends.push(backend);
+            faulty.announcers.push(announcer);
         }
-        stage.routed().await;
-        stage.load = Load::start(stage.scene.nginx.traffic(), CLIENTS);
-        stage
+        faulty.routed().await;
+        faulty.load = Load::start(faulty.harness.nginx.traffic(), CLIENTS);
+        faulty
     }
 
     fn announce(&self, backend: &Backend) -> Command {
@@ -71,13 +71,13 @@ impl Stage {
     }
 
     async fn routed(&self) {
-        self.scene
+        self.harness
             .routed(&self.backends.iter().collect::<Vec<_>>())
             .await;
     }
 
     async fn records(&self) -> Vec<Kv> {
-        self.scene.etcd.list("/services/website/").await
+        self.harness.etcd.list("/services/website/").await
     }
 
     /// Waits until so many records are there.
@@ -98,7 +98,7 @@ impl Stage {
             PATIENCE,
             format!("{count} servers to be kept"),
             async || {
-                let value = self.scene.status_record().await.json();
+                let value = self.harness.status_record().await.json();
                 let (_, kept) = crate::support::protected(&value);
                 match kept == count {
                     true => Ok(()),
@@ -113,8 +113,8 @@ impl Stage {
     async fn whole(mut self) {
         self.recorded(self.backends.len()).await;
         self.routed().await;
-        self.scene.status_record().await;
-        self.scene.applied().await;
+        self.harness.status_record().await;
+        self.harness.applied().await;
         self.kept(0).await;
         let before = self.load.report();
         until(PATIENCE, "every backend to answer again", async || {
@@ -130,8 +130,8 @@ impl Stage {
     }
 }
 
-fn pusher(link: &Proxy, scene: &Scene, id: &str) -> Command {
-    push(&link.endpoint(), &scene.nginx)
+fn pusher(link: &Proxy, harness: &Harness, id: &str) -> Command {
+    push(&link.endpoint(), &harness.nginx)
         .args(["--id", id, "--ttl", "4s", "--resync", "1s"])
         // For longer than the test takes.
         .args(["--hold", "1h"])
@@ -142,16 +142,16 @@ const AGAIN: &str = "etcd answers again";
 
 #[tokio::test]
 async fn etcd_restarted() {
-    let mut stage = Stage::set().await;
-    let heard = |stage: &Stage| stage.pusher.process().output().matches(AGAIN).count();
+    let mut faulty = FaultHarness::set().await;
+    let heard = |faulty: &FaultHarness| faulty.pusher.process().output().matches(AGAIN).count();
     // On a machine that stands still etcd may have been lost before.
-    let before = heard(&stage);
-    stage.scene.etcd.restart().await;
+    let before = heard(&faulty);
+    faulty.harness.etcd.restart().await;
     until(PATIENCE, "etcd to be heard again", async || {
-        heard(&stage) > before
+        heard(&faulty) > before
     })
     .await;
-    let said = stage.pusher.process().output();
+    let said = faulty.pusher.process().output();
     let mut lost = 0;
     for line in said.lines() {
         lost += usize::from(line.contains("lost sight of etcd"));
@@ -159,115 +159,115 @@ async fn etcd_restarted() {
         assert!(lost <= 1, "several watches say it once: {said}");
     }
     assert!(!said.contains("no longer knows the lease"), "{said}");
-    stage.whole().await;
+    faulty.whole().await;
 }
 
 #[tokio::test]
 async fn etcd_wiped() {
-    let mut stage = Stage::set().await;
-    stage.scene.etcd.wipe().await;
-    stage.whole().await;
+    let mut faulty = FaultHarness::set().await;
+    faulty.harness.etcd.wipe().await;
+    faulty.whole().await;
 }
 
 #[tokio::test]
 async fn etcd_compacted_while_the_pusher_could_not_hear_it() {
-    let mut stage = Stage::set().await;
-    stage.pushing.set(Link::Down);
-    let gone = stage.announcers.remove(0).leave().await;
+    let mut faulty = FaultHarness::set().await;
+    faulty.pushing.set(Link::Down);
+    let gone = faulty.announcers.remove(0).leave().await;
     assert_eq!(gone.code, Some(0), "{}", gone.output);
     // It lives on: the pusher does not know yet that it has left.
-    let left = stage.backends.remove(0);
+    let left = faulty.backends.remove(0);
     for number in 0..10 {
-        stage.scene.etcd.put("/other", format!("{number}")).await;
+        faulty.harness.etcd.put("/other", format!("{number}")).await;
     }
-    stage.scene.etcd.compact().await;
-    stage.pushing.set(Link::Up);
-    stage.routed().await;
-    stage.whole().await;
+    faulty.harness.etcd.compact().await;
+    faulty.pushing.set(Link::Up);
+    faulty.routed().await;
+    faulty.whole().await;
     drop(left);
 }
 
 #[tokio::test]
 async fn etcd_restored_from_a_snapshot() {
-    let mut stage = Stage::set_briefly().await;
-    stage.scene.etcd.save().await;
-    let saved = stage.scene.etcd.revision().await;
+    let mut faulty = FaultHarness::set_briefly().await;
+    faulty.harness.etcd.save().await;
+    let saved = faulty.harness.etcd.revision().await;
     // Since then one has left, one has come, and all have been written anew.
-    let gone = stage.announcers.remove(0).leave().await;
+    let gone = faulty.announcers.remove(0).leave().await;
     assert_eq!(gone.code, Some(0), "{}", gone.output);
-    let left = stage.backends.remove(0);
+    let left = faulty.backends.remove(0);
     let new = Backend::start("b5").await;
-    let announcer = stage.announce(&new).start();
+    let announcer = faulty.announce(&new).start();
     announcer.ready().await;
-    stage.backends.push(new);
-    stage.announcers.push(announcer);
-    stage.routed().await;
+    faulty.backends.push(new);
+    faulty.announcers.push(announcer);
+    faulty.routed().await;
     for number in 0..50 {
-        stage.scene.etcd.put("/other", format!("{number}")).await;
+        faulty.harness.etcd.put("/other", format!("{number}")).await;
     }
-    stage.scene.etcd.restore().await;
+    faulty.harness.etcd.restore().await;
     assert!(
-        stage.scene.etcd.revision().await < saved + 50,
+        faulty.harness.etcd.revision().await < saved + 50,
         "the revision has gone back"
     );
     // The record of the one that has left is back for as long as its lease.
-    stage.whole().await;
+    faulty.whole().await;
     drop(left);
 }
 
 #[tokio::test]
 async fn a_partition_longer_than_the_ttl_of_every_record() {
-    let stage = Stage::set_briefly().await;
-    for link in [&stage.announcing, &stage.pushing] {
+    let faulty = FaultHarness::set_briefly().await;
+    for link in [&faulty.announcing, &faulty.pushing] {
         link.set(Link::Down);
     }
-    stage.recorded(0).await;
-    stage.routed().await;
+    faulty.recorded(0).await;
+    faulty.routed().await;
     // The pusher hears first that nothing is left.
-    stage.pushing.set(Link::Up);
-    stage.kept(4).await;
-    stage.routed().await;
-    stage.announcing.set(Link::Up);
-    stage.whole().await;
+    faulty.pushing.set(Link::Up);
+    faulty.kept(4).await;
+    faulty.routed().await;
+    faulty.announcing.set(Link::Up);
+    faulty.whole().await;
 }
 
 #[tokio::test]
 async fn half_of_all_announcers_gone_at_once() {
-    let mut stage = Stage::set_briefly().await;
-    for announcer in &mut stage.announcers[..2] {
+    let mut faulty = FaultHarness::set_briefly().await;
+    for announcer in &mut faulty.announcers[..2] {
         announcer.kill();
     }
-    let orphaned: Vec<_> = stage.backends.drain(..2).collect();
-    stage.announcers.drain(..2);
-    stage.recorded(2).await;
-    stage.routed().await;
-    stage.whole().await;
+    let orphaned: Vec<_> = faulty.backends.drain(..2).collect();
+    faulty.announcers.drain(..2);
+    faulty.recorded(2).await;
+    faulty.routed().await;
+    faulty.whole().await;
     drop(orphaned);
 }
 
 #[tokio::test]
 async fn all_announcers_gone_at_once_and_back_later() {
-    let mut stage = Stage::set_briefly().await;
-    for announcer in &mut stage.announcers {
+    let mut faulty = FaultHarness::set_briefly().await;
+    for announcer in &mut faulty.announcers {
         announcer.kill();
     }
-    stage.recorded(0).await;
-    let servers = stage.scene.nginx.addresses("website").await;
+    faulty.recorded(0).await;
+    let servers = faulty.harness.nginx.addresses("website").await;
     assert!(servers.len() >= 2, "half of them may vanish: {servers:?}");
     for number in 0..4 {
-        stage.announcers[number] = stage.announce(&stage.backends[number]).start();
+        faulty.announcers[number] = faulty.announce(&faulty.backends[number]).start();
     }
-    stage.whole().await;
+    faulty.whole().await;
 }
 
 /// Servers come, drain and go while pushers are restarted, killed and partitioned in turn.
 #[tokio::test]
 async fn two_pushers_on_one_nginx() {
-    let mut stage = Stage::set().await;
-    let second = Proxy::to(stage.scene.etcd.address()).await;
-    let mut other = pusher(&second, &stage.scene, "other").start();
+    let mut faulty = FaultHarness::set().await;
+    let second = Proxy::to(faulty.harness.etcd.address()).await;
+    let mut other = pusher(&second, &faulty.harness, "other").start();
     until(PATIENCE, "two pushers", async || {
-        stage.scene.etcd.list("/sidekick/pushers/").await.len() == 2
+        faulty.harness.etcd.list("/sidekick/pushers/").await.len() == 2
     })
     .await;
     for turn in 0..12 {
@@ -275,30 +275,30 @@ async fn two_pushers_on_one_nginx() {
         match turn {
             2 => {
                 assert_eq!(other.leave().await.code, Some(0));
-                other = pusher(&second, &stage.scene, "other").start();
+                other = pusher(&second, &faulty.harness, "other").start();
             }
             4 => {
-                stage.pusher.kill();
-                stage.pusher = pusher(&stage.pushing, &stage.scene, "edge").start();
+                faulty.pusher.kill();
+                faulty.pusher = pusher(&faulty.pushing, &faulty.harness, "edge").start();
             }
             6 => second.cut().await,
             8 => {
                 other.kill();
-                other = pusher(&second, &stage.scene, "other").start();
+                other = pusher(&second, &faulty.harness, "other").start();
             }
             _ => {}
         }
-        let gone = stage.announcers[number].leave().await;
+        let gone = faulty.announcers[number].leave().await;
         assert_eq!(gone.code, Some(0), "{}", gone.output);
-        stage.backends[number].restart().await;
-        let back = stage.announce(&stage.backends[number]);
-        stage.announcers[number] = back.args(["--ready", "routed"]).start();
-        stage.announcers[number].ready().await;
+        faulty.backends[number].restart().await;
+        let back = faulty.announce(&faulty.backends[number]);
+        faulty.announcers[number] = back.args(["--ready", "routed"]).start();
+        faulty.announcers[number].ready().await;
     }
-    stage.routed().await;
+    faulty.routed().await;
     // Nothing changes any more, and so nobody touches a server: for several resyncs of both.
     let ids = async || -> Vec<u64> {
-        let servers = stage.scene.nginx.servers("website").await;
+        let servers = faulty.harness.nginx.servers("website").await;
         servers.iter().map(|server| server.id).collect()
     };
     let (before, end) = (ids().await, Instant::now() + Duration::from_secs(3));
@@ -309,5 +309,5 @@ async fn two_pushers_on_one_nginx() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(other.runs());
-    stage.whole().await;
+    faulty.whole().await;
 }

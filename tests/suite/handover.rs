@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::support::{
-    Backend, Command, Etcd, Kv, PATIENCE, Scene, Sidekick, Signal, folder, key, proc, until,
+    Backend, Command, Etcd, Harness, Kv, PATIENCE, Sidekick, Signal, folder, key, procfs, until,
 };
 
 /// A file of settings and a file of the program, both of which may change.
@@ -81,14 +81,14 @@ fn settings(etcd: &Etcd, backend: &Backend) -> String {
     )
 }
 
-async fn announced() -> (Scene, Backend, Place, Sidekick) {
-    let scene = Scene::start().await;
+async fn announced() -> (Harness, Backend, Place, Sidekick) {
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let place = Place::new();
-    place.settings(&settings(&scene.etcd, &backend));
+    place.settings(&settings(&harness.etcd, &backend));
     let announcer = place.announce().start();
     announcer.ready().await;
-    (scene, backend, place, announcer)
+    (harness, backend, place, announcer)
 }
 
 fn count(announcer: &Sidekick, line: &str) -> usize {
@@ -140,35 +140,35 @@ fn is_continued(before: &Kv, after: &Kv) {
 
 #[tokio::test]
 async fn another_ttl_is_another_lease_and_the_record_stays() {
-    let (scene, backend, place, mut announcer) = announced().await;
-    let before = scene.record(&backend).await.expect("it is announced");
-    place.settings(&(settings(&scene.etcd, &backend) + "SIDEKICK_TTL=1m\n"));
+    let (harness, backend, place, mut announcer) = announced().await;
+    let before = harness.record(&backend).await.expect("it is announced");
+    place.settings(&(settings(&harness.etcd, &backend) + "SIDEKICK_TTL=1m\n"));
     reload(&announcer).await;
     let key = key(&backend);
-    let after = record_at(&scene.etcd, &key, |it| it.lease != before.lease).await;
+    let after = record_at(&harness.etcd, &key, |it| it.lease != before.lease).await;
     is_continued(&before, &after);
-    let client = scene.etcd.client().await;
+    let client = harness.etcd.client().await;
     until(PATIENCE, "the old lease to be revoked", async || {
         let left = client.lease_client().time_to_live(before.lease, None).await;
         left.is_ok_and(|it| it.ttl() < 0)
     })
     .await;
-    assert_eq!(scene.record(&backend).await, Some(after));
+    assert_eq!(harness.record(&backend).await, Some(after));
     assert!(announcer.runs());
     assert_eq!(announcer.leave().await.code, Some(0));
-    assert_eq!(scene.record(&backend).await, None);
+    assert_eq!(harness.record(&backend).await, None);
 }
 
 #[tokio::test]
 async fn another_etcd_is_announced_to_before_the_old_one_is_left() {
-    let (scene, backend, place, mut announcer) = announced().await;
+    let (harness, backend, place, mut announcer) = announced().await;
     let other = Etcd::start().await;
     place.settings(&settings(&other, &backend));
     reload(&announcer).await;
     let key = key(&backend);
     let there = record_at(&other, &key, |_| true).await;
-    gone(&scene.etcd, &key).await;
-    let history = scene.etcd.history(&key).await;
+    gone(&harness.etcd, &key).await;
+    let history = harness.etcd.history(&key).await;
     let [Some(first), Some(last), None] = &history[..] else {
         panic!("it is withdrawn with a notice: {history:?}");
     };
@@ -180,8 +180,8 @@ async fn another_etcd_is_announced_to_before_the_old_one_is_left() {
 
 #[tokio::test]
 async fn an_etcd_that_does_not_answer_is_left_again_and_the_record_never_goes() {
-    let (scene, backend, place, announcer) = announced().await;
-    let before = scene.record(&backend).await;
+    let (harness, backend, place, announcer) = announced().await;
+    let before = harness.record(&backend).await;
     let mut other = Etcd::start().await;
     let elsewhere = settings(&other, &backend);
     other.kill();
@@ -191,38 +191,38 @@ async fn an_etcd_that_does_not_answer_is_left_again_and_the_record_never_goes() 
         .process()
         .line("trying again until it works")
         .await;
-    assert_eq!(scene.record(&backend).await, before);
-    place.settings(&settings(&scene.etcd, &backend));
+    assert_eq!(harness.record(&backend).await, before);
+    place.settings(&settings(&harness.etcd, &backend));
     reload(&announcer).await;
     announcer.process().line("started anew").await;
-    assert_eq!(scene.record(&backend).await, before);
+    assert_eq!(harness.record(&backend).await, before);
 }
 
 #[tokio::test]
 async fn another_user_takes_the_record_over() {
-    let mut scene = Scene::start().await;
-    scene.etcd.require_users().await;
+    let mut harness = Harness::start().await;
+    harness.etcd.require_users().await;
     let rights = [
         "--prefix=true readwrite /services/",
         "--prefix=true read /sidekick/",
     ];
     for user in ["one", "two"] {
-        scene.etcd.add_user_with(user, &rights).await;
+        harness.etcd.add_user_with(user, &rights).await;
     }
     let backend = Backend::start("b1").await;
     let place = Place::new();
     let text = |user: &str| {
         let password = crate::support::PASSWORD;
-        settings(&scene.etcd, &backend) + &format!("ETCDCTL_USER={user}:{password}\n")
+        settings(&harness.etcd, &backend) + &format!("ETCDCTL_USER={user}:{password}\n")
     };
     place.settings(&text("one"));
     let announcer = place.announce().start();
     announcer.ready().await;
     let key = key(&backend);
-    let before = record_at(&scene.etcd, &key, |_| true).await;
+    let before = record_at(&harness.etcd, &key, |_| true).await;
     place.settings(&text("two"));
     reload(&announcer).await;
-    let after = record_at(&scene.etcd, &key, |it| it.lease != before.lease).await;
+    let after = record_at(&harness.etcd, &key, |it| it.lease != before.lease).await;
     is_continued(&before, &after);
     announcer.process().line("has a new lease").await;
     let said = announcer.process().output();
@@ -231,44 +231,44 @@ async fn another_user_takes_the_record_over() {
 
 #[tokio::test]
 async fn another_name_is_announced_before_the_old_one_goes_and_needs_no_drain() {
-    let (scene, backend, place, mut announcer) = announced().await;
-    let before = scene.record(&backend).await.expect("it is announced");
-    let _pusher = scene.pushing().await;
-    scene.applied().await;
-    let text = settings(&scene.etcd, &backend) + "SIDEKICK_DRAIN_TIMEOUT=1h\n";
+    let (harness, backend, place, mut announcer) = announced().await;
+    let before = harness.record(&backend).await.expect("it is announced");
+    let _pusher = harness.pushing().await;
+    harness.applied().await;
+    let text = settings(&harness.etcd, &backend) + "SIDEKICK_DRAIN_TIMEOUT=1h\n";
     place.settings(&text.replace("website/b1", "website/other"));
     reload(&announcer).await;
-    let other = record_at(&scene.etcd, "/services/website/other", |_| true).await;
-    gone(&scene.etcd, &key(&backend)).await;
-    let history = scene.etcd.history(&key(&backend)).await;
+    let other = record_at(&harness.etcd, "/services/website/other", |_| true).await;
+    gone(&harness.etcd, &key(&backend)).await;
+    let history = harness.etcd.history(&key(&backend)).await;
     let [_, Some(notice), None] = &history[..] else {
         panic!("{history:?}");
     };
     assert!(notice.mod_revision > other.mod_revision, "there was a gap");
     assert_eq!(other.json()["since"], before.json()["since"]);
-    scene.routed(&[&backend]).await;
+    harness.routed(&[&backend]).await;
     let ended = announcer.leave().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    assert_eq!(scene.etcd.list("/services/").await.len(), 0);
+    assert_eq!(harness.etcd.list("/services/").await.len(), 0);
 }
 
 #[tokio::test]
 async fn another_service_is_announced_before_the_old_one_is_drained() {
-    let (scene, backend, place, mut announcer) = announced().await;
+    let (harness, backend, place, mut announcer) = announced().await;
     // Without it the old one would be the last server, and stay.
     let second = Backend::start("b2").await;
-    let _second = scene.announced(&second).await;
-    let _pusher = scene.pushing().await;
-    scene.routed(&[&backend, &second]).await;
-    scene.applied().await;
-    let text = settings(&scene.etcd, &backend) + "SIDEKICK_DRAIN_TIMEOUT=1m\n";
+    let _second = harness.announced(&second).await;
+    let _pusher = harness.pushing().await;
+    harness.routed(&[&backend, &second]).await;
+    harness.applied().await;
+    let text = settings(&harness.etcd, &backend) + "SIDEKICK_DRAIN_TIMEOUT=1m\n";
     place.settings(&text.replace("website/b1", "shop/b1"));
     reload(&announcer).await;
     announcer.process().line("is drained everywhere").await;
-    gone(&scene.etcd, &key(&backend)).await;
-    scene.routed(&[&second]).await;
-    let there = scene.etcd.get("/services/shop/b1").await;
-    let history = scene.etcd.history(&key(&backend)).await;
+    gone(&harness.etcd, &key(&backend)).await;
+    harness.routed(&[&second]).await;
+    let there = harness.etcd.get("/services/shop/b1").await;
+    let history = harness.etcd.history(&key(&backend)).await;
     let [_, Some(notice), None] = &history[..] else {
         panic!("{history:?}");
     };
@@ -278,19 +278,19 @@ async fn another_service_is_announced_before_the_old_one_is_drained() {
 
 #[tokio::test]
 async fn another_address_is_announced_when_the_old_one_is_drained() {
-    let (scene, backend, place, mut announcer) = announced().await;
+    let (harness, backend, place, mut announcer) = announced().await;
     let other = Backend::start("b1").await;
     // Without it the old one would be the last server, and stay.
     let second = Backend::start("b2").await;
-    let _second = scene.announced(&second).await;
-    let _pusher = scene.pushing().await;
-    scene.routed(&[&backend, &second]).await;
-    scene.applied().await;
-    place.settings(&(settings(&scene.etcd, &other) + "SIDEKICK_DRAIN_TIMEOUT=1m\n"));
+    let _second = harness.announced(&second).await;
+    let _pusher = harness.pushing().await;
+    harness.routed(&[&backend, &second]).await;
+    harness.applied().await;
+    place.settings(&(settings(&harness.etcd, &other) + "SIDEKICK_DRAIN_TIMEOUT=1m\n"));
     reload(&announcer).await;
-    scene.routed(&[&other, &second]).await;
+    harness.routed(&[&other, &second]).await;
     announcer.process().line("is drained everywhere").await;
-    let history = scene.etcd.history(&key(&backend)).await;
+    let history = harness.etcd.history(&key(&backend)).await;
     let states = history
         .iter()
         .map(|it| it.as_ref().map(|it| it.json()["state"].to_string()));
@@ -302,8 +302,8 @@ async fn another_address_is_announced_when_the_old_one_is_drained() {
 
 #[tokio::test]
 async fn an_upgraded_program_takes_over_and_is_the_same_process() {
-    let (scene, backend, place, announcer) = announced().await;
-    let before = scene.record(&backend).await;
+    let (harness, backend, place, announcer) = announced().await;
+    let before = harness.record(&backend).await;
     let (pid, old) = (announcer.process().pid(), image(&announcer));
     place.install(&crate::support::program());
     assert!(
@@ -314,7 +314,11 @@ async fn an_upgraded_program_takes_over_and_is_the_same_process() {
     announcer.process().line("started anew").await;
     assert_eq!(image(&announcer), file_id(&place.file("sidekick")));
     assert_eq!(announcer.process().pid(), pid);
-    assert_eq!(scene.record(&backend).await, before, "nothing was written");
+    assert_eq!(
+        harness.record(&backend).await,
+        before,
+        "nothing was written"
+    );
     // Standard input is not the file in memory any more, and nothing else of it is open.
     let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
     for file in open.flatten() {
@@ -339,8 +343,8 @@ fn file_id(path: &Path) -> (u64, u64) {
 
 #[tokio::test]
 async fn a_broken_program_is_refused_in_words_and_the_old_one_goes_on() {
-    let (scene, backend, place, mut announcer) = announced().await;
-    let before = scene.record(&backend).await;
+    let (harness, backend, place, mut announcer) = announced().await;
+    let before = harness.record(&backend).await;
     let older = "#!/bin/sh\necho \"error: unexpected argument '$1' found\" >&2\nexit 64\n";
     for (text, mode, reason) in [
         ("#!/bin/sh\nexit 0\n", 0o644, "Permission denied"),
@@ -377,7 +381,7 @@ async fn a_broken_program_is_refused_in_words_and_the_old_one_goes_on() {
     fs::remove_file(place.file("sidekick")).expect("our own file");
     reload(&announcer).await;
     announcer.process().line("No such file").await;
-    assert_eq!(scene.record(&backend).await, before);
+    assert_eq!(harness.record(&backend).await, before);
     place.install(&crate::support::program());
     reload(&announcer).await;
     announcer.process().line("started anew").await;
@@ -393,8 +397,8 @@ fn status_says(announcer: &Sidekick, part: &str) -> bool {
 
 #[tokio::test]
 async fn a_program_that_cannot_be_started_after_its_trial_is_refused_and_nothing_is_left_behind() {
-    let (scene, backend, place, announcer) = announced().await;
-    let before = scene.record(&backend).await;
+    let (harness, backend, place, announcer) = announced().await;
+    let before = harness.record(&backend).await;
     let trial = "#!/bin/sh\nchmod a-x \"$0\"\necho sidekick goes on from here\n";
     place.script(trial, 0o755);
     reload(&announcer).await;
@@ -403,7 +407,7 @@ async fn a_program_that_cannot_be_started_after_its_trial_is_refused_and_nothing
         status_says(&announcer, "reload refused")
     })
     .await;
-    assert_eq!(scene.record(&backend).await, before);
+    assert_eq!(harness.record(&backend).await, before);
     let stdin = format!("/proc/{}/fd/0", announcer.process().pid());
     let stdin = fs::read_link(stdin).expect("it runs");
     assert_eq!(stdin, Path::new("/dev/null"));
@@ -417,7 +421,7 @@ async fn a_program_that_cannot_be_started_after_its_trial_is_refused_and_nothing
 
 #[tokio::test]
 async fn a_trial_that_is_given_up_is_ended_with_all_that_it_has_started() {
-    let (_scene, _backend, place, mut announcer) = announced().await;
+    let (_harness, _backend, place, mut announcer) = announced().await;
     let mark = place.file("mark");
     let trial = format!(
         "#!/bin/sh\nsleep 3600 &\necho $! >{0}.new; mv {0}.new {0}\nwait\n",
@@ -442,10 +446,10 @@ async fn a_trial_that_is_given_up_is_ended_with_all_that_it_has_started() {
 
 #[tokio::test]
 async fn a_closed_terminal_ends_an_announcer_in_order() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let place = Place::new();
-    place.settings(&settings(&scene.etcd, &backend));
+    place.settings(&settings(&harness.etcd, &backend));
     let line = format!(
         "exec {} announce --allow-loopback --interval 300ms --rise 1 --env-file {}",
         place.file("sidekick").display(),
@@ -455,10 +459,10 @@ async fn a_closed_terminal_ends_an_announcer_in_order() {
         "script",
         std::process::Command::new("script").args(["-q", "-c", &line, "/dev/null"]),
     );
-    record_at(&scene.etcd, &key(&backend), |_| true).await;
+    record_at(&harness.etcd, &key(&backend), |_| true).await;
     terminal.signal(Signal::KILL);
-    gone(&scene.etcd, &key(&backend)).await;
-    let history = scene.etcd.history(&key(&backend)).await;
+    gone(&harness.etcd, &key(&backend)).await;
+    let history = harness.etcd.history(&key(&backend)).await;
     let [Some(_), Some(notice), None] = &history[..] else {
         panic!("announced, told and deleted once: {history:?}");
     };
@@ -467,43 +471,43 @@ async fn a_closed_terminal_ends_an_announcer_in_order() {
 
 #[tokio::test]
 async fn a_trial_that_is_frozen_holds_nothing_up() {
-    let (scene, backend, place, mut announcer) = announced().await;
+    let (harness, backend, place, mut announcer) = announced().await;
     place.script("#!/bin/sh\nkill -STOP $$\n", 0o755);
     announcer.process().signal(Signal::HUP);
     let pid = announcer.process().pid();
     until(PATIENCE, "the trial to be frozen", async || {
         let stat = |child: &u32| fs::read_to_string(format!("/proc/{child}/stat"));
-        let mut children = proc::children(pid).into_iter();
+        let mut children = procfs::children(pid).into_iter();
         children.any(|child| stat(&child).is_ok_and(|it| it.contains(") T ")))
     })
     .await;
     // Probes and leaving go on.
     backend.set_health(503).await;
-    gone(&scene.etcd, &key(&backend)).await;
+    gone(&harness.etcd, &key(&backend)).await;
     backend.set_health(200).await;
-    record_at(&scene.etcd, &key(&backend), |_| true).await;
+    record_at(&harness.etcd, &key(&backend), |_| true).await;
     let ended = announcer.leave().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    assert_eq!(proc::children(pid), Vec::<u32>::new());
+    assert_eq!(procfs::children(pid), Vec::<u32>::new());
 }
 
 #[tokio::test]
 async fn fifty_hangups_in_a_row_change_nothing_and_lose_no_request_to_stop() {
-    let (scene, backend, _place, mut announcer) = announced().await;
-    let before = scene.record(&backend).await.expect("it is announced");
+    let (harness, backend, _place, mut announcer) = announced().await;
+    let before = harness.record(&backend).await.expect("it is announced");
     for _ in 0..50 {
         announcer.process().signal(Signal::HUP);
         // Some fall into a trial, and some into the start of an image.
         tokio::time::sleep(std::time::Duration::from_millis(7)).await;
     }
     announcer.process().line("started anew").await;
-    let after = scene.record(&backend).await;
+    let after = harness.record(&backend).await;
     assert_eq!(after, Some(before));
     // In the middle of whatever it does now.
     announcer.process().signal(Signal::HUP);
     let ended = announcer.leave().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    let history = scene.etcd.history(&key(&backend)).await;
+    let history = harness.etcd.history(&key(&backend)).await;
     let [Some(_), Some(notice), None] = &history[..] else {
         panic!("announced, told and deleted once: {history:?}");
     };
@@ -513,13 +517,13 @@ async fn fifty_hangups_in_a_row_change_nothing_and_lose_no_request_to_stop() {
 #[tokio::test]
 async fn a_request_to_stop_at_any_moment_of_a_handover_is_followed_in_order() {
     for wait in [0, 10, 20, 30, 40, 60, 80, 120] {
-        let (scene, backend, _place, mut announcer) = announced().await;
+        let (harness, backend, _place, mut announcer) = announced().await;
         announcer.process().signal(Signal::HUP);
         // This moment is what is tested.
         tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
         let ended = announcer.leave().await;
         assert_eq!(ended.code, Some(0), "after {wait} ms: {}", ended.output);
-        let history = scene.etcd.history(&key(&backend)).await;
+        let history = harness.etcd.history(&key(&backend)).await;
         let [Some(_), Some(notice), None] = &history[..] else {
             panic!("after {wait} ms: {history:?}\n{}", ended.output);
         };
@@ -529,9 +533,9 @@ async fn a_request_to_stop_at_any_moment_of_a_handover_is_followed_in_order() {
 
 #[tokio::test]
 async fn a_hangup_in_the_first_moments_of_a_start_ends_nothing() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let announcer = scene.announce(&backend).start();
+    let announcer = harness.announce(&backend).start();
     let status = format!("/proc/{}/status", announcer.process().pid());
     // As soon as it is itself, and no copy of the test.
     until(PATIENCE, "the program to be started", async || {
@@ -554,14 +558,14 @@ fn blocks_hangups(status: &str) -> bool {
 
 #[tokio::test]
 async fn commands_that_probe_are_ended_before_and_no_child_inherits_blocked_signals() {
-    let (scene, backend, place, announcer) = announced().await;
+    let (harness, backend, place, announcer) = announced().await;
     let marks = place.file("marks");
     // It would run for an hour, and says how it was started.
     let probe = format!(
         "SIDEKICK_PROBE=exec:sh -c '{{ grep SigBlk /proc/self/status; env | grep -c ^SIDEKICK_RESUMES; }} | paste -s >> {}; sleep 3600'\nSIDEKICK_INTERVAL=1h\nSIDEKICK_TIMEOUT=1h\n",
         marks.display()
     );
-    let text = settings(&scene.etcd, &backend).replace("SIDEKICK_PROBE=/health\n", &probe);
+    let text = settings(&harness.etcd, &backend).replace("SIDEKICK_PROBE=/health\n", &probe);
     place.settings(&text);
     reload(&announcer).await;
     let pid = announcer.process().pid();
@@ -569,7 +573,7 @@ async fn commands_that_probe_are_ended_before_and_no_child_inherits_blocked_sign
         until(PATIENCE, format!("{times} commands"), async || {
             let lines = fs::read_to_string(&marks).unwrap_or_default();
             let begun = lines.lines().count();
-            let children = proc::children(pid);
+            let children = procfs::children(pid);
             if begun == times && children.len() == 1 {
                 Ok(lines)
             } else {
@@ -579,10 +583,10 @@ async fn commands_that_probe_are_ended_before_and_no_child_inherits_blocked_sign
         .await
     };
     started(1).await;
-    let first = proc::children(pid);
+    let first = procfs::children(pid);
     reload(&announcer).await;
     let lines = started(2).await;
-    assert_ne!(proc::children(pid), first);
+    assert_ne!(procfs::children(pid), first);
     let none = |line: &str| {
         line.trim_start_matches("SigBlk:")
             .split_whitespace()
@@ -593,13 +597,13 @@ async fn commands_that_probe_are_ended_before_and_no_child_inherits_blocked_sign
 
 #[tokio::test]
 async fn after_a_crash_the_record_is_gone_on_from_before_the_first_verdict() {
-    let (scene, backend, place, mut announcer) = announced().await;
-    let before = scene.record(&backend).await.expect("it is announced");
+    let (harness, backend, place, mut announcer) = announced().await;
+    let before = harness.record(&backend).await.expect("it is announced");
     announcer.kill();
-    place.settings(&(settings(&scene.etcd, &backend) + "SIDEKICK_GRACE=1h\n"));
+    place.settings(&(settings(&harness.etcd, &backend) + "SIDEKICK_GRACE=1h\n"));
     let mut again = place.announce().start();
     again.ready().await;
-    let after = scene.record(&backend).await.expect("it is announced");
+    let after = harness.record(&backend).await.expect("it is announced");
     is_continued(&before, &after);
     assert_ne!(
         after.lease, before.lease,
@@ -611,37 +615,37 @@ async fn after_a_crash_the_record_is_gone_on_from_before_the_first_verdict() {
 
 #[tokio::test]
 async fn after_a_crash_of_both_one_failed_probe_takes_the_record_away() {
-    let (scene, backend, place, mut announcer) = announced().await;
+    let (harness, backend, place, mut announcer) = announced().await;
     announcer.kill();
     backend.set_health(503).await;
-    place.settings(&(settings(&scene.etcd, &backend) + "SIDEKICK_FALL=1000\nSIDEKICK_TTL=10m\n"));
+    place.settings(&(settings(&harness.etcd, &backend) + "SIDEKICK_FALL=1000\nSIDEKICK_TTL=10m\n"));
     let announcer = place.announce().start();
     announcer
         .process()
         .line("continuing the record of the previous announcer")
         .await;
-    gone(&scene.etcd, &key(&backend)).await;
+    gone(&harness.etcd, &key(&backend)).await;
 }
 
 /// An announcer whose record would outlive it for long.
-async fn announced_for_long() -> (Scene, Backend, Place, Sidekick) {
-    let scene = Scene::start().await;
+async fn announced_for_long() -> (Harness, Backend, Place, Sidekick) {
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let place = Place::new();
-    place.settings(&(settings(&scene.etcd, &backend) + "SIDEKICK_TTL=10m\n"));
+    place.settings(&(settings(&harness.etcd, &backend) + "SIDEKICK_TTL=10m\n"));
     let announcer = place.announce().start();
     announcer.ready().await;
-    (scene, backend, place, announcer)
+    (harness, backend, place, announcer)
 }
 
 #[tokio::test]
 async fn after_a_crash_of_both_a_backend_that_refuses_at_once_is_withdrawn_with_notice() {
-    let (scene, mut backend, place, mut announcer) = announced_for_long().await;
+    let (harness, mut backend, place, mut announcer) = announced_for_long().await;
     announcer.kill();
     backend.kill();
     let mut announcer = place.announce().start();
-    gone(&scene.etcd, &key(&backend)).await;
-    let history = scene.etcd.history(&key(&backend)).await;
+    gone(&harness.etcd, &key(&backend)).await;
+    let history = harness.etcd.history(&key(&backend)).await;
     let notice = history.iter().flatten().last().expect("it was announced");
     assert_eq!(notice.json()["state"], "down");
     let ended = announcer.leave().await;
@@ -656,7 +660,7 @@ async fn after_a_crash_of_both_a_backend_that_refuses_at_once_is_withdrawn_with_
 #[tokio::test]
 async fn a_request_to_stop_soon_after_a_crash_drains_what_the_crash_has_left() {
     for wait in [0, 5, 10, 20, 40] {
-        let (scene, backend, place, mut announcer) = announced_for_long().await;
+        let (harness, backend, place, mut announcer) = announced_for_long().await;
         announcer.kill();
         let mut announcer = place.announce().start();
         announcer.process().line("announcing").await;
@@ -664,7 +668,7 @@ async fn a_request_to_stop_soon_after_a_crash_drains_what_the_crash_has_left() {
         tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
         let ended = announcer.leave().await;
         assert_eq!(ended.code, Some(0), "after {wait} ms: {}", ended.output);
-        let history = scene.etcd.history(&key(&backend)).await;
+        let history = harness.etcd.history(&key(&backend)).await;
         let [.., Some(notice), None] = &history[..] else {
             panic!("after {wait} ms: {history:?}\n{}", ended.output);
         };
@@ -675,23 +679,23 @@ async fn a_request_to_stop_soon_after_a_crash_drains_what_the_crash_has_left() {
 
 #[tokio::test]
 async fn a_request_to_stop_before_the_new_record_stands_drains_the_old_one() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let place = Place::new();
-    let settings = settings(&scene.etcd, &backend) + "SIDEKICK_DRAIN_TIMEOUT=2s\n";
+    let settings = settings(&harness.etcd, &backend) + "SIDEKICK_DRAIN_TIMEOUT=2s\n";
     place.settings(&settings);
-    let pusher = scene.pushing().await;
+    let pusher = harness.pushing().await;
     let mut announcer = place.announce().start();
     announcer.ready().await;
-    scene.routed(&[&backend]).await;
+    harness.routed(&[&backend]).await;
     // It never says that it has let go.
     pusher.process().signal(Signal::STOP);
     place.settings(&(settings + "SIDEKICK_TTL=20s\n"));
-    scene.etcd.freeze();
+    harness.etcd.freeze();
     reload(&announcer).await;
     announcer.terminate();
     announcer.process().line("SIGTERM").await;
-    scene.etcd.thaw();
+    harness.etcd.thaw();
     let ended = announcer.end(PATIENCE).await;
     assert!(
         ended.output.contains("is not drained after 2 s"),
@@ -703,9 +707,9 @@ async fn a_request_to_stop_before_the_new_record_stands_drains_the_old_one() {
 
 #[tokio::test]
 async fn settings_that_are_wrong_for_a_moment_after_the_trial_end_nothing() {
-    let (scene, backend, place, announcer) = announced().await;
-    let before = scene.record(&backend).await.expect("it is announced");
-    let right = settings(&scene.etcd, &backend) + "SIDEKICK_WEIGHT=7\n";
+    let (harness, backend, place, announcer) = announced().await;
+    let before = harness.record(&backend).await.expect("it is announced");
+    let right = settings(&harness.etcd, &backend) + "SIDEKICK_WEIGHT=7\n";
     place.settings(&right);
     place.install_as("real", &crate::support::program());
     let (real, env, mark) = (place.file("real"), place.file("env"), place.file("mark"));
@@ -718,7 +722,7 @@ async fn settings_that_are_wrong_for_a_moment_after_the_trial_end_nothing() {
     place.script(&script, 0o755);
     announcer.process().signal(Signal::HUP);
     let heavier = |record: &Kv| record.json()["weight"] == 7;
-    let after = record_at(&scene.etcd, &key(&backend), heavier).await;
+    let after = record_at(&harness.etcd, &key(&backend), heavier).await;
     is_continued(&before, &after);
     assert!(announcer.process().output().contains("--weight \"x\""));
     assert_eq!(after.lease, before.lease);
@@ -726,31 +730,31 @@ async fn settings_that_are_wrong_for_a_moment_after_the_trial_end_nothing() {
 
 #[tokio::test]
 async fn a_mark_is_taken_away_when_a_reload_says_that_failures_withdraw() {
-    let (scene, backend, place, announcer) = announced().await;
-    let marking = settings(&scene.etcd, &backend) + "SIDEKICK_FALL=1\nSIDEKICK_ON_FAILURE=mark\n";
+    let (harness, backend, place, announcer) = announced().await;
+    let marking = settings(&harness.etcd, &backend) + "SIDEKICK_FALL=1\nSIDEKICK_ON_FAILURE=mark\n";
     place.settings(&marking);
     reload(&announcer).await;
     backend.set_health(503).await;
     let down = |record: &Kv| record.json()["state"] == "down";
-    record_at(&scene.etcd, &key(&backend), down).await;
+    record_at(&harness.etcd, &key(&backend), down).await;
     place.settings(&marking.replace("mark", "withdraw"));
     reload(&announcer).await;
-    gone(&scene.etcd, &key(&backend)).await;
+    gone(&harness.etcd, &key(&backend)).await;
 }
 
 #[tokio::test]
 async fn a_record_of_another_backend_or_by_hand_is_not_gone_on_from() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     backend.set_health(503).await;
     let at = backend.address();
     let by_hand = format!(r#"{{"host":"{}","port":{}}}"#, at.ip(), at.port());
     let elsewhere = r#"{"host":"127.0.0.1","port":1,"nonce":"n1","since":"2026-01-02T03:04:05Z"}"#;
     for value in [by_hand.as_str(), elsewhere] {
-        scene.etcd.put_for(&key(&backend), value, 600).await;
-        let mut announcer = scene.announce(&backend).start();
+        harness.etcd.put_for(&key(&backend), value, 600).await;
+        let mut announcer = harness.announce(&backend).start();
         announcer.process().line("503").await;
-        let record = scene.record(&backend).await.expect("nobody took it away");
+        let record = harness.record(&backend).await.expect("nobody took it away");
         assert_eq!(record.value, value);
         assert_eq!(announcer.leave().await.code, Some(0));
     }

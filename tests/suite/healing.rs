@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::support::{
-    Backend, Etcd, Kv, PATIENCE, Scene, Sidekick, Signal, TTL, announce, key, proc, until,
+    Backend, Etcd, Harness, Kv, PATIENCE, Sidekick, Signal, TTL, announce, key, procfs, until,
 };
 
 /// How long a record may outlive its killed announcer, and its server too.
@@ -13,23 +13,23 @@ const GONE_WITHIN: Duration = Duration::from_secs(TTL + 2);
 
 #[tokio::test]
 async fn the_record_and_the_server_of_a_killed_announcer_are_gone_within_ttl_and_2_s() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
     let c = Backend::start("b3").await;
-    let _pusher = scene.pushing().await;
-    let (_first, _second) = (scene.announced(&a).await, scene.announced(&b).await);
+    let _pusher = harness.pushing().await;
+    let (_first, _second) = (harness.announced(&a).await, harness.announced(&b).await);
     // A busy machine may be late with it; once in time is proof that nothing else is waited for.
     until(
         2 * PATIENCE,
         format!("both to be gone within {GONE_WITHIN:?}"),
         async || {
-            let mut killed = scene.announce_briefly(&c).start();
+            let mut killed = harness.announce_briefly(&c).start();
             killed.ready().await;
-            scene.routed(&[&a, &b, &c]).await;
+            harness.routed(&[&a, &b, &c]).await;
             killed.kill();
             let start = Instant::now();
-            expired(&scene, &c).await;
-            scene.routed(&[&a, &b]).await;
+            expired(&harness, &c).await;
+            harness.routed(&[&a, &b]).await;
             let took = start.elapsed();
             if took < GONE_WITHIN {
                 Ok(())
@@ -43,26 +43,29 @@ async fn the_record_and_the_server_of_a_killed_announcer_are_gone_within_ttl_and
 
 #[tokio::test]
 async fn records_and_servers_are_back_after_etcd_was_wiped() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
-    let _pusher = scene.pushing().await;
+    let _pusher = harness.pushing().await;
     // The new etcd's revisions begin below the old one's.
     for number in 0..20 {
-        scene.etcd.put("/other", format!("{number}")).await;
+        harness.etcd.put("/other", format!("{number}")).await;
     }
-    let mut first = scene.announce(&a).args(["--drain-timeout", "10m"]).start();
+    let mut first = harness
+        .announce(&a)
+        .args(["--drain-timeout", "10m"])
+        .start();
     first.ready().await;
-    scene.routed(&[&a]).await;
+    harness.routed(&[&a]).await;
 
-    scene.etcd.wipe().await;
+    harness.etcd.wipe().await;
     until(PATIENCE, "the record to be back", async || {
-        scene.record(&a).await
+        harness.record(&a).await
     })
     .await;
-    scene.status_record().await;
-    let _second = scene.announce(&b).args(["--ready", "routed"]).start();
-    scene.routed(&[&a, &b]).await;
-    scene.applied().await;
+    harness.status_record().await;
+    let _second = harness.announce(&b).args(["--ready", "routed"]).start();
+    harness.routed(&[&a, &b]).await;
+    harness.applied().await;
     // Leaving waits for what the pusher has applied: that count must have begun anew as well.
     let ended = first.leave().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
@@ -71,29 +74,29 @@ async fn records_and_servers_are_back_after_etcd_was_wiped() {
         "{}",
         ended.output
     );
-    scene.routed(&[&b]).await;
+    harness.routed(&[&b]).await;
 }
 
 #[tokio::test]
 async fn a_deleted_record_is_back() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let mut announcer = scene.announced(&backend).await;
-    let before = scene.record(&backend).await.expect("it is announced");
-    scene.etcd.delete(&before.key).await;
-    let after = back(&scene, &backend, &before).await;
+    let mut announcer = harness.announced(&backend).await;
+    let before = harness.record(&backend).await.expect("it is announced");
+    harness.etcd.delete(&before.key).await;
+    let after = back(&harness, &backend, &before).await;
     assert_eq!(after.value, before.value);
     assert!(announcer.runs());
 }
 
 #[tokio::test]
 async fn a_record_whose_lease_was_revoked_is_back_under_another() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let mut announcer = scene.announced(&backend).await;
-    let before = scene.record(&backend).await.expect("it is announced");
-    scene.etcd.revoke(before.lease).await;
-    let after = back(&scene, &backend, &before).await;
+    let mut announcer = harness.announced(&backend).await;
+    let before = harness.record(&backend).await.expect("it is announced");
+    harness.etcd.revoke(before.lease).await;
+    let after = back(&harness, &backend, &before).await;
     assert_ne!(after.lease, before.lease);
     assert_ne!(after.lease, 0);
     assert!(announcer.runs());
@@ -101,112 +104,115 @@ async fn a_record_whose_lease_was_revoked_is_back_under_another() {
 
 #[tokio::test]
 async fn a_frozen_announcer_announces_again_when_it_goes_on() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let mut announcer = scene.announce_briefly(&backend).start();
+    let mut announcer = harness.announce_briefly(&backend).start();
     announcer.ready().await;
-    let before = scene.record(&backend).await.expect("it is announced");
+    let before = harness.record(&backend).await.expect("it is announced");
     announcer.process().signal(Signal::STOP);
-    expired(&scene, &backend).await;
+    expired(&harness, &backend).await;
     announcer.process().signal(Signal::CONT);
-    back(&scene, &backend, &before).await;
+    back(&harness, &backend, &before).await;
     assert!(announcer.runs());
     assert_eq!(announcer.leave().await.code, Some(0));
 }
 
 #[tokio::test]
 async fn a_frozen_announcer_whose_backend_died_meanwhile_finds_that_out() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let mut backend = Backend::start("b1").await;
-    let announcer = scene.announce_briefly(&backend).args(["--fall", "2"]);
+    let announcer = harness.announce_briefly(&backend).args(["--fall", "2"]);
     let announcer = announcer.start();
     announcer.ready().await;
     announcer.process().signal(Signal::STOP);
-    expired(&scene, &backend).await;
+    expired(&harness, &backend).await;
     backend.kill();
     announcer.process().signal(Signal::CONT);
     // It may remember the last good probe until it has found that out.
     announcer.process().line("failed 2 times in a row").await;
-    expired(&scene, &backend).await;
+    expired(&harness, &backend).await;
     // There is no condition for what must not happen.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(scene.record(&backend).await, None);
+    assert_eq!(harness.record(&backend).await, None);
 }
 
 #[tokio::test]
 async fn a_record_outlasts_a_restart_of_etcd() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let _pusher = scene.pushing().await;
-    let mut announcer = scene.announce_briefly(&backend).start();
+    let _pusher = harness.pushing().await;
+    let mut announcer = harness.announce_briefly(&backend).start();
     announcer.ready().await;
-    scene.routed(&[&backend]).await;
-    scene.etcd.restart().await;
+    harness.routed(&[&backend]).await;
+    harness.etcd.restart().await;
     // Two leases later it is there only if somebody still keeps it: time itself is tested here.
     tokio::time::sleep(Duration::from_secs(2 * TTL)).await;
-    recorded(&scene.etcd, &backend).await;
-    scene.routed(&[&backend]).await;
+    recorded(&harness.etcd, &backend).await;
+    harness.routed(&[&backend]).await;
     assert!(announcer.runs());
 }
 
 #[tokio::test]
 async fn a_restart_of_etcd_within_the_lease_costs_no_write_and_no_other_lease() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     // Longer than any restart takes here.
-    let announcer = scene.announce(&backend).env("SIDEKICK_TTL", "18s").start();
+    let announcer = harness
+        .announce(&backend)
+        .env("SIDEKICK_TTL", "18s")
+        .start();
     announcer.ready().await;
-    let before = scene.record(&backend).await.expect("it is announced");
-    scene.etcd.restart().await;
+    let before = harness.record(&backend).await.expect("it is announced");
+    harness.etcd.restart().await;
     announcer.process().line("is kept in etcd again").await;
-    assert_eq!(scene.record(&backend).await, Some(before));
+    assert_eq!(harness.record(&backend).await, Some(before));
     assert!(!announcer.process().output().contains("no longer knows"));
 }
 
 #[tokio::test]
 async fn an_outage_of_etcd_longer_than_the_lease_is_survived() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let pusher = scene.push().args(["--resync", "1s"]).start();
-    let mut announcer = scene.announce_briefly(&backend).start();
+    let pusher = harness.push().args(["--resync", "1s"]).start();
+    let mut announcer = harness.announce_briefly(&backend).start();
     announcer.ready().await;
-    scene.routed(&[&backend]).await;
+    harness.routed(&[&backend]).await;
 
-    scene.etcd.kill();
+    harness.etcd.kill();
     // Longer than the lease: time itself is tested here.
     tokio::time::sleep(Duration::from_secs(TTL + 1)).await;
-    scene.routed(&[&backend]).await;
+    harness.routed(&[&backend]).await;
     // What nginx loses meanwhile comes back from what the pusher knew last.
-    scene.nginx.restart().await;
-    scene.routed(&[&backend]).await;
+    harness.nginx.restart().await;
+    harness.routed(&[&backend]).await;
 
-    scene.etcd.resume().await;
+    harness.etcd.resume().await;
     let record = until(PATIENCE, "the record to be back", async || {
-        scene.record(&backend).await
+        harness.record(&backend).await
     })
     .await;
     assert_ne!(record.lease, 0);
-    scene.status_record().await;
-    scene.applied().await;
+    harness.status_record().await;
+    harness.applied().await;
     assert!(announcer.runs());
     drop(pusher);
 }
 
 #[tokio::test]
 async fn both_agents_start_before_etcd_does() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    scene.etcd.kill();
-    let announcer = scene.announce(&backend).start();
-    let pusher = scene.push().start();
+    harness.etcd.kill();
+    let announcer = harness.announce(&backend).start();
+    let pusher = harness.push().start();
     announcer.notified("STATUS=").await;
     for agent in [&announcer, &pusher] {
         // Both say what is wrong and where.
-        agent.process().line(&scene.etcd.endpoint()).await;
+        agent.process().line(&harness.etcd.endpoint()).await;
     }
-    scene.etcd.resume().await;
+    harness.etcd.resume().await;
     announcer.ready().await;
-    scene.routed(&[&backend]).await;
+    harness.routed(&[&backend]).await;
 }
 
 #[tokio::test]
@@ -261,9 +267,9 @@ async fn a_hung_member_of_three_is_left_for_another() {
 }
 
 /// Waits until the record is gone.
-async fn expired(scene: &Scene, backend: &Backend) {
+async fn expired(harness: &Harness, backend: &Backend) {
     until(PATIENCE, "the record to expire", async || {
-        scene.record(backend).await.is_none()
+        harness.record(backend).await.is_none()
     })
     .await;
 }
@@ -277,9 +283,9 @@ async fn recorded(etcd: &Etcd, backend: &Backend) {
 }
 
 /// Waits until the record was written again.
-async fn back(scene: &Scene, backend: &Backend, before: &Kv) -> Kv {
+async fn back(harness: &Harness, backend: &Backend, before: &Kv) -> Kv {
     until(PATIENCE, "the record to be back", async || {
-        let record = scene.record(backend).await?;
+        let record = harness.record(backend).await?;
         (record.create_revision > before.create_revision).then_some(record)
     })
     .await
@@ -297,5 +303,5 @@ fn used_by(sidekick: &Sidekick, members: &[Etcd]) -> usize {
 }
 
 fn uses(sidekick: &Sidekick, member: &Etcd) -> bool {
-    proc::connected(sidekick.process().pid(), member.address().port())
+    procfs::connected(sidekick.process().pid(), member.address().port())
 }

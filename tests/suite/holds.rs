@@ -2,25 +2,25 @@
 
 use serde_json::json;
 
-use crate::support::{Command, Ended, PATIENCE, Scene, Sidekick, until};
+use crate::support::{Command, Ended, Harness, PATIENCE, Sidekick, until};
 
 /// Records by name and address.
-async fn records(scene: &Scene, records: &[(&str, &str, u16)]) {
+async fn records(harness: &Harness, records: &[(&str, &str, u16)]) {
     for (id, host, port) in records {
         let value = json!({"host": host, "port": port}).to_string();
-        scene.etcd.put(&format!("/services/{id}"), value).await;
+        harness.etcd.put(&format!("/services/{id}"), value).await;
     }
 }
 
 /// A pusher that keeps no last server.
-async fn pushing(scene: &Scene) -> Sidekick {
-    let pusher = scene.push().args(["--min-servers", "0"]).start();
-    scene.status_record().await;
+async fn pushing(harness: &Harness) -> Sidekick {
+    let pusher = harness.push().args(["--min-servers", "0"]).start();
+    harness.status_record().await;
     pusher
 }
 
-async fn run(scene: &Scene, arguments: &[&str]) -> Ended {
-    let command = Command::new(arguments[0]).etcd(&scene.etcd);
+async fn run(harness: &Harness, arguments: &[&str]) -> Ended {
+    let command = Command::new(arguments[0]).etcd(&harness.etcd);
     command.args(&arguments[1..]).run().await
 }
 
@@ -33,10 +33,10 @@ fn says(ended: &Ended, code: i32, parts: &[&str]) {
 }
 
 /// Waits until these addresses are all that nginx has.
-async fn routed(scene: &Scene, expected: &[&str]) {
+async fn routed(harness: &Harness, expected: &[&str]) {
     let what = format!("{expected:?} to be routed");
     until(PATIENCE, what, async || {
-        let mut found = scene.nginx.addresses("website").await;
+        let mut found = harness.nginx.addresses("website").await;
         found.sort();
         if found == expected {
             Ok(())
@@ -49,15 +49,15 @@ async fn routed(scene: &Scene, expected: &[&str]) {
 
 #[tokio::test]
 async fn a_held_host_takes_out_its_instances_of_every_service_also_those_that_come_later() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let all = [
         ("website/a", "10.0.0.1", 1),
         ("website/b", "10.0.0.2", 2),
         ("shop/x", "::ffff:10.0.0.1", 9),
     ];
-    records(&scene, &all).await;
-    let _pusher = pushing(&scene).await;
-    routed(&scene, &["10.0.0.1:1", "10.0.0.2:2"]).await;
+    records(&harness, &all).await;
+    let _pusher = pushing(&harness).await;
+    routed(&harness, &["10.0.0.1:1", "10.0.0.2:2"]).await;
     let hold = [
         "hold",
         "--host",
@@ -70,10 +70,10 @@ async fn a_held_host_takes_out_its_instances_of_every_service_also_those_that_co
     let whom = "host 10.0.0.1 (shop/x, website/a) is held for 10 min";
     let nobody = "shop: no live pusher routes shop, so no load balancer has been changed";
     let told = "website: applied by 1 of 1 pushers";
-    says(&run(&scene, &hold).await, 0, &[whom, nobody, told]);
+    says(&run(&harness, &hold).await, 0, &[whom, nobody, told]);
     // Applied, so it holds at once.
-    assert_eq!(scene.nginx.addresses("website").await, ["10.0.0.2:2"]);
-    let listed = run(&scene, &["list"]).await;
+    assert_eq!(harness.nginx.addresses("website").await, ["10.0.0.2:2"]);
+    let listed = run(&harness, &["list"]).await;
     says(&listed, 0, &["host 10.0.0.1: new kernel, until 2"]);
     assert_eq!(
         listed.output.matches(" held ").count(),
@@ -81,12 +81,12 @@ async fn a_held_host_takes_out_its_instances_of_every_service_also_those_that_co
         "{}",
         listed.output
     );
-    let listed = run(&scene, &["list", "website", "--output", "json"]).await;
+    let listed = run(&harness, &["list", "website", "--output", "json"]).await;
     says(&listed, 0, &[r#""scope":"host""#, r#""state":"held""#]);
 
     let late = [("website/c", "10.0.0.1", 3), ("website/d", "10.0.0.4", 4)];
-    records(&scene, &late).await;
-    routed(&scene, &["10.0.0.2:2", "10.0.0.4:4"]).await;
+    records(&harness, &late).await;
+    routed(&harness, &["10.0.0.2:2", "10.0.0.4:4"]).await;
     let wait = [
         "wait",
         "website",
@@ -98,67 +98,70 @@ async fn a_held_host_takes_out_its_instances_of_every_service_also_those_that_co
         "1s",
     ];
     let missing = "2 of 3 wanted instances of website can take traffic; website/a is to take none: it is held (new kernel); website/c";
-    says(&run(&scene, &wait).await, 1, &[missing]);
+    says(&run(&harness, &wait).await, 1, &[missing]);
 
     let release = ["hold", "--host", "::ffff:10.0.0.1", "--release"];
     says(
-        &run(&scene, &release).await,
+        &run(&harness, &release).await,
         0,
         &["the hold on host 10.0.0.1 has ended", told],
     );
     let four = ["10.0.0.1:1", "10.0.0.1:3", "10.0.0.2:2", "10.0.0.4:4"];
-    routed(&scene, &four).await;
-    says(&run(&scene, &release).await, 0, &["not held"]);
+    routed(&harness, &four).await;
+    says(&run(&harness, &release).await, 0, &["not held"]);
 }
 
 #[tokio::test]
 async fn a_held_service_is_out_as_a_whole_and_what_is_held_otherwise_stays_out() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let all = [("website/a", "10.0.0.1", 1), ("website/b", "10.0.0.2", 2)];
-    records(&scene, &all).await;
-    let _pusher = pushing(&scene).await;
-    routed(&scene, &["10.0.0.1:1", "10.0.0.2:2"]).await;
+    records(&harness, &all).await;
+    let _pusher = pushing(&harness).await;
+    routed(&harness, &["10.0.0.1:1", "10.0.0.2:2"]).await;
     let one = ["hold", "website/a", "--for", "10m", "--reason", "disk"];
-    says(&run(&scene, &one).await, 0, &["applied by 1 of 1"]);
+    says(&run(&harness, &one).await, 0, &["applied by 1 of 1"]);
     let service = ["hold", "website", "--for", "10m", "--reason", "moving"];
     let whom = "website (website/a, website/b) is held for 10 min";
     says(
-        &run(&scene, &service).await,
+        &run(&harness, &service).await,
         0,
         &[whom, "applied by 1 of 1"],
     );
-    assert!(scene.nginx.addresses("website").await.is_empty());
-    let listed = run(&scene, &["list", "website"]).await;
+    assert!(harness.nginx.addresses("website").await.is_empty());
+    let listed = run(&harness, &["list", "website"]).await;
     let both = ["disk, until 2", "all of website: moving"];
     says(&listed, 0, &both);
     let release = ["hold", "website", "--release"];
     let still = "still held by another hold: website/a";
     says(
-        &run(&scene, &release).await,
+        &run(&harness, &release).await,
         0,
         &["the hold on website has ended", still],
     );
-    routed(&scene, &["10.0.0.2:2"]).await;
+    routed(&harness, &["10.0.0.2:2"]).await;
 }
 
 #[tokio::test]
 async fn a_hold_that_cannot_be_read_holds_for_every_reader_alike() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let all = [
         ("website/a", "10.0.0.1", 1),
         ("website/b", "10.0.0.2", 2),
         ("website/c", "10.0.0.3", 3),
     ];
-    records(&scene, &all).await;
-    let pusher = pushing(&scene).await;
-    scene.etcd.put("/sidekick/holds/website/a", "[]").await;
-    scene.etcd.put("/sidekick/host-holds/10.0.0.2", "[]").await;
-    routed(&scene, &["10.0.0.3:3"]).await;
+    records(&harness, &all).await;
+    let pusher = pushing(&harness).await;
+    harness.etcd.put("/sidekick/holds/website/a", "[]").await;
+    harness
+        .etcd
+        .put("/sidekick/host-holds/10.0.0.2", "[]")
+        .await;
+    routed(&harness, &["10.0.0.3:3"]).await;
     until(PATIENCE, "the reason in the log", async || {
         pusher.process().output().contains("host-holds/10.0.0.2")
     })
     .await;
-    let listed = run(&scene, &["list", "website"]).await;
+    let listed = run(&harness, &["list", "website"]).await;
     let why = [
         "the hold is quarantined and still holds",
         "the value is not a JSON object",
@@ -181,13 +184,16 @@ async fn a_hold_that_cannot_be_read_holds_for_every_reader_alike() {
         "1s",
     ];
     let missing = "1 of 2 wanted instances of website can take traffic; website/a is to take none: it is held";
-    says(&run(&scene, &wait).await, 1, &[missing]);
+    says(&run(&harness, &wait).await, 1, &[missing]);
     let keys = ["/sidekick/holds/website/a", "/sidekick/host-holds/10.0.0.2"];
-    says(&run(&scene, &["status"]).await, 0, &keys);
-    scene.etcd.put("/sidekick/service-holds/website", "?").await;
-    routed(&scene, &[]).await;
+    says(&run(&harness, &["status"]).await, 0, &keys);
+    harness
+        .etcd
+        .put("/sidekick/service-holds/website", "?")
+        .await;
+    routed(&harness, &[]).await;
     says(
-        &run(&scene, &wait).await,
+        &run(&harness, &wait).await,
         1,
         &["0 of 2 wanted instances of website"],
     );
@@ -195,31 +201,31 @@ async fn a_hold_that_cannot_be_read_holds_for_every_reader_alike() {
 
 #[tokio::test]
 async fn what_is_nowhere_cannot_be_held() {
-    let scene = Scene::start().await;
-    records(&scene, &[("website/a", "10.0.0.1", 1)]).await;
+    let harness = Harness::start().await;
+    records(&harness, &[("website/a", "10.0.0.1", 1)]).await;
     let what = ["--for", "10m", "--reason", "x"];
     let hold = |whom: &[&'static str]| [&["hold"], whom, &what].concat();
-    let host = run(&scene, &hold(&["--host", "10.0.0.2"])).await;
+    let host = run(&harness, &hold(&["--host", "10.0.0.2"])).await;
     says(&host, 1, &["no record is at the host 10.0.0.2"]);
-    let service = run(&scene, &hold(&["webste"])).await;
+    let service = run(&harness, &hold(&["webste"])).await;
     says(
         &service,
         1,
         &["no records of webste", "did you mean website?"],
     );
-    assert!(scene.etcd.list("/sidekick/").await.is_empty());
+    assert!(harness.etcd.list("/sidekick/").await.is_empty());
 }
 
 #[tokio::test]
 async fn a_hold_says_who_still_takes_traffic_and_why() {
-    let scene = Scene::start().await;
-    records(&scene, &[("website/a", "10.0.0.1", 1)]).await;
+    let harness = Harness::start().await;
+    records(&harness, &[("website/a", "10.0.0.1", 1)]).await;
     let still = json!({"a": "min_servers protects it"});
     let status_record = json!({
         "services": {"website": {"applied": 1_000_000, "overrides": 1_000_000, "not_routed": {}, "still_routed": still}},
         "targets": {}, "nonce": "n", "since": "2026-01-02T03:04:05Z",
     });
-    scene
+    harness
         .etcd
         .put_for("/sidekick/pushers/edge", &status_record.to_string(), 600)
         .await;
@@ -234,7 +240,7 @@ async fn a_hold_says_who_still_takes_traffic_and_why() {
         "1s",
     ];
     let still = "website/a still takes traffic by edge: min_servers protects it";
-    let held = run(&scene, &hold).await;
+    let held = run(&harness, &hold).await;
     says(&held, 1, &["website (website/a) is held for", still]);
     // What is said on standard output alone is the truth, too.
     let mut lines = held.output.lines();
@@ -248,25 +254,25 @@ async fn a_hold_says_who_still_takes_traffic_and_why() {
 
 #[tokio::test]
 async fn the_last_server_of_an_upstream_stays_although_it_is_held_and_that_is_said() {
-    let scene = Scene::start().await;
-    records(&scene, &[("website/a", "10.0.0.1", 1)]).await;
-    let _pusher = scene.pushing().await;
-    routed(&scene, &["10.0.0.1:1"]).await;
+    let harness = Harness::start().await;
+    records(&harness, &[("website/a", "10.0.0.1", 1)]).await;
+    let _pusher = harness.pushing().await;
+    routed(&harness, &["10.0.0.1:1"]).await;
     let hold = [
         "hold", "--host", "10.0.0.1", "--for", "10m", "--reason", "x",
     ];
     let still = "website/a still takes traffic by edge: ";
     let why = ": min_servers protects it";
     says(
-        &run(&scene, &hold).await,
+        &run(&harness, &hold).await,
         1,
         &["is held for 10 min", still, why],
     );
-    routed(&scene, &["10.0.0.1:1"]).await;
-    records(&scene, &[("website/b", "10.0.0.2", 2)]).await;
-    routed(&scene, &["10.0.0.2:2"]).await;
+    routed(&harness, &["10.0.0.1:1"]).await;
+    records(&harness, &[("website/b", "10.0.0.2", 2)]).await;
+    routed(&harness, &["10.0.0.2:2"]).await;
     until(PATIENCE, "the status to tell of the hold", async || {
-        let status = run(&scene, &["status"]).await.output;
+        let status = run(&harness, &["status"]).await.output;
         match status.contains("held: host 10.0.0.1: x") {
             true => Ok(()),
             false => Err(status),

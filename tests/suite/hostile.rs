@@ -2,7 +2,7 @@
 
 use etcd_client::{Txn, TxnOp};
 
-use crate::support::{Backend, Command, PATIENCE, Scene, until};
+use crate::support::{Backend, Command, Harness, PATIENCE, until};
 
 /// Values that are no record, by the name of their instance.
 const BAD: [(&str, &[u8]); 33] = [
@@ -82,25 +82,28 @@ const GOOD: &str = r#"{"host":"127.0.0.1","port":1}"#;
 
 #[tokio::test]
 async fn no_hostile_record_reaches_nginx_or_hinders_a_good_one() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     // Some of it is there already, the rest comes while pushing.
     let (before, after) = BAD.split_at(BAD.len() / 2);
-    put(&scene, before).await;
-    let mut pusher = scene.pushing().await;
-    put(&scene, after).await;
-    scene.etcd.put("/services/website/deep", deep()).await;
-    scene.etcd.put("/services/website/huge", huge()).await;
+    put(&harness, before).await;
+    let mut pusher = harness.pushing().await;
+    put(&harness, after).await;
+    harness.etcd.put("/services/website/deep", deep()).await;
+    harness.etcd.put("/services/website/huge", huge()).await;
     for key in BAD_KEYS {
-        scene.etcd.put(key, GOOD).await;
+        harness.etcd.put(key, GOOD).await;
     }
-    let announcer = scene.announce(&backend).args(["--ready", "routed"]).start();
+    let announcer = harness
+        .announce(&backend)
+        .args(["--ready", "routed"])
+        .start();
     announcer.ready().await;
 
-    scene.routed(&[&backend]).await;
-    scene.applied().await;
+    harness.routed(&[&backend]).await;
+    harness.applied().await;
     assert!(pusher.runs());
-    let listed = Command::new("list").etcd(&scene.etcd).run().await;
+    let listed = Command::new("list").etcd(&harness.etcd).run().await;
     for name in BAD
         .map(|(name, _)| name)
         .into_iter()
@@ -117,49 +120,49 @@ async fn no_hostile_record_reaches_nginx_or_hinders_a_good_one() {
 
 #[tokio::test]
 async fn a_record_turned_hostile_and_back_takes_only_its_own_server_along() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (steady, other) = (Backend::start("b1").await, Backend::start("b2").await);
-    let _pusher = scene.pushing().await;
-    let _announcer = scene.announced(&steady).await;
+    let _pusher = harness.pushing().await;
+    let _announcer = harness.announced(&steady).await;
     let good = format!(
         r#"{{"host":"127.0.0.1","port":{}}}"#,
         other.address().port()
     );
-    scene.etcd.put("/services/website/b2", good.clone()).await;
-    scene.routed(&[&steady, &other]).await;
-    scene.etcd.put("/services/website/b2", "{{{{").await;
-    scene.routed(&[&steady]).await;
-    scene.etcd.put("/services/website/b2", good).await;
-    scene.routed(&[&steady, &other]).await;
+    harness.etcd.put("/services/website/b2", good.clone()).await;
+    harness.routed(&[&steady, &other]).await;
+    harness.etcd.put("/services/website/b2", "{{{{").await;
+    harness.routed(&[&steady]).await;
+    harness.etcd.put("/services/website/b2", good).await;
+    harness.routed(&[&steady, &other]).await;
 }
 
 #[tokio::test]
 async fn what_the_coreos_unit_and_registrator_write_is_routed() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (json, plain, key) = (
         Backend::start("b1").await,
         Backend::start("b2").await,
         Backend::start("b3").await,
     );
-    let _pusher = scene.pushing().await;
+    let _pusher = harness.pushing().await;
     let port = json.address().port();
     let spaced =
         format!(r#"  {{ "host": "127.0.0.1", "port": " {port} ", "version": "52c7248a14" }} "#);
-    scene.etcd.put("/services/website/b1", spaced).await;
-    scene
+    harness.etcd.put("/services/website/b1", spaced).await;
+    harness
         .etcd
         .put("/services/website/b2", plain.address().to_string())
         .await;
-    scene
+    harness
         .etcd
         .put(&format!("/services/website/{}", key.address()), "running")
         .await;
-    scene.routed(&[&json, &plain, &key]).await;
+    harness.routed(&[&json, &plain, &key]).await;
 }
 
 #[tokio::test]
 async fn a_hostile_status_record_of_a_pusher_holds_no_announcer_back_for_ever() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let hostile = [
         "",
@@ -169,26 +172,26 @@ async fn a_hostile_status_record_of_a_pusher_holds_no_announcer_back_for_ever() 
         r#"{"services":{"website":"x"}}"#,
     ];
     for (number, value) in hostile.into_iter().enumerate() {
-        scene
+        harness
             .etcd
             .put_for(&format!("/sidekick/pushers/bad{number}"), value, 600)
             .await;
     }
-    let mut announcer = scene
+    let mut announcer = harness
         .announce(&backend)
         .args(["--drain-timeout", "2s"])
         .start();
     announcer.ready().await;
     let ended = announcer.leave().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    assert_eq!(scene.record(&backend).await, None);
+    assert_eq!(harness.record(&backend).await, None);
 }
 
 #[tokio::test]
 async fn thousands_of_foreign_keys_do_not_delay_a_record() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let mut client = scene.etcd.client().await;
+    let mut client = harness.etcd.client().await;
     for tens in 0..50 {
         let numbers = 10 * tens..10 * (tens + 1);
         let puts = numbers.flat_map(|number| {
@@ -200,15 +203,15 @@ async fn thousands_of_foreign_keys_do_not_delay_a_record() {
         let puts = Txn::new().and_then(puts.collect::<Vec<_>>());
         client.txn(puts).await.expect("etcd takes puts");
     }
-    let _pusher = scene.pushing().await;
-    let _announcer = scene.announced(&backend).await;
-    scene.routed(&[&backend]).await;
-    until(PATIENCE, "an answer", async || scene.nginx.who().await).await;
+    let _pusher = harness.pushing().await;
+    let _announcer = harness.announced(&backend).await;
+    harness.routed(&[&backend]).await;
+    until(PATIENCE, "an answer", async || harness.nginx.who().await).await;
 }
 
-async fn put(scene: &Scene, records: &[(&str, &[u8])]) {
+async fn put(harness: &Harness, records: &[(&str, &[u8])]) {
     for (name, value) in records {
-        scene
+        harness
             .etcd
             .put(&format!("/services/website/{name}"), *value)
             .await;
@@ -236,8 +239,8 @@ fn huge() -> String {
 /// What others may write as often as they like: what stands there is told, however often it is written anew.
 #[tokio::test]
 async fn what_is_written_badly_a_thousand_times_gives_a_few_lines_and_a_count() {
-    let scene = Scene::start().await;
-    let pusher = scene.pushing().await;
+    let harness = Harness::start().await;
+    let pusher = harness.pushing().await;
     let keys = [
         "/services/website/bad",
         "/services/-stray-/bad",
@@ -247,7 +250,7 @@ async fn what_is_written_badly_a_thousand_times_gives_a_few_lines_and_a_count() 
         "/sidekick/pushers/bad",
         "/sidekick/balancers/bad",
     ];
-    let mut client = scene.etcd.client().await;
+    let mut client = harness.etcd.client().await;
     let mut revision = 0;
     for number in 0..1_000 {
         // Every other time it can be read, where anything can: that is news too.
@@ -261,7 +264,7 @@ async fn what_is_written_badly_a_thousand_times_gives_a_few_lines_and_a_count() 
         revision = answer.header().expect("a header").revision();
     }
     until(PATIENCE, "all of it to be applied", async || {
-        let status_record = scene.status_record().await.json();
+        let status_record = harness.status_record().await.json();
         let applied = status_record["services"]["website"]["applied"].as_i64();
         (applied >= Some(revision))
             .then_some(())

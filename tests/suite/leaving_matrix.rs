@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::support::docker::{Daemon, Kind};
 use crate::support::{
-    Backend, Command, Link, Load, PATIENCE, Proxy, Scene, Sidekick, Signal, announce, until,
+    Backend, Command, Harness, Link, Load, PATIENCE, Proxy, Sidekick, Signal, announce, until,
 };
 
 /// Far more than any of these tests waits.
@@ -123,13 +123,13 @@ impl Row {
         (least + self.linger, most + self.linger + ANSWERS + SLACK)
     }
 
-    async fn pusher(&self, scene: &Scene) -> Option<Sidekick> {
+    async fn pusher(&self, harness: &Harness) -> Option<Sidekick> {
         if self.pusher == Pusher::None {
             return None;
         }
         let ttl = format!("{}s", self.pusher_ttl.as_secs());
-        let pusher = scene.push().args(["--ttl", &ttl]).start();
-        scene.status_record().await;
+        let pusher = harness.push().args(["--ttl", &ttl]).start();
+        harness.status_record().await;
         Some(pusher)
     }
 
@@ -215,13 +215,13 @@ matrix! {
 }
 
 async fn leave(row: Row) {
-    let scene = Scene::start().await;
-    let proxy = Proxy::to(scene.etcd.address()).await;
+    let harness = Harness::start().await;
+    let proxy = Proxy::to(harness.etcd.address()).await;
     let (backend, other) = tokio::join!(Backend::start("b1"), Backend::start("b2"));
     let place = other.address();
     let stays = format!(r#"{{"host":"{}","port":{}}}"#, place.ip(), place.port());
-    scene.etcd.put("/services/website/b2", stays).await;
-    let mut pusher = row.pusher(&scene).await;
+    harness.etcd.put("/services/website/b2", stays).await;
+    let mut pusher = row.pusher(&harness).await;
     let seconds = |time: Duration| format!("{}s", time.as_secs());
     let mut announcer = announce(&proxy.endpoint(), &backend)
         .args(["--drain-timeout", &seconds(row.drain_timeout)])
@@ -230,12 +230,12 @@ async fn leave(row: Row) {
         .args(["--ttl", "5m"])
         .start();
     announcer.ready().await;
-    let before = scene.record(&backend).await;
+    let before = harness.record(&backend).await;
     let mut load = None;
     if pusher.is_some() {
-        scene.routed(&[&backend, &other]).await;
-        scene.applied().await;
-        load = (row.pusher == Pusher::Works).then(|| Load::start(scene.nginx.traffic(), 2));
+        harness.routed(&[&backend, &other]).await;
+        harness.applied().await;
+        load = (row.pusher == Pusher::Works).then(|| Load::start(harness.nginx.traffic(), 2));
     }
     row.change(&mut pusher).await;
     proxy.set(row.link);
@@ -273,18 +273,18 @@ async fn leave(row: Row) {
         let report = load.stop().await;
         assert_eq!(report.failed(), 0, "{report:?}");
     }
-    let after = scene.record(&backend).await;
+    let after = harness.record(&backend).await;
     match row.left {
         Left::Nothing => assert_eq!(after, None),
         Left::ToItsLease => {
             assert_eq!(after, before);
-            scene.etcd.revoke(after.expect("it is left").lease).await;
-            assert_eq!(scene.record(&backend).await, None, "it was on no lease");
+            harness.etcd.revoke(after.expect("it is left").lease).await;
+            assert_eq!(harness.record(&backend).await, None, "it was on no lease");
         }
     }
     // A dead pusher changes nothing; one that works has let go of it for good.
     if row.pusher == Pusher::Works {
-        scene.routed(&[&other]).await;
+        harness.routed(&[&other]).await;
     }
 }
 
@@ -304,15 +304,15 @@ async fn sends_nothing_more(load: &Load, backend: &Backend) {
 }
 
 /// `sidekick announce website/web1 --container web1`, with a pusher beside it.
-async fn container(daemon: &Daemon, scene: &Scene, flags: &[&str]) -> (Sidekick, Sidekick) {
+async fn container(daemon: &Daemon, harness: &Harness, flags: &[&str]) -> (Sidekick, Sidekick) {
     // The last server is let go too, so that it shows when.
-    let pusher = scene.push().args(["--ttl", "1h", "--min-servers", "0"]);
+    let pusher = harness.push().args(["--ttl", "1h", "--min-servers", "0"]);
     let pusher = pusher.start();
-    scene.status_record().await;
+    harness.status_record().await;
     daemon.container("web1").await;
     let socket = format!("unix://{}", daemon.socket().display());
     let announcer = Command::new("announce")
-        .etcd(&scene.etcd)
+        .etcd(&harness.etcd)
         .args([
             "website/web1",
             "--container",
@@ -338,14 +338,14 @@ async fn container(daemon: &Daemon, scene: &Scene, flags: &[&str]) -> (Sidekick,
 }
 
 /// Whether nginx sends requests to any server but this one.
-async fn is_routed(scene: &Scene) -> bool {
-    let servers = scene.nginx.servers("website").await;
+async fn is_routed(harness: &Harness) -> bool {
+    let servers = harness.nginx.servers("website").await;
     servers.iter().any(|server| !server.drain && !server.down)
 }
 
-async fn withdrawn(scene: &Scene) {
+async fn withdrawn(harness: &Harness) {
     until(PATIENCE, "the record to be gone", async || {
-        scene.etcd.get("/services/website/web1").await.is_none()
+        harness.etcd.get("/services/website/web1").await.is_none()
     })
     .await;
 }
@@ -355,13 +355,13 @@ async fn a_container_that_is_stopped_is_drained_first_and_the_announcer_ends() {
     let Some(daemon) = Daemon::start(Kind::Docker).await else {
         return;
     };
-    let scene = Scene::start().await;
-    let (mut announcer, _pusher) = container(&daemon, &scene, &["--drain-timeout", "1h"]).await;
+    let harness = Harness::start().await;
+    let (mut announcer, _pusher) = container(&daemon, &harness, &["--drain-timeout", "1h"]).await;
     // busybox as PID 1 does not heed SIGTERM: it runs on and could be sent requests.
     let stopped = async {
         announcer.process().line("is drained everywhere").await;
         assert!(
-            !is_routed(&scene).await,
+            !is_routed(&harness).await,
             "it is routed after it was drained"
         );
         daemon.crash("web1").await;
@@ -369,7 +369,7 @@ async fn a_container_that_is_stopped_is_drained_first_and_the_announcer_ends() {
     tokio::join!(daemon.act("web1", "stop?t=3600"), stopped);
     let ended = announcer.end(ANSWERS + SLACK).await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    withdrawn(&scene).await;
+    withdrawn(&harness).await;
 }
 
 #[tokio::test]
@@ -377,9 +377,9 @@ async fn a_container_that_is_killed_is_withdrawn_at_once_whoever_hangs() {
     let Some(daemon) = Daemon::start(Kind::Docker).await else {
         return;
     };
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let flags = ["--drain-timeout", "1h", "--linger", "1h"];
-    let (mut announcer, pusher) = container(&daemon, &scene, &flags).await;
+    let (mut announcer, pusher) = container(&daemon, &harness, &flags).await;
     pusher.process().signal(Signal::STOP);
     daemon.act("web1", "kill").await;
     let ended = announcer.end(ANSWERS + SLACK).await;
@@ -389,7 +389,7 @@ async fn a_container_that_is_killed_is_withdrawn_at_once_whoever_hangs() {
     let at_once = says(": withdrawing at once") || says(": not waiting any longer");
     assert!(says("container web1 died") && at_once, "{}", ended.output);
     assert!(!says("asked again to stop"), "{}", ended.output);
-    withdrawn(&scene).await;
+    withdrawn(&harness).await;
 }
 
 #[tokio::test]
@@ -397,15 +397,15 @@ async fn a_container_that_is_paused_is_led_away_and_waited_for() {
     let Some(daemon) = Daemon::start(Kind::Docker).await else {
         return;
     };
-    let scene = Scene::start().await;
-    let (mut announcer, _pusher) = container(&daemon, &scene, &["--drain-timeout", "1h"]).await;
+    let harness = Harness::start().await;
+    let (mut announcer, _pusher) = container(&daemon, &harness, &["--drain-timeout", "1h"]).await;
     daemon.act("web1", "pause").await;
     announcer.process().line("is drained everywhere").await;
     assert!(
-        !is_routed(&scene).await,
+        !is_routed(&harness).await,
         "it is routed after it was drained"
     );
-    withdrawn(&scene).await;
+    withdrawn(&harness).await;
     let again = "waiting for container web1 to run again";
     announcer.process().line(again).await;
     let lines = announcer.process().lines();
@@ -414,7 +414,7 @@ async fn a_container_that_is_paused_is_led_away_and_waited_for() {
     assert!(announcer.runs());
     daemon.act("web1", "unpause").await;
     until(PATIENCE, "nginx to send requests again", async || {
-        is_routed(&scene).await
+        is_routed(&harness).await
     })
     .await;
     let ended = announcer.leave().await;
@@ -426,8 +426,8 @@ async fn a_container_that_goes_on_before_it_was_led_away_is_announced_again() {
     let Some(daemon) = Daemon::start(Kind::Docker).await else {
         return;
     };
-    let scene = Scene::start().await;
-    let (announcer, pusher) = container(&daemon, &scene, &["--drain-timeout", "3s"]).await;
+    let harness = Harness::start().await;
+    let (announcer, pusher) = container(&daemon, &harness, &["--drain-timeout", "3s"]).await;
     pusher.process().signal(Signal::STOP);
     daemon.act("web1", "pause").await;
     announcer.process().line("is draining").await;
@@ -440,7 +440,7 @@ async fn a_container_that_goes_on_before_it_was_led_away_is_announced_again() {
         PATIENCE,
         "the container to be announced again",
         async || {
-            let record = scene.etcd.get("/services/website/web1").await?;
+            let record = harness.etcd.get("/services/website/web1").await?;
             record.json().get("state").is_none().then_some(())
         },
     )

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Command, PATIENCE, Process, Scene, key, until};
+use crate::support::{Backend, Command, Harness, PATIENCE, Process, key, until};
 
 /// The most lines of one kind that are logged in a minute, whatever they are about.
 const PER_KIND: usize = 20;
@@ -26,9 +26,9 @@ fn record(backend: &Backend, state: &str) -> String {
 }
 
 /// Waits until the pusher has applied the splits and holds of this revision.
-async fn followed(scene: &Scene, revision: i64) {
+async fn followed(harness: &Harness, revision: i64) {
     until(PATIENCE, "the split to be applied", async || {
-        let status_record = scene.status_record().await.json();
+        let status_record = harness.status_record().await.json();
         let applied = status_record["services"]["website"]["overrides"].as_i64();
         if applied >= Some(revision) {
             Ok(())
@@ -41,31 +41,37 @@ async fn followed(scene: &Scene, revision: i64) {
 
 #[tokio::test]
 async fn splits_that_match_nobody_and_the_end_of_each_give_a_few_lines() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("a").await;
-    scene.etcd.put(&key(&backend), record(&backend, "up")).await;
-    let pusher = scene.pushing().await;
-    scene.routed(&[&backend]).await;
+    harness
+        .etcd
+        .put(&key(&backend), record(&backend, "up"))
+        .await;
+    let pusher = harness.pushing().await;
+    harness.routed(&[&backend]).await;
     for number in 0..30 {
         let version = format!("v{number}");
         let split = json!({"weights": {version: 1}}).to_string();
-        let revision = scene.etcd.put("/sidekick/splits/website", split).await;
-        followed(&scene, revision).await;
+        let revision = harness.etcd.put("/sidekick/splits/website", split).await;
+        followed(&harness, revision).await;
     }
     at_most(PER_KEY, pusher.process(), "the split matches no instance");
 }
 
 #[tokio::test]
 async fn the_last_record_that_flips_gives_a_few_lines() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("a").await;
-    scene.etcd.put(&key(&backend), record(&backend, "up")).await;
-    let pusher = scene.pushing().await;
-    scene.routed(&[&backend]).await;
+    harness
+        .etcd
+        .put(&key(&backend), record(&backend, "up"))
+        .await;
+    let pusher = harness.pushing().await;
+    harness.routed(&[&backend]).await;
     for state in ["draining", "up"].into_iter().cycle().take(30) {
         let value = record(&backend, state);
-        scene.etcd.put(&key(&backend), value).await;
-        scene.applied().await;
+        harness.etcd.put(&key(&backend), value).await;
+        harness.applied().await;
     }
     at_most(PER_KEY, pusher.process(), "the last servers are protected");
     at_most(
@@ -77,7 +83,7 @@ async fn the_last_record_that_flips_gives_a_few_lines() {
 
 #[tokio::test]
 async fn records_that_vanish_and_come_back_give_a_few_lines() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backends = tokio::join!(
         Backend::start("a"),
         Backend::start("b"),
@@ -87,23 +93,23 @@ async fn records_that_vanish_and_come_back_give_a_few_lines() {
     let all = async || {
         for backend in [a, b, c] {
             let value = record(backend, "up");
-            scene.etcd.put(&key(backend), value).await;
+            harness.etcd.put(&key(backend), value).await;
         }
     };
     all().await;
-    let pusher = scene.pushing().await;
-    scene.routed(&[a, b, c]).await;
+    let pusher = harness.pushing().await;
+    harness.routed(&[a, b, c]).await;
     for _ in 0..15 {
-        scene.etcd.delete_all("/services/website/").await;
+        harness.etcd.delete_all("/services/website/").await;
         until(PATIENCE, "the servers to be protected", async || {
-            let status_record = scene.status_record().await.json();
+            let status_record = harness.status_record().await.json();
             let told = status_record["targets"].to_string();
             told.contains("vanished").then_some(()).ok_or(status_record)
         })
         .await;
         all().await;
         until(PATIENCE, "nothing to be protected", async || {
-            let status_record = scene.status_record().await.json();
+            let status_record = harness.status_record().await.json();
             let told = status_record["targets"].to_string();
             (!told.contains("vanished"))
                 .then_some(())
@@ -119,17 +125,17 @@ async fn records_that_vanish_and_come_back_give_a_few_lines() {
 
 #[tokio::test]
 async fn a_server_that_comes_and_goes_gives_a_few_lines() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (a, b) = tokio::join!(Backend::start("a"), Backend::start("b"));
-    scene.etcd.put(&key(&a), record(&a, "up")).await;
-    let pusher = scene.pushing().await;
-    scene.routed(&[&a]).await;
+    harness.etcd.put(&key(&a), record(&a, "up")).await;
+    let pusher = harness.pushing().await;
+    harness.routed(&[&a]).await;
     for _ in 0..15 {
-        scene.etcd.put(&key(&b), record(&b, "up")).await;
-        scene.routed(&[&a, &b]).await;
-        scene.etcd.put(&key(&b), record(&b, "draining")).await;
-        scene.etcd.delete(&key(&b)).await;
-        scene.routed(&[&a]).await;
+        harness.etcd.put(&key(&b), record(&b, "up")).await;
+        harness.routed(&[&a, &b]).await;
+        harness.etcd.put(&key(&b), record(&b, "draining")).await;
+        harness.etcd.delete(&key(&b)).await;
+        harness.routed(&[&a]).await;
     }
     at_most(PER_KEY, pusher.process(), &format!("add {}", b.address()));
     let remove = format!("remove {}", b.address());
@@ -139,15 +145,18 @@ async fn a_server_that_comes_and_goes_gives_a_few_lines() {
 
 #[tokio::test]
 async fn a_refused_record_that_is_renamed_gives_a_few_lines() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("a").await;
-    scene.etcd.put(&key(&backend), record(&backend, "up")).await;
-    let pusher = scene.pushing().await;
-    scene.routed(&[&backend]).await;
+    harness
+        .etcd
+        .put(&key(&backend), record(&backend, "up"))
+        .await;
+    let pusher = harness.pushing().await;
+    harness.routed(&[&backend]).await;
     for number in 0..40 {
         let value = json!({"host": format!("n{number}.example"), "port": 80}).to_string();
-        scene.etcd.put("/services/website/z", value).await;
-        scene.applied().await;
+        harness.etcd.put("/services/website/z", value).await;
+        harness.applied().await;
     }
     at_most(PER_KEY, pusher.process(), "refused; everything else");
     at_most(
@@ -159,36 +168,42 @@ async fn a_refused_record_that_is_renamed_gives_a_few_lines() {
 
 #[tokio::test]
 async fn records_that_are_refused_one_after_the_other_give_a_few_lines_of_each_kind() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("a").await;
-    scene.etcd.put(&key(&backend), record(&backend, "up")).await;
-    let pusher = scene.pushing().await;
-    scene.routed(&[&backend]).await;
+    harness
+        .etcd
+        .put(&key(&backend), record(&backend, "up"))
+        .await;
+    let pusher = harness.pushing().await;
+    harness.routed(&[&backend]).await;
     for number in 0..30 {
         let value = json!({"host": format!("n{number}.example"), "port": 80}).to_string();
         let key = format!("/services/website/z{number}");
-        scene.etcd.put(&key, value).await;
-        scene.applied().await;
+        harness.etcd.put(&key, value).await;
+        harness.applied().await;
     }
-    scene.etcd.delete_all("/services/website/z").await;
-    scene.applied().await;
+    harness.etcd.delete_all("/services/website/z").await;
+    harness.applied().await;
     at_most(PER_KEY, pusher.process(), "refused; everything else");
     at_most(3 * PER_KEY, pusher.process(), "refused");
 }
 
 #[tokio::test]
 async fn a_release_that_is_written_again_and_again_gives_a_few_lines() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("a").await;
-    scene.etcd.put(&key(&backend), record(&backend, "up")).await;
-    let pusher = scene.pushing().await;
-    scene.routed(&[&backend]).await;
+    harness
+        .etcd
+        .put(&key(&backend), record(&backend, "up"))
+        .await;
+    let pusher = harness.pushing().await;
+    harness.routed(&[&backend]).await;
     for number in 0..20 {
         let nonce = format!("n{number}");
         let value = json!({"nonce": nonce, "since": "2026-01-02T03:04:05Z"}).to_string();
-        scene.etcd.put("/sidekick/releases/website", value).await;
+        harness.etcd.put("/sidekick/releases/website", value).await;
         until(PATIENCE, "the release to be obeyed", async || {
-            let status_record = scene.status_record().await.json();
+            let status_record = harness.status_record().await.json();
             let told = &status_record["releases"]["website"]["nonce"];
             (*told == nonce).then_some(()).ok_or(status_record)
         })
@@ -199,13 +214,13 @@ async fn a_release_that_is_written_again_and_again_gives_a_few_lines() {
 
 #[tokio::test]
 async fn keys_of_pushers_without_a_lease_give_a_few_lines() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     for number in 0..100 {
         let pusher = format!("/sidekick/pushers/p{number}");
-        scene.etcd.put(&pusher, "{}").await;
+        harness.etcd.put(&pusher, "{}").await;
     }
     let wait = ["website/a", "--for", "gone", "--timeout", "1s"];
-    let ended = Command::new("wait").etcd(&scene.etcd).args(wait).run();
+    let ended = Command::new("wait").etcd(&harness.etcd).args(wait).run();
     let output = ended.await.output;
     let told = output.matches("it has no lease").count();
     assert!((1..=PER_KIND).contains(&told), "{told} lines");
@@ -213,15 +228,15 @@ async fn keys_of_pushers_without_a_lease_give_a_few_lines() {
 
 #[tokio::test]
 async fn a_record_that_somebody_overwrites_again_and_again_gives_a_few_lines() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("a").await;
-    let announcer = scene.announced(&backend).await;
-    let own = scene.record(&backend).await.unwrap().value;
+    let announcer = harness.announced(&backend).await;
+    let own = harness.record(&backend).await.unwrap().value;
     for number in 0..20 {
         let foreign = format!("10.0.0.1:{}", number + 1);
-        scene.etcd.put(&key(&backend), foreign).await;
+        harness.etcd.put(&key(&backend), foreign).await;
         until(PATIENCE, "the record to be back", async || {
-            let found = scene.record(&backend).await;
+            let found = harness.record(&backend).await;
             (found.as_ref().map(|found| &found.value) == Some(&own))
                 .then_some(())
                 .ok_or(found)
@@ -235,18 +250,21 @@ async fn a_record_that_somebody_overwrites_again_and_again_gives_a_few_lines() {
 /// All of a pusher's lists in its key are bounded.
 #[tokio::test]
 async fn foreign_releases_do_not_make_a_status_record_grow() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("a").await;
-    scene.etcd.put(&key(&backend), record(&backend, "up")).await;
-    let _pusher = scene.pushing().await;
-    scene.routed(&[&backend]).await;
+    harness
+        .etcd
+        .put(&key(&backend), record(&backend, "up"))
+        .await;
+    let _pusher = harness.pushing().await;
+    harness.routed(&[&backend]).await;
     let value = json!({"nonce": "n", "since": "2026-01-02T03:04:05Z"}).to_string();
     for number in 0..300 {
         let release = format!("/sidekick/releases/a{number}");
-        scene.etcd.put(&release, value.as_str()).await;
+        harness.etcd.put(&release, value.as_str()).await;
     }
     let told: Value = until(PATIENCE, "the releases to be counted", async || {
-        let status_record = scene.status_record().await.json();
+        let status_record = harness.status_record().await.json();
         match status_record["releases_more"].as_u64() {
             Some(44) => Ok(status_record),
             _ => Err(status_record),
@@ -254,12 +272,14 @@ async fn foreign_releases_do_not_make_a_status_record_grow() {
     })
     .await;
     assert_eq!(told["releases"].as_object().map(|all| all.len()), Some(256));
-    let release = Command::new("release").etcd(&scene.etcd).args(["website"]);
+    let release = Command::new("release")
+        .etcd(&harness.etcd)
+        .args(["website"]);
     let ended = release.run().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     // One that is not told of has no such upstream.
     let release = ["a299", "--timeout", "5s"];
-    let ended = Command::new("release").etcd(&scene.etcd).args(release);
+    let ended = Command::new("release").etcd(&harness.etcd).args(release);
     let ended = ended.run().await;
     assert!(
         ended.output.contains("0 of 1 pushers have"),

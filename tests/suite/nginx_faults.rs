@@ -10,14 +10,14 @@ use crate::support::{
 };
 
 /// An nginx whose API is reached over a link and can be made to misbehave.
-struct Scene {
+struct Harness {
     etcd: Etcd,
     nginx: Nginx,
     link: Proxy,
     switches: TempDir,
 }
 
-impl Scene {
+impl Harness {
     async fn start() -> Self {
         let (switches, port) = (folder(), free_port());
         // Each fault is there as long as the file of its name is.
@@ -131,41 +131,41 @@ async fn after_every_fault_of_nginx_its_servers_are_the_records() {
     let addresses = || vec![a.address().to_string(), b.address().to_string()];
     for (fault, expected) in rows {
         eprintln!("{fault:?}");
-        let mut scene = Scene::start().await;
-        let _pusher = scene.push().start();
-        scene.record(&a).await;
-        scene
+        let mut harness = Harness::start().await;
+        let _pusher = harness.push().start();
+        harness.record(&a).await;
+        harness
             .nginx
             .routed("website", vec![a.address().to_string()])
             .await;
         match fault {
             Fault::Killed => {
-                scene.nginx.kill();
-                scene.link.set(Link::Down);
+                harness.nginx.kill();
+                harness.link.set(Link::Down);
             }
-            Fault::Reloaded => scene.nginx.reload().await,
-            Fault::ReplacedByAnEmptyOne => scene.nginx.restart().await,
-            Fault::Hangs => scene.link.set(Link::Silent),
-            Fault::Switched(name) => std::fs::write(scene.switch(name), "").unwrap(),
+            Fault::Reloaded => harness.nginx.reload().await,
+            Fault::ReplacedByAnEmptyOne => harness.nginx.restart().await,
+            Fault::Hangs => harness.link.set(Link::Silent),
+            Fault::Switched(name) => std::fs::write(harness.switch(name), "").unwrap(),
         }
-        scene.record(&b).await;
+        harness.record(&b).await;
         match expected {
-            Some(_) => scene.told(expected).await,
-            None => scene.nginx.routed("website", addresses()).await,
+            Some(_) => harness.told(expected).await,
+            None => harness.nginx.routed("website", addresses()).await,
         }
         match fault {
             Fault::Killed => {
-                scene.nginx.resume().await;
-                scene.link.set(Link::Up);
+                harness.nginx.resume().await;
+                harness.link.set(Link::Up);
             }
-            Fault::Hangs => scene.link.set(Link::Up),
-            Fault::Switched(name) => std::fs::remove_file(scene.switch(name)).unwrap(),
+            Fault::Hangs => harness.link.set(Link::Up),
+            Fault::Switched(name) => std::fs::remove_file(harness.switch(name)).unwrap(),
             Fault::Reloaded | Fault::ReplacedByAnEmptyOne => {}
         }
-        scene.nginx.routed("website", addresses()).await;
-        scene.told(None).await;
+        harness.nginx.routed("website", addresses()).await;
+        harness.told(None).await;
         until(PATIENCE, "both to be asked", async || {
-            let mut who = [scene.nginx.who().await?, scene.nginx.who().await?];
+            let mut who = [harness.nginx.who().await?, harness.nginx.who().await?];
             who.sort();
             if who == ["b1", "b2"] {
                 Ok(())

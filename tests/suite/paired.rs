@@ -8,7 +8,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use crate::support::docker::{Daemon, Kind};
-use crate::support::stage::{NAME, Stage, up_at};
+use crate::support::paired_harness::{NAME, PairedHarness, up_at};
 use crate::support::{Command, Etcd, PATIENCE, until};
 
 const KEY: &str = "/services/web/h1:web1";
@@ -51,19 +51,19 @@ async fn an_announcer_ends_with_its_container_where_nothing_else_is_said() {
 
 #[tokio::test]
 async fn a_container_that_is_unpaused_while_its_record_drains_is_announced_again() {
-    let Some(stage) = Stage::start_with(Kind::Docker, &["--linger", "1h"]).await else {
+    let Some(paired) = PairedHarness::start_with(Kind::Docker, &["--linger", "1h"]).await else {
         return;
     };
-    stage.create().await;
-    let at = stage.right("start").await;
-    stage.daemon.act(NAME, "pause").await;
+    paired.create().await;
+    let at = paired.right("start").await;
+    paired.daemon.act(NAME, "pause").await;
     until(PATIENCE, "the record to drain", async || {
-        let record = stage.record().await;
+        let record = paired.record().await;
         record.is_some_and(|record| up_at(&record.value).is_none())
     })
     .await;
-    stage.daemon.act(NAME, "unpause").await;
-    stage.follows(at, "an early unpause").await;
+    paired.daemon.act(NAME, "unpause").await;
+    paired.follows(at, "an early unpause").await;
 }
 
 /// The address in a network goes and comes with the network, which is noticed long before the next look by chance.

@@ -3,96 +3,96 @@
 use std::time::Duration;
 
 use crate::support::{
-    Backend, Command, Etcd, Link, Nginx, PATIENCE, Proxy, Scene, Settings, Signal, push, until,
+    Backend, Command, Etcd, Harness, Link, Nginx, PATIENCE, Proxy, Settings, Signal, push, until,
 };
 
 #[tokio::test]
 async fn leaving_removes_no_server_and_no_word_of_it_remains() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let mut pusher = scene.pushing().await;
-    let _announcer = scene.announced(&backend).await;
-    scene.routed(&[&backend]).await;
+    let mut pusher = harness.pushing().await;
+    let _announcer = harness.announced(&backend).await;
+    harness.routed(&[&backend]).await;
     let ended = pusher.leave().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    scene.routed(&[&backend]).await;
-    assert!(scene.etcd.list("/sidekick/pushers/").await.is_empty());
+    harness.routed(&[&backend]).await;
+    assert!(harness.etcd.list("/sidekick/pushers/").await.is_empty());
 }
 
 #[tokio::test]
 async fn a_killed_pusher_leaves_the_servers_and_its_successor_goes_on() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
-    let mut pusher = scene.pushing().await;
-    let _first = scene.announced(&a).await;
-    let mut second = scene.announce_briefly(&b).start();
+    let mut pusher = harness.pushing().await;
+    let _first = harness.announced(&a).await;
+    let mut second = harness.announce_briefly(&b).start();
     second.ready().await;
-    scene.routed(&[&a, &b]).await;
+    harness.routed(&[&a, &b]).await;
     pusher.kill();
     second.kill();
     let gone = "the record to expire";
-    until(PATIENCE, gone, async || scene.record(&b).await.is_none()).await;
-    scene.routed(&[&a, &b]).await;
+    until(PATIENCE, gone, async || harness.record(&b).await.is_none()).await;
+    harness.routed(&[&a, &b]).await;
     // The status record of the killed one is still there: taken over, not waited for.
-    let _successor = scene.push().start();
-    scene.routed(&[&a]).await;
+    let _successor = harness.push().start();
+    harness.routed(&[&a]).await;
 }
 
 #[tokio::test]
 async fn what_changed_and_was_compacted_meanwhile_is_found_by_listing_again() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
-    let link = Proxy::to(scene.etcd.address()).await;
-    let _pusher = push(&link.endpoint(), &scene.nginx).start();
-    let mut first = scene.announced(&a).await;
-    scene.routed(&[&a]).await;
+    let link = Proxy::to(harness.etcd.address()).await;
+    let _pusher = push(&link.endpoint(), &harness.nginx).start();
+    let mut first = harness.announced(&a).await;
+    harness.routed(&[&a]).await;
 
     link.set(Link::Down);
     assert_eq!(first.leave().await.code, Some(0));
-    let _second = scene.announced(&b).await;
+    let _second = harness.announced(&b).await;
     for number in 0..10 {
-        scene.etcd.put("/other", format!("{number}")).await;
+        harness.etcd.put("/other", format!("{number}")).await;
     }
-    scene.etcd.compact().await;
-    scene.routed(&[&a]).await;
+    harness.etcd.compact().await;
+    harness.routed(&[&a]).await;
     link.set(Link::Up);
-    scene.routed(&[&b]).await;
+    harness.routed(&[&b]).await;
 }
 
 #[tokio::test]
 async fn a_cut_watch_misses_nothing() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
-    let link = Proxy::to(scene.etcd.address()).await;
-    let _pusher = push(&link.endpoint(), &scene.nginx).start();
-    let _first = scene.announced(&a).await;
-    scene.routed(&[&a]).await;
+    let link = Proxy::to(harness.etcd.address()).await;
+    let _pusher = push(&link.endpoint(), &harness.nginx).start();
+    let _first = harness.announced(&a).await;
+    harness.routed(&[&a]).await;
     link.cut().await;
-    let _second = scene.announced(&b).await;
-    scene.routed(&[&a, &b]).await;
+    let _second = harness.announced(&b).await;
+    harness.routed(&[&a, &b]).await;
 }
 
 #[tokio::test]
 async fn a_silent_endpoint_is_left_for_another() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
     let [first, second] = [
-        Proxy::to(scene.etcd.address()).await,
-        Proxy::to(scene.etcd.address()).await,
+        Proxy::to(harness.etcd.address()).await,
+        Proxy::to(harness.etcd.address()).await,
     ];
     let endpoints = format!("{},{}", first.endpoint(), second.endpoint());
-    let pusher = push(&endpoints, &scene.nginx).start();
-    let _first = scene.announced(&a).await;
-    scene.routed(&[&a]).await;
+    let pusher = push(&endpoints, &harness.nginx).start();
+    let _first = harness.announced(&a).await;
+    harness.routed(&[&a]).await;
     let uses = |link: &Proxy| {
-        crate::support::proc::connected(pusher.process().pid(), link.address().port())
+        crate::support::procfs::connected(pusher.process().pid(), link.address().port())
     };
     let used = if uses(&first) { &first } else { &second };
     used.set(Link::Silent);
-    let _second = scene.announced(&b).await;
+    let _second = harness.announced(&b).await;
     // Pings that go unanswered tell it; etcd does not allow many of them.
     until(3 * PATIENCE, "the new server", async || {
-        scene.nginx.addresses("website").await.len() == 2
+        harness.nginx.addresses("website").await.len() == 2
     })
     .await;
 }
@@ -108,7 +108,7 @@ async fn a_killed_member_of_three_is_left_for_another() {
     let _first = crate::support::announce(&endpoints, &a).start();
     nginx.routed("website", vec![a.address().to_string()]).await;
     let pid = pusher.process().pid();
-    let uses = |member: &Etcd| crate::support::proc::connected(pid, member.address().port());
+    let uses = |member: &Etcd| crate::support::procfs::connected(pid, member.address().port());
     let used = members
         .iter()
         .position(uses)
@@ -121,53 +121,53 @@ async fn a_killed_member_of_three_is_left_for_another() {
 
 #[tokio::test]
 async fn what_nginx_forgets_at_a_restart_is_repaired() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
-    let _pusher = scene.push().args(["--resync", "1s"]).start();
-    let (_first, _second) = (scene.announced(&a).await, scene.announced(&b).await);
-    scene.routed(&[&a, &b]).await;
-    scene.nginx.restart().await;
-    scene.routed(&[&a, &b]).await;
+    let _pusher = harness.push().args(["--resync", "1s"]).start();
+    let (_first, _second) = (harness.announced(&a).await, harness.announced(&b).await);
+    harness.routed(&[&a, &b]).await;
+    harness.nginx.restart().await;
+    harness.routed(&[&a, &b]).await;
 }
 
 #[tokio::test]
 async fn a_reload_of_nginx_keeps_or_gets_back_its_servers() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let _pusher = scene.push().args(["--resync", "1s"]).start();
-    let _announcer = scene.announced(&backend).await;
-    scene.routed(&[&backend]).await;
-    scene.nginx.reload().await;
-    scene.routed(&[&backend]).await;
-    until(PATIENCE, "an answer", async || scene.nginx.who().await).await;
+    let _pusher = harness.push().args(["--resync", "1s"]).start();
+    let _announcer = harness.announced(&backend).await;
+    harness.routed(&[&backend]).await;
+    harness.nginx.reload().await;
+    harness.routed(&[&backend]).await;
+    until(PATIENCE, "an answer", async || harness.nginx.who().await).await;
 }
 
 #[tokio::test]
 async fn what_a_strangers_hand_did_to_nginx_is_repaired() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let _pusher = scene.push().args(["--resync", "1s"]).start();
-    let _announcer = scene.announced(&backend).await;
-    scene.routed(&[&backend]).await;
+    let _pusher = harness.push().args(["--resync", "1s"]).start();
+    let _announcer = harness.announced(&backend).await;
+    harness.routed(&[&backend]).await;
     let servers = "/http/upstreams/website/servers";
 
     // A stranger's server, a duplicate, a changed and a removed server.
-    scene
+    harness
         .nginx
         .call("POST", servers, r#"{"server":"127.0.0.9:9"}"#)
         .await;
     let own = format!(r#"{{"server":"{}"}}"#, backend.address());
-    scene.nginx.call("POST", servers, &own).await;
-    scene.routed(&[&backend]).await;
+    harness.nginx.call("POST", servers, &own).await;
+    harness.routed(&[&backend]).await;
 
-    let id = scene.nginx.servers("website").await[0].id;
+    let id = harness.nginx.servers("website").await[0].id;
     let one = format!("{servers}/{id}");
-    scene
+    harness
         .nginx
         .call("PATCH", &one, r#"{"down":true,"weight":7}"#)
         .await;
     until(PATIENCE, "the server to be up again", async || {
-        let servers = scene.nginx.servers("website").await;
+        let servers = harness.nginx.servers("website").await;
         let repaired = |server: &crate::support::Server| !server.down && server.weight == 1;
         if servers.iter().all(repaired) {
             Ok(())
@@ -177,44 +177,44 @@ async fn what_a_strangers_hand_did_to_nginx_is_repaired() {
     })
     .await;
 
-    let id = scene.nginx.servers("website").await[0].id;
-    scene
+    let id = harness.nginx.servers("website").await[0].id;
+    harness
         .nginx
         .call("DELETE", &format!("{servers}/{id}"), "")
         .await;
-    scene.routed(&[&backend]).await;
+    harness.routed(&[&backend]).await;
 }
 
 #[tokio::test]
 async fn nothing_is_changed_before_etcd_has_been_heard() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let own = format!(r#"{{"server":"{}"}}"#, backend.address());
-    scene
+    harness
         .nginx
         .call("POST", "/http/upstreams/website/servers", &own)
         .await;
-    scene.etcd.kill();
-    let pusher = scene.push().start();
-    pusher.process().line(&scene.etcd.endpoint()).await;
+    harness.etcd.kill();
+    let pusher = harness.push().start();
+    pusher.process().line(&harness.etcd.endpoint()).await;
     // There is no condition for what must not happen.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    scene.routed(&[&backend]).await;
-    assert_eq!(scene.nginx.who().await, Ok("b1".to_owned()));
+    harness.routed(&[&backend]).await;
+    assert_eq!(harness.nginx.who().await, Ok("b1".to_owned()));
 }
 
 #[tokio::test]
 async fn weights_are_shares_of_the_traffic_and_change_in_place() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (heavy, light) = (Backend::start("b1").await, Backend::start("b2").await);
-    let _pusher = scene.pushing().await;
-    let _announcer = scene.announced(&light).await;
+    let _pusher = harness.pushing().await;
+    let _announcer = harness.announced(&light).await;
     let put = async |weight: u16| {
         let port = heavy.address().port();
         let value = format!(r#"{{"host":"127.0.0.1","port":{port},"weight":{weight}}}"#);
-        scene.etcd.put("/services/website/b1", value).await;
+        harness.etcd.put("/services/website/b1", value).await;
         until(PATIENCE, format!("the weight {weight}"), async || {
-            let servers = scene.nginx.servers("website").await;
+            let servers = harness.nginx.servers("website").await;
             let found = servers
                 .iter()
                 .find(|one| one.server == heavy.address().to_string());
@@ -226,7 +226,7 @@ async fn weights_are_shares_of_the_traffic_and_change_in_place() {
     };
     let id = put(9).await;
     for _ in 0..100 {
-        scene.nginx.who().await.expect("an answer");
+        harness.nginx.who().await.expect("an answer");
     }
     let share = heavy.count().await;
     assert!(
@@ -261,44 +261,44 @@ async fn an_upstream_can_have_another_name_than_its_service_and_there_can_be_man
 
 #[tokio::test]
 async fn an_upstream_that_does_not_exist_holds_up_no_other() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let pusher = Command::new("push")
-        .etcd(&scene.etcd)
-        .args(["--nginx", &scene.nginx.api_url()])
+        .etcd(&harness.etcd)
+        .args(["--nginx", &harness.nginx.api_url()])
         .args(["--upstream", "nosuch", "--upstream", "website"])
         .start();
-    scene.etcd.put("/services/nosuch/x", "127.0.0.1:1").await;
-    let _announcer = scene.announced(&backend).await;
-    scene.routed(&[&backend]).await;
+    harness.etcd.put("/services/nosuch/x", "127.0.0.1:1").await;
+    let _announcer = harness.announced(&backend).await;
+    harness.routed(&[&backend]).await;
     pusher.process().line("nosuch").await;
 }
 
 #[tokio::test]
 async fn an_nginx_that_starts_later_is_filled() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    scene.nginx.kill();
-    let pusher = scene.push().start();
-    let _announcer = scene.announced(&backend).await;
+    harness.nginx.kill();
+    let pusher = harness.push().start();
+    let _announcer = harness.announced(&backend).await;
     pusher
         .process()
-        .line(&scene.nginx.api_address().to_string())
+        .line(&harness.nginx.api_address().to_string())
         .await;
-    scene.nginx.resume().await;
-    scene.routed(&[&backend]).await;
+    harness.nginx.resume().await;
+    harness.routed(&[&backend]).await;
 }
 
 #[tokio::test]
 async fn two_pushers_may_serve_the_same_nginx() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
     let twin = |id: &str| {
         Command::new("push")
-            .etcd(&scene.etcd)
+            .etcd(&harness.etcd)
             .args([
                 "--nginx",
-                &scene.nginx.api_url(),
+                &harness.nginx.api_url(),
                 "--upstream",
                 "website",
                 "--id",
@@ -308,24 +308,24 @@ async fn two_pushers_may_serve_the_same_nginx() {
             .start()
     };
     let (mut one, mut two) = (twin("one"), twin("two"));
-    let _first = scene.announced(&a).await;
-    let mut second = scene.announced(&b).await;
-    scene.routed(&[&a, &b]).await;
+    let _first = harness.announced(&a).await;
+    let mut second = harness.announced(&b).await;
+    harness.routed(&[&a, &b]).await;
     assert_eq!(second.leave().await.code, Some(0));
-    scene.routed(&[&a]).await;
-    assert_eq!(scene.etcd.list("/sidekick/pushers/").await.len(), 2);
+    harness.routed(&[&a]).await;
+    assert_eq!(harness.etcd.list("/sidekick/pushers/").await.len(), 2);
     assert!(one.runs() && two.runs());
 }
 
 #[tokio::test]
 async fn status_record_tells_what_is_applied_and_how_the_target_does() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let _pusher = scene.push().args(["--resync", "1s"]).start();
-    let _announcer = scene.announced(&backend).await;
-    scene.applied().await;
-    let record = scene.record(&backend).await.expect("it is announced");
-    let status_record = scene.status_record().await;
+    let _pusher = harness.push().args(["--resync", "1s"]).start();
+    let _announcer = harness.announced(&backend).await;
+    harness.applied().await;
+    let record = harness.record(&backend).await.expect("it is announced");
+    let status_record = harness.status_record().await;
     assert_eq!(status_record.key, "/sidekick/pushers/edge");
     assert_ne!(status_record.lease, 0);
     let value = status_record.json();
@@ -338,12 +338,12 @@ async fn status_record_tells_what_is_applied_and_how_the_target_does() {
         "{value}"
     );
 
-    scene.nginx.kill();
+    harness.nginx.kill();
     until(
         PATIENCE,
         "the status record to name the error",
         async || {
-            let value = scene.status_record().await.json();
+            let value = harness.status_record().await.json();
             let bad = targets(&value)
                 .iter()
                 .any(|target| target["errors"][0].is_string());
@@ -355,48 +355,48 @@ async fn status_record_tells_what_is_applied_and_how_the_target_does() {
 
 #[tokio::test]
 async fn once_converges_and_leaves_without_a_status_record() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let _announcer = scene.announced(&backend).await;
-    let ended = scene.push().args(["--once"]).run().await;
+    let _announcer = harness.announced(&backend).await;
+    let ended = harness.push().args(["--once"]).run().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    scene.routed(&[&backend]).await;
-    assert!(scene.etcd.list("/sidekick/").await.is_empty());
+    harness.routed(&[&backend]).await;
+    assert!(harness.etcd.list("/sidekick/").await.is_empty());
 }
 
 #[tokio::test]
 async fn dry_run_tells_the_difference_and_changes_nothing() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let _announcer = scene.announced(&backend).await;
-    let ended = scene.push().args(["--dry-run"]).run().await;
+    let _announcer = harness.announced(&backend).await;
+    let ended = harness.push().args(["--dry-run"]).run().await;
     assert_eq!(ended.code, Some(2), "{}", ended.output);
     let address = backend.address().to_string();
     assert!(ended.output.contains(&address), "{}", ended.output);
-    scene.routed(&[]).await;
+    harness.routed(&[]).await;
 
-    assert_eq!(scene.push().args(["--once"]).run().await.code, Some(0));
-    let ended = scene.push().args(["--dry-run"]).run().await;
+    assert_eq!(harness.push().args(["--once"]).run().await.code, Some(0));
+    let ended = harness.push().args(["--dry-run"]).run().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    assert!(scene.etcd.list("/sidekick/").await.is_empty());
+    assert!(harness.etcd.list("/sidekick/").await.is_empty());
 }
 
 #[tokio::test]
 async fn one_shot_commands_say_which_service_cannot_be_reached() {
-    let mut scene = Scene::start().await;
-    scene.nginx.kill();
-    let nginx = scene.nginx.api_address().to_string();
+    let mut harness = Harness::start().await;
+    harness.nginx.kill();
+    let nginx = harness.nginx.api_address().to_string();
     for flag in ["--once", "--dry-run"] {
-        let ended = scene.push().args([flag]).run().await;
+        let ended = harness.push().args([flag]).run().await;
         assert_eq!(ended.code, Some(69), "{flag}: {}", ended.output);
         assert!(ended.output.contains(&nginx), "{flag}: {}", ended.output);
     }
-    scene.etcd.kill();
+    harness.etcd.kill();
     for flag in ["--once", "--dry-run"] {
-        let ended = scene.push().args([flag]).run().await;
+        let ended = harness.push().args([flag]).run().await;
         assert_eq!(ended.code, Some(69), "{flag}: {}", ended.output);
         assert!(
-            ended.output.contains(&scene.etcd.endpoint()),
+            ended.output.contains(&harness.etcd.endpoint()),
             "{flag}: {}",
             ended.output
         );
@@ -405,35 +405,35 @@ async fn one_shot_commands_say_which_service_cannot_be_reached() {
 
 #[tokio::test]
 async fn a_frozen_pusher_catches_up() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
-    let pusher = scene.pushing().await;
-    let mut first = scene.announce_briefly(&a).start();
+    let pusher = harness.pushing().await;
+    let mut first = harness.announce_briefly(&a).start();
     first.ready().await;
-    scene.routed(&[&a]).await;
+    harness.routed(&[&a]).await;
     pusher.process().signal(Signal::STOP);
     first.kill();
-    let _second = scene.announced(&b).await;
+    let _second = harness.announced(&b).await;
     let gone = "the record to expire";
-    until(PATIENCE, gone, async || scene.record(&a).await.is_none()).await;
-    scene.routed(&[&a]).await;
+    until(PATIENCE, gone, async || harness.record(&a).await.is_none()).await;
+    harness.routed(&[&a]).await;
     pusher.process().signal(Signal::CONT);
-    scene.routed(&[&b]).await;
+    harness.routed(&[&b]).await;
 }
 
 #[tokio::test]
 async fn a_change_of_address_of_one_instance_moves_its_traffic() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (old, new) = (Backend::start("old").await, Backend::start("new").await);
-    let _pusher = scene.pushing().await;
+    let _pusher = harness.pushing().await;
     for backend in [&old, &new] {
-        scene
+        harness
             .etcd
             .put("/services/website/x", backend.address().to_string())
             .await;
-        scene.routed(&[backend]).await;
+        harness.routed(&[backend]).await;
     }
-    assert_eq!(scene.nginx.who().await, Ok("new".to_owned()));
+    assert_eq!(harness.nginx.who().await, Ok("new".to_owned()));
 }
 
 fn targets(status_record: &serde_json::Value) -> Vec<serde_json::Value> {

@@ -7,7 +7,7 @@ use sidekick::target::Layer;
 use super::conf_file_others::push_toml;
 use super::keeping::{FOR_LONG, announce_by_hand, kept, put};
 use crate::support::{
-    Backend, Command, Etcd, FileNginx, Nginx, PATIENCE, Scene, Settings, Sidekick, key, until,
+    Backend, Command, Etcd, FileNginx, Harness, Nginx, PATIENCE, Settings, Sidekick, key, until,
 };
 
 /// A newcomer by name: nginx is not told a resolver, so it refuses every name.
@@ -72,58 +72,62 @@ async fn wait_for_gone(etcd: &Etcd, instance: &str) -> crate::support::Ended {
     wait.run().await
 }
 
-fn pusher(scene: &Scene) -> Sidekick {
-    scene.push().args(["--resync", "1s"]).args(FOR_LONG).start()
+fn pusher(harness: &Harness) -> Sidekick {
+    harness
+        .push()
+        .args(["--resync", "1s"])
+        .args(FOR_LONG)
+        .start()
 }
 
 #[tokio::test]
 async fn the_last_real_server_outlives_its_record_and_a_restart_while_the_newcomer_is_refused() {
-    let mut scene = Scene::start().await;
-    let backends = put(&scene, 1).await;
+    let mut harness = Harness::start().await;
+    let backends = put(&harness, 1).await;
     let last = &backends[0];
-    let pusher = pusher(&scene);
-    scene.routed(&[last]).await;
-    scene.etcd.put(NEWCOMERS_KEY, NEWCOMER).await;
-    refused(&scene.etcd, "new").await;
-    leave(&scene.etcd, last).await;
+    let pusher = pusher(&harness);
+    harness.routed(&[last]).await;
+    harness.etcd.put(NEWCOMERS_KEY, NEWCOMER).await;
+    refused(&harness.etcd, "new").await;
+    leave(&harness.etcd, last).await;
     pusher
         .process()
         .line("the last servers are protected")
         .await;
-    kept(&scene, "edge", 1, 0).await;
-    still_routed(&scene.etcd, "b1").await;
-    let ended = wait_for_gone(&scene.etcd, "website/b1").await;
+    kept(&harness, "edge", 1, 0).await;
+    still_routed(&harness.etcd, "b1").await;
+    let ended = wait_for_gone(&harness.etcd, "website/b1").await;
     assert_eq!(ended.code, Some(1), "{}", ended.output);
     let said = "website/b1 is still routed by edge";
     assert!(ended.output.contains(said), "{}", ended.output);
 
-    scene.nginx.restart().await;
-    scene.routed(&[last]).await;
-    assert_eq!(scene.nginx.who().await, Ok("b1".to_owned()));
+    harness.nginx.restart().await;
+    harness.routed(&[last]).await;
+    assert_eq!(harness.nginx.who().await, Ok("b1".to_owned()));
 
     // Once somebody serves in its place, it goes.
     let next = Backend::start("new").await;
-    announce_by_hand(&scene, &next).await;
-    scene.routed(&[&next]).await;
-    kept(&scene, "edge", 0, 0).await;
-    let ended = wait_for_gone(&scene.etcd, "website/b1").await;
+    announce_by_hand(&harness, &next).await;
+    harness.routed(&[&next]).await;
+    kept(&harness, "edge", 0, 0).await;
+    let ended = wait_for_gone(&harness.etcd, "website/b1").await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
 }
 
 #[tokio::test]
 async fn the_last_real_server_stays_when_its_record_goes_in_the_moment_the_newcomer_comes() {
-    let mut scene = Scene::start().await;
-    let backends = put(&scene, 1).await;
+    let mut harness = Harness::start().await;
+    let backends = put(&harness, 1).await;
     let last = &backends[0];
-    let _pusher = pusher(&scene);
-    scene.routed(&[last]).await;
-    scene.applied().await;
-    exchange(&scene.etcd, &[last], &["new"]).await;
-    refused(&scene.etcd, "new").await;
-    kept(&scene, "edge", 0, 1).await;
-    still_routed(&scene.etcd, "b1").await;
-    scene.nginx.restart().await;
-    scene.routed(&[last]).await;
+    let _pusher = pusher(&harness);
+    harness.routed(&[last]).await;
+    harness.applied().await;
+    exchange(&harness.etcd, &[last], &["new"]).await;
+    refused(&harness.etcd, "new").await;
+    kept(&harness, "edge", 0, 1).await;
+    still_routed(&harness.etcd, "b1").await;
+    harness.nginx.restart().await;
+    harness.routed(&[last]).await;
 }
 
 #[tokio::test]
@@ -134,81 +138,83 @@ async fn the_address_of_the_last_real_server_is_another_services_at_once_though_
         .upstreams(&["website", "shop"])
         .start()
         .await;
-    let scene = Scene { etcd, nginx };
-    let backends = put(&scene, 1).await;
+    let harness = Harness { etcd, nginx };
+    let backends = put(&harness, 1).await;
     let last = &backends[0];
-    let push = scene.push().args(["--upstream", "shop", "--resync", "1s"]);
+    let push = harness
+        .push()
+        .args(["--upstream", "shop", "--resync", "1s"]);
     let _pusher = push.args(FOR_LONG).start();
-    scene.routed(&[last]).await;
-    scene.etcd.put(NEWCOMERS_KEY, NEWCOMER).await;
-    refused(&scene.etcd, "new").await;
-    leave(&scene.etcd, last).await;
-    still_routed(&scene.etcd, "b1").await;
+    harness.routed(&[last]).await;
+    harness.etcd.put(NEWCOMERS_KEY, NEWCOMER).await;
+    refused(&harness.etcd, "new").await;
+    leave(&harness.etcd, last).await;
+    still_routed(&harness.etcd, "b1").await;
     let address = last.address().to_string();
-    scene.etcd.put("/services/shop/s1", address.clone()).await;
-    scene.routed(&[]).await;
-    scene.nginx.routed("shop", vec![address]).await;
+    harness.etcd.put("/services/shop/s1", address.clone()).await;
+    harness.routed(&[]).await;
+    harness.nginx.routed("shop", vec![address]).await;
 }
 
 #[tokio::test]
 async fn newcomers_that_are_refused_do_not_take_the_place_of_what_vanished() {
-    let scene = Scene::start().await;
-    let backends = put(&scene, 3).await;
+    let harness = Harness::start().await;
+    let backends = put(&harness, 3).await;
     let [a, b, c] = &backends[..] else {
         panic!("three backends")
     };
-    let pusher = pusher(&scene);
-    scene.routed(&[a, b, c]).await;
-    scene.applied().await;
-    exchange(&scene.etcd, &[a, b, c], &["new1", "new2", "new3"]).await;
+    let pusher = pusher(&harness);
+    harness.routed(&[a, b, c]).await;
+    harness.applied().await;
+    exchange(&harness.etcd, &[a, b, c], &["new1", "new2", "new3"]).await;
     pusher.process().line("vanished at once").await;
-    refused(&scene.etcd, "new3").await;
-    scene.applied().await;
-    scene.routed(&[a, b, c]).await;
-    kept(&scene, "edge", 0, 3).await;
+    refused(&harness.etcd, "new3").await;
+    harness.applied().await;
+    harness.routed(&[a, b, c]).await;
+    kept(&harness, "edge", 0, 3).await;
 }
 
 #[tokio::test]
 async fn newcomers_that_are_taken_do_and_that_is_no_news() {
-    let scene = Scene::start().await;
-    let backends = put(&scene, 3).await;
+    let harness = Harness::start().await;
+    let backends = put(&harness, 3).await;
     let [a, b, c] = &backends[..] else {
         panic!("three backends")
     };
-    let pusher = pusher(&scene);
-    scene.routed(&[a, b, c]).await;
-    scene.applied().await;
+    let pusher = pusher(&harness);
+    harness.routed(&[a, b, c]).await;
+    harness.applied().await;
     let new = Backend::start("new").await;
     let record = TxnOp::put(key(&new), new.address().to_string(), None);
     let gone = TxnOp::delete(key(a), None);
     let goes = TxnOp::delete(key(b), None);
     let txn = Txn::new().and_then(vec![gone, goes, record]);
-    scene
+    harness
         .etcd
         .client()
         .await
         .txn(txn)
         .await
         .expect("etcd answers");
-    scene.routed(&[c, &new]).await;
-    scene.applied().await;
+    harness.routed(&[c, &new]).await;
+    harness.applied().await;
     let output = pusher.process().output();
     assert!(!output.contains("vanished at once"), "{output}");
 }
 
 #[tokio::test]
 async fn a_newcomer_that_never_served_is_not_protected_when_its_record_goes() {
-    let scene = Scene::start().await;
-    let pusher = pusher(&scene);
-    scene.etcd.put(NEWCOMERS_KEY, NEWCOMER).await;
-    refused(&scene.etcd, "new").await;
-    let before = scene.etcd.revision().await;
-    assert!(scene.etcd.delete(NEWCOMERS_KEY).await, "it was there");
-    told(&scene.etcd, "its end to be applied", |service| {
+    let harness = Harness::start().await;
+    let pusher = pusher(&harness);
+    harness.etcd.put(NEWCOMERS_KEY, NEWCOMER).await;
+    refused(&harness.etcd, "new").await;
+    let before = harness.etcd.revision().await;
+    assert!(harness.etcd.delete(NEWCOMERS_KEY).await, "it was there");
+    told(&harness.etcd, "its end to be applied", |service| {
         service["applied"].as_i64() > Some(before)
     })
     .await;
-    kept(&scene, "edge", 0, 0).await;
+    kept(&harness, "edge", 0, 0).await;
     let output = pusher.process().output();
     assert!(!output.contains("kept"), "{output}");
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::probes;
 use crate::support::docker::{Daemon, Kind};
 use crate::support::{
-    Backend, Command, Etcd, Kv, PATIENCE, Scene, Sidekick, Signal, folder, key, until,
+    Backend, Command, Etcd, Harness, Kv, PATIENCE, Sidekick, Signal, folder, key, until,
 };
 
 /// A file for `--env-file`.
@@ -36,13 +36,13 @@ impl EnvFile {
 }
 
 /// A backend that is announced with the weight 2, which stands in the file.
-async fn announced() -> (Scene, Backend, EnvFile, Sidekick) {
-    let scene = Scene::start().await;
+async fn announced() -> (Harness, Backend, EnvFile, Sidekick) {
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let file = EnvFile::new("SIDEKICK_WEIGHT=2\n");
-    let announcer = scene.announce(&backend).args(file.flag()).start();
+    let announcer = harness.announce(&backend).args(file.flag()).start();
     announcer.ready().await;
-    (scene, backend, file, announcer)
+    (harness, backend, file, announcer)
 }
 
 /// How often systemd was told this.
@@ -75,12 +75,12 @@ async fn goes_on(announcer: &Sidekick, times: usize) {
 /// Waits for a record that is like this.
 #[track_caller]
 fn record(
-    scene: &Scene,
+    harness: &Harness,
     backend: &Backend,
     is: impl Fn(&serde_json::Value) -> bool,
 ) -> impl Future<Output = Kv> {
     until(PATIENCE, "the record to be rewritten", async move || {
-        let record = scene.record(backend).await.ok_or("no record")?;
+        let record = harness.record(backend).await.ok_or("no record")?;
         if is(&record.json()) {
             Ok(record)
         } else {
@@ -91,12 +91,12 @@ fn record(
 
 #[tokio::test]
 async fn new_settings_are_written_in_place_without_a_gap() {
-    let (scene, backend, file, announcer) = announced().await;
-    let before = record(&scene, &backend, |it| it["weight"] == 2).await;
+    let (harness, backend, file, announcer) = announced().await;
+    let before = record(&harness, &backend, |it| it["weight"] == 2).await;
 
     file.write("SIDEKICK_WEIGHT=7\nSIDEKICK_TAG=eu,canary\nSIDEKICK_META='rack=a 1'\n");
     reload(&announcer).await;
-    let after = record(&scene, &backend, |it| it["weight"] == 7).await;
+    let after = record(&harness, &backend, |it| it["weight"] == 7).await;
     assert_eq!(after.json()["tags"], serde_json::json!(["eu", "canary"]));
     assert_eq!(after.json()["meta"]["rack"], "a 1");
     for field in ["nonce", "since", "host", "port"] {
@@ -107,7 +107,7 @@ async fn new_settings_are_written_in_place_without_a_gap() {
         after.create_revision, before.create_revision,
         "there was a gap"
     );
-    let history = scene.etcd.history(&key(&backend)).await;
+    let history = harness.etcd.history(&key(&backend)).await;
     assert_eq!(
         history.len(),
         2,
@@ -129,24 +129,24 @@ async fn new_settings_are_written_in_place_without_a_gap() {
 
 #[tokio::test]
 async fn a_reload_that_changes_nothing_writes_nothing() {
-    let (scene, _backend, file, announcer) = announced().await;
+    let (harness, _backend, file, announcer) = announced().await;
     let (revision, proposals) = (
-        scene.etcd.revision().await,
-        scene.etcd.proposals_committed().await,
+        harness.etcd.revision().await,
+        harness.etcd.proposals_committed().await,
     );
     file.write("# the same in other words\nSIDEKICK_WEIGHT='2'\n");
     for _ in 0..3 {
         reload(&announcer).await;
     }
     goes_on(&announcer, 3).await;
-    assert_eq!(scene.etcd.revision().await, revision);
-    assert_eq!(scene.etcd.proposals_committed().await, proposals);
+    assert_eq!(harness.etcd.revision().await, revision);
+    assert_eq!(harness.etcd.proposals_committed().await, proposals);
 }
 
 #[tokio::test]
 async fn wrong_settings_are_refused_whole_and_every_mistake_is_named() {
-    let (scene, backend, file, announcer) = announced().await;
-    let before = record(&scene, &backend, |it| it["weight"] == 2).await;
+    let (harness, backend, file, announcer) = announced().await;
+    let before = record(&harness, &backend, |it| it["weight"] == 2).await;
     for (wrong, named) in [
         (
             "SIDEKICK_WEIGHT=3\nSIDEKICK_LINGER=soon\nSIDEKICK_READY=never\n",
@@ -177,25 +177,25 @@ async fn wrong_settings_are_refused_whole_and_every_mistake_is_named() {
     fs::remove_file(&file.0).expect("our own file");
     reload(&announcer).await;
     announcer.process().line("No such file").await;
-    assert_eq!(scene.record(&backend).await, Some(before));
+    assert_eq!(harness.record(&backend).await, Some(before));
 
     file.write("SIDEKICK_WEIGHT=4\n");
     reload(&announcer).await;
-    record(&scene, &backend, |it| it["weight"] == 4).await;
+    record(&harness, &backend, |it| it["weight"] == 4).await;
 }
 
 #[tokio::test]
 async fn a_changed_probe_takes_over_and_the_record_stays_until_its_verdict() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let file = EnvFile::new("SIDEKICK_PROBE=/health\n");
     let announcer = probes::announced(
-        &scene.etcd,
+        &harness.etcd,
         &backend,
         &[&file.flag()[..], &["--fall", "15"]].concat(),
     )
     .await;
-    let before = scene.record(&backend).await;
+    let before = harness.record(&backend).await;
     // Another probe that passes, none at all, and one again: nobody who reads the record notices.
     let tcp = format!(
         "SIDEKICK_PROBE=tcp://{}\nSIDEKICK_RISE=2\n",
@@ -205,8 +205,8 @@ async fn a_changed_probe_takes_over_and_the_record_stays_until_its_verdict() {
         file.write(text);
         reload(&announcer).await;
     }
-    assert_eq!(scene.record(&backend).await, before);
-    let history = scene.etcd.history(&key(&backend)).await;
+    assert_eq!(harness.record(&backend).await, before);
+    let history = harness.etcd.history(&key(&backend)).await;
     assert_eq!(history.len(), 1, "{history:?}");
     // One that fails takes it away, and says why.
     file.write("SIDEKICK_PROBE=exec:false\n");
@@ -214,27 +214,27 @@ async fn a_changed_probe_takes_over_and_the_record_stays_until_its_verdict() {
     until(
         PATIENCE,
         "the new probe to withdraw the record",
-        async || scene.record(&backend).await.is_none(),
+        async || harness.record(&backend).await.is_none(),
     )
     .await;
     announcer.process().line("exec:false").await;
     file.write("SIDEKICK_PROBE=/health\n");
     reload(&announcer).await;
-    record(&scene, &backend, |_| true).await;
+    record(&harness, &backend, |_| true).await;
 }
 
 #[tokio::test]
 async fn a_new_drain_timeout_counts_for_the_leaving_that_follows() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let file = EnvFile::new("SIDEKICK_DRAIN_TIMEOUT=10m\n");
     // Its status record outlasts the test.
-    let pusher = scene.push().args(["--ttl", "10m"]).start();
-    scene.status_record().await;
-    let mut announcer = scene.announce(&backend).args(file.flag()).start();
+    let pusher = harness.push().args(["--ttl", "10m"]).start();
+    harness.status_record().await;
+    let mut announcer = harness.announce(&backend).args(file.flag()).start();
     announcer.ready().await;
-    scene.routed(&[&backend]).await;
-    scene.applied().await;
+    harness.routed(&[&backend]).await;
+    harness.applied().await;
     file.write("SIDEKICK_DRAIN_TIMEOUT=0s\n");
     reload(&announcer).await;
     // It hangs, and the announcer would wait ten minutes for it.
@@ -245,10 +245,10 @@ async fn a_new_drain_timeout_counts_for_the_leaving_that_follows() {
 
 #[tokio::test]
 async fn no_sighup_ends_an_announcer_whatever_it_does() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     backend.set_health(503).await;
-    let mut announcer = scene
+    let mut announcer = harness
         .announce(&backend)
         .args(["--linger", "1s", "--drain-timeout", "1s"])
         .start();
@@ -270,10 +270,10 @@ async fn no_sighup_ends_an_announcer_whatever_it_does() {
     backend.set_health(200).await;
     announcer.ready().await;
     // etcd away.
-    scene.etcd.kill();
+    harness.etcd.kill();
     reload(&announcer).await;
     assert!(announcer.runs());
-    scene.etcd.resume().await;
+    harness.etcd.resume().await;
     announcer.process().line("is kept in etcd again").await;
     // Leaving.
     announcer.terminate();
@@ -281,7 +281,7 @@ async fn no_sighup_ends_an_announcer_whatever_it_does() {
     announcer.process().signal(Signal::HUP);
     let ended = announcer.end(PATIENCE).await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    assert_eq!(scene.record(&backend).await, None);
+    assert_eq!(harness.record(&backend).await, None);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::config::Config;
 use crate::support::{
-    Backend, Etcd, Nginx, PATIENCE, Pki, Scene, Settings, Sidekick, folder, free_port, key, until,
+    Backend, Etcd, Harness, Nginx, PATIENCE, Pki, Settings, Sidekick, folder, free_port, key, until,
 };
 
 const SERVE: &str = r#"content_by_lua_block { require("upstream_api").serve() }"#;
@@ -49,24 +49,24 @@ async fn a_password_that_is_renewed_in_its_file_is_used_without_a_word() {
         users.display()
     );
     let (etcd, nginx) = nginx(location).await;
-    let scene = Scene { etcd, nginx };
+    let harness = Harness { etcd, nginx };
     let keys = format!(
         "user = \"edge\"\npassword_file = \"{}\"",
         password.display()
     );
     let config = Config::new();
     let url = format!("http://127.0.0.1:{port}/api");
-    let pusher = push(&scene.etcd, &config, &url, &keys);
+    let pusher = push(&harness.etcd, &config, &url, &keys);
     let (a, b, c) = tokio::join!(
         Backend::start("a"),
         Backend::start("b"),
         Backend::start("c")
     );
-    put(&scene.etcd, &a).await;
-    scene.routed(&[&a]).await;
+    put(&harness.etcd, &a).await;
+    harness.routed(&[&a]).await;
     renew("the-second");
-    put(&scene.etcd, &b).await;
-    scene.routed(&[&a, &b]).await;
+    put(&harness.etcd, &b).await;
+    harness.routed(&[&a, &b]).await;
     let output = pusher.process().output();
     assert!(!output.contains("401"), "{output}");
     assert!(!output.contains("the-second"), "{output}");
@@ -77,8 +77,8 @@ async fn a_password_that_is_renewed_in_its_file_is_used_without_a_word() {
     let told = pusher.process().line("what was read last is used").await;
     assert!(told.contains("password: No such file"), "{told}");
     replace(&users, "edge:{PLAIN}the-second\n");
-    put(&scene.etcd, &c).await;
-    scene.routed(&[&a, &b, &c]).await;
+    put(&harness.etcd, &c).await;
+    harness.routed(&[&a, &b, &c]).await;
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn certificates_that_are_renewed_in_their_files_are_used_without_a_word() 
         pki.ca().display(),
     );
     let (etcd, nginx) = nginx(location).await;
-    let scene = Scene { etcd, nginx };
+    let harness = Harness { etcd, nginx };
     let [ca, shown, own_key] = ["ca", "cert", "key"].map(|name| folder.path().join(name));
     let copy = |from: &Path, to: &Path| replace(to, fs::read(from).unwrap());
     let show = |pki: &Pki| {
@@ -112,17 +112,17 @@ async fn certificates_that_are_renewed_in_their_files_are_used_without_a_word() 
     );
     let config = Config::new();
     let url = format!("https://127.0.0.1:{port}/api");
-    let pusher = push(&scene.etcd, &config, &url, &keys);
+    let pusher = push(&harness.etcd, &config, &url, &keys);
     let backend = Backend::start("a").await;
-    put(&scene.etcd, &backend).await;
+    put(&harness.etcd, &backend).await;
     let unknown = "the API cannot be reached: the certificate of";
     pusher.process().line(unknown).await;
     copy(&pki.ca(), &ca);
     pusher.process().line("the right client certificate").await;
     show(&pki);
-    scene.routed(&[&backend]).await;
+    harness.routed(&[&backend]).await;
     until(PATIENCE, "the pusher to be well", async || {
-        scene.status_record().await.json()["targets"]["edge"]["ok"] == true
+        harness.status_record().await.json()["targets"]["edge"]["ok"] == true
     })
     .await;
 }

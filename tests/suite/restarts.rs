@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::support::{Backend, Load, PATIENCE, Report, Scene, Sidekick, Signal, announce, until};
+use crate::support::{Backend, Harness, Load, PATIENCE, Report, Sidekick, Signal, announce, until};
 
 /// nginx does not repeat a POST, and these backends die with what they are answering.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
@@ -42,21 +42,21 @@ async fn twelve_departures_while_the_pusher_is_frozen_past_its_ttl_lose_no_reque
     assert_eq!(report.failed(), 0, "{report:#?}");
 }
 
-fn push(scene: &Scene) -> Sidekick {
-    scene.push().args(["--ttl", "2s"]).start()
+fn push(harness: &Harness) -> Sidekick {
+    harness.push().args(["--ttl", "2s"]).start()
 }
 
 async fn depart(away: Away) -> Report {
-    let scene = Scene::start().await;
-    let mut pusher = push(&scene);
-    scene.status_record().await;
+    let harness = Harness::start().await;
+    let mut pusher = push(&harness);
+    harness.status_record().await;
     let mut backends = Vec::new();
     for name in ["b1", "b2", "b3"] {
         let backend = Backend::start_slow(name, ANSWER_TIME).await;
-        let announcer = start(&scene, &backend).await;
+        let announcer = start(&harness, &backend).await;
         backends.push((backend, announcer));
     }
-    let load = Load::start(scene.nginx.traffic(), CLIENTS);
+    let load = Load::start(harness.nginx.traffic(), CLIENTS);
     until(PATIENCE, "every backend to answer", async || {
         load.report().answers.len() == 3
     })
@@ -70,12 +70,12 @@ async fn depart(away: Away) -> Report {
                 announcer.process().signal(Signal::TERM);
                 // How long the service manager takes.
                 sleep(pause).await;
-                pusher = push(&scene);
+                pusher = push(&harness);
             }
             Away::Frozen => {
                 pusher.process().signal(Signal::STOP);
                 until(PATIENCE, "its status record to end", async || {
-                    scene.etcd.list("/sidekick/pushers/").await.is_empty()
+                    harness.etcd.list("/sidekick/pushers/").await.is_empty()
                 })
                 .await;
                 announcer.process().signal(Signal::TERM);
@@ -91,7 +91,7 @@ async fn depart(away: Away) -> Report {
             ended.output
         );
         backend.restart().await;
-        *announcer = start(&scene, backend).await;
+        *announcer = start(&harness, backend).await;
         // Requests must be running at the next stop, or it proves nothing.
         let name = backend.name().to_owned();
         let answers = load.report().answers_of(&name);
@@ -105,8 +105,8 @@ async fn depart(away: Away) -> Report {
     report
 }
 
-async fn start(scene: &Scene, backend: &Backend) -> Sidekick {
-    let announcer = announce(&scene.etcd.endpoint(), backend)
+async fn start(harness: &Harness, backend: &Backend) -> Sidekick {
+    let announcer = announce(&harness.etcd.endpoint(), backend)
         .args(["--ready", "routed", "--drain-timeout", "60s"])
         .start();
     announcer.ready().await;
@@ -115,23 +115,23 @@ async fn start(scene: &Scene, backend: &Backend) -> Sidekick {
 
 #[tokio::test]
 async fn a_migration_from_plain_records_loses_no_request_and_says_who_is_still_routed() {
-    let scene = Scene::start().await;
-    let _pusher = scene.pushing().await;
+    let harness = Harness::start().await;
+    let _pusher = harness.pushing().await;
     let mut backends = Vec::new();
     for name in ["b1", "b2", "b3"] {
         let backend = Backend::start_slow(name, ANSWER_TIME).await;
         // As the old writer has it, which goes on writing.
         let old = format!("/services/website/old-{name}");
-        scene.etcd.put(&old, backend.address().to_string()).await;
+        harness.etcd.put(&old, backend.address().to_string()).await;
         backends.push((backend, old));
     }
     let all: Vec<_> = backends.iter().map(|(backend, _)| backend).collect();
-    scene.routed(&all).await;
-    let load = Load::start(scene.nginx.traffic(), CLIENTS);
+    harness.routed(&all).await;
+    let load = Load::start(harness.nginx.traffic(), CLIENTS);
     let mut announcers = Vec::new();
     for (backend, old) in &mut backends {
         // The announcer beside the old writer, tried out and taken back.
-        let mut announcer = start(&scene, backend).await;
+        let mut announcer = start(&harness, backend).await;
         let ended = announcer.leave().await;
         assert_eq!(ended.code, Some(0), "{}", ended.output);
         let said = format!("old-{}", backend.name());
@@ -147,9 +147,9 @@ async fn a_migration_from_plain_records_loses_no_request_and_says_who_is_still_r
             ended.output
         );
         // Then for good: the old record goes, and the first departure is a drained one.
-        let mut announcer = start(&scene, backend).await;
-        scene.etcd.delete(old).await;
-        scene.applied().await;
+        let mut announcer = start(&harness, backend).await;
+        harness.etcd.delete(old).await;
+        harness.applied().await;
         let ended = announcer.leave().await;
         assert!(
             ended.output.contains("is drained everywhere"),
@@ -157,7 +157,7 @@ async fn a_migration_from_plain_records_loses_no_request_and_says_who_is_still_r
             ended.output
         );
         backend.restart().await;
-        announcers.push(start(&scene, backend).await);
+        announcers.push(start(&harness, backend).await);
         let name = backend.name().to_owned();
         let answers = load.report().answers_of(&name);
         until(PATIENCE, "the restarted backend to answer", async || {

@@ -7,7 +7,9 @@ use tokio::time::Instant;
 use serde_json::json;
 use sidekick::target::Layer;
 
-use crate::support::{Backend, Command, FileNginx, Load, PATIENCE, Report, Scene, Sidekick, until};
+use crate::support::{
+    Backend, Command, FileNginx, Harness, Load, PATIENCE, Report, Sidekick, until,
+};
 
 /// nginx does not repeat a POST, and these backends die with what they are answering.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
@@ -39,31 +41,31 @@ const SHARES: [(u16, u16); 6] = [(90, 10), (50, 50), (0, 100), (10, 90), (100, 0
 
 #[tokio::test]
 async fn two_kinds_of_nginx_lose_no_request_while_backends_restart_and_a_canary_moves() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let other = FileNginx::start(Layer::Http, &["website"]).await;
-    let _pusher = push_to_both(&scene, &other);
-    scene.status_record().await;
+    let _pusher = push_to_both(&harness, &other);
+    harness.status_record().await;
     let mut backends = Vec::new();
     for (name, version) in [("a1", "v1"), ("a2", "v1"), ("b1", "v2"), ("b2", "v2")] {
         let backend = Backend::start_slow(name, ANSWER_TIME).await;
-        let announcer = announce_version(&scene, &backend, version).start();
+        let announcer = announce_version(&harness, &backend, version).start();
         announcer.ready().await;
         backends.push((backend, announcer, version));
     }
-    let loads = [scene.nginx.traffic(), other.traffic()].map(|traffic| Load::start(traffic, 10));
+    let loads = [harness.nginx.traffic(), other.traffic()].map(|traffic| Load::start(traffic, 10));
     for turn in 0..12 {
         let (one, two) = SHARES[turn % SHARES.len()];
         let split = json!({"weights": {"v1": one, "v2": two}}).to_string();
-        let revision = scene.etcd.put("/sidekick/splits/website", split).await;
+        let revision = harness.etcd.put("/sidekick/splits/website", split).await;
         // Only now and then: otherwise a restart and a share move at once.
         if turn % 3 == 0 {
-            followed(&scene, revision).await;
+            followed(&harness, revision).await;
         }
         let (backend, announcer, version) = &mut backends[turn % 4];
         let ended = announcer.leave().await;
         assert_eq!(ended.code, Some(0), "{}", ended.output);
         backend.restart().await;
-        *announcer = announce_version(&scene, backend, version).start();
+        *announcer = announce_version(&harness, backend, version).start();
         announcer.ready().await;
         for load in &loads {
             let before = load.report().answered();
@@ -90,8 +92,8 @@ async fn two_kinds_of_nginx_lose_no_request_while_backends_restart_and_a_canary_
 }
 
 /// One pusher for an API and for a file with a reload.
-fn push_to_both(scene: &Scene, other: &FileNginx) -> Sidekick {
-    let file = scene.nginx.folder().join("push.toml");
+fn push_to_both(harness: &Harness, other: &FileNginx) -> Sidekick {
+    let file = harness.nginx.folder().join("push.toml");
     let text = format!(
         r#"
             [[nginx]]
@@ -108,7 +110,7 @@ fn push_to_both(scene: &Scene, other: &FileNginx) -> Sidekick {
             name = "website"
             drain_timeout = "30s"
         "#,
-        api = scene.nginx.api_url(),
+        api = harness.nginx.api_url(),
         file = other.file().display(),
         check = other.command("-t"),
         reload = other.command("-s reload"),
@@ -116,16 +118,16 @@ fn push_to_both(scene: &Scene, other: &FileNginx) -> Sidekick {
     );
     std::fs::write(&file, text).expect("our own folder");
     Command::new("push")
-        .etcd(&scene.etcd)
+        .etcd(&harness.etcd)
         .args(["--config", &file.display().to_string()])
         .env("SIDEKICK_ID", "edge")
         .start()
 }
 
-fn announce_version(scene: &Scene, backend: &Backend, version: &str) -> Command {
+fn announce_version(harness: &Harness, backend: &Backend, version: &str) -> Command {
     Command::new("announce")
         .named(backend.name())
-        .etcd(&scene.etcd)
+        .etcd(&harness.etcd)
         .args([
             &format!("website/{}", backend.name()),
             &format!("{}/{version}", backend.address()),
@@ -143,9 +145,9 @@ fn announce_version(scene: &Scene, backend: &Backend, version: &str) -> Command 
 }
 
 /// Waits until the pusher has told that it follows the split.
-async fn followed(scene: &Scene, revision: i64) {
+async fn followed(harness: &Harness, revision: i64) {
     until(PATIENCE, "the split to be followed", async || {
-        let status_record = scene.status_record().await.json();
+        let status_record = harness.status_record().await.json();
         let told = status_record["services"]["website"]["overrides"].as_i64();
         if told >= Some(revision) {
             Ok(())
@@ -158,16 +160,16 @@ async fn followed(scene: &Scene, revision: i64) {
 
 /// Restarts three backends in turn while clients never stop asking.
 async fn roll(leaving: &[&str]) -> Report {
-    let scene = Scene::start().await;
-    let _pusher = scene.pushing().await;
+    let harness = Harness::start().await;
+    let _pusher = harness.pushing().await;
     let mut backends = Vec::new();
     for name in ["b1", "b2", "b3"] {
         let backend = Backend::start_slow(name, ANSWER_TIME).await;
-        let announcer = announce(&scene, &backend, leaving).start();
+        let announcer = announce(&harness, &backend, leaving).start();
         announcer.ready().await;
         backends.push((backend, announcer));
     }
-    let load = Load::start(scene.nginx.traffic(), CLIENTS);
+    let load = Load::start(harness.nginx.traffic(), CLIENTS);
     until(PATIENCE, "every backend to answer", async || {
         load.report().answers.len() == 3
     })
@@ -180,7 +182,7 @@ async fn roll(leaving: &[&str]) -> Report {
         let ended = announcer.leave().await;
         assert_eq!(ended.code, Some(0), "{}", ended.output);
         backend.restart().await;
-        *announcer = announce(&scene, backend, leaving).start();
+        *announcer = announce(&harness, backend, leaving).start();
         announcer.ready().await;
         // Requests must be running at the next stop, or it proves nothing.
         let name = backend.name().to_owned();
@@ -201,8 +203,8 @@ async fn roll(leaving: &[&str]) -> Report {
     report
 }
 
-fn announce(scene: &Scene, backend: &Backend, leaving: &[&str]) -> crate::support::Command {
-    scene
+fn announce(harness: &Harness, backend: &Backend, leaving: &[&str]) -> crate::support::Command {
+    harness
         .announce(backend)
         .args(["--ready", "routed"])
         .args(leaving)

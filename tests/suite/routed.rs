@@ -1,6 +1,6 @@
 //! That an instance is routed, or is not, or still is: said of the instance, with a real nginx and its pusher.
 
-use crate::support::{Backend, Command, PATIENCE, Scene, Sidekick, key, until};
+use crate::support::{Backend, Command, Harness, PATIENCE, Sidekick, key, until};
 
 /// What it told the service manager of itself, once that contains `part`.
 async fn told(announcer: &Sidekick, part: &str) -> String {
@@ -15,14 +15,14 @@ async fn told(announcer: &Sidekick, part: &str) -> String {
 
 #[tokio::test]
 async fn an_instance_that_nginx_refuses_is_neither_ready_nor_routed() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (steady, backend) = tokio::join!(Backend::start("b1"), Backend::start("b2"));
-    let _pusher = scene.pushing().await;
-    let _first = scene.announced(&steady).await;
+    let _pusher = harness.pushing().await;
+    let _first = harness.announced(&steady).await;
     // nginx is not told a resolver.
     let place = format!("localhost:{}", backend.address().port());
     let announcer = Command::new("announce")
-        .etcd(&scene.etcd)
+        .etcd(&harness.etcd)
         .args(["website/b2", &place, "--allow-loopback"])
         .args(["--probe", "/health", "--rise", "1", "--ready", "routed"])
         .notify()
@@ -31,7 +31,7 @@ async fn an_instance_that_nginx_refuses_is_neither_ready_nor_routed() {
     assert!(status.contains("no resolver"), "{status}");
     let wait = ["website/b2", "--for", "routed", "--timeout", "1s"];
     let ended = Command::new("wait")
-        .etcd(&scene.etcd)
+        .etcd(&harness.etcd)
         .args(wait)
         .run()
         .await;
@@ -41,34 +41,37 @@ async fn an_instance_that_nginx_refuses_is_neither_ready_nor_routed() {
     }
     let ready = announcer.notifications().iter().any(|it| it == "READY=1");
     assert!(!ready, "{:?}", announcer.notifications());
-    scene.routed(&[&steady]).await;
+    harness.routed(&[&steady]).await;
 }
 
 #[tokio::test]
 async fn an_instance_that_is_held_starts_and_says_that_it_is() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (steady, backend) = tokio::join!(Backend::start("b1"), Backend::start("b2"));
-    let _pusher = scene.pushing().await;
-    let _first = scene.announced(&steady).await;
+    let _pusher = harness.pushing().await;
+    let _first = harness.announced(&steady).await;
     let hold = r#"{"reason":"disk full"}"#;
-    scene.etcd.put("/sidekick/holds/website/b2", hold).await;
-    let announcer = scene.announce(&backend).args(["--ready", "routed"]).start();
+    harness.etcd.put("/sidekick/holds/website/b2", hold).await;
+    let announcer = harness
+        .announce(&backend)
+        .args(["--ready", "routed"])
+        .start();
     announcer.ready().await;
     told(&announcer, "ready although edge does not route it: held: ").await;
 }
 
 #[tokio::test]
 async fn the_last_of_an_upstream_leaves_and_says_that_it_is_still_routed() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let _pusher = scene.pushing().await;
-    let mut announcer = scene
+    let _pusher = harness.pushing().await;
+    let mut announcer = harness
         .announce(&backend)
         .args(["--drain-timeout", "10m"])
         .start();
     announcer.ready().await;
-    scene.routed(&[&backend]).await;
-    scene.applied().await;
+    harness.routed(&[&backend]).await;
+    harness.applied().await;
     let ended = announcer.leave().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     let said = "is not drained: still routed by edge: ";
@@ -78,14 +81,14 @@ async fn the_last_of_an_upstream_leaves_and_says_that_it_is_still_routed() {
         "{}",
         ended.output
     );
-    assert_eq!(scene.etcd.get(&key(&backend)).await, None);
-    scene.routed(&[&backend]).await;
+    assert_eq!(harness.etcd.get(&key(&backend)).await, None);
+    harness.routed(&[&backend]).await;
 }
 
 /// Two records of one address, as in a migration: one is gone when nothing is sent there, not when its key is.
 #[tokio::test]
 async fn what_is_gone_is_still_routed_while_another_record_has_its_address() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let (shared, other) = tokio::join!(Backend::start("w2"), Backend::start("w3"));
     let address = shared.address().to_string();
     for name in ["w1", "w2", "plain"] {
@@ -95,16 +98,16 @@ async fn what_is_gone_is_still_routed_while_another_record_has_its_address() {
             "plain" => address.clone(),
             _ => format!(r#"{{"host":"{host}","port":{port}}}"#),
         };
-        scene.etcd.put(&key, value).await;
+        harness.etcd.put(&key, value).await;
     }
-    scene
+    harness
         .etcd
         .put(&key(&other), other.address().to_string())
         .await;
-    let _pusher = scene.pushing().await;
-    scene.routed(&[&shared, &other]).await;
+    let _pusher = harness.pushing().await;
+    harness.routed(&[&shared, &other]).await;
     let run = async |command: &str, arguments: &[&str]| {
-        let command = Command::new(command).etcd(&scene.etcd).args(arguments);
+        let command = Command::new(command).etcd(&harness.etcd).args(arguments);
         command.run().await
     };
     let why = format!("has the same address {address}");
@@ -116,14 +119,14 @@ async fn what_is_gone_is_still_routed_while_another_record_has_its_address() {
             "{}",
             ended.output
         );
-        scene.applied().await;
+        harness.applied().await;
         let ended = run("wait", &[name, "--for", "gone", "--timeout", "1s"]).await;
         assert_eq!(ended.code, Some(1), "{}", ended.output);
         assert!(ended.output.contains(&why), "{}", ended.output);
     }
     let ended = run("deregister", &["website/w2"]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    scene.routed(&[&other]).await;
+    harness.routed(&[&other]).await;
     for name in ["website/plain", "website/w1", "website/w2"] {
         let ended = run("wait", &[name, "--for", "gone"]).await;
         assert_eq!(ended.code, Some(0), "{}", ended.output);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{
-    Backend, Command, Etcd, Nginx, PASSWORD, PATIENCE, Pki, Scene, TOKEN_TTL, announce, folder,
+    Backend, Command, Etcd, Harness, Nginx, PASSWORD, PATIENCE, Pki, TOKEN_TTL, announce, folder,
     key, push, until,
 };
 
@@ -84,43 +84,43 @@ async fn files_that_hold_no_certificate_are_wrong_usage() {
 
 #[tokio::test]
 async fn expired_tokens_cost_neither_a_record_nor_a_change() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
-    scene.etcd.require_users().await;
+    harness.etcd.require_users().await;
     let password = Password::new();
-    let _pusher = scene.push().args(password.flags()).start();
-    let first = scene.announce(&a).args(password.flags()).start();
+    let _pusher = harness.push().args(password.flags()).start();
+    let first = harness.announce(&a).args(password.flags()).start();
     first.ready().await;
-    scene.routed(&[&a]).await;
-    let before = scene.record(&a).await;
+    harness.routed(&[&a]).await;
+    let before = harness.record(&a).await;
 
     // Several tokens' time is the thing under test.
     tokio::time::sleep(Duration::from_secs(4 * TOKEN_TTL)).await;
-    assert_eq!(scene.record(&a).await, before, "it was gone for a while");
-    let mut second = scene.announce(&b).args(password.flags()).start();
+    assert_eq!(harness.record(&a).await, before, "it was gone for a while");
+    let mut second = harness.announce(&b).args(password.flags()).start();
     second.ready().await;
-    scene.routed(&[&a, &b]).await;
+    harness.routed(&[&a, &b]).await;
     assert_eq!(second.leave().await.code, Some(0));
-    scene.routed(&[&a]).await;
+    harness.routed(&[&a]).await;
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_told_and_never_printed() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    scene.etcd.require_users().await;
-    let mut announcer = scene
+    harness.etcd.require_users().await;
+    let mut announcer = harness
         .announce(&backend)
         .env("ETCDCTL_USER", "root:wrong-horse")
         .start();
-    let line = announcer.process().line(&scene.etcd.endpoint()).await;
+    let line = announcer.process().line(&harness.etcd.endpoint()).await;
     assert!(
         line.contains("password") || line.contains("authentication"),
         "{line}"
     );
     assert!(announcer.runs());
 
-    let ended = scene
+    let ended = harness
         .push()
         .args(["--once", "--user", "root:wrong-horse"])
         .run()
@@ -133,16 +133,20 @@ async fn a_wrong_password_is_told_and_never_printed() {
 
 #[tokio::test]
 async fn users_that_are_required_from_now_on_stop_nobody_who_has_a_password() {
-    let mut scene = Scene::start().await;
+    let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    scene.etcd.require_users().await;
+    harness.etcd.require_users().await;
     let password = Password::new();
-    let announcer = scene.announce(&backend).args(password.flags()).start();
+    let announcer = harness.announce(&backend).args(password.flags()).start();
     announcer.ready().await;
-    let lease = scene.record(&backend).await.expect("it is announced").lease;
-    scene.etcd.revoke(lease).await;
+    let lease = harness
+        .record(&backend)
+        .await
+        .expect("it is announced")
+        .lease;
+    harness.etcd.revoke(lease).await;
     until(PATIENCE, "the record to be back", async || {
-        scene.record(&backend).await
+        harness.record(&backend).await
     })
     .await;
 }

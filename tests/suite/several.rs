@@ -5,105 +5,109 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::keeping::{FOR_LONG, announce_by_hand, kept, put, release, twin, unchanged};
-use crate::support::{Backend, Etcd, Link, PATIENCE, Proxy, Scene, Settings, key, push, until};
+use crate::support::{Backend, Etcd, Harness, Link, PATIENCE, Proxy, Settings, key, push, until};
 
 #[tokio::test]
 async fn a_pusher_that_starts_before_all_records_are_written_takes_nobody_away() {
-    let scene = Scene::start().await;
-    let backends = put(&scene, 3).await;
+    let harness = Harness::start().await;
+    let backends = put(&harness, 3).await;
     let [a, b, c] = &backends[..] else {
         panic!("three backends")
     };
-    let mut pusher = scene.pushing().await;
-    scene.routed(&[a, b, c]).await;
+    let mut pusher = harness.pushing().await;
+    harness.routed(&[a, b, c]).await;
     assert_eq!(pusher.leave().await.code, Some(0));
     // As a migration: only one record is there yet, which is all that min_servers asks.
-    scene.etcd.delete(&key(b)).await;
-    scene.etcd.delete(&key(c)).await;
-    let before = scene.nginx.servers("website").await;
+    harness.etcd.delete(&key(b)).await;
+    harness.etcd.delete(&key(c)).await;
+    let before = harness.nginx.servers("website").await;
 
-    let ended = scene.push().args(["--once"]).run().await;
+    let ended = harness.push().args(["--once"]).run().await;
     assert_eq!(ended.code, Some(1), "{}", ended.output);
     let refused = format!("cannot remove {}: ", b.address());
     assert!(ended.output.contains(&refused), "{}", ended.output);
     assert!(ended.output.contains("--max-removal"), "{}", ended.output);
 
-    let pusher = scene.push().args(["--resync", "1s"]).args(FOR_LONG).start();
+    let pusher = harness
+        .push()
+        .args(["--resync", "1s"])
+        .args(FOR_LONG)
+        .start();
     pusher.process().line("that no record names").await;
-    kept(&scene, "edge", 0, 2).await;
-    unchanged(&scene, &before).await;
-    announce_by_hand(&scene, b).await;
-    announce_by_hand(&scene, c).await;
-    kept(&scene, "edge", 0, 0).await;
-    unchanged(&scene, &before).await;
+    kept(&harness, "edge", 0, 2).await;
+    unchanged(&harness, &before).await;
+    announce_by_hand(&harness, b).await;
+    announce_by_hand(&harness, c).await;
+    kept(&harness, "edge", 0, 0).await;
+    unchanged(&harness, &before).await;
 
     let mut pusher = pusher;
     assert_eq!(pusher.leave().await.code, Some(0));
-    scene.etcd.delete_all("/services/website/").await;
-    announce_by_hand(&scene, a).await;
+    harness.etcd.delete_all("/services/website/").await;
+    announce_by_hand(&harness, a).await;
     let all = ["--once", "--max-removal", "100%"];
-    let ended = scene.push().args(all).run().await;
+    let ended = harness.push().args(all).run().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    scene.routed(&[a]).await;
+    harness.routed(&[a]).await;
 }
 
 #[tokio::test]
 async fn whom_nginx_has_as_down_or_draining_no_starting_pusher_revives() {
-    let scene = Scene::start().await;
-    let backends = put(&scene, 4).await;
+    let harness = Harness::start().await;
+    let backends = put(&harness, 4).await;
     let [up, vanished, down, draining] = &backends[..] else {
         panic!("four backends")
     };
-    let mut pusher = scene.pushing().await;
-    scene.routed(&[up, vanished, down, draining]).await;
+    let mut pusher = harness.pushing().await;
+    harness.routed(&[up, vanished, down, draining]).await;
     assert_eq!(pusher.leave().await.code, Some(0));
-    for server in scene.nginx.servers("website").await {
+    for server in harness.nginx.servers("website").await {
         let change = match server.server {
             it if it == down.address().to_string() => r#"{"down":true}"#,
             it if it == draining.address().to_string() => r#"{"drain":true}"#,
             _ => continue,
         };
         let path = format!("/http/upstreams/website/servers/{}", server.id);
-        let answer = scene.nginx.call("PATCH", &path, change).await;
+        let answer = harness.nginx.call("PATCH", &path, change).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
     for backend in [vanished, down, draining] {
-        scene.etcd.delete(&key(backend)).await;
+        harness.etcd.delete(&key(backend)).await;
     }
-    let push = scene.push().args(FOR_LONG).args(["--max-removal", "0"]);
+    let push = harness.push().args(FOR_LONG).args(["--max-removal", "0"]);
     let _pusher = push.start();
     // Only what took traffic counts as vanished just now.
-    kept(&scene, "edge", 0, 1).await;
-    scene.routed(&[up, vanished]).await;
+    kept(&harness, "edge", 0, 1).await;
+    harness.routed(&[up, vanished]).await;
 }
 
 #[tokio::test]
 async fn a_crash_looping_pusher_removes_nobody_and_one_that_lives_does_when_its_hold_is_over() {
-    let scene = Scene::start().await;
-    let backends = put(&scene, 3).await;
+    let harness = Harness::start().await;
+    let backends = put(&harness, 3).await;
     let all: Vec<_> = backends.iter().collect();
     let start = || {
-        scene
+        harness
             .push()
             .args(["--resync", "1s", "--hold", "3s"])
             .start()
     };
     let mut pusher = start();
-    scene.status_record().await;
-    scene.routed(&all).await;
-    let before = scene.nginx.servers("website").await;
-    scene.etcd.delete_all("/services/website/").await;
+    harness.status_record().await;
+    harness.routed(&all).await;
+    let before = harness.nginx.servers("website").await;
+    harness.etcd.delete_all("/services/website/").await;
     pusher.process().line("vanished at once").await;
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(8) {
         pusher.kill();
         pusher = start();
         pusher.process().line("that no record names").await;
-        assert_eq!(scene.nginx.servers("website").await, before);
+        assert_eq!(harness.nginx.servers("website").await, before);
     }
     pusher.process().line("did not come back in time").await;
     until(PATIENCE, "the last server", async || {
-        let servers = scene.nginx.servers("website").await;
+        let servers = harness.nginx.servers("website").await;
         (servers.len() == 1).then_some(())
     })
     .await;
@@ -111,31 +115,35 @@ async fn a_crash_looping_pusher_removes_nobody_and_one_that_lives_does_when_its_
 
 #[tokio::test]
 async fn a_forged_status_record_adds_no_server_and_holds_nobody_back() {
-    let scene = Scene::start().await;
-    let backends = put(&scene, 2).await;
+    let harness = Harness::start().await;
+    let backends = put(&harness, 2).await;
     let all: Vec<_> = backends.iter().collect();
     let evil = Backend::start("evil").await;
     let address = evil.address();
     let forged = format!(
         r#"{{"services":{{"website":{{"applied":1}}}},"targets":{{"edge":{{"ok":true,"upstreams":{{"website":{{"wanted":9,"protected":[{{"server":"{address}","why":"x"}}]}}}}}}}},"kept":{{"website":{{"floor":1,"guard":0,"servers":[{{"server":"{address}","weight":65535,"instance":"evil","rules":1}}]}}}},"prefix":"/services","nonce":"n","since":"2026-01-02T03:04:05Z"}}"#
     );
-    scene
+    harness
         .etcd
         .put("/sidekick/pushers/evil", forged.clone())
         .await;
-    let _pusher = scene.push().args(["--resync", "1s"]).start();
-    scene.routed(&all).await;
-    let before = scene.nginx.servers("website").await;
-    unchanged(&scene, &before).await;
+    let _pusher = harness.push().args(["--resync", "1s"]).start();
+    harness.routed(&all).await;
+    let before = harness.nginx.servers("website").await;
+    unchanged(&harness, &before).await;
 }
 
 #[tokio::test]
 async fn a_forged_status_record_that_is_kept_adds_no_server_either() {
-    let mut scene = Scene::start().await;
-    let backends = put(&scene, 2).await;
+    let mut harness = Harness::start().await;
+    let backends = put(&harness, 2).await;
     let all: Vec<_> = backends.iter().collect();
-    let pusher = scene.push().args(["--resync", "1s"]).args(FOR_LONG).start();
-    scene.routed(&all).await;
+    let pusher = harness
+        .push()
+        .args(["--resync", "1s"])
+        .args(FOR_LONG)
+        .start();
+    harness.routed(&all).await;
     let evil = Backend::start("evil").await;
     let address = evil.address();
     let list = format!(
@@ -144,50 +152,54 @@ async fn a_forged_status_record_that_is_kept_adds_no_server_either() {
     // As pushers write it, as the first edition did, and with a load balancer of its own.
     let forged = format!(
         r#"{{"services":{{"website":{{"applied":1,"overrides":1,"still_routed":{{"evil":"x"}}}}}},"targets":{{"{api}":{{"ok":true,"errors":[],"upstreams":{{"website":{{"wanted":9,"has":9,"protected":{list}}}}}}}}},"kept":{{"website":{{"floor":1,"guard":1,"servers":{list}}}}},"prefix":"/services","nonce":"n","since":"2026-01-02T03:04:05Z"}}"#,
-        api = scene.nginx.api_url(),
+        api = harness.nginx.api_url(),
     );
-    let own = scene.etcd.get("/sidekick/balancers/edge").await.unwrap();
+    let own = harness.etcd.get("/sidekick/balancers/edge").await.unwrap();
     for (key, value) in [("pushers", &forged), ("balancers", &own.value)] {
         let key = format!("/sidekick/{key}/evil");
-        scene.etcd.put_for(&key, value, 600).await;
+        harness.etcd.put_for(&key, value, 600).await;
     }
-    let before = scene.nginx.servers("website").await;
-    unchanged(&scene, &before).await;
+    let before = harness.nginx.servers("website").await;
+    unchanged(&harness, &before).await;
     // Neither where servers are protected, nor where nginx has lost them, nor after a start.
-    scene.etcd.delete_all("/services/website/").await;
+    harness.etcd.delete_all("/services/website/").await;
     pusher.process().line("vanished at once").await;
-    unchanged(&scene, &before).await;
-    scene.nginx.restart().await;
-    scene.routed(&all).await;
+    unchanged(&harness, &before).await;
+    harness.nginx.restart().await;
+    harness.routed(&all).await;
     let mut pusher = pusher;
     assert_eq!(pusher.leave().await.code, Some(0));
-    let pusher = scene.push().args(["--resync", "1s"]).args(FOR_LONG).start();
+    let pusher = harness
+        .push()
+        .args(["--resync", "1s"])
+        .args(FOR_LONG)
+        .start();
     pusher.process().line("that no record names").await;
-    scene.routed(&all).await;
-    assert!(scene.etcd.get("/sidekick/pushers/evil").await.is_some());
+    harness.routed(&all).await;
+    assert!(harness.etcd.get("/sidekick/pushers/evil").await.is_some());
 }
 
 #[tokio::test]
 async fn a_release_is_not_for_pushers_that_start_after_it() {
-    let scene = Scene::start().await;
-    let backends = put(&scene, 3).await;
+    let harness = Harness::start().await;
+    let backends = put(&harness, 3).await;
     let all: Vec<_> = backends.iter().collect();
-    let first = twin(&scene, "first").start();
-    scene.routed(&all).await;
-    let ended = release(&scene, "website").run().await;
+    let first = twin(&harness, "first").start();
+    harness.routed(&all).await;
+    let ended = release(&harness, "website").run().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
-    scene.routed(&all).await;
+    harness.routed(&all).await;
     let mut first = first;
     assert_eq!(first.leave().await.code, Some(0));
     assert!(
-        !scene.etcd.list("/sidekick/releases/").await.is_empty(),
+        !harness.etcd.list("/sidekick/releases/").await.is_empty(),
         "it stands"
     );
     // Set up wrongly: it finds no record, and must not empty nginx.
-    let wrong = twin(&scene, "wrong").args(["--prefix", "/wrong"]).start();
+    let wrong = twin(&harness, "wrong").args(["--prefix", "/wrong"]).start();
     wrong.process().line("check --prefix").await;
-    kept(&scene, "wrong", 0, 3).await;
-    scene.routed(&all).await;
+    kept(&harness, "wrong", 0, 3).await;
+    harness.routed(&all).await;
 }
 
 #[tokio::test]
@@ -197,40 +209,42 @@ async fn an_address_that_another_service_takes_over_goes_at_once() {
         .upstreams(&["website", "shop"])
         .start()
         .await;
-    let scene = Scene { etcd, nginx };
-    let backends = put(&scene, 2).await;
+    let harness = Harness { etcd, nginx };
+    let backends = put(&harness, 2).await;
     let (a, b) = (&backends[0], &backends[1]);
     let start = || {
-        let push = scene.push().args(["--upstream", "shop", "--resync", "1s"]);
+        let push = harness
+            .push()
+            .args(["--upstream", "shop", "--resync", "1s"]);
         push.args(FOR_LONG).start()
     };
     let pusher = start();
-    scene.routed(&[a, b]).await;
-    scene.etcd.delete_all("/services/website/").await;
-    kept(&scene, "edge", 0, 2).await;
+    harness.routed(&[a, b]).await;
+    harness.etcd.delete_all("/services/website/").await;
+    kept(&harness, "edge", 0, 2).await;
     // The port of the first is somebody else's now; it is spelled as a resolver might hand it out.
     let value = format!("[::ffff:127.0.0.1]:{}", a.address().port());
-    scene.etcd.put("/services/shop/s1", value).await;
-    scene.routed(&[b]).await;
+    harness.etcd.put("/services/shop/s1", value).await;
+    harness.routed(&[b]).await;
     pusher
         .process()
         .line("another service has the address")
         .await;
-    scene
+    harness
         .etcd
         .put("/services/shop/s2", b.address().to_string())
         .await;
-    scene.routed(&[]).await;
-    kept(&scene, "edge", 0, 0).await;
+    harness.routed(&[]).await;
+    kept(&harness, "edge", 0, 0).await;
 
     // A pusher that finds it so when it starts does the same.
-    announce_by_hand(&scene, a).await;
-    scene.routed(&[a]).await;
+    announce_by_hand(&harness, a).await;
+    harness.routed(&[a]).await;
     let mut pusher = pusher;
     assert_eq!(pusher.leave().await.code, Some(0));
-    scene.etcd.delete_all("/services/website/").await;
+    harness.etcd.delete_all("/services/website/").await;
     let _pusher = start();
-    scene.routed(&[]).await;
+    harness.routed(&[]).await;
 }
 
 #[tokio::test]
@@ -240,30 +254,30 @@ async fn a_backend_of_two_services_is_kept_for_each() {
         .upstreams(&["website", "shop"])
         .start()
         .await;
-    let scene = Scene { etcd, nginx };
-    let backends = put(&scene, 1).await;
+    let harness = Harness { etcd, nginx };
+    let backends = put(&harness, 1).await;
     let a = &backends[0];
-    scene
+    harness
         .etcd
         .put("/services/shop/s1", a.address().to_string())
         .await;
-    let pusher = scene
+    let pusher = harness
         .push()
         .args(["--upstream", "shop", "--resync", "1s", "--hold", "1s"])
         .start();
-    scene.routed(&[a]).await;
+    harness.routed(&[a]).await;
     let all = vec![a.address().to_string()];
-    scene.nginx.routed("shop", all.clone()).await;
+    harness.nginx.routed("shop", all.clone()).await;
     // Longer than the hold.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let before = scene.nginx.servers("website").await;
-    scene.etcd.delete_all("/services/website/").await;
+    let before = harness.nginx.servers("website").await;
+    harness.etcd.delete_all("/services/website/").await;
     pusher
         .process()
         .line("the last servers are protected")
         .await;
-    unchanged(&scene, &before).await;
-    scene.nginx.routed("shop", all).await;
+    unchanged(&harness, &before).await;
+    harness.nginx.routed("shop", all).await;
 }
 
 /// Looks at the upstream all the time while somebody else makes trouble.
@@ -315,48 +329,48 @@ impl Drop for Watch {
 #[tokio::test]
 async fn two_pushers_never_take_turns_though_one_is_cut_off_and_the_other_restarted_within_a_hold()
 {
-    let mut scene = Scene::start().await;
-    let backends = put(&scene, 3).await;
+    let mut harness = Harness::start().await;
+    let backends = put(&harness, 3).await;
     let all: Vec<_> = backends.iter().collect();
-    let link = Proxy::to(scene.etcd.address()).await;
+    let link = Proxy::to(harness.etcd.address()).await;
     let settings = ["--resync", "1s", "--ttl", "4s", "--hold", "6s"];
     let start = |id: &str, endpoint: &str| {
-        let push = push(endpoint, &scene.nginx).args(["--id", id]);
+        let push = push(endpoint, &harness.nginx).args(["--id", id]);
         push.args(settings).start()
     };
     let pushers = async |number: usize| {
         until(PATIENCE, "the pushers", async || {
-            (scene.etcd.list("/sidekick/pushers/").await.len() == number).then_some(())
+            (harness.etcd.list("/sidekick/pushers/").await.len() == number).then_some(())
         })
         .await;
     };
-    let mut heard = start("heard", &scene.etcd.endpoint());
+    let mut heard = start("heard", &harness.etcd.endpoint());
     pushers(1).await;
     // Whoever comes later has heard of the other before it tells anything itself.
     let cut = start("cut", &link.endpoint());
     pushers(2).await;
-    scene.routed(&all).await;
-    let watch = Watch::start(scene.nginx.api_address());
+    harness.routed(&all).await;
+    let watch = Watch::start(harness.nginx.api_address());
 
     link.set(Link::Down);
     cut.process().line("other pushers know better").await;
-    scene.etcd.delete_all("/services/website/").await;
+    harness.etcd.delete_all("/services/website/").await;
     heard.process().line("vanished at once").await;
     // Restarted within its hold, in good order and not: it counts anew.
     assert_eq!(heard.leave().await.code, Some(0));
-    let mut heard = start("heard", &scene.etcd.endpoint());
+    let mut heard = start("heard", &harness.etcd.endpoint());
     heard.process().line("that no record names").await;
     heard.kill();
-    let heard = start("heard", &scene.etcd.endpoint());
+    let heard = start("heard", &harness.etcd.endpoint());
     heard.process().line("did not come back in time").await;
-    one_left(&scene).await;
+    one_left(&harness).await;
     // The other one hears of it late, has a hold of its own, and leaves to nginx what is not there any more.
     link.set(Link::Up);
     cut.process().line("vanished at once").await;
     cut.process().line("did not come back in time").await;
     // There is no condition for what must not happen: several resyncs pass.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let last = one_left(&scene).await;
+    let last = one_left(&harness).await;
     let seen = watch.seen();
     drop(watch);
     assert!(seen.iter().all(|servers| !servers.is_empty()), "{seen:?}");
@@ -367,16 +381,16 @@ async fn two_pushers_never_take_turns_though_one_is_cut_off_and_the_other_restar
     assert_eq!(seen.last(), Some(&vec![last.clone()]));
 
     // What nginx itself loses comes back, and is the same for both.
-    scene.nginx.restart().await;
-    assert_eq!(one_left(&scene).await, last);
-    let before = scene.nginx.servers("website").await;
-    unchanged(&scene, &before).await;
+    harness.nginx.restart().await;
+    assert_eq!(one_left(&harness).await, last);
+    let before = harness.nginx.servers("website").await;
+    unchanged(&harness, &before).await;
 }
 
 /// Waits until one server is left, and says which.
-async fn one_left(scene: &Scene) -> String {
+async fn one_left(harness: &Harness) -> String {
     until(PATIENCE, "one server", async || {
-        let servers = scene.nginx.servers("website").await;
+        let servers = harness.nginx.servers("website").await;
         match &servers[..] {
             [one] => Ok(one.server.clone()),
             _ => Err(servers),
@@ -387,39 +401,43 @@ async fn one_left(scene: &Scene) -> String {
 
 #[tokio::test]
 async fn what_nginx_lost_comes_back_and_what_somebody_took_out_does_not() {
-    let mut scene = Scene::start().await;
-    let backends = put(&scene, 3).await;
+    let mut harness = Harness::start().await;
+    let backends = put(&harness, 3).await;
     let all: Vec<_> = backends.iter().collect();
-    let pusher = scene.push().args(["--resync", "1s"]).args(FOR_LONG).start();
-    scene.routed(&all).await;
-    scene.etcd.delete_all("/services/website/").await;
+    let pusher = harness
+        .push()
+        .args(["--resync", "1s"])
+        .args(FOR_LONG)
+        .start();
+    harness.routed(&all).await;
+    harness.etcd.delete_all("/services/website/").await;
     pusher.process().line("vanished at once").await;
-    let servers = scene.nginx.servers("website").await;
+    let servers = harness.nginx.servers("website").await;
     let first = servers
         .iter()
         .find(|one| one.server == all[0].address().to_string());
     let path = format!("/http/upstreams/website/servers/{}", first.unwrap().id);
-    scene.nginx.call("DELETE", &path, "").await;
-    let before = scene.nginx.servers("website").await;
+    harness.nginx.call("DELETE", &path, "").await;
+    let before = harness.nginx.servers("website").await;
     assert_eq!(before.len(), 2);
-    unchanged(&scene, &before).await;
+    unchanged(&harness, &before).await;
     // Longer ago than a restart could have been: what comes back is what was there.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    scene.nginx.restart().await;
-    scene.routed(&all[1..]).await;
+    harness.nginx.restart().await;
+    harness.routed(&all[1..]).await;
     // Too few are left: min_servers adds one. What is taken out while the restart is being noticed counts as lost in it, and comes
     // back once more.
     until(
         PATIENCE,
         "one server after all were taken out",
         async || {
-            let servers = scene.nginx.servers("website").await;
+            let servers = harness.nginx.servers("website").await;
             if servers.len() == 1 {
                 return Ok(());
             }
             for server in &servers {
                 let path = format!("/http/upstreams/website/servers/{}", server.id);
-                scene.nginx.call("DELETE", &path, "").await;
+                harness.nginx.call("DELETE", &path, "").await;
             }
             Err(servers)
         },

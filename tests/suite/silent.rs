@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Backend, Command, Ended, Etcd, PATIENCE, Scene, Settings, Sidekick, Signal, announce, key,
+    Backend, Command, Ended, Etcd, Harness, PATIENCE, Settings, Sidekick, Signal, announce, key,
     until,
 };
 
@@ -188,35 +188,35 @@ async fn who_waits_for_a_silent_pusher_waits_no_longer_when_that_is_retired() {
 async fn what_was_deleted_without_a_word_is_not_gone_before_a_pusher_that_was_frozen_has_applied_that()
  {
     for ttl in ["60s", "2s"] {
-        let scene = Scene::start().await;
+        let harness = Harness::start().await;
         let (a, b) = tokio::join!(Backend::start("a"), Backend::start("b"));
         for backend in [&a, &b] {
             let address = backend.address().to_string();
-            scene.etcd.put(&key(backend), address).await;
+            harness.etcd.put(&key(backend), address).await;
         }
-        let pusher = scene.push().args(["--ttl", ttl, "--hold", "0s"]).start();
-        scene.routed(&[&a, &b]).await;
-        scene.applied().await;
+        let pusher = harness.push().args(["--ttl", ttl, "--hold", "0s"]).start();
+        harness.routed(&[&a, &b]).await;
+        harness.applied().await;
         pusher.process().signal(Signal::STOP);
         if ttl == "2s" {
             until(PATIENCE, "the end of its lease", async || {
-                scene.etcd.list("/sidekick/pushers/").await.is_empty()
+                harness.etcd.list("/sidekick/pushers/").await.is_empty()
             })
             .await;
         }
-        scene.etcd.delete(&key(&a)).await;
+        harness.etcd.delete(&key(&a)).await;
         let gone = ["wait", "website/a", "--for", "gone", "--timeout"];
-        let ended = run(&scene.etcd, &[&gone[..], &["1s"]].concat()).await;
+        let ended = run(&harness.etcd, &[&gone[..], &["1s"]].concat()).await;
         let missing = match ttl {
             "60s" => "not yet applied by edge",
             _ => SILENT,
         };
         says(&ended, 1, &[missing]);
-        let mut waiting = command(&scene.etcd, &[&gone[..], &[NEVER]].concat()).start();
+        let mut waiting = command(&harness.etcd, &[&gone[..], &[NEVER]].concat()).start();
         waiting.process().line(missing).await;
         pusher.process().signal(Signal::CONT);
         says(&waiting.end(PATIENCE).await, 0, &[]);
-        scene.routed(&[&b]).await;
+        harness.routed(&[&b]).await;
     }
 }
 
@@ -247,19 +247,19 @@ async fn a_record_that_goes_by_itself_while_it_drains_leaves_a_silent_load_balan
 #[tokio::test]
 async fn a_record_that_somebody_deletes_while_it_drains_is_let_go_by_nobody_who_has_not_applied_that()
  {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("a").await;
     let (address, name) = (backend.address().to_string(), "website/a");
     let register = ["register", name, &address, "--allow-loopback"];
-    says(&run(&scene.etcd, &register).await, 0, &[]);
-    let pusher = scene.pushing().await;
-    scene.routed(&[&backend]).await;
-    scene.applied().await;
+    says(&run(&harness.etcd, &register).await, 0, &[]);
+    let pusher = harness.pushing().await;
+    harness.routed(&[&backend]).await;
+    harness.applied().await;
     pusher.process().signal(Signal::STOP);
     let line = ["deregister", name, "--drain-timeout", "2s"];
-    let mut deregister = command(&scene.etcd, &line).start();
-    draining(&scene.etcd).await;
-    scene.etcd.delete(KEY).await;
+    let mut deregister = command(&harness.etcd, &line).start();
+    draining(&harness.etcd).await;
+    harness.etcd.delete(KEY).await;
     says(
         &deregister.end(PATIENCE).await,
         0,
@@ -674,42 +674,42 @@ async fn a_silent_pusher_is_waited_for_though_another_feeds_its_target_but_anoth
         Etcd::start(),
         Settings::default().upstreams(&["website", "front"]).start()
     );
-    let scene = Scene { etcd, nginx };
+    let harness = Harness { etcd, nginx };
     let (a, b) = tokio::join!(Backend::start("a"), Backend::start("b"));
     for (name, backend) in [("a", &a), ("b", &b)] {
         let address = backend.address().to_string();
         let register = ["register", &format!("website/{name}"), &address];
         let register = [&register[..], &["--allow-loopback"]].concat();
-        says(&run(&scene.etcd, &register).await, 0, &[]);
+        says(&run(&harness.etcd, &register).await, 0, &[]);
     }
     let both = || vec![a.address().to_string(), b.address().to_string()];
-    let mut pusher = scene.pushing().await;
-    let front = Command::new("push").etcd(&scene.etcd).args([
+    let mut pusher = harness.pushing().await;
+    let front = Command::new("push").etcd(&harness.etcd).args([
         "--nginx",
-        &scene.nginx.api_url(),
+        &harness.nginx.api_url(),
         "--upstream",
         "front=website",
         "--id",
         "front",
     ]);
     let _front = front.start();
-    scene.nginx.routed("website", both()).await;
-    scene.nginx.routed("front", both()).await;
+    harness.nginx.routed("website", both()).await;
+    harness.nginx.routed("front", both()).await;
     assert_eq!(pusher.leave().await.code, Some(0));
     let line = ["deregister", "website/a", "--drain-timeout", "1s"];
-    says(&run(&scene.etcd, &line).await, 0, &[SILENT]);
-    let text = run(&scene.etcd, &["status"]).await.output;
+    says(&run(&harness.etcd, &line).await, 0, &[SILENT]);
+    let text = run(&harness.etcd, &["status"]).await.output;
     assert!(text.contains("may still send requests"), "{text}");
 
     // One that feeds the same upstream knows better.
-    let same = scene.push().env("SIDEKICK_ID", "same").start();
+    let same = harness.push().env("SIDEKICK_ID", "same").start();
     let name = "/sidekick/balancers/same";
-    until(PATIENCE, "its key", async || scene.etcd.get(name).await).await;
+    until(PATIENCE, "its key", async || harness.etcd.get(name).await).await;
     let line = ["deregister", "website/b", "--drain-timeout", NEVER];
-    let ended = run(&scene.etcd, &line).await;
+    let ended = run(&harness.etcd, &line).await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     assert!(!ended.output.contains("silent"), "{}", ended.output);
-    let text = run(&scene.etcd, &["status"]).await.output;
+    let text = run(&harness.etcd, &["status"]).await.output;
     assert!(
         text.contains("nothing: same feeds the same upstreams"),
         "{text}"

@@ -3,25 +3,27 @@
 use std::time::Duration;
 
 use crate::support::docker::Kind;
-use crate::support::{Backend, Etcd, PATIENCE, Scene, Signal, Stage, proc, send, until};
+use crate::support::{
+    Backend, Etcd, Harness, PATIENCE, PairedHarness, Signal, procfs, send, until,
+};
 
 #[tokio::test]
 async fn an_idle_announcer_writes_nothing_and_has_one_thread() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let announcer = scene.announce(&backend).args(["--ttl", "6s"]).start();
+    let announcer = harness.announce(&backend).args(["--ttl", "6s"]).start();
     announcer.ready().await;
-    let record = scene.record(&backend).await;
-    let revision = scene.etcd.revision().await;
-    let proposals = scene.etcd.proposals_committed().await;
+    let record = harness.record(&backend).await;
+    let revision = harness.etcd.revision().await;
+    let proposals = harness.etcd.proposals_committed().await;
 
     // The passing of time is the thing under test: two leases long, or the record would be gone.
     tokio::time::sleep(Duration::from_secs(2 * 6)).await;
 
-    assert_eq!(scene.record(&backend).await, record);
-    assert_eq!(scene.etcd.revision().await, revision);
-    assert_eq!(scene.etcd.proposals_committed().await, proposals);
-    assert_eq!(proc::threads(announcer.process().pid()), 1);
+    assert_eq!(harness.record(&backend).await, record);
+    assert_eq!(harness.etcd.revision().await, revision);
+    assert_eq!(harness.etcd.proposals_committed().await, proposals);
+    assert_eq!(procfs::threads(announcer.process().pid()), 1);
 }
 
 #[tokio::test]
@@ -51,40 +53,40 @@ async fn an_announcer_goes_on_when_nobody_reads_its_log_any_more() {
 
 #[tokio::test]
 async fn an_idle_pusher_writes_nothing_and_has_one_thread() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let pusher = scene.push().args(["--resync", "1s"]).start();
-    let _announcer = scene.announced(&backend).await;
-    scene.routed(&[&backend]).await;
-    scene.applied().await;
-    let revision = scene.etcd.revision().await;
+    let pusher = harness.push().args(["--resync", "1s"]).start();
+    let _announcer = harness.announced(&backend).await;
+    harness.routed(&[&backend]).await;
+    harness.applied().await;
+    let revision = harness.etcd.revision().await;
 
     // The passing of time is the thing under test: ten resyncs.
     tokio::time::sleep(Duration::from_secs(10)).await;
 
-    assert_eq!(scene.etcd.revision().await, revision);
-    assert_eq!(proc::threads(pusher.process().pid()), 1);
+    assert_eq!(harness.etcd.revision().await, revision);
+    assert_eq!(procfs::threads(pusher.process().pid()), 1);
 }
 
 #[tokio::test]
 async fn a_container_that_comes_and_goes_leaves_no_open_file_and_no_thread_behind() {
-    let Some(stage) = Stage::start(Kind::Docker).await else {
+    let Some(paired) = PairedHarness::start(Kind::Docker).await else {
         return;
     };
-    stage.create().await;
-    stage.right("start").await;
-    let pid = stage.announcer.process().pid();
+    paired.create().await;
+    paired.right("start").await;
+    let pid = paired.announcer.process().pid();
     let mut files = None;
     for run in 1..=15 {
-        stage.flap(run).await;
-        assert!(stage.right("a restart").await.is_some());
+        paired.flap(run).await;
+        assert!(paired.right("a restart").await.is_some());
         if run == 3 {
             files = Some(settled(pid).await);
         }
     }
     // More of them may be open for the moment in which the container is looked at.
     until(PATIENCE, "as many open files as before", async || {
-        let now = proc::files(pid);
+        let now = procfs::files(pid);
         if Some(now) <= files {
             Ok(())
         } else {
@@ -92,7 +94,7 @@ async fn a_container_that_comes_and_goes_leaves_no_open_file_and_no_thread_behin
         }
     })
     .await;
-    assert_eq!(proc::threads(pid), 1);
+    assert_eq!(procfs::threads(pid), 1);
 }
 
 /// How many files a process has open when nothing is under way.
@@ -100,7 +102,7 @@ async fn settled(pid: u32) -> usize {
     let mut counts = [0; 10];
     until(PATIENCE, "its open files to stay", async || {
         counts.rotate_left(1);
-        counts[9] = proc::files(pid);
+        counts[9] = procfs::files(pid);
         counts.iter().all(|count| *count == counts[0])
     })
     .await;

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::conf_file::who;
 use super::conf_file_others::push_toml;
 use super::keeping::{announce_by_hand, kept};
-use crate::support::{Backend, Command, Etcd, FileNginx, Nginx, OWN, Scene, Settings, folder};
+use crate::support::{Backend, Command, Etcd, FileNginx, Harness, Nginx, OWN, Settings, folder};
 
 use sidekick::target::Layer;
 
@@ -25,7 +25,7 @@ fn dead(path: &str) -> String {
 }
 
 /// Etcd, and an nginx whose upstream has the socket and a backup, neither with a record.
-async fn scene(socket: (&str, &str), backup: &Backend) -> Scene {
+async fn harness(socket: (&str, &str), backup: &Backend) -> Harness {
     let (path, server) = socket;
     let nginx = Settings::default().http(server);
     let (etcd, nginx) = tokio::join!(Etcd::start(), nginx.start());
@@ -36,7 +36,7 @@ async fn scene(socket: (&str, &str), backup: &Backend) -> Scene {
     let backup = format!(r#"{{"server":"{}","backup":true}}"#, backup.address());
     add(&nginx, &backup).await;
     assert_eq!(nginx.who().await.as_deref(), Ok("unix"));
-    Scene { etcd, nginx }
+    Harness { etcd, nginx }
 }
 
 async fn add(nginx: &Nginx, server: &str) {
@@ -50,10 +50,10 @@ async fn add(nginx: &Nginx, server: &str) {
 async fn once_refuses_to_empty_an_upstream_of_a_socket_and_a_backup_and_dry_run_says_so() {
     let (_folder, path, server) = socket();
     let backup = Backend::start("backup").await;
-    let scene = scene((&path, &server), &backup).await;
-    let before = scene.nginx.servers("website").await;
-    let dry = scene.push().args(["--dry-run"]).run().await;
-    let once = scene.push().args(["--once"]).run().await;
+    let harness = harness((&path, &server), &backup).await;
+    let before = harness.nginx.servers("website").await;
+    let dry = harness.push().args(["--dry-run"]).run().await;
+    let once = harness.push().args(["--once"]).run().await;
     assert_eq!((dry.code, once.code), (Some(2), Some(1)), "{}", once.output);
     for server in [path.clone(), dead(&path), backup.address().to_string()] {
         let (would, cannot) = (
@@ -63,33 +63,33 @@ async fn once_refuses_to_empty_an_upstream_of_a_socket_and_a_backup_and_dry_run_
         assert!(dry.output.contains(&would), "{}", dry.output);
         assert!(once.output.contains(&cannot), "{}", once.output);
     }
-    assert_eq!(scene.nginx.servers("website").await, before);
+    assert_eq!(harness.nginx.servers("website").await, before);
     let one = Backend::start("one").await;
-    announce_by_hand(&scene, &one).await;
+    announce_by_hand(&harness, &one).await;
     let args = ["--max-removal", "100%"];
-    let dry = scene.push().args(["--dry-run"]).args(args).run().await;
+    let dry = harness.push().args(["--dry-run"]).args(args).run().await;
     assert!(
         dry.output.contains(&format!(": remove {path}")),
         "{}",
         dry.output
     );
-    let once = scene.push().args(["--once"]).args(args).run().await;
+    let once = harness.push().args(["--once"]).args(args).run().await;
     assert_eq!(once.code, Some(0), "{}", once.output);
-    scene.routed(&[&one]).await;
+    harness.routed(&[&one]).await;
 }
 
 #[tokio::test]
 async fn a_pusher_leaves_a_socket_until_a_record_has_taken_its_place() {
     let (_folder, path, server) = socket();
     let backup = Backend::start("backup").await;
-    let scene = scene((&path, &server), &backup).await;
-    let pusher = scene.push().args(["--hold", "2s"]).start();
+    let harness = harness((&path, &server), &backup).await;
+    let pusher = harness.push().args(["--hold", "2s"]).start();
     pusher.process().line(&format!("remove {path}")).await;
-    kept(&scene, "edge", 0, 1).await;
-    assert_eq!(scene.nginx.who().await.as_deref(), Ok("unix"));
+    kept(&harness, "edge", 0, 1).await;
+    assert_eq!(harness.nginx.who().await.as_deref(), Ok("unix"));
     let one = Backend::start("one").await;
-    announce_by_hand(&scene, &one).await;
-    scene.routed(&[&one]).await;
+    announce_by_hand(&harness, &one).await;
+    harness.routed(&[&one]).await;
     pusher.process().line(&format!("INFO remove {path}")).await;
 }
 

@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use crate::support::{Backend, PATIENCE, Scene, Signal, TTL, until};
+use crate::support::{Backend, Harness, PATIENCE, Signal, TTL, until};
 
 /// Longer than the announcers of these tests take between two signs of progress.
 const WATCHDOG_USEC: &str = "20000000";
 
 #[tokio::test]
 async fn the_watchdog_is_fed_while_the_backend_is_probed_and_the_lease_renewed() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let announcer = scene
+    let announcer = harness
         .announce_briefly(&backend)
         .env("WATCHDOG_USEC", WATCHDOG_USEC)
         .start();
     announcer.ready().await;
     announcer.notified("WATCHDOG=1").await;
     // An outage of etcd is no reason to restart the announcer: it goes on trying, and that is progress.
-    scene.etcd.freeze();
+    harness.etcd.freeze();
     let before = fed(&announcer.notifications());
     until(
         PATIENCE * 2,
@@ -26,14 +26,14 @@ async fn the_watchdog_is_fed_while_the_backend_is_probed_and_the_lease_renewed()
         async || fed(&announcer.notifications()) > before + 1,
     )
     .await;
-    scene.etcd.thaw();
+    harness.etcd.thaw();
 }
 
 #[tokio::test]
 async fn a_watchdog_shorter_than_the_probe_and_the_lease_allow_is_named_at_the_start() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let announcer = scene
+    let announcer = harness
         .announce(&backend)
         .env("WATCHDOG_USEC", "1000000")
         .start();
@@ -45,9 +45,9 @@ async fn a_watchdog_shorter_than_the_probe_and_the_lease_allow_is_named_at_the_s
 
 #[tokio::test]
 async fn without_a_watchdog_nothing_is_fed() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let announcer = scene.announce_briefly(&backend).start();
+    let announcer = harness.announce_briefly(&backend).start();
     announcer.ready().await;
     // The passing of time is the thing under test: probes and renewals happen, the watchdog hears nothing.
     tokio::time::sleep(Duration::from_secs(TTL)).await;
@@ -56,7 +56,7 @@ async fn without_a_watchdog_nothing_is_fed() {
 
 #[tokio::test]
 async fn a_service_manager_that_cannot_be_told_harms_nothing() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     for socket in [
         "",
         "relative",
@@ -65,13 +65,13 @@ async fn a_service_manager_that_cannot_be_told_harms_nothing() {
         "vsock:x:y",
     ] {
         let backend = Backend::start("b1").await;
-        let mut announcer = scene
+        let mut announcer = harness
             .announce(&backend)
             .env("NOTIFY_SOCKET", socket)
             .env("WATCHDOG_USEC", "soon")
             .start();
         until(PATIENCE, format!("a record, with {socket:?}"), async || {
-            scene.record(&backend).await
+            harness.record(&backend).await
         })
         .await;
         announcer.process().signal(Signal::HUP);
@@ -83,9 +83,9 @@ async fn a_service_manager_that_cannot_be_told_harms_nothing() {
 
 #[tokio::test]
 async fn stopping_asks_for_the_time_that_draining_may_take() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let command = scene.announce(&backend);
+    let command = harness.announce(&backend);
     let mut announcer = command
         .args(["--drain-timeout", "30s", "--linger", "1s"])
         .start();
@@ -103,10 +103,10 @@ async fn stopping_asks_for_the_time_that_draining_may_take() {
 
 #[tokio::test]
 async fn the_status_tells_the_reason_of_a_failure() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     backend.set_health(503).await;
-    let announcer = scene.announce(&backend).start();
+    let announcer = harness.announce(&backend).start();
     until(PATIENCE, "a status with the reason", async || {
         let said = announcer.notifications();
         let told = said
@@ -119,8 +119,8 @@ async fn the_status_tells_the_reason_of_a_failure() {
 
 #[tokio::test]
 async fn a_pusher_is_ready_when_it_is_at_work_and_says_when_it_stops() {
-    let scene = Scene::start().await;
-    let mut pusher = scene.push().notify().start();
+    let harness = Harness::start().await;
+    let mut pusher = harness.push().notify().start();
     pusher.ready().await;
     assert_eq!(pusher.leave().await.code, Some(0));
     pusher.notified("STOPPING=1").await;
@@ -160,9 +160,9 @@ async fn an_announcer_that_waits_for_its_container_is_neither_killed_nor_ended()
 
 #[tokio::test]
 async fn an_announcer_that_drains_feeds_the_watchdog() {
-    let scene = Scene::start().await;
+    let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
-    let mut announcer = scene
+    let mut announcer = harness
         .announce(&backend)
         .args(["--linger", "3s"])
         .env("WATCHDOG_USEC", BRIEF_WATCHDOG_USEC)

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::docker_api::{Reply, call, upload};
 use super::docker_network::Network;
 use super::podman_runtime;
-use super::{PATIENCE, Process, Signal, proc, send, until};
+use super::{PATIENCE, Process, Signal, procfs, send, until};
 
 /// The image that is there; `httpd`, `sh` and `sleep` are in it.
 pub(crate) const IMAGE: &str = "shop/web:1.2";
@@ -352,7 +352,7 @@ impl Daemon {
         let helper = self.folder.path().join("exec/containerd/containerd.toml");
         let helper = helper.display().to_string();
         until(PATIENCE, "containerd to end", async || {
-            proc::all_with(&helper).is_empty()
+            procfs::all_with(&helper).is_empty()
         })
         .await;
         // The next daemon believes these files, whoever has the process id by then.
@@ -464,10 +464,10 @@ pub(super) fn podman(folder: &Path, runtime: &Path) -> Command {
 /// Ends what a daemon that was killed has left: processes that name its folder, and their children.
 fn end_all_of(folder: &Path) {
     let folder = folder.display().to_string();
-    let mut pids = proc::all_with(&folder);
+    let mut pids = procfs::all_with(&folder);
     let mut at = 0;
     while let Some(pid) = pids.get(at) {
-        pids.extend(proc::children(*pid));
+        pids.extend(procfs::children(*pid));
         at += 1;
     }
     for pid in pids {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{PATIENCE, Process, Signal, folder, proc, send};
+use super::{PATIENCE, Process, Signal, folder, procfs, send};
 
 /// How long a story may take. It builds first, and another build may be on its way.
 const LIMIT: Duration = PATIENCE.saturating_mul(15);
@@ -53,7 +53,7 @@ pub(crate) async fn prints_what_its_readme_shows(name: &str) {
     let left = fs::read_dir(folder.path()).expect("our own folder");
     let left: Vec<_> = left.flatten().map(|entry| entry.path()).collect();
     assert!(left.is_empty(), "{script} leaves {left:?}");
-    let runs = proc::all_with(&folder.path().display().to_string());
+    let runs = procfs::all_with(&folder.path().display().to_string());
     assert!(runs.is_empty(), "{script} leaves processes: {runs:?}");
 }
 

@@ -10,7 +10,7 @@ use sidekick::util::command::CommandLine;
 use tempfile::TempDir;
 
 use super::nginx::{launch_by, scratch, user};
-use super::{PATIENCE, Process, Signal, ports, proc, process, until};
+use super::{PATIENCE, Process, Signal, ports, process, procfs, until};
 
 /// Where Debian puts the modules that are not built in.
 const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
@@ -91,7 +91,7 @@ impl FileNginx {
     /// `kill -9`, the workers too.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            let workers = proc::children(process.pid());
+            let workers = procfs::children(process.pid());
             process.kill();
             for worker in workers {
                 // It may have left together with its master.

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{Answer, PATIENCE, Process, Signal, ports, proc, process, request, until};
+use super::{Answer, PATIENCE, Process, Signal, ports, process, procfs, request, until};
 
 /// How often other ports are tried when somebody takes ours first.
 const ATTEMPTS: usize = 5;
@@ -206,7 +206,7 @@ impl Nginx {
                 return Err("it does not listen".to_owned());
             }
             // The first of them answers while others are still to be started.
-            let started = proc::children(process.pid()).len();
+            let started = procfs::children(process.pid()).len();
             if started != workers {
                 return Err(format!("{started} of {workers} workers"));
             }
@@ -242,7 +242,7 @@ impl Nginx {
 
     /// Process ids of the workers.
     pub(crate) fn workers(&self) -> Vec<u32> {
-        proc::children(self.process.pid())
+        procfs::children(self.process.pid())
     }
 
     /// What a client gets for `GET path`.
@@ -341,7 +341,7 @@ impl Nginx {
         until(
             PATIENCE,
             "the killed nginx to leave its ports",
-            async || ports.iter().all(|port| !proc::anybody_listens(*port)),
+            async || ports.iter().all(|port| !procfs::anybody_listens(*port)),
         )
         .await;
         self.process = launch(self.folder.path());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{PATIENCE, proc, until};
+use super::{PATIENCE, procfs, until};
 
 /// How much of what a process said is printed when the test fails.
 const LINES_SHOWN: usize = 120;
@@ -119,8 +119,9 @@ impl Process {
 
     /// True when this process, or a child of it, listens on the port, and not somebody who took it first.
     pub(crate) fn owns_port(&self, port: u16) -> bool {
-        let children = proc::children(self.pid());
-        proc::listens(self.pid(), port) || children.iter().any(|child| proc::listens(*child, port))
+        let children = procfs::children(self.pid());
+        procfs::listens(self.pid(), port)
+            || children.iter().any(|child| procfs::listens(*child, port))
     }
 }
 
@@ -128,7 +129,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // The workers of an nginx outlive it when it is killed. One that has ended already has given its id back.
         let children = match self.exited() {
-            None => proc::children(self.pid()),
+            None => procfs::children(self.pid()),
             Some(_) => Vec::new(),
         };
         let status = self.kill();

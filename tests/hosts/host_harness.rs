@@ -28,11 +28,11 @@ pub(crate) const RESTART: &str = "Restart=always";
 
 /// One host with everything on it.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct HostHarness {
     pub(crate) host: Host,
 }
 
-impl Stage {
+impl HostHarness {
     /// Everything runs, and nothing is announced. `None`, with a word about it, where hosts cannot be run.
     pub(crate) async fn start() -> Option<Self> {
         let site = Site::start().await?;
@@ -138,7 +138,7 @@ pub(crate) fn configure_nginx(host: &Host) {
     host.write("/etc/nginx/conf.d/upstream_api.conf", http);
 }
 
-/// See [`Stage::install_backend`].
+/// See [`HostHarness::install_backend`].
 pub(crate) async fn install_backend(host: &Host, name: &str, port: u16, restart: &str) {
     let address = host.at(port);
     // A test may restart it as often as it likes.

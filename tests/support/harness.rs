@@ -2,17 +2,17 @@
 
 use super::{Backend, Command, Etcd, Kv, Nginx, PATIENCE, Sidekick, until};
 
-/// A lease of announcers, in seconds, that is short enough to wait for: see [`Scene::announce_briefly`].
+/// A lease of announcers, in seconds, that is short enough to wait for: see [`Harness::announce_briefly`].
 pub(crate) const TTL: u64 = 4;
 
 /// What every test begins with.
 #[derive(Debug)]
-pub(crate) struct Scene {
+pub(crate) struct Harness {
     pub(crate) etcd: Etcd,
     pub(crate) nginx: Nginx,
 }
 
-impl Scene {
+impl Harness {
     /// Both running and empty.
     pub(crate) async fn start() -> Self {
         let (etcd, nginx) = tokio::join!(Etcd::start(), Nginx::start());

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use super::docker::{Daemon, Kind};
-use super::{Backend, Command, Kv, PATIENCE, Scene, Sidekick, until};
+use super::{Backend, Command, Harness, Kv, PATIENCE, Sidekick, until};
 
 /// The container's name.
 pub(crate) const NAME: &str = "web1";
@@ -23,15 +23,15 @@ const MEMORY: u64 = 16 << 20;
 /// A container `web1` of a real daemon, its announcer, a pusher, and a second backend which is there all the time: the last
 /// server of an upstream would be kept.
 #[derive(Debug)]
-pub(crate) struct Stage {
-    pub(crate) scene: Scene,
+pub(crate) struct PairedHarness {
+    pub(crate) harness: Harness,
     pub(crate) daemon: Daemon,
     pub(crate) announcer: Sidekick,
     pub(crate) steady: Backend,
     _pusher: Sidekick,
 }
 
-impl Stage {
+impl PairedHarness {
     /// `None` where containers cannot be run. There is no container yet.
     pub(crate) async fn start(kind: Kind) -> Option<Self> {
         Self::start_with(kind, &[]).await
@@ -46,15 +46,15 @@ impl Stage {
 
     /// The announcer reaches the daemon, which need not run, by this address.
     pub(crate) async fn with(daemon: Daemon, docker_host: &str, args: &[&str]) -> Self {
-        let scene = Scene::start().await;
+        let harness = Harness::start().await;
         let steady = Backend::start("steady").await;
         let value = steady.address().to_string();
-        scene.etcd.put("/services/website/steady", value).await;
-        let pusher = scene.pushing().await;
-        scene.routed(&[&steady]).await;
-        let announcer = announce(&scene, docker_host, NAME).args(args).start();
+        harness.etcd.put("/services/website/steady", value).await;
+        let pusher = harness.pushing().await;
+        harness.routed(&[&steady]).await;
+        let announcer = announce(&harness, docker_host, NAME).args(args).start();
         Self {
-            scene,
+            harness,
             daemon,
             announcer,
             steady,
@@ -106,7 +106,7 @@ impl Stage {
 
     /// The record.
     pub(crate) async fn record(&self) -> Option<Kv> {
-        self.scene.etcd.get(KEY).await
+        self.harness.etcd.get(KEY).await
     }
 
     /// Waits until etcd and nginx say of `web1` what its daemon says now, and gives back where it is reached.
@@ -137,7 +137,7 @@ impl Stage {
         .await;
         let mut servers = vec![self.steady.address().to_string()];
         servers.extend(truth.map(|address| address.to_string()));
-        self.scene.nginx.routed("website", servers).await;
+        self.harness.nginx.routed("website", servers).await;
     }
 
     /// Waits until requests reach the container, or none does.
@@ -147,7 +147,7 @@ impl Stage {
         if expected {
             let what = format!("after {after}, an answer of the container");
             until(PATIENCE, what, async || {
-                let answer = self.scene.nginx.who().await;
+                let answer = self.harness.nginx.who().await;
                 if answer == container {
                     Ok(())
                 } else {
@@ -158,16 +158,16 @@ impl Stage {
             return;
         }
         for _ in 0..4 {
-            assert_eq!(self.scene.nginx.who().await, Ok("steady".to_owned()));
+            assert_eq!(self.harness.nginx.who().await, Ok("steady".to_owned()));
         }
     }
 }
 
 /// `sidekick announce --container NAME`, which waits for the next run when the container has ended.
-pub(crate) fn announce(scene: &Scene, docker_host: &str, container: &str) -> Command {
+pub(crate) fn announce(harness: &Harness, docker_host: &str, container: &str) -> Command {
     Command::new("announce")
         .named(container)
-        .etcd(&scene.etcd)
+        .etcd(&harness.etcd)
         .args(["--container", container, "--docker-host", docker_host])
         .args(["--host-name", "h1", "--on-gone", "wait", "--allow-loopback"])
         .args(["--interval", "200ms", "--timeout", "190ms", "--rise", "1"])

@@ -1,4 +1,4 @@
-//! The rig itself: what the other tests rely on without looking.
+//! The harness itself: what the other tests rely on without looking.
 
 use std::time::Duration;
 
