@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
-use tracing::{debug, info};
+use tracing::{info, warn};
 
 use super::lock::{self, Left, Lock};
 use super::settings::Settings;
@@ -75,9 +75,12 @@ impl Disk {
             match taken.await {
                 Ok(Some(lock)) => return Some(lock),
                 Ok(None) => {}
-                // What comes next reports what is wrong with the folder.
                 Err(error) => {
-                    debug!(%error, "no lock");
+                    if let Some(more) = log_limit::allows("no lock", self.settings.shown()) {
+                        warn!(
+                            "{error}: going on without the lock; another sidekick at this file may undo this{more}"
+                        );
+                    }
                     return None;
                 }
             }
@@ -95,8 +98,8 @@ impl Disk {
     /// What the last process with the lock has left; `None` when that is not known.
     pub(super) async fn left(&self) -> Option<Left> {
         let what = "the lock cannot be read";
-        let read = self.off(what, |path| fs::read(beside(path, "lock")));
-        serde_json::from_slice(&read.await.ok()?).ok()
+        let read = self.off(what, |path| lock::read(&beside(path, "lock")));
+        read.await.ok()
     }
 
     /// What is there when no attempt is under way; else what was there before it.

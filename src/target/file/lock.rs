@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -18,6 +18,8 @@ use super::process::Process;
 
 /// Between two looks whether the lock is free.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
+/// More than a process leaves, bytes.
+const MAX: u64 = 1 << 20;
 /// Who waits longer than this says so.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -72,14 +74,35 @@ fn hash(text: &str) -> u64 {
 
 /// Takes the lock at `path`; `None` when another one has it.
 pub(super) fn take(path: &Path) -> io::Result<Option<Lock>> {
-    let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = options.mode(0o644).custom_flags(nofollow).open(path)?;
+    let file = match open(path, true) {
+        // A file of another user can be locked, though not written.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(path, false)?,
+        opened => opened?,
+    };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(Lock(file))),
         Err(Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What the last process with the lock has left.
+pub(super) fn read(path: &Path) -> io::Result<Left> {
+    let mut text = Vec::new();
+    open(path, false)?.take(MAX).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// Opens a regular file. Nothing else in its place is followed, or waited for.
+fn open(path: &Path, write: bool) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.read(true).write(write).create(write).mode(0o644);
+    options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a regular file")),
     }
 }
 
@@ -91,3 +114,6 @@ impl Lock {
         self.0.write_all_at(&text, 0)
     }
 }
+
+#[cfg(test)]
+mod tests;
