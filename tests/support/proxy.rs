@@ -53,8 +53,13 @@ impl Proxy {
     /// Leads from a free port to `server`.
     pub(crate) async fn to(server: impl Into<Target>) -> Self {
         let server = server.into();
-        let address = SocketAddr::from(([127, 0, 0, 1], super::ports::free_port()));
-        let listener = TcpListener::bind(address).await.expect("a free port");
+        let (address, listener) = loop {
+            let address = SocketAddr::from(([127, 0, 0, 1], super::ports::free_port()));
+            // Another process may have been faster.
+            if let Ok(listener) = TcpListener::bind(address).await {
+                break (address, listener);
+            }
+        };
         let (link, link_rx) = watch::channel(Link::Up);
         let task = tokio::spawn(run(listener, server, link_rx)).abort_handle();
         Self {
