@@ -63,9 +63,9 @@ pub(super) struct Announced {
 pub fn handed_over() -> Option<Duration> {
     const STDIN: &str = "/proc/self/fd/0";
     let file = std::fs::read_link(STDIN).ok()?;
-    if !file.to_str()?.contains(NAME) {
-        return None;
-    }
+    // A file of that name on a disk is none.
+    let name = file.to_str()?.strip_prefix("/memfd:")?;
+    name.starts_with(NAME).then_some(())?;
     let written = std::fs::metadata(STDIN).and_then(|file| file.modified());
     // If the clock was set back, it is long ago.
     let ago = written.ok().and_then(|at| at.elapsed().ok());
