@@ -100,7 +100,7 @@ async fn an_unrelated_user_added_to_etcd_costs_no_record_and_no_change_with_simp
 #[tokio::test]
 async fn an_unrelated_user_added_to_etcd_costs_no_record_and_no_change_with_jwt() {
     let pki = Pki::new();
-    an_unrelated_user_costs_nothing(Etcd::start_with_jwt(&pki).await).await;
+    an_unrelated_user_costs_nothing(Etcd::start_with_jwt(&pki, 600).await).await;
 }
 
 /// The bound of these backends: they are found dead within 0.6 s.

@@ -59,6 +59,7 @@ mod refused;
 mod reload;
 mod renewed_access;
 mod restarts;
+mod rights;
 mod rolling;
 mod routed;
 mod security;

@@ -45,6 +45,8 @@ struct Member {
     pki: Option<Arc<Pki>>,
     /// What tokens are made of: `simple`, or `jwt,…`.
     tokens: String,
+    /// How long a simple token lasts without use, in seconds.
+    token_ttl: u64,
     /// Whether the v2 API is on.
     serves_v2: bool,
     /// Whether it waits long before it elects a leader.
@@ -88,11 +90,19 @@ impl Etcd {
         Self::start_members(None).await
     }
 
-    /// Starts an empty one whose tokens carry the user's rights and their revision, instead of being remembered (JWT).
-    pub(crate) async fn start_with_jwt(pki: &Pki) -> Self {
+    /// Starts an empty one whose simple tokens last so many seconds.
+    pub(crate) async fn start_with_tokens(ttl: u64) -> Self {
+        let [mut member] = plan(None);
+        member.token_ttl = ttl;
+        Self::start_as(member).await
+    }
+
+    /// Starts an empty one whose tokens carry the user's rights and their revision, instead of being remembered (JWT), and
+    /// end after so many seconds, used or not.
+    pub(crate) async fn start_with_jwt(pki: &Pki, ttl: u64) -> Self {
         let (public, private) = pki.signing_keys();
         let tokens = format!(
-            "jwt,pub-key={},priv-key={},sign-method=RS256,ttl=10m",
+            "jwt,pub-key={},priv-key={},sign-method=RS256,ttl={ttl}s",
             public.display(),
             private.display()
         );
@@ -310,6 +320,7 @@ impl Etcd {
         };
         let permission = match right {
             "read" => Permission::read(key),
+            "write" => Permission::write(key),
             "readwrite" => Permission::read_write(key),
             _ => panic!("not a right: {right}"),
         };
@@ -462,6 +473,16 @@ impl Etcd {
         count as u64
     }
 
+    /// The calls that this server has refused so far for want of a right, as its metrics count them.
+    pub(crate) async fn denials(&self) -> Vec<String> {
+        let answer = request(self.member.metrics, "GET", "/metrics", "").await;
+        let body = answer.expect("etcd tells its metrics").body;
+        let denied = r#"grpc_server_handled_total{grpc_code="PermissionDenied""#;
+        let lines = body.lines().filter(|line| line.starts_with(denied));
+        let counted = lines.filter(|line| !line.ends_with(" 0"));
+        counted.map(str::to_owned).collect()
+    }
+
     /// How many raft proposals this server has seen committed, those that it made by itself when it started included:
     /// it answers clients only once its own name is written, and decides on the cluster's version at about that time.
     pub(crate) async fn proposals_committed(&self) -> u64 {
@@ -480,11 +501,16 @@ impl Etcd {
     }
 }
 
+/// The etcd under test: `SIDEKICK_TEST_ETCD` names another than that of the machine.
+fn program() -> PathBuf {
+    std::env::var_os("SIDEKICK_TEST_ETCD").map_or_else(|| "etcd".into(), PathBuf::from)
+}
+
 impl Member {
     fn spawn(&self, data: PathBuf) -> Process {
         let (client, peer) = (self.client, self.peer);
         let scheme = if self.pki.is_some() { "https" } else { "http" };
-        let mut command = Command::new("etcd");
+        let mut command = Command::new(program());
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("ETCD_")) {
                 command.env_remove(name);
@@ -501,7 +527,7 @@ impl Member {
             .args(["--initial-cluster", &self.cluster])
             .args(["--listen-metrics-urls", &format!("http://{}", self.metrics)])
             .args(["--auth-token", &self.tokens])
-            .args(["--auth-token-ttl", &TOKEN_TTL.to_string()])
+            .args(["--auth-token-ttl", &self.token_ttl.to_string()])
             .args(["--bcrypt-cost", "4"])
             .args(["--logger", "zap"])
             .args(["--log-outputs", "stderr"])
@@ -536,6 +562,7 @@ fn plan<const N: usize>(pki: Option<&Arc<Pki>>) -> [Member; N] {
             pki: pki.cloned(),
             cluster: String::new(),
             tokens: "simple".to_owned(),
+            token_ttl: TOKEN_TTL,
             serves_v2: false,
             elects_slowly: false,
         }

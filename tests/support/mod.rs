@@ -26,6 +26,7 @@ mod ports;
 mod process;
 pub(crate) mod procfs;
 mod proxy;
+mod roles;
 mod sidekick;
 mod until;
 
@@ -45,6 +46,7 @@ pub(crate) use pki::Pki;
 pub(crate) use ports::free_port;
 pub(crate) use process::{Ended, Process, send};
 pub(crate) use proxy::{Link, Proxy};
+pub(crate) use roles::{Role, as_user, command, roles};
 pub(crate) use rustix::process::Signal;
 pub(crate) use sidekick::{Command, Sidekick, program};
 pub(crate) use until::until;

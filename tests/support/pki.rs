@@ -47,7 +47,12 @@ impl Pki {
 
     /// Flags of sidekick that name all three.
     pub(crate) fn flags(&self) -> [String; 6] {
-        let (cert, key) = self.pair("client");
+        self.flags_of("client")
+    }
+
+    /// The same with the certificate of this name.
+    pub(crate) fn flags_of(&self, name: &str) -> [String; 6] {
+        let (cert, key) = self.pair(name);
         let text = |path: &Path| path.display().to_string();
         let flag = |name: &str| name.to_owned();
         [
