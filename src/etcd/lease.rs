@@ -84,6 +84,7 @@ pub fn resume(
         seen: Seen::Unknown,
         deleted: None,
         no_space: false,
+        worked: false,
         told: BTreeSet::new(),
         refusal: None,
         is_resumed: resumed,

@@ -46,6 +46,7 @@ mod keeping;
 mod leaving;
 mod leaving_matrix;
 mod log_floods;
+mod logins;
 mod nginx_faults;
 mod once;
 mod ownership;

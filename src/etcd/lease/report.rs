@@ -70,7 +70,9 @@ impl Task {
     }
 
     pub(super) fn note_failure(&mut self, error: &Error) {
-        if self.told.insert(error.kind()) {
+        // Tokens end in the course of things. That a new one is refused, too, is trouble.
+        let token_ended = std::mem::take(&mut self.worked) && error.wants_a_new_login();
+        if !token_ended && self.told.insert(error.kind()) {
             warn!(%error, "cannot keep {} in etcd; trying again until it works", self.key_name());
         } else {
             debug!(%error, "etcd still fails");
@@ -88,6 +90,7 @@ impl Task {
             );
         }
         self.refusal = None;
+        self.worked = true;
         if !std::mem::take(&mut self.told).is_empty() {
             info!("{} is kept in etcd again", self.key_name());
         }

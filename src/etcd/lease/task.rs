@@ -85,6 +85,8 @@ pub(super) struct Task {
     pub(super) deleted: Option<i64>,
     /// Whether etcd had no room for what was to be written last.
     pub(super) no_space: bool,
+    /// Whether the last attempt made and kept the key as wanted, until it failed.
+    pub(super) worked: bool,
     /// Which kinds of trouble were told since it worked.
     pub(super) told: BTreeSet<String>,
     /// What etcd refused last, if it has answered at all since.
