@@ -108,12 +108,15 @@ pub(super) fn log(
 }
 
 /// The `upstream` blocks of a text that holds nothing else.
-fn blocks(text: &str) -> Result<Blocks, String> {
+pub(super) fn blocks(text: &str) -> Result<Blocks, String> {
     let found = statements(text).map_err(|reason| format!("it cannot be understood ({reason})"))?;
     let mut blocks = Blocks::new();
     let mut lines = BTreeMap::new();
+    let (mut line, mut counted) = (1, 0);
     for statement in found.into_iter().filter(|statement| statement.depth == 0) {
-        let line = 1 + text[..statement.range.start].matches('\n').count();
+        let start = statement.range.start;
+        line += text[counted..start].matches('\n').count();
+        counted = start;
         let name = match statement.words.as_slice() {
             [directive, name] if directive == "upstream" && statement.block => name.parse(),
             words => {

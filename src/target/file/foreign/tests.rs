@@ -67,3 +67,10 @@ fn what_a_taken_over_block_loses_is_named() {
     assert_eq!(parameters, "backup, max_fails, weight");
     assert_eq!(lost("upstream a { server b; }\n"), Default::default());
 }
+
+#[test]
+fn lines_are_counted_over_comments_and_blocks() {
+    let text = "# one\n\nupstream a {\n server b;\n}\nupstream b { }\n\n\nlisten 80;\n";
+    let error = blocks(text).unwrap_err();
+    assert!(error.ends_with("(line 9: listen)"), "{error}");
+}
