@@ -9,17 +9,17 @@ use crate::util::did_you_mean::nearest;
 use crate::util::few::few;
 use crate::util::toml::{Page, Section};
 
-/// The most names that unknown ones are compared with in one text: enough for a suggestion, and a file that is wrong from
-/// end to end is still read quickly.
-const COMPARED: usize = 200_000;
+/// How many unknown names of one text are compared with all known ones: a file that is wrong from end to end is still read
+/// in linear time.
+const SUGGESTED: usize = 20;
 /// How many known names are listed for an unknown one.
 const LISTED: usize = 10;
 
 /// The names of all targets, including wrong ones, and where they are.
 pub(super) struct Names {
     known: BTreeMap<Arc<str>, usize>,
-    /// How many comparisons are left.
-    compared: Cell<usize>,
+    /// How many unknown names may still get a suggestion.
+    suggestions: Cell<usize>,
 }
 
 impl Names {
@@ -48,7 +48,7 @@ impl Names {
         }
         Self {
             known: names,
-            compared: Cell::new(COMPARED),
+            suggestions: Cell::new(SUGGESTED),
         }
     }
 
@@ -63,9 +63,9 @@ impl Names {
             return Ok(known.clone());
         }
         let known = self.known.keys().map(|known| &**known);
-        let left = self.compared.get().checked_sub(self.known.len());
+        let left = self.suggestions.get().checked_sub(1);
         let near = left.and_then(|left| {
-            self.compared.set(left);
+            self.suggestions.set(left);
             nearest(name, known.clone())
         });
         let hint = match near {
