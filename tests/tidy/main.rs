@@ -6,15 +6,13 @@
     reason = "a panic is how a test says no"
 )]
 
+mod dependencies;
 mod floors;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use serde_json::Value;
 
 /// Everything that is committed, but for the lock file and the licence.
 const COMMITTED: [&str; 8] = [
@@ -30,24 +28,6 @@ const COMMITTED: [&str; 8] = [
 
 /// This file, which spells what it forbids.
 const HERE: &str = "tests/tidy/main.rs";
-
-/// Licences under which we may pass on what we link.
-const LICENCES: [&str; 8] = [
-    "0BSD",
-    "Apache-2.0",
-    "Apache-2.0 WITH LLVM-exception",
-    "BSD-3-Clause",
-    "ISC",
-    "MIT",
-    "Unicode-3.0",
-    "Zlib",
-];
-
-/// Crates of which a second version would cost memory or, worse, be a second global state.
-const SINGLE: [&str; 12] = [
-    "clap", "http", "hyper", "prost", "reqwest", "ring", "rustls", "serde", "tokio", "tonic",
-    "tower", "tracing",
-];
 
 /// What stands at the top of the repository, beside files whose names begin with a dot.
 const TOP_LEVEL: [&str; 9] = [
@@ -290,55 +270,6 @@ fn commands_are_found_in_code_and_over_continued_lines() {
     assert_eq!(flags("announce"), ["--probe", "--ttl"]);
 }
 
-#[test]
-fn every_dependency_comes_from_the_registry_under_a_licence_we_may_pass_on() {
-    let mut found = String::new();
-    for package in packages() {
-        let name = package["name"].as_str().unwrap();
-        let source = package["source"].as_str().unwrap_or("registry+ (our own)");
-        if !source.starts_with("registry+") {
-            writeln!(found, "{name} comes from {source}").unwrap();
-        }
-        let licence = package["license"].as_str().unwrap_or("none given");
-        if !may_pass_on(licence) {
-            writeln!(found, "{name} is under {licence}").unwrap();
-        }
-    }
-    assert!(found.is_empty(), "\n{found}");
-}
-
-#[test]
-fn crates_that_must_be_single_are_in_the_tree_once() {
-    let mut versions = BTreeMap::<String, BTreeSet<String>>::new();
-    for package in packages() {
-        let text = |field: &str| package[field].as_str().unwrap().to_owned();
-        versions
-            .entry(text("name"))
-            .or_default()
-            .insert(text("version"));
-    }
-    for name in SINGLE {
-        let found = versions.get(name);
-        assert!(
-            found.is_none_or(|found| found.len() == 1),
-            "{name} is there as {found:?}"
-        );
-    }
-}
-
-#[test]
-fn licence_expressions_are_read_as_written() {
-    assert!(may_pass_on("MIT OR Apache-2.0"));
-    assert!(may_pass_on("MIT/Apache-2.0"));
-    assert!(may_pass_on("GPL-3.0 OR MIT"));
-    assert!(may_pass_on("(MIT OR Apache-2.0) AND Unicode-3.0"));
-    assert!(may_pass_on("Apache-2.0 WITH LLVM-exception OR GPL-2.0"));
-    assert!(!may_pass_on("GPL-3.0"));
-    assert!(!may_pass_on("MIT AND GPL-3.0"));
-    assert!(!may_pass_on("(MIT OR Apache-2.0) AND GPL-3.0"));
-    assert!(!may_pass_on("none given"));
-}
-
 /// The READMEs and the manual pages, as text in which code stands between backticks: where each is, and what it says.
 fn documents() -> Vec<(String, String)> {
     let mut documents = Vec::new();
@@ -402,40 +333,6 @@ fn sidekick_commands(text: &str, subcommands: &[String]) -> BTreeMap<String, BTr
 fn flags_in(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
         .filter(|word| word.starts_with("--") && word.len() > 2)
-}
-
-/// Whether an SPDX expression leaves us a choice of allowed licences. Alternatives stand inside what is joined by AND.
-fn may_pass_on(licence: &str) -> bool {
-    let licence = licence.replace('/', " OR ").replace(['(', ')'], "");
-    licence.split(" AND ").all(|part| {
-        part.split(" OR ")
-            .any(|choice| LICENCES.contains(&choice.trim()))
-    })
-}
-
-/// What is linked or run on this kind of machine, as Cargo.lock has it; needs no network.
-fn packages() -> Vec<Value> {
-    let cargo = env!("CARGO");
-    let host = Command::new("rustc").arg("-vV").output().unwrap();
-    let host = String::from_utf8(host.stdout).unwrap();
-    let host = host
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .unwrap();
-    let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
-        .args(["--filter-platform", host])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
-    packages.clone()
 }
 
 /// Lines for which `wrong(line, line above)` holds, in files with these endings, or in all.
