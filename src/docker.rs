@@ -18,6 +18,7 @@ pub(crate) mod exec;
 #[cfg(test)]
 mod fixtures;
 pub mod follow;
+pub(crate) mod fuzz;
 pub mod host;
 pub mod host_address;
 pub mod identity;

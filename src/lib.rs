@@ -42,6 +42,8 @@ pub mod announce;
 pub mod cli;
 pub mod docker;
 pub mod etcd;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod model;
 pub mod probe;
 pub mod push;

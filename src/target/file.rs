@@ -19,6 +19,7 @@ mod compare;
 mod disk;
 mod entry;
 mod foreign;
+pub(crate) mod fuzz;
 mod handle;
 mod lock;
 mod names;

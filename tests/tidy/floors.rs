@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use super::{files, refuse, root};
 
 /// The floors, the highest first. A file imports from its own floor and below.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
+    &["fuzz"],
     &["cli"],
     &["announce", "push", "admin"],
     &["web", "probe", "docker", "target"],

@@ -5,6 +5,8 @@
 //! systemd ignores lines that it cannot parse; here they are errors, because a silently ignored line is a bug found too
 //! late.
 
+pub(crate) mod fuzz;
+
 use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 use std::rc::Rc;

@@ -14,6 +14,7 @@ use crate::upstream::plan::{Change, Id, Peer};
 use crate::util::sanitize::short;
 
 mod api;
+pub(crate) mod fuzz;
 mod settings;
 mod wire;
 

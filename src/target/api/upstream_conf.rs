@@ -16,6 +16,7 @@ use crate::target::{ApiUrl, Driver, Error, Layer, Upstream, UpstreamName};
 use crate::upstream::plan::{Change, Id, Peer, Setting};
 
 mod api;
+pub(crate) mod fuzz;
 mod lines;
 mod settings;
 mod status;
