@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::etcd::Right;
 use crate::model::{InstanceId, InstanceName, MetaPrefix, Prefix, PusherId, ServiceName};
+use crate::target::vulcand;
 
 /// The prefixes, and the limits of the roles.
 #[derive(Debug, Clone)]
@@ -18,6 +19,24 @@ pub struct Scope {
     pub instance: Option<InstanceName>,
     /// Only for the pusher of this name.
     pub pusher: Option<PusherId>,
+    /// The prefixes of the vulcands that pushers write to.
+    pub vulcands: Vec<Prefix>,
+}
+
+impl Scope {
+    /// The rights on the backends of a vulcand, whose keys lie in `range`. All of it is watched.
+    fn of_vulcand(&self, range: String) -> Vec<Grant> {
+        match &self.service {
+            Some(service) => {
+                let own = format!("{range}{service}/");
+                vec![
+                    Grant::all(Right::Read, range),
+                    Grant::all(Right::Write, own),
+                ]
+            }
+            None => vec![Grant::all(Right::Write, range)],
+        }
+    }
 }
 
 /// A role.
@@ -68,6 +87,9 @@ impl Role {
                 release names the upstream: where that is not called {service}, grant readwrite {}/releases/UPSTREAM, too",
                 scope.meta
             ),
+            (Self::Push, Some(service)) if !scope.vulcands.is_empty() => format!(
+                "push; where vulcand's backend is not called {service}, grant readwrite on that one's keys in place of its"
+            ),
             _ => for_all.to_owned(),
         }
     }
@@ -99,12 +121,15 @@ impl Role {
                     Some(id) => Grant::key(Right::Write, format!("{meta}/{folder}/{id}")),
                     None => Grant::all(Right::Write, own(folder)),
                 };
-                vec![
+                let mut rights = vec![
                     Grant::all(Right::Read, prefix.service_range(scope.service.as_ref())),
                     Grant::all(Right::Read, meta.range()),
                     pusher("pushers"),
                     pusher("balancers"),
-                ]
+                ];
+                let vulcands = scope.vulcands.iter().map(vulcand::backends);
+                rights.extend(vulcands.flat_map(|range| scope.of_vulcand(range)));
+                rights
             }
             // Keys of pushers and operators are shared by all services, and contain no secrets.
             Self::View => vec![

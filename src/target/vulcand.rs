@@ -15,10 +15,11 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{Driver, Error, Layer, Outcome, Progress, Upstream, UpstreamName};
-use crate::etcd;
 use crate::etcd::client::Cluster;
 use crate::etcd::range::Range;
 use crate::etcd::watch::{Change, Entry, Update, Watcher, list_over};
+use crate::etcd::{self, Right};
+use crate::model::Prefix;
 use crate::upstream::guard::Sight;
 use crate::upstream::plan::{Plan, Step};
 use crate::upstream::state::Desired;
@@ -38,6 +39,12 @@ const PATIENCE: usize = 4;
 const TURN: Duration = Duration::from_millis(250);
 /// How many own revisions are remembered.
 const OWN: usize = 256;
+
+/// The prefix of the keys of all backends.
+#[must_use]
+pub fn backends(prefix: &Prefix) -> String {
+    format!("{prefix}/backends/")
+}
 
 /// One vulcand, or all that read the same keys.
 #[derive(Debug)]
@@ -81,8 +88,13 @@ impl Keys {
         !own.contains(&change.revision()) && ranges.iter().any(is_here)
     }
 
-    /// Makes all of `moves` if none of their keys has changed since; returns whether it did.
-    async fn write(&self, cluster: &Cluster, moves: &[Move]) -> Result<bool, etcd::Error> {
+    /// Makes all of `moves`, below `range`, if none of their keys has changed since; returns whether it did.
+    async fn write(
+        &self,
+        cluster: &Cluster,
+        range: &Range,
+        moves: &[Move],
+    ) -> Result<bool, etcd::Error> {
         let unchanged = |step: &Move| {
             let (key, seen) = (step.key.clone(), step.unless_changed_since);
             Compare::mod_revision(key, CompareOp::Equal, seen)
@@ -98,7 +110,8 @@ impl Keys {
         let mut client = connection.kv();
         let _writing = self.writing.read().await;
         let answer = connection.call(async move { client.txn(txn).await }).await;
-        let answer = answer.inspect_err(|error| cluster.failed(&connection, error))?;
+        let answer = answer.inspect_err(|error| cluster.failed(&connection, error));
+        let answer = answer.map_err(|error| connection.about(error, Right::Write, range))?;
         if answer.succeeded() {
             self.wrote(answer.header().map_or(0, |header| header.revision()));
         }
@@ -120,7 +133,7 @@ impl Driver for Keys {
 
     /// Increments whenever somebody else changes a managed backend, and when etcd was unreachable or restored.
     async fn watch(self: Arc<Self>, _: Duration, changed: watch::Sender<u64>, cluster: Cluster) {
-        let range = format!("{}/backends/", self.settings.prefix);
+        let range = backends(&self.settings.prefix);
         let mut watcher = Watcher::new(cluster, Range::Prefix(range.into_bytes()));
         let mut listed = false;
         loop {
@@ -171,8 +184,13 @@ impl Vulcand {
         }
     }
 
+    /// The keys of the backend.
+    fn range(&self) -> Range {
+        Range::Prefix(self.place.range.clone().into_bytes())
+    }
+
     async fn read(&self) -> Result<Vec<Entry>, Error> {
-        let range = Range::Prefix(self.place.range.clone().into_bytes());
+        let range = self.range();
         let told = |error: etcd::Error| Error::Etcd(error.to_string());
         let connection = self.cluster.connection().await.map_err(told)?;
         let listed = list_over(&self.cluster, &connection, &range).await;
@@ -201,9 +219,9 @@ impl Vulcand {
 
     /// Makes the moves until all are made, another writer was faster, or `until`; `true` if any was made.
     async fn make(&self, moves: &[Move], until: Instant) -> Result<bool, Error> {
-        let mut made = false;
+        let (mut made, range) = (false, self.range());
         for some in moves.chunks(MAX_OPERATIONS) {
-            let written = self.keys.write(&self.cluster, some).await;
+            let written = self.keys.write(&self.cluster, &range, some).await;
             if !written.map_err(|error| Error::Etcd(error.to_string()))? {
                 break;
             }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::config::Config;
 use crate::support::{
-    Backend, Command, Harness, PATIENCE, Role, Sidekick, Signal, as_user, command, roles, until,
+    Backend, Command, Etcd, Harness, PATIENCE, Role, Sidekick, Signal, as_user, command, roles,
+    until,
 };
 
 const ANNOUNCE: &str = "sidekick-announce";
@@ -456,6 +458,52 @@ async fn the_roles_of_one_service_show_no_other_and_change_no_other() {
         assert_eq!(ended.code, Some(69), "{user}: {line}: {}", ended.output);
         for expected in [&format!("user {user} {LACKS} to"), grant] {
             assert!(ended.output.contains(expected), "{line}: {}", ended.output);
+        }
+    }
+}
+
+/// A pusher of a vulcand that has these rights.
+async fn pusher_of_vulcand(etcd: &Etcd, config: &Config, user: &str, rights: &[&str]) -> Sidekick {
+    etcd.add_user_with(user, rights).await;
+    config.write("[[vulcand]]\nname = \"vulcan\"\n[[upstream]]\nname = \"website\"\n");
+    as_user(config.push(etcd), user).start()
+}
+
+#[tokio::test]
+async fn a_pusher_of_vulcand_works_with_exactly_the_rights_that_roles_prints() {
+    let vulcand = &["--vulcand", "/vulcand"][..];
+    for scope in [vulcand, &[SERVICE, vulcand].concat()] {
+        let (mut etcd, config) = (Etcd::start().await, Config::new());
+        etcd.put("/services/website/b1", "10.0.0.5:80").await;
+        etcd.require_users().await;
+        let roles = roles(scope).await;
+        let rights = rights_of(&roles, PUSH);
+        let pusher = pusher_of_vulcand(&etcd, &config, PUSH, &rights).await;
+        let server = "/vulcand/backends/website/servers/b1";
+        let is_there = async || {
+            let there = until(PATIENCE, "the server to be there", async || {
+                etcd.get(server).await
+            });
+            there.await;
+        };
+        is_there().await;
+        // What a stranger does there is seen.
+        etcd.delete(server).await;
+        is_there().await;
+        let said = pusher.process().output();
+        assert!(!said.contains(LACKS), "{said}");
+        assert_eq!(etcd.denials().await, Vec::<String>::new());
+        drop(pusher);
+        for (number, gone) in rights.iter().enumerate() {
+            if !gone.contains("vulcand") {
+                continue;
+            }
+            etcd.delete(server).await;
+            let left: Vec<_> = rights.iter().copied().filter(|it| it != gone).collect();
+            let user = format!("less-{number}");
+            let pusher = pusher_of_vulcand(&etcd, &config, &user, &left).await;
+            let line = pusher.process().line(&format!("user {user} {LACKS}")).await;
+            assert!(line.contains(key_of(gone)), "{gone}: {line}");
         }
     }
 }

@@ -7,6 +7,7 @@ fn scope() -> Scope {
         service: None,
         instance: None,
         pusher: None,
+        vulcands: Vec::new(),
     }
 }
 
@@ -83,5 +84,37 @@ fn without_names_the_rights_are_for_all() {
         !rights(Role::View, &scope())
             .iter()
             .any(|right| right.contains("readwrite"))
+    );
+}
+
+#[test]
+fn a_pusher_of_vulcand_may_write_its_backends_too() {
+    let vulcands: Vec<Prefix> = ["/vulcand", "/other"].map(|it| it.parse().unwrap()).into();
+    let all = Scope {
+        vulcands: vulcands.clone(),
+        ..scope()
+    };
+    assert_eq!(
+        rights(Role::Push, &all)[4..],
+        [
+            "--prefix=true readwrite /vulcand/backends/",
+            "--prefix=true readwrite /other/backends/",
+        ]
+    );
+    let narrow = Scope {
+        service: "web".parse().ok(),
+        vulcands: vulcands[..1].into(),
+        ..scope()
+    };
+    assert_eq!(
+        rights(Role::Push, &narrow)[4..],
+        [
+            "--prefix=true read /vulcand/backends/",
+            "--prefix=true readwrite /vulcand/backends/web/",
+        ]
+    );
+    assert_eq!(
+        rights(Role::Announce, &all),
+        rights(Role::Announce, &scope())
     );
 }

@@ -27,6 +27,14 @@ pub(crate) struct Args {
     /// Only for the pusher of this name (push --id); by default, for any.
     #[arg(long, value_name = "NAME", env = "SIDEKICK_ID")]
     id: Option<String>,
+    /// Also for pushers with a [[vulcand]] of this prefix. May be given several times.
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "SIDEKICK_VULCAND",
+        value_delimiter = ','
+    )]
+    vulcand: Vec<String>,
     /// One role only: announce, push, view or operate.
     #[arg(long, value_name = "ROLE", env = "SIDEKICK_ROLE")]
     role: Option<String>,
@@ -106,12 +114,19 @@ impl Args {
             Some(text) => mistakes.parse("--meta-prefix", text)?,
             None => MetaPrefix::default(),
         };
+        let vulcands = self.vulcand.iter();
+        let vulcands = vulcands.map(|text| mistakes.parse("--vulcand", text));
+        let vulcands = vulcands
+            .collect::<Vec<_>>()
+            .into_iter()
+            .collect::<Option<_>>()?;
         right.then_some(Scope {
             prefix,
             meta,
             service,
             instance,
             pusher,
+            vulcands,
         })
     }
 }

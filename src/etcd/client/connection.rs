@@ -114,7 +114,7 @@ impl Connection {
     }
 
     /// The same error; if a permission is missing, with its name.
-    pub(in crate::etcd) fn about(&self, error: Error, right: Right, range: &Range) -> Error {
+    pub(crate) fn about(&self, error: Error, right: Right, range: &Range) -> Error {
         error.about(self.endpoint(), self.user(), right, range)
     }
 
