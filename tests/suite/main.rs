@@ -16,6 +16,7 @@
 mod support;
 
 mod access;
+mod attackers;
 mod bounds;
 mod by_hand;
 mod by_hand_shifted;

@@ -258,13 +258,23 @@ impl Etcd {
         self.folder.path().join("data")
     }
 
-    /// A new connection to this server.
+    /// A new connection to this server, with every right.
     pub(crate) async fn client(&self) -> Client {
+        let root = self.password.as_deref().map(|password| (ROOT, password));
+        self.client_with(root).await
+    }
+
+    /// The same as a user of [`add_user_with`](Self::add_user_with).
+    pub(crate) async fn client_of(&self, user: &str) -> Client {
+        self.client_with(Some((user, PASSWORD))).await
+    }
+
+    async fn client_with(&self, login: Option<(&str, &str)>) -> Client {
         let mut options = ConnectOptions::new()
             .with_connect_timeout(CALL_TIMEOUT)
             .with_timeout(CALL_TIMEOUT);
-        if let Some(password) = &self.password {
-            options = options.with_user(ROOT, password);
+        if let Some((user, password)) = login {
+            options = options.with_user(user, password);
         }
         if let Some(pki) = &self.member.pki {
             options = options.with_tls(pki.client_options());
@@ -396,6 +406,17 @@ impl Etcd {
     /// All keys that begin like this.
     pub(crate) async fn list(&self, prefix: &str) -> Vec<Kv> {
         self.read(prefix, GetOptions::new().with_prefix()).await.0
+    }
+
+    /// Its version: major, minor, patch.
+    pub(crate) async fn version(&self) -> [u32; 3] {
+        let status = self.client().await.status().await;
+        let version = status.expect("etcd tells its status").version().to_owned();
+        let parts: Vec<_> = version.split('.').map(|part| part.parse().ok()).collect();
+        match parts[..] {
+            [Some(major), Some(minor), Some(patch)] => [major, minor, patch],
+            _ => panic!("not a version: {version}"),
+        }
     }
 
     /// The newest revision.

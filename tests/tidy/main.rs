@@ -8,6 +8,7 @@
 
 mod dependencies;
 mod floors;
+mod security;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
