@@ -15,6 +15,7 @@ pub mod client;
 mod der;
 mod error;
 pub(crate) mod former;
+pub(crate) mod fuzz;
 pub(crate) mod history;
 pub mod item;
 mod keepalive;

@@ -25,6 +25,7 @@ use crate::upstream::plan::{Plan, Step};
 use crate::upstream::state::Desired;
 use crate::util::log_limit;
 
+pub(crate) mod fuzz;
 mod keys;
 mod settings;
 

@@ -94,6 +94,8 @@ linear! {
         escapes: LARGE,
     }
     balancer { many_services: LARGE, many_targets: LARGE, many_routes: LARGE, escapes: LARGE }
+    vulcand { many: LARGE, long_url: LARGE, nothing: LARGE }
+    certificate { long_base64: LARGE, many_certificates: LARGE }
     nginx_api { many_servers: LARGE, many_peers: LARGE, twice: LARGE, long_text: LARGE, tags: LARGE }
     upstream_conf { many_servers: LARGE, many_words: LARGE, long_word: LARGE, blank_lines: LARGE, many_peers: LARGE }
     nginx_file {

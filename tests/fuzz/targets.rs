@@ -7,8 +7,8 @@ mod http;
 mod nginx;
 
 pub(crate) use docker::{docker_event, docker_inspect};
-pub(crate) use etcd::{balancer, hold, key, record, release, split, status_record};
-pub(crate) use files::{env_file, nginx_file, push_toml, template};
+pub(crate) use etcd::{balancer, hold, key, record, release, split, status_record, vulcand};
+pub(crate) use files::{certificate, env_file, nginx_file, push_toml, template};
 pub(crate) use http::http_probe;
 pub(crate) use nginx::{nginx_api, upstream_conf};
 

@@ -188,6 +188,23 @@ pub(crate) mod balancer {
     }
 }
 
+pub(crate) mod vulcand {
+    repeated! {
+        long_url: r#"{"URL":"http://10.0.0.5:80/"#, r"x\u001b", r#""}"#;
+        nothing: "", "\n", r#"{"URL":"http://10.0.0.5:80"}"#;
+    }
+    lines! {
+        many: "", |n| "{{\"URL\":\"http://10.0.0.5:{n}\"}}\n", "";
+    }
+}
+
+pub(crate) mod certificate {
+    repeated! {
+        long_base64: "-----BEGIN CERTIFICATE-----\n", "MIHAMHQCAQEwBQYDK2Vw\n", "-----END CERTIFICATE-----\n";
+        many_certificates: "", "-----BEGIN CERTIFICATE-----\n", "MIHA";
+    }
+}
+
 pub(crate) mod nginx_api {
     repeated! {
         twice: r#"[{"id":1,"server":"a:80""#, r#","max_conns":7"#, "}]";

@@ -1,5 +1,6 @@
 //! Keys and values from etcd.
 
+use sidekick::fuzz;
 use sidekick::model::{
     self, Format, HoldScope, MAX_LISTED, MAX_REASON, MAX_TOKEN, MAX_VERSIONS, Object, Prefixes,
     Reason, Record, Share, Split, Subject,
@@ -214,4 +215,16 @@ pub(crate) fn balancer(bytes: &[u8]) -> String {
         Err(reason) => checks::printable(&reason.to_string(), MESSAGE),
     }
     answer(&read)
+}
+
+/// The servers in vulcand's keys, one a line.
+pub(crate) fn vulcand(bytes: &[u8]) -> String {
+    let (prefix, backend) = ("/vulcand".parse().unwrap(), "website".parse().unwrap());
+    let service = "website".parse().unwrap();
+    let [serving, steps] = fuzz::vulcand_servers(&prefix, &backend, &service, bytes);
+    serving.iter().for_each(|server| checks::address(server));
+    steps
+        .iter()
+        .for_each(|step| checks::printable(step, MESSAGE));
+    format!("{} {}", serving.join(" "), steps.join(" "))
 }

@@ -39,6 +39,11 @@ pub(crate) fn env_file(bytes: &[u8]) -> String {
     format!("{pairs:?}")
 }
 
+/// A certificate, in PEM or in DER.
+pub(crate) fn certificate(bytes: &[u8]) -> String {
+    format!("{:?}", fuzz::validity(bytes).map(|valid| valid.is_some()))
+}
+
 /// `push.toml`: mistakes have a place in the text.
 pub(crate) fn push_toml(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
