@@ -157,6 +157,35 @@ pub(super) async fn put(
         .await
 }
 
+/// Deletes the key if it has not changed since; returns the revision: `None` if it has changed.
+pub(super) async fn delete(
+    cluster: &Cluster,
+    connection: &Connection,
+    key: &[u8],
+    unless_changed_since: i64,
+) -> Answer<Option<i64>> {
+    let key = key.to_vec();
+    cluster
+        .hedged(connection, move |connection| {
+            let key = key.clone();
+            Box::pin(async move {
+                let unchanged =
+                    Compare::mod_revision(&*key, CompareOp::Equal, unless_changed_since);
+                let txn = Txn::new()
+                    .when([unchanged])
+                    .and_then([TxnOp::delete(&*key, None)]);
+                let mut client = connection.kv();
+                let answer = connection.call(async move { client.txn(txn).await }).await;
+                let answer = answer
+                    .map_err(|error| connection.about(error, Right::Write, &Range::Key(key)))?;
+                let header = answer.header();
+                let header = header.ok_or_else(|| connection.incomplete("a header"))?;
+                Ok(answer.succeeded().then(|| header.revision()))
+            })
+        })
+        .await
+}
+
 /// Revokes a lease, which deletes its keys; returns the revision: `None` if the lease was gone already.
 pub(super) async fn revoke(
     cluster: &Cluster,

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use etcd_client::{Client, GetOptions};
+use etcd_client::{Client, GetOptions, PutOptions, Txn, TxnOp};
 
 use crate::support::{
     Backend, Etcd, Harness, PASSWORD, PATIENCE, Settings, as_user, command, free_port, key, procfs,
@@ -59,6 +59,31 @@ async fn who_has_no_right_renews_the_leases_of_others_unless_etcd_checks_that() 
     // Debian's 3.5.16 does not yet.
     let checks = harness.etcd.version().await >= [3, 5, 30];
     assert_eq!(is_denied(renewed), checks);
+}
+
+#[tokio::test]
+async fn who_ties_a_key_of_his_own_to_the_lease_of_a_record_does_not_keep_that() {
+    let mut harness = Harness::start().await;
+    harness.etcd.require_roles(SCOPE).await;
+    let rights = ["readwrite /other"];
+    harness.etcd.add_user_with("other", &rights).await;
+    let backend = Backend::start("b1").await;
+    let mut announcer = as_user(harness.announce(&backend), ANNOUNCE).start();
+    announcer.ready().await;
+    let record = harness.record(&backend).await.expect("it is announced");
+    let mut other = harness.etcd.client_of("other").await;
+    let tied = PutOptions::new().with_lease(record.lease);
+    assert!(is_denied(
+        other.put("/other", "x", Some(tied.clone())).await
+    ));
+    // Before 3.5.30 nobody looks whose lease it is, in a transaction.
+    let tie = Txn::new().and_then([TxnOp::put("/other", "x", Some(tied))]);
+    let checks = harness.etcd.version().await >= [3, 5, 30];
+    assert_eq!(is_denied(other.txn(tie).await), checks);
+    let left = announcer.leave().await;
+    assert_eq!(left.code, Some(0), "{}", left.output);
+    assert!(!left.output.contains("lacks the right"), "{}", left.output);
+    assert_eq!(harness.record(&backend).await, None);
 }
 
 /// Keys, and the roles of one instance and one pusher that may write them.

@@ -72,19 +72,15 @@ impl Task {
             }
             return Ok(Some(Ended::Deposed(by)));
         }
+        let is_there = seen.is_some();
         let ours = seen.filter(|entry| self.claim.is_ours(entry));
+        let unless_changed_since = ours.as_ref().map(|entry| entry.mod_revision);
         if let (Some(entry), Some(notice)) = (ours, notice)
             && *entry.value != *notice
         {
-            let unless_changed_since = entry.mod_revision;
+            let since = entry.mod_revision;
             let written = self
-                .write(
-                    connection,
-                    lease,
-                    unless_changed_since,
-                    Some(entry),
-                    &notice,
-                )
+                .write(connection, lease, since, Some(entry), &notice)
                 .await;
             match written {
                 // If the notice cannot be written, delete without it.
@@ -92,7 +88,32 @@ impl Task {
                 written => return written.map(|()| None),
             }
         }
-        self.revoke(connection, lease).await?;
+        let revoked = self.revoke(connection, lease).await;
+        match (revoked, unless_changed_since) {
+            // Before 3.5.30 anybody can tie a key of his own to this lease, which is then not ours alone to end.
+            (Err(Error::Denied { .. }), Some(since)) => self.delete(connection, since).await,
+            (Err(Error::Denied { .. }), None) if !is_there => {
+                self.gone(None);
+                Ok(Some(Ended::Absent))
+            }
+            (revoked, _) => revoked.map(|()| Some(Ended::Absent)),
+        }
+    }
+
+    /// Deletes the key alone: its lease ends by itself. `None` when the key turned out to have changed meanwhile.
+    async fn delete(
+        &mut self,
+        connection: &mut Connection,
+        unless_changed_since: i64,
+    ) -> Result<Option<Ended>, Error> {
+        let deleted;
+        (deleted, *connection) =
+            calls::delete(&self.cluster, connection, &self.key, unless_changed_since).await?;
+        self.seen = Seen::Unknown;
+        if deleted.is_none() {
+            return Ok(None);
+        }
+        self.gone(deleted);
         Ok(Some(Ended::Absent))
     }
 
@@ -100,12 +121,17 @@ impl Task {
     async fn revoke(&mut self, connection: &mut Connection, lease: i64) -> Result<(), Error> {
         let deleted;
         (deleted, *connection) = calls::revoke(&self.cluster, connection, &self.key, lease).await?;
+        self.gone(deleted);
+        Ok(())
+    }
+
+    /// No key of this process is left since this revision.
+    fn gone(&mut self, deleted: Option<i64>) {
         self.deleted = deleted;
         self.may_stand = false;
         self.lease = None;
         self.unheard = None;
         self.seen = Seen::Unknown;
-        Ok(())
     }
 
     /// The entry of the key: as last seen, or read now.
