@@ -15,6 +15,7 @@ PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
 readonly RELEASES=(bookworm trixie sid)
 read -ra tests <<<"${TESTS:-rights:: etcd_rights:: logins:: attackers:: security:: etcd_troubles::}"
 folder=$PWD/target/etcds
+readonly KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 # Most of them wait for a token to end rather than for a core.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 4))}
 
@@ -36,7 +37,8 @@ apt() {
 fetch() {
     local into=$folder/$1
     mkdir -p "$into" "$folder/apt/lists/partial" "$folder/apt/cache/archives/partial"
-    printf 'deb %s %s main\n' "${SIDEKICK_TEST_MIRROR:-$(mirror)}" "$1" >"$folder/apt/sources"
+    # Not every Debian trusts these keys for sources that name none.
+    printf 'deb [signed-by=%s] %s %s main\n' "$KEYS" "${SIDEKICK_TEST_MIRROR:-$(mirror)}" "$1" >"$folder/apt/sources"
     apt update
     (cd "$into" && rm -f ./*.deb && apt download etcd-server && dpkg-deb -x ./*.deb .)
 }
