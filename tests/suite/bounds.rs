@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{Backend, Command, Etcd, Link, PASSWORD, Proxy, Sidekick, announce, folder};
+use crate::support::{
+    Backend, Command, Etcd, Link, PASSWORD, Proxy, Sidekick, announce, folder, key,
+};
 
 /// What a busy machine takes to start a program and to end it.
 const SLACK: Duration = Duration::from_secs(1);
@@ -116,6 +118,28 @@ async fn who_was_refused_by_etcd_leaves_at_once_and_says_that_nothing_was_announ
         );
         assert_eq!(etcd.get(key).await, None);
     }
+}
+
+#[tokio::test]
+async fn who_leaves_before_anything_was_announced_does_not_say_that_a_record_is_gone() {
+    let etcd = Etcd::start().await;
+    let link = Proxy::to(etcd.address()).await;
+    // On a busy machine it may be announced before it is asked to leave.
+    for number in 0..10 {
+        let backend = Backend::start(&format!("b{number}")).await;
+        link.set(Link::Slow(Duration::from_millis(100)));
+        let mut announcer = announce(&link.endpoint(), &backend).start();
+        announcer.process().line("passes its probes").await;
+        let left = announcer.leave().await;
+        assert_eq!(left.code, Some(0), "{}", left.output);
+        if etcd.history(&key(&backend)).await.is_empty() {
+            let says = format!("website/b{number} was not announced");
+            assert!(left.output.contains(&says), "{}", left.output);
+            assert!(!left.output.contains("withdrawn"), "{}", left.output);
+            return;
+        }
+    }
+    panic!("it was announced each time");
 }
 
 #[tokio::test]

@@ -127,8 +127,9 @@ impl Task {
 
     /// No key of this process is left since this revision.
     fn gone(&mut self, deleted: Option<i64>) {
-        self.deleted = deleted;
-        self.may_stand = false;
+        // A lease without a key took nothing along.
+        let stood = std::mem::replace(&mut self.may_stand, false);
+        self.deleted = deleted.filter(|_| stood);
         self.lease = None;
         self.unheard = None;
         self.seen = Seen::Unknown;
