@@ -255,6 +255,10 @@ fn status(state: &Value) -> Status {
     };
     match text(&state["Status"]) {
         "created" | "configured" | "initialized" => Status::Created,
+        // Since 5.8 Podman has no other word for stopping here, because Docker has none.
+        "running" if state["Running"] == false && !flag("Paused") && !flag("Restarting") => {
+            Status::Stopping
+        }
         "running" => Status::Running,
         "paused" => Status::Paused,
         "stopping" => Status::Stopping,

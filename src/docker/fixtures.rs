@@ -13,12 +13,15 @@ pub(super) const KINDS: [&str; 2] = ["docker", "podman"];
 
 /// One captured container.
 pub(super) fn read(kind: &str, name: &str) -> Container {
+    Container::from_inspect(&answer(kind, name)).unwrap()
+}
+
+/// What the daemon said of it.
+pub(super) fn answer(kind: &str, name: &str) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/inspect");
     let path = folder.join(format!("{kind}-{name}.json"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-    let answer: Value =
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-    Container::from_inspect(&answer).unwrap()
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"))
 }
 
 /// A captured answer of which some parts are other than they were.

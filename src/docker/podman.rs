@@ -1,8 +1,8 @@
 //! Differences of Podman from Docker.
 //!
 //! Docker has an event when a container gets its stop signal. Podman has no event before the end: only inspect shows that
-//! the container is `stopping`. Podman cannot wait for that either: 4.3 refuses `wait?condition=stopping`, and 5.4, which
-//! does not have that condition either, answers at once as if it were met.
+//! the container is `stopping`, since 5.8 in other words (`container::status`). Podman cannot wait for that either: 4.3 refuses
+//! `wait?condition=stopping`, and 5.4, which does not have that condition either, answers at once as if it were met.
 
 use std::time::Duration;
 

@@ -37,6 +37,63 @@ fn docker_and_podman_tell_the_same_of_a_container() {
     }
 }
 
+/// Docker 29 leaves these out of `NetworkSettings`, from version 1.52 of its API on.
+const GONE_WITH_DOCKER_29: [&str; 13] = [
+    "Bridge",
+    "HairpinMode",
+    "LinkLocalIPv6Address",
+    "LinkLocalIPv6PrefixLen",
+    "SecondaryIPAddresses",
+    "SecondaryIPv6Addresses",
+    "EndpointID",
+    "Gateway",
+    "GlobalIPv6Address",
+    "GlobalIPv6PrefixLen",
+    "IPAddress",
+    "IPPrefixLen",
+    "IPv6Gateway",
+];
+
+#[test]
+fn docker_29_tells_the_same_without_the_addresses_that_it_leaves_out() {
+    for name in [
+        "published",
+        "ipv6",
+        "two-networks",
+        "host-network",
+        "nothing-published",
+        "shared-network",
+        "exited",
+    ] {
+        let mut answer = fixtures::answer("docker", name);
+        let before = Container::from_inspect(&answer).unwrap();
+        let settings = answer["NetworkSettings"].as_object_mut().unwrap();
+        assert!(settings.contains_key("IPAddress"), "{name}: {settings:?}");
+        settings.retain(|field, _| !GONE_WITH_DOCKER_29.contains(&field.as_str()));
+        let after = Container::from_inspect(&answer).unwrap();
+        assert_eq!(after, before, "{name}");
+    }
+}
+
+/// What podman 5.8.6 says between the stop signal and the end. 5.4 has said `stopping` there, which Docker knows nothing of.
+const STOPPING_IN_PODMAN_5_8: &str = r#"{"Status": "running", "Running": false, "Paused": false, "Restarting": false,
+    "OOMKilled": false, "Dead": false, "Pid": 56, "ExitCode": 0, "Error": "",
+    "StartedAt": "2026-11-28T20:43:05.606349588Z", "FinishedAt": "0001-01-01T00:00:00Z"}"#;
+
+#[test]
+fn a_container_of_podman_that_runs_by_its_word_and_not_by_its_flag_is_stopping() {
+    let mut answer = fixtures::answer("podman", "published");
+    answer["State"] = serde_json::from_str(STOPPING_IN_PODMAN_5_8).unwrap();
+    let stopping = Container::from_inspect(&answer).unwrap();
+    assert_eq!(stopping.status, Status::Stopping);
+    for flag in ["Running", "Paused", "Restarting"] {
+        let mut answer = answer.clone();
+        answer["State"][flag] = true.into();
+        let container = Container::from_inspect(&answer).unwrap();
+        assert_ne!(container.status, Status::Stopping, "{flag}");
+    }
+}
+
 #[test]
 fn every_state_is_told_from_the_others() {
     let exited = |code, out_of_memory| Status::Exited {
