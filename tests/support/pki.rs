@@ -76,15 +76,20 @@ impl Pki {
 
     /// One more certificate, for these names, good from the beginning of 2020 until the end of this day (`YYMMDD`).
     pub(crate) fn issue(&self, name: &str, names: &str, until: &str) {
+        let request = format!(
+            "req -subj /CN={name} -addext subjectAltName={names} -keyout {name}.key -out {name}.csr"
+        );
+        self.openssl(&request, NEW_KEY);
+        self.sign_until(name, until);
+    }
+
+    /// From the beginning of 2020 until the end of this day.
+    fn sign_until(&self, name: &str, until: &str) {
         let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nnew_certs_dir=.\ncertificate=ca.pem\nprivate_key=ca.key\n\
                       default_md=sha256\npolicy=p\ncopy_extensions=copy\nunique_subject=no\nrand_serial=yes\n[p]\ncommonName=supplied\n";
         for (file, text) in [("ca.conf", config), ("index", "")] {
             std::fs::write(self.file(file), text).expect("our own folder");
         }
-        let request = format!(
-            "req -subj /CN={name} -addext subjectAltName={names} -keyout {name}.key -out {name}.csr"
-        );
-        self.openssl(&request, NEW_KEY);
         let sign = format!("ca -config ca.conf -batch -notext -in {name}.csr -out {name}.pem");
         self.openssl(
             &sign,
@@ -99,19 +104,15 @@ impl Pki {
         (self.file("sign.pub"), self.file("sign.key"))
     }
 
-    /// Makes the certificate of `name` anew, over since yesterday.
+    /// Makes the certificate of `name` anew, over since 2020.
     pub(crate) fn expire(&self, name: &str) {
-        self.sign(name, -1);
+        self.sign_until(name, "200102");
     }
 
     /// Makes the certificate of `name` anew, good from now on.
     pub(crate) fn renew(&self, name: &str) {
-        self.sign(name, 2);
-    }
-
-    fn sign(&self, name: &str, days: i32) {
         let sign = format!(
-            "x509 -req -days {days} -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem"
+            "x509 -req -days 2 -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem"
         );
         self.openssl(&sign, "-copy_extensions copyall");
     }

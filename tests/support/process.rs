@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::{PATIENCE, procfs, until};
 
@@ -87,6 +87,16 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         send(self.pid(), signal)
             .unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
+        if signal == Signal::STOP {
+            self.stopped();
+        }
+    }
+
+    /// Waits until it stands still: each of its threads takes the signal when it runs next.
+    fn stopped(&self) {
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let pid = Pid::from_child(&self.child);
+        waitid(WaitId::Pid(pid), options).expect("it is our own child");
     }
 
     /// How it ended, when it has.
