@@ -2,7 +2,7 @@
 
 use crate::support::docker::{Daemon, Kind};
 use crate::support::paired_harness::{KEY, NAME, PairedHarness, up_at};
-use crate::support::{Kv, Link, PATIENCE, Proxy, until};
+use crate::support::{Kv, Link, PATIENCE, Proxy, procfs, until};
 
 /// What one container goes through, on either daemon.
 async fn life(kind: Kind) {
@@ -22,9 +22,14 @@ async fn life(kind: Kind) {
         ("kill", "start"),
         ("kill?signal=USR1", "start"),
     ] {
+        let runs_out = act == "kill?signal=USR1";
+        if runs_out && !procfs::limits_memory() {
+            eprintln!("not tested: no container runs out of memory here");
+            continue;
+        }
         let before = paired.record().await.expect("it is announced").mod_revision;
         daemon.act(NAME, act).await;
-        let what = if act == "kill?signal=USR1" {
+        let what = if runs_out {
             // Out of memory, in a moment.
             paired.ended().await;
             // Nobody else kills it here. Docker says so itself, but may be late with it.

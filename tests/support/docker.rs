@@ -440,7 +440,7 @@ impl Drop for Daemon {
 pub(super) fn podman(folder: &Path, runtime: &Path) -> Command {
     let networks = folder.join("networks").display().to_string();
     let settings = format!(
-        "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
+        "[containers]\npids_limit = 0\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
          [network]\nnetwork_config_dir = \"{networks}\"\n\
          [engine]\nevents_logger = \"file\"\ncgroup_manager = \"cgroupfs\"\nruntime = \"{}\"\n",
         runtime.display()

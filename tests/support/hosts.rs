@@ -20,11 +20,18 @@ use super::{PATIENCE, backend, sidekick, until};
 /// What the image is called.
 const IMAGE: &str = "host";
 
-/// What one mounts, all see, as on every machine: without it no unit sees its credentials.
-const INIT: &str = "mount --make-rshared / && exec /sbin/init";
+/// What one mounts, all see, as on every machine: without it no unit sees its credentials. Since 258 systemd knows cgroups of
+/// version 2 alone, which this machine may have mounted elsewhere.
+const INIT: &str = "mount --make-rshared / && \
+                    { [ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup; } && \
+                    exec /sbin/init";
 
 /// For its namespaces; and for those of users where ProtectProc= hides processes.
 const CAPABILITIES: [&str; 2] = ["SYS_ADMIN", "SYS_PTRACE"];
+
+/// Podman limits the processes of a container unless told otherwise, which takes a controller that this machine may have in
+/// cgroups of version 1.
+const UNLIMITED: &str = "[containers]\npids_limit = 0\n";
 
 /// Between two looks into a host: each of them is several processes, which a machine that boots many hosts feels.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -112,18 +119,23 @@ async fn shared_daemon() -> Option<Arc<Daemon>> {
 
 /// The root file system of a host.
 fn archive() -> PathBuf {
-    made_by("tests/hosts/image.sh", &[])
+    made_by("tests/hosts/image.sh", &[]).into()
+}
+
+/// What is in it: a package and its version a line.
+pub(crate) fn versions() -> String {
+    made_by("tests/hosts/image.sh", &["--versions"])
 }
 
 /// sidekick as it is shipped, without the debugging: a static program. Long before the tests `tests/run.sh` has built it.
 pub(crate) async fn static_program() -> PathBuf {
     let build = || made_by("tests/static.sh", &["--bin", "sidekick"]);
     let folder = tokio::task::spawn_blocking(build).await.expect("no panic");
-    folder.join("debug/sidekick")
+    PathBuf::from(folder).join("debug/sidekick")
 }
 
-/// Runs a script of this repository that makes something in cargo's folder, and gives the path that it prints.
-fn made_by(script: &str, arguments: &[&str]) -> PathBuf {
+/// Runs a script of this repository that makes something in cargo's folder, and gives what it prints.
+fn made_by(script: &str, arguments: &[&str]) -> String {
     let program = sidekick::program();
     let target = program.ancestors().nth(2).expect("target/debug/sidekick");
     let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
@@ -133,8 +145,8 @@ fn made_by(script: &str, arguments: &[&str]) -> PathBuf {
         .output();
     let output = output.expect("bash is installed");
     assert!(output.status.success(), "{script} has failed, see above");
-    let path = String::from_utf8(output.stdout).expect("a path");
-    PathBuf::from(path.trim_end())
+    let said = String::from_utf8(output.stdout).expect("text");
+    said.trim_end().to_owned()
 }
 
 impl Host {
@@ -161,8 +173,9 @@ impl Host {
         binds: &[String],
     ) -> Self {
         let more = json!({
-            // Images lie on a file system of this machine: overlays cannot be stacked as they like.
-            "Volumes": {"/var/lib/containers": {}},
+            // Images, and since Podman 6 what they are built of, lie on a file system of this machine: overlays cannot be
+            // stacked as they like.
+            "Volumes": {"/var/lib/containers": {}, "/var/tmp": {}},
             "HostConfig": {
                 // For their bridge and what it publishes, and for the devices that a group of theirs may be allowed.
                 "CapAdd": [CAPABILITIES[0], CAPABILITIES[1], "NET_ADMIN"],
@@ -172,6 +185,7 @@ impl Host {
         let host = Self::created(site, name, number, binds, more).await;
         // Forwarding is switched on in the host's own network. Only now, lest systemd set what is this machine's.
         host.exec("mount -o remount,bind,rw /proc/sys").await;
+        host.write("/etc/containers/containers.conf", UNLIMITED);
         host
     }
 

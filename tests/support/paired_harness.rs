@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use super::docker::{Daemon, Kind};
-use super::{Backend, Command, Harness, Kv, PATIENCE, Sidekick, until};
+use super::{Backend, Command, Harness, Kv, PATIENCE, Sidekick, procfs, until};
 
 /// The container's name.
 pub(crate) const NAME: &str = "web1";
@@ -64,10 +64,10 @@ impl PairedHarness {
 
     /// Creates and starts the container.
     pub(crate) async fn create(&self) {
-        let settings = json!({
-            "Labels": {"SERVICE_NAME": "website"},
-            "HostConfig": {"Memory": MEMORY, "MemorySwap": MEMORY},
-        });
+        let mut settings = json!({"Labels": {"SERVICE_NAME": "website"}});
+        if procfs::limits_memory() {
+            settings["HostConfig"] = json!({"Memory": MEMORY, "MemorySwap": MEMORY});
+        }
         self.daemon
             .container_with(NAME, &["sh", "-c", SERVER], settings)
             .await;

@@ -50,6 +50,14 @@ pub(crate) fn all_with(text: &str) -> Vec<u32> {
     .collect()
 }
 
+/// Whether the memory of containers can be limited here. Where some controllers are those of cgroups of version 1, a container
+/// that sees version 2 alone has none.
+pub(crate) fn limits_memory() -> bool {
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let listed = controllers.split_whitespace().any(|name| name == "memory");
+    listed || fs::exists("/sys/fs/cgroup/memory").unwrap_or_default()
+}
+
 /// How many threads it has.
 pub(crate) fn threads(pid: u32) -> usize {
     tasks(pid).len()
