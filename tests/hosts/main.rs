@@ -26,4 +26,5 @@ mod order;
 mod podman;
 mod units;
 mod upgrade;
+mod versions;
 mod waiting;
