@@ -24,13 +24,15 @@ ENTRYPOINT ["/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; /bin/busybox httpd 
 
 /// A host with Podman, etcd, and an image of a backend that is called as the shipped one.
 pub(crate) async fn host(site: &std::sync::Arc<Site>, binds: &[String]) -> Host {
-    let busybox = "/bin/busybox:/srv/backend/busybox:ro".to_owned();
+    // Since 6, Podman builds from a copy of the folder that has nothing of what is mounted in it.
+    let busybox = "/bin/busybox:/srv/busybox:ro".to_owned();
     let binds = [binds, &[busybox]].concat();
     let host = Host::start_with_podman(site, "h1", 1, &binds).await;
     host.write("/srv/backend/ok", "ok\n");
     host.write("/srv/backend/Containerfile", BACKEND);
     host.exec(
-        "podman build --tag docker.io/library/nginx:1.29 /srv/backend && systemctl start etcd",
+        "cp /srv/busybox /srv/backend/ && podman build --tag docker.io/library/nginx:1.29 /srv/backend && \
+         systemctl start etcd",
     )
     .await;
     host
