@@ -351,6 +351,12 @@ pub fn claimant(value: &[u8]) -> Option<Nonce> {
     codec::claimant(value)
 }
 
+/// Since when the process that wrote a value has its key, by that process's clock; `None` where the value does not tell.
+#[must_use]
+pub fn author_since(value: &[u8]) -> Option<jiff::Timestamp> {
+    codec::author_since(value)
+}
+
 /// The author of a record or of a pusher's key, as a message: what it is, where, and since when. Printable.
 #[must_use]
 pub fn author_in_words(value: &[u8]) -> String {

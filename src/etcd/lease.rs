@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -77,8 +78,8 @@ pub fn resume(
         statuses,
         beats,
         granted: grants,
-        claim: Claim::new(nonce, handed.leases, handed.claimed),
         may_stand: handed.lease.is_some(),
+        claim: Claim::new(nonce, handed.past(), Timestamp::now()),
         lease: handed.lease.map(Lease::from),
         unheard: None,
         seen: Seen::Unknown,

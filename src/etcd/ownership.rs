@@ -1,10 +1,13 @@
 //! Who owns a key, and what this process may do to it: pure.
 //!
 //! The newest claimant wins. No clock decides which is newer: a process that finds another claimant on its
-//! very first attempt is the newer one, and a process that finds another one later was there first.
+//! very first attempt is the newer one, and a process that finds another one later was there first. Only where etcd has
+//! gone back to an older state, which brings records of the past with it, `since` tells who of the two came later.
+
+use jiff::Timestamp;
 
 use super::watch::Entry;
-use crate::model::{Nonce, author_in_words, claimant};
+use crate::model::{Nonce, author_in_words, author_since, claimant};
 use crate::util::sanitize::short;
 
 /// The author of a key.
@@ -74,20 +77,42 @@ pub(super) struct Claim {
     attempted: bool,
     /// The owner that the first write replaced, until that write is confirmed.
     superseding: Option<Claimant>,
+    /// The revision at which the key was last seen as this process's own; 0 where it never was.
+    confirmed: i64,
+    /// When this process began to claim the key.
+    began: Timestamp,
+}
+
+/// What an earlier image of this process did to a key.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Past {
+    /// The leases of its writes, newest last.
+    pub(super) leases: Vec<i64>,
+    /// Whether a write was ever tried.
+    pub(super) attempted: bool,
+    /// The revision at which the key was last seen as its own; 0 where it never was.
+    pub(super) confirmed: i64,
 }
 
 /// The most leases that are remembered: enough for a few outages.
 const MAX_LEASES: usize = 8;
 
 impl Claim {
-    /// For a process that has written the key under these leases so far, newest last.
-    pub(super) fn new(nonce: Nonce, leases: Vec<i64>, attempted: bool) -> Self {
+    /// For a process that begins now, or whose earlier image did this to the key.
+    pub(super) fn new(nonce: Nonce, past: Past, began: Timestamp) -> Self {
         Self {
             nonce,
-            leases,
-            attempted,
+            leases: past.leases,
+            attempted: past.attempted,
             superseding: None,
+            confirmed: past.confirmed,
+            began,
         }
+    }
+
+    /// The revision at which the key was last seen as this process's own; 0 where it never was.
+    pub(super) fn confirmed(&self) -> i64 {
+        self.confirmed
     }
 
     /// Every lease that may still be on our own key, newest last.
@@ -134,6 +159,7 @@ impl Claim {
         };
         if self.is_ours(entry) {
             self.superseding = None;
+            self.confirmed = entry.mod_revision;
             if entry.value == value && entry.lease == lease {
                 return Move::Done {
                     revision: entry.mod_revision,
@@ -153,8 +179,16 @@ impl Claim {
         let takeable = !self.attempted
             || holder == Claimant::Stranger
             || self.is_ours(seen)
+            || self.is_past(seen)
             || self.superseding.as_ref() == Some(&holder);
         (!takeable).then(|| in_words(seen))
+    }
+
+    /// Whether a key of another process is from before this one had it: etcd was restored to an older state. Whoever takes
+    /// the key over from this process writes at a later revision, unless etcd has gone back meanwhile; then it began later.
+    fn is_past(&self, seen: &Entry) -> bool {
+        seen.mod_revision < self.confirmed
+            && author_since(&seen.value).is_none_or(|since| since <= self.began)
     }
 }
 

@@ -103,6 +103,12 @@ pub(super) fn claimant(value: &[u8]) -> Option<Nonce> {
     fields.remove("nonce")?.as_str()?.parse().ok()
 }
 
+/// Since when the author of a value has the key, by the author's clock; `None` where the value does not tell.
+pub(super) fn author_since(value: &[u8]) -> Option<Timestamp> {
+    let mut fields = parse_object(value).ok()?;
+    fields.remove("since")?.as_str()?.parse().ok()
+}
+
 /// The author of a value, as a message: what it is, where, and since when.
 pub(super) fn author_in_words(value: &[u8]) -> String {
     let fields = parse_object(value).unwrap_or_default();

@@ -216,6 +216,25 @@ async fn etcd_restored_from_a_snapshot() {
 }
 
 #[tokio::test]
+async fn etcd_restored_to_where_every_agent_was_another_process() {
+    let mut faulty = FaultHarness::set_briefly().await;
+    faulty.harness.etcd.save().await;
+    // Since then everything was deployed anew, the pusher too.
+    for (announcer, backend) in faulty.announcers.iter_mut().zip(&faulty.backends) {
+        announcer.kill();
+        *announcer = announce(&faulty.announcing.endpoint(), backend)
+            .args(["--ttl", faulty.ttl])
+            .start();
+        announcer.ready().await;
+    }
+    faulty.pusher.leave().await;
+    faulty.pusher = pusher(&faulty.pushing, &faulty.harness, "edge").start();
+    faulty.routed().await;
+    faulty.harness.etcd.restore().await;
+    faulty.whole().await;
+}
+
+#[tokio::test]
 async fn a_partition_longer_than_the_ttl_of_every_record() {
     let faulty = FaultHarness::set_briefly().await;
     for link in [&faulty.announcing, &faulty.pushing] {

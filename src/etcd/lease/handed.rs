@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::status::{LeaseStatus, Wanted};
+use crate::etcd::ownership::Past;
 
 /// A lease that etcd has granted.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,9 @@ pub struct Handed {
     pub(super) leases: Vec<i64>,
     /// Whether we ever had the key: from then on a new name on it is a successor's.
     pub(super) claimed: bool,
+    /// The revision at which the key was last seen as our own; 0 where it never was, or where an older image did not say.
+    #[serde(default)]
+    pub(super) confirmed: i64,
     /// What etcd has confirmed, and at which revision.
     pub(super) held: Option<(i64, Vec<u8>)>,
 }
@@ -40,6 +44,14 @@ pub(super) struct HandedLease {
 }
 
 impl Handed {
+    pub(super) fn past(&self) -> Past {
+        Past {
+            leases: self.leases.clone(),
+            attempted: self.claimed,
+            confirmed: self.confirmed,
+        }
+    }
+
     pub(super) fn wanted(&self) -> Wanted {
         match &self.held {
             Some((_, value)) => Wanted::Present(value.as_slice().into()),

@@ -134,6 +134,7 @@ impl Task {
             lease: self.lease.map(Into::into),
             leases: self.claim.leases().to_vec(),
             claimed: self.claim.is_settled(),
+            confirmed: self.claim.confirmed(),
             held,
         }
     }

@@ -17,9 +17,23 @@ fn plain(mod_revision: i64, lease: i64) -> Entry {
 }
 
 fn us() -> (Claim, Entry) {
-    let mut claim = Claim::new("us".parse().unwrap(), Vec::new(), false);
+    let mut claim = Claim::new(
+        "us".parse().unwrap(),
+        Past::default(),
+        BEGAN.parse().unwrap(),
+    );
     claim.leased(7);
     (claim, named("us", 10, 7))
+}
+
+const BEGAN: &str = "2026-01-02T00:00:00Z";
+
+fn since(since: &str, mod_revision: i64) -> Entry {
+    let value = format!(r#"{{"host":"10.0.0.1","port":1,"nonce":"other","since":"{since}"}}"#);
+    Entry {
+        value: value.into_bytes(),
+        ..named("", mod_revision, 3)
+    }
 }
 
 fn decide(claim: &mut Claim, seen: Option<&Entry>) -> Move {
@@ -138,7 +152,14 @@ fn plain_values_are_told_apart_by_their_lease() {
 #[test]
 fn the_next_image_of_a_process_goes_on_and_knows_its_successors() {
     let ours = named("us", 10, 7);
-    let mut claim = Claim::new("us".parse().unwrap(), vec![7], true);
+    let mut claim = {
+        let past = Past {
+            leases: vec![7],
+            attempted: true,
+            confirmed: 0,
+        };
+        Claim::new("us".parse().unwrap(), past, BEGAN.parse().unwrap())
+    };
     assert_eq!(decide(&mut claim, Some(&ours)), Move::Done { revision: 10 });
     let successor = named("next", 20, 9);
     let yields = matches!(decide(&mut claim, Some(&successor)), Move::Yield { .. });
@@ -154,4 +175,42 @@ fn a_value_written_by_hand_without_a_lease_is_healed() {
         ..plain(9, 0)
     };
     assert_eq!(decide(&mut claim, Some(&scribble)), write(9));
+}
+
+#[test]
+fn a_record_of_the_past_that_a_restored_etcd_brings_back_deposes_nobody() {
+    let (mut claim, ours) = us();
+    claim.attempting(None);
+    assert_eq!(decide(&mut claim, Some(&ours)), Move::Done { revision: 10 });
+    for past in [
+        named("ghost", 5, 3),
+        since("2026-01-01T00:00:00Z", 9),
+        plain(5, 3),
+    ] {
+        assert_eq!(claim.successor(&past), None, "{past:?}");
+        assert_eq!(decide(&mut claim, Some(&past)), write(past.mod_revision));
+    }
+    // What comes after the restored state is a successor.
+    claim.attempting(Some(&named("ghost", 5, 3)));
+    assert_eq!(
+        decide(&mut claim, Some(&named("us", 6, 7))),
+        Move::Done { revision: 6 }
+    );
+    let next = named("next", 7, 3);
+    assert!(matches!(
+        decide(&mut claim, Some(&next)),
+        Move::Yield { .. }
+    ));
+}
+
+#[test]
+fn a_newer_claimant_in_a_restored_etcd_is_a_successor() {
+    let (mut claim, ours) = us();
+    claim.attempting(None);
+    assert_eq!(decide(&mut claim, Some(&ours)), Move::Done { revision: 10 });
+    let newer = since("2026-01-02T00:00:01Z", 9);
+    assert!(matches!(
+        decide(&mut claim, Some(&newer)),
+        Move::Yield { .. }
+    ));
 }
