@@ -56,6 +56,7 @@ if [ $# -eq 0 ]; then
     have groff && have preconv || need 'groff, to render the manual' groff-base
     have script || need 'script, to see what is shown on a terminal' bsdutils
     have podman || need 'podman, the same by another daemon' podman
+    ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || need 'libfaketime, to let clocks jump' libfaketime
     have debootstrap || need 'debootstrap, to make hosts with a systemd of their own' debootstrap
 fi
 have curl || need 'curl, to ask nginx and the backends' curl ca-certificates

@@ -13,4 +13,20 @@ tests/static.sh --bin sidekick >/dev/null
 
 # Most tests wait for a lease or a probe rather than for a core.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 4))}
-exec cargo test --locked "$@"
+
+# With arguments, what they name.
+[ $# -eq 0 ] || exec cargo test --locked "$@"
+
+# Five minutes of faults at random wait for links and leases too: the other tests run beside them. Both are built before.
+cargo test --locked --no-run
+random=everything_breaks
+report=$(mktemp)
+set -m # in a process group of their own, which is ended as a whole
+cargo test --locked --quiet --test faults -- --nocapture "$random" >"$report" 2>&1 &
+faults=$!
+set +m
+trap 'kill -- "-$faults" 2>/dev/null || true; rm -f "$report"' EXIT
+cargo test --locked -- --skip "$random"
+echo 'Faults at random:'
+wait "$faults" || { cat "$report"; exit 1; }
+grep '^faults:' "$report" || true

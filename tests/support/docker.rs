@@ -4,7 +4,7 @@
 //! its API. Needs root.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -244,6 +244,11 @@ impl Daemon {
     /// The network that it made for its containers.
     pub(crate) fn network(&self) -> &str {
         self.network.name()
+    }
+
+    /// An address in that network.
+    pub(crate) fn address(&self, number: u8) -> Ipv4Addr {
+        self.network.address(number)
     }
 
     fn settings(&self, command: &[&str]) -> Value {

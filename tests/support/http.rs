@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 /// The sending half of a connection.
-pub(super) type Connection = SendRequest<Full<Bytes>>;
+pub(crate) type Connection = SendRequest<Full<Bytes>>;
 
 /// What a server answered.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub(crate) async fn request(
 }
 
 /// Opens a connection and lets it run beside the caller.
-pub(super) async fn connect(address: SocketAddr) -> Result<Connection, String> {
+pub(crate) async fn connect(address: SocketAddr) -> Result<Connection, String> {
     let stream = TcpStream::connect(address)
         .await
         .map_err(|error| format!("connect: {error}"))?;
@@ -60,7 +60,7 @@ pub(super) async fn connect(address: SocketAddr) -> Result<Connection, String> {
 }
 
 /// One request on an open connection.
-pub(super) async fn exchange(
+pub(crate) async fn exchange(
     connection: &mut Connection,
     method: &str,
     path: &str,

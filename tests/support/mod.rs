@@ -15,7 +15,7 @@ mod file_nginx;
 mod folder;
 mod harness;
 pub(crate) mod hosts;
-mod http;
+pub(crate) mod http;
 mod load;
 mod nginx;
 mod notify;

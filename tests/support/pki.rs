@@ -66,7 +66,7 @@ impl Pki {
     }
 
     /// For the tests' own connections.
-    pub(super) fn client_options(&self) -> TlsOptions {
+    pub(crate) fn client_options(&self) -> TlsOptions {
         let read = |path| std::fs::read(path).expect("our own file");
         let (cert, key) = self.pair("client");
         TlsOptions::new()

@@ -18,6 +18,10 @@ pub(crate) enum Link {
     Slow(Duration),
     /// Nothing passes and nothing is closed; connections are still accepted.
     Silent,
+    /// What clients send arrives; what the server answers does not.
+    HalfOpen,
+    /// Every connection is accepted and then reset.
+    Reset,
     /// Open connections are closed and new ones are refused.
     Down,
 }
@@ -132,8 +136,20 @@ async fn run(first: TcpListener, server: Target, mut link: watch::Receiver<Link>
     }
 }
 
-/// Carries one connection until one end closes it.
-async fn carry(client: TcpStream, server: Target, mut link: watch::Receiver<Link>) {
+/// Carries one connection until one end closes it, or the link resets it.
+async fn carry(mut client: TcpStream, server: Target, link: watch::Receiver<Link>) {
+    let mut changes = link.clone();
+    let is_reset = tokio::select! {
+        biased;
+        changed = changes.wait_for(|link| *link == Link::Reset) => changed.is_ok(),
+        () = carry_whole(&mut client, server, link) => false,
+    };
+    if is_reset {
+        let _ = client.set_zero_linger();
+    }
+}
+
+async fn carry_whole(client: &mut TcpStream, server: Target, mut link: watch::Receiver<Link>) {
     if link.wait_for(|link| *link != Link::Silent).await.is_err() {
         return;
     }
@@ -155,12 +171,16 @@ async fn carry(client: TcpStream, server: Target, mut link: watch::Receiver<Link
     }
 }
 
-async fn join(client: TcpStream, server: impl AsyncRead + AsyncWrite, link: watch::Receiver<Link>) {
-    let (client_rx, client_tx) = client.into_split();
+async fn join(
+    client: &mut TcpStream,
+    server: impl AsyncRead + AsyncWrite,
+    link: watch::Receiver<Link>,
+) {
+    let (client_rx, client_tx) = client.split();
     let (server_rx, server_tx) = split(server);
     tokio::select! {
-        () = copy(client_rx, server_tx, link.clone()) => {}
-        () = copy(server_rx, client_tx, link) => {}
+        () = copy(client_rx, server_tx, link.clone(), |link| link != Link::Silent) => {}
+        () = copy(server_rx, client_tx, link, |link| !matches!(link, Link::Silent | Link::HalfOpen)) => {}
     }
 }
 
@@ -168,6 +188,7 @@ async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut link: watch::Receiver<Link>,
+    passes: fn(Link) -> bool,
 ) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
@@ -176,7 +197,7 @@ async fn copy(
             // The delay of the link itself is what is wanted here.
             Link::Slow(delay) => tokio::time::sleep(delay).await,
             _ => {
-                if link.wait_for(|link| *link != Link::Silent).await.is_err() {
+                if link.wait_for(|link| passes(*link)).await.is_err() {
                     return;
                 }
             }

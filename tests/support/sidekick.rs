@@ -199,6 +199,11 @@ impl Sidekick {
         self.process.exited().is_none()
     }
 
+    /// Its exit code, once it has ended by itself.
+    pub(crate) fn code(&mut self) -> Option<i32> {
+        self.process.exited()?.code()
+    }
+
     /// Asks it to leave and waits for that.
     #[track_caller]
     pub(crate) fn leave(&mut self) -> impl Future<Output = Ended> {

@@ -1,0 +1,162 @@
+//! The agents under test, each behind links of its own to the members of etcd.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::cluster::Cluster;
+use super::net::Net;
+use super::places::{AGENTS, agent_name};
+use crate::support::{Command, Ended, Link, PATIENCE, Process, Proxy, Sidekick, Signal};
+
+/// An announcer or a pusher.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub(crate) name: String,
+    subcommand: &'static str,
+    args: Vec<String>,
+    /// To each member of etcd.
+    pub(crate) links: [Proxy; 3],
+    /// The file that says how far its clock is off, where it can be.
+    clock: Option<PathBuf>,
+    pub(crate) running: Option<Sidekick>,
+}
+
+/// Where Debian puts it.
+fn faketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?;
+    let libraries = folders
+        .flatten()
+        .map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    libraries.into_iter().find(|library| library.exists())
+}
+
+/// Links to all members.
+async fn links_to(cluster: &Cluster, net: &Net) -> [Proxy; 3] {
+    let [first, second, third] = [0, 1, 2].map(|member| cluster.address(member));
+    net.make(async move {
+        [
+            Proxy::to(first).await,
+            Proxy::to(second).await,
+            Proxy::to(third).await,
+        ]
+    })
+    .await
+}
+
+/// Arguments by which to reach etcd over these links.
+fn access(cluster: &Cluster, endpoints: &[String]) -> Vec<String> {
+    let mut args = vec!["--endpoints".to_owned(), endpoints.join(",")];
+    args.extend(cluster.pki().flags());
+    args.extend(["--user", "agent", "--password-file"].map(str::to_owned));
+    args.push(cluster.password_file().display().to_string());
+    args
+}
+
+/// `sidekick SUBCOMMAND` of somebody at a terminal, over a link that nothing disturbs.
+pub(crate) fn by_hand(cluster: &Cluster, subcommand: &str) -> Command {
+    let endpoints = [0, 1, 2].map(|member| format!("https://{}", cluster.address(member)));
+    Command::new(subcommand).args(access(cluster, &endpoints))
+}
+
+impl Agent {
+    /// Not started yet. One whose clock can jump runs under faketime.
+    pub(crate) async fn new(
+        number: usize,
+        (cluster, net): (&Cluster, &Net),
+        subcommand: &'static str,
+        mut args: Vec<String>,
+        clock: Option<&Path>,
+    ) -> Self {
+        assert!(number < AGENTS, "no such agent");
+        let links = links_to(cluster, net).await;
+        let endpoints =
+            [0, 1, 2].map(|member: usize| format!("https://{}", links[member].address()));
+        args.extend(access(cluster, &endpoints));
+        Self {
+            name: agent_name(number),
+            subcommand,
+            args,
+            links,
+            clock: clock.map(Path::to_owned),
+            running: None,
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        let mut command = Command::new(self.subcommand)
+            .named(&self.name)
+            .args(&self.args)
+            .notify();
+        if let (Some(clock), Some(library)) = (&self.clock, faketime()) {
+            command = command
+                .env("LD_PRELOAD", &library.display().to_string())
+                .env("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string())
+                .env("FAKETIME_CACHE_DURATION", "1")
+                // What waits, waits by the clock that never jumps.
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        self.running = Some(command.start());
+    }
+
+    /// `kill -9`
+    pub(crate) fn kill(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.kill();
+        }
+    }
+
+    /// Asks it to leave and waits for that.
+    pub(crate) async fn leave(&mut self) -> Option<Ended> {
+        let mut running = self.running.take()?;
+        running.terminate();
+        Some(running.end(PATIENCE).await)
+    }
+
+    /// # Panics
+    /// When it was not started.
+    pub(crate) fn process(&self) -> &Process {
+        self.running.as_ref().expect("it was started").process()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        // One that has ended by itself is found by the monitor.
+        let _ = crate::support::send(self.process().pid(), signal);
+    }
+
+    /// Whether it has said READY=1.
+    pub(crate) fn is_ready(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| {
+            running
+                .notifications()
+                .iter()
+                .any(|message| message.starts_with("READY=1"))
+        })
+    }
+
+    /// What it last said of itself.
+    pub(crate) fn status(&self) -> String {
+        let notifications = self.running.as_ref().map(Sidekick::notifications);
+        let notifications = notifications.unwrap_or_default();
+        let mut said = notifications.into_iter().rev();
+        said.find(|message| message.starts_with("STATUS="))
+            .unwrap_or_default()
+    }
+
+    /// All its links to etcd.
+    pub(crate) fn set_links(&self, link: Link) {
+        for proxy in &self.links {
+            proxy.set(link);
+        }
+    }
+
+    /// Makes its clock differ by so much.
+    pub(crate) fn shift_clock(&self, by: &str) {
+        if let Some(clock) = &self.clock {
+            std::fs::write(clock, by).expect("our own file");
+        }
+    }
+}
+
+/// How often the monitor looks at all of them.
+pub(crate) const LOOKED_AT_EVERY: Duration = Duration::from_millis(500);

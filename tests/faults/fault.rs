@@ -1,0 +1,384 @@
+//! What can break, drawn by a seed; what each takes away, and what cannot break at the same time.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::places::{AGENTS, FILE, INSTANCES, LINKED, LUA, PLUS, PROCESSES, PUSHERS, Part, ROUTES};
+use super::plus::Mood;
+use crate::support::Link;
+
+/// One fault, from its beginning to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Fault {
+    MemberKilled(usize),
+    MemberFrozen(usize),
+    MemberRestarts(usize),
+    MemberReplaced(usize),
+    /// What other members send to this one.
+    PeerLink(usize, Link),
+    /// A member and all others do not hear each other.
+    MemberIsolated(usize),
+    /// A member and the next one do not hear each other; the third one hears both.
+    MembersParted(usize),
+    LeaderMoves,
+    MajorityKilled(usize),
+    MajorityFrozen(usize),
+    AllMembersFrozen,
+    Wiped,
+    Saved,
+    Restored,
+    Compacted,
+    OutOfSpace,
+    AuthChanges,
+    PasswordChanges,
+    RightsTaken,
+    CertificatesRenewed,
+    /// Between an agent and one member, or all.
+    EtcdLink(usize, Option<usize>, Link),
+    /// Between a pusher and one of its load balancers.
+    ApiLink(usize, usize, Link),
+    /// Between a backend and all others.
+    BackendLink(usize, Link),
+    ProbeLink(usize, Link),
+    DockerLink(usize, Link),
+    AgentKilled(usize),
+    AgentRestarts(usize),
+    AgentFrozen(usize),
+    AgentReloads(usize),
+    ClockJumps(usize),
+    BalancerKilled(usize),
+    BalancerFrozen(usize),
+    BalancerReloads(usize),
+    WorkersKilled(usize),
+    PlusAnswers(Mood),
+    PlusRestarts,
+    BackendKilled(usize),
+    BackendFrozen(usize),
+    BackendSick(usize),
+    ContainerCrashes(usize),
+    ContainerStops(usize),
+    ContainerPauses(usize),
+    ContainerRestarts(usize),
+    DaemonKilled,
+    DaemonStops,
+    DaemonFrozen,
+    DiskFull,
+    /// Somebody writes what is no record, or takes one away.
+    StrangersRecords,
+    StrangerDeletes(usize),
+    StrangerOverwrites(usize),
+    /// In good order: the announcer leaves, its backend is replaced, both come back.
+    Deployed(usize),
+}
+
+/// What a fault uses up: no other may use it at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Etcd,
+    Member(usize),
+    Users,
+    Agent(usize),
+    Backend(usize),
+    Daemon,
+    Balancer(usize),
+}
+
+impl Use {
+    fn excludes(self, other: Self) -> bool {
+        use Use::{Agent, Backend, Daemon, Etcd, Member, Users};
+        let is_container = |instance| instance >= PROCESSES;
+        match (self, other) {
+            (Etcd, Etcd | Member(_) | Users) | (Member(_) | Users, Etcd) => true,
+            (Daemon, Backend(instance) | Agent(instance))
+            | (Backend(instance) | Agent(instance), Daemon) => {
+                is_container(instance) && instance < INSTANCES
+            }
+            (one, other) => one == other,
+        }
+    }
+}
+
+/// How a link can be bad.
+fn bad_link(rng: &mut Rng) -> Link {
+    match rng.u8(0..5) {
+        0 => Link::Down,
+        1 => Link::Silent,
+        2 => Link::HalfOpen,
+        3 => Link::Reset,
+        _ => Link::Slow(Duration::from_millis(rng.u64(50..400))),
+    }
+}
+
+fn process(rng: &mut Rng) -> usize {
+    rng.usize(0..PROCESSES)
+}
+
+fn container(rng: &mut Rng) -> usize {
+    rng.usize(PROCESSES..INSTANCES)
+}
+
+/// One with processes of its own.
+fn nginx(rng: &mut Rng) -> usize {
+    rng.usize(0..PLUS)
+}
+
+fn api_link(rng: &mut Rng) -> Fault {
+    let pusher = rng.usize(0..PUSHERS);
+    let with_api = ROUTES[pusher].iter().filter(|target| **target != FILE);
+    let target = rng.choice(with_api.copied().collect::<Vec<_>>());
+    Fault::ApiLink(pusher, target.unwrap_or(LUA[0]), bad_link(rng))
+}
+
+/// How often something of a kind is drawn, and how.
+const KINDS: [fn(&mut Rng) -> Fault; 53] = [
+    |rng| Fault::MemberKilled(rng.usize(0..3)),
+    |rng| Fault::MemberFrozen(rng.usize(0..3)),
+    |rng| Fault::MemberRestarts(rng.usize(0..3)),
+    |rng| Fault::MemberReplaced(rng.usize(0..3)),
+    |rng| Fault::PeerLink(rng.usize(0..3), bad_link(rng)),
+    |rng| Fault::MemberIsolated(rng.usize(0..3)),
+    |rng| Fault::MembersParted(rng.usize(0..3)),
+    |_| Fault::LeaderMoves,
+    |rng| Fault::MajorityKilled(rng.usize(0..3)),
+    |rng| Fault::MajorityFrozen(rng.usize(0..3)),
+    |_| Fault::AllMembersFrozen,
+    |_| Fault::Wiped,
+    |_| Fault::Saved,
+    |_| Fault::Restored,
+    |_| Fault::Compacted,
+    |_| Fault::OutOfSpace,
+    |_| Fault::AuthChanges,
+    |_| Fault::PasswordChanges,
+    |_| Fault::RightsTaken,
+    |_| Fault::CertificatesRenewed,
+    |rng| Fault::EtcdLink(rng.usize(0..AGENTS), None, bad_link(rng)),
+    |rng| Fault::EtcdLink(rng.usize(0..AGENTS), Some(rng.usize(0..3)), bad_link(rng)),
+    |rng| Fault::EtcdLink(rng.usize(INSTANCES..AGENTS), None, bad_link(rng)),
+    |rng| {
+        Fault::EtcdLink(
+            rng.usize(INSTANCES..AGENTS),
+            Some(rng.usize(0..3)),
+            bad_link(rng),
+        )
+    },
+    api_link,
+    api_link,
+    |rng| Fault::ProbeLink(rng.usize(LINKED..PROCESSES), bad_link(rng)),
+    |rng| Fault::BackendLink(rng.usize(0..LINKED), bad_link(rng)),
+    |rng| Fault::DockerLink(container(rng), bad_link(rng)),
+    |rng| Fault::AgentKilled(rng.usize(0..AGENTS)),
+    |rng| Fault::AgentRestarts(rng.usize(0..AGENTS)),
+    |rng| Fault::AgentFrozen(rng.usize(0..AGENTS)),
+    |rng| Fault::AgentReloads(rng.usize(0..AGENTS)),
+    |rng| Fault::AgentFrozen(rng.usize(INSTANCES..AGENTS)),
+    |rng| {
+        Fault::ClockJumps(
+            rng.choice([0, PROCESSES, INSTANCES, INSTANCES + 2])
+                .unwrap_or(0),
+        )
+    },
+    |rng| Fault::BalancerKilled(nginx(rng)),
+    |rng| Fault::BalancerFrozen(nginx(rng)),
+    |rng| Fault::BalancerReloads(nginx(rng)),
+    |rng| Fault::WorkersKilled(nginx(rng)),
+    |rng| Fault::PlusAnswers(mood(rng)),
+    |_| Fault::PlusRestarts,
+    |rng| Fault::BackendKilled(process(rng)),
+    |rng| Fault::BackendFrozen(process(rng)),
+    |rng| Fault::BackendSick(process(rng)),
+    |rng| Fault::ContainerCrashes(container(rng)),
+    |rng| Fault::ContainerStops(container(rng)),
+    |rng| Fault::ContainerPauses(container(rng)),
+    |rng| Fault::ContainerRestarts(container(rng)),
+    |rng| {
+        rng.choice([Fault::DaemonKilled, Fault::DaemonStops, Fault::DaemonFrozen])
+            .unwrap_or(Fault::DaemonStops)
+    },
+    |_| Fault::DiskFull,
+    |_| Fault::StrangersRecords,
+    |rng| {
+        if rng.bool() {
+            Fault::StrangerDeletes(rng.usize(0..INSTANCES))
+        } else {
+            Fault::StrangerOverwrites(rng.usize(0..INSTANCES))
+        }
+    },
+    |rng| Fault::Deployed(rng.usize(0..INSTANCES)),
+];
+
+fn mood(rng: &mut Rng) -> Mood {
+    match rng.u8(0..6) {
+        0 => Mood::Fails500,
+        1 => Mood::Garbage,
+        2 => Mood::Resets,
+        3 => Mood::Silent,
+        4 => Mood::Wrong,
+        _ => Mood::Slow(Duration::from_millis(rng.u64(50..1500))),
+    }
+}
+
+impl Fault {
+    /// One of all.
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        // A rolling deployment is the commonest of all that happens.
+        if rng.u8(0..10) == 0 {
+            return Self::Deployed(rng.usize(0..INSTANCES));
+        }
+        KINDS[rng.usize(0..KINDS.len())](rng)
+    }
+
+    /// Another one that can happen beside the first.
+    pub(crate) fn draw_beside(rng: &mut Rng, first: &Self) -> Self {
+        loop {
+            let fault = Self::draw(rng);
+            if !fault.excludes(first) {
+                return fault;
+            }
+        }
+    }
+
+    fn excludes(&self, other: &Self) -> bool {
+        let others = other.uses();
+        self.uses()
+            .iter()
+            .any(|one| others.iter().any(|other| one.excludes(*other)))
+    }
+
+    /// Two members that fail at once are the majority.
+    pub(crate) fn breaks_majority_with(&self, other: &Self) -> bool {
+        let member = |fault: &Self| {
+            let uses = fault.uses();
+            uses.iter().any(|used| matches!(used, Use::Member(_)))
+        };
+        member(self) && member(other)
+    }
+
+    fn uses(&self) -> Vec<Use> {
+        match *self {
+            Self::MemberKilled(member)
+            | Self::MemberFrozen(member)
+            | Self::MemberRestarts(member)
+            | Self::MemberIsolated(member)
+            | Self::PeerLink(member, _) => vec![Use::Member(member)],
+            Self::LeaderMoves
+            | Self::MembersParted(_)
+            | Self::MemberReplaced(_)
+            | Self::MajorityKilled(_)
+            | Self::MajorityFrozen(_)
+            | Self::AllMembersFrozen
+            | Self::Wiped
+            | Self::Saved
+            | Self::Restored
+            | Self::OutOfSpace
+            | Self::StrangersRecords
+            | Self::RightsTaken => vec![Use::Etcd],
+            Self::Compacted
+            | Self::AuthChanges
+            | Self::PasswordChanges
+            | Self::CertificatesRenewed => vec![Use::Users],
+            Self::EtcdLink(agent, ..)
+            | Self::AgentKilled(agent)
+            | Self::AgentRestarts(agent)
+            | Self::AgentFrozen(agent)
+            | Self::AgentReloads(agent)
+            | Self::ClockJumps(agent) => vec![Use::Agent(agent)],
+            Self::ApiLink(pusher, target, _) => {
+                vec![Use::Agent(INSTANCES + pusher), Use::Balancer(target)]
+            }
+            Self::BalancerKilled(target)
+            | Self::BalancerFrozen(target)
+            | Self::BalancerReloads(target)
+            | Self::WorkersKilled(target) => vec![Use::Balancer(target)],
+            Self::PlusAnswers(_) | Self::PlusRestarts => vec![Use::Balancer(PLUS)],
+            Self::ProbeLink(instance, _)
+            | Self::BackendLink(instance, _)
+            | Self::DockerLink(instance, _)
+            | Self::StrangerDeletes(instance)
+            | Self::StrangerOverwrites(instance)
+            | Self::BackendKilled(instance)
+            | Self::BackendFrozen(instance)
+            | Self::BackendSick(instance)
+            | Self::ContainerCrashes(instance)
+            | Self::ContainerStops(instance)
+            | Self::ContainerPauses(instance)
+            | Self::ContainerRestarts(instance)
+            | Self::Deployed(instance) => vec![Use::Backend(instance), Use::Agent(instance)],
+            Self::DaemonKilled | Self::DaemonStops | Self::DaemonFrozen => vec![Use::Daemon],
+            Self::DiskFull => vec![Use::Balancer(FILE)],
+        }
+    }
+
+    /// The agent that does not run while it lasts.
+    pub(crate) fn ends_agent(&self) -> Option<usize> {
+        match *self {
+            Self::AgentKilled(agent) => Some(agent),
+            _ => None,
+        }
+    }
+
+    /// What cannot be kept while it lasts.
+    pub(crate) fn takes(&self) -> Vec<Part> {
+        match *self {
+            Self::MemberKilled(_)
+            | Self::MemberFrozen(_)
+            | Self::MemberRestarts(_)
+            | Self::MemberReplaced(_)
+            | Self::MemberIsolated(_)
+            | Self::MembersParted(_)
+            | Self::PeerLink(..)
+            | Self::LeaderMoves => vec![Part::Member],
+            Self::MajorityKilled(_)
+            | Self::MajorityFrozen(_)
+            | Self::AllMembersFrozen
+            | Self::Saved => {
+                vec![Part::Etcd]
+            }
+            Self::Wiped | Self::Restored | Self::OutOfSpace | Self::RightsTaken => {
+                vec![Part::Data]
+            }
+            // Nothing of these may be felt anywhere.
+            Self::Compacted
+            | Self::AuthChanges
+            | Self::PasswordChanges
+            | Self::CertificatesRenewed
+            | Self::EtcdLink(_, Some(_), _)
+            | Self::AgentReloads(_)
+            | Self::ClockJumps(_)
+            | Self::DockerLink(..)
+            | Self::DaemonKilled
+            | Self::DaemonStops
+            | Self::DaemonFrozen
+            | Self::BalancerReloads(_)
+            | Self::StrangersRecords => vec![],
+            Self::EtcdLink(agent, None, _)
+            | Self::AgentKilled(agent)
+            | Self::AgentRestarts(agent)
+            | Self::AgentFrozen(agent) => vec![Part::Agent(agent)],
+            Self::ApiLink(pusher, target, _) => vec![Part::Link(INSTANCES + pusher, target)],
+            Self::BalancerKilled(target)
+            | Self::BalancerFrozen(target)
+            | Self::WorkersKilled(target) => vec![Part::Balancer(target)],
+            Self::PlusAnswers(_) | Self::PlusRestarts => vec![Part::Balancer(PLUS)],
+            Self::DiskFull => vec![Part::Balancer(FILE)],
+            Self::ProbeLink(instance, _)
+            | Self::BackendLink(instance, _)
+            | Self::BackendKilled(instance)
+            | Self::BackendFrozen(instance)
+            | Self::BackendSick(instance)
+            | Self::ContainerCrashes(instance)
+            | Self::ContainerStops(instance)
+            | Self::ContainerPauses(instance)
+            | Self::ContainerRestarts(instance)
+            | Self::StrangerDeletes(instance)
+            | Self::StrangerOverwrites(instance)
+            | Self::Deployed(instance) => vec![Part::Backend(instance)],
+        }
+    }
+}
+
+/// How long a fault lasts: mostly shorter than a lease, sometimes longer.
+pub(crate) fn duration(rng: &mut Rng) -> Duration {
+    let most = if rng.u8(0..8) == 0 { 7_000 } else { 2_000 };
+    Duration::from_millis(rng.u64(100..most))
+}

@@ -1,0 +1,445 @@
+//! What must hold of every request and of every statement, judged by what the monitor knows and sees; no I/O.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::places::{BALANCERS, INSTANCES, PLUS, Part, instance_name, pushers_of};
+
+/// Leases of announcers and pushers.
+pub(crate) const TTL: Duration = Duration::from_secs(5);
+
+/// How long pushers protect what vanished without a goodbye.
+pub(crate) const HOLD: Duration = Duration::from_secs(5);
+
+/// Within which all must be right after the last fault.
+pub(crate) const CONVERGENCE: Duration = Duration::from_secs(10);
+
+/// Within which a dead backend gets no more requests: `interval × fall + timeout`, which are 1.9 s here, and what a busy machine
+/// takes to tell it.
+const DEAD_BOUND: Duration = Duration::from_secs(4);
+
+/// How long etcd may need for another leader.
+const ELECTION: Duration = Duration::from_secs(4);
+
+/// How long a healthy backend may be without any request, with so many for all of them meanwhile.
+const SILENCE: Duration = Duration::from_secs(3);
+const REQUESTS: usize = 100;
+
+/// What "at that moment" means.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// A request, or an attempt of it, is remembered for so long.
+const MEMORY: Duration = Duration::from_secs(6);
+
+/// Whether something is faulted, and until when it was.
+#[derive(Debug, Clone, Copy, Default)]
+struct Trouble {
+    faults: usize,
+    began: Option<Instant>,
+    ended: Option<Instant>,
+}
+
+/// Whether a backend works.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Alive(Instant),
+    Dead(Instant),
+}
+
+/// Somebody said it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Statement {
+    /// All load balancers send requests to the instance.
+    Routed,
+    /// None does, and none is under way.
+    Drained,
+}
+
+#[derive(Debug)]
+struct Said {
+    instance: usize,
+    at: Instant,
+}
+
+/// One request, as the client saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) balancer: usize,
+    pub(crate) is_post: bool,
+    pub(crate) sent: Instant,
+    /// The instances that the load balancer tried, in order, where they are ours.
+    pub(crate) tried: Vec<Option<usize>>,
+    /// Why it failed.
+    pub(crate) failure: Option<String>,
+}
+
+/// Knows what is faulted, and what was seen lately.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    began: Instant,
+    troubles: HashMap<Part, Trouble>,
+    fates: [Fate; INSTANCES],
+    /// When "drained" was said, until the instance is announced again.
+    drained: [Option<Instant>; INSTANCES],
+    /// When each was last asked by each load balancer, lately.
+    asked: [[VecDeque<Instant>; INSTANCES]; BALANCERS],
+    /// Requests that each load balancer took lately.
+    requests: [VecDeque<Instant>; BALANCERS],
+    routed: Vec<Said>,
+    /// Of requests, for the report.
+    pub(crate) counts: BTreeMap<String, u64>,
+    /// How often each invariant was judged to hold, for the report.
+    pub(crate) held: BTreeMap<&'static str, u64>,
+}
+
+/// How far something is from its last fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Calm {
+    /// It is faulted now.
+    No,
+    /// Since then; the beginning where it never was.
+    Since(Instant),
+}
+
+impl Judge {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            troubles: HashMap::new(),
+            fates: [Fate::Alive(now); INSTANCES],
+            drained: [None; INSTANCES],
+            asked: Default::default(),
+            requests: Default::default(),
+            routed: Vec::new(),
+            counts: BTreeMap::new(),
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// These are faulted from now on.
+    pub(crate) fn trouble(&mut self, parts: &[Part], now: Instant) {
+        for part in parts {
+            let trouble = self.troubles.entry(*part).or_default();
+            trouble.faults += 1;
+            trouble.began = Some(now);
+        }
+    }
+
+    /// The same fault has ended.
+    pub(crate) fn relief(&mut self, parts: &[Part], now: Instant) {
+        for part in parts {
+            let trouble = self.troubles.entry(*part).or_default();
+            trouble.faults = trouble.faults.saturating_sub(1);
+            trouble.ended = Some(now);
+        }
+    }
+
+    pub(crate) fn died(&mut self, instance: usize, now: Instant) {
+        if let Fate::Alive(_) = self.fates[instance] {
+            self.fates[instance] = Fate::Dead(now);
+        }
+    }
+
+    pub(crate) fn lives(&mut self, instance: usize, now: Instant) {
+        if let Fate::Dead(_) = self.fates[instance] {
+            self.fates[instance] = Fate::Alive(now);
+        }
+    }
+
+    /// It may get requests again, whatever was said before.
+    pub(crate) fn announced_again(&mut self, instance: usize) {
+        self.drained[instance] = None;
+    }
+
+    pub(crate) fn said(&mut self, statement: Statement, instance: usize, at: Instant) {
+        match statement {
+            Statement::Routed => self.routed.push(Said { instance, at }),
+            Statement::Drained => {
+                *self.held.entry("I5 drained").or_default() += 1;
+                self.drained[instance] = Some(at);
+            }
+        }
+    }
+
+    /// Judges one request; gives what it violates.
+    pub(crate) fn asked(&mut self, asked: &Asked) -> Vec<String> {
+        let mut violations = Vec::new();
+        remember(&mut self.requests[asked.balancer], asked.sent);
+        for instance in asked.tried.iter().copied().flatten() {
+            remember(&mut self.asked[asked.balancer][instance], asked.sent);
+            violations.extend(self.dead_one_was_asked(asked.balancer, instance, asked.sent));
+            violations.extend(self.drained_one_was_asked(asked.balancer, instance, asked.sent));
+        }
+        let method = if asked.is_post { "POST" } else { "GET" };
+        let outcome = if asked.failure.is_some() {
+            "failed"
+        } else {
+            "answered"
+        };
+        *self
+            .counts
+            .entry(format!("{method} {outcome}"))
+            .or_default() += 1;
+        if let (true, Some(why)) = (asked.is_post, &asked.failure) {
+            violations.extend(self.post_was_lost(asked, why));
+        }
+        violations
+    }
+
+    /// Judges what did not happen; gives what that violates.
+    pub(crate) fn tick(&mut self, now: Instant, plus: &[usize]) -> Vec<String> {
+        // The stand-in takes no requests: what it has counts as asked.
+        remember(&mut self.requests[PLUS], now);
+        let mut violations = Vec::new();
+        for instance in plus.iter().copied() {
+            remember(&mut self.asked[PLUS][instance], now);
+            violations.extend(self.dead_one_was_asked(PLUS, instance, now));
+            violations.extend(self.drained_one_was_asked(PLUS, instance, now));
+        }
+        for balancer in 0..BALANCERS {
+            for instance in 0..INSTANCES {
+                violations.extend(self.healthy_one_was_not_asked(balancer, instance, now));
+            }
+        }
+        let due = |said: &Said| now > said.at + MOMENT * 3 / 2;
+        let judged: Vec<Said> = self.routed.extract_if(.., |said| due(said)).collect();
+        for said in judged {
+            for balancer in 0..BALANCERS {
+                violations.extend(self.routed_one_was_not_asked(balancer, &said));
+            }
+        }
+        violations
+    }
+
+    /// I1
+    fn dead_one_was_asked(
+        &mut self,
+        balancer: usize,
+        instance: usize,
+        at: Instant,
+    ) -> Option<String> {
+        let Fate::Dead(since) = self.fates[instance] else {
+            return None;
+        };
+        let Calm::Since(path) = self.path(balancer, instance) else {
+            return None;
+        };
+        let (Calm::Since(data), Calm::Since(etcd), Calm::Since(member)) = (
+            self.calm(&[Part::Data]),
+            self.calm(&[Part::Etcd]),
+            self.calm(&[Part::Member]),
+        ) else {
+            return None;
+        };
+        let path = self.after(path, TTL).max(self.after(etcd, TTL + ELECTION));
+        let from = since
+            .max(path)
+            .max(self.after(data, TTL + HOLD))
+            .max(self.after(member, ELECTION));
+        *self.held.entry("I1").or_default() += 1;
+        let late = at.checked_duration_since(from + DEAD_BOUND)?;
+        Some(format!(
+            "I1: {} gets requests of balancer {balancer}, {:.1} s after it died and {:.1} s after its bound",
+            instance_name(instance),
+            (at - since).as_secs_f64(),
+            late.as_secs_f64(),
+        ))
+    }
+
+    /// I2
+    fn healthy_one_was_not_asked(
+        &mut self,
+        balancer: usize,
+        instance: usize,
+        now: Instant,
+    ) -> Option<String> {
+        let Fate::Alive(since) = self.fates[instance] else {
+            return None;
+        };
+        let Calm::Since(path) = self.path(balancer, instance) else {
+            return None;
+        };
+        let Calm::Since(data) = self.calm(&[Part::Data]) else {
+            return None;
+        };
+        let calm = self
+            .after(path, CONVERGENCE)
+            .max(self.after(data, TTL + HOLD + CONVERGENCE));
+        let alive = self.after(since, CONVERGENCE);
+        let last = self.asked[balancer][instance].back().copied();
+        let from = last
+            .unwrap_or(self.began + CONVERGENCE)
+            .max(calm)
+            .max(alive);
+        let enough = self.requests[balancer]
+            .iter()
+            .filter(|at| **at > from)
+            .count();
+        *self.held.entry("I2").or_default() += 1;
+        let silent = now.checked_duration_since(from)?;
+        let is_starved = balancer == PLUS || enough >= REQUESTS;
+        (silent > SILENCE && is_starved).then(|| {
+            format!(
+                "I2: {} works and gets no request of balancer {balancer} for {:.1} s, while that took {enough}",
+                instance_name(instance),
+                silent.as_secs_f64(),
+            )
+        })
+    }
+
+    /// I5
+    fn routed_one_was_not_asked(&mut self, balancer: usize, said: &Said) -> Option<String> {
+        let Said { instance, at } = *said;
+        let from = at - MOMENT;
+        let lives = matches!(self.fates[instance], Fate::Alive(since) if since <= at);
+        let own = [Part::Agent(instance), Part::Backend(instance)];
+        let Calm::Since(others) = self.way(balancer) else {
+            return None;
+        };
+        let was_calm = others == self.began || others < from;
+        if !lives || !was_calm || self.began_about(&own, at) {
+            return None;
+        }
+        *self.held.entry("I5 routed").or_default() += 1;
+        let was_asked = self.asked[balancer][instance]
+            .iter()
+            .any(|asked| *asked >= from && *asked <= at + MOMENT);
+        (!was_asked).then(|| {
+            format!(
+                "I5: {} was said to be routed, and gets no request of balancer {balancer}",
+                instance_name(instance)
+            )
+        })
+    }
+
+    /// I5
+    fn drained_one_was_asked(
+        &mut self,
+        balancer: usize,
+        instance: usize,
+        at: Instant,
+    ) -> Option<String> {
+        let said = self.drained[instance]?;
+        // A load balancer that refuses connections for 3 s counts as one that does not route.
+        let links: Vec<_> = pushers_of(balancer)
+            .map(|pusher| Part::Link(pusher, balancer))
+            .collect();
+        let Calm::Since(links) = self.calm(&links) else {
+            return None;
+        };
+        let is_late = at > said + MOMENT && said > self.after(links, TTL);
+        is_late.then(|| {
+            format!(
+                "I5: {} was said to be drained {:.1} s ago, and gets a request of balancer {balancer}",
+                instance_name(instance),
+                (at - said).as_secs_f64()
+            )
+        })
+    }
+
+    /// I6
+    fn post_was_lost(&mut self, asked: &Asked, why: &str) -> Option<String> {
+        let Calm::Since(balancer) = self.calm(&[Part::Balancer(asked.balancer)]) else {
+            return None;
+        };
+        if self.after(balancer, SILENCE) > asked.sent {
+            return None;
+        }
+        let what = |whose: String| {
+            Some(format!(
+                "I6: balancer {} lost a POST {whose}: {why}",
+                asked.balancer
+            ))
+        };
+        let Some(Some(instance)) = asked.tried.last().copied() else {
+            return what("that it sent to none of ours".to_owned());
+        };
+        let name = instance_name(instance);
+        if self.drained[instance].is_some() {
+            return what(format!("at {name}, which left in good order"));
+        }
+        match self.fates[instance] {
+            Fate::Alive(since) if self.after(since, SILENCE) < asked.sent => {
+                what(format!("at {name}, which works"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether any of these broke within a moment of this time.
+    fn began_about(&self, parts: &[Part], at: Instant) -> bool {
+        let began = parts
+            .iter()
+            .filter_map(|part| self.troubles.get(part)?.began);
+        began
+            .into_iter()
+            .any(|began| began + MOMENT > at && began < at + MOMENT)
+    }
+
+    /// A load balancer, its pushers, and what is between them.
+    fn way(&self, balancer: usize) -> Calm {
+        let mut parts = vec![Part::Balancer(balancer)];
+        for pusher in pushers_of(balancer) {
+            parts.extend([Part::Agent(pusher), Part::Link(pusher, balancer)]);
+        }
+        self.calm(&parts)
+    }
+
+    /// Everything between a backend and the requests of a load balancer, but for etcd.
+    fn path(&self, balancer: usize, instance: usize) -> Calm {
+        let mut parts = vec![
+            Part::Balancer(balancer),
+            Part::Agent(instance),
+            Part::Backend(instance),
+        ];
+        for pusher in pushers_of(balancer) {
+            parts.extend([Part::Agent(pusher), Part::Link(pusher, balancer)]);
+        }
+        // A dead backend is no trouble of the path to itself.
+        if let Fate::Dead(_) = self.fates[instance] {
+            parts.retain(|part| *part != Part::Backend(instance));
+        }
+        self.calm(&parts)
+    }
+
+    fn calm(&self, parts: &[Part]) -> Calm {
+        let mut since = self.began;
+        for part in parts {
+            let trouble = self.troubles.get(part).copied().unwrap_or_default();
+            if trouble.faults > 0 {
+                return Calm::No;
+            }
+            since = since.max(trouble.ended.unwrap_or(self.began));
+        }
+        Calm::Since(since)
+    }
+
+    /// So long after a trouble; at once where there was none.
+    fn after(&self, calm: Instant, time: Duration) -> Instant {
+        if calm == self.began {
+            calm
+        } else {
+            calm + time
+        }
+    }
+
+    /// Instances that a load balancer has asked within this time.
+    pub(crate) fn asked_within(&self, balancer: usize, time: Duration, now: Instant) -> Vec<usize> {
+        let recently = |times: &VecDeque<Instant>| times.back().is_some_and(|at| *at + time > now);
+        let asked = self.asked[balancer].iter().enumerate();
+        asked
+            .filter(|(_, times)| recently(times))
+            .map(|(instance, _)| instance)
+            .collect()
+    }
+}
+
+fn remember(times: &mut VecDeque<Instant>, at: Instant) {
+    let place = times.partition_point(|known| *known <= at);
+    times.insert(place, at);
+    while times.front().is_some_and(|first| *first + MEMORY < at) {
+        times.pop_front();
+    }
+}

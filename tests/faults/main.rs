@@ -1,0 +1,72 @@
+//! Everything breaks at random, two things at a time, and nothing may be lost: three members of etcd, two nginx with lua, one with a
+//! file, a stand-in of NGINX Plus, three pushers, ten announcers, five of them paired with containers of a real Docker, and clients
+//! that never stop asking. `tests/faults.sh` runs it for an hour.
+//!
+//! | invariant | |
+//! | --- | --- |
+//! | I1 | no dead backend gets requests beyond its bound |
+//! | I2 | no healthy one is without requests by a fault elsewhere |
+//! | I3 | all is right within 10 s of the last fault |
+//! | I4 | no agent ends, grows, spins, or floods its log |
+//! | I5 | nothing that says "routed" or "drained" is wrong at that moment |
+//! | I6 | no POST is lost in a departure in good order |
+//!
+//! What breaks is in `fault` and `strike`, what must hold in `judge` (requests and statements), `watcher` (processes) and `converged`.
+//! All judge by what nginx's answers and /proc tell, not by what sidekick says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says no by a panic"
+)]
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the tests share it, and neither needs all of it"
+)]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod agents;
+mod cluster;
+mod converged;
+mod disk;
+mod fault;
+mod judge;
+mod judge_tests;
+mod load;
+mod monitor;
+mod net;
+mod places;
+mod plus;
+mod run;
+mod strike;
+mod watcher;
+mod world;
+
+use std::time::Duration;
+
+/// How long it runs where `SIDEKICK_FAULTS_MINUTES` does not say.
+const MINUTES: u64 = 5;
+
+/// Draws the faults where `SIDEKICK_FAULTS_SEED` does not say: the same ones every day.
+const SEED: u64 = 11;
+
+/// A number from the environment.
+fn setting(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={text}: a number is needed")),
+        Err(_) => default,
+    }
+}
+
+#[tokio::test]
+async fn everything_breaks_and_nothing_is_lost_and_nothing_said_is_wrong() {
+    let minutes = setting("SIDEKICK_FAULTS_MINUTES", MINUTES);
+    let seed = setting("SIDEKICK_FAULTS_SEED", SEED);
+    Box::pin(run::run(seed, Duration::from_secs(minutes * 60))).await;
+}

@@ -1,0 +1,369 @@
+//! How each fault begins and ends.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::fault::Fault;
+use super::judge::Statement;
+use super::places::{FILE, INSTANCES, PLUS, PROCESSES, Part, agent_name, instance_name};
+use super::plus::Mood;
+use super::world::World;
+use crate::support::{Link, Signal, procfs, send};
+
+/// What is no record, hold, split or status, by key.
+const FOREIGN: [(&str, &[u8]); 8] = [
+    (
+        "/services/website/stranger",
+        b"{\"host\":\"127.0.0.1; server 6.6.6.6\",\"port\":80}",
+    ),
+    ("/services/website/not-utf-8", b"\xff\xfe"),
+    ("/services/website/a/b", b"127.0.0.1:1"),
+    ("/services/website/\x1b[2J", b"127.0.0.1:1"),
+    ("/sidekick/holds/website/nobody", b"until further notice"),
+    ("/sidekick/splits/website", b"{\"v9\":100}"),
+    (
+        "/sidekick/pushers/ghost",
+        b"{\"services\":{\"website\":{\"applied\":99}}}",
+    ),
+    ("/sidekick/balancers/ghost", b"[]"),
+];
+
+/// Within which a backend that was started accepts connections.
+const STARTS: Duration = Duration::from_secs(20);
+
+/// Within which an announcer that was started says READY, if nothing else is in its way.
+const READY: Duration = Duration::from_secs(5);
+
+impl World {
+    /// Begins a fault; `false` where another one did not let it.
+    pub(crate) async fn strike(&mut self, fault: &Fault) -> bool {
+        match *fault {
+            Fault::MemberReplaced(member) => self.cluster.replace(member).await,
+            Fault::LeaderMoves => self.cluster.move_leader().await,
+            Fault::Compacted => self.cluster.compact().await,
+            Fault::OutOfSpace => self.cluster.fill().await,
+            Fault::AuthChanges => self.cluster.bump_auth().await,
+            Fault::RightsTaken => self.cluster.take_rights().await,
+            Fault::StrangerDeletes(instance) => return self.cluster.delete(&key(instance)).await,
+            Fault::StrangerOverwrites(instance) => {
+                return self.cluster.put(&key(instance), b"127.0.0.1:9").await;
+            }
+            Fault::MemberKilled(member) => self.cluster.kill(member),
+            Fault::MemberFrozen(member) => self.cluster.freeze(member),
+            Fault::MemberRestarts(member) => {
+                self.cluster.kill(member);
+                self.cluster.spawn(member);
+            }
+            Fault::PeerLink(member, link) => self.cluster.peer_link(member).set(link),
+            Fault::MemberIsolated(member) => self.cluster.isolate(member),
+            Fault::MembersParted(one) => self.cluster.part(one, (one + 1) % 3),
+            Fault::MajorityKilled(survivor) => {
+                for member in others(survivor) {
+                    self.cluster.kill(member);
+                }
+            }
+            Fault::MajorityFrozen(survivor) => {
+                for member in others(survivor) {
+                    self.cluster.freeze(member);
+                }
+            }
+            Fault::AllMembersFrozen => {
+                for member in 0..3 {
+                    self.cluster.freeze(member);
+                }
+            }
+            Fault::Wiped => self.cluster.wipe().await,
+            Fault::Saved => self.cluster.save().await,
+            Fault::Restored => self.cluster.restore().await,
+            Fault::PasswordChanges => {
+                self.passwords += 1;
+                self.cluster.change_password(self.passwords).await;
+            }
+            Fault::CertificatesRenewed => self.cluster.renew_certificates().await,
+            Fault::EtcdLink(agent, Some(member), link) => {
+                self.agents[agent].links[member].set(link)
+            }
+            Fault::EtcdLink(agent, None, link) => self.agents[agent].set_links(link),
+            Fault::ApiLink(pusher, target, link) => self.api_link(pusher, target, link),
+            Fault::BackendLink(instance, link) => {
+                // A slow one may yet be fast enough.
+                if !matches!(link, Link::Slow(_)) {
+                    self.monitor.dies(instance);
+                }
+                self.links[instance].set(link);
+            }
+            Fault::ProbeLink(instance, link) => self.links[instance].set(link),
+            Fault::DockerLink(instance, link) => self.docker_links[instance - PROCESSES].set(link),
+            Fault::AgentKilled(agent) => self.agents[agent].kill(),
+            Fault::AgentRestarts(agent) => {
+                self.agents[agent].kill();
+                self.agents[agent].start();
+            }
+            Fault::AgentFrozen(agent) => self.agents[agent].signal(Signal::STOP),
+            Fault::AgentReloads(agent) => self.agents[agent].signal(Signal::HUP),
+            Fault::ClockJumps(agent) => self.agents[agent].shift_clock("+1h"),
+            Fault::StrangersRecords => self.write_foreign().await,
+            Fault::Deployed(instance) => self.deploy(instance).await,
+            Fault::DiskFull => self.disk.fill(),
+            _ => self.strike_balancer_or_backend(fault).await,
+        }
+        true
+    }
+
+    async fn strike_balancer_or_backend(&mut self, fault: &Fault) {
+        match *fault {
+            Fault::BalancerKilled(FILE) => self.file.kill(),
+            Fault::BalancerKilled(lua) => self.lua[lua].kill(),
+            Fault::BalancerFrozen(target) => self.signal_balancer(target, Signal::STOP),
+            Fault::BalancerReloads(target) => {
+                let _ = send(self.balancer_pid(target), Signal::HUP);
+            }
+            Fault::WorkersKilled(target) => {
+                for worker in procfs::children(self.balancer_pid(target)) {
+                    let _ = send(worker, Signal::KILL);
+                }
+            }
+            Fault::PlusAnswers(mood) => self.plus.set(mood),
+            Fault::PlusRestarts => self.plus.restart(),
+            Fault::BackendKilled(instance) => {
+                self.monitor.dies(instance);
+                self.processes[instance].kill();
+            }
+            Fault::BackendFrozen(instance) => {
+                self.monitor.dies(instance);
+                self.processes[instance].process().signal(Signal::STOP);
+            }
+            Fault::BackendSick(instance) => {
+                self.monitor.dies(instance);
+                self.processes[instance].set_health(500).await;
+            }
+            Fault::ContainerCrashes(instance) => {
+                self.monitor.dies(instance);
+                self.daemon.crash(&World::container(instance)).await;
+            }
+            Fault::ContainerStops(instance) => {
+                self.monitor.dies(instance);
+                self.act(instance, "stop?t=1").await;
+            }
+            Fault::ContainerPauses(instance) => {
+                self.monitor.dies(instance);
+                self.act(instance, "pause").await;
+            }
+            Fault::ContainerRestarts(instance) => {
+                self.monitor.dies(instance);
+                self.act(instance, "restart?t=0").await;
+                self.revived(instance).await;
+            }
+            Fault::DaemonKilled => self.daemon.kill().await,
+            Fault::DaemonStops => self.daemon.stop().await,
+            Fault::DaemonFrozen => self.daemon.process().signal(Signal::STOP),
+            _ => {}
+        }
+    }
+
+    /// Lets a member go on without waiting for anything.
+    pub(crate) fn begin_to_mend(&mut self, fault: &Fault) {
+        match *fault {
+            Fault::MemberKilled(member) => self.cluster.spawn(member),
+            Fault::MemberFrozen(member) => self.cluster.thaw(member),
+            Fault::PeerLink(member, _) => self.cluster.peer_link(member).set(Link::Up),
+            Fault::MemberIsolated(_) | Fault::MembersParted(_) => self.cluster.rejoin(),
+            _ => {}
+        }
+    }
+
+    /// Ends a fault: what was broken works again when this returns.
+    pub(crate) async fn mend(&mut self, fault: &Fault) {
+        match *fault {
+            Fault::MemberKilled(member) => {
+                self.cluster.spawn(member);
+                self.cluster.healthy().await;
+            }
+            Fault::MemberFrozen(member) => {
+                self.cluster.thaw(member);
+                self.cluster.healthy().await;
+            }
+            Fault::PeerLink(member, _) => {
+                self.cluster.peer_link(member).set(Link::Up);
+                self.cluster.healthy().await;
+            }
+            Fault::MemberIsolated(_) | Fault::MembersParted(_) => {
+                self.cluster.rejoin();
+                self.cluster.healthy().await;
+            }
+            Fault::MajorityKilled(survivor) => {
+                for member in others(survivor) {
+                    self.cluster.spawn(member);
+                }
+                self.cluster.healthy().await;
+            }
+            Fault::MajorityFrozen(_) | Fault::AllMembersFrozen => {
+                for member in 0..3 {
+                    self.cluster.thaw(member);
+                }
+                self.cluster.healthy().await;
+            }
+            Fault::MemberRestarts(_)
+            | Fault::MemberReplaced(_)
+            | Fault::LeaderMoves
+            | Fault::Wiped
+            | Fault::Saved
+            | Fault::Restored => self.cluster.healthy().await,
+            Fault::OutOfSpace => self.cluster.make_room().await,
+            Fault::RightsTaken => self.cluster.give_rights().await,
+            Fault::EtcdLink(agent, ..) => self.agents[agent].set_links(Link::Up),
+            Fault::ApiLink(pusher, target, _) => self.api_link(pusher, target, Link::Up),
+            Fault::BackendLink(instance, _) | Fault::ProbeLink(instance, _) => {
+                self.links[instance].set(Link::Up);
+                self.monitor.lives(instance);
+            }
+            Fault::DockerLink(instance, _) => {
+                self.docker_links[instance - PROCESSES].set(Link::Up);
+            }
+            Fault::AgentKilled(agent) => self.agents[agent].start(),
+            Fault::AgentFrozen(agent) => self.agents[agent].signal(Signal::CONT),
+            Fault::ClockJumps(agent) => self.agents[agent].shift_clock("+0"),
+            Fault::StrangersRecords => {
+                for (key, _) in FOREIGN {
+                    self.cluster.delete(key).await;
+                }
+            }
+            Fault::DiskFull => self.disk.make_room(),
+            _ => self.mend_balancer_or_backend(fault).await,
+        }
+    }
+
+    async fn mend_balancer_or_backend(&mut self, fault: &Fault) {
+        match *fault {
+            Fault::BalancerKilled(FILE) => self.file.run().await,
+            Fault::BalancerKilled(lua) => self.lua[lua].resume().await,
+            Fault::BalancerFrozen(target) => self.signal_balancer(target, Signal::CONT),
+            Fault::PlusAnswers(_) => self.plus.set(Mood::Well),
+            Fault::BackendKilled(instance) => {
+                self.processes[instance].resume().await;
+                self.monitor.lives(instance);
+            }
+            Fault::BackendFrozen(instance) => {
+                self.processes[instance].process().signal(Signal::CONT);
+                self.monitor.lives(instance);
+            }
+            Fault::BackendSick(instance) => {
+                self.processes[instance].set_health(200).await;
+                self.monitor.lives(instance);
+            }
+            Fault::ContainerCrashes(instance) | Fault::ContainerStops(instance) => {
+                self.act(instance, "start").await;
+                self.revived(instance).await;
+            }
+            Fault::ContainerPauses(instance) => {
+                self.act(instance, "unpause").await;
+                self.revived(instance).await;
+            }
+            Fault::DaemonKilled | Fault::DaemonStops => self.daemon.run().await,
+            Fault::DaemonFrozen => self.daemon.process().signal(Signal::CONT),
+            _ => {}
+        }
+    }
+
+    fn api_link(&self, pusher: usize, target: usize, link: Link) {
+        if let Some(proxy) = self.api_links.get(&(INSTANCES + pusher, target)) {
+            proxy.set(link);
+        }
+    }
+
+    fn balancer_pid(&self, target: usize) -> u32 {
+        debug_assert_ne!(target, PLUS, "the stand-in is no process");
+        if target == FILE {
+            self.file.process().pid()
+        } else {
+            self.lua[target].process().pid()
+        }
+    }
+
+    fn signal_balancer(&self, target: usize, signal: Signal) {
+        let master = self.balancer_pid(target);
+        for pid in procfs::children(master).into_iter().chain([master]) {
+            let _ = send(pid, signal);
+        }
+    }
+
+    async fn act(&self, instance: usize, action: &str) {
+        self.daemon.act(&World::container(instance), action).await;
+    }
+
+    async fn revived(&self, instance: usize) {
+        if !self.accepts(instance, STARTS).await {
+            let name = instance_name(instance);
+            self.monitor.note(format!("{name} does not come back"));
+        }
+        self.monitor.lives(instance);
+    }
+
+    async fn write_foreign(&self) {
+        for (key, value) in FOREIGN {
+            self.cluster.put(key, value).await;
+        }
+    }
+
+    /// As a deployment does it: the announcer leaves, its backend is replaced, and both come back.
+    async fn deploy(&mut self, instance: usize) {
+        let name = instance_name(instance);
+        let agent = [Part::Agent(instance)];
+        self.monitor.trouble(&agent);
+        if let Some(ended) = self.agents[instance].leave().await {
+            if ended.output.contains("is drained everywhere") {
+                self.monitor.said(Statement::Drained, instance);
+                self.monitor.note(format!("{name} says that it is drained"));
+            }
+            if ended.code != Some(0) {
+                let code = ended.code;
+                self.monitor.violated(vec![format!(
+                    "I4: the announcer of {name} left with {code:?}: {}",
+                    ended.output
+                )]);
+            }
+        }
+        self.monitor.dies(instance);
+        if instance < PROCESSES {
+            self.processes[instance].stop().await;
+            self.processes[instance].resume().await;
+        } else {
+            self.act(instance, "restart?t=0").await;
+        }
+        self.revived(instance).await;
+        self.monitor.announced_again(instance);
+        self.agents[instance].start();
+        self.wait_for_ready(instance).await;
+        self.monitor.relief(&agent);
+    }
+
+    async fn wait_for_ready(&self, instance: usize) {
+        let agent = &self.agents[instance];
+        let deadline = Instant::now() + READY;
+        while !agent.is_ready() {
+            if Instant::now() > deadline {
+                let (name, status) = (agent_name(instance), agent.status());
+                self.monitor.note(format!("{name} is not ready: {status}"));
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await; // between two looks
+        }
+        let status = agent.status();
+        self.monitor
+            .note(format!("{} is ready: {status}", agent_name(instance)));
+        // Whatever it doubts stands behind the revision.
+        let has_no_doubt = status.ends_with(|last: char| last.is_ascii_digit());
+        if status.starts_with("STATUS=up") && has_no_doubt {
+            self.monitor.said(Statement::Routed, instance);
+        }
+    }
+}
+
+fn key(instance: usize) -> String {
+    format!("/services/website/{}", instance_name(instance))
+}
+
+fn others(member: usize) -> impl Iterator<Item = usize> {
+    (0..3).filter(move |other| *other != member)
+}
