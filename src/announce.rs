@@ -14,10 +14,9 @@ pub mod phase;
 pub mod reload;
 mod settings;
 
-use tracing::info;
-
 use crate::etcd::client::Cluster;
 use crate::systemd::notify;
+use crate::util::log_limit::limited;
 use crate::util::shutdown::Stop;
 use agent::Agent;
 use handover::Handover;
@@ -45,13 +44,17 @@ async fn serve(
     reload: &mut Reload,
     former: Option<Box<Agent>>,
 ) -> Outcome {
-    info!(
+    limited!(
+        info,
+        "announcing",
+        settings.id.to_string(),
         "announcing {} at {} as {}",
         settings.id,
         settings.record.address(),
         settings.prefix.key(&settings.id),
     );
-    info!("{}", settings.bounds());
+    let bounds = settings.bounds();
+    limited!(info, "bounds", &bounds, "{bounds}");
     let agent = match former {
         Some(former) => Box::pin(former.go_on(settings, cluster, &stop)).await,
         None => Agent::new(settings, cluster),

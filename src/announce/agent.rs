@@ -61,8 +61,6 @@ pub(super) struct Agent {
     refused: Option<String>,
     /// The last STATUS= for systemd.
     last_status: String,
-    /// What was last logged about the record.
-    noted: &'static str,
     watchdog: Option<Watchdog>,
     /// Set while the start waits for etcd.
     waiting: Option<Waiting>,
@@ -112,7 +110,6 @@ impl Agent {
             is_presumed: false,
             refused: None,
             last_status: String::new(),
-            noted: "",
             watchdog: Watchdog::of_unit(),
             waiting: None,
             cluster,

@@ -22,6 +22,7 @@ use crate::docker::host::Surroundings;
 use crate::docker::identity;
 use crate::etcd::client::Cluster;
 use crate::systemd::notify;
+use crate::util::log_limit::limited;
 use crate::util::shutdown;
 use crate::util::shutdown::Stop;
 use place::{Place, death, end_with_run, other_place};
@@ -374,8 +375,18 @@ async fn next_run(
         }
         let name = &pairing.container;
         match std::mem::take(&mut told) {
-            true => info!("waiting for container {name} to run again"),
-            false => info!("container {name} {state}: waiting for it"),
+            true => limited!(
+                info,
+                "to run again",
+                name.as_str(),
+                "waiting for container {name} to run again"
+            ),
+            false => limited!(
+                info,
+                "waits for container",
+                name.as_str(),
+                "container {name} {state}: waiting for it"
+            ),
         }
         notify::status(&format!("waiting for container {name}, which {state}"));
         // A daemon that does not answer cannot start anything, and its containers may still run.

@@ -14,7 +14,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use look::look;
 
@@ -26,6 +26,7 @@ use super::process;
 use super::state::Life;
 use crate::util::backoff;
 use crate::util::backoff::Backoff;
+use crate::util::log_limit::limited;
 use crate::util::sanitize::short;
 
 pub use super::state::{State, Why};
@@ -330,7 +331,8 @@ impl Task {
 
     fn answered(&mut self, answer: Option<Arc<Container>>) {
         if self.failing {
-            info!("{} answers again", self.settings.daemon);
+            let daemon = self.settings.daemon.to_string();
+            limited!(info, "daemon answers", &daemon, "{daemon} answers again");
         }
         self.failing = false;
         self.life.on_answer(answer, Instant::now());
@@ -340,9 +342,12 @@ impl Task {
 
     fn failed(&mut self, error: &Error) {
         if !self.failing {
-            warn!(
-                "cannot ask for container {}: {error}; trying again until it works",
-                self.settings.container
+            let name = self.settings.container.as_str();
+            limited!(
+                warn,
+                "cannot ask",
+                name,
+                "cannot ask for container {name}: {error}; trying again until it works"
             );
         }
         self.failing = true;
@@ -370,7 +375,7 @@ impl Task {
             let told = format!("container {name} ({short_id}{now}) {state}");
             // The follower logs the rest.
             match state {
-                State::Running(_) => info!("{told}"),
+                State::Running(_) => limited!(info, "runs", name, "{told}"),
                 _ => debug!("{told}"),
             }
         }

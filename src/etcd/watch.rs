@@ -10,12 +10,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::client::{Cluster, Connection};
 use super::error::Error;
 use super::range::Range;
 pub use super::update::{Change, Entry, Update};
+use crate::util::log_limit;
+use crate::util::log_limit::limited;
 use member::Etcd;
 
 /// After so long at least, and twice as long at most, it is counted whether the watch has missed something. etcd before 3.4.36
@@ -235,7 +237,7 @@ impl<S: Source> Following<S> {
         let again = if self.source.was_seen() { " again" } else { "" };
         let had_trouble = !std::mem::take(&mut self.told).is_empty();
         if self.source.succeeded(std::mem::take(&mut self.blind)) || had_trouble {
-            info!("etcd answers{again}");
+            limited!(info, "etcd answers", again, "etcd answers{again}");
         }
         Ok(())
     }
@@ -272,18 +274,27 @@ impl<S: Source> Following<S> {
             self.source.lost(first, &kind)
         } else {
             self.forget();
-            self.told.insert(kind)
+            self.told.insert(kind.clone())
         };
-        match error {
-            _ if !is_news => debug!(%error, "still not following etcd"),
-            Error::Denied { .. } => warn!(%error, "trying again until the right is granted"),
-            error if !error.is_unanswered() => {
-                warn!(%error, "cannot follow etcd; trying again until that works");
+        // An etcd that fails again and again has an outage every few seconds.
+        let more = is_news.then(|| match self.source.was_seen() {
+            true => log_limit::allows("cannot follow", kind),
+            false => log_limit::allows("cannot follow yet", kind),
+        });
+        match (error, more.flatten()) {
+            (_, None) => debug!(%error, "still not following etcd"),
+            (Error::Denied { .. }, Some(more)) => {
+                warn!(%error, "trying again until the right is granted{more}");
             }
-            _ if self.source.was_seen() => {
-                warn!(%error, "lost sight of etcd; trying again until it answers");
+            (error, Some(more)) if !error.is_unanswered() => {
+                warn!(%error, "cannot follow etcd; trying again until that works{more}");
             }
-            _ => warn!(%error, "cannot follow etcd yet; trying again until it answers"),
+            (_, Some(more)) if self.source.was_seen() => {
+                warn!(%error, "lost sight of etcd; trying again until it answers{more}");
+            }
+            (_, Some(more)) => {
+                warn!(%error, "cannot follow etcd yet; trying again until it answers{more}");
+            }
         }
         self.state = State::Failed(Instant::now() + self.source.pause());
     }

@@ -28,6 +28,7 @@ use crate::push::reconcile::{Found, Report};
 use crate::systemd::notify;
 use crate::upstream::records::{Effect, Records};
 use crate::util::clock;
+use crate::util::log_limit::limited;
 use crate::util::shutdown::Stop;
 
 /// How long the first changes wait until announcers can know of this pusher.
@@ -308,7 +309,10 @@ impl Pusher {
         let behind = self.supervisor.is_deferring() && !self.watcher.is_current();
         let defer = (unheard || behind) && self.peers.are_any();
         if self.supervisor.defer(defer) && defer {
-            info!(
+            limited!(
+                info,
+                "defers",
+                "",
                 "etcd unreachable: other pushers know better, so only restarts of nginx are repaired"
             );
         }

@@ -56,6 +56,17 @@ pub fn allows_of(kind: &'static str, key: impl AsRef<str>, per_kind: u32) -> Opt
     limit.allows(kind, key.as_ref(), per_kind, Instant::now())
 }
 
+/// Logs what others can cause any number of times, as `limited!(info, "kind", key, "words {about} it")`: a container that ends again
+/// and again tells the same of each of its runs.
+macro_rules! limited {
+    ($level:ident, $kind:literal, $key:expr, $($words:tt)+) => {
+        if let Some(more) = $crate::util::log_limit::allows($kind, $key) {
+            tracing::$level!("{}{more}", format_args!($($words)+));
+        }
+    };
+}
+pub(crate) use limited;
+
 /// The limit itself. Pure.
 #[derive(Debug, Default)]
 pub struct Limit {

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Command, Harness, PATIENCE, Process, key, until};
+use crate::support::docker::Kind;
+use crate::support::{
+    Backend, Command, Harness, PATIENCE, PairedHarness, Process, Proxy, announce, key, procfs,
+    push, until,
+};
 
 /// The most lines of one kind that are logged in a minute, whatever they are about.
 const PER_KIND: usize = 20;
@@ -286,4 +290,50 @@ async fn foreign_releases_do_not_make_a_status_record_grow() {
         "{}",
         ended.output
     );
+}
+
+#[tokio::test]
+async fn a_container_that_ends_again_and_again_gives_a_few_lines() {
+    let Some(paired) = PairedHarness::start(Kind::Docker).await else {
+        return;
+    };
+    paired.create().await;
+    paired.right("start").await;
+    for _ in 0..15 {
+        paired.flap(1).await;
+        paired.right("a crash").await;
+    }
+    // Of each run the announcer would tell ten lines.
+    let lines = paired.announcer.process().lines();
+    assert!(lines.len() <= 60, "{} lines: {lines:#?}", lines.len());
+}
+
+#[tokio::test]
+async fn an_etcd_that_comes_and_goes_gives_a_few_lines() {
+    let harness = Harness::start().await;
+    let backend = Backend::start("a").await;
+    let link = Proxy::to(harness.etcd.address()).await;
+    let announcer = announce(&link.endpoint(), &backend).start();
+    announcer.ready().await;
+    let pusher = push(&link.endpoint(), &harness.nginx).start();
+    harness.routed(&[&backend]).await;
+    for number in 0..20 {
+        link.cut().await;
+        // Both have noticed when they have connected anew.
+        let port = link.address().port();
+        for agent in [&announcer, &pusher] {
+            let pid = agent.process().pid();
+            until(PATIENCE, "another connection", async || {
+                procfs::connected(pid, port)
+            })
+            .await;
+        }
+        let key = format!("/services/website/n{number}");
+        harness.etcd.put(&key, record(&backend, "down")).await;
+        harness.applied().await;
+    }
+    for agent in [&announcer, &pusher] {
+        let lines = agent.process().lines();
+        assert!(lines.len() <= 60, "{} lines: {lines:#?}", lines.len());
+    }
 }

@@ -96,7 +96,6 @@ impl Agent {
         self.gate.tune(settings.rise, settings.fall);
         self.pushers = pushers::Watch::new(self.cluster.clone(), settings.meta.clone());
         self.settings = settings;
-        self.noted = "announced";
         *self
     }
 

@@ -18,6 +18,7 @@ use crate::systemd::notify;
 use crate::systemd::notify::Waiting;
 use crate::util::duration;
 use crate::util::log_limit;
+use crate::util::log_limit::limited;
 use crate::util::shutdown::Stop;
 
 /// How long leaving waits for etcd to confirm the deletion: long enough for two silent members.
@@ -88,7 +89,12 @@ impl Agent {
                 there, it goes when its lease ends"
             ),
             Withdrawn::Gone(deleted) if announced || deleted.is_some() => {
-                info!("withdrawn: the record of {id} is gone");
+                limited!(
+                    info,
+                    "withdrawn",
+                    id.to_string(),
+                    "withdrawn: the record of {id} is gone"
+                );
             }
             // Another record has replaced it.
             Withdrawn::Gone(_) if self.is_replaced => {}
@@ -143,7 +149,13 @@ impl Agent {
                     return Drained::Unknown;
                 }
             };
-            info!("{} is draining (etcd revision {revision})", settings.id);
+            let id = &settings.id;
+            limited!(
+                info,
+                "draining",
+                id.to_string(),
+                "{id} is draining (etcd revision {revision})"
+            );
             drained(settings, pushers, revision, last).await
         };
         linger_after(settings, drained).await;
@@ -220,7 +232,10 @@ async fn drained(
 async fn or_forced(stop: &mut Stop, steps: impl Future<Output = ()>) {
     tokio::select! {
         biased;
-        () = stop.forced() => warn!("{}", stop.why_forced()),
+        () = stop.forced() => {
+            let why = stop.why_forced();
+            limited!(warn, "forced", &why, "{why}");
+        }
         () = steps => {}
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::Agent;
 use crate::announce::phase::Phase;
@@ -12,6 +12,7 @@ use crate::etcd::pushers::{Doubt, Obstacle, Routed, joined};
 use crate::model::{ServiceName, State};
 use crate::systemd::notify;
 use crate::util::log_limit;
+use crate::util::log_limit::limited;
 
 /// The progress of the start.
 #[derive(Debug, Default)]
@@ -139,7 +140,14 @@ impl Agent {
         let id = &self.settings.id;
         match (&although, self.settings.ready) {
             (Some(although), _) => warn!("{id} counts as started although {although}"),
-            (None, Ready::Routed) => info!("{id} is routed by every pusher"),
+            (None, Ready::Routed) => {
+                limited!(
+                    info,
+                    "routed",
+                    id.to_string(),
+                    "{id} is routed by every pusher"
+                );
+            }
             (None, Ready::Announced) => {}
         }
         self.readiness = Readiness::Told { although };

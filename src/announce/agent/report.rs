@@ -7,7 +7,7 @@ use crate::announce::gate::Health;
 use crate::announce::phase::Phase;
 use crate::etcd::lease::LeaseStatus;
 use crate::probe::Verdict;
-use crate::util::log_limit;
+use crate::util::log_limit::limited;
 
 impl Agent {
     pub(super) fn judge(&mut self, verdict: Verdict) {
@@ -15,7 +15,10 @@ impl Agent {
         let changed = self.gate.observe(verdict.is_ok());
         self.reason = verdict.err().map(|failure| failure.to_string());
         match (changed, &self.reason) {
-            (Some(Health::Up), _) => info!("{} passes its probes", self.settings.id),
+            (Some(Health::Up), _) => {
+                let id = &self.settings.id;
+                limited!(info, "passes", id.to_string(), "{id} passes its probes");
+            }
             (Some(Health::Down), Some(reason)) => {
                 let id = &self.settings.id;
                 match self.is_presumed {
@@ -64,18 +67,15 @@ impl Agent {
                     _ => "announced",
                 };
                 let id = &self.settings.id;
-                // Somebody may overwrite it again and again.
-                let again = std::mem::replace(&mut self.noted, state) == state;
-                let more = match again {
-                    true => log_limit::allows("announced again", id.to_string()),
-                    false => Some(log_limit::More::default()),
-                };
-                if let Some(more) = more {
-                    info!("{id} is {state} (etcd revision {revision}){more}");
-                }
+                // Somebody may overwrite it again and again, or end its container.
+                limited!(
+                    info,
+                    "announced",
+                    id.to_string(),
+                    "{id} is {state} (etcd revision {revision})"
+                );
             }
             LeaseStatus::Absent | LeaseStatus::NoSpace { .. } => {
-                self.noted = "withdrawn";
                 info!("{} is withdrawn", self.settings.id);
             }
             // The lease task has already logged it.

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tracing::info;
-
 use crate::docker::Container;
 use crate::docker::follow::{State, States, Why};
+use crate::util::log_limit::limited;
 use crate::util::shutdown;
 use crate::util::shutdown::Stop;
 
@@ -62,7 +61,7 @@ pub(super) fn end_with_run(place: Place, mut states: States, mut stop: Stop) -> 
                     ));
                     return;
                 }
-                Ok(state) => info!("container {name} {state}"),
+                Ok(state) => limited!(info, "ends", name, "container {name} {state}"),
                 Err(_) => return,
             }
             stopper.stop();

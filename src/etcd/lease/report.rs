@@ -11,6 +11,7 @@ use crate::etcd::Error;
 use crate::etcd::ttl;
 use crate::etcd::watch::Entry;
 use crate::util::log_limit;
+use crate::util::log_limit::limited;
 
 impl Task {
     /// The lease may have expired: etcd was unreachable for as long as it lasts, or refused to renew it.
@@ -47,7 +48,13 @@ impl Task {
                 true => "",
                 false => "; announcing again",
             };
-            warn!("{why}: {} counts as gone{next}", self.key_name());
+            let key = self.key_name();
+            limited!(
+                warn,
+                "counts as gone",
+                &key,
+                "{why}: {key} counts as gone{next}"
+            );
         }
         self.report_pending(Some(why.into()));
     }
@@ -72,8 +79,13 @@ impl Task {
     pub(super) fn note_failure(&mut self, error: &Error) {
         // Tokens end in the course of things. That a new one is refused, too, is trouble.
         let token_ended = std::mem::take(&mut self.worked) && error.wants_a_new_login();
-        if !token_ended && self.told.insert(error.kind()) {
-            warn!(%error, "cannot keep {} in etcd; trying again until it works", self.key_name());
+        let is_news = !token_ended && self.told.insert(error.kind());
+        let key = self.key_name();
+        let about = format!("{key} {}", error.kind());
+        // An etcd that fails again and again has an outage every few seconds.
+        let more = is_news.then(|| log_limit::allows("cannot keep", about));
+        if let Some(more) = more.flatten() {
+            warn!(%error, "cannot keep {key} in etcd; trying again until it works{more}");
         } else {
             debug!(%error, "etcd still fails");
         }
@@ -92,7 +104,8 @@ impl Task {
         self.refusal = None;
         self.worked = true;
         if !std::mem::take(&mut self.told).is_empty() {
-            info!("{} is kept in etcd again", self.key_name());
+            let key = self.key_name();
+            limited!(info, "kept again", &key, "{key} is kept in etcd again");
         }
     }
 

@@ -10,6 +10,9 @@ use crate::upstream::state::Desired;
 /// How often a change must be undone before it counts: a restart that is noticed late, or one manual change, is no
 /// contest.
 const OFTEN: u32 = 3;
+/// How long changes must be undone before that is told: two pushers hear of the same records at different moments, and where all
+/// records come back at once, each undoes for a moment what the other one knows already.
+const LASTING: Duration = Duration::from_secs(1);
 /// How long no change must be undone for a contest to be over.
 const QUIET: Duration = Duration::from_secs(60);
 
@@ -30,8 +33,8 @@ pub(super) struct Contest {
 }
 
 impl Contest {
-    /// The upstream converged to `desired`, with or without changes. In a contest, returns how often that was undone, and
-    /// within which time.
+    /// The upstream converged to `desired`, with or without changes. In a contest that lasts, returns how often that was undone,
+    /// and within which time.
     pub(super) fn note(
         &mut self,
         desired: &Arc<Desired>,
@@ -54,8 +57,9 @@ impl Contest {
         {
             (self.undone, self.first, self.last) = (0, None, None);
         }
-        let since = self.first.map(|first| now - first)?;
-        (self.undone >= OFTEN).then_some((self.undone, since))
+        let (first, (last, _)) = (self.first?, self.last?);
+        let lasts = self.undone >= OFTEN && last - first >= LASTING;
+        lasts.then_some((self.undone, now - first))
     }
 }
 

@@ -25,6 +25,18 @@ fn a_change_that_is_undone_again_and_again_is_a_contest_until_it_is_quiet() {
 }
 
 #[test]
+fn what_is_undone_for_a_moment_only_is_paused_and_accuses_nobody() {
+    let (mut contest, wanted, start) = (Contest::default(), desired(1), Instant::now());
+    for number in 0..9 {
+        let now = start + Duration::from_millis(100 * number);
+        assert_eq!(contest.note(&wanted, 0, true, now), None);
+    }
+    assert!(contest.pause().is_some());
+    let later = contest.note(&wanted, 0, true, start + Duration::from_millis(1100));
+    assert_eq!(later, Some((9, seconds(1))));
+}
+
+#[test]
 fn the_longer_a_contest_lasts_the_longer_is_the_pause_between_two_repairs() {
     let (mut contest, wanted, now) = (Contest::default(), desired(1), Instant::now());
     let mut pauses = Vec::new();
