@@ -374,20 +374,11 @@ async fn next_run(
             _ => {}
         }
         let name = &pairing.container;
-        match std::mem::take(&mut told) {
-            true => limited!(
-                info,
-                "to run again",
-                name.as_str(),
-                "waiting for container {name} to run again"
-            ),
-            false => limited!(
-                info,
-                "waits for container",
-                name.as_str(),
-                "container {name} {state}: waiting for it"
-            ),
-        }
+        let line = match std::mem::take(&mut told) {
+            true => format!("waiting for container {name} to run again"),
+            false => format!("container {name} {state}: waiting for it"),
+        };
+        limited!(info, "waits for container", &line, "{line}");
         notify::status(&format!("waiting for container {name}, which {state}"));
         // A daemon that does not answer cannot start anything, and its containers may still run.
         let counts = ends && !served && !matches!(state, State::Unknown { .. });

@@ -13,6 +13,9 @@ use crate::etcd::watch::Entry;
 use crate::util::log_limit;
 use crate::util::log_limit::limited;
 
+/// How many lines about keys that cannot be kept are logged in a minute, by one process.
+const OUTAGES: u32 = 10;
+
 impl Task {
     /// The lease may have expired: etcd was unreachable for as long as it lasts, or refused to renew it.
     pub(super) fn expired(&mut self) -> Error {
@@ -80,10 +83,12 @@ impl Task {
         // Tokens end in the course of things. That a new one is refused, too, is trouble.
         let token_ended = std::mem::take(&mut self.worked) && error.wants_a_new_login();
         let is_news = !token_ended && self.told.insert(error.kind());
+        // That the lease is lost was told.
+        let is_news = is_news && !error.is_lease_not_found();
         let key = self.key_name();
         let about = format!("{key} {}", error.kind());
         // An etcd that fails again and again has an outage every few seconds.
-        let more = is_news.then(|| log_limit::allows("cannot keep", about));
+        let more = is_news.then(|| log_limit::allows_of("cannot keep", about, OUTAGES));
         if let Some(more) = more.flatten() {
             warn!(%error, "cannot keep {key} in etcd; trying again until it works{more}");
         } else {

@@ -42,10 +42,16 @@ impl Contest {
         changed: bool,
         now: Instant,
     ) -> Option<(u32, Duration)> {
-        let same = self.equal_at.as_ref().is_some_and(|(equal, before)| {
-            // New desired state, or state lost by a restart, was not undone by anybody.
-            (Arc::ptr_eq(equal, desired) || equal.servers == desired.servers) && *before == restarts
-        });
+        let is_known = |(equal, _): &(Arc<Desired>, u64)| {
+            Arc::ptr_eq(equal, desired) || equal.servers == desired.servers
+        };
+        let known = self.equal_at.as_ref().filter(|equal_at| is_known(equal_at));
+        // New desired state, or state lost by a restart, was not undone by anybody.
+        let same = known.is_some_and(|(_, before)| *before == restarts);
+        if known.is_none() && self.undone < OFTEN {
+            // Of two pushers, one hears of a change first, and the other may undo it once: after each change that starts anew.
+            (self.undone, self.first, self.last) = (0, None, None);
+        }
         self.equal_at = Some((desired.clone(), restarts));
         if same && changed {
             let gap = self.last.map_or(Duration::ZERO, |(last, _)| now - last);

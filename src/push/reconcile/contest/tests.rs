@@ -1,10 +1,28 @@
+use std::num::NonZeroU16;
+
 use super::*;
+use crate::model::State;
+use crate::upstream::server::{Parameters, Server};
 
 fn desired(revision: i64) -> Arc<Desired> {
     Arc::new(Desired::at(
         revision,
         &crate::upstream::server::Servers::new(),
     ))
+}
+
+/// So many servers.
+fn of(count: u8) -> Arc<Desired> {
+    let server = |number| {
+        let endpoint = format!("10.0.0.{number}:80").parse().unwrap();
+        let server = Server {
+            weight: NonZeroU16::MIN,
+            state: State::Up,
+            parameters: Parameters::default(),
+        };
+        (endpoint, server)
+    };
+    Arc::new(Desired::at(1, &(0..count).map(server).collect()))
 }
 
 fn seconds(count: u64) -> Duration {
@@ -34,6 +52,17 @@ fn what_is_undone_for_a_moment_only_is_paused_and_accuses_nobody() {
     assert!(contest.pause().is_some());
     let later = contest.note(&wanted, 0, true, start + Duration::from_millis(1100));
     assert_eq!(later, Some((9, seconds(1))));
+}
+
+#[test]
+fn what_is_undone_once_after_each_change_accuses_nobody() {
+    let (mut contest, start) = (Contest::default(), Instant::now());
+    for number in 0..20 {
+        let (wanted, now) = (of(number % 2), start + seconds(5 * u64::from(number)));
+        assert_eq!(contest.note(&wanted, 0, true, now), None);
+        assert_eq!(contest.note(&wanted, 0, true, now + seconds(2)), None);
+    }
+    assert_eq!(contest.pause(), None);
 }
 
 #[test]
