@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::cluster::Cluster;
 use super::net::Net;
 use super::places::{AGENTS, agent_name};
@@ -20,6 +22,9 @@ pub(crate) struct Agent {
     clock: Option<PathBuf>,
     pub(crate) running: Option<Sidekick>,
 }
+
+/// Within which an agent leaves, whatever is broken: --drain-timeout, and what it gives etcd to confirm.
+const LEAVES: Duration = Duration::from_secs(20);
 
 /// Where Debian puts it.
 fn faketime() -> Option<PathBuf> {
@@ -105,10 +110,17 @@ impl Agent {
         }
     }
 
-    /// Asks it to leave and waits for that.
+    /// Asks it to leave and waits for that; `None` when it does not.
     pub(crate) async fn leave(&mut self) -> Option<Ended> {
         let mut running = self.running.take()?;
         running.terminate();
+        let deadline = Instant::now() + LEAVES;
+        while running.runs() {
+            if Instant::now() > deadline {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await; // between two looks
+        }
         Some(running.end(PATIENCE).await)
     }
 

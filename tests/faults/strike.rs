@@ -311,7 +311,12 @@ impl World {
         let name = instance_name(instance);
         let agent = [Part::Agent(instance)];
         self.monitor.trouble(&agent);
-        if let Some(ended) = self.agents[instance].leave().await {
+        let ended = self.agents[instance].leave().await;
+        if ended.is_none() {
+            let said = format!("I4: the announcer of {name} does not leave");
+            self.monitor.violated(vec![said]);
+        }
+        if let Some(ended) = ended {
             if ended.output.contains("is drained everywhere") {
                 self.monitor.said(Statement::Drained, instance);
                 self.monitor.note(format!("{name} says that it is drained"));

@@ -234,3 +234,26 @@ async fn an_etcd_that_knows_no_users_any_more_is_not_called_silent() {
     assert_eq!(count(&pusher, why), 1, "{output}");
     assert!(output.contains("leave --user away"), "{output}");
 }
+
+#[tokio::test]
+async fn who_has_lost_its_lease_and_may_not_write_again_leaves_at_once() {
+    let mut harness = Harness::start().await;
+    harness.etcd.require_users().await;
+    let rights = [
+        "--prefix=true readwrite /services/",
+        "--prefix=true read /sidekick/",
+    ];
+    harness.etcd.add_user_with("agent", &rights).await;
+    let backend = Backend::start("b1").await;
+    let mut announcer = as_user(harness.announce(&backend), "agent").start();
+    announcer.ready().await;
+    let record = harness.record(&backend).await.unwrap();
+    harness
+        .etcd
+        .revoke_right_to_all("agent", "/services/")
+        .await;
+    harness.etcd.revoke(record.lease).await;
+    announcer.process().line("counts as gone").await;
+    let ended = announcer.leave().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+}

@@ -152,6 +152,8 @@ impl Task {
         let mut refusals = 0;
         loop {
             if self.has_nothing_to_take_away() {
+                // A key whose lease etcd does not know any more went with it.
+                self.may_stand = false;
                 return Ended::Absent;
             }
             let error = match self.attempt(&mut watcher).await {
