@@ -79,6 +79,8 @@ pub(super) struct Claim {
     superseding: Option<Claimant>,
     /// The revision at which the key was last seen as this process's own; 0 where it never was.
     confirmed: i64,
+    /// Whether its lease was lost since then: etcd may have been restored, or a successor has come meanwhile.
+    lost: bool,
     /// When this process began to claim the key.
     began: Timestamp,
 }
@@ -106,6 +108,7 @@ impl Claim {
             attempted: past.attempted,
             superseding: None,
             confirmed: past.confirmed,
+            lost: false,
             began,
         }
     }
@@ -131,6 +134,16 @@ impl Claim {
             self.leases.remove(0);
         }
         self.leases.push(lease);
+    }
+
+    /// Notes that the lease was lost.
+    pub(super) fn lost_lease(&mut self) {
+        self.lost = true;
+    }
+
+    /// Whether the lease was lost since the key was last seen as this process's own.
+    pub(super) fn has_lost_lease(&self) -> bool {
+        self.lost
     }
 
     /// Notes that a write over `seen` is about to be sent. Its result may stay unknown.
@@ -159,7 +172,7 @@ impl Claim {
         };
         if self.is_ours(entry) {
             self.superseding = None;
-            self.confirmed = entry.mod_revision;
+            (self.confirmed, self.lost) = (entry.mod_revision, false);
             if entry.value == value && entry.lease == lease {
                 return Move::Done {
                     revision: entry.mod_revision,
@@ -184,11 +197,15 @@ impl Claim {
         (!takeable).then(|| in_words(seen))
     }
 
-    /// Whether a key of another process is from before this one had it: etcd was restored to an older state. Whoever takes
-    /// the key over from this process writes at a later revision, unless etcd has gone back meanwhile; then it began later.
+    /// Whether a key of another process is from before this one had it: etcd was restored to an older state. While this process has its
+    /// lease, whoever takes the key over writes at a later revision. Once the lease is lost, etcd may have begun anew meanwhile,
+    /// and revisions tell nothing: then `since` decides, by the clocks of both.
     fn is_past(&self, seen: &Entry) -> bool {
-        seen.mod_revision < self.confirmed
-            && author_since(&seen.value).is_none_or(|since| since <= self.began)
+        let is_older = seen.mod_revision < self.confirmed;
+        match author_since(&seen.value) {
+            Some(since) => (is_older || self.lost) && since <= self.began,
+            None => is_older,
+        }
     }
 }
 

@@ -21,7 +21,12 @@ pub(crate) struct Agent {
     /// The file that says how far its clock is off, where it can be.
     clock: Option<PathBuf>,
     pub(crate) running: Option<Sidekick>,
+    /// What its former run said last.
+    former: Vec<String>,
 }
+
+/// Lines of a former run that are kept.
+const KEPT: usize = 60;
 
 /// Within which an agent leaves, whatever is broken: --drain-timeout, and what it gives etcd to confirm.
 const LEAVES: Duration = Duration::from_secs(20);
@@ -84,6 +89,7 @@ impl Agent {
             links,
             clock: clock.map(Path::to_owned),
             running: None,
+            former: Vec::new(),
         }
     }
 
@@ -96,11 +102,29 @@ impl Agent {
             command = command
                 .env("LD_PRELOAD", &library.display().to_string())
                 .env("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string())
-                .env("FAKETIME_CACHE_DURATION", "1")
+                .env("FAKETIME_NO_CACHE", "1")
                 // What waits, waits by the clock that never jumps.
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
+        self.keep_lines();
         self.running = Some(command.start());
+    }
+
+    /// What its former run, if it had one, and this one said last.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let lines = self
+            .running
+            .as_ref()
+            .map(|running| running.process().lines());
+        let former = self.former.iter().cloned();
+        former.chain(lines.unwrap_or_default()).collect()
+    }
+
+    fn keep_lines(&mut self) {
+        if let Some(running) = &self.running {
+            let lines = running.process().lines();
+            self.former = lines[lines.len().saturating_sub(KEPT)..].to_vec();
+        }
     }
 
     /// `kill -9`
@@ -112,8 +136,15 @@ impl Agent {
 
     /// Asks it to leave and waits for that; `None` when it does not.
     pub(crate) async fn leave(&mut self) -> Option<Ended> {
-        let mut running = self.running.take()?;
-        running.terminate();
+        self.running.as_ref()?.terminate();
+        let ended = self.ends().await;
+        self.keep_lines();
+        self.running = None;
+        ended
+    }
+
+    async fn ends(&mut self) -> Option<Ended> {
+        let running = self.running.as_mut()?;
         let deadline = Instant::now() + LEAVES;
         while running.runs() {
             if Instant::now() > deadline {
@@ -144,6 +175,13 @@ impl Agent {
                 .iter()
                 .any(|message| message.starts_with("READY=1"))
         })
+    }
+
+    /// Whether it has just said READY=1, and has no doubt of being routed: that would stand behind the revision.
+    pub(crate) fn says_routed(&self) -> bool {
+        let status = self.status();
+        let has_no_doubt = status.ends_with(|last: char| last.is_ascii_digit());
+        self.is_ready() && status.starts_with("STATUS=up") && has_no_doubt
     }
 
     /// What it last said of itself.

@@ -278,10 +278,10 @@ impl Cluster {
         claims.max().map(|(_, number)| number)
     }
 
-    /// To another member that answers, if there is one.
-    pub(crate) async fn move_leader(&self) {
+    /// To another member that answers; `false` when there is none, or when it was not confirmed.
+    pub(crate) async fn move_leader(&self) -> bool {
         let Some(leader) = self.leader().await else {
-            return;
+            return false;
         };
         let answering = self.calls.answering().await;
         let statuses = self.statuses().await;
@@ -290,28 +290,31 @@ impl Cluster {
             .filter_map(|other| statuses[other].as_ref().map(id))
             .collect();
         if others.is_empty() {
-            return;
+            return false;
         }
         let next = others[fastrand::usize(..others.len())];
         let mut client = self.calls.to_member(leader);
         // Another election may have been faster.
-        let _ = timeout(WRITE_LIMIT, client.move_leader(next)).await;
+        let moved = timeout(WRITE_LIMIT, client.move_leader(next)).await;
+        matches!(moved, Ok(Ok(_)))
     }
 
     /// A member is removed, its data are lost, and it comes back as a new one, at the latest when the cluster is
-    /// healthy. Nothing happens unless both others answer within 5 s.
-    pub(crate) async fn replace(&mut self, member: usize) {
+    /// healthy. `false` and nothing where not both others answer within 5 s, or the removal is not confirmed.
+    pub(crate) async fn replace(&mut self, member: usize) -> bool {
         if !self.calls.others_answer(member).await {
-            return;
+            return false;
         }
         self.kill(member);
         let url = self.members[member].peer_url();
         let remove = async |client| remove(client, &url).await;
         // If that is not confirmed, the member comes back as it was.
-        if self.calls.admin(&["member not found"], remove).await {
+        let removed = self.calls.admin(&["member not found"], remove).await;
+        if removed {
             self.members[member].forget();
         }
         self.come_up_soon(MEMBERS).await;
+        removed
     }
 
     /// All members lose their data at once: a new cluster, where revisions and users begin anew.
@@ -359,51 +362,52 @@ impl Cluster {
         self.unsettled.store(!done, Ordering::Relaxed);
     }
 
-    /// Notes what [`healthy`](Self::healthy) is to set back.
-    fn settled(&self, done: bool) {
+    /// Notes what [`healthy`](Self::healthy) is to set back; whether it was confirmed.
+    fn settled(&self, done: bool) -> bool {
         self.unsettled.fetch_or(!done, Ordering::Relaxed);
+        done
     }
 
-    /// All history is thrown away.
-    pub(crate) async fn compact(&self) {
+    /// All history is thrown away; whether that was confirmed.
+    pub(crate) async fn compact(&self) -> bool {
         let settled = ["has been compacted"];
-        self.calls.admin(&settled, compact).await;
+        self.calls.admin(&settled, compact).await
     }
 
     /// etcd says that its disks are full, and takes deletions alone.
-    pub(crate) async fn fill(&self) {
-        self.settled(access::fill(&self.calls).await);
+    pub(crate) async fn fill(&self) -> bool {
+        self.settled(access::fill(&self.calls).await)
     }
 
     /// Takes that back.
-    pub(crate) async fn make_room(&self) {
-        self.settled(access::make_room(&self.calls).await);
+    pub(crate) async fn make_room(&self) -> bool {
+        self.settled(access::make_room(&self.calls).await)
     }
 
     /// The revision of users and rights changes, as an unrelated user comes and goes: tokens may be refused.
-    pub(crate) async fn bump_auth(&self) {
-        self.settled(access::bump(&self.calls).await);
+    pub(crate) async fn bump_auth(&self) -> bool {
+        self.settled(access::bump(&self.calls).await)
     }
 
     /// The agent's, first in etcd, then in its file.
-    pub(crate) async fn change_password(&self, n: u32) {
+    pub(crate) async fn change_password(&self, n: u32) -> bool {
         let next = password(n);
         let done = access::set_password(&self.calls, &next).await;
         if done {
             access::write_password(&self.password_file(), &next);
             *self.password.lock().expect("nobody panics with it") = next;
         }
-        self.settled(done);
+        self.settled(done)
     }
 
     /// The agent may not even read records.
-    pub(crate) async fn take_rights(&self) {
-        self.settled(access::take_rights(&self.calls).await);
+    pub(crate) async fn take_rights(&self) -> bool {
+        self.settled(access::take_rights(&self.calls).await)
     }
 
     /// Takes that back.
-    pub(crate) async fn give_rights(&self) {
-        self.settled(access::give_rights(&self.calls).await);
+    pub(crate) async fn give_rights(&self) -> bool {
+        self.settled(access::give_rights(&self.calls).await)
     }
 
     /// Certificates and keys of the servers and of the agent anew, in the same files.

@@ -46,6 +46,11 @@ pub(crate) enum Fault {
     AgentRestarts(usize),
     AgentFrozen(usize),
     AgentReloads(usize),
+    /// A pusher leaves in good order and comes back.
+    PusherRestarts(usize),
+    /// A backend and its announcer at once.
+    HostDies(usize),
+    HostFreezes(usize),
     ClockJumps(usize),
     BalancerKilled(usize),
     BalancerFrozen(usize),
@@ -99,6 +104,9 @@ impl Use {
     }
 }
 
+/// The pusher that keeps the file, among the agents.
+const KEEPS_FILE: usize = INSTANCES + 2;
+
 /// How a link can be bad.
 fn bad_link(rng: &mut Rng) -> Link {
     match rng.u8(0..5) {
@@ -131,7 +139,7 @@ fn api_link(rng: &mut Rng) -> Fault {
 }
 
 /// How often something of a kind is drawn, and how.
-const KINDS: [fn(&mut Rng) -> Fault; 53] = [
+const KINDS: [fn(&mut Rng) -> Fault; 56] = [
     |rng| Fault::MemberKilled(rng.usize(0..3)),
     |rng| Fault::MemberFrozen(rng.usize(0..3)),
     |rng| Fault::MemberRestarts(rng.usize(0..3)),
@@ -171,6 +179,9 @@ const KINDS: [fn(&mut Rng) -> Fault; 53] = [
     |rng| Fault::AgentRestarts(rng.usize(0..AGENTS)),
     |rng| Fault::AgentFrozen(rng.usize(0..AGENTS)),
     |rng| Fault::AgentReloads(rng.usize(0..AGENTS)),
+    |rng| Fault::PusherRestarts(rng.usize(0..PUSHERS)),
+    |rng| Fault::HostDies(rng.usize(0..INSTANCES)),
+    |rng| Fault::HostFreezes(rng.usize(0..INSTANCES)),
     |rng| Fault::AgentFrozen(rng.usize(INSTANCES..AGENTS)),
     |rng| {
         Fault::ClockJumps(
@@ -283,6 +294,7 @@ impl Fault {
             | Self::AgentFrozen(agent)
             | Self::AgentReloads(agent)
             | Self::ClockJumps(agent) => vec![Use::Agent(agent)],
+            Self::PusherRestarts(pusher) => vec![Use::Agent(INSTANCES + pusher)],
             Self::ApiLink(pusher, target, _) => {
                 vec![Use::Agent(INSTANCES + pusher), Use::Balancer(target)]
             }
@@ -303,6 +315,8 @@ impl Fault {
             | Self::ContainerStops(instance)
             | Self::ContainerPauses(instance)
             | Self::ContainerRestarts(instance)
+            | Self::HostDies(instance)
+            | Self::HostFreezes(instance)
             | Self::Deployed(instance) => vec![Use::Backend(instance), Use::Agent(instance)],
             Self::DaemonKilled | Self::DaemonStops | Self::DaemonFrozen => vec![Use::Daemon],
             Self::DiskFull => vec![Use::Balancer(FILE)],
@@ -312,7 +326,7 @@ impl Fault {
     /// The agent that does not run while it lasts.
     pub(crate) fn ends_agent(&self) -> Option<usize> {
         match *self {
-            Self::AgentKilled(agent) => Some(agent),
+            Self::AgentKilled(agent) | Self::HostDies(agent) => Some(agent),
             _ => None,
         }
     }
@@ -351,6 +365,10 @@ impl Fault {
             | Self::DaemonFrozen
             | Self::BalancerReloads(_)
             | Self::StrangersRecords => vec![],
+            Self::HostDies(instance) | Self::HostFreezes(instance) => {
+                vec![Part::Agent(instance), Part::Backend(instance)]
+            }
+            Self::PusherRestarts(pusher) => vec![Part::Agent(INSTANCES + pusher)],
             Self::EtcdLink(agent, None, _)
             | Self::AgentKilled(agent)
             | Self::AgentRestarts(agent)
@@ -360,7 +378,7 @@ impl Fault {
             | Self::BalancerFrozen(target)
             | Self::WorkersKilled(target) => vec![Part::Balancer(target)],
             Self::PlusAnswers(_) | Self::PlusRestarts => vec![Part::Balancer(PLUS)],
-            Self::DiskFull => vec![Part::Balancer(FILE)],
+            Self::DiskFull => vec![Part::Link(KEEPS_FILE, FILE)],
             Self::ProbeLink(instance, _)
             | Self::BackendLink(instance, _)
             | Self::BackendKilled(instance)
@@ -377,8 +395,24 @@ impl Fault {
     }
 }
 
-/// How long a fault lasts: mostly shorter than a lease, sometimes longer.
-pub(crate) fn duration(rng: &mut Rng) -> Duration {
-    let most = if rng.u8(0..8) == 0 { 7_000 } else { 2_000 };
-    Duration::from_millis(rng.u64(100..most))
+/// How long a fault lasts: mostly shorter than a lease, sometimes longer. A third of the dead stay dead until the bound of all is over.
+pub(crate) fn duration(rng: &mut Rng, fault: &Fault) -> Duration {
+    let kills = matches!(
+        fault,
+        Fault::HostDies(_)
+            | Fault::HostFreezes(_)
+            | Fault::BackendKilled(_)
+            | Fault::BackendFrozen(_)
+            | Fault::BackendSick(_)
+            | Fault::BackendLink(..)
+            | Fault::ContainerCrashes(_)
+            | Fault::ContainerPauses(_)
+            | Fault::ContainerStops(_)
+    );
+    let milliseconds = match (kills, rng.u8(0..24)) {
+        (true, 0..8) => rng.u64(7_000..11_000),
+        (false, 0..3) => rng.u64(100..7_000),
+        _ => rng.u64(100..2_000),
+    };
+    Duration::from_millis(milliseconds)
 }

@@ -150,7 +150,8 @@ fn drained_that_is_said_of_one_with_requests_is_found_even_where_a_pusher_is_fau
     court.judge.said(Statement::Drained, 4, court.at(20.0));
     assert_eq!(court.asks(4, 20.9), Vec::<String>::new());
     assert!(court.asks(4, 21.1)[0].starts_with("I5: p4"));
-    court.judge.announced_again(4);
+    let now = court.at(21.5);
+    court.judge.announced_again(4, now);
     assert_eq!(court.asks(4, 22.0), Vec::<String>::new());
 }
 

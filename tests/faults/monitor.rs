@@ -89,7 +89,11 @@ impl Monitor {
     }
 
     pub(crate) fn announced_again(&self, instance: usize) {
-        self.lock().judge.announced_again(instance);
+        self.lock().judge.announced_again(instance, Instant::now());
+    }
+
+    pub(crate) fn is_calm_but_for(&self, part: Part) -> bool {
+        self.lock().judge.is_calm_but_for(part)
     }
 
     pub(crate) fn said(&self, statement: Statement, instance: usize) {
@@ -156,6 +160,11 @@ impl Monitor {
         let counts = counts.map(|(what, count)| format!("{what} {count}"));
         let held = held.map(|(what, count)| format!("{what} judged {count} times"));
         counts.chain(held).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Which invariants were ever judged to hold.
+    pub(crate) fn judged(&self) -> Vec<&'static str> {
+        self.lock().judge.held.keys().copied().collect()
     }
 
     /// The whole time line.

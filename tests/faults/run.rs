@@ -13,15 +13,27 @@ use super::agents::by_hand;
 use super::fault::{Fault, duration};
 use super::judge::{CONVERGENCE, Statement};
 use super::monitor::Monitor;
-use super::places::{AGENTS, INSTANCES, Part, instance_name};
+use super::places::{INSTANCES, Part, instance_name};
 use super::watcher::Watcher;
 use super::world::World;
 
 /// Lines of each log that a report shows.
 const LOG_LINES: usize = 200;
 
+/// Faults in a minute at least, whatever else the machine does.
+const LEAST: usize = 6;
+
+/// What is judged in every run of five minutes.
+const JUDGED: [&str; 5] = ["I1", "I2", "I5 drained", "I5 routed", "I6"];
+
 /// A run that violates so much is broken itself.
 const TOO_MANY: usize = 40;
+
+/// How long a wait of 3 s may take, with a silent etcd.
+const ASKS: Duration = Duration::from_secs(15);
+
+/// What is right for so long is right.
+const STAYS: Duration = Duration::from_millis(500);
 
 /// How long one fault may take to begin or to end: longer, and it is the suite that hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -29,10 +41,43 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// What happened in one run.
 #[derive(Debug, Default)]
 struct Tally {
+    /// How many of each kind nothing else kept from happening.
     faults: BTreeMap<String, usize>,
-    /// Those that nothing else kept from happening.
-    done: usize,
     converged: Vec<Duration>,
+}
+
+impl Tally {
+    fn count(&mut self, fault: &Fault, is_done: bool) {
+        if is_done {
+            *self.faults.entry(kind(fault)).or_default() += 1;
+        }
+    }
+}
+
+/// Tells the time line where the suite itself ends by a panic, too.
+struct Told<'a> {
+    monitor: &'a Monitor,
+    seed: u64,
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let file = write_line(self.monitor, self.seed);
+            let violations = self.monitor.violations().join("\n\n");
+            eprintln!(
+                "faults: seed {}: the time line is in {file}\n{violations}",
+                self.seed
+            );
+        }
+    }
+}
+
+/// The file with the time line.
+fn write_line(monitor: &Monitor, seed: u64) -> String {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{seed}.txt"));
+    let written = fs::write(&file, monitor.line());
+    format!("{} ({written:?})", file.display())
 }
 
 /// Breaks things for `time`.
@@ -50,6 +95,10 @@ pub(crate) async fn run(seed: u64, time: Duration) {
     let mut rng = Rng::with_seed(seed);
     let mut watcher = Watcher::default();
     let mut tally = Tally::default();
+    let _told = Told {
+        monitor: &monitor,
+        seed,
+    };
     converge(&mut world, &mut watcher, &mut tally, "the start").await;
     // A later restore brings back what every agent was when it began.
     world.cluster.save().await;
@@ -58,22 +107,23 @@ pub(crate) async fn run(seed: u64, time: Duration) {
         round(&mut world, &mut watcher, &mut tally, &mut rng).await;
     }
     monitor.stop();
-    report(&world, &watcher, &tally, seed);
+    report(&world, &watcher, &tally, (seed, time));
 }
 
 /// Two faults, one into the other, and all that follows.
 async fn round(world: &mut World, watcher: &mut Watcher, tally: &mut Tally, rng: &mut Rng) {
     let first = Fault::draw(rng);
     let second = Fault::draw_beside(rng, &first);
-    let (one, two) = (duration(rng), duration(rng));
-    let statement = ask(world, rng.usize(0..INSTANCES));
+    let (one, two) = (duration(rng, &first), duration(rng, &second));
+    let wait = Duration::from_millis(rng.u64(0..3_000));
+    let statement = ask(world, rng.usize(0..INSTANCES), wait);
     let before = world.monitor.violations().len();
 
-    let mut done = strike(world, &first, &[]).await as usize;
+    tally.count(&first, strike(world, &first, &[]).await);
     look(world, watcher, one, &[&first]).await;
     let majority = first.breaks_majority_with(&second);
     let also: &[Part] = if majority { &[Part::Etcd] } else { &[] };
-    done += strike(world, &second, also).await as usize;
+    tally.count(&second, strike(world, &second, also).await);
     look(world, watcher, two, &[&first, &second]).await;
     let [earlier, later] = if rng.bool() {
         [&first, &second]
@@ -90,10 +140,6 @@ async fn round(world: &mut World, watcher: &mut Watcher, tally: &mut Tally, rng:
     // Whatever was not confirmed is set back now.
     world.cluster.healthy().await;
     world.monitor.relief(also);
-    tally.done += done;
-    for fault in [&first, &second] {
-        *tally.faults.entry(kind(fault)).or_default() += 1;
-    }
     converge(world, watcher, tally, &format!("{first:?} and {second:?}")).await;
     statement.await.expect("it does not panic");
     if world.monitor.violations().len() > before {
@@ -159,12 +205,18 @@ fn look_once(world: &mut World, watcher: &mut Watcher, down: &[usize]) {
 async fn converge(world: &mut World, watcher: &mut Watcher, tally: &mut Tally, after: &str) {
     let began = Instant::now();
     let mut is_late = false;
-    loop {
+    let mut right = None;
+    let took = loop {
         let differences = world.differences().await;
-        if differences.is_empty() {
-            break;
+        let now = Instant::now();
+        // Right for a while, not for a moment.
+        match right {
+            _ if !differences.is_empty() => right = None,
+            None => right = Some(now),
+            Some(since) if now > since + STAYS => break since - began,
+            Some(_) => {}
         }
-        if began.elapsed() > CONVERGENCE && !is_late {
+        if !differences.is_empty() && began.elapsed() > CONVERGENCE && !is_late {
             is_late = true;
             let said =
                 format!("I3: after {after}, not right within {CONVERGENCE:?}: {differences:?}");
@@ -175,8 +227,7 @@ async fn converge(world: &mut World, watcher: &mut Watcher, tally: &mut Tally, a
             panic!("it never comes right after {after}: {differences:?}");
         }
         look(world, watcher, Duration::from_millis(100), &[]).await;
-    }
-    let took = began.elapsed();
+    };
     world
         .monitor
         .note(format!("right after {:.1} s", took.as_secs_f64()));
@@ -184,15 +235,21 @@ async fn converge(world: &mut World, watcher: &mut Watcher, tally: &mut Tally, a
 }
 
 /// Somebody asks whether an instance is routed, meanwhile.
-fn ask(world: &World, instance: usize) -> JoinHandle<()> {
+fn ask(world: &World, instance: usize, wait: Duration) -> JoinHandle<()> {
     let monitor = world.monitor.clone();
     let name = format!("website/{}", instance_name(instance));
-    let command = by_hand(&world.cluster, "wait")
-        .args([&name, "--for", "routed", "--timeout", "3s"])
-        .start();
+    let command =
+        by_hand(&world.cluster, "wait").args([&name, "--for", "routed", "--timeout", "3s"]);
     tokio::task::spawn_blocking(move || {
-        let mut command = command;
+        std::thread::sleep(wait); // until some moment among the faults
+        let (mut command, began) = (command.start(), Instant::now());
         while command.runs() {
+            if began.elapsed() > ASKS {
+                command.kill();
+                let said = format!("I4: `sidekick wait {name}` does not end");
+                monitor.violated(vec![said]);
+                return;
+            }
             std::thread::sleep(Duration::from_millis(5)); // on a thread of its own, which cannot await
         }
         if command.code() == Some(0) {
@@ -210,22 +267,22 @@ fn kind(fault: &Fault) -> String {
 
 /// What every agent said lately, in the time line.
 fn show_logs(world: &World) {
-    for agent in &world.agents[..AGENTS] {
-        let Some(running) = &agent.running else {
-            continue;
-        };
-        let lines = running.process().lines();
+    for agent in &world.agents {
+        let lines = agent.log();
         let from = lines.len().saturating_sub(LOG_LINES);
         let log = lines[from..].join("\n    ");
         world
             .monitor
             .note(format!("log of {}:\n    {log}", agent.name));
     }
+    for said in world.cluster.processes() {
+        world.monitor.note(said);
+    }
 }
 
-fn report(world: &World, watcher: &Watcher, tally: &Tally, seed: u64) {
+fn report(world: &World, watcher: &Watcher, tally: &Tally, (seed, time): (u64, Duration)) {
     let violations = world.monitor.violations();
-    let faults = tally.done;
+    let faults: usize = tally.faults.values().sum();
     let mut took = tally.converged.clone();
     took.sort_unstable();
     let quantile = |share: usize| took[(took.len() - 1) * share / 100].as_secs_f64();
@@ -240,14 +297,18 @@ fn report(world: &World, watcher: &Watcher, tally: &Tally, seed: u64) {
         tally.faults,
     );
     eprintln!("{summary}");
-    if violations.is_empty() {
-        return;
-    }
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{seed}.txt"));
-    fs::write(&file, world.monitor.line()).expect("cargo's own folder");
-    panic!(
-        "{summary}\nthe whole time line is in {}\n\n{}",
-        file.display(),
+    // What was never judged is no proof.
+    let minutes = usize::try_from(time.as_secs() / 60).expect("an hour or two");
+    assert!(faults >= LEAST * minutes, "only {faults} faults\n{summary}");
+    let judged = world.monitor.judged();
+    let missing: Vec<_> = JUDGED.iter().filter(|one| !judged.contains(one)).collect();
+    assert!(
+        minutes < 5 || missing.is_empty(),
+        "never judged: {missing:?}\n{summary}"
+    );
+    assert!(
+        violations.is_empty(),
+        "{summary}\n\n{}",
         violations.join("\n\n")
     );
 }

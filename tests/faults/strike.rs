@@ -8,6 +8,7 @@ use super::fault::Fault;
 use super::judge::Statement;
 use super::places::{FILE, INSTANCES, PLUS, PROCESSES, Part, agent_name, instance_name};
 use super::plus::Mood;
+use super::watcher::tail;
 use super::world::World;
 use crate::support::{Link, Signal, procfs, send};
 
@@ -32,6 +33,9 @@ const FOREIGN: [(&str, &[u8]); 8] = [
 /// Within which a backend that was started accepts connections.
 const STARTS: Duration = Duration::from_secs(20);
 
+/// How long a drained backend is left where it was: longer than a moment, within which "drained" may yet be wrong.
+const STILL_THERE: Duration = Duration::from_millis(1_800);
+
 /// Within which an announcer that was started says READY, if nothing else is in its way.
 const READY: Duration = Duration::from_secs(5);
 
@@ -39,12 +43,12 @@ impl World {
     /// Begins a fault; `false` where another one did not let it.
     pub(crate) async fn strike(&mut self, fault: &Fault) -> bool {
         match *fault {
-            Fault::MemberReplaced(member) => self.cluster.replace(member).await,
-            Fault::LeaderMoves => self.cluster.move_leader().await,
-            Fault::Compacted => self.cluster.compact().await,
-            Fault::OutOfSpace => self.cluster.fill().await,
-            Fault::AuthChanges => self.cluster.bump_auth().await,
-            Fault::RightsTaken => self.cluster.take_rights().await,
+            Fault::MemberReplaced(member) => return self.cluster.replace(member).await,
+            Fault::LeaderMoves => return self.cluster.move_leader().await,
+            Fault::Compacted => return self.cluster.compact().await,
+            Fault::OutOfSpace => return self.cluster.fill().await,
+            Fault::AuthChanges => return self.cluster.bump_auth().await,
+            Fault::RightsTaken => return self.cluster.take_rights().await,
             Fault::StrangerDeletes(instance) => return self.cluster.delete(&key(instance)).await,
             Fault::StrangerOverwrites(instance) => {
                 return self.cluster.put(&key(instance), b"127.0.0.1:9").await;
@@ -78,7 +82,7 @@ impl World {
             Fault::Restored => self.cluster.restore().await,
             Fault::PasswordChanges => {
                 self.passwords += 1;
-                self.cluster.change_password(self.passwords).await;
+                return self.cluster.change_password(self.passwords).await;
             }
             Fault::CertificatesRenewed => self.cluster.renew_certificates().await,
             Fault::EtcdLink(agent, Some(member), link) => {
@@ -96,6 +100,22 @@ impl World {
             Fault::ProbeLink(instance, link) => self.links[instance].set(link),
             Fault::DockerLink(instance, link) => self.docker_links[instance - PROCESSES].set(link),
             Fault::AgentKilled(agent) => self.agents[agent].kill(),
+            Fault::HostDies(instance) => {
+                self.agents[instance].kill();
+                self.kill_backend(instance).await;
+            }
+            Fault::HostFreezes(instance) => {
+                self.agents[instance].signal(Signal::STOP);
+                self.freeze_backend(instance).await;
+            }
+            Fault::PusherRestarts(pusher) => {
+                let agent = INSTANCES + pusher;
+                if self.agents[agent].leave().await.is_none() {
+                    let said = format!("I4: {} does not leave", agent_name(agent));
+                    self.monitor.violated(vec![said]);
+                }
+                self.agents[agent].start();
+            }
             Fault::AgentRestarts(agent) => {
                 self.agents[agent].kill();
                 self.agents[agent].start();
@@ -126,29 +146,19 @@ impl World {
             }
             Fault::PlusAnswers(mood) => self.plus.set(mood),
             Fault::PlusRestarts => self.plus.restart(),
-            Fault::BackendKilled(instance) => {
-                self.monitor.dies(instance);
-                self.processes[instance].kill();
+            Fault::BackendKilled(instance) | Fault::ContainerCrashes(instance) => {
+                self.kill_backend(instance).await;
             }
-            Fault::BackendFrozen(instance) => {
-                self.monitor.dies(instance);
-                self.processes[instance].process().signal(Signal::STOP);
+            Fault::BackendFrozen(instance) | Fault::ContainerPauses(instance) => {
+                self.freeze_backend(instance).await;
             }
             Fault::BackendSick(instance) => {
                 self.monitor.dies(instance);
                 self.processes[instance].set_health(500).await;
             }
-            Fault::ContainerCrashes(instance) => {
-                self.monitor.dies(instance);
-                self.daemon.crash(&World::container(instance)).await;
-            }
             Fault::ContainerStops(instance) => {
                 self.monitor.dies(instance);
                 self.act(instance, "stop?t=1").await;
-            }
-            Fault::ContainerPauses(instance) => {
-                self.monitor.dies(instance);
-                self.act(instance, "pause").await;
             }
             Fault::ContainerRestarts(instance) => {
                 self.monitor.dies(instance);
@@ -210,8 +220,9 @@ impl World {
             | Fault::Wiped
             | Fault::Saved
             | Fault::Restored => self.cluster.healthy().await,
-            Fault::OutOfSpace => self.cluster.make_room().await,
-            Fault::RightsTaken => self.cluster.give_rights().await,
+            // What is not confirmed is set back before all is judged.
+            Fault::OutOfSpace => drop(self.cluster.make_room().await),
+            Fault::RightsTaken => drop(self.cluster.give_rights().await),
             Fault::EtcdLink(agent, ..) => self.agents[agent].set_links(Link::Up),
             Fault::ApiLink(pusher, target, _) => self.api_link(pusher, target, Link::Up),
             Fault::BackendLink(instance, _) | Fault::ProbeLink(instance, _) => {
@@ -222,6 +233,14 @@ impl World {
                 self.docker_links[instance - PROCESSES].set(Link::Up);
             }
             Fault::AgentKilled(agent) => self.agents[agent].start(),
+            Fault::HostDies(instance) => {
+                self.revive_backend(instance).await;
+                self.agents[instance].start();
+            }
+            Fault::HostFreezes(instance) => {
+                self.thaw_backend(instance).await;
+                self.agents[instance].signal(Signal::CONT);
+            }
             Fault::AgentFrozen(agent) => self.agents[agent].signal(Signal::CONT),
             Fault::ClockJumps(agent) => self.agents[agent].shift_clock("+0"),
             Fault::StrangersRecords => {
@@ -240,30 +259,53 @@ impl World {
             Fault::BalancerKilled(lua) => self.lua[lua].resume().await,
             Fault::BalancerFrozen(target) => self.signal_balancer(target, Signal::CONT),
             Fault::PlusAnswers(_) => self.plus.set(Mood::Well),
-            Fault::BackendKilled(instance) => {
-                self.processes[instance].resume().await;
-                self.monitor.lives(instance);
-            }
-            Fault::BackendFrozen(instance) => {
-                self.processes[instance].process().signal(Signal::CONT);
-                self.monitor.lives(instance);
+            Fault::BackendKilled(instance)
+            | Fault::ContainerCrashes(instance)
+            | Fault::ContainerStops(instance) => self.revive_backend(instance).await,
+            Fault::BackendFrozen(instance) | Fault::ContainerPauses(instance) => {
+                self.thaw_backend(instance).await;
             }
             Fault::BackendSick(instance) => {
                 self.processes[instance].set_health(200).await;
                 self.monitor.lives(instance);
             }
-            Fault::ContainerCrashes(instance) | Fault::ContainerStops(instance) => {
-                self.act(instance, "start").await;
-                self.revived(instance).await;
-            }
-            Fault::ContainerPauses(instance) => {
-                self.act(instance, "unpause").await;
-                self.revived(instance).await;
-            }
             Fault::DaemonKilled | Fault::DaemonStops => self.daemon.run().await,
             Fault::DaemonFrozen => self.daemon.process().signal(Signal::CONT),
             _ => {}
         }
+    }
+
+    /// Without a word to anybody.
+    async fn kill_backend(&mut self, instance: usize) {
+        self.monitor.dies(instance);
+        match self.processes.get_mut(instance) {
+            Some(process) => process.kill(),
+            None => self.daemon.crash(&instance_name(instance)).await,
+        }
+    }
+
+    async fn revive_backend(&mut self, instance: usize) {
+        match self.processes.get_mut(instance) {
+            Some(process) => process.resume().await,
+            None => self.act(instance, "start").await,
+        }
+        self.revived(instance).await;
+    }
+
+    async fn freeze_backend(&self, instance: usize) {
+        self.monitor.dies(instance);
+        match self.processes.get(instance) {
+            Some(process) => process.process().signal(Signal::STOP),
+            None => self.act(instance, "pause").await,
+        }
+    }
+
+    async fn thaw_backend(&self, instance: usize) {
+        match self.processes.get(instance) {
+            Some(process) => process.process().signal(Signal::CONT),
+            None => self.act(instance, "unpause").await,
+        }
+        self.revived(instance).await;
     }
 
     fn api_link(&self, pusher: usize, target: usize, link: Link) {
@@ -289,7 +331,7 @@ impl World {
     }
 
     async fn act(&self, instance: usize, action: &str) {
-        self.daemon.act(&World::container(instance), action).await;
+        self.daemon.act(&instance_name(instance), action).await;
     }
 
     async fn revived(&self, instance: usize) {
@@ -308,39 +350,46 @@ impl World {
 
     /// As a deployment does it: the announcer leaves, its backend is replaced, and both come back.
     async fn deploy(&mut self, instance: usize) {
-        let name = instance_name(instance);
+        let is_calm = self.monitor.is_calm_but_for(Part::Backend(instance));
         let agent = [Part::Agent(instance)];
         self.monitor.trouble(&agent);
-        let ended = self.agents[instance].leave().await;
-        if ended.is_none() {
-            let said = format!("I4: the announcer of {name} does not leave");
-            self.monitor.violated(vec![said]);
-        }
-        if let Some(ended) = ended {
-            if ended.output.contains("is drained everywhere") {
-                self.monitor.said(Statement::Drained, instance);
-                self.monitor.note(format!("{name} says that it is drained"));
-            }
-            if ended.code != Some(0) {
-                let code = ended.code;
-                self.monitor.violated(vec![format!(
-                    "I4: the announcer of {name} left with {code:?}: {}",
-                    ended.output
-                )]);
-            }
-        }
+        self.leave_in_good_order(instance, is_calm).await;
         self.monitor.dies(instance);
-        if instance < PROCESSES {
-            self.processes[instance].stop().await;
-            self.processes[instance].resume().await;
-        } else {
-            self.act(instance, "restart?t=0").await;
+        match self.processes.get_mut(instance) {
+            Some(process) => {
+                process.stop().await;
+                process.resume().await;
+            }
+            None => self.act(instance, "restart?t=0").await,
         }
         self.revived(instance).await;
         self.monitor.announced_again(instance);
         self.agents[instance].start();
         self.wait_for_ready(instance).await;
         self.monitor.relief(&agent);
+    }
+
+    /// Nobody asks the backend once its announcer says so, and while nothing is broken it does.
+    async fn leave_in_good_order(&mut self, instance: usize, is_calm: bool) {
+        let name = instance_name(instance);
+        let Some(ended) = self.agents[instance].leave().await else {
+            let said = format!("I4: the announcer of {name} does not leave");
+            self.monitor.violated(vec![said]);
+            return;
+        };
+        let is_drained = ended.output.contains("is drained everywhere");
+        if ended.code != Some(0) || (is_calm && !is_drained) {
+            let (code, said) = (ended.code, tail(&ended.output));
+            self.monitor.violated(vec![format!(
+                "I6: the announcer of {name} left with {code:?}, and not in good order: {said}"
+            )]);
+        }
+        if !is_drained {
+            return;
+        }
+        self.monitor.note(format!("{name} says that it is drained"));
+        self.monitor.said(Statement::Drained, instance);
+        tokio::time::sleep(STILL_THERE).await; // a backend that is there shows who still asks it
     }
 
     async fn wait_for_ready(&self, instance: usize) {
@@ -354,14 +403,8 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(5)).await; // between two looks
         }
-        let status = agent.status();
-        self.monitor
-            .note(format!("{} is ready: {status}", agent_name(instance)));
-        // Whatever it doubts stands behind the revision.
-        let has_no_doubt = status.ends_with(|last: char| last.is_ascii_digit());
-        if status.starts_with("STATUS=up") && has_no_doubt {
-            self.monitor.said(Statement::Routed, instance);
-        }
+        let (name, status) = (agent_name(instance), agent.status());
+        self.monitor.note(format!("{name} is ready: {status}"));
     }
 }
 

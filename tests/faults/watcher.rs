@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::places::AGENTS;
+use super::judge::Statement;
+use super::places::{AGENTS, INSTANCES};
 use super::world::World;
 use crate::support::procfs;
 
 /// Lines in a minute, beside those that tell what was done with a server, which somebody wants to read.
 const LINES: usize = 60;
+const MANY_STEPS: usize = 300;
 const STEPS: [&str; 4] = [
     " INFO add ",
     " INFO change ",
@@ -30,12 +32,19 @@ const MORE_THREADS: usize = 4;
 const SPIN: f64 = 0.5;
 const SPIN_WINDOW: Duration = Duration::from_secs(10);
 
+/// The same within a short time, in which there may be much to do.
+const BURST: f64 = 0.9;
+const BURST_WINDOW: Duration = Duration::from_millis(2_500);
+
 /// What is known of one run of an agent.
 #[derive(Debug, Default)]
 struct Run {
     pid: u32,
     began: Option<Instant>,
     lines: VecDeque<(Instant, usize)>,
+    steps: VecDeque<(Instant, usize)>,
+    /// Whether READY=1 was seen.
+    is_ready: bool,
     cpu: VecDeque<(Instant, Duration)>,
     /// Memory, files and threads when it was warm.
     warm: Option<(u64, usize, usize)>,
@@ -59,6 +68,7 @@ impl Watcher {
         for number in (0..AGENTS).filter(|number| !down.contains(number)) {
             let agent = &mut world.agents[number];
             let name = agent.name.clone();
+            let is_routed = agent.says_routed();
             let Some(running) = &mut agent.running else {
                 continue;
             };
@@ -78,7 +88,16 @@ impl Watcher {
                     ..Run::default()
                 };
             }
+            if let Some(line) = lines.iter().find(|line| line.contains("panicked at")) {
+                violations.push(format!("I4: {name}: {line}"));
+            }
+            let all = lines.len();
             let lines: Vec<_> = lines.iter().filter(|line| !is_step(line)).collect();
+            let steps = all - lines.len();
+            violations.extend(
+                run.many_steps(now, steps)
+                    .map(|count| format!("I4: {name} logs {count} steps in a minute")),
+            );
             violations.extend(run.log(now, lines.len()).map(|count| {
                 let from = lines.len().saturating_sub(20);
                 let last: Vec<_> = lines[from..].iter().map(|line| line.as_str()).collect();
@@ -88,9 +107,15 @@ impl Watcher {
                 )
             }));
             self.most_lines = self.most_lines.max(run.lines_of_a_minute());
+            if !run.is_ready && is_routed {
+                run.is_ready = true;
+                if number < INSTANCES {
+                    world.monitor.said(Statement::Routed, number);
+                }
+            }
             violations.extend(run.spins(now).map(|share| {
                 format!(
-                    "I4: {name} uses {:.0} % of a core for {SPIN_WINDOW:?}",
+                    "I4: {name} uses {:.0} % of a core for seconds",
                     share * 100.0
                 )
             }));
@@ -116,27 +141,19 @@ impl Watcher {
 
 impl Run {
     fn lines_of_a_minute(&self) -> usize {
-        match (self.lines.front(), self.lines.back()) {
-            (Some((_, first)), Some((_, last))) => last - first,
-            _ => 0,
-        }
+        within_a_minute(&self.lines)
     }
 
     /// How many lines of a minute are too many.
     fn log(&mut self, now: Instant, lines: usize) -> Option<usize> {
-        if self.lines.is_empty() {
-            self.lines.push_back((now, 0));
-        }
-        self.lines.push_back((now, lines));
-        while self
-            .lines
-            .front()
-            .is_some_and(|(at, _)| *at + Duration::from_secs(60) < now)
-        {
-            self.lines.pop_front();
-        }
-        let count = self.lines_of_a_minute();
-        (count > LINES).then_some(count)
+        count(&mut self.lines, now, lines);
+        Some(self.lines_of_a_minute()).filter(|count| *count > LINES)
+    }
+
+    /// How many steps of a minute are too many.
+    fn many_steps(&mut self, now: Instant, steps: usize) -> Option<usize> {
+        count(&mut self.steps, now, steps);
+        Some(within_a_minute(&self.steps)).filter(|count| *count > MANY_STEPS)
     }
 
     /// The share of a core that is too much.
@@ -149,10 +166,14 @@ impl Run {
         {
             self.cpu.pop_front();
         }
-        let ((from, before), (to, after)) = (self.cpu.front()?, self.cpu.back()?);
-        let time = *to - *from;
-        let share = after.saturating_sub(*before).as_secs_f64() / time.as_secs_f64();
-        (time >= SPIN_WINDOW && share > SPIN).then_some(share)
+        let too_much = |window: Duration, most: f64| {
+            let (to, after) = *self.cpu.back()?;
+            let mut earlier = self.cpu.iter().rev();
+            let (from, before) = *earlier.find(|(at, _)| *at + window <= to)?;
+            let share = after.saturating_sub(before).as_secs_f64() / (to - from).as_secs_f64();
+            Some(share).filter(|share| *share > most)
+        };
+        too_much(SPIN_WINDOW, SPIN).or_else(|| too_much(BURST_WINDOW, BURST))
     }
 
     /// What is larger than when it was warm.
@@ -175,13 +196,32 @@ fn most(one: (u64, usize, usize), other: (u64, usize, usize)) -> (u64, usize, us
     (one.0.max(other.0), one.1.max(other.1), one.2.max(other.2))
 }
 
+/// Notes how many lines there are now.
+fn count(lines: &mut VecDeque<(Instant, usize)>, now: Instant, count: usize) {
+    if lines.is_empty() {
+        lines.push_back((now, 0));
+    }
+    lines.push_back((now, count));
+    let is_old = |(at, _): &(Instant, usize)| *at + Duration::from_secs(60) < now;
+    while lines.front().is_some_and(is_old) {
+        lines.pop_front();
+    }
+}
+
+fn within_a_minute(lines: &VecDeque<(Instant, usize)>) -> usize {
+    match (lines.front(), lines.back()) {
+        (Some((_, first)), Some((_, last))) => last - first,
+        _ => 0,
+    }
+}
+
 /// Whether a line tells what was done with a server.
 fn is_step(line: &str) -> bool {
     STEPS.iter().any(|step| line.contains(step))
 }
 
 /// The last lines of a text.
-fn tail(text: &str) -> String {
+pub(crate) fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
 }

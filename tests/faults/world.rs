@@ -34,18 +34,20 @@ const IMAGE: &str = "shop/backend:1";
 pub(crate) const CLOCKS: [usize; 4] = [0, PROCESSES, INSTANCES, INSTANCES + 2];
 
 /// All of it.
+///
+/// The order is that of the end: the agents go first, and the small disk before the folder over which it is mounted.
 #[derive(Debug)]
 pub(crate) struct World {
+    pub(crate) agents: Vec<Agent>,
     pub(crate) monitor: Monitor,
     pub(crate) cluster: Cluster,
     pub(crate) plus: Arc<Plus>,
     pub(crate) lua: [Nginx; 2],
-    pub(crate) file: FileNginx,
     pub(crate) disk: Disk,
+    pub(crate) file: FileNginx,
     pub(crate) daemon: Daemon,
     pub(crate) processes: Vec<Backend>,
     pub(crate) addresses: Arc<Vec<SocketAddr>>,
-    pub(crate) agents: Vec<Agent>,
     /// By the pusher's number among the agents, and the load balancer.
     pub(crate) api_links: HashMap<(usize, usize), Proxy>,
     /// To each backend that is a process, for everybody or for its probes.
@@ -254,11 +256,6 @@ impl World {
         format!(
             "file = \"{file}\"\ncheck = \"nginx -t {nginx}\"\nreload = \"nginx -s reload {nginx}\"\npid = \"{folder}/nginx.pid\""
         )
-    }
-
-    /// The container's name.
-    pub(crate) fn container(instance: usize) -> String {
-        instance_name(instance)
     }
 
     /// Until a backend accepts connections, at most so long.

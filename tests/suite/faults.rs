@@ -70,6 +70,20 @@ impl FaultHarness {
         announce(&self.announcing.endpoint(), backend).args(["--ttl", self.ttl])
     }
 
+    /// Every announcer and the pusher is another process afterwards.
+    async fn deploy_all(&mut self) {
+        for (announcer, backend) in self.announcers.iter_mut().zip(&self.backends) {
+            announcer.kill();
+            *announcer = announce(&self.announcing.endpoint(), backend)
+                .args(["--ttl", self.ttl])
+                .start();
+            announcer.ready().await;
+        }
+        self.pusher.leave().await;
+        self.pusher = pusher(&self.pushing, &self.harness, "edge").start();
+        self.routed().await;
+    }
+
     async fn routed(&self) {
         self.harness
             .routed(&self.backends.iter().collect::<Vec<_>>())
@@ -219,17 +233,23 @@ async fn etcd_restored_from_a_snapshot() {
 async fn etcd_restored_to_where_every_agent_was_another_process() {
     let mut faulty = FaultHarness::set_briefly().await;
     faulty.harness.etcd.save().await;
-    // Since then everything was deployed anew, the pusher too.
-    for (announcer, backend) in faulty.announcers.iter_mut().zip(&faulty.backends) {
-        announcer.kill();
-        *announcer = announce(&faulty.announcing.endpoint(), backend)
-            .args(["--ttl", faulty.ttl])
-            .start();
-        announcer.ready().await;
+    faulty.deploy_all().await;
+    faulty.harness.etcd.restore().await;
+    faulty.whole().await;
+}
+
+#[tokio::test]
+async fn etcd_wiped_and_then_restored_to_later_revisions_of_former_processes() {
+    let mut faulty = FaultHarness::set_briefly().await;
+    for number in 0..50 {
+        faulty.harness.etcd.put("/other", format!("{number}")).await;
     }
-    faulty.pusher.leave().await;
-    faulty.pusher = pusher(&faulty.pushing, &faulty.harness, "edge").start();
-    faulty.routed().await;
+    faulty.deploy_all().await;
+    faulty.harness.etcd.save().await;
+    faulty.deploy_all().await;
+    faulty.harness.etcd.wipe().await;
+    faulty.recorded(4).await;
+    faulty.harness.applied().await;
     faulty.harness.etcd.restore().await;
     faulty.whole().await;
 }

@@ -36,7 +36,10 @@ impl Task {
                     self.report(LeaseStatus::Held { revision, value });
                     return Ok(None);
                 }
-                Move::Yield { to } => return Ok(Some(Ended::Deposed(to))),
+                Move::Yield { to } => {
+                    self.check_lease(connection).await?;
+                    return Ok(Some(Ended::Deposed(to)));
+                }
                 Move::Write {
                     unless_changed_since,
                 } => {
@@ -55,6 +58,15 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// Fails where etcd does not know the lease any more, as when it was restored to an older state: then that is what happened, and
+    /// not a takeover.
+    async fn check_lease(&mut self, connection: &mut Connection) -> Result<(), Error> {
+        if let (false, Some(lease)) = (self.claim.has_lost_lease(), self.lease) {
+            self.renew(connection, lease).await?;
+        }
+        Ok(())
     }
 
     /// Gives notice, then deletes the key. `None` when the key turned out to have changed meanwhile.

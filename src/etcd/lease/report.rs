@@ -46,6 +46,7 @@ impl Task {
     }
 
     pub(super) fn lost(&mut self, why: &str) {
+        self.claim.lost_lease();
         if self.lease.take().is_some() {
             let next = match self.wants_nothing() {
                 true => "",

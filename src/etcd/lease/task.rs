@@ -231,7 +231,7 @@ impl Task {
     }
 
     /// Renews the lease from now on.
-    async fn renew(
+    pub(super) async fn renew(
         &mut self,
         connection: &mut Connection,
         lease: Lease,

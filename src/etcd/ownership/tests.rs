@@ -204,6 +204,35 @@ fn a_record_of_the_past_that_a_restored_etcd_brings_back_deposes_nobody() {
 }
 
 #[test]
+fn once_the_lease_is_lost_who_began_earlier_is_the_past_at_any_revision() {
+    let (mut claim, ours) = us();
+    claim.attempting(None);
+    assert_eq!(decide(&mut claim, Some(&ours)), Move::Done { revision: 10 });
+    let (older, newer) = (
+        since("2026-01-01T00:00:00Z", 99),
+        since("2026-01-03T00:00:00Z", 99),
+    );
+    assert!(
+        claim.successor(&older).is_some(),
+        "no clock decides while the lease lives"
+    );
+    claim.lost_lease();
+    assert_eq!(claim.successor(&older), None);
+    assert!(claim.successor(&newer).is_some());
+    assert!(claim.successor(&plain(99, 3)).is_some());
+    // With a new lease of its own all begins anew.
+    assert_eq!(
+        decide(&mut claim, Some(&named("us", 100, 7))),
+        Move::Done { revision: 100 }
+    );
+    assert!(
+        claim
+            .successor(&since("2026-01-01T00:00:00Z", 101))
+            .is_some()
+    );
+}
+
+#[test]
 fn a_newer_claimant_in_a_restored_etcd_is_a_successor() {
     let (mut claim, ours) = us();
     claim.attempting(None);
