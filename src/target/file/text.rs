@@ -96,7 +96,9 @@ pub(super) fn without_names(block: &str) -> String {
 pub(super) fn split(text: &str) -> Blocks {
     let mut blocks = Blocks::new();
     let mut open: Option<(&str, String)> = None;
-    for line in text.lines() {
+    // Every byte of a block counts: a template may end its lines with a carriage return.
+    for whole in text.split_inclusive('\n') {
+        let line = whole.trim_end_matches(['\r', '\n']);
         let mark = line.strip_prefix(MARK).unwrap_or_default();
         if let Some(name) = mark.strip_prefix("begin ") {
             open = Some((name, String::new()));
@@ -104,8 +106,7 @@ pub(super) fn split(text: &str) -> Blocks {
             let block = open.take().filter(|(begun, _)| *begun == name);
             blocks.extend(block.and_then(|(_, block)| Some((name.parse().ok()?, block))));
         } else if let Some((_, block)) = &mut open {
-            block.push_str(line);
-            block.push('\n');
+            block.push_str(whole);
         }
     }
     blocks

@@ -23,6 +23,13 @@ fn blocks_are_found_again_and_what_is_cut_off_is_not() {
 }
 
 #[test]
+fn a_block_with_carriage_returns_is_found_again_as_it_was() {
+    let block = "upstream a {\r\n}\r\r\n".to_owned();
+    let blocks = Blocks::from([(name("a"), block)]);
+    assert_eq!(split(&compose(&blocks, Layer::Http, None, 0)), blocks);
+}
+
+#[test]
 fn what_names_were_resolved_to_is_found_again() {
     let addresses: BTreeSet<IpAddr> = ["10.0.0.5", "::1"].map(|a| a.parse().unwrap()).into();
     let Host::Dns(web) = "web.example".parse().unwrap() else {
