@@ -375,7 +375,7 @@ impl Task {
             let told = format!("container {name} ({short_id}{now}) {state}");
             // The follower logs the rest.
             match state {
-                State::Running(_) => limited!(info, "runs", name, "{told}"),
+                State::Running(_) => limited!(info, "runs", &told, "{told}"),
                 _ => debug!("{told}"),
             }
         }
