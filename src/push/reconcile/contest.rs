@@ -26,6 +26,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct Contest {
     /// The desired state that was reached last, and the number of restarts of the target then.
     equal_at: Option<(Arc<Desired>, u64)>,
+    /// Whether the next change that is undone may be the work of a pusher that has not heard yet of what is desired.
+    excused: bool,
+    /// How often a change was undone that is not excused.
     undone: u32,
     first: Option<Instant>,
     /// When an undone change was found last, and how long after the one before.
@@ -48,12 +51,11 @@ impl Contest {
         let known = self.equal_at.as_ref().filter(|equal_at| is_known(equal_at));
         // New desired state, or state lost by a restart, was not undone by anybody.
         let same = known.is_some_and(|(_, before)| *before == restarts);
-        if known.is_none() && self.undone < OFTEN {
-            // Of two pushers, one hears of a change first, and the other may undo it once: after each change that starts anew.
-            (self.undone, self.first, self.last) = (0, None, None);
-        }
+        // Of two pushers, one hears of a change first, and the other may undo it once.
+        self.excused |= known.is_none() && self.equal_at.is_some();
         self.equal_at = Some((desired.clone(), restarts));
-        if same && changed {
+        let undone = same && changed;
+        if undone && !std::mem::take(&mut self.excused) {
             let gap = self.last.map_or(Duration::ZERO, |(last, _)| now - last);
             self.last = Some((now, gap));
             self.first.get_or_insert(now);

@@ -66,6 +66,22 @@ fn what_is_undone_once_after_each_change_accuses_nobody() {
 }
 
 #[test]
+fn what_is_undone_again_and_again_while_records_come_and_go_is_a_contest() {
+    let (mut contest, start) = (Contest::default(), Instant::now());
+    let mut told = Vec::new();
+    for number in 0..10 {
+        let (wanted, now) = (of(number % 2), start + seconds(10 * u64::from(number)));
+        assert_eq!(contest.note(&wanted, 0, true, now).is_some(), number > 1);
+        contest.note(&wanted, 0, true, now + seconds(3));
+        told.extend(contest.note(&wanted, 0, true, now + seconds(6)));
+    }
+    // The first state is nobody's news: it was undone twice.
+    assert_eq!(told[0], (3, seconds(13)));
+    assert_eq!(told.last().map(|(undone, _)| *undone), Some(11));
+    assert!(contest.pause() > Some(seconds(30)));
+}
+
+#[test]
 fn the_longer_a_contest_lasts_the_longer_is_the_pause_between_two_repairs() {
     let (mut contest, wanted, now) = (Contest::default(), desired(1), Instant::now());
     let mut pauses = Vec::new();
