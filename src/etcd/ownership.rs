@@ -2,7 +2,8 @@
 //!
 //! The newest claimant wins. No clock decides which is newer: a process that finds another claimant on its
 //! very first attempt is the newer one, and a process that finds another one later was there first. Only where etcd has
-//! gone back to an older state, which brings records of the past with it, `since` tells who of the two came later.
+//! gone back to an older state, which brings records of the past with it, `since` tells who of the two came later: see
+//! [`Claim::is_past`].
 
 use jiff::Timestamp;
 
@@ -197,9 +198,14 @@ impl Claim {
         (!takeable).then(|| in_words(seen))
     }
 
-    /// Whether a key of another process is from before this one had it: etcd was restored to an older state. While this process has its
-    /// lease, whoever takes the key over writes at a later revision. Once the lease is lost, etcd may have begun anew meanwhile,
-    /// and revisions tell nothing: then `since` decides, by the clocks of both.
+    /// Whether a key of another process is from before this one had it: etcd was restored to an older state.
+    ///
+    /// While this process has its lease, whoever takes the key over writes at a later revision, and no clock decides. The clocks of both
+    /// hosts decide where revisions tell nothing: below the revision at which this process last had the key (etcd has gone back), and at
+    /// any revision once the lease is lost (etcd may have begun anew). There, who began after this process is a successor; who began
+    /// before it, or in the same second, is the past. If a successor's clock is slow, this process takes the key back from it, and the
+    /// successor, which finds it at a later revision, yields. A key without `since` (a plain value, an older program) has no clock: it
+    /// counts as the past if its revision is lower, and only then.
     fn is_past(&self, seen: &Entry) -> bool {
         let is_older = seen.mod_revision < self.confirmed;
         match author_since(&seen.value) {

@@ -233,6 +233,56 @@ fn once_the_lease_is_lost_who_began_earlier_is_the_past_at_any_revision() {
 }
 
 #[test]
+fn while_the_lease_lives_a_clock_decides_only_below_our_own_revision() {
+    let (mut claim, ours) = us();
+    claim.attempting(None);
+    assert_eq!(decide(&mut claim, Some(&ours)), Move::Done { revision: 10 });
+    let is_successor = |seen: &Entry| claim.successor(seen).is_some();
+    let (before, same, after) = (
+        "2026-01-01T23:59:59Z",
+        "2026-01-02T00:00:00Z",
+        "2026-01-02T00:00:01Z",
+    );
+    for (began, at_9) in [(before, false), (same, false), (after, true)] {
+        assert_eq!(is_successor(&since(began, 9)), at_9, "{began}");
+        for revision in [10, 11] {
+            let seen = since(began, revision);
+            assert!(is_successor(&seen), "{began} at {revision}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_names_no_time_is_of_the_past_below_our_own_revision_only() {
+    let (mut claim, ours) = us();
+    claim.attempting(None);
+    assert_eq!(decide(&mut claim, Some(&ours)), Move::Done { revision: 10 });
+    for is_lost in [false, true] {
+        if is_lost {
+            claim.lost_lease();
+        }
+        for (revision, successor) in [(9, false), (10, true), (11, true)] {
+            for seen in [
+                named("other", revision, 3),
+                plain(revision, 3),
+                since("soon", revision),
+            ] {
+                assert_eq!(claim.successor(&seen).is_some(), successor, "{seen:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn who_never_had_the_key_calls_nothing_past() {
+    let (mut claim, _) = us();
+    claim.attempting(None);
+    for seen in [named("other", 1, 3), since("2020-01-01T00:00:00Z", 1)] {
+        assert!(claim.successor(&seen).is_some(), "{seen:?}");
+    }
+}
+
+#[test]
 fn a_newer_claimant_in_a_restored_etcd_is_a_successor() {
     let (mut claim, ours) = us();
     claim.attempting(None);
