@@ -8,9 +8,13 @@ pub mod duration;
 pub mod explain;
 pub mod few;
 pub(crate) mod http;
+pub mod last_state;
 pub mod log_limit;
+#[cfg(test)]
+pub(crate) mod logged;
 pub mod sanitize;
 pub mod secret;
 pub mod shutdown;
 pub mod tls;
 pub mod toml;
+pub mod troubles;

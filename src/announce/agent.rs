@@ -27,6 +27,7 @@ use crate::systemd::notify;
 use crate::systemd::notify::{Waiting, Watchdog};
 use crate::util::clock;
 use crate::util::duration;
+use crate::util::last_state;
 use crate::util::shutdown::Stop;
 use adopt::LeftBehind;
 use former::Former;
@@ -137,7 +138,7 @@ impl Agent {
             self.note_waiting();
             self.former_may_leave(&stop);
             match self.next_event(&mut stop, reload).await {
-                Event::Leave => return self.leave_with_former(stop).await,
+                Event::Leave => return Box::pin(self.leave_with_former(stop)).await,
                 Event::Pulse => {
                     self.renewed();
                     continue;
@@ -293,6 +294,7 @@ impl Agent {
 }
 
 fn deposed(settings: &Settings, by: Arc<str>) -> Outcome {
+    last_state::forget(&settings.id.to_string());
     warn!("{} was taken over by {by}; leaving it alone", settings.id);
     notify::status(&format!("deposed by {by}"));
     Outcome::Deposed { by }

@@ -22,7 +22,7 @@ use crate::docker::host::Surroundings;
 use crate::docker::identity;
 use crate::etcd::client::Cluster;
 use crate::systemd::notify;
-use crate::util::log_limit::limited;
+use crate::util::last_state;
 use crate::util::shutdown;
 use crate::util::shutdown::Stop;
 use place::{Place, death, end_with_run, other_place};
@@ -378,7 +378,7 @@ async fn next_run(
             true => format!("waiting for container {name} to run again"),
             false => format!("container {name} {state}: waiting for it"),
         };
-        limited!(info, "waits for container", &line, "{line}");
+        last_state::tell("waits for container", name.as_str(), line);
         notify::status(&format!("waiting for container {name}, which {state}"));
         // A daemon that does not answer cannot start anything, and its containers may still run.
         let counts = ends && !served && !matches!(state, State::Unknown { .. });

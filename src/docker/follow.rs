@@ -14,7 +14,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use look::look;
 
@@ -26,8 +26,10 @@ use super::process;
 use super::state::Life;
 use crate::util::backoff;
 use crate::util::backoff::Backoff;
-use crate::util::log_limit::limited;
+use crate::util::last_state;
+use crate::util::log_limit::PER_KIND;
 use crate::util::sanitize::short;
+use crate::util::troubles::Troubles;
 
 pub use super::state::{State, Why};
 
@@ -73,7 +75,7 @@ pub fn follow(settings: Settings) -> Follower {
         life,
         states: sender,
         newest_event: None,
-        failing: false,
+        troubles: Troubles::default(),
         process: None,
         stopping: None,
     };
@@ -102,8 +104,8 @@ struct Task {
     states: watch::Sender<State>,
     /// The time of the newest event, by the daemon's clock.
     newest_event: Option<i64>,
-    /// Whether the daemon could not be asked; only a change of that is worth a warning.
-    failing: bool,
+    /// That the daemon cannot be asked.
+    troubles: Troubles,
     /// The run whose process it watches.
     process: Option<Process>,
     /// The run for which Podman is asked to report `stopping`.
@@ -330,27 +332,19 @@ impl Task {
     }
 
     fn answered(&mut self, answer: Option<Arc<Container>>) {
-        if self.failing {
-            let daemon = self.settings.daemon.to_string();
-            limited!(info, "daemon answers", &daemon, "{daemon} answers again");
+        if self.troubles.end() {
+            info!("{} answers again", self.settings.daemon);
         }
-        self.failing = false;
         self.life.on_answer(answer, Instant::now());
         self.watch_process();
         self.publish();
     }
 
     fn failed(&mut self, error: &Error) {
-        if !self.failing {
-            let name = self.settings.container.as_str();
-            limited!(
-                warn,
-                "cannot ask",
-                name,
-                "cannot ask for container {name}: {error}; trying again until it works"
-            );
+        let name = self.settings.container.as_str();
+        if let Some(more) = self.troubles.tell(name, "cannot ask", PER_KIND) {
+            warn!("cannot ask for container {name}: {error}; trying again until it works{more}");
         }
-        self.failing = true;
         self.life.on_failure(&error.to_string(), Instant::now());
         self.publish();
     }
@@ -369,13 +363,14 @@ impl Task {
             let held = self.life.held();
             let short_id = held.map_or("no id", |held| held.short_id());
             let renamed = held.filter(|held| held.name != name && !held.id.starts_with(name));
-            let now = renamed.map_or(String::new(), |held| {
-                format!(", called {} now", short(&held.name))
+            // However often it was started before under its own name.
+            let (kind, now) = renamed.map_or(("runs", String::new()), |held| {
+                ("renamed", format!(", called {} now", short(&held.name)))
             });
             let told = format!("container {name} ({short_id}{now}) {state}");
             // The follower logs the rest.
             match state {
-                State::Running(_) => limited!(info, "runs", &told, "{told}"),
+                State::Running(_) => last_state::tell(kind, name, told),
                 _ => debug!("{told}"),
             }
         }
@@ -397,3 +392,6 @@ async fn answer(question: &mut Option<Question>) -> Answer {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

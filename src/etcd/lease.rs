@@ -10,7 +10,6 @@ mod report;
 mod status;
 mod task;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use tokio::time::timeout;
 use super::client::Cluster;
 use super::ownership::Claim;
 use crate::model::Nonce;
+use crate::util::troubles::Troubles;
 use handed::Lease;
 use task::{Left, Seen, Task};
 
@@ -86,7 +86,8 @@ pub fn resume(
         deleted: None,
         no_space: false,
         worked: false,
-        told: BTreeSet::new(),
+        troubles: Troubles::default(),
+        gone: None,
         refusal: None,
         is_resumed: resumed,
     };

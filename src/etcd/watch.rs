@@ -6,18 +6,17 @@
 //! would be cheaper, but after a restore from a snapshot that revision lies in a future that never
 //! comes, and etcd then says nothing at all.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::client::{Cluster, Connection};
 use super::error::Error;
 use super::range::Range;
 pub use super::update::{Change, Entry, Update};
-use crate::util::log_limit;
-use crate::util::log_limit::limited;
+use crate::util::log_limit::{More, PER_KIND};
+use crate::util::troubles::Troubles;
 use member::Etcd;
 
 /// After so long at least, and twice as long at most, it is counted whether the watch has missed something. etcd before 3.4.36
@@ -48,9 +47,9 @@ pub(crate) trait Source {
     /// Whether this etcd was ever followed by all who wanted to.
     fn was_seen(&self) -> bool;
 
-    /// Notes that etcd as a whole is lost, for the first time since it was followed or still; `true` if that is to be told of this
-    /// kind of trouble.
-    fn lost(&self, first: bool, kind: &str) -> bool;
+    /// Notes that etcd as a whole is lost, for the first time since it was followed or still. Whether to tell that of this kind of
+    /// trouble, by a line of this kind, and what to append.
+    fn lost(&self, first: bool, trouble: &str, line: &'static str) -> Option<More>;
 
     /// Takes that back without a word.
     fn forget(&self);
@@ -136,8 +135,8 @@ pub(crate) async fn list_over(
 struct Following<S: Source> {
     source: S,
     state: State<S::Stream>,
-    /// Which kinds of trouble of its own were told since it was followed.
-    told: BTreeSet<String>,
+    /// Its own troubles since it was followed.
+    troubles: Troubles,
     /// Whether it counts among the watches that have lost all of etcd.
     blind: bool,
     /// What was told so far comes to this.
@@ -165,7 +164,7 @@ impl<S: Source> Following<S> {
         Self {
             source,
             state: State::Empty,
-            told: BTreeSet::new(),
+            troubles: Troubles::default(),
             blind: false,
             known: Census::default(),
             count_at: Instant::now() + next_count(),
@@ -235,9 +234,9 @@ impl<S: Source> Following<S> {
         let stream = self.source.watch(from).await?;
         self.state = State::Watching(stream);
         let again = if self.source.was_seen() { " again" } else { "" };
-        let had_trouble = !std::mem::take(&mut self.told).is_empty();
-        if self.source.succeeded(std::mem::take(&mut self.blind)) || had_trouble {
-            limited!(info, "etcd answers", again, "etcd answers{again}");
+        let was_told = self.troubles.end();
+        if self.source.succeeded(std::mem::take(&mut self.blind)) || was_told {
+            info!("etcd answers{again}");
         }
         Ok(())
     }
@@ -266,22 +265,21 @@ impl<S: Source> Following<S> {
         }
     }
 
-    /// Tells each kind of trouble once. Trouble with all of etcd is told by one of the watches.
+    /// Tells each kind of trouble once, and few of those that are over soon. Trouble with all of etcd is told by one of the watches.
     fn fail(&mut self, error: &Error) {
-        let kind = error.kind();
-        let is_news = if error.concerns_every_range() {
+        let trouble = error.kind();
+        let line = match self.source.was_seen() {
+            true => "cannot follow",
+            false => "cannot follow yet",
+        };
+        let more = if error.concerns_every_range() {
             let first = !std::mem::replace(&mut self.blind, true);
-            self.source.lost(first, &kind)
+            self.source.lost(first, &trouble, line)
         } else {
             self.forget();
-            self.told.insert(kind.clone())
+            self.troubles.tell(&trouble, line, PER_KIND)
         };
-        // An etcd that fails again and again has an outage every few seconds.
-        let more = is_news.then(|| match self.source.was_seen() {
-            true => log_limit::allows("cannot follow", kind),
-            false => log_limit::allows("cannot follow yet", kind),
-        });
-        match (error, more.flatten()) {
+        match (error, more) {
             (_, None) => debug!(%error, "still not following etcd"),
             (Error::Denied { .. }, Some(more)) => {
                 warn!(%error, "trying again until the right is granted{more}");

@@ -28,8 +28,9 @@ use crate::push::reconcile::{Found, Report};
 use crate::systemd::notify;
 use crate::upstream::records::{Effect, Records};
 use crate::util::clock;
-use crate::util::log_limit::limited;
+use crate::util::log_limit::PER_KIND;
 use crate::util::shutdown::Stop;
+use crate::util::troubles::Troubles;
 
 /// How long the first changes wait until announcers can know of this pusher.
 const UNANNOUNCED: Duration = Duration::from_secs(1);
@@ -78,6 +79,8 @@ struct Pusher {
     start: Start,
     is_ready: bool,
     last_status: String,
+    /// That other pushers know better.
+    deferring: Troubles,
     id: IdWatch,
 }
 
@@ -116,6 +119,7 @@ impl Pusher {
             start: Start::Unlisted,
             is_ready: false,
             last_status: String::new(),
+            deferring: Troubles::default(),
             id: IdWatch::new(settings.id.clone()),
             reloads: Reloads::new(reload),
             settings,
@@ -303,17 +307,17 @@ impl Pusher {
 
     /// Once our status record has expired, others do not wait for us, and we may have servers that they have rightly
     /// removed or drained: while there are other pushers, we undo none of their changes.
-    fn defer(&self) {
+    fn defer(&mut self) {
         let unheard = self.keys.unheard().is_some();
         // The records are old until they are listed again.
         let behind = self.supervisor.is_deferring() && !self.watcher.is_current();
         let defer = (unheard || behind) && self.peers.are_any();
-        if self.supervisor.defer(defer) && defer {
-            limited!(
-                info,
-                "defers",
-                "",
-                "etcd unreachable: other pushers know better, so only restarts of nginx are repaired"
+        self.supervisor.defer(defer);
+        if !defer {
+            self.deferring.end();
+        } else if let Some(more) = self.deferring.tell("", "defers", PER_KIND) {
+            info!(
+                "etcd unreachable: other pushers know better, so only restarts of nginx are repaired{more}"
             );
         }
     }

@@ -317,10 +317,10 @@ impl Supervisor {
         *self.deferring.borrow()
     }
 
-    /// Sets whether other pushers have newer information now; `true` if that changed.
-    pub(super) fn defer(&self, defer: bool) -> bool {
+    /// Sets whether other pushers have newer information now.
+    pub(super) fn defer(&self, defer: bool) {
         self.deferring
-            .send_if_modified(|deferring| std::mem::replace(deferring, defer) != defer)
+            .send_if_modified(|deferring| std::mem::replace(deferring, defer) != defer);
     }
 
     /// Waits for the end of a task that should never end. Cancel safe.

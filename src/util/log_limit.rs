@@ -8,7 +8,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,7 +17,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// The most lines of one kind about one key in a period.
 const PER_KEY: u32 = 3;
 /// The most lines of one kind in a period, about all keys.
-const PER_KIND: u32 = 20;
+pub const PER_KIND: u32 = 20;
 /// The most lines about steps done with a target in a period: a large cluster changes much in a minute.
 pub const STEPS: u32 = 1_000;
 
@@ -50,10 +49,32 @@ pub fn allows(kind: &'static str, key: impl AsRef<str>) -> Option<More> {
 
 /// As [`allows`], with this limit of lines of the kind in a period.
 pub fn allows_of(kind: &'static str, key: impl AsRef<str>, per_kind: u32) -> Option<More> {
+    with_limit(|limit| limit.allows(kind, key.as_ref(), per_kind, Instant::now()))
+}
+
+/// As [`allows_of`], for a line that was left out before and still holds: it counts as left out once, and no longer when it is logged.
+pub fn allows_late(kind: &'static str, key: impl AsRef<str>, per_kind: u32) -> Option<More> {
+    with_limit(|limit| limit.allows_late(kind, key.as_ref(), per_kind, Instant::now()))
+}
+
+/// When the period of this kind is over; now, if nothing of it was logged yet.
+pub fn renewed_at(kind: &'static str) -> Instant {
+    with_limit(|limit| limit.renewed_at(kind)).unwrap_or_else(Instant::now)
+}
+
+#[cfg(not(test))]
+fn with_limit<T>(ask: impl FnOnce(&mut Limit) -> T) -> T {
+    use std::sync::{LazyLock, Mutex, PoisonError};
     static LIMIT: LazyLock<Mutex<Limit>> = LazyLock::new(Mutex::default);
     // Nothing panics while holding it, and the value would still be complete.
-    let mut limit = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
-    limit.allows(kind, key.as_ref(), per_kind, Instant::now())
+    ask(&mut LIMIT.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Each test has a limit and a clock of its own.
+#[cfg(test)]
+fn with_limit<T>(ask: impl FnOnce(&mut Limit) -> T) -> T {
+    thread_local! { static LIMIT: std::cell::RefCell<Limit> = std::cell::RefCell::default(); }
+    LIMIT.with_borrow_mut(ask)
 }
 
 /// Logs what others can cause any number of times, as `limited!(info, "kind", key, "words {about} it")`: a container that ends again
@@ -115,6 +136,25 @@ impl Limit {
             left_out: std::mem::take(&mut kind.left_out),
             last: kind.lines == per_kind || about_key + 1 == PER_KEY,
         })
+    }
+
+    /// As [`Self::allows`], for a line that was left out before.
+    pub fn allows_late(
+        &mut self,
+        kind: &'static str,
+        key: &str,
+        per_kind: u32,
+        now: Instant,
+    ) -> Option<More> {
+        if let Some(known) = self.kinds.get_mut(kind) {
+            known.left_out = known.left_out.saturating_sub(1);
+        }
+        self.allows(kind, key, per_kind, now)
+    }
+
+    /// When the period of this kind is over, if it has begun.
+    fn renewed_at(&self, kind: &'static str) -> Option<Instant> {
+        self.kinds.get(kind).map(|kind| kind.since + PERIOD)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::model::State;
 use crate::systemd::notify;
 use crate::systemd::notify::Waiting;
 use crate::util::duration;
+use crate::util::last_state;
 use crate::util::log_limit;
 use crate::util::log_limit::limited;
 use crate::util::shutdown::Stop;
@@ -83,18 +84,14 @@ impl Agent {
             }
             _ => "",
         };
+        last_state::forget(&id.to_string());
         match withdrawn {
             Withdrawn::Gone(_) if self.left_behind == LeftBehind::Record && !ours => warn!(
                 "etcd has not confirmed that the record of {id}, from an announcer before this one, is gone; if it is still \
                 there, it goes when its lease ends"
             ),
             Withdrawn::Gone(deleted) if announced || deleted.is_some() => {
-                limited!(
-                    info,
-                    "withdrawn",
-                    id.to_string(),
-                    "withdrawn: the record of {id} is gone"
-                );
+                info!("withdrawn: the record of {id} is gone");
             }
             // Another record has replaced it.
             Withdrawn::Gone(_) if self.is_replaced => {}
@@ -149,13 +146,9 @@ impl Agent {
                     return Drained::Unknown;
                 }
             };
-            let id = &settings.id;
-            limited!(
-                info,
-                "draining",
-                id.to_string(),
-                "{id} is draining (etcd revision {revision})"
-            );
+            let id = settings.id.to_string();
+            let text = format!("{id} is draining (etcd revision {revision})");
+            last_state::tell("draining", &id, text);
             drained(settings, pushers, revision, last).await
         };
         linger_after(settings, drained).await;

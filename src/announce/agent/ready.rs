@@ -11,8 +11,8 @@ use crate::announce::settings::Ready;
 use crate::etcd::pushers::{Doubt, Obstacle, Routed, joined};
 use crate::model::{ServiceName, State};
 use crate::systemd::notify;
+use crate::util::last_state;
 use crate::util::log_limit;
-use crate::util::log_limit::limited;
 
 /// The progress of the start.
 #[derive(Debug, Default)]
@@ -141,12 +141,8 @@ impl Agent {
         match (&although, self.settings.ready) {
             (Some(although), _) => warn!("{id} counts as started although {although}"),
             (None, Ready::Routed) => {
-                limited!(
-                    info,
-                    "routed",
-                    id.to_string(),
-                    "{id} is routed by every pusher"
-                );
+                let text = format!("{id} is routed by every pusher");
+                last_state::tell("routed", &id.to_string(), text);
             }
             (None, Ready::Announced) => {}
         }

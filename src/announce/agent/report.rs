@@ -1,13 +1,13 @@
 //! What the agent logs, and its line in `systemctl status`.
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{Agent, Former};
 use crate::announce::gate::Health;
 use crate::announce::phase::Phase;
 use crate::etcd::lease::LeaseStatus;
 use crate::probe::Verdict;
-use crate::util::log_limit::limited;
+use crate::util::last_state;
 
 impl Agent {
     pub(super) fn judge(&mut self, verdict: Verdict) {
@@ -16,11 +16,12 @@ impl Agent {
         self.reason = verdict.err().map(|failure| failure.to_string());
         match (changed, &self.reason) {
             (Some(Health::Up), _) => {
-                let id = &self.settings.id;
-                limited!(info, "passes", id.to_string(), "{id} passes its probes");
+                let id = self.settings.id.to_string();
+                last_state::tell("passes", &id, format!("{id} passes its probes"));
             }
             (Some(Health::Down), Some(reason)) => {
                 let id = &self.settings.id;
+                last_state::forget(&id.to_string());
                 match self.is_presumed {
                     true => warn!(
                         "{id} failed its first probe since this announcer has started: {reason}"
@@ -60,26 +61,22 @@ impl Agent {
     }
 
     pub(super) fn note(&mut self, lease: &LeaseStatus) {
+        let id = self.settings.id.to_string();
+        // Somebody may overwrite it again and again, or end its container.
         match lease {
             LeaseStatus::Held { revision, .. } => {
                 let state = match self.phase {
                     Phase::Failing => "marked down",
                     _ => "announced",
                 };
-                let id = &self.settings.id;
-                // Somebody may overwrite it again and again, or end its container.
-                limited!(
-                    info,
-                    "announced",
-                    id.to_string(),
-                    "{id} is {state} (etcd revision {revision})"
-                );
+                let text = format!("{id} is {state} (etcd revision {revision})");
+                last_state::tell(state, &id, text);
             }
             LeaseStatus::Absent | LeaseStatus::NoSpace { .. } => {
-                info!("{} is withdrawn", self.settings.id);
+                last_state::tell("is withdrawn", &id, format!("{id} is withdrawn"));
             }
             // The lease task has already logged it.
-            LeaseStatus::Pending { .. } | LeaseStatus::Deposed { .. } => {}
+            LeaseStatus::Pending { .. } | LeaseStatus::Deposed { .. } => last_state::forget(&id),
         }
     }
 

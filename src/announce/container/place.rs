@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::docker::Container;
 use crate::docker::follow::{State, States, Why};
-use crate::util::log_limit::limited;
+use crate::util::last_state;
 use crate::util::shutdown;
 use crate::util::shutdown::Stop;
 
@@ -61,7 +61,7 @@ pub(super) fn end_with_run(place: Place, mut states: States, mut stop: Stop) -> 
                     ));
                     return;
                 }
-                Ok(state) => limited!(info, "ends", name, "container {name} {state}"),
+                Ok(state) => last_state::tell("ends", name, format!("container {name} {state}")),
                 Err(_) => return,
             }
             stopper.stop();

@@ -1,7 +1,9 @@
 //! Whether the watches of a cluster have etcd in sight. Trouble that all of them have is told once.
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::util::log_limit::{More, PER_KIND};
+use crate::util::troubles::Troubles;
 
 /// What all watches of a cluster know of it.
 #[derive(Debug, Default)]
@@ -13,23 +15,30 @@ struct State {
     blind: usize,
     /// Whether all watches ever had it in sight.
     seen: bool,
-    /// What was told since all had it in sight: the kinds of trouble.
-    told: BTreeSet<String>,
-    /// The youngest connection that failed when it was told.
+    /// The kinds of trouble since all had it in sight.
+    troubles: Troubles,
+    /// The youngest connection that failed with one of them.
     failed: Option<u64>,
 }
 
 impl Sight {
-    /// A watch fails over a connection of this generation, for the first time since it worked or again. Says whether to tell that.
-    pub(in crate::etcd) fn lose(&self, first: bool, generation: u64, kind: &str) -> bool {
+    /// A watch fails over a connection of this generation, for the first time since it worked or again. Says whether to tell that,
+    /// by a line of this kind, and what to append.
+    pub(in crate::etcd) fn lose(
+        &self,
+        first: bool,
+        generation: u64,
+        trouble: &str,
+        line: &'static str,
+    ) -> Option<More> {
         let mut state = self.state();
         state.blind += usize::from(first);
         // One that notices later than others that the same connection is cut has nothing new to tell.
-        if state.told.is_empty() && state.failed >= Some(generation) {
-            return false;
+        if state.troubles.is_empty() && state.failed >= Some(generation) {
+            return None;
         }
         state.failed = state.failed.max(Some(generation));
-        state.told.insert(kind.to_owned())
+        state.troubles.tell(trouble, line, PER_KIND)
     }
 
     /// A watch that had lost it watches no more, or has trouble of its own.
@@ -45,7 +54,7 @@ impl Sight {
             return false;
         }
         state.seen = true;
-        !std::mem::take(&mut state.told).is_empty()
+        state.troubles.end()
     }
 
     /// Whether all watches ever had it in sight.

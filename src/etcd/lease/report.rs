@@ -11,7 +11,7 @@ use crate::etcd::Error;
 use crate::etcd::ttl;
 use crate::etcd::watch::Entry;
 use crate::util::log_limit;
-use crate::util::log_limit::limited;
+use crate::util::log_limit::PER_KIND;
 
 /// How many lines about keys that cannot be kept are logged in a minute, by one process.
 const OUTAGES: u32 = 10;
@@ -45,22 +45,27 @@ impl Task {
         }
     }
 
-    pub(super) fn lost(&mut self, why: &str) {
+    pub(super) fn lost(&mut self, why: &'static str) {
         self.claim.lost_lease();
         if self.lease.take().is_some() {
+            self.gone = Some(why);
+            self.note_gone();
+        }
+        self.report_pending(Some(why.into()));
+    }
+
+    fn note_gone(&mut self) {
+        let Some(why) = self.gone else { return };
+        let key = String::from_utf8_lossy(&self.key);
+        let trouble = format!("{key} counts as gone");
+        let more = self.troubles.tell(&trouble, "counts as gone", PER_KIND);
+        if let Some(more) = more {
             let next = match self.wants_nothing() {
                 true => "",
                 false => "; announcing again",
             };
-            let key = self.key_name();
-            limited!(
-                warn,
-                "counts as gone",
-                &key,
-                "{why}: {key} counts as gone{next}"
-            );
+            warn!("{why}: {trouble}{next}{more}");
         }
-        self.report_pending(Some(why.into()));
     }
 
     pub(super) fn note_healing(&self, seen: Option<&Entry>, value: &Arc<[u8]>) {
@@ -83,14 +88,16 @@ impl Task {
     pub(super) fn note_failure(&mut self, error: &Error) {
         // Tokens end in the course of things. That a new one is refused, too, is trouble.
         let token_ended = std::mem::take(&mut self.worked) && error.wants_a_new_login();
-        let is_news = !token_ended && self.told.insert(error.kind());
-        // That the lease is lost was told.
-        let is_news = is_news && !error.is_lease_not_found();
-        let key = self.key_name();
-        let about = format!("{key} {}", error.kind());
-        // An etcd that fails again and again has an outage every few seconds.
-        let more = is_news.then(|| log_limit::allows_of("cannot keep", about, OUTAGES));
-        if let Some(more) = more.flatten() {
+        self.note_gone();
+        let key = String::from_utf8_lossy(&self.key);
+        let trouble = format!("{key} {}", error.kind());
+        // That the lease is lost has a line of its own.
+        let more = match token_ended || error.is_lease_not_found() {
+            true => None,
+            // An etcd that fails again and again has an outage every few seconds.
+            false => self.troubles.tell(&trouble, "cannot keep", OUTAGES),
+        };
+        if let Some(more) = more {
             warn!(%error, "cannot keep {key} in etcd; trying again until it works{more}");
         } else {
             debug!(%error, "etcd still fails");
@@ -109,9 +116,9 @@ impl Task {
         }
         self.refusal = None;
         self.worked = true;
-        if !std::mem::take(&mut self.told).is_empty() {
-            let key = self.key_name();
-            limited!(info, "kept again", &key, "{key} is kept in etcd again");
+        self.gone = None;
+        if self.troubles.end() {
+            info!("{} is kept in etcd again", self.key_name());
         }
     }
 
@@ -141,3 +148,6 @@ impl Task {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! The task that keeps a key: it renews the lease, watches the key, and repairs both.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::etcd::keepalive::Keepalive;
 use crate::etcd::ownership::Claim;
 use crate::etcd::range::Range;
 use crate::etcd::watch::{Entry, Watcher};
+use crate::util::troubles::Troubles;
 
 /// The pause before a write that etcd had no room for is tried again.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
@@ -87,8 +87,10 @@ pub(super) struct Task {
     pub(super) no_space: bool,
     /// Whether the last attempt made and kept the key as wanted, until it failed.
     pub(super) worked: bool,
-    /// Which kinds of trouble were told since it worked.
-    pub(super) told: BTreeSet<String>,
+    /// The troubles since it worked.
+    pub(super) troubles: Troubles,
+    /// Why the lease counts as gone, if it does since it worked.
+    pub(super) gone: Option<&'static str>,
     /// What etcd refused last, if it has answered at all since.
     pub(super) refusal: Option<Error>,
     /// Whether an earlier image of this process kept the key, and etcd has not answered since.
@@ -162,8 +164,7 @@ impl Task {
             };
             self.beats.send_replace(());
             self.seen = Seen::Unknown;
-            if self.told.is_empty() {
-                // It worked until now.
+            if self.worked {
                 pace.reset();
             }
             if error.is_lease_not_found() {

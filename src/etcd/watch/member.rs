@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::etcd::client::{CALL_TIMEOUT, Cluster, Connection, Pace};
 use crate::etcd::error::{Error, Right, STREAM_CLOSED};
 use crate::etcd::range::Range;
+use crate::util::log_limit::More;
 
 /// How many keys one call of a listing asks for at first: some hundred kilobytes of ordinary records.
 const PAGE: i64 = 1_000;
@@ -179,8 +180,9 @@ impl Source for Etcd {
         self.cluster.sight().was_seen()
     }
 
-    fn lost(&self, first: bool, kind: &str) -> bool {
-        self.cluster.sight().lose(first, self.generation, kind)
+    fn lost(&self, first: bool, trouble: &str, line: &'static str) -> Option<More> {
+        let sight = self.cluster.sight();
+        sight.lose(first, self.generation, trouble, line)
     }
 
     fn forget(&self) {

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 
 use super::*;
+use crate::util::logged::Logged;
 
 /// What the scripted etcd answers, in order; the end of the script is silence.
 enum Answer {
@@ -10,18 +11,29 @@ enum Answer {
     Watch(i64),
     Changes(Vec<Change>),
     WatchEnds,
+    /// Nobody answers.
+    Cut,
     Silence,
     Census(i64, i64),
 }
 
-#[derive(Default, Clone)]
-struct Script(std::sync::Arc<std::sync::Mutex<VecDeque<Answer>>>);
+/// With the cluster that it is of, and how often a watch was asked for.
+#[derive(Clone)]
+struct Script(
+    std::sync::Arc<std::sync::Mutex<VecDeque<Answer>>>,
+    Cluster,
+    u64,
+);
 
 impl Script {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        Self(std::sync::Arc::new(std::sync::Mutex::new(
-            answers.into_iter().collect(),
-        )))
+        let answers = std::sync::Mutex::new(answers.into_iter().collect());
+        let settings = crate::etcd::client::Settings {
+            endpoints: vec!["http://127.0.0.1:1".to_owned()],
+            user: None,
+            tls: None,
+        };
+        Self(std::sync::Arc::new(answers), Cluster::new(settings), 0)
     }
 
     async fn take(&self) -> Answer {
@@ -44,6 +56,13 @@ fn failure() -> Error {
     }
 }
 
+fn cut() -> Error {
+    Error::Silent {
+        endpoint: "script".into(),
+        after: Duration::from_secs(1),
+    }
+}
+
 impl Source for Script {
     type Stream = Script;
 
@@ -51,6 +70,7 @@ impl Source for Script {
         match self.take().await {
             Answer::List(revision, entries) => Ok((revision, entries)),
             Answer::ListFails => Err(failure()),
+            Answer::Cut => Err(cut()),
             _ => panic!("listed out of turn"),
         }
     }
@@ -66,6 +86,7 @@ impl Source for Script {
         match self.take().await {
             Answer::Watch(expected) => {
                 assert_eq!(revision, expected, "watched from a wrong revision");
+                self.2 += 1;
                 Ok(self.clone())
             }
             _ => panic!("watched out of turn"),
@@ -77,18 +98,21 @@ impl Source for Script {
     }
 
     fn succeeded(&mut self, was_blind: bool) -> bool {
-        was_blind
+        self.1.sight().regain(was_blind)
     }
 
     fn was_seen(&self) -> bool {
         true
     }
 
-    fn lost(&self, first: bool, _kind: &str) -> bool {
-        first
+    fn lost(&self, first: bool, trouble: &str, line: &'static str) -> Option<More> {
+        let generation = self.2;
+        self.1.sight().lose(first, generation, trouble, line)
     }
 
-    fn forget(&self) {}
+    fn forget(&self) {
+        self.1.sight().forget();
+    }
 }
 
 impl Events for Script {
@@ -105,6 +129,7 @@ impl Events for Script {
             }),
             Answer::Silence => std::future::pending().await,
             Answer::WatchEnds => Err(failure()),
+            Answer::Cut => Err(cut()),
             _ => panic!("read a watch out of turn"),
         }
     }
@@ -250,4 +275,38 @@ fn the_end_of_a_prefix_is_the_first_key_behind_it() {
     assert_eq!(end(b"a\xff\xff"), Some(b"b".to_vec()));
     assert_eq!(end(b"\xff"), Some(vec![0]));
     assert_eq!(Range::Key(b"a".to_vec()).end(), None);
+}
+
+/// Four quick outages, then one for longer than the log's limit lasts.
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_lasts_is_told_whatever_came_before_it() {
+    for (ends, fails) in [
+        (|| Answer::Cut, || Answer::Cut),
+        (|| Answer::WatchEnds, || Answer::ListFails),
+    ] as [(fn() -> Answer, fn() -> Answer); 2]
+    {
+        let logged = Logged::start();
+        let quick = (0..5).flat_map(|_| [Answer::List(7, vec![]), Answer::Watch(8), ends()]);
+        let script = Script::new(quick.chain((0..120).map(|_| fails())));
+        script.1.sight().regain(false);
+        let mut following = Following::new(script);
+        let outage = async {
+            loop {
+                following.next().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(50), outage).await;
+        assert_eq!(logged.count("answers again"), 3, "{:#?}", logged.lines());
+        assert_eq!(logged.lines().len(), 6, "{:#?}", logged.lines());
+        let outage = async {
+            loop {
+                following.next().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(50), outage).await;
+        assert_eq!(logged.lines().len(), 7, "{:#?}", logged.lines());
+        let last = logged.last();
+        assert!(last.contains("trying again"), "{last}");
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
 }
