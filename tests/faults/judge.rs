@@ -184,6 +184,9 @@ impl Judge {
             .counts
             .entry(format!("{method} {outcome}"))
             .or_default() += 1;
+        if asked.is_post && asked.failure.is_none() {
+            *self.held.entry("I6").or_default() += 1;
+        }
         if let (true, Some(why)) = (asked.is_post, &asked.failure) {
             violations.extend(self.post_was_lost(asked, why));
         }
