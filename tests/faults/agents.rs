@@ -98,7 +98,8 @@ impl Agent {
             .named(&self.name)
             .args(&self.args)
             .notify();
-        if let (Some(clock), Some(library)) = (&self.clock, faketime()) {
+        if let Some(clock) = &self.clock {
+            let library = faketime().expect("libfaketime, which tests/install.sh installs");
             command = command
                 .env("LD_PRELOAD", &library.display().to_string())
                 .env("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string())
