@@ -42,7 +42,7 @@ const ATTEMPTS: usize = 5;
 pub(crate) struct Cluster {
     members: Vec<Member>,
     plan: Plan,
-    calls: Calls,
+    calls: Arc<Calls>,
     cuts: watch::Sender<Cuts>,
     /// The agent's.
     password: Mutex<String>,
@@ -88,6 +88,7 @@ impl Cluster {
             token: "0".to_owned(),
         };
         let calls = Calls::to(members.iter().map(|member| member.client), pki).await;
+        let calls = Arc::new(calls);
         let cluster = Self {
             members,
             plan,
@@ -422,6 +423,11 @@ impl Cluster {
         Some(answer.kvs().iter().map(Kv::from).collect())
     }
 
+    /// Who reads while the cluster itself is borrowed by somebody who breaks it.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader(Arc::clone(&self.calls))
+    }
+
     /// Writes a key without a lease. `false` when that was not confirmed within 3 s: then it may still be done, until
     /// the next put or delete is confirmed.
     pub(crate) async fn put(&self, key: &str, value: &[u8]) -> bool {
@@ -436,6 +442,19 @@ impl Cluster {
     /// What each member said last, for a report.
     pub(crate) fn processes(&self) -> Vec<String> {
         self.members.iter().map(Member::report).collect()
+    }
+}
+
+/// Reads what there is, by whichever member answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader(Arc<Calls>);
+
+impl Reader {
+    /// All keys below a prefix; `None` when nobody answers within a second.
+    pub(crate) async fn list(&self, prefix: &str) -> Option<Vec<Kv>> {
+        let options = GetOptions::new().with_prefix();
+        let (_, answer) = self.0.first(prefix, &options).await.ok()?;
+        Some(answer.kvs().iter().map(Kv::from).collect())
     }
 }
 

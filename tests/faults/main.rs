@@ -41,6 +41,7 @@ mod monitor;
 mod net;
 mod places;
 mod plus;
+mod records;
 mod run;
 mod strike;
 mod watcher;

@@ -22,6 +22,7 @@ use super::places::{
     BALANCER_NAMES, FILE, INSTANCES, LINKED, LUA, PLUS, PROCESSES, PUSHERS, ROUTES, instance_name,
 };
 use super::plus::Plus;
+use super::records;
 use crate::support::docker::{Daemon, Kind};
 use crate::support::{
     Backend, FileNginx, Nginx, OWN, Proxy, Settings, archive_of, backend_program, folder,
@@ -131,7 +132,10 @@ impl World {
         })
         .await;
         let (instances, monitor) = (Arc::clone(&self.addresses), self.monitor.clone());
-        self.net.go_on(load::ask(balancers, instances, monitor));
+        self.net
+            .go_on(load::ask(balancers, instances, monitor.clone()));
+        self.net
+            .go_on(records::follow(self.cluster.reader(), monitor));
         let (plus, instances) = (Arc::clone(&self.plus), Arc::clone(&self.addresses));
         self.net
             .go_on(self.monitor.clone().tick_all_the_time(move || {

@@ -108,7 +108,11 @@ impl Calls {
     }
 
     /// The first answer to a linearizable read, and whose it is.
-    async fn first(&self, key: &str, options: &GetOptions) -> Result<(usize, GetResponse), String> {
+    pub(super) async fn first(
+        &self,
+        key: &str,
+        options: &GetOptions,
+    ) -> Result<(usize, GetResponse), String> {
         let calls = self.clients.iter().enumerate().map(|(member, client)| {
             let mut client = client.clone();
             Box::pin(async move {
