@@ -91,6 +91,8 @@ impl FileNginx {
     /// `kill -9`, the workers too.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
+            // Stopped first: a master starts a worker anew that has just ended, after its list was read.
+            let _ = process::send(process.pid(), Signal::STOP);
             let workers = procfs::children(process.pid());
             process.kill();
             for worker in workers {

@@ -327,6 +327,8 @@ impl Nginx {
 
     /// `kill -9`, the workers too.
     pub(crate) fn kill(&mut self) {
+        // Stopped first: a master starts a worker anew that has just ended, after its list was read.
+        let _ = process::send(self.process.pid(), Signal::STOP);
         let workers = self.workers();
         self.process.kill();
         for worker in workers {
