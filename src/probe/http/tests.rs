@@ -166,6 +166,23 @@ async fn an_endless_body_is_read_only_up_to_its_limit() {
     assert_eq!(probe(HttpOptions::default(), endless).await, Ok(()));
 }
 
+#[test]
+fn what_stands_behind_64_kib_of_a_body_is_not_read() {
+    let verdict = |before: usize| {
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+        let body = "x".repeat(before) + "ready";
+        let options = HttpOptions {
+            expect_body: Some(Regex::new("ready").unwrap()),
+            ..HttpOptions::default()
+        };
+        verdict_on((head.to_owned() + &body).into_bytes(), options)
+    };
+    let room = (64 << 10) - "ready".len();
+    assert_eq!(verdict(room), Ok(()));
+    let said = reason(verdict(room + 1));
+    assert!(said.contains("ready"), "{said}");
+}
+
 /// The verdict on a backend that answers with these bytes and then closes.
 fn verdict_on(answer: Vec<u8>, options: HttpOptions) -> Verdict {
     let runtime = tokio::runtime::Builder::new_current_thread()
