@@ -1,12 +1,19 @@
 //! What somebody can do who has a right in etcd, or an nginx, that he should not have. `examples/SECURITY.md` names these tests.
 
 use std::fmt::Debug;
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use etcd_client::{Client, GetOptions, PutOptions, Txn, TxnOp};
+use sidekick::target::Layer;
+use tokio::time::Instant;
 
+use super::conf_file::who;
+use super::conf_file_others::push_toml;
 use crate::support::{
-    Backend, Etcd, Harness, PASSWORD, PATIENCE, Settings, as_user, command, free_port, key, procfs,
-    until,
+    Backend, Command, Etcd, FileNginx, Harness, PASSWORD, PATIENCE, Settings, Sidekick, Signal,
+    as_user, command, free_port, key, procfs, request, send, until,
 };
 
 /// Of one instance and one pusher.
@@ -141,6 +148,49 @@ async fn who_announces_reads_only_its_own_record_and_the_pushers() {
     }
 }
 
+/// What somebody writes as the pusher edge, and why those who leave then wait: it applies nothing, or it is silent.
+const FORGED: [(&str, &str, &str); 2] = [
+    (
+        "/sidekick/pushers/edge",
+        r#"{"services":{"website":{"applied":0,"overrides":0,"not_routed":{},"still_routed":{}}},"targets":{},"prefix":"/services","nonce":"n","since":"2026-01-02T03:04:05Z"}"#,
+        "not yet applied by edge",
+    ),
+    (
+        "/sidekick/balancers/edge",
+        r#"{"prefix":"/services","services":["website"],"targets":["http://10.0.0.1:8080/api"],"nonce":"n","since":"2026-01-02T03:04:05Z"}"#,
+        "pusher edge is silent",
+    ),
+];
+
+/// Later than a drain timeout of three seconds, whatever else the machine does, and sooner than the default of ten.
+const LATEST: Duration = Duration::from_secs(9);
+
+#[tokio::test]
+async fn who_writes_a_pushers_keys_keeps_those_who_leave_waiting_for_the_drain_timeout_at_most() {
+    let mut harness = Harness::start().await;
+    harness.etcd.require_roles(SCOPE).await;
+    let backend = Backend::start("b1").await;
+    for (key, forged, why) in FORGED {
+        let mut attacker = harness.etcd.client_of(PUSH).await;
+        let lease = attacker.lease_grant(600, None).await.expect("a lease").id();
+        let bound = PutOptions::new().with_lease(lease);
+        let written = attacker.put(key, forged, Some(bound)).await;
+        written.expect("a pusher writes its own keys");
+        let announcer = harness.announce(&backend).args(["--drain-timeout", "3s"]);
+        let mut announcer = as_user(announcer, ANNOUNCE).start();
+        announcer.ready().await;
+        let start = Instant::now();
+        let ended = announcer.leave().await;
+        let took = start.elapsed();
+        assert_eq!(ended.code, Some(0), "{key}: {}", ended.output);
+        assert!(ended.output.contains(why), "{key}: {}", ended.output);
+        assert!(took >= Duration::from_secs(3), "{key}: {took:?}");
+        assert!(took < LATEST, "{key}: {took:?}");
+        assert_eq!(harness.record(&backend).await, None);
+        harness.etcd.delete(key).await;
+    }
+}
+
 async fn put(client: &mut Client, key: &str, backend: &Backend) {
     let written = client.put(key, backend.address().to_string(), None).await;
     written.expect("etcd takes it");
@@ -266,6 +316,73 @@ async fn no_secret_stands_in_etcd_or_in_a_log() {
             assert!(!said.contains(secret), "{said}");
         }
     }
+}
+
+/// The API of an nginx that takes the server, and sends no request there.
+#[tokio::test]
+async fn what_an_api_lists_counts_as_routed_although_no_request_gets_there() {
+    let elsewhere = Settings::default().locations("location = / { return 503; }");
+    let (etcd, nginx) = tokio::join!(Etcd::start(), elsewhere.start());
+    let harness = Harness { etcd, nginx };
+    let backend = Backend::start("b1").await;
+    let record = backend.address().to_string();
+    harness.etcd.put(&key(&backend), record).await;
+    let _pusher = harness.pushing().await;
+    let wait = command("wait website/b1 --for routed --timeout 1m").etcd(&harness.etcd);
+    let ended = wait.run().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert_eq!(harness.nginx.who().await, Err("status 503".to_owned()));
+    assert_eq!(backend.count().await, 0);
+}
+
+/// Freezes the pusher, so that there is time to look, and has nginx load a file that sends requests elsewhere and opens a port.
+async fn load(nginx: &FileNginx, pusher: &Sidekick, text: &str) {
+    pusher.process().signal(Signal::STOP);
+    fs::write(nginx.file(), text).expect("our own folder");
+    send(nginx.process().pid(), Signal::HUP).expect("our own nginx");
+    until(PATIENCE, "nginx to load it", async || {
+        who(nginx, "/").await.as_deref() == Ok("evil")
+    })
+    .await;
+    pusher.process().signal(Signal::CONT);
+}
+
+#[tokio::test]
+async fn nginx_does_what_somebody_writes_into_the_file_until_it_is_put_back() {
+    let (etcd, nginx) = tokio::join!(Etcd::start(), FileNginx::start(Layer::Http, &["website"]));
+    let (good, evil) = tokio::join!(Backend::start("good"), Backend::start("evil"));
+    let (at_good, at_evil) = (good.address().to_string(), evil.address().to_string());
+    etcd.put(&key(&good), at_good.clone()).await;
+    let config = push_toml(&nginx, "");
+    let pusher = Command::new("push").etcd(&etcd);
+    let pusher = pusher.args(["--config", &config, "--id", "edge"]).start();
+    // `resync` is one second there; the default of thirty would be too late.
+    let is_put_back = async || {
+        until(Duration::from_secs(10), "the good one alone", async || {
+            (who(&nginx, "/").await.as_deref() == Ok("good")).then_some(())
+        })
+        .await;
+    };
+    is_put_back().await;
+    let own = nginx.text();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let more = format!("server {{ listen {address}; return 200 more; }}\n");
+    load(&nginx, &pusher, &(own.replace(&at_good, &at_evil) + &more)).await;
+    let answer = request(address, "GET", "/", "").await.expect("an answer");
+    assert_eq!(answer.body, "more");
+    is_put_back().await;
+    until(PATIENCE, "the port to be closed", async || {
+        request(address, "GET", "/", "").await.is_err()
+    })
+    .await;
+    assert_eq!(nginx.text(), own);
+
+    // Without a mark it is somebody else's file, which stays.
+    let foreign = format!("upstream website {{ server {at_evil}; }}\n{more}");
+    load(&nginx, &pusher, &foreign).await;
+    pusher.process().line("has no mark of sidekick's").await;
+    assert_eq!(who(&nginx, "/").await.as_deref(), Ok("evil"));
+    assert_eq!(nginx.text(), foreign);
 }
 
 /// An API that never ends its answer.

@@ -1,8 +1,11 @@
 //! Records that nobody should write, beside records that must not suffer from them.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use etcd_client::{Txn, TxnOp};
 
-use crate::support::{Backend, Command, Harness, PATIENCE, until};
+use crate::support::{Backend, Command, Harness, PATIENCE, key, until};
 
 /// Values that are no record, by the name of their instance.
 const BAD: [(&str, &[u8]); 33] = [
@@ -161,7 +164,7 @@ async fn what_the_coreos_unit_and_registrator_write_is_routed() {
 }
 
 #[tokio::test]
-async fn a_hostile_status_record_of_a_pusher_holds_no_announcer_back_for_ever() {
+async fn an_unreadable_status_record_of_a_pusher_holds_no_announcer_back() {
     let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let hostile = [
@@ -179,7 +182,7 @@ async fn a_hostile_status_record_of_a_pusher_holds_no_announcer_back_for_ever() 
     }
     let mut announcer = harness
         .announce(&backend)
-        .args(["--drain-timeout", "2s"])
+        .args(["--drain-timeout", "10m"])
         .start();
     announcer.ready().await;
     let ended = announcer.leave().await;
@@ -190,23 +193,51 @@ async fn a_hostile_status_record_of_a_pusher_holds_no_announcer_back_for_ever() 
 #[tokio::test]
 async fn thousands_of_foreign_keys_do_not_delay_a_record() {
     let harness = Harness::start().await;
-    let backend = Backend::start("b1").await;
+    let (first, second) = tokio::join!(Backend::start("b1"), Backend::start("b2"));
+    put_foreign(&harness, 0..FOREIGN / 2).await;
+    let _pusher = harness.pushing().await;
+    routed_at_once(&harness, &first, &[&first]).await;
+    // And while it runs.
+    put_foreign(&harness, FOREIGN / 2..FOREIGN).await;
+    routed_at_once(&harness, &second, &[&first, &second]).await;
+}
+
+/// How many foreign keys there are, in the service and as many beside it.
+const FOREIGN: usize = 6_000;
+
+/// How late a record may be beside them. Alone it takes some ten milliseconds.
+const SOON: Duration = Duration::from_secs(3);
+
+/// Keys that are no records, half of them of the service.
+async fn put_foreign(harness: &Harness, numbers: Range<usize>) {
     let mut client = harness.etcd.client().await;
-    for tens in 0..50 {
-        let numbers = 10 * tens..10 * (tens + 1);
-        let puts = numbers.flat_map(|number| {
-            [
-                TxnOp::put(format!("/services/other{number}/x"), "{", None),
-                TxnOp::put(format!("/services/website/x{number}"), "{", None),
-            ]
+    let numbers: Vec<_> = numbers.collect();
+    // etcd takes 128 operations at once.
+    for some in numbers.chunks(100) {
+        let puts = some.iter().map(|number| {
+            let key = match number % 2 {
+                0 => format!("/services/other{number}/x"),
+                _ => format!("/services/website/x{number}"),
+            };
+            TxnOp::put(key, "{", None)
         });
         let puts = Txn::new().and_then(puts.collect::<Vec<_>>());
         client.txn(puts).await.expect("etcd takes puts");
     }
-    let _pusher = harness.pushing().await;
-    let _announcer = harness.announced(&backend).await;
-    harness.routed(&[&backend]).await;
-    until(PATIENCE, "an answer", async || harness.nginx.who().await).await;
+}
+
+/// Writes the record of one, and then nginx soon has all of them.
+async fn routed_at_once(harness: &Harness, one: &Backend, all: &[&Backend]) {
+    let record = one.address().to_string();
+    harness.etcd.put(&key(one), record).await;
+    let mut wanted: Vec<_> = all.iter().map(|it| it.address().to_string()).collect();
+    wanted.sort();
+    until(SOON, "the record to be routed", async || {
+        let mut servers = harness.nginx.addresses("website").await;
+        servers.sort();
+        (servers == wanted).then_some(()).ok_or(servers)
+    })
+    .await;
 }
 
 async fn put(harness: &Harness, records: &[(&str, &[u8])]) {
