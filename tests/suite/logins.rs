@@ -1,4 +1,5 @@
-//! An announcer and a pusher whose logins end again and again: by simple tokens, by JWT, and by certificates, which never do.
+//! What runs for longer than its login lasts: announcer, pusher, watch and wait. By simple tokens, by JWT, and by certificates,
+//! which never end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ impl Login {
     }
 }
 
-/// Keeps both at work while tokens end, then takes a backend out for a while, ends a lease, and leaves.
+/// Keeps all of them at work while tokens end, then announces another backend, takes one out for a while, ends a lease, and leaves.
 async fn lives(mut etcd: Etcd, login: Login) {
     etcd.require_roles(SCOPE).await;
     let harness = Harness {
@@ -36,6 +37,7 @@ async fn lives(mut etcd: Etcd, login: Login) {
         nginx: Nginx::start().await,
     };
     let (a, b) = (Backend::start("b1").await, Backend::start("b2").await);
+    let c = Backend::start("b3").await;
     let announce = |backend: &Backend| {
         // A renewal every two seconds: several with each token.
         let announcer = harness.announce(backend).args(["--ttl", "6s"]);
@@ -46,6 +48,14 @@ async fn lives(mut etcd: Etcd, login: Login) {
     let mut first = announce(&a);
     let second = announce(&b);
     harness.routed(&[&a, &b]).await;
+    let view = |line: &str| {
+        let command = command(line).etcd(&harness.etcd);
+        login.of(command, "sidekick-view").start()
+    };
+    let watch = view("watch website -o plain");
+    watch.process().line("listed website/b1").await;
+    let mut wait = view("wait website --for routed --count 3 --timeout 10m");
+    wait.process().line("waiting: 2 of 3").await;
     let before = (harness.record(&a).await, harness.record(&b).await);
     let nonce = harness.status_record().await.json()["nonce"].clone();
     // Several tokens' time is the thing under test.
@@ -53,6 +63,16 @@ async fn lives(mut etcd: Etcd, login: Login) {
     let after = (harness.record(&a).await, harness.record(&b).await);
     assert_eq!(after, before, "a record was gone for a while");
     assert_eq!(harness.status_record().await.json()["nonce"], nonce);
+
+    // Both have outlived their first token, and see what comes now.
+    let mut third = announce(&c);
+    let waited = wait.end(PATIENCE).await;
+    assert_eq!(waited.code, Some(0), "{}", waited.output);
+    watch.process().line("added website/b3").await;
+    let left = third.leave().await;
+    assert_eq!(left.code, Some(0), "{}", left.output);
+    watch.process().line("removed website/b3").await;
+    harness.routed(&[&a, &b]).await;
 
     let operate = async |line: &str| {
         let command = command(line).etcd(&harness.etcd);
@@ -78,7 +98,7 @@ async fn lives(mut etcd: Etcd, login: Login) {
         left.output
     );
     harness.routed(&[&b]).await;
-    assert_quiet(&[&first, &second, &pusher]);
+    assert_quiet(&[&first, &second, &third, &pusher, &watch, &wait]);
     assert_eq!(harness.etcd.denials().await, Vec::<String>::new());
 }
 
