@@ -9,6 +9,12 @@ use serde_json::Value;
 
 use super::{refuse, root};
 
+/// Where every dependency comes from: the index of crates.io.
+const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+/// Our own package, which comes from this folder.
+const OWN: &str = env!("CARGO_PKG_NAME");
+
 /// Licences under which we may pass on what we link.
 const LICENCES: [&str; 8] = [
     "0BSD",
@@ -42,12 +48,13 @@ const BANNED: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn every_dependency_comes_from_the_registry_under_a_licence_we_may_pass_on() {
+fn every_dependency_comes_from_crates_io_under_a_licence_we_may_pass_on() {
     let mut found = String::new();
     for package in packages() {
         let name = package["name"].as_str().unwrap();
-        let source = package["source"].as_str().unwrap_or("registry+ (our own)");
-        if !source.starts_with("registry+") {
+        let source = package["source"].as_str();
+        if source != Some(REGISTRY) && name != OWN {
+            let source = source.unwrap_or("a folder");
             writeln!(found, "{name} comes from {source}").unwrap();
         }
         let licence = package["license"].as_str().unwrap_or("none given");
@@ -95,20 +102,74 @@ fn no_banned_crate_is_in_the_tree() {
 #[test]
 fn beside_every_direct_dependency_stands_why_it_is_there() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let (mut section, mut above, mut known) = ("", "", 0);
-    let mut without = Vec::new();
+    let known = direct(&manifest);
+    assert!(known.len() > 30, "only {} are found", known.len());
+    let without = known.into_iter().filter(|(_, says_why)| !says_why);
+    let without: Vec<_> = without.map(|(line, _)| line.to_owned()).collect();
+    refuse("say what it is for", &without);
+}
+
+/// The lines of a manifest that name a dependency, and whether it says why: above it, or behind it. A line of its own, in a
+/// table of dependencies; or the head of a table of its own, such as `[dependencies.serde]`.
+fn direct(manifest: &str) -> Vec<(&str, bool)> {
+    let (mut within, mut above) = (false, "");
+    let mut found = Vec::new();
     for line in manifest.lines() {
-        if line.starts_with('[') {
-            section = line;
-        } else if section.ends_with("dependencies]") && line.contains(" = ") {
-            known += 1;
+        let code = line.split(" #").next().unwrap_or_default().trim();
+        let head = code
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        if let Some(head) = head {
+            within = head.ends_with("dependencies");
+        }
+        let names_one = match head {
+            Some(head) => head.contains("dependencies."),
+            None => within && !code.starts_with('#') && code.contains('='),
+        };
+        if names_one {
             let says_why = above.starts_with("# ") || line.contains(" # ");
-            without.extend((!says_why).then(|| line.to_owned()));
+            found.push((line, says_why));
         }
         above = line;
     }
-    assert!(known > 30, "only {known} dependencies are found");
-    refuse("say what it is for", &without);
+    found
+}
+
+#[test]
+fn dependencies_are_found_in_every_kind_of_table() {
+    let manifest = "\
+[package]
+name = \"x\"
+
+[dependencies]
+# Why.
+a = \"1\"
+b = \"1\" # why
+c=\"1\"
+
+[dependencies.d]
+version = \"1\"
+
+# Why.
+[target.'cfg(unix)'.dev-dependencies.e]
+version = \"1\"
+
+[target.'cfg(unix)'.build-dependencies] # these
+f.version = \"1\"
+
+[lints.rust]
+unsafe_code = \"forbid\"
+";
+    let found = direct(manifest);
+    let expected = [
+        ("a = \"1\"", true),
+        ("b = \"1\" # why", true),
+        ("c=\"1\"", false),
+        ("[dependencies.d]", false),
+        ("[target.'cfg(unix)'.dev-dependencies.e]", true),
+        ("f.version = \"1\"", false),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]
