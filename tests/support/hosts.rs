@@ -122,9 +122,13 @@ fn archive() -> PathBuf {
     made_by("tests/hosts/image.sh", &[]).into()
 }
 
-/// What is in it: a package and its version a line.
-pub(crate) fn versions() -> String {
-    made_by("tests/hosts/image.sh", &["--versions"])
+/// What is in it, or in the one with what tests/suite needs besides: a package and its version a line.
+pub(crate) fn versions(whole: bool) -> String {
+    let arguments: &[_] = match whole {
+        true => &["--versions", "--whole"],
+        false => &["--versions"],
+    };
+    made_by("tests/hosts/image.sh", arguments)
 }
 
 /// sidekick as it is shipped, without the debugging: a static program. Long before the tests `tests/run.sh` has built it.
