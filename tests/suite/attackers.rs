@@ -236,6 +236,31 @@ async fn who_writes_the_records_of_a_service_moves_its_traffic_and_no_other() {
 }
 
 #[tokio::test]
+async fn who_may_hold_and_release_empties_an_upstream() {
+    let mut harness = Harness::start().await;
+    let backend = Backend::start("b1").await;
+    let record = backend.address().to_string();
+    harness.etcd.put(&key(&backend), record).await;
+    harness
+        .etcd
+        .require_roles(&["website", "--id", "edge"])
+        .await;
+    let _pusher = as_user(harness.push(), PUSH).start();
+    harness.routed(&[&backend]).await;
+    let operate = async |line: &str| {
+        let command = command(line).etcd(&harness.etcd);
+        as_user(command, OPERATE).run().await
+    };
+    // Alone it leaves the last server.
+    let held = operate("hold website/b1 --for 10m --reason test").await;
+    assert!(held.output.contains("min_servers"), "{}", held.output);
+    harness.routed(&[&backend]).await;
+    let released = operate("release website").await;
+    assert_eq!(released.code, Some(0), "{}", released.output);
+    harness.routed(&[]).await;
+}
+
+#[tokio::test]
 async fn who_writes_a_pushers_keys_ends_that_pusher_and_changes_no_server() {
     let mut harness = Harness::start().await;
     let backend = Backend::start("b1").await;
