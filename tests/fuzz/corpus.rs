@@ -1,4 +1,6 @@
-//! Real data to begin with: what etcd, nginx, daemons and operators gave.
+//! What to begin with. Events and answers of daemons are captured (`capture.sh`, here and in `tests/fixtures/inspect`), and what is
+//! called `captured` was written to etcd by sidekick. The rest is written by hand, in the shape that etcd, nginx, backends and
+//! operators give it, with more of its fields than one answer has.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Every parser of foreign bytes, fed with changed copies of real data.
+//! Every parser of foreign bytes, fed with changed copies of real data, and of what has its shape.
 //!
 //! What a parser may never do: panic, overflow its stack, take long, or pass on what it should not. Each target also has
 //! properties of its own: see [`targets`].
