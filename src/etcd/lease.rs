@@ -84,6 +84,7 @@ pub fn resume(
         unheard: None,
         seen: Seen::Unknown,
         deleted: None,
+        may_go: false,
         no_space: false,
         worked: false,
         troubles: Troubles::default(),

@@ -95,28 +95,43 @@ pub(super) struct Past {
     pub(super) attempted: bool,
     /// The revision at which the key was last seen as its own; 0 where it never was.
     pub(super) confirmed: i64,
+    /// Whether its lease was lost since then.
+    pub(super) lost: bool,
+    /// When the process began to claim the key; `None` where that is not known.
+    pub(super) began: Option<Timestamp>,
 }
 
 /// The most leases that are remembered: enough for a few outages.
 const MAX_LEASES: usize = 8;
 
 impl Claim {
-    /// For a process that begins now, or whose earlier image did this to the key.
-    pub(super) fn new(nonce: Nonce, past: Past, began: Timestamp) -> Self {
+    /// For a process that begins `now`, or whose earlier image did this to the key: a program that is started anew is no newer claimant.
+    pub(super) fn new(nonce: Nonce, past: Past, now: Timestamp) -> Self {
         Self {
             nonce,
             leases: past.leases,
             attempted: past.attempted,
             superseding: None,
             confirmed: past.confirmed,
-            lost: false,
-            began,
+            lost: past.lost,
+            began: past.began.unwrap_or(now),
         }
     }
 
     /// The revision at which the key was last seen as this process's own; 0 where it never was.
     pub(super) fn confirmed(&self) -> i64 {
         self.confirmed
+    }
+
+    /// When this process began to claim the key.
+    pub(super) fn began(&self) -> Timestamp {
+        self.began
+    }
+
+    /// Whom the next write replaces, in words, if that is somebody else.
+    pub(super) fn replaces(&self, seen: Option<&Entry>) -> Option<String> {
+        let others = seen.filter(|entry| !self.attempted && !self.is_ours(entry));
+        others.map(in_words)
     }
 
     /// Every lease that may still be on our own key, newest last.

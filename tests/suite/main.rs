@@ -64,6 +64,7 @@ mod restarts;
 mod rights;
 mod rolling;
 mod routed;
+mod said;
 mod security;
 mod several;
 mod silent;

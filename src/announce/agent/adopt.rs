@@ -10,7 +10,7 @@ use crate::announce::phase::{Phase, Wish};
 use crate::announce::settings::Settings;
 use crate::etcd::oneshot::{get_to_write, patiently};
 use crate::etcd::watch::Entry;
-use crate::model::{Format, Record, State, decode};
+use crate::model::{Format, State, decode};
 
 /// Timeout of the first read of etcd. An unreachable etcd has no record to continue.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -47,14 +47,13 @@ impl Agent {
                 return;
             }
         };
-        let Some(record) = left_behind(&self.settings, &entry) else {
+        if !is_left_behind(&self.settings, &entry) {
             return;
-        };
+        }
         info!(
             "{}: continuing the record of the previous announcer",
             self.settings.id
         );
-        self.settings.record.since = record.since;
         self.left_behind = LeftBehind::Record;
         if self.phase == Phase::Starting {
             self.gate.presume_up();
@@ -73,9 +72,11 @@ impl Agent {
     }
 }
 
-/// The record of the same backend by a former announcer of this instance. Pure.
-fn left_behind(settings: &Settings, entry: &Entry) -> Option<Record> {
-    let (_, record) = decode(&settings.prefix, &entry.key, &entry.value).ok()?;
+/// Whether it is the record of the same backend by a former announcer of this instance. Pure.
+fn is_left_behind(settings: &Settings, entry: &Entry) -> bool {
+    let Ok((_, record)) = decode(&settings.prefix, &entry.key, &entry.value) else {
+        return false;
+    };
     let own = &settings.record;
     let same_backend = record.endpoint == own.endpoint && record.protocol == own.protocol;
     let by_an_announcer = entry.lease != 0 && record.nonce.is_some();
@@ -85,7 +86,7 @@ fn left_behind(settings: &Settings, entry: &Entry) -> Option<Record> {
     let takes_traffic = record.state == State::Up;
     // A plain record has no state.
     let can_say = settings.format == Format::Json;
-    (same_backend && by_an_announcer && of_this_run && takes_traffic && can_say).then_some(record)
+    same_backend && by_an_announcer && of_this_run && takes_traffic && can_say
 }
 
 #[cfg(test)]

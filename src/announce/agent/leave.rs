@@ -25,6 +25,9 @@ use crate::util::shutdown::Stop;
 /// How long leaving waits for etcd to confirm the deletion: long enough for two silent members.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What is missing where the pushers could not be read.
+const UNTOLD: &str = "etcd does not tell which pushers there are; the log says why, and `sidekick roles` which rights that needs";
+
 /// How the wait for the pushers ended.
 enum Drained {
     /// Every pusher has answered: it sends no new requests and has none in flight, or says why it still routes.
@@ -182,9 +185,12 @@ async fn linger_after(
         Ok(Drained::Unknown) => {}
         Err(_) if limit.is_zero() => {}
         Err(_) => {
-            let missing = last.as_ref();
-            let missing = missing.and_then(|leaving| leaving.missing(Doubt::StillSends));
-            let missing = missing.unwrap_or_else(|| "etcd did not confirm it".to_owned());
+            let missing = match &last {
+                None => "etcd did not confirm it".to_owned(),
+                Some(leaving) => leaving
+                    .missing(Doubt::StillSends)
+                    .unwrap_or_else(|| UNTOLD.to_owned()),
+            };
             warn!(
                 "{id} is not drained after {}: {missing}",
                 duration::show(limit)
@@ -202,6 +208,8 @@ async fn drained(
     last: &mut Option<Leaving>,
 ) -> Drained {
     pushers.forget();
+    // From here on etcd has confirmed it; what is missing is the pushers' word.
+    last.get_or_insert_default();
     let Settings { prefix, id, .. } = settings;
     let answered = |pushers: &pushers::Pushers| {
         let leaving = pushers.leaving(prefix, id, revision);

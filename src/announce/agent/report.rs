@@ -2,9 +2,9 @@
 
 use tracing::warn;
 
-use super::{Agent, Former};
+use super::{Agent, Former, LeftBehind};
 use crate::announce::gate::Health;
-use crate::announce::phase::Phase;
+use crate::announce::phase::{Phase, Wish};
 use crate::etcd::lease::LeaseStatus;
 use crate::probe::Verdict;
 use crate::util::last_state;
@@ -80,9 +80,18 @@ impl Agent {
         }
     }
 
+    /// Whether no record is wanted.
+    fn is_withdrawing(&self) -> bool {
+        matches!(self.phase.wish(self.settings.on_failure), Wish::Nothing(_))
+            && self.left_behind != LeftBehind::Record
+    }
+
     /// The phase and its reason.
     pub(super) fn status(&self) -> String {
         let announced = match &*self.lease.borrow() {
+            LeaseStatus::Held { revision, .. } if self.is_withdrawing() => format!(
+                "withdrawing the record of revision {revision}: waiting for etcd; the record ends with its lease at the latest"
+            ),
             LeaseStatus::Held { revision, .. } => format!("announced at revision {revision}"),
             LeaseStatus::Absent => "not announced".to_owned(),
             LeaseStatus::NoSpace { .. } => "not announced, as etcd has no room".to_owned(),

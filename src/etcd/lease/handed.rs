@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -30,6 +31,12 @@ pub struct Handed {
     /// The revision at which the key was last seen as our own; 0 where it never was, or where an older image did not say.
     #[serde(default)]
     pub(super) confirmed: i64,
+    /// Whether the lease was lost since then.
+    #[serde(default)]
+    pub(super) lost: bool,
+    /// When the process began to claim the key; `None` where an older image did not say.
+    #[serde(default)]
+    pub(super) began: Option<Timestamp>,
     /// What etcd has confirmed, and at which revision.
     pub(super) held: Option<(i64, Vec<u8>)>,
 }
@@ -49,6 +56,8 @@ impl Handed {
             leases: self.leases.clone(),
             attempted: self.claimed,
             confirmed: self.confirmed,
+            lost: self.lost,
+            began: self.began,
         }
     }
 

@@ -43,7 +43,7 @@ impl Task {
                 Move::Write {
                     unless_changed_since,
                 } => {
-                    self.note_healing(seen.as_ref(), &value);
+                    self.note_healing(connection, seen.as_ref(), &value).await?;
                     let written = self
                         .write(connection, lease, unless_changed_since, seen, &value)
                         .await;
@@ -65,6 +65,34 @@ impl Task {
     async fn check_lease(&mut self, connection: &mut Connection) -> Result<(), Error> {
         if let (false, Some(lease)) = (self.claim.has_lost_lease(), self.lease) {
             self.renew(connection, lease).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells that the key is not as it was left, and whose hand that was; or whose place this process takes.
+    ///
+    /// Fails where the key went with its lease: that has a line of its own.
+    async fn note_healing(
+        &mut self,
+        connection: &mut Connection,
+        seen: Option<&Entry>,
+        value: &Arc<[u8]>,
+    ) -> Result<(), Error> {
+        if let Some(former) = self.claim.replaces(seen) {
+            self.note_takeover(&former);
+        }
+        if self.statuses.borrow().revision_of(value).is_none() {
+            return Ok(());
+        }
+        match seen {
+            // An own write that was given up, and arrived all the same.
+            Some(entry) if self.claim.is_ours(entry) => self.report_pending(None),
+            None if std::mem::take(&mut self.may_go) => self.report_pending(None),
+            Some(_) => self.note_strangers_hand("overwritten"),
+            None => {
+                self.check_lease(connection).await?;
+                self.note_strangers_hand("deleted");
+            }
         }
         Ok(())
     }
@@ -118,9 +146,11 @@ impl Task {
         connection: &mut Connection,
         unless_changed_since: i64,
     ) -> Result<Option<Ended>, Error> {
+        self.may_go = true;
         let deleted;
         (deleted, *connection) =
             calls::delete(&self.cluster, connection, &self.key, unless_changed_since).await?;
+        self.may_go = false;
         self.seen = Seen::Unknown;
         if deleted.is_none() {
             return Ok(None);
@@ -131,6 +161,7 @@ impl Task {
 
     /// Deletes the key together with its lease: only keys of this process's own lease go.
     async fn revoke(&mut self, connection: &mut Connection, lease: i64) -> Result<(), Error> {
+        self.may_go = true;
         let deleted;
         (deleted, *connection) = calls::revoke(&self.cluster, connection, &self.key, lease).await?;
         self.gone(deleted);
@@ -142,6 +173,7 @@ impl Task {
         // A lease without a key took nothing along.
         let stood = std::mem::replace(&mut self.may_stand, false);
         self.deleted = deleted.filter(|_| stood);
+        self.may_go = false;
         self.lease = None;
         self.unheard = None;
         self.seen = Seen::Unknown;

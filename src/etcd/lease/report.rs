@@ -1,6 +1,5 @@
 //! What the task reports: to its owner by [`LeaseStatus`], to people by the log.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
@@ -9,7 +8,6 @@ use super::status::{LeaseStatus, Trouble};
 use super::task::Task;
 use crate::etcd::Error;
 use crate::etcd::ttl;
-use crate::etcd::watch::Entry;
 use crate::util::log_limit;
 use crate::util::log_limit::PER_KIND;
 
@@ -68,20 +66,25 @@ impl Task {
         }
     }
 
-    pub(super) fn note_healing(&self, seen: Option<&Entry>, value: &Arc<[u8]>) {
-        if self.statuses.borrow().revision_of(value).is_some() {
-            let what = if seen.is_some() {
-                "overwritten"
-            } else {
-                "deleted"
+    /// Somebody else has done this to the key.
+    pub(super) fn note_strangers_hand(&self, what: &'static str) {
+        if let Some(more) = log_limit::allows(what, self.key_name()) {
+            let next = match self.wants_nothing() {
+                true => "",
+                false => "; announcing it again",
             };
-            if let Some(more) = log_limit::allows(what, self.key_name()) {
-                warn!(
-                    "{} was {what} by somebody else; announcing it again{more}",
-                    self.key_name()
-                );
-            }
-            self.report_pending(Some(what.into()));
+            warn!(
+                "{} was {what} by somebody else{next}{more}",
+                self.key_name()
+            );
+        }
+        self.report_pending(Some(what.into()));
+    }
+
+    /// The first write replaces what somebody else has left there.
+    pub(super) fn note_takeover(&self, former: &str) {
+        if let Some(more) = log_limit::allows("takes over", self.key_name()) {
+            info!("taking {} over from {former}{more}", self.key_name());
         }
     }
 
@@ -119,6 +122,17 @@ impl Task {
         self.gone = None;
         if self.troubles.end() {
             info!("{} is kept in etcd again", self.key_name());
+        }
+    }
+
+    /// The key is gone, as wanted.
+    pub(super) fn note_absent(&mut self) {
+        self.gone = None;
+        if self.troubles.end() {
+            info!(
+                "etcd answers again, and {} is not there any more",
+                self.key_name()
+            );
         }
     }
 

@@ -83,6 +83,8 @@ pub(super) struct Task {
     pub(super) seen: Seen,
     /// The revision at which the key was last taken away from here.
     pub(super) deleted: Option<i64>,
+    /// Whether a deletion of this process may yet arrive: it was sent, and no answer came.
+    pub(super) may_go: bool,
     /// Whether etcd had no room for what was to be written last.
     pub(super) no_space: bool,
     /// Whether the last attempt made and kept the key as wanted, until it failed.
@@ -137,6 +139,8 @@ impl Task {
             leases: self.claim.leases().to_vec(),
             claimed: self.claim.is_settled(),
             confirmed: self.claim.confirmed(),
+            lost: self.claim.has_lost_lease(),
+            began: Some(self.claim.began()),
             held,
         }
     }
@@ -159,7 +163,12 @@ impl Task {
                 return Ended::Absent;
             }
             let error = match self.attempt(&mut watcher).await {
-                Ok(ended) => return ended,
+                Ok(ended) => {
+                    if matches!(ended, Ended::Absent | Ended::NoSpace) {
+                        self.note_absent();
+                    }
+                    return ended;
+                }
                 Err(error) => error,
             };
             self.beats.send_replace(());

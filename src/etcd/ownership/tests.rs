@@ -156,7 +156,7 @@ fn the_next_image_of_a_process_goes_on_and_knows_its_successors() {
         let past = Past {
             leases: vec![7],
             attempted: true,
-            confirmed: 0,
+            ..Past::default()
         };
         Claim::new("us".parse().unwrap(), past, BEGAN.parse().unwrap())
     };
@@ -292,4 +292,20 @@ fn a_newer_claimant_in_a_restored_etcd_is_a_successor() {
         decide(&mut claim, Some(&newer)),
         Move::Yield { .. }
     ));
+}
+
+#[test]
+fn a_process_that_was_started_anew_while_its_lease_was_lost_is_no_newer_than_it_was() {
+    let past = Past {
+        leases: vec![7],
+        attempted: true,
+        confirmed: 10,
+        lost: true,
+        began: Some(BEGAN.parse().unwrap()),
+    };
+    let now = "2026-01-03T00:00:00Z".parse().unwrap();
+    let mut claim = Claim::new("us".parse().unwrap(), past, now);
+    let successor = since("2026-01-02T12:00:00Z", 20);
+    let moved = decide(&mut claim, Some(&successor));
+    assert!(matches!(moved, Move::Yield { .. }), "{moved:?}");
 }

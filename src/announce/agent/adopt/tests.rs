@@ -42,7 +42,7 @@ fn entry(value: &str, lease: i64) -> Entry {
 const LEFT: &str = r#"{"host":"10.0.0.1","port":80,"nonce":"n1","since":"2026-01-02T03:04:05Z"}"#;
 
 fn goes_on(settings: &Settings, value: &str, lease: i64) -> bool {
-    left_behind(settings, &entry(value, lease)).is_some()
+    is_left_behind(settings, &entry(value, lease))
 }
 
 #[test]

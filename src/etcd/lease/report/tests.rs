@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, advance};
@@ -32,6 +34,7 @@ fn task() -> Task {
         unheard: None,
         seen: Seen::Unknown,
         deleted: None,
+        may_go: false,
         no_space: false,
         worked: false,
         troubles: Troubles::default(),
