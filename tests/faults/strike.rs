@@ -377,7 +377,9 @@ impl World {
             self.monitor.violated(vec![said]);
             return;
         };
-        let is_drained = ended.output.contains("is drained everywhere");
+        // The container of one that stays may have been drained before.
+        let leaving = ended.output.rsplit("SIGTERM: stopping").next();
+        let is_drained = leaving.is_some_and(|said| said.contains("is drained everywhere"));
         if ended.code != Some(0) || (is_calm && !is_drained) {
             let (code, said) = (ended.code, tail(&ended.output));
             self.monitor.violated(vec![format!(
