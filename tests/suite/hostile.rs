@@ -164,7 +164,7 @@ async fn what_the_coreos_unit_and_registrator_write_is_routed() {
 }
 
 #[tokio::test]
-async fn an_unreadable_status_record_of_a_pusher_holds_no_announcer_back() {
+async fn what_cannot_be_read_of_a_pusher_holds_no_announcer_back() {
     let harness = Harness::start().await;
     let backend = Backend::start("b1").await;
     let hostile = [
@@ -175,10 +175,10 @@ async fn an_unreadable_status_record_of_a_pusher_holds_no_announcer_back() {
         r#"{"services":{"website":"x"}}"#,
     ];
     for (number, value) in hostile.into_iter().enumerate() {
-        harness
-            .etcd
-            .put_for(&format!("/sidekick/pushers/bad{number}"), value, 600)
-            .await;
+        for kind in ["pushers", "balancers"] {
+            let key = format!("/sidekick/{kind}/bad{number}");
+            harness.etcd.put_for(&key, value, 600).await;
+        }
     }
     let mut announcer = harness
         .announce(&backend)
