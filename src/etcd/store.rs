@@ -14,6 +14,9 @@ use super::item::shown;
 use super::range::Range;
 use super::watch::{Change, Entry, Update};
 use crate::model::{Kind, Prefixes, Quarantined, ServiceName};
+use part::Part;
+
+mod part;
 
 /// What an update changed.
 #[derive(Debug, Default)]
@@ -26,20 +29,8 @@ pub struct Delta {
     pub deleted: Vec<Item>,
     /// The services that are affected: for a listing, all that are followed by name.
     pub services: BTreeSet<ServiceName>,
-}
-
-/// A range of keys as far as known.
-#[derive(Debug)]
-struct Part {
-    range: Range,
-    /// The revision of its last listing.
-    listed: Option<i64>,
-    /// The services that listing did not cover.
-    unlisted: BTreeSet<ServiceName>,
-    /// The newest change seen of each service, deletions included.
-    changed: BTreeMap<ServiceName, i64>,
-    /// The newest change seen that affects every service.
-    changed_for_all: i64,
+    /// Whether it was the listing of an etcd that was wiped, or restored to an older state.
+    pub forgotten: bool,
 }
 
 /// The content of ranges of keys.
@@ -62,17 +53,10 @@ impl Store {
         ranges: impl IntoIterator<Item = Range>,
         services: Option<BTreeSet<ServiceName>>,
     ) -> Self {
-        let part = |range| Part {
-            range,
-            listed: None,
-            unlisted: BTreeSet::new(),
-            changed: BTreeMap::new(),
-            changed_for_all: 0,
-        };
         Self {
             prefixes,
             services,
-            parts: ranges.into_iter().map(part).collect(),
+            parts: ranges.into_iter().map(Part::new).collect(),
             items: BTreeMap::new(),
             formers: Formers::new(),
         }
@@ -164,6 +148,11 @@ impl Store {
 
     fn list(&mut self, part: usize, revision: i64, entries: &[Entry]) -> Delta {
         let mut former = self.take(part);
+        let known = self.parts.get(part).map_or(0, Part::newest);
+        let known = former
+            .values()
+            .map(|item| item.revision)
+            .fold(known, i64::max);
         let mut recalled = std::mem::take(&mut self.formers);
         let Some(listed) = self.parts.get_mut(part) else {
             return Delta::default();
@@ -178,10 +167,14 @@ impl Store {
         let mut delta = Delta {
             listed: true,
             services: self.services().cloned().collect(),
+            forgotten: revision < known,
             ..Delta::default()
         };
         for entry in entries {
             let before = former.remove(&*entry.key);
+            delta.forgotten |= before
+                .as_ref()
+                .is_some_and(|it| entry.mod_revision < it.revision);
             let item = self.read(entry, before.as_ref(), recalled.remove(&entry.key));
             if let Some(item) = item.filter(|item| self.follows(item.service.as_ref())) {
                 let same = before.as_ref().is_some_and(|before| before.is_same(&item));

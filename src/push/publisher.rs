@@ -83,6 +83,7 @@ impl Publisher {
             match names.get_or_init(named).contains(instance) {
                 true => RecordState::Present,
                 false if withdrawn() => RecordState::Withdrawn,
+                false if effect.forgotten => RecordState::Forgotten,
                 false => RecordState::Missing,
             }
         };

@@ -23,6 +23,8 @@ pub struct Effect {
     pub quarantined: Vec<Quarantined>,
     /// Keys that were quarantined and are now readable or gone, printable.
     pub readable_again: Vec<String>,
+    /// Whether etcd has lost its memory, so that a missing record says nothing.
+    pub forgotten: bool,
 }
 
 impl Effect {
@@ -37,6 +39,7 @@ impl Effect {
             services: delta.services,
             quarantined,
             readable_again,
+            forgotten: delta.forgotten,
         }
     }
 }

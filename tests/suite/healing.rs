@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::support::{
-    Backend, Etcd, Harness, Kv, PATIENCE, Sidekick, Signal, TTL, announce, key, procfs, until,
+    Backend, Etcd, Harness, Kv, Link, PATIENCE, Proxy, Sidekick, Signal, TTL, announce, key,
+    procfs, push, until,
 };
 
 /// How long a record may outlive its killed announcer, and its server too.
@@ -39,6 +40,44 @@ async fn the_record_and_the_server_of_a_killed_announcer_are_gone_within_ttl_and
         },
     )
     .await;
+}
+
+#[tokio::test]
+async fn of_a_wiped_etcd_that_has_some_records_back_no_other_server_is_taken_out() {
+    let mut harness = Harness::start().await;
+    let link = Proxy::to(harness.etcd.address()).await;
+    let mut backends = Vec::new();
+    for name in ["b1", "b2", "b3"] {
+        backends.push(Backend::start(name).await);
+    }
+    let write = async |harness: &Harness, backend: &Backend| {
+        let record = backend.address().to_string();
+        harness.etcd.put(&key(backend), record).await;
+    };
+    // The new etcd's revisions begin below the old one's.
+    for _ in 0..20 {
+        write(&harness, &backends[2]).await;
+    }
+    for backend in &backends {
+        write(&harness, backend).await;
+    }
+    let pusher = push(&link.endpoint(), &harness.nginx).start();
+    let all: Vec<_> = backends.iter().collect();
+    harness.routed(&all).await;
+    link.set(Link::Down);
+    harness.etcd.wipe().await;
+    // Two of three are back before anybody looks: fewer are missing than --max-removal allows.
+    for backend in &backends[..2] {
+        write(&harness, backend).await;
+    }
+    link.set(Link::Up);
+    pusher.process().line("vanished at once").await;
+    harness.routed(&all).await;
+    write(&harness, &backends[2]).await;
+    pusher.process().line("their records are back").await;
+    harness.routed(&all).await;
+    let output = pusher.process().output();
+    assert!(!output.contains("remove"), "{output}");
 }
 
 #[tokio::test]

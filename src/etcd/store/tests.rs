@@ -253,3 +253,25 @@ fn what_lies_outside_a_range_that_became_narrower_is_forgotten_and_never_called_
         "it is watched again"
     );
 }
+
+#[test]
+fn a_listing_that_is_older_than_what_is_known_comes_from_an_etcd_without_memory() {
+    let known = || {
+        let mut store = store(&["web"]);
+        store.update(RECORDS, &listed(6, vec![entry(A, "10.0.0.1:80", 3)]));
+        store.update(RECORDS, &put(entry(A, "10.0.0.1:80", 20)));
+        store
+    };
+    let again = |revision, at| {
+        let entries = vec![entry(A, "10.0.0.1:80", at)];
+        known()
+            .update(RECORDS, &listed(revision, entries))
+            .forgotten
+    };
+    assert!(!again(20, 20));
+    assert!(!again(30, 25));
+    assert!(again(19, 19), "etcd was wiped or restored");
+    assert!(again(40, 9), "and has been written to a lot since");
+    let first = store(&["web"]).update(RECORDS, &listed(6, Vec::new()));
+    assert!(!first.forgotten);
+}

@@ -20,6 +20,8 @@ pub enum RecordState {
     Withdrawn,
     /// There is none.
     Missing,
+    /// There is none, in an etcd that has lost its memory: nobody has taken it away.
+    Forgotten,
 }
 
 /// The servers that took traffic in a target at the first look.
@@ -48,7 +50,7 @@ impl RecordState {
         match self {
             Self::Present => Reason::Deselected,
             Self::Withdrawn => Reason::Gone,
-            Self::Missing => Reason::Vanished,
+            Self::Missing | Self::Forgotten => Reason::Vanished,
         }
     }
 }
@@ -131,6 +133,19 @@ pub(super) fn update(
             one.held_until = None;
         }
     }
+}
+
+/// Whether etcd has forgotten the records of any of these servers.
+pub(super) fn any_forgotten(
+    servers: &[Endpoint],
+    former: &Desired,
+    state: &impl Fn(&InstanceName) -> RecordState,
+) -> bool {
+    let origins = servers
+        .iter()
+        .filter_map(|server| former.origins.get(server));
+    let mut states = origins.map(|origin| state(&origin.instance));
+    states.any(|state| state == RecordState::Forgotten)
 }
 
 pub(super) fn reason_of(state: State) -> Reason {

@@ -119,6 +119,9 @@ impl RemovalGuard {
             let base = base.map_or(0, |outcome| self.up(outcome).count());
             let vanished = self.take_leave(&former, &wanted, &state, now);
             self.shrink(&vanished, base, now);
+            if left::any_forgotten(&vanished, &former, &state) {
+                self.window.iter_mut().for_each(Window::forget);
+            }
             let new = ups(&wanted).filter(|(endpoint, _)| !is_up(&former, endpoint));
             self.grow(new.map(|(endpoint, _)| endpoint), &wanted);
         }
@@ -382,9 +385,10 @@ impl RemovalGuard {
 
     /// Least number of servers that take traffic.
     fn min_servers(&self) -> usize {
-        match self.released {
-            true => 0,
-            false => self.limits.min_servers,
+        if self.released {
+            0
+        } else {
+            self.limits.min_servers
         }
     }
 

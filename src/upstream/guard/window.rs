@@ -22,6 +22,8 @@ pub(super) struct Window {
     vanished: BTreeSet<Endpoint>,
     /// Servers that take traffic now and did not when it began.
     arrived: BTreeSet<Endpoint>,
+    /// Whether etcd has forgotten some of them: it has forgotten all, and some were back before anybody looked.
+    forgotten: bool,
 }
 
 impl Window {
@@ -31,6 +33,7 @@ impl Window {
             base,
             vanished: BTreeSet::new(),
             arrived: BTreeSet::new(),
+            forgotten: false,
         }
     }
 
@@ -41,6 +44,11 @@ impl Window {
     pub(super) fn vanish(&mut self, endpoint: Endpoint) {
         self.arrived.remove(&endpoint);
         self.vanished.insert(endpoint);
+    }
+
+    /// Notes that etcd has lost its memory.
+    pub(super) fn forget(&mut self) {
+        self.forgotten = true;
     }
 
     /// Notes a server that has started to take traffic: one that is back, or a new one.
@@ -64,7 +72,8 @@ impl Window {
     /// Whether more is lost than allowed, given the number of new servers.
     pub(super) fn is_too_much(&self, share: Share, arrived: usize) -> bool {
         let lost = self.vanished.len().saturating_sub(arrived);
-        lost > 0 && share.is_exceeded(lost, self.base)
+        let all = if self.forgotten { self.base } else { lost };
+        lost > 0 && share.is_exceeded(all, self.base)
     }
 
     /// Whether as many servers have come as have vanished.

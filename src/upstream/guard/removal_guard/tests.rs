@@ -71,12 +71,17 @@ impl Story {
     }
 
     fn change(&mut self, change: impl FnOnce(&mut BTreeMap<u8, State>)) {
+        self.change_to(RecordState::Missing, change);
+    }
+
+    /// Records that are gone are gone like this.
+    fn change_to(&mut self, gone: RecordState, change: impl FnOnce(&mut BTreeMap<u8, State>)) {
         change(&mut self.records);
         let records = self.records.clone();
         let fate =
             |name: &InstanceName| match records.keys().any(|number| instance(*number) == *name) {
                 true => RecordState::Present,
-                false => RecordState::Missing,
+                false => gone,
             };
         let claims = self.claims.clone();
         let decision = self
@@ -273,6 +278,40 @@ fn half_of_them_may_vanish_and_the_next_may_not() {
     story.tell(5, State::Up);
     story.vanish(&[4]);
     assert_eq!(story.serving(), [5], "another time begins");
+}
+
+#[test]
+fn what_an_etcd_without_memory_does_not_have_stays_however_few_they_are() {
+    let mut story = Story::of(4, limits(0));
+    // All four are gone, and three are back before anybody looks.
+    story.change_to(RecordState::Forgotten, |records| {
+        records.remove(&4);
+    });
+    assert_eq!(story.serving(), [1, 2, 3, 4]);
+    story.tell(4, State::Up);
+    assert_eq!(story.serving(), [1, 2, 3, 4]);
+    story.wait(HOLD);
+    story.vanish(&[1]);
+    assert_eq!(story.serving(), [2, 3, 4], "that is long ago");
+}
+
+#[test]
+fn what_an_etcd_without_memory_does_not_get_back_goes_when_the_hold_is_over() {
+    let mut story = Story::of(4, limits(0));
+    story.change_to(RecordState::Forgotten, |records| {
+        records.remove(&4);
+    });
+    story.wait(HOLD);
+    assert_eq!(story.serving(), [1, 2, 3]);
+    let unguarded = Limits {
+        max_removal: "100%".parse().unwrap(),
+        ..limits(0)
+    };
+    let mut story = Story::of(4, unguarded);
+    story.change_to(RecordState::Forgotten, |records| {
+        records.remove(&4);
+    });
+    assert_eq!(story.serving(), [1, 2, 3], "nobody wants a guard");
 }
 
 #[test]
