@@ -56,6 +56,8 @@ pub(super) struct Agent {
     same_readers: bool,
     /// Whether etcd has, or may have, a record of an earlier announcer that this one has not overwritten.
     left_behind: LeftBehind,
+    /// Whether etcd may have this agent's record: it was confirmed, and is not known to be gone.
+    may_stand: bool,
     /// Whether the backend counts as up only because that record does.
     is_presumed: bool,
     /// Why the newest settings were refused.
@@ -108,6 +110,7 @@ impl Agent {
             is_replaced: false,
             same_readers: false,
             left_behind: LeftBehind::Nothing,
+            may_stand: false,
             is_presumed: false,
             refused: None,
             last_status: String::new(),
@@ -152,6 +155,11 @@ impl Agent {
                         return deposed(&self.settings, by);
                     }
                     self.note(&lease);
+                    self.may_stand = match lease {
+                        LeaseStatus::Held { .. } => true,
+                        LeaseStatus::Pending { .. } => self.may_stand,
+                        _ => false,
+                    };
                     if matches!(lease, LeaseStatus::Held { .. }) {
                         self.took_over();
                     }

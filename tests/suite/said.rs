@@ -139,3 +139,28 @@ async fn who_may_not_read_the_pushers_does_not_blame_the_confirmation() {
         left.output
     );
 }
+
+#[tokio::test]
+async fn who_leaves_before_etcd_has_answered_again_drains_what_may_still_be_there() {
+    let harness = Harness::start().await;
+    let backend = Backend::start("b1").await;
+    let _pusher = harness.pushing().await;
+    let args = ["--ttl", "3s", "--drain-timeout", "20s"];
+    let (link, mut announcer) = linked(&harness, &backend, &args).await;
+    // One that stays: the last server of an upstream leaves no earlier than others come.
+    let other = Backend::start("b2").await;
+    let _other = harness.announced(&other).await;
+    harness.routed(&[&backend, &other]).await;
+    link.set(Link::Down);
+    announcer.process().line("counts as gone").await;
+    announcer.terminate();
+    announcer.process().line("SIGTERM: stopping").await;
+    link.set(Link::Up);
+    let left = announcer.end(PATIENCE).await;
+    assert_eq!(left.code, Some(0), "{}", left.output);
+    assert!(
+        left.output.contains("is drained everywhere"),
+        "{}",
+        left.output
+    );
+}

@@ -122,10 +122,16 @@ impl Agent {
         Outcome::Left
     }
 
-    /// Whether etcd has a record that load balancers may send traffic to.
+    /// Whether etcd has, or may have, a record that load balancers may send traffic to.
     fn is_announced(&self) -> bool {
         let wanted = matches!(self.phase.wish(self.settings.on_failure), Wish::Record(_));
-        wanted && matches!(*self.lease.borrow(), LeaseStatus::Held { .. })
+        wanted
+            && match *self.lease.borrow() {
+                LeaseStatus::Held { .. } => true,
+                // The pushers keep what they have while etcd is away.
+                LeaseStatus::Pending { .. } => self.may_stand,
+                _ => false,
+            }
     }
 
     async fn drain_and_linger(&mut self) {

@@ -20,6 +20,9 @@ use crate::util::troubles::Troubles;
 /// The pause before a write that etcd had no room for is tried again.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 
+/// The least pause before the next attempt, while a lease is about to end.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
+
 /// The entry of the key as far as this process has seen.
 #[derive(Debug)]
 pub(super) enum Seen {
@@ -308,7 +311,7 @@ impl Task {
         Ok(lease)
     }
 
-    /// Sleeps, but not beyond the end of the lease, and no longer when the owner wants something else: on its way out it
+    /// Sleeps, but leaves time to save the lease, and no longer when the owner wants something else: on its way out it
     /// has no time for long pauses.
     async fn pause(&mut self, delay: Duration) {
         if self.has_nothing_to_take_away() {
@@ -316,7 +319,12 @@ impl Task {
         }
         let mut until = Instant::now() + delay;
         if let Some(lease) = self.lease.filter(|_| !self.wants_nothing()) {
-            until = until.min(lease.until);
+            let now = Instant::now();
+            // Half of what is left of it: more than one attempt saves it yet.
+            let left = lease.until.saturating_duration_since(now);
+            until = until
+                .min(now + (left / 2).max(LEAST_PAUSE))
+                .min(lease.until);
         }
         // A dropped keeper wants nothing either, but only a message from it ends the wait early.
         if let Ok(Ok(())) = timeout_at(until, self.wants.changed()).await {

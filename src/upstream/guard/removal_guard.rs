@@ -15,8 +15,7 @@ use crate::model::{Endpoint, InstanceName};
 use crate::upstream::protection::{Protection, Reason};
 use crate::upstream::state::Desired;
 
-/// How many unprotected servers are remembered for targets that may need one: a target that is unreachable for long may
-/// need any that left in the meantime.
+/// How many unprotected servers are remembered for targets that may need one, as after being unreachable for long.
 const MAX_SPARES: usize = 256;
 
 /// Decides which servers of one upstream stay although their records no longer say so.
@@ -119,9 +118,8 @@ impl RemovalGuard {
             let base = base.map_or(0, |outcome| self.up(outcome).count());
             let vanished = self.take_leave(&former, &wanted, &state, now);
             self.shrink(&vanished, base, now);
-            if left::any_forgotten(&vanished, &former, &state) {
-                self.window.iter_mut().for_each(Window::forget);
-            }
+            let forgotten = left::any_forgotten(&vanished, &former, &state);
+            self.window.iter_mut().for_each(|it| it.forget(forgotten));
             let new = ups(&wanted).filter(|(endpoint, _)| !is_up(&former, endpoint));
             self.grow(new.map(|(endpoint, _)| endpoint), &wanted);
         }
@@ -229,8 +227,8 @@ impl RemovalGuard {
             if reason == Reason::Vanished {
                 vanished.push(endpoint.clone());
             }
-            let left = Left::new(server, origin, reason, now, now);
-            self.left.insert(endpoint, left);
+            self.left
+                .insert(endpoint, Left::new(server, origin, reason, now, now));
         }
         self.shrink(&vanished, base, now);
         self.grow(found.lacking.iter(), &wanted);
@@ -282,8 +280,7 @@ impl RemovalGuard {
                 continue;
             };
             if self.seen.refuse_all(endpoint) {
-                // It was never in rotation.
-                continue;
+                continue; // It was never in rotation.
             }
             let reason = match wanted.servers.get(endpoint) {
                 Some(server) => reason_of(server.state),
@@ -328,8 +325,7 @@ impl RemovalGuard {
         };
         let min_servers = self.limits.min_servers;
         let up = self.up(&wanted).count();
-        let is_short = up < min_servers;
-        self.released &= is_short;
+        self.released &= up < min_servers;
         let protected = self.choose(up);
         // A server that no target has confirmed yet may be refused.
         let confirmed = self.up(&wanted);

@@ -46,9 +46,9 @@ impl Window {
         self.vanished.insert(endpoint);
     }
 
-    /// Notes that etcd has lost its memory.
-    pub(super) fn forget(&mut self) {
-        self.forgotten = true;
+    /// Notes whether etcd has lost its memory.
+    pub(super) fn forget(&mut self, forgotten: bool) {
+        self.forgotten |= forgotten;
     }
 
     /// Notes a server that has started to take traffic: one that is back, or a new one.
