@@ -56,9 +56,9 @@ impl Role {
     /// All roles.
     pub const ALL: [Self; 4] = [Self::Announce, Self::Push, Self::View, Self::Operate];
 
-    /// Its name in the commands.
+    /// What it is for.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub const fn purpose(self) -> &'static str {
         match self {
             Self::Announce => "sidekick-announce",
             Self::Push => "sidekick-push",
@@ -67,14 +67,38 @@ impl Role {
         }
     }
 
+    /// Its name in the commands. One for a service, a pusher or other prefixes is named after them: rights of two scopes in one role
+    /// would give both to its users.
+    #[must_use]
+    pub fn name(self, scope: &Scope) -> String {
+        let mut name = self.purpose().to_owned();
+        let service = scope.service.as_ref().map(|service| format!("-{service}"));
+        let instance = scope
+            .instance
+            .as_ref()
+            .map(|instance| format!("/{instance}"));
+        let instance = instance.filter(|_| matches!(self, Self::Announce | Self::Operate));
+        let pusher = scope.pusher.as_ref().map(|pusher| format!("@{pusher}"));
+        let pusher = pusher.filter(|_| self == Self::Push);
+        let prefix = (scope.prefix != Prefix::default()).then(|| format!(":{}", scope.prefix));
+        let meta = (scope.meta != MetaPrefix::default()).then(|| format!("+{}", scope.meta));
+        name.extend(
+            [service, instance, pusher, prefix, meta]
+                .into_iter()
+                .flatten(),
+        );
+        name
+    }
+
     /// The commands that it is for.
     #[must_use]
     pub fn commands(self, scope: &Scope) -> String {
+        let view = Self::View.name(scope);
         let for_all = match self {
-            Self::Announce => "announce, register and deregister",
-            Self::Push => "push",
-            Self::View => "list, watch, wait and status",
-            Self::Operate => "people: split, hold and release, and all that sidekick-view may",
+            Self::Announce => "announce, register and deregister".to_owned(),
+            Self::Push => "push".to_owned(),
+            Self::View => "list, watch, wait and status".to_owned(),
+            Self::Operate => format!("people: split, hold and release, and all that {view} may"),
         };
         match (self, &scope.service) {
             (Self::View, Some(service)) => {
@@ -83,14 +107,14 @@ impl Role {
                 )
             }
             (Self::Operate, Some(service)) => format!(
-                "people: split, hold and release of {service}, and all that sidekick-view may; hold --host needs the role of all; \
+                "people: split, hold and release of {service}, and all that {view} may; hold --host needs the role of all; \
                 release names the upstream: where that is not called {service}, grant readwrite {}/releases/UPSTREAM, too",
                 scope.meta
             ),
             (Self::Push, Some(service)) if !scope.vulcands.is_empty() => format!(
                 "push; where vulcand's backend is not called {service}, grant readwrite on that one's keys in place of its"
             ),
-            _ => for_all.to_owned(),
+            _ => for_all,
         }
     }
 

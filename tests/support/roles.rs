@@ -2,7 +2,7 @@
 
 use super::{Command, Etcd, PASSWORD};
 
-/// The name of a role, and its rights as `etcdctl role grant-permission` takes them.
+/// What a role is for, as its name begins, and its rights as `etcdctl role grant-permission` takes them.
 pub(crate) type Role = (String, Vec<String>);
 
 /// The roles that `sidekick roles` prints.
@@ -19,7 +19,17 @@ pub(crate) async fn roles(arguments: &[&str]) -> Vec<Role> {
             rights.push(right.trim().to_owned());
         }
     }
-    roles
+    // What it is limited to is behind that.
+    let purpose = |name: String| {
+        name.split(['-', '@', ':', '+'])
+            .take(2)
+            .collect::<Vec<_>>()
+            .join("-")
+    };
+    let named = roles
+        .into_iter()
+        .map(|(name, rights)| (purpose(name), rights));
+    named.collect()
 }
 
 impl Etcd {

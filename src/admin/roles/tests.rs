@@ -118,3 +118,38 @@ fn a_pusher_of_vulcand_may_write_its_backends_too() {
         rights(Role::Announce, &scope())
     );
 }
+
+#[test]
+fn roles_of_two_scopes_never_have_one_name() {
+    let narrow = |service: &str, instance: &str, pusher: &str, prefix: &str, meta: &str| Scope {
+        service: service.parse().ok(),
+        instance: instance.parse().ok(),
+        pusher: pusher.parse().ok(),
+        prefix: prefix.parse().unwrap_or_default(),
+        meta: meta.parse().unwrap_or_default(),
+        vulcands: Vec::new(),
+    };
+    let scopes = [
+        narrow("", "", "", "", ""),
+        narrow("a-b", "c", "", "", ""),
+        narrow("a", "b-c", "", "", ""),
+        narrow("a", "", "edge", "", ""),
+        narrow("a", "", "", "/x", ""),
+        narrow("a", "", "", "", "/x"),
+        narrow("", "", "", "/x", "/y"),
+    ];
+    for role in Role::ALL {
+        for (at, one) in scopes.iter().enumerate() {
+            for other in &scopes[at + 1..] {
+                let same_name = role.name(one) == role.name(other);
+                let same_rights = rights(role, one) == rights(role, other);
+                assert!(!same_name || same_rights, "{}", role.name(one));
+            }
+        }
+    }
+    assert_eq!(Role::Announce.name(&scopes[0]), "sidekick-announce");
+    assert_eq!(Role::Announce.name(&scopes[1]), "sidekick-announce-a-b/c");
+    assert_eq!(Role::View.name(&scopes[1]), "sidekick-view-a-b");
+    assert_eq!(Role::Push.name(&scopes[3]), "sidekick-push-a@edge");
+    assert_eq!(Role::Push.name(&scopes[6]), "sidekick-push:/x+/y");
+}

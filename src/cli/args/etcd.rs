@@ -98,6 +98,15 @@ impl OneShot {
     }
 }
 
+/// Notes that one of the prefixes lies inside the other: whoever may write records could write sidekick's own keys.
+pub(crate) fn check_apart(mistakes: &mut Mistakes, prefix: &Prefix, meta: &MetaPrefix) {
+    if !meta.is_apart_from(prefix) {
+        mistakes.add(format!(
+            "--meta-prefix {meta} and --prefix {prefix}: neither may lie inside the other"
+        ));
+    }
+}
+
 impl Args {
     /// The cluster and both prefixes, for a command that waits this long for etcd.
     pub(crate) fn place(
@@ -132,11 +141,7 @@ impl Args {
     pub(crate) fn prefixes(&self, mistakes: &mut Mistakes) -> Option<(Prefix, MetaPrefix)> {
         let (prefix, meta) = self.given_prefixes(mistakes);
         let (prefix, meta) = (prefix.unwrap_or_default(), meta.unwrap_or_default());
-        if !meta.is_apart_from(&prefix) {
-            mistakes.add(format!(
-                "--meta-prefix {meta} and --prefix {prefix}: neither may lie inside the other"
-            ));
-        }
+        check_apart(mistakes, &prefix, &meta);
         Some((prefix, meta))
     }
 

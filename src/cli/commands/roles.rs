@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crate::admin::roles::{Role, Scope};
+use crate::cli::args::etcd;
 use crate::cli::args::mistakes::Mistakes;
 use crate::cli::args::names::with_default;
 use crate::cli::output::exit::Exit;
@@ -12,7 +13,7 @@ use crate::model::{InstanceName, MetaPrefix, Prefix};
 /// Prints the etcdctl commands that make roles with the least rights that sidekick needs.
 ///
 /// One role for announce, register and deregister, one for push, one for read-only commands, and one for split, hold and
-/// release. Give a role to a user with: etcdctl user grant-role USER ROLE. Nothing is changed: pipe it into sh, or pick.
+/// release; what a role is limited to is part of its name. Give a role to a user with: etcdctl user grant-role USER ROLE. Nothing is changed: pipe it into sh, or pick.
 /// For one service, release is granted for the upstream of the same name; to release another upstream, grant the right to
 /// write releases/UPSTREAM below --meta-prefix, too.
 #[derive(Debug, clap::Args)]
@@ -61,7 +62,7 @@ impl Args {
         let (roles, scope) = mistakes.none_or(roles.zip(scope))?;
         let mut out = Stdout;
         for role in roles {
-            let name = role.name();
+            let name = role.name(&scope);
             writeln!(out, "# {name}: for {}", role.commands(&scope))?;
             writeln!(out, "etcdctl role add {name}")?;
             for right in role.rights(&scope) {
@@ -77,7 +78,7 @@ impl Args {
         };
         let wanted = wanted.strip_prefix("sidekick-").unwrap_or(wanted);
         let mut all = Role::ALL.into_iter();
-        let role = all.find(|role| role.name().strip_prefix("sidekick-") == Some(wanted));
+        let role = all.find(|role| role.purpose().strip_prefix("sidekick-") == Some(wanted));
         if role.is_none() {
             mistakes.add(format!(
                 "--role {wanted:?}: expected announce, push, view or operate"
@@ -114,6 +115,7 @@ impl Args {
             Some(text) => mistakes.parse("--meta-prefix", text)?,
             None => MetaPrefix::default(),
         };
+        etcd::check_apart(mistakes, &prefix, &meta);
         let vulcands = self.vulcand.iter();
         let vulcands = vulcands.map(|text| mistakes.parse("--vulcand", text));
         let vulcands = vulcands
