@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use regex_lite::Regex;
 use reqwest::header::{HOST, HeaderMap, HeaderName};
@@ -84,6 +85,8 @@ pub struct HttpProbe {
     /// The URL for TLS and the client: with the TLS name as its host, if given.
     target: Url,
     options: HttpOptions,
+    /// Whether the backend has ever answered: then it speaks the right protocol.
+    has_answered: AtomicBool,
 }
 
 impl HttpProbe {
@@ -110,6 +113,7 @@ impl HttpProbe {
             url,
             target,
             options,
+            has_answered: AtomicBool::new(false),
         })
     }
 
@@ -124,7 +128,14 @@ impl HttpProbe {
             request = request.header(HOST, format!("{host}{}", port.unwrap_or_default()));
         }
         let sent = request.headers(self.options.headers.clone()).send().await;
-        let answer = sent.map_err(|error| self.failure(&error, Received::Nothing))?;
+        let received = match self.has_answered.load(Relaxed) {
+            true => Received::Earlier,
+            false => Received::Nothing,
+        };
+        let answer = sent.map_err(|error| self.failure(&error, received))?;
+        if !self.wants_tls(&answer) {
+            self.has_answered.store(true, Relaxed);
+        }
         match self.check_head(&answer) {
             Ok(()) => self.check_body(answer).await,
             Err(_) if self.wants_tls(&answer) && names_https(answer).await => {

@@ -229,3 +229,31 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn a_backend_that_has_answered_is_not_suspected_of_speaking_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/health", listener.local_addr().unwrap());
+    let http = HttpProbe::new(&url, HttpOptions::default()).unwrap();
+    let server = tokio::spawn(async move {
+        for answer in [
+            "",
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            "",
+        ] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let first = http.attempt().await.unwrap_err();
+    assert!(first.contains("perhaps it speaks TLS"), "{first}");
+    assert_eq!(http.attempt().await, Ok(()));
+    let last = http.attempt().await.unwrap_err();
+    assert!(last.contains("closed the connection"), "{last}");
+    assert!(!last.contains("TLS"), "{last}");
+    server.await.unwrap();
+}
