@@ -20,6 +20,7 @@ use line::{Line, Parsed};
 use output::exit::Exit;
 
 use crate::announce::reload::Program;
+use crate::util::last_state;
 use crate::util::shutdown;
 
 /// Announces backends while they work, and keeps load balancers equal to that.
@@ -144,5 +145,7 @@ fn run(line: &Line, parsed: Parsed, program: Program, trial: bool) -> anyhow::Re
     };
     // A name that is being resolved has no end that could be waited for; what must be finished, its owner has waited for.
     runtime.shutdown_background();
+    // Agents leave lines out, and would log the last of them later.
+    last_state::tell_all();
     ended
 }

@@ -23,6 +23,7 @@ use tracing::{error, info};
 use super::handover::{self, Handover, handed_over};
 use crate::systemd::notify;
 use crate::util::command::Group;
+use crate::util::last_state;
 use crate::util::sanitize::printable;
 use crate::util::shutdown;
 use crate::util::shutdown::Stop;
@@ -254,6 +255,8 @@ impl Reload {
 
     /// Replaces this image with the program. Returns when that failed, and then nothing has changed.
     pub async fn exec(&mut self, state: &Handover) {
+        // The next image knows nothing of it.
+        last_state::tell_all();
         reap().await;
         let mut command = self.program.command(None);
         let error = match state.in_memory() {

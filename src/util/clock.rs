@@ -1,6 +1,7 @@
 //! The time of day, rounded to what is useful: more digits only lengthen a value.
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 /// Now, in whole seconds.
 #[must_use]
@@ -21,4 +22,19 @@ pub fn seconds_from_now(span: std::time::Duration) -> Option<Timestamp> {
 pub fn milliseconds() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+/// `23:08:01Z` for a time in the past, with the date if that is another day.
+#[must_use]
+pub fn time_of_day(instant: Instant) -> String {
+    let now = Timestamp::now();
+    let then =
+        now.checked_sub(jiff::SignedDuration::try_from(instant.elapsed()).unwrap_or_default());
+    let then = then.unwrap_or(now);
+    let day = |time: Timestamp| time.strftime("%Y-%m-%d").to_string();
+    let format = match day(then) == day(now) {
+        true => "%H:%M:%SZ",
+        false => "%Y-%m-%dT%H:%M:%SZ",
+    };
+    then.strftime(format).to_string()
 }

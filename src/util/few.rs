@@ -13,5 +13,13 @@ pub fn few<T: Display>(all: impl IntoIterator<Item = T>, limit: usize) -> String
     }
 }
 
+/// `1 line`, `2 lines`.
+pub fn count(number: u64, of: &str) -> String {
+    match number {
+        1 => format!("1 {of}"),
+        _ => format!("{number} {of}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests;

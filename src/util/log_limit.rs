@@ -1,4 +1,5 @@
-//! Limits log lines that others can cause any number of times: by key and by kind.
+//! Limits log lines that others can cause any number of times: by key and by kind. What is left out is counted, and the count is
+//! logged: at the end of the next line of the kind, or in a line of its own when the minute is over.
 //!
 //! ```text
 //! if let Some(more) = log_limit::allows("record", &key) {
@@ -6,41 +7,20 @@
 //! }
 //! ```
 
-use std::collections::HashMap;
-use std::fmt;
-use std::time::Duration;
+mod limit;
 
-use tokio::time::Instant;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep_until};
+use tracing::info;
 
-/// The period that the limits are for.
-const PERIOD: Duration = Duration::from_secs(60);
-/// The most lines of one kind about one key in a period.
-const PER_KEY: u32 = 3;
+use limit::Limit;
+
+pub use limit::More;
+
 /// The most lines of one kind in a period, about all keys.
 pub const PER_KIND: u32 = 20;
 /// The most lines about steps done with a target in a period: a large cluster changes much in a minute.
 pub const STEPS: u32 = 1_000;
-
-/// For the end of the line: what was left out, or will be. Empty for most lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct More {
-    /// Lines of this kind that were left out before this one.
-    pub left_out: u64,
-    /// Whether this is the last line of this kind in this period.
-    pub last: bool,
-}
-
-impl fmt::Display for More {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.left_out > 0 {
-            write!(f, " ({} lines like this were left out)", self.left_out)?;
-        }
-        if self.last {
-            f.write_str(" (more lines like this are only counted for a minute)")?;
-        }
-        Ok(())
-    }
-}
 
 /// Whether a line of this kind about `key` may be logged now, and what to append. One limit for the whole process.
 pub fn allows(kind: &'static str, key: impl AsRef<str>) -> Option<More> {
@@ -49,32 +29,120 @@ pub fn allows(kind: &'static str, key: impl AsRef<str>) -> Option<More> {
 
 /// As [`allows`], with this limit of lines of the kind in a period.
 pub fn allows_of(kind: &'static str, key: impl AsRef<str>, per_kind: u32) -> Option<More> {
-    with_limit(|limit| limit.allows(kind, key.as_ref(), per_kind, Instant::now()))
+    ask(kind, key, per_kind).ok()
 }
 
-/// As [`allows_of`], for a line that was left out before and still holds: it counts as left out once, and no longer when it is logged.
-pub fn allows_late(kind: &'static str, key: impl AsRef<str>, per_kind: u32) -> Option<More> {
-    with_limit(|limit| limit.allows_late(kind, key.as_ref(), per_kind, Instant::now()))
+/// As [`allows_of`], for a line about something that lasts: it may be logged later.
+///
+/// # Errors
+/// The line that is left out for now.
+pub fn ask(kind: &'static str, key: impl AsRef<str>, per_kind: u32) -> Result<More, Late> {
+    let (key, since) = (key.as_ref(), Instant::now());
+    let more = with_limit(|limit| limit.allows(kind, key, per_kind, since));
+    more.flatten().ok_or_else(|| Late {
+        kind,
+        key: key.into(),
+        per_kind,
+        since,
+        is_told: false,
+    })
 }
 
-/// When the period of this kind is over; now, if nothing of it was logged yet.
-pub fn renewed_at(kind: &'static str) -> Instant {
-    with_limit(|limit| limit.renewed_at(kind)).unwrap_or_else(Instant::now)
+/// A line that was left out and may be logged later. Dropped before, it counts as left out: once, however often it was asked about.
+#[derive(Debug)]
+pub struct Late {
+    kind: &'static str,
+    key: Box<str>,
+    per_kind: u32,
+    since: Instant,
+    is_told: bool,
+}
+
+impl Late {
+    /// Whether it may be logged now, and what to append.
+    pub fn allows(&mut self) -> Option<More> {
+        let now = Instant::now();
+        let more = with_limit(|limit| limit.allows(self.kind, &self.key, self.per_kind, now));
+        let more = more.flatten()?;
+        Some(self.told(more))
+    }
+
+    /// It is logged now, whatever the limit. What to append.
+    pub fn tell_now(&mut self) -> More {
+        self.told(More::default())
+    }
+
+    fn told(&mut self, more: More) -> More {
+        self.is_told = true;
+        More {
+            since: Some(self.since),
+            ..more
+        }
+    }
+
+    /// Since when what it says is so.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// When the period of its kind is over.
+    #[must_use]
+    pub fn renewed_at(&self) -> Instant {
+        let renewed = with_limit(|limit| limit.renewed_at(self.kind)).flatten();
+        renewed.unwrap_or_else(Instant::now)
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        if self.is_told {
+            return;
+        }
+        let Self { kind, since, .. } = *self;
+        let unwatched = with_limit(|limit| limit.leave_out(kind, &self.key, since));
+        // Without a runtime the process ends, and tells all at once.
+        if unwatched == Some(true)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(tell_left_out(kind));
+        }
+    }
+}
+
+/// Logs how many lines of this kind were left out, unless a next one of them says it in time.
+async fn tell_left_out(kind: &'static str) {
+    while let Some(due) = with_limit(|limit| limit.due(kind)).flatten() {
+        sleep_until(due).await;
+        let left_out = with_limit(|limit| limit.take_due(kind, Instant::now()));
+        if let Some(left_out) = left_out.flatten() {
+            info!("{left_out}");
+        }
+    }
+}
+
+/// Logs at once how many lines of each kind were left out: the process ends, or goes on as another program.
+pub fn tell_all() {
+    for left_out in with_limit(Limit::take_all).unwrap_or_default() {
+        info!("{left_out}");
+    }
 }
 
 #[cfg(not(test))]
-fn with_limit<T>(ask: impl FnOnce(&mut Limit) -> T) -> T {
+fn with_limit<T>(ask: impl FnOnce(&mut Limit) -> T) -> Option<T> {
     use std::sync::{LazyLock, Mutex, PoisonError};
     static LIMIT: LazyLock<Mutex<Limit>> = LazyLock::new(Mutex::default);
     // Nothing panics while holding it, and the value would still be complete.
-    ask(&mut LIMIT.lock().unwrap_or_else(PoisonError::into_inner))
+    Some(ask(&mut LIMIT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)))
 }
 
-/// Each test has a limit and a clock of its own.
+/// Each test has a limit and a clock of its own; what is dropped after the limit is counted nowhere.
 #[cfg(test)]
-fn with_limit<T>(ask: impl FnOnce(&mut Limit) -> T) -> T {
+fn with_limit<T>(ask: impl FnOnce(&mut Limit) -> T) -> Option<T> {
     thread_local! { static LIMIT: std::cell::RefCell<Limit> = std::cell::RefCell::default(); }
-    LIMIT.with_borrow_mut(ask)
+    LIMIT.try_with(|limit| ask(&mut limit.borrow_mut())).ok()
 }
 
 /// Logs what others can cause any number of times, as `limited!(info, "kind", key, "words {about} it")`: a container that ends again
@@ -87,76 +155,6 @@ macro_rules! limited {
     };
 }
 pub(crate) use limited;
-
-/// The limit itself. Pure.
-#[derive(Debug, Default)]
-pub struct Limit {
-    kinds: HashMap<&'static str, Kind>,
-}
-
-#[derive(Debug)]
-struct Kind {
-    since: Instant,
-    /// Lines logged in this period.
-    lines: u32,
-    /// Of those, lines about each key. There are never more keys than lines.
-    keys: HashMap<Box<str>, u32>,
-    /// Lines left out since the last one that said so.
-    left_out: u64,
-}
-
-impl Limit {
-    /// Whether a line of this kind about `key` may be logged at this time, and what to append.
-    pub fn allows(
-        &mut self,
-        kind: &'static str,
-        key: &str,
-        per_kind: u32,
-        now: Instant,
-    ) -> Option<More> {
-        let kind = self.kinds.entry(kind).or_insert_with(|| Kind {
-            since: now,
-            lines: 0,
-            keys: HashMap::new(),
-            left_out: 0,
-        });
-        if now.saturating_duration_since(kind.since) >= PERIOD {
-            kind.since = now;
-            kind.lines = 0;
-            kind.keys.clear();
-        }
-        let about_key = kind.keys.get(key).copied().unwrap_or(0);
-        if kind.lines >= per_kind || about_key >= PER_KEY {
-            kind.left_out += 1;
-            return None;
-        }
-        kind.lines += 1;
-        kind.keys.insert(key.into(), about_key + 1);
-        Some(More {
-            left_out: std::mem::take(&mut kind.left_out),
-            last: kind.lines == per_kind || about_key + 1 == PER_KEY,
-        })
-    }
-
-    /// As [`Self::allows`], for a line that was left out before.
-    pub fn allows_late(
-        &mut self,
-        kind: &'static str,
-        key: &str,
-        per_kind: u32,
-        now: Instant,
-    ) -> Option<More> {
-        if let Some(known) = self.kinds.get_mut(kind) {
-            known.left_out = known.left_out.saturating_sub(1);
-        }
-        self.allows(kind, key, per_kind, now)
-    }
-
-    /// When the period of this kind is over, if it has begun.
-    fn renewed_at(&self, kind: &'static str) -> Option<Instant> {
-        self.kinds.get(kind).map(|kind| kind.since + PERIOD)
-    }
-}
 
 #[cfg(test)]
 mod tests;

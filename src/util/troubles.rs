@@ -1,4 +1,5 @@
-//! Troubles that last: each is logged once. One that the limit of the log leaves out is logged as soon as that allows, if it still lasts.
+//! Troubles that last: each is logged once. One that the limit of the log leaves out is logged as soon as that allows, if it still lasts,
+//! with the time of its beginning.
 //!
 //! ```text
 //! if let Some(more) = troubles.tell(&error.kind(), "cannot follow", PER_KIND) {
@@ -10,18 +11,22 @@
 //! }
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
 
 use super::log_limit;
-use super::log_limit::More;
+use super::log_limit::{Late, More};
 
 /// The troubles that something has now.
 #[derive(Debug, Default)]
 pub struct Troubles {
+    /// When the first of them began, if none was logged yet.
+    untold_since: Option<Instant>,
     /// Those that were logged.
     told: BTreeSet<String>,
     /// Those that the limit has left out.
-    late: BTreeSet<String>,
+    late: BTreeMap<String, Late>,
 }
 
 impl Troubles {
@@ -31,20 +36,24 @@ impl Troubles {
         if self.told.contains(trouble) {
             return None;
         }
-        let more = match self.late.contains(trouble) {
-            true => log_limit::allows_late(kind, trouble, per_kind),
-            false => log_limit::allows_of(kind, trouble, per_kind),
+        let more = match self.late.get_mut(trouble) {
+            Some(late) => late.allows()?,
+            None => match log_limit::ask(kind, trouble, per_kind) {
+                Ok(more) => more,
+                Err(late) => {
+                    if self.told.is_empty() && self.untold_since.is_none() {
+                        self.untold_since = Some(late.since());
+                    }
+                    self.late.insert(trouble.to_owned(), late);
+                    return None;
+                }
+            },
         };
-        match more {
-            Some(_) => {
-                self.late.remove(trouble);
-                self.told.insert(trouble.to_owned());
-            }
-            None => {
-                self.late.insert(trouble.to_owned());
-            }
-        }
-        more
+        self.late.remove(trouble);
+        self.told.insert(trouble.to_owned());
+        // The first line tells the beginning of all.
+        let since = self.untold_since.take().or(more.since);
+        Some(More { since, ..more })
     }
 
     /// Whether there is none.
@@ -56,6 +65,7 @@ impl Troubles {
     /// All of them are over. Whether that is to be logged: because one of them was.
     pub fn end(&mut self) -> bool {
         self.late.clear();
+        self.untold_since = None;
         !std::mem::take(&mut self.told).is_empty()
     }
 }

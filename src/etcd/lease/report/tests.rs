@@ -74,7 +74,7 @@ async fn an_outage_that_lasts_is_told_whatever_came_before_it() {
     assert_eq!(logged.lines().len(), 7, "{:#?}", logged.lines());
     let last = logged.last();
     assert!(last.contains("cannot keep /services/a/b"), "{last}");
-    assert!(last.contains("(1 lines like this were left out)"), "{last}");
+    assert!(last.contains("(1 line like this was left out)"), "{last}");
     task.note_success();
     assert!(logged.last().contains("kept in etcd again"));
 }
