@@ -18,6 +18,7 @@ use crate::upstream::state::Desired;
 mod contest;
 mod health;
 mod pace;
+mod refusals;
 mod status;
 mod verdict;
 

@@ -1,4 +1,9 @@
+use std::time::Duration;
+
+use tokio::time::advance;
+
 use super::*;
+use crate::util::logged::Logged;
 
 fn desired() -> Desired {
     Desired::at(1, &crate::upstream::server::Servers::new())
@@ -69,28 +74,6 @@ fn trouble_ends_when_a_look_has_ended_well_and_not_before() {
 }
 
 #[test]
-fn a_refusal_that_ends_with_its_record_is_not_said_to_be_over() {
-    let nobody = desired();
-    assert!(!is_wanted("add 10.0.0.1:80 weight=1", &nobody));
-    assert!(!is_wanted("change [2001:db8::1]:80 weight=2", &nobody));
-    assert!(!is_wanted("add web.example:80 weight=1", &nobody));
-    assert!(is_wanted(
-        "remove 10.0.0.1:80 (no record names it)",
-        &nobody
-    ));
-    assert!(is_wanted("set weights", &nobody));
-    let server = crate::upstream::server::Server {
-        weight: std::num::NonZeroU16::MIN,
-        state: State::Up,
-        parameters: crate::upstream::server::Parameters::default(),
-    };
-    let servers = [("10.0.0.1:80".parse().unwrap(), server)].into();
-    let one = Desired::at(1, &servers);
-    assert!(is_wanted("add 10.0.0.1:80 weight=1", &one));
-    assert!(!is_wanted("add 10.0.0.2:80 weight=1", &one));
-}
-
-#[test]
 fn trouble_that_comes_and_goes_is_logged_a_few_times_and_the_last_of_it_later() {
     let mut health = Health::new("floods".into(), "website".into());
     let now = Instant::now();
@@ -98,7 +81,7 @@ fn trouble_that_comes_and_goes_is_logged_a_few_times_and_the_last_of_it_later() 
     for _ in 0..20 {
         health.observe(&refusing(&[]), &desired(), now);
         health.observe(&Err(Error::ReadOnly), &desired(), now);
-        logged += u32::from(health.failure.as_ref().unwrap().logged);
+        logged += u32::from(health.failure.as_ref().unwrap().is_told);
     }
     assert_eq!(logged, 3);
     assert_eq!(
@@ -117,20 +100,50 @@ fn what_is_refused_is_not_equal() {
     assert!(health.was_equal);
 }
 
-#[test]
-fn a_full_dictionary_gives_a_few_lines_and_a_count() {
-    let reasons = |count: usize| {
-        let steps = (0..count).map(|number| (format!("add {number:03}"), "full".to_owned()));
-        steps.collect::<BTreeMap<_, _>>()
+fn broken(text: &str) -> Result<Outcome, Error> {
+    Err(Error::Broken(text.to_owned()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_is_told_whatever_the_failure_turned_into_while_the_limit_left_it_out() {
+    let (mut health, logged) = (Health::new("edge".into(), "web".into()), Logged::start());
+    for failure in [
+        broken("one"),
+        Err(Error::ReadOnly),
+        broken("two"),
+        Err(Error::ReadOnly),
+        broken("three"),
+    ] {
+        health.observe(&failure, &desired(), Instant::now());
+        advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(logged.count("cannot apply"), 3, "{:#?}", logged.lines());
+    health.observe(&refusing(&[]), &desired(), Instant::now());
+    assert_eq!(logged.count("works again"), 1, "{:#?}", logged.lines());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_lasts_is_told_late_with_its_beginning_and_counts_once_before() {
+    let (mut health, logged) = (Health::new("edge".into(), "web".into()), Logged::start());
+    let mut fails = async |seconds: u64| {
+        for _ in 0..seconds * 5 {
+            health.observe(&Err(Error::ReadOnly), &desired(), Instant::now());
+            advance(Duration::from_millis(200)).await;
+        }
+        health.observe(&refusing(&[]), &desired(), Instant::now());
     };
-    let (some, later) = (reasons(94), reasons(96));
-    let nothing = BTreeMap::new();
-    let (named, more) = news(&some, &nothing);
-    assert_eq!((named.len(), more), (NAMED, 94 - NAMED));
-    assert_eq!(named[0].0, "add 000");
-    let (named, more) = news(&later, &some);
-    assert_eq!((named.len(), more), (2, 0), "what is known is no news");
-    let mut other = reasons(94);
-    other.insert("add 003".to_owned(), "no resolver".to_owned());
-    assert_eq!(news(&other, &some).0.len(), 1);
+    for _ in 0..5 {
+        fails(1).await;
+    }
+    assert_eq!(logged.count("cannot apply"), 3, "{:#?}", logged.lines());
+    fails(60).await;
+    assert_eq!(logged.count("cannot apply"), 4, "{:#?}", logged.lines());
+    let lines = logged.lines();
+    let told = lines
+        .iter()
+        .rfind(|line| line.contains("cannot apply"))
+        .unwrap();
+    assert!(told.contains("retrying (since "), "{told}");
+    assert!(told.contains("(2 lines like this were left out)"), "{told}");
+    assert_eq!(logged.count("works again"), 4);
 }
