@@ -27,7 +27,6 @@ use crate::systemd::notify;
 use crate::systemd::notify::{Waiting, Watchdog};
 use crate::util::clock;
 use crate::util::duration;
-use crate::util::last_state;
 use crate::util::shutdown::Stop;
 use adopt::LeftBehind;
 use former::Former;
@@ -302,7 +301,7 @@ impl Agent {
 }
 
 fn deposed(settings: &Settings, by: Arc<str>) -> Outcome {
-    last_state::forget(&settings.id.to_string());
+    report::forget(&settings.id);
     warn!("{} was taken over by {by}; leaving it alone", settings.id);
     notify::status(&format!("deposed by {by}"));
     Outcome::Deposed { by }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use super::adopt::LeftBehind;
-use super::{Agent, deposed};
+use super::{Agent, deposed, report};
 use crate::announce::phase::{Phase, Wish};
 use crate::announce::settings::{Outcome, Settings};
 use crate::etcd::client::CALL_TIMEOUT;
@@ -72,12 +73,12 @@ impl Agent {
         if announced && !can_drain {
             // A plain record has no state: its deletion starts the draining.
             notify::status("draining");
-            let (settings, pushers) = (&self.settings, &mut self.pushers);
+            let (settings, lease, pushers) = (&self.settings, &self.lease, &mut self.pushers);
             let drained = async |last: &mut Option<Leaving>| match withdrawn.revision() {
                 Some(revision) => drained(settings, pushers, revision, last).await,
                 None => Drained::Unknown,
             };
-            or_forced(&mut stop, linger_after(settings, drained)).await;
+            or_forced(&mut stop, linger_after(settings, lease, drained)).await;
         }
         let id = &self.settings.id;
         let ours = matches!(withdrawn, Withdrawn::Gone(Some(_)));
@@ -87,7 +88,7 @@ impl Agent {
             }
             _ => "",
         };
-        last_state::forget(&id.to_string());
+        report::forget(id);
         match withdrawn {
             Withdrawn::Gone(_) if self.left_behind == LeftBehind::Record && !ours => warn!(
                 "etcd has not confirmed that the record of {id}, from an announcer before this one, is gone; if it is still \
@@ -137,6 +138,7 @@ impl Agent {
     async fn drain_and_linger(&mut self) {
         let value = self.value(State::Draining);
         let (settings, keeper, pushers) = (&self.settings, &self.keeper, &mut self.pushers);
+        let lease = &self.lease;
         let drained = async |last: &mut Option<Leaving>| {
             keeper.set(Wanted::PresentOrAbsent(value.clone()));
             let revision = match keeper.confirmed(&value).await {
@@ -160,13 +162,14 @@ impl Agent {
             last_state::tell("draining", &id, text);
             drained(settings, pushers, revision, last).await
         };
-        linger_after(settings, drained).await;
+        linger_after(settings, lease, drained).await;
     }
 }
 
 /// Waits for `drained`, at most --drain-timeout, and lingers.
 async fn linger_after(
     settings: &Settings,
+    lease: &watch::Receiver<LeaseStatus>,
     drained: impl AsyncFnOnce(&mut Option<Leaving>) -> Drained,
 ) {
     let limit = settings.drain_timeout;
@@ -191,9 +194,10 @@ async fn linger_after(
         Ok(Drained::Unknown) => {}
         Err(_) if limit.is_zero() => {}
         Err(_) => {
-            let missing = match &last {
-                None => "etcd did not confirm it".to_owned(),
-                Some(leaving) => leaving
+            let missing = match (&last, lease.borrow().error()) {
+                (None, Some(why)) => format!("etcd did not confirm it ({why})"),
+                (None, None) => "etcd did not confirm it".to_owned(),
+                (Some(leaving), _) => leaving
                     .missing(Doubt::StillSends)
                     .unwrap_or_else(|| UNTOLD.to_owned()),
             };

@@ -6,13 +6,13 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::Agent;
+use super::report::routing;
 use crate::announce::phase::Phase;
 use crate::announce::settings::Ready;
 use crate::etcd::pushers::{Doubt, Obstacle, Routed, joined};
 use crate::model::{ServiceName, State};
 use crate::systemd::notify;
 use crate::util::last_state;
-use crate::util::log_limit;
 
 /// The progress of the start.
 #[derive(Debug, Default)]
@@ -105,6 +105,7 @@ impl Agent {
                 self.pushers.forget();
             }
             self.readiness = Readiness::Unconfirmed;
+            last_state::forget(&routing(&self.settings.id));
             return;
         };
         if self.settings.ready == Ready::Announced {
@@ -123,11 +124,11 @@ impl Agent {
             Some(Ok(although)) => self.notify_ready(although),
             Some(Err(Why { words, is_refused })) => {
                 let id = &self.settings.id;
-                if is_refused
-                    && told.as_ref() != Some(&words)
-                    && let Some(more) = log_limit::allows("not routed", id.to_string())
-                {
-                    warn!("{id} is announced but not routed: {words}{more}");
+                if !is_refused {
+                    last_state::forget(&routing(id));
+                } else if told.as_ref() != Some(&words) {
+                    let text = format!("{id} is announced but not routed: {words}");
+                    last_state::warn("not routed", &routing(id), text);
                 }
                 let why = Some(words);
                 self.readiness = Readiness::Waiting { since, why };
@@ -138,6 +139,7 @@ impl Agent {
 
     fn notify_ready(&mut self, although: Option<String>) {
         let id = &self.settings.id;
+        last_state::forget(&routing(id));
         match (&although, self.settings.ready) {
             (Some(although), _) => warn!("{id} counts as started although {although}"),
             (None, Ready::Routed) => {

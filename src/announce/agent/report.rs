@@ -4,10 +4,29 @@ use tracing::warn;
 
 use super::{Agent, Former, LeftBehind};
 use crate::announce::gate::Health;
-use crate::announce::phase::{Phase, Wish};
+use crate::announce::phase::{OnFailure, Phase, Wish};
 use crate::etcd::lease::LeaseStatus;
+use crate::model::InstanceId;
 use crate::probe::Verdict;
+use crate::util::few::count;
 use crate::util::last_state;
+
+/// What the log says of the probes of `id`; it says as much of the record, which may lag behind.
+fn probing(id: &InstanceId) -> String {
+    format!("probes of {id}")
+}
+
+/// What the log says of how `id` is routed.
+pub(super) fn routing(id: &InstanceId) -> String {
+    format!("routing of {id}")
+}
+
+/// Nothing of the state of `id` is logged later: it is left.
+pub(super) fn forget(id: &InstanceId) {
+    for subject in [id.to_string(), probing(id), routing(id)] {
+        last_state::forget(&subject);
+    }
+}
 
 impl Agent {
     pub(super) fn judge(&mut self, verdict: Verdict) {
@@ -16,21 +35,17 @@ impl Agent {
         self.reason = verdict.err().map(|failure| failure.to_string());
         match (changed, &self.reason) {
             (Some(Health::Up), _) => {
-                let id = self.settings.id.to_string();
-                last_state::tell("passes", &id, format!("{id} passes its probes"));
+                let id = &self.settings.id;
+                last_state::tell("passes", &probing(id), format!("{id} passes its probes"));
             }
             (Some(Health::Down), Some(reason)) => {
                 let id = &self.settings.id;
-                last_state::forget(&id.to_string());
-                match self.is_presumed {
-                    true => warn!(
-                        "{id} failed its first probe since this announcer has started: {reason}"
-                    ),
-                    false => warn!(
-                        "{id} failed {} times in a row: {reason}",
-                        self.settings.fall
-                    ),
-                }
+                let failed = match self.is_presumed {
+                    true => "its first probe since this announcer has started".to_owned(),
+                    false => count(self.settings.fall.into(), "time") + " in a row",
+                };
+                let text = format!("{id} failed {failed}: {reason}");
+                last_state::warn("failed", &probing(id), text);
             }
             (None, Some(reason)) => {
                 tracing::debug!("probe failed: {reason}");
@@ -52,9 +67,9 @@ impl Agent {
         self.unproved = self.unproved.saturating_add(1);
         if self.unproved == self.settings.fall {
             warn!(
-                "{} is not announced yet: failed {} probes in a row: {}",
+                "{} is not announced yet: failed {} in a row: {}",
                 self.settings.id,
-                self.unproved,
+                count(self.unproved.into(), "probe"),
                 self.reason.as_deref().unwrap_or_default()
             );
         }
@@ -65,10 +80,7 @@ impl Agent {
         // Somebody may overwrite it again and again, or end its container.
         match lease {
             LeaseStatus::Held { revision, .. } => {
-                let state = match self.phase {
-                    Phase::Failing => "marked down",
-                    _ => "announced",
-                };
+                let state = self.state_in_words();
                 let text = format!("{id} is {state} (etcd revision {revision})");
                 last_state::tell(state, &id, text);
             }
@@ -86,13 +98,23 @@ impl Agent {
             && self.left_behind != LeftBehind::Record
     }
 
+    /// What the record in etcd says of the backend.
+    fn state_in_words(&self) -> &'static str {
+        match (self.phase, self.settings.on_failure) {
+            (Phase::Failing, OnFailure::Mark) => "marked down",
+            _ => "announced",
+        }
+    }
+
     /// The phase and its reason.
     pub(super) fn status(&self) -> String {
         let announced = match &*self.lease.borrow() {
             LeaseStatus::Held { revision, .. } if self.is_withdrawing() => format!(
                 "withdrawing the record of revision {revision}: waiting for etcd; the record ends with its lease at the latest"
             ),
-            LeaseStatus::Held { revision, .. } => format!("announced at revision {revision}"),
+            LeaseStatus::Held { revision, .. } => {
+                format!("{} at revision {revision}", self.state_in_words())
+            }
             LeaseStatus::Absent => "not announced".to_owned(),
             LeaseStatus::NoSpace { .. } => "not announced, as etcd has no room".to_owned(),
             LeaseStatus::Pending { error: None } => "waiting for etcd".to_owned(),
@@ -119,3 +141,6 @@ impl Agent {
         format!("{health}; {announced}{former}{waiting}")
     }
 }
+
+#[cfg(test)]
+mod tests;
