@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use crate::model::PusherId;
 use crate::util::few::few;
+use crate::util::last_state;
 use crate::util::log_limit;
 
 /// How many targets are named.
@@ -75,18 +76,14 @@ impl IdWatch {
     pub(super) fn is_taken(&mut self, namesake: Option<Namesake>) -> bool {
         let namesake = namesake.filter(|it| self.namesake.is_some() || !self.succeeds(it));
         if namesake != self.namesake {
-            let id = &self.id;
+            let (id, subject) = (self.id.clone(), format!("id {}", self.id));
             match &namesake {
                 Some(namesake) => {
-                    if let Some(more) = log_limit::allows("namesake", id.as_str()) {
-                        warn!("{}{more}", namesake.in_words(id));
-                    }
+                    last_state::warn("namesake", &subject, namesake.in_words(&id));
                 }
-                None => {
-                    if let Some(more) = log_limit::allows("no namesake", id.as_str()) {
-                        info!(%id, "the id is free now{more}");
-                    }
-                }
+                None => last_state::tell_by("no namesake", &subject, move |more| {
+                    info!(%id, "the id is free now{more}");
+                }),
             }
             self.namesake = namesake;
         }
