@@ -9,6 +9,7 @@ mod balancer_key;
 mod balancers;
 mod clock;
 pub mod config;
+mod healed;
 mod identity;
 mod liveness;
 mod look;

@@ -88,7 +88,8 @@ pub async fn confirm(
     };
     match confirmation.unwrap_or(last) {
         Confirmation::Unknown(_) => {
-            Confirmation::Unknown(why_silent(place, &pusher_ranges(place)).await)
+            let why = why_silent(place, &pusher_ranges(place)).await;
+            Confirmation::Unknown(why.map(|error| error.to_string()))
         }
         confirmation => confirmation,
     }

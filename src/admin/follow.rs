@@ -61,10 +61,10 @@ pub fn ranges(place: &Place, only: Option<&ServiceName>) -> [Range; KINDS.len()]
 
 /// Why etcd does not answer for these ranges, since a watch waits for ever, even for a missing permission. `None` if it
 /// answers now.
-pub async fn why_silent(place: &Place, ranges: &[Range]) -> Option<String> {
+pub async fn why_silent(place: &Place, ranges: &[Range]) -> Option<Error> {
     for range in ranges {
         if let Err(error) = list(&place.cluster, LAST_LOOK, range).await {
-            return Some(error.to_string());
+            return Some(error);
         }
     }
     None

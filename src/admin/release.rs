@@ -1,12 +1,13 @@
 //! Releases: makes pushers let go of the protected servers of an upstream.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use crate::etcd::client::Cluster;
-use crate::etcd::lease::{Confirmed, Wanted};
+use crate::etcd::lease::{Confirmed, LeaseStatus, Wanted};
 use crate::etcd::oneshot::list;
 use crate::etcd::pushers::Pushers;
 use crate::etcd::range::Range;
@@ -63,9 +64,22 @@ pub enum Error {
     /// etcd did not answer in time.
     #[error("etcd does not answer")]
     Silent,
-    /// etcd did not confirm the release.
-    #[error("etcd did not confirm the release of {0} in time")]
-    Unconfirmed(UpstreamName),
+    /// etcd did not confirm the release, for this reason if one is known.
+    #[error("etcd did not confirm the release of {upstream} in time{}", .why.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    Unconfirmed {
+        /// Of which upstream.
+        upstream: UpstreamName,
+        /// Why not.
+        why: Option<Arc<str>>,
+    },
+    /// etcd refuses the release.
+    #[error("{upstream} is not released: {why}")]
+    Refused {
+        /// Which upstream.
+        upstream: UpstreamName,
+        /// Why not.
+        why: Arc<str>,
+    },
 }
 
 impl Order {
@@ -100,7 +114,17 @@ impl Order {
         keeper.set(Wanted::Present(value.clone().into()));
         let confirmed = timeout_at(self.deadline, keeper.confirmed(&value)).await;
         if !matches!(confirmed, Ok(Confirmed::At(_))) {
-            return Err(Error::Unconfirmed(self.upstream.clone()));
+            let upstream = self.upstream.clone();
+            return Err(match &*keeper.status().borrow() {
+                LeaseStatus::Pending { error: Some(it) } if it.denied => Error::Refused {
+                    upstream,
+                    why: it.text.clone(),
+                },
+                lease => Error::Unconfirmed {
+                    upstream,
+                    why: lease.error(),
+                },
+            });
         }
         let all = |pushers: &Pushers| {
             let answers = self.answers(pushers, &nonce).into_iter();

@@ -57,6 +57,8 @@ pub enum Outcome {
     },
     /// It timed out before etcd had answered; why, if that can be found out.
     Unheard(Option<String>),
+    /// It timed out, and etcd refuses to tell the records, for this reason.
+    Refused(String),
 }
 
 /// Waits for the goal, at most `within`. Calls `tell` with what is missing, at every change. However short the time,
@@ -88,7 +90,10 @@ pub async fn wait(
                 .into_iter()
                 .filter(|_| asks_pushers),
         );
-        return Outcome::Unheard(follow::why_silent(place, &ranges).await);
+        return match follow::why_silent(place, &ranges).await {
+            Some(error) if !error.is_unanswered() => Outcome::Refused(error.to_string()),
+            why => Outcome::Unheard(why.map(|error| error.to_string())),
+        };
     }
     let mut last = String::new();
     let reached = async {

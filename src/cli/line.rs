@@ -278,8 +278,10 @@ fn meaningless(command: &Command, found: &[Assignment]) -> Vec<String> {
             more += 1;
         }
     }
-    if more > 0 {
-        notes.push(format!("{more} more lines like these are ignored"));
+    match more {
+        0 => {}
+        1 => notes.push("1 more line like these is ignored".to_owned()),
+        _ => notes.push(format!("{more} more lines like these are ignored")),
     }
     notes
 }

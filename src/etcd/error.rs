@@ -258,7 +258,7 @@ impl Error {
     }
 
     /// Whether etcd has not answered.
-    pub(super) fn is_unanswered(&self) -> bool {
+    pub(crate) fn is_unanswered(&self) -> bool {
         match self {
             Self::Access { .. } => false,
             _ => self.is_about_the_connection() || self.is_closed_stream(),

@@ -15,6 +15,7 @@ use super::client::{Cluster, Connection};
 use super::error::Error;
 use super::range::Range;
 pub use super::update::{Change, Entry, Update};
+use crate::util::few;
 use crate::util::log_limit::{More, PER_KIND};
 use crate::util::troubles::Troubles;
 use member::Etcd;
@@ -108,6 +109,12 @@ impl Watcher {
         matches!(self.inner.state, State::Listed(_) | State::Watching(_))
     }
 
+    /// Why the range cannot be followed now.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.inner.trouble.as_deref()
+    }
+
     /// The next listing or changes. Never fails and never ends: it retries for ever.
     ///
     /// Cancel safe: nothing that was not returned is lost.
@@ -137,6 +144,8 @@ struct Following<S: Source> {
     state: State<S::Stream>,
     /// Its own troubles since it was followed.
     troubles: Troubles,
+    /// The newest of them, in words.
+    trouble: Option<String>,
     /// Whether it counts among the watches that have lost all of etcd.
     blind: bool,
     /// What was told so far comes to this.
@@ -165,6 +174,7 @@ impl<S: Source> Following<S> {
             source,
             state: State::Empty,
             troubles: Troubles::default(),
+            trouble: None,
             blind: false,
             known: Census::default(),
             count_at: Instant::now() + next_count(),
@@ -235,6 +245,7 @@ impl<S: Source> Following<S> {
         self.state = State::Watching(stream);
         let again = if self.source.was_seen() { " again" } else { "" };
         let was_told = self.troubles.end();
+        self.trouble = None;
         if self.source.succeeded(std::mem::take(&mut self.blind)) || was_told {
             info!("etcd answers{again}");
         }
@@ -254,9 +265,10 @@ impl<S: Source> Following<S> {
             self.doubted = None;
             self.count_at = now + next_count();
         } else if self.doubted.replace(self.known) == Some(self.known) {
-            let (known, found) = (self.known.keys, found.keys);
+            let known = self.known.keys;
+            let found = few::count(found.keys.unsigned_abs(), "key");
             warn!(
-                "etcd did not tell of every change: it has {found} keys here, and had told of {known}; listing all of them again \
+                "etcd did not tell of every change: it has {found} here, and had told of {known}; listing all of them again \
                 (etcd before 3.4.36 and 3.5.18 is known for that)"
             );
             self.state = State::Empty;
@@ -267,6 +279,7 @@ impl<S: Source> Following<S> {
 
     /// Tells each kind of trouble once, and few of those that are over soon. Trouble with all of etcd is told by one of the watches.
     fn fail(&mut self, error: &Error) {
+        self.trouble = Some(error.to_string());
         let trouble = error.kind();
         let line = match self.source.was_seen() {
             true => "cannot follow",

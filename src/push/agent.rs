@@ -28,6 +28,7 @@ use crate::push::reconcile::{Found, Report};
 use crate::systemd::notify;
 use crate::upstream::records::{Effect, Records};
 use crate::util::clock;
+use crate::util::few::count;
 use crate::util::log_limit::PER_KIND;
 use crate::util::shutdown::Stop;
 use crate::util::troubles::Troubles;
@@ -89,6 +90,7 @@ enum Event {
     Leave,
     Keys(KeyEvent),
     Unannounced,
+    Unlisted,
     Report(Report),
     Found(Found),
     Update(Update),
@@ -149,6 +151,7 @@ impl Pusher {
                 }
                 Event::Write => self.record.pass(),
                 Event::Unannounced => self.go_unannounced(),
+                Event::Unlisted => {}
                 Event::Report(report) => self.note_report(report),
                 Event::Found(found) => {
                     self.supervisor.find(&found, &self.records, Instant::now());
@@ -209,6 +212,7 @@ impl Pusher {
             () = record.due() => Event::Write,
             () = supervisor.broken() => Event::TaskEnded,
             () = until(start.deadline()) => Event::Unannounced,
+            () = start.still_unlisted() => Event::Unlisted,
         }
     }
 
@@ -316,9 +320,11 @@ impl Pusher {
         if !defer {
             self.deferring.end();
         } else if let Some(more) = self.deferring.tell("", "defers", PER_KIND) {
-            info!(
-                "etcd unreachable: other pushers know better, so only restarts of nginx are repaired{more}"
-            );
+            let why = match self.keys.unheard() {
+                Some(trouble) => format!("the status record is not in etcd ({trouble})"),
+                None => "the records are not listed again yet".to_owned(),
+            };
+            info!("{why}: other pushers know better, so only restarts of nginx are repaired{more}");
         }
     }
 
@@ -368,14 +374,15 @@ impl Pusher {
         let protecting = self.supervisor.publishers();
         let protecting = protecting.filter(|publisher| publisher.protected() > 0);
         let protected = protecting.map(|publisher| {
-            let (upstream, servers) = (publisher.name(), publisher.protected());
-            format!("; {upstream} protects {servers} servers")
+            let (upstream, servers) = (publisher.name(), publisher.protected() as u64);
+            format!("; {upstream} protects {}", count(servers, "server"))
         });
         let refused = self
             .reloads
             .refused()
             .map(|refused| format!("the new configuration is wrong and not used: {refused}; "));
-        let progress = self.start.in_words(&self.id, &self.keys, &self.status);
+        let unheard = self.watcher.trouble().or(self.peers.trouble());
+        let progress = (self.start).in_words(&self.id, &self.keys, &self.status, unheard);
         refused.unwrap_or_default() + &progress + &protected.collect::<String>()
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
+use super::healed::Healed;
 use super::settings::Settings;
 use crate::etcd::client::Cluster;
 use crate::etcd::lease;
@@ -28,6 +29,7 @@ pub(super) struct BalancerKey {
     since: jiff::Timestamp,
     value: Arc<[u8]>,
     kept: Option<(LeaseKeeper, watch::Receiver<LeaseStatus>)>,
+    healed: Healed,
     /// When to claim it again.
     again: Option<Instant>,
 }
@@ -40,9 +42,11 @@ impl BalancerKey {
         nonce: Nonce,
         since: jiff::Timestamp,
     ) -> Self {
+        let key = settings.meta.balancer_key(&settings.id);
         let mut key = Self {
             cluster,
-            key: settings.meta.balancer_key(&settings.id),
+            healed: Healed::new(key.clone()),
+            key,
             nonce,
             forget_after: settings.forget_after,
             since,
@@ -107,6 +111,7 @@ impl BalancerKey {
             return std::future::pending().await;
         };
         let ended = lease.changed().await.is_err();
+        self.healed.note(&lease.borrow());
         if ended || matches!(*lease.borrow(), LeaseStatus::Deposed { .. }) {
             debug!(key = self.key, "another process has written the key");
             self.kept = None;

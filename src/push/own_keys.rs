@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::balancer_key::BalancerKey;
+use super::healed::Healed;
 use super::settings::Settings;
 use crate::etcd::client::Cluster;
 use crate::etcd::lease;
@@ -20,6 +21,7 @@ const WITHDRAWAL: Duration = Duration::from_secs(2);
 pub(super) struct OwnKeys {
     keeper: LeaseKeeper,
     lease: watch::Receiver<LeaseStatus>,
+    healed: Healed,
     balancer: BalancerKey,
 }
 
@@ -46,10 +48,12 @@ impl OwnKeys {
         since: jiff::Timestamp,
     ) -> Self {
         let key = settings.meta.pusher_key(&settings.id);
+        let healed = Healed::new(key.clone());
         let keeper = lease::keep(cluster.clone(), key, nonce.clone(), settings.ttl);
         Self {
             lease: keeper.status(),
             keeper,
+            healed,
             balancer: BalancerKey::new(cluster.clone(), settings, nonce.clone(), since),
         }
     }
@@ -62,6 +66,7 @@ impl OwnKeys {
             },
             () = self.balancer.changed() => return KeyEvent::Changed,
         }
+        self.healed.note(&self.lease.borrow());
         match &*self.lease.borrow() {
             LeaseStatus::Deposed { by } => KeyEvent::Deposed { by: by.clone() },
             _ => KeyEvent::Changed,

@@ -101,6 +101,11 @@ impl Peers {
         self.known.overrides.is_listed()
     }
 
+    /// Why it is not known.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.watcher.trouble()
+    }
+
     /// Whether there are others, as far as is known.
     pub(super) fn are_any(&self) -> bool {
         !self.known.others.is_empty()

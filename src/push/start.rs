@@ -1,11 +1,17 @@
 //! The progress of a pusher's start.
 
-use tokio::time::Instant;
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::namesake::IdWatch;
 use super::own_keys::OwnKeys;
 use super::status::Status;
 use crate::etcd::lease::Trouble;
+
+/// How often the status says why the records are not known.
+const UNLISTED: Duration = Duration::from_secs(1);
 
 /// The progress of the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +27,14 @@ pub(super) enum Start {
 }
 
 impl Start {
+    /// Waits for a while, if the records are not known: the watches report only what they receive, and the status says why.
+    pub(super) async fn still_unlisted(self) {
+        match self {
+            Self::Unlisted => sleep(UNLISTED).await,
+            Self::Announcing(_) | Self::Denied | Self::Open => pending().await,
+        }
+    }
+
     /// The deadline for the keys.
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
@@ -29,15 +43,22 @@ impl Start {
         }
     }
 
-    /// The progress, as a message.
-    pub(super) fn in_words(self, id: &IdWatch, keys: &OwnKeys, status: &Status) -> String {
+    /// The progress, as a message; `unheard` says why the records are not known.
+    pub(super) fn in_words(
+        self,
+        id: &IdWatch,
+        keys: &OwnKeys,
+        status: &Status,
+        unheard: Option<&str>,
+    ) -> String {
         let named = |trouble: Option<_>, before| {
             trouble.map_or_else(String::new, |trouble: Trouble| format!("{before}{trouble}"))
         };
         match self {
-            Self::Unlisted => match id.in_words() {
-                Some(namesake) => format!("waiting: {namesake}"),
-                None => "waiting for etcd to tell the records".to_owned(),
+            Self::Unlisted => match (id.in_words(), unheard) {
+                (Some(namesake), _) => format!("waiting: {namesake}"),
+                (None, Some(why)) => format!("waiting for the records in etcd: {why}"),
+                (None, None) => "waiting for the records in etcd".to_owned(),
             },
             Self::Denied => {
                 let trouble = named(keys.trouble(), ": ");

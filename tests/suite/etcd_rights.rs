@@ -120,6 +120,24 @@ async fn a_pusher_changes_nothing_before_it_may_write_both_of_its_own_keys() {
 }
 
 #[tokio::test]
+async fn a_pusher_that_may_not_read_the_records_says_so_in_its_status() {
+    let mut harness = Harness::start().await;
+    harness.etcd.require_users().await;
+    let reads = ["--prefix=true read /sidekick/"];
+    harness.etcd.add_user_with("blind", &reads).await;
+    let pusher = as_user(harness.push().notify(), "blind").start();
+    until(PATIENCE, "what is missing to be told", async || {
+        let all = pusher.notifications();
+        let told = all
+            .last()
+            .filter(|it| it.starts_with("STATUS=waiting for the records in etcd: "));
+        let right = "read /services/website/";
+        told.filter(|it| it.contains(right)).map(drop).ok_or(all)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn keys_in_the_old_v2_store_are_told_to_who_finds_no_records() {
     let etcd = crate::support::Etcd::start_with_v2().await;
     let list = || command("list").etcd(&etcd);

@@ -360,6 +360,11 @@ async fn misses(harness: &Harness, user: &str, line: &str, rights: &[&str], key:
         }
     })
     .await;
+    // etcd does answer.
+    let said = process.output();
+    for wrong in ["etcd did not answer", "etcd does not answer", "in time"] {
+        assert!(!said.contains(wrong), "{line}: {said}");
+    }
 }
 
 #[tokio::test]

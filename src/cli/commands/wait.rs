@@ -90,6 +90,7 @@ impl Args {
                 }
                 Ok(Exit::No)
             }
+            Outcome::Refused(why) => anyhow::bail!("{why}; waited for {after} (--timeout)"),
             Outcome::Unheard(why) => {
                 let why = why.map(|why| format!(": {why}")).unwrap_or_default();
                 anyhow::bail!("etcd did not answer within {after} (--timeout){why}")
