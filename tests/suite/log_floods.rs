@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::docker::Kind;
 use crate::support::{
-    Backend, Command, Harness, PATIENCE, PairedHarness, Process, Proxy, announce, key, procfs,
-    push, until,
+    Backend, Command, Harness, PATIENCE, PairedHarness, Process, Proxy, Signal, announce, key,
+    procfs, push, until,
 };
 
 /// The most lines of one kind that are logged in a minute, whatever they are about.
@@ -336,4 +336,48 @@ async fn an_etcd_that_comes_and_goes_gives_a_few_lines() {
         let lines = agent.process().lines();
         assert!(lines.len() <= 60, "{} lines: {lines:#?}", lines.len());
     }
+}
+
+/// The backend fails and works again so often that lines about it are left out, and works in the end.
+async fn flap(harness: &Harness, backend: &Backend) {
+    for _ in 0..5 {
+        for (health, is_announced) in [(500, false), (200, true)] {
+            backend.set_health(health).await;
+            until(PATIENCE, "the record to follow", async || {
+                let found = harness.record(backend).await.is_some();
+                (found == is_announced).then_some(()).ok_or(found)
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_left_out_is_told_before_a_reload_and_before_the_end() {
+    let harness = Harness::start().await;
+    let backend = Backend::start("b1").await;
+    let announcer = harness
+        .announce(&backend)
+        .args(["--rise", "1", "--fall", "1"]);
+    let mut announcer = announcer.start();
+    announcer.ready().await;
+    flap(&harness, &backend).await;
+    let left_out = r#"of the kind "failed" about probes of website/b1"#;
+    assert_eq!(lines(announcer.process(), left_out), 0);
+    announcer.process().signal(Signal::HUP);
+    let starts = "announcing website/b1";
+    until(PATIENCE, "the next image", async || {
+        let found = lines(announcer.process(), starts);
+        if found == 2 { Ok(()) } else { Err(found) }
+    })
+    .await;
+    let output = announcer.process().output();
+    let (before, _) = output.rsplit_once(starts).expect("it was found");
+    assert!(before.contains(left_out), "{output}");
+    let last = "website/b1 passes its probes (since ";
+    assert!(before.contains(last), "{output}");
+    flap(&harness, &backend).await;
+    let ended = announcer.leave().await;
+    let (_, after) = ended.output.rsplit_once(starts).expect("it was found");
+    assert!(after.contains(left_out), "{}", ended.output);
 }
