@@ -1,8 +1,9 @@
 //! What a test logs.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
 /// Collects what the current thread logs, at level info and above, while it lives.
@@ -10,6 +11,11 @@ pub(crate) struct Logged {
     text: Arc<Mutex<Vec<u8>>>,
     _guard: DefaultGuard,
 }
+
+/// While there is only one subscriber, `tracing` asks that of the thread that comes to a line first whether anybody wants the line, and
+/// remembers the answer for all threads: another test, which collects nothing, would silence it. With this second one it asks all.
+static ANOTHER: LazyLock<Dispatch> =
+    LazyLock::new(|| Dispatch::new(tracing_subscriber::fmt().with_writer(io::sink).finish()));
 
 struct Writer(Arc<Mutex<Vec<u8>>>);
 
@@ -26,6 +32,7 @@ impl io::Write for Writer {
 
 impl Logged {
     pub(crate) fn start() -> Self {
+        LazyLock::force(&ANOTHER);
         let text = Arc::<Mutex<Vec<u8>>>::default();
         let written = text.clone();
         let subscriber = tracing_subscriber::fmt()
