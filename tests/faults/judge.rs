@@ -163,6 +163,13 @@ impl Judge {
         }
     }
 
+    /// Something was judged so often, and held or not.
+    pub(crate) fn hold(&mut self, invariant: &'static str, times: u64) {
+        if times > 0 {
+            *self.held.entry(invariant).or_default() += times;
+        }
+    }
+
     /// Judges one request; gives what it violates.
     pub(crate) fn asked(&mut self, asked: &Asked) -> Vec<String> {
         let mut violations = Vec::new();

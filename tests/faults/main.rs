@@ -11,8 +11,14 @@
 //! | I5 | nothing that says "routed" or "drained" is wrong at that moment |
 //! | I6 | no POST is lost in a departure in good order |
 //!
-//! What breaks is in `fault` and `strike`, what must hold in `judge` (requests and statements), `watcher` (processes) and `converged`.
+//! What breaks is in `fault` and `strike`, what must hold in `judge` (requests and statements), `conduct` (processes) and `converged`.
 //! All judge by what nginx's answers and /proc tell, not by what sidekick says.
+//!
+//! What is not judged, or not strictly:
+//!
+//! - I4 lets an agent log 60 lines in a minute. Lines that tell what was done with a server (add, change, drain, remove) are an
+//!   exception: there are as many as there are changes, so 300 of them are let pass. The report has the most of both.
+//! - I4 sees the tasks within a process only as the memory that they take, and as threads.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,6 +37,7 @@ mod support;
 
 mod agents;
 mod cluster;
+mod conduct;
 mod converged;
 mod disk;
 mod fault;

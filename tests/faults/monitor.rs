@@ -100,6 +100,11 @@ impl Monitor {
         self.lock().judge.said(statement, instance, Instant::now());
     }
 
+    /// Something was judged so often.
+    pub(crate) fn hold(&self, invariant: &'static str, times: u64) {
+        self.lock().judge.hold(invariant, times);
+    }
+
     pub(crate) fn asked(&self, asked: &Asked) {
         let violations = self.lock().judge.asked(asked);
         self.violated(violations);

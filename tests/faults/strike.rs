@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::conduct::left_badly;
 use super::fault::Fault;
 use super::judge::Statement;
 use super::places::{FILE, INSTANCES, PLUS, PROCESSES, Part, agent_name, instance_name};
@@ -108,14 +109,7 @@ impl World {
                 self.agents[instance].signal(Signal::STOP);
                 self.freeze_backend(instance).await;
             }
-            Fault::PusherRestarts(pusher) => {
-                let agent = INSTANCES + pusher;
-                if self.agents[agent].leave().await.is_none() {
-                    let said = format!("I4: {} does not leave", agent_name(agent));
-                    self.monitor.violated(vec![said]);
-                }
-                self.agents[agent].start();
-            }
+            Fault::PusherRestarts(pusher) => self.restart_pusher(INSTANCES + pusher).await,
             Fault::AgentRestarts(agent) => {
                 self.agents[agent].kill();
                 self.agents[agent].start();
@@ -346,6 +340,17 @@ impl World {
         for (key, value) in FOREIGN {
             self.cluster.put(key, value).await;
         }
+    }
+
+    /// It leaves in good order, and comes back.
+    async fn restart_pusher(&mut self, agent: usize) {
+        let ended = self.agents[agent].leave().await;
+        let ended = ended.map(|ended| (ended.code, tail(&ended.output)));
+        let wrong = left_badly(ended.as_ref().map(|(code, said)| (*code, said.as_str())));
+        let wrong = wrong.map(|wrong| format!("I4: {} {wrong}", agent_name(agent)));
+        self.monitor.violated(wrong.into_iter().collect());
+        self.monitor.hold("I4 leaving", 1);
+        self.agents[agent].start();
     }
 
     /// As a deployment does it: the announcer leaves, its backend is replaced, and both come back.
