@@ -17,11 +17,13 @@ use crate::support::{Kv, PATIENCE, Pki, Proxy, Signal, free_port, until};
 use calls::{Calls, WRITE_LIMIT, Write, within};
 use gate::{Cuts, Gate};
 use member::{Member, Plan};
+pub(crate) use reader::Reader;
 
 mod access;
 mod calls;
 mod gate;
 mod member;
+mod reader;
 #[cfg(test)]
 mod tests;
 
@@ -279,8 +281,8 @@ impl Cluster {
         claims.max().map(|(_, number)| number)
     }
 
-    /// To another member that answers; `false` when there is none, or when it was not confirmed.
-    pub(crate) async fn move_leader(&self) -> bool {
+    /// To another member that answers, `next` of them; `false` when there is none, or when it was not confirmed.
+    pub(crate) async fn move_leader(&self, next: usize) -> bool {
         let Some(leader) = self.leader().await else {
             return false;
         };
@@ -293,7 +295,7 @@ impl Cluster {
         if others.is_empty() {
             return false;
         }
-        let next = others[fastrand::usize(..others.len())];
+        let next = others[next % others.len()];
         let mut client = self.calls.to_member(leader);
         // Another election may have been faster.
         let moved = timeout(WRITE_LIMIT, client.move_leader(next)).await;
@@ -425,7 +427,7 @@ impl Cluster {
 
     /// Who reads while the cluster itself is borrowed by somebody who breaks it.
     pub(crate) fn reader(&self) -> Reader {
-        Reader(Arc::clone(&self.calls))
+        Reader::new(Arc::clone(&self.calls))
     }
 
     /// Writes a key without a lease. `false` when that was not confirmed within 3 s: then it may still be done, until
@@ -442,19 +444,6 @@ impl Cluster {
     /// What each member said last, for a report.
     pub(crate) fn processes(&self) -> Vec<String> {
         self.members.iter().map(Member::report).collect()
-    }
-}
-
-/// Reads what there is, by whichever member answers.
-#[derive(Debug, Clone)]
-pub(crate) struct Reader(Arc<Calls>);
-
-impl Reader {
-    /// All keys below a prefix; `None` when nobody answers within a second.
-    pub(crate) async fn list(&self, prefix: &str) -> Option<Vec<Kv>> {
-        let options = GetOptions::new().with_prefix();
-        let (_, answer) = self.0.first(prefix, &options).await.ok()?;
-        Some(answer.kvs().iter().map(Kv::from).collect())
     }
 }
 

@@ -14,9 +14,13 @@ impl World {
         let mut differences = Vec::new();
         let all: Vec<usize> = (0..INSTANCES).collect();
         for balancer in 0..BALANCERS {
-            let asked = self.monitor.asked_within(balancer, LATELY);
+            let asked = self.monitor.answering(balancer, LATELY);
             if asked != all {
                 differences.push(format!("balancer {balancer} asks only {asked:?}"));
+            }
+            let strangers = self.monitor.strangers(balancer, LATELY);
+            if !strangers.is_empty() {
+                differences.push(format!("balancer {balancer} asks {strangers:?}"));
             }
         }
         if !differences.is_empty() {

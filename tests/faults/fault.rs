@@ -21,7 +21,8 @@ pub(crate) enum Fault {
     MemberIsolated(usize),
     /// A member and the next one do not hear each other; the third one hears both.
     MembersParted(usize),
-    LeaderMoves,
+    /// To one of the others, by this draw.
+    LeaderMoves(usize),
     MajorityKilled(usize),
     MajorityFrozen(usize),
     AllMembersFrozen,
@@ -73,8 +74,9 @@ pub(crate) enum Fault {
     StrangersRecords,
     StrangerDeletes(usize),
     StrangerOverwrites(usize),
-    /// In good order: the announcer leaves, its backend is replaced, both come back.
-    Deployed(usize),
+    /// In good order: the announcer leaves, its backend is replaced, both come back. So long the backend is left where it was
+    /// when it is drained.
+    Deployed(usize, Duration),
 }
 
 /// What a fault uses up: no other may use it at the same time.
@@ -147,7 +149,7 @@ const KINDS: [fn(&mut Rng) -> Fault; 56] = [
     |rng| Fault::PeerLink(rng.usize(0..3), bad_link(rng)),
     |rng| Fault::MemberIsolated(rng.usize(0..3)),
     |rng| Fault::MembersParted(rng.usize(0..3)),
-    |_| Fault::LeaderMoves,
+    |rng| Fault::LeaderMoves(rng.usize(0..2)),
     |rng| Fault::MajorityKilled(rng.usize(0..3)),
     |rng| Fault::MajorityFrozen(rng.usize(0..3)),
     |_| Fault::AllMembersFrozen,
@@ -215,8 +217,15 @@ const KINDS: [fn(&mut Rng) -> Fault; 56] = [
             Fault::StrangerOverwrites(rng.usize(0..INSTANCES))
         }
     },
-    |rng| Fault::Deployed(rng.usize(0..INSTANCES)),
+    deployed,
 ];
+
+/// Half of the backends go as soon as they may: then every request that is still under way is lost. The other half show who still
+/// asks them, for longer than a moment, within which "drained" may yet be wrong.
+fn deployed(rng: &mut Rng) -> Fault {
+    let stays = if rng.bool() { 1_800 } else { 0 };
+    Fault::Deployed(rng.usize(0..INSTANCES), Duration::from_millis(stays))
+}
 
 fn mood(rng: &mut Rng) -> Mood {
     match rng.u8(0..6) {
@@ -234,7 +243,7 @@ impl Fault {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         // A rolling deployment is the commonest of all that happens.
         if rng.u8(0..10) == 0 {
-            return Self::Deployed(rng.usize(0..INSTANCES));
+            return deployed(rng);
         }
         KINDS[rng.usize(0..KINDS.len())](rng)
     }
@@ -272,7 +281,7 @@ impl Fault {
             | Self::MemberRestarts(member)
             | Self::MemberIsolated(member)
             | Self::PeerLink(member, _) => vec![Use::Member(member)],
-            Self::LeaderMoves
+            Self::LeaderMoves(_)
             | Self::MembersParted(_)
             | Self::MemberReplaced(_)
             | Self::MajorityKilled(_)
@@ -317,7 +326,7 @@ impl Fault {
             | Self::ContainerRestarts(instance)
             | Self::HostDies(instance)
             | Self::HostFreezes(instance)
-            | Self::Deployed(instance) => vec![Use::Backend(instance), Use::Agent(instance)],
+            | Self::Deployed(instance, _) => vec![Use::Backend(instance), Use::Agent(instance)],
             Self::DaemonKilled | Self::DaemonStops | Self::DaemonFrozen => vec![Use::Daemon],
             Self::DiskFull => vec![Use::Balancer(FILE)],
         }
@@ -331,6 +340,18 @@ impl Fault {
         }
     }
 
+    /// The instance that nobody asks for a while, in the course of it.
+    pub(crate) fn departs(&self) -> Option<usize> {
+        match *self {
+            Self::Deployed(instance, _)
+            | Self::HostDies(instance)
+            | Self::BackendKilled(instance)
+            | Self::ContainerCrashes(instance)
+            | Self::ContainerStops(instance) => Some(instance),
+            _ => None,
+        }
+    }
+
     /// What cannot be kept while it lasts.
     pub(crate) fn takes(&self) -> Vec<Part> {
         match *self {
@@ -339,9 +360,9 @@ impl Fault {
             | Self::MemberRestarts(_)
             | Self::MemberReplaced(_)
             | Self::MemberIsolated(_)
-            | Self::MembersParted(_)
             | Self::PeerLink(..)
-            | Self::LeaderMoves => vec![Part::Member],
+            | Self::LeaderMoves(_) => vec![Part::Member],
+            Self::MembersParted(_) => vec![Part::Member, Part::Leaders],
             Self::MajorityKilled(_)
             | Self::MajorityFrozen(_)
             | Self::AllMembersFrozen
@@ -390,7 +411,7 @@ impl Fault {
             | Self::ContainerRestarts(instance)
             | Self::StrangerDeletes(instance)
             | Self::StrangerOverwrites(instance)
-            | Self::Deployed(instance) => vec![Part::Backend(instance)],
+            | Self::Deployed(instance, _) => vec![Part::Backend(instance)],
         }
     }
 }

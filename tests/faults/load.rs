@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::judge::Asked;
 use super::monitor::Monitor;
+use super::tried::Tried;
 use crate::support::Answer;
 use crate::support::http::{Connection, exchange};
 
@@ -80,7 +81,7 @@ impl Client {
                 let sent = Instant::now();
                 let answer = timeout(TIMEOUT, client.ask()).await;
                 let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-                monitor.asked(&client.judged(sent, answer));
+                monitor.asked(&client.judged((sent, Instant::now()), answer));
             });
         }
     }
@@ -94,7 +95,7 @@ impl Client {
         exchange(&mut connection, method, "/", body).await
     }
 
-    fn judged(&self, sent: Instant, answer: Result<Answer, String>) -> Asked {
+    fn judged(&self, (sent, over): (Instant, Instant), answer: Result<Answer, String>) -> Asked {
         let (tried, failure) = match answer {
             Ok(answer) => {
                 let tried = answer.headers.get("x-upstream");
@@ -107,7 +108,7 @@ impl Client {
                         tried.unwrap_or("none")
                     )
                 });
-                (self.instances_of(tried.unwrap_or_default()), failure)
+                (self.tried(tried.unwrap_or_default()), failure)
             }
             Err(why) => (Vec::new(), Some(why)),
         };
@@ -115,19 +116,17 @@ impl Client {
             balancer: self.balancer,
             is_post: self.is_post,
             sent,
+            over,
             tried,
             failure,
         }
     }
 
     /// nginx tells all addresses that it tried, with commas between them.
-    fn instances_of(&self, tried: &str) -> Vec<Option<usize>> {
-        let addresses = tried.split([',', ' ']).filter(|word| !word.is_empty());
-        addresses
-            .map(|address| {
-                let address: SocketAddr = address.parse().ok()?;
-                self.instances.iter().position(|known| *known == address)
-            })
+    fn tried(&self, told: &str) -> Vec<Tried> {
+        let attempts = told.split([',', ' ']).filter(|word| !word.is_empty());
+        attempts
+            .map(|told| Tried::of(told, &self.instances))
             .collect()
     }
 }

@@ -1,6 +1,7 @@
 //! What all parts of the suite tell, and what was violated: with the time line before it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::judge::{Asked, Judge, Statement};
 use super::places::Part;
+use super::tried::Tried;
 
 /// Lines of the time line that stand before a violation.
 const LINES_BEFORE: usize = 30;
@@ -74,6 +76,11 @@ impl Monitor {
         self.lock().judge.trouble(parts, Instant::now());
     }
 
+    /// The same fault took until now to begin.
+    pub(crate) fn troubled(&self, parts: &[Part]) {
+        self.lock().judge.troubled(parts, Instant::now());
+    }
+
     pub(crate) fn relief(&self, parts: &[Part]) {
         self.lock().judge.relief(parts, Instant::now());
     }
@@ -86,6 +93,41 @@ impl Monitor {
     /// Said after it has happened.
     pub(crate) fn lives(&self, instance: usize) {
         self.lock().judge.lives(instance, Instant::now());
+    }
+
+    /// etcd has another leader.
+    pub(crate) fn elected(&self) {
+        self.lock().judge.elected(Instant::now());
+    }
+
+    /// A stranger writes over the record of this instance, or may yet do so.
+    pub(crate) fn overwritten(&self, instance: usize) {
+        self.lock().judge.overwritten(instance, Instant::now());
+    }
+
+    /// Whether only the end of its lease takes the instance's record away, and that time is over.
+    pub(crate) fn is_lease_over(&self, instance: usize) -> bool {
+        self.lock().judge.is_lease_over(instance, Instant::now())
+    }
+
+    /// What etcd says of that lease: whole seconds that are left.
+    pub(crate) fn lease_told(&self, instance: usize, left: i64) {
+        self.lock().judge.lease_told(instance, left, Instant::now());
+    }
+
+    pub(crate) fn record_gone(&self, instance: usize) {
+        self.lock().judge.record_gone(instance, Instant::now());
+    }
+
+    /// etcd has another record of the instance.
+    pub(crate) fn record_came(&self, instance: usize) {
+        self.lock().judge.record_came(instance, Instant::now());
+    }
+
+    /// All records of that time are looked through.
+    pub(crate) fn listed(&self, at: Instant) {
+        let violations = self.lock().judge.listed(at);
+        self.violated(violations);
     }
 
     pub(crate) fn announced_again(&self, instance: usize) {
@@ -110,8 +152,8 @@ impl Monitor {
         self.violated(violations);
     }
 
-    /// Judges what does not happen, for ever. `plus` are the instances that the stand-in would send requests to.
-    pub(crate) async fn tick_all_the_time(self, plus: impl Fn() -> Vec<usize>) {
+    /// Judges what does not happen, for ever. `plus` is what the stand-in would send requests to.
+    pub(crate) async fn tick_all_the_time(self, plus: impl Fn() -> Vec<Tried>) {
         let mut pace = interval(TICK);
         pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -121,10 +163,12 @@ impl Monitor {
         }
     }
 
-    pub(crate) fn asked_within(&self, balancer: usize, time: Duration) -> Vec<usize> {
-        self.lock()
-            .judge
-            .asked_within(balancer, time, Instant::now())
+    pub(crate) fn answering(&self, balancer: usize, time: Duration) -> Vec<usize> {
+        self.lock().judge.answering(balancer, time, Instant::now())
+    }
+
+    pub(crate) fn strangers(&self, balancer: usize, time: Duration) -> Vec<SocketAddr> {
+        self.lock().judge.strangers(balancer, time, Instant::now())
     }
 
     /// Keeps violations, each with what happened before it.
@@ -157,19 +201,14 @@ impl Monitor {
         self.lock().violations.clone()
     }
 
-    /// How many requests there were, and how often each invariant was judged.
-    pub(crate) fn counts(&self) -> String {
-        let inner = self.lock();
-        let counts = inner.judge.counts.iter();
-        let held = inner.judge.held.iter();
-        let counts = counts.map(|(what, count)| format!("{what} {count}"));
-        let held = held.map(|(what, count)| format!("{what} judged {count} times"));
-        counts.chain(held).collect::<Vec<_>>().join(", ")
+    /// What was counted and judged.
+    pub(crate) fn figures(&self) -> String {
+        self.lock().judge.figures()
     }
 
-    /// Which invariants were ever judged to hold.
+    /// Which invariants were ever judged.
     pub(crate) fn judged(&self) -> Vec<&'static str> {
-        self.lock().judge.held.keys().copied().collect()
+        self.lock().judge.judged()
     }
 
     /// The whole time line.

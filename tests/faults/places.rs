@@ -1,5 +1,7 @@
 //! What there is to break, by number.
 
+use std::time::Duration;
+
 /// Backends that are processes of their own come first, those in containers after them.
 pub(crate) const PROCESSES: usize = 5;
 
@@ -42,6 +44,12 @@ pub(crate) fn instance_name(instance: usize) -> String {
     format!("{kind}{instance}")
 }
 
+/// How long a backend takes to answer a request: some so long that it is seen whether anybody waits for what is under way.
+pub(crate) fn delay(instance: usize) -> Duration {
+    const MILLISECONDS: [u64; INSTANCES] = [0, 600, 0, 0, 300, 0, 1_000, 0, 400, 0];
+    Duration::from_millis(MILLISECONDS[instance])
+}
+
 /// The agent's name in reports.
 pub(crate) fn agent_name(agent: usize) -> String {
     match agent.checked_sub(INSTANCES) {
@@ -55,6 +63,8 @@ pub(crate) fn agent_name(agent: usize) -> String {
 pub(crate) enum Part {
     /// One of three members: the others elect a leader, if need be.
     Member,
+    /// What makes leaders come and go while it lasts.
+    Leaders,
     /// The majority.
     Etcd,
     /// What etcd knows, or what it lets be written.
@@ -63,6 +73,8 @@ pub(crate) enum Part {
     Agent(usize),
     /// What is between an agent and a load balancer, or what that one answers.
     Link(usize, usize),
+    /// What is between a load balancer and a backend.
+    Path(usize, usize),
     /// A load balancer itself.
     Balancer(usize),
     /// A backend, or what is between it and its announcer.

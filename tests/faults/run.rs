@@ -129,7 +129,8 @@ async fn round(world: &mut World, watcher: &mut Watcher, tally: &mut Tally, rng:
     let second = Fault::draw_beside(rng, &first);
     let (one, two) = (duration(rng, &first), duration(rng, &second));
     let wait = Duration::from_millis(rng.u64(0..3_000));
-    let statement = ask(world, rng.usize(0..INSTANCES), wait);
+    let question = question(rng, &first, &second);
+    let statement = ask(world, question, wait);
     let before = world.monitor.violations().len();
 
     tally.count(&first, strike(world, &first, &[]).await);
@@ -165,7 +166,12 @@ async fn strike(world: &mut World, fault: &Fault, also: &[Part]) -> bool {
     world.monitor.note(format!("{fault:?}"));
     world.monitor.trouble(also);
     world.monitor.trouble(&fault.takes());
-    match timeout(PATIENCE, world.strike(fault)).await {
+    let struck = timeout(PATIENCE, world.strike(fault)).await;
+    // A member that is replaced takes seconds to go, and another leader comes after that.
+    if fault.takes().contains(&Part::Member) {
+        world.monitor.troubled(&[Part::Member]);
+    }
+    match struck {
         Ok(true) => true,
         Ok(false) => {
             world.monitor.note(format!("{fault:?} cannot be done now"));
@@ -248,12 +254,25 @@ async fn converge(world: &mut World, watcher: &mut Watcher, tally: &mut Tally, a
     tally.converged.push(took);
 }
 
-/// Somebody asks whether an instance is routed, meanwhile.
-fn ask(world: &World, instance: usize, wait: Duration) -> JoinHandle<()> {
+/// What somebody asks meanwhile: whether an instance is routed, or whether one is gone that may be.
+fn question(rng: &mut Rng, first: &Fault, second: &Fault) -> (Statement, usize) {
+    let departing = first.departs().or(second.departs());
+    match departing {
+        Some(instance) if rng.bool() => (Statement::Gone, instance),
+        _ => (Statement::Routed, rng.usize(0..INSTANCES)),
+    }
+}
+
+/// Asks it after a while.
+fn ask(world: &World, (goal, instance): (Statement, usize), wait: Duration) -> JoinHandle<()> {
     let monitor = world.monitor.clone();
     let name = format!("website/{}", instance_name(instance));
-    let command =
-        by_hand(&world.cluster, "wait").args([&name, "--for", "routed", "--timeout", "3s"]);
+    let word = if goal == Statement::Gone {
+        "gone"
+    } else {
+        "routed"
+    };
+    let command = by_hand(&world.cluster, "wait").args([&name, "--for", word, "--timeout", "3s"]);
     tokio::task::spawn_blocking(move || {
         std::thread::sleep(wait); // until some moment among the faults
         let (mut command, began) = (command.start(), Instant::now());
@@ -267,8 +286,8 @@ fn ask(world: &World, instance: usize, wait: Duration) -> JoinHandle<()> {
             std::thread::sleep(Duration::from_millis(5)); // on a thread of its own, which cannot await
         }
         if command.code() == Some(0) {
-            monitor.said(Statement::Routed, instance);
-            monitor.note(format!("{name} is said to be routed"));
+            monitor.said(goal, instance);
+            monitor.note(format!("{name} is said to be {word}"));
         }
     })
 }
@@ -306,7 +325,7 @@ fn report(world: &World, watcher: &Watcher, tally: &Tally, (seed, time): (u64, D
         quantile(50),
         quantile(99),
         quantile(100),
-        world.monitor.counts(),
+        world.monitor.figures(),
         watcher.figures(),
         tally.faults,
     );

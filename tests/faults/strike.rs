@@ -9,33 +9,13 @@ use super::fault::Fault;
 use super::judge::Statement;
 use super::places::{FILE, INSTANCES, PLUS, PROCESSES, Part, agent_name, instance_name};
 use super::plus::Mood;
+use super::strangers::{FOREIGN, OVERWRITTEN};
 use super::watcher::tail;
 use super::world::World;
 use crate::support::{Link, Signal, procfs, send};
 
-/// What is no record, hold, split or status, by key.
-const FOREIGN: [(&str, &[u8]); 8] = [
-    (
-        "/services/website/stranger",
-        b"{\"host\":\"127.0.0.1; server 6.6.6.6\",\"port\":80}",
-    ),
-    ("/services/website/not-utf-8", b"\xff\xfe"),
-    ("/services/website/a/b", b"127.0.0.1:1"),
-    ("/services/website/\x1b[2J", b"127.0.0.1:1"),
-    ("/sidekick/holds/website/nobody", b"until further notice"),
-    ("/sidekick/splits/website", b"{\"v9\":100}"),
-    (
-        "/sidekick/pushers/ghost",
-        b"{\"services\":{\"website\":{\"applied\":99}}}",
-    ),
-    ("/sidekick/balancers/ghost", b"[]"),
-];
-
 /// Within which a backend that was started accepts connections.
 const STARTS: Duration = Duration::from_secs(20);
-
-/// How long a drained backend is left where it was: longer than a moment, within which "drained" may yet be wrong.
-const STILL_THERE: Duration = Duration::from_millis(1_800);
 
 /// Within which an announcer that was started says READY, if nothing else is in its way.
 const READY: Duration = Duration::from_secs(5);
@@ -45,14 +25,14 @@ impl World {
     pub(crate) async fn strike(&mut self, fault: &Fault) -> bool {
         match *fault {
             Fault::MemberReplaced(member) => return self.cluster.replace(member).await,
-            Fault::LeaderMoves => return self.cluster.move_leader().await,
+            Fault::LeaderMoves(next) => return self.cluster.move_leader(next).await,
             Fault::Compacted => return self.cluster.compact().await,
             Fault::OutOfSpace => return self.cluster.fill().await,
             Fault::AuthChanges => return self.cluster.bump_auth().await,
             Fault::RightsTaken => return self.cluster.take_rights().await,
             Fault::StrangerDeletes(instance) => return self.cluster.delete(&key(instance)).await,
             Fault::StrangerOverwrites(instance) => {
-                return self.cluster.put(&key(instance), b"127.0.0.1:9").await;
+                return self.overwrite(instance).await;
             }
             Fault::MemberKilled(member) => self.cluster.kill(member),
             Fault::MemberFrozen(member) => self.cluster.freeze(member),
@@ -118,7 +98,7 @@ impl World {
             Fault::AgentReloads(agent) => self.agents[agent].signal(Signal::HUP),
             Fault::ClockJumps(agent) => self.agents[agent].shift_clock("+1h"),
             Fault::StrangersRecords => self.write_foreign().await,
-            Fault::Deployed(instance) => self.deploy(instance).await,
+            Fault::Deployed(instance, stays) => self.deploy(instance, stays).await,
             Fault::DiskFull => self.disk.fill(),
             _ => self.strike_balancer_or_backend(fault).await,
         }
@@ -210,7 +190,7 @@ impl World {
             }
             Fault::MemberRestarts(_)
             | Fault::MemberReplaced(_)
-            | Fault::LeaderMoves
+            | Fault::LeaderMoves(_)
             | Fault::Wiped
             | Fault::Saved
             | Fault::Restored => self.cluster.healthy().await,
@@ -242,6 +222,8 @@ impl World {
                     self.cluster.delete(key).await;
                 }
             }
+            // What was not confirmed may be done until now.
+            Fault::StrangerOverwrites(instance) => self.monitor.overwritten(instance),
             Fault::DiskFull => self.disk.make_room(),
             _ => self.mend_balancer_or_backend(fault).await,
         }
@@ -342,6 +324,14 @@ impl World {
         }
     }
 
+    /// Somebody writes another address into the record of an announcer.
+    async fn overwrite(&self, instance: usize) -> bool {
+        self.monitor.overwritten(instance);
+        let done = self.cluster.put(&key(instance), OVERWRITTEN).await;
+        self.monitor.overwritten(instance);
+        done
+    }
+
     /// It leaves in good order, and comes back.
     async fn restart_pusher(&mut self, agent: usize) {
         let ended = self.agents[agent].leave().await;
@@ -354,11 +344,11 @@ impl World {
     }
 
     /// As a deployment does it: the announcer leaves, its backend is replaced, and both come back.
-    async fn deploy(&mut self, instance: usize) {
+    async fn deploy(&mut self, instance: usize, stays: Duration) {
         let is_calm = self.monitor.is_calm_but_for(Part::Backend(instance));
         let agent = [Part::Agent(instance)];
         self.monitor.trouble(&agent);
-        self.leave_in_good_order(instance, is_calm).await;
+        self.leave_in_good_order(instance, is_calm, stays).await;
         self.monitor.dies(instance);
         match self.processes.get_mut(instance) {
             Some(process) => {
@@ -375,7 +365,7 @@ impl World {
     }
 
     /// Nobody asks the backend once its announcer says so, and while nothing is broken it does.
-    async fn leave_in_good_order(&mut self, instance: usize, is_calm: bool) {
+    async fn leave_in_good_order(&mut self, instance: usize, is_calm: bool, stays: Duration) {
         let name = instance_name(instance);
         let Some(ended) = self.agents[instance].leave().await else {
             let said = format!("I4: the announcer of {name} does not leave");
@@ -396,7 +386,7 @@ impl World {
         }
         self.monitor.note(format!("{name} says that it is drained"));
         self.monitor.said(Statement::Drained, instance);
-        tokio::time::sleep(STILL_THERE).await; // a backend that is there shows who still asks it
+        tokio::time::sleep(stays).await; // a backend that is there shows who still asks it
     }
 
     async fn wait_for_ready(&self, instance: usize) {

@@ -19,10 +19,12 @@ use super::load::{self, TOLD};
 use super::monitor::Monitor;
 use super::net::Net;
 use super::places::{
-    BALANCER_NAMES, FILE, INSTANCES, LINKED, LUA, PLUS, PROCESSES, PUSHERS, ROUTES, instance_name,
+    BALANCER_NAMES, FILE, INSTANCES, LINKED, LUA, PLUS, PROCESSES, PUSHERS, ROUTES, delay,
+    instance_name,
 };
 use super::plus::Plus;
 use super::records;
+use super::tried::Tried;
 use crate::support::docker::{Daemon, Kind};
 use crate::support::{
     Backend, FileNginx, Nginx, OWN, Proxy, Settings, archive_of, backend_program, folder,
@@ -74,7 +76,7 @@ impl World {
         let mut addresses = Vec::new();
         let mut links = Vec::new();
         for instance in 0..PROCESSES {
-            let backend = Backend::start(&instance_name(instance)).await;
+            let backend = Backend::start_slow(&instance_name(instance), delay(instance)).await;
             let link = net.make(Proxy::to(backend.address())).await;
             let is_linked = instance < LINKED;
             addresses.push(if is_linked {
@@ -140,9 +142,8 @@ impl World {
         self.net
             .go_on(self.monitor.clone().tick_all_the_time(move || {
                 let routed = plus.routed("website");
-                let routed = routed.iter().filter_map(|address| address.parse().ok());
-                let at = |address: SocketAddr| instances.iter().position(|known| *known == address);
-                routed.filter_map(at).collect()
+                let routed = routed.iter();
+                routed.map(|told| Tried::of(told, &instances)).collect()
             }));
     }
 
@@ -324,9 +325,10 @@ async fn containers(daemon: &Daemon, folder: &Path) -> Vec<SocketAddr> {
         let name = instance_name(instance);
         let number = u8::try_from(instance + 10).expect("a few");
         let address = daemon.address(number);
+        let delay = format!("{}ms", delay(instance).as_millis());
         let settings = json!({
             "Image": IMAGE,
-            "Cmd": ["/backend", "--listen", "0.0.0.0:80", "--name", name],
+            "Cmd": ["/backend", "--listen", "0.0.0.0:80", "--name", name, "--delay", delay],
             "Labels": {"SERVICE_NAME": "website", "SERVICE_ID": name},
             "ExposedPorts": {"80/tcp": {}},
             "HostConfig": {"NetworkMode": daemon.network()},

@@ -142,7 +142,7 @@ async fn a_majority_answers_whatever_happens_to_one_member() {
     timed("links", &mut time);
 
     let leader = cluster.leads().await;
-    cluster.move_leader().await;
+    cluster.move_leader(0).await;
     assert_ne!(cluster.leads().await, leader);
     cluster.works("another leader").await;
     timed("leader moved", &mut time);
