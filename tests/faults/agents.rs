@@ -1,10 +1,10 @@
 //! The agents under test, each behind links of its own to the members of etcd.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::clock::Clock;
 use super::cluster::Cluster;
 use super::net::Net;
 use super::places::{AGENTS, agent_name};
@@ -18,8 +18,8 @@ pub(crate) struct Agent {
     args: Vec<String>,
     /// To each member of etcd.
     pub(crate) links: [Proxy; 3],
-    /// The file that says how far its clock is off, where it can be.
-    clock: Option<PathBuf>,
+    /// Its own, where that can be wrong.
+    clock: Option<Clock>,
     pub(crate) running: Option<Sidekick>,
     /// What its former run said last.
     former: Vec<String>,
@@ -30,15 +30,6 @@ const KEPT: usize = 60;
 
 /// Within which an agent leaves, whatever is broken: --drain-timeout, and what it gives etcd to confirm.
 const LEAVES: Duration = Duration::from_secs(20);
-
-/// Where Debian puts it.
-fn faketime() -> Option<PathBuf> {
-    let folders = std::fs::read_dir("/usr/lib").ok()?;
-    let libraries = folders
-        .flatten()
-        .map(|folder| folder.path().join("faketime/libfaketime.so.1"));
-    libraries.into_iter().find(|library| library.exists())
-}
 
 /// Links to all members.
 async fn links_to(cluster: &Cluster, net: &Net) -> [Proxy; 3] {
@@ -75,7 +66,7 @@ impl Agent {
         (cluster, net): (&Cluster, &Net),
         subcommand: &'static str,
         mut args: Vec<String>,
-        clock: Option<&Path>,
+        clock: Option<Clock>,
     ) -> Self {
         assert!(number < AGENTS, "no such agent");
         let links = links_to(cluster, net).await;
@@ -87,7 +78,7 @@ impl Agent {
             subcommand,
             args,
             links,
-            clock: clock.map(Path::to_owned),
+            clock,
             running: None,
             former: Vec::new(),
         }
@@ -99,13 +90,7 @@ impl Agent {
             .args(&self.args)
             .notify();
         if let Some(clock) = &self.clock {
-            let library = faketime().expect("libfaketime, which tests/install.sh installs");
-            command = command
-                .env("LD_PRELOAD", &library.display().to_string())
-                .env("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string())
-                .env("FAKETIME_NO_CACHE", "1")
-                // What waits, waits by the clock that never jumps.
-                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            command = clock.started_with(command);
         }
         self.keep_lines();
         self.running = Some(command.start());
@@ -204,7 +189,7 @@ impl Agent {
     /// Makes its clock differ by so much.
     pub(crate) fn shift_clock(&self, by: &str) {
         if let Some(clock) = &self.clock {
-            std::fs::write(clock, by).expect("our own file");
+            clock.shift(by);
         }
     }
 }

@@ -41,6 +41,7 @@
 mod support;
 
 mod agents;
+mod clock;
 mod cluster;
 mod conduct;
 mod converged;

@@ -96,6 +96,7 @@ impl World {
             }
             Fault::AgentFrozen(agent) => self.agents[agent].signal(Signal::STOP),
             Fault::AgentReloads(agent) => self.agents[agent].signal(Signal::HUP),
+            Fault::ClockJumps(_) if !self.clocks_jump => return false,
             Fault::ClockJumps(agent) => self.agents[agent].shift_clock("+1h"),
             Fault::StrangersRecords => self.write_foreign().await,
             Fault::Deployed(instance, stays) => self.deploy(instance, stays).await,

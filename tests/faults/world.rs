@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::agents::Agent;
+use super::clock::{Clock, clocks_jump};
 use super::cluster::Cluster;
 use super::disk::Disk;
 use super::load::{self, TOLD};
@@ -56,6 +57,8 @@ pub(crate) struct World {
     /// To each backend that is a process, for everybody or for its probes.
     pub(crate) links: Vec<Proxy>,
     pub(crate) docker_links: Vec<Proxy>,
+    /// Whether [`CLOCKS`] can be wrong.
+    pub(crate) clocks_jump: bool,
     /// How many passwords there have been.
     pub(crate) passwords: u32,
     net: Net,
@@ -102,10 +105,17 @@ impl World {
             api_links: HashMap::new(),
             links,
             docker_links: Vec::new(),
+            clocks_jump: false,
             passwords: 0,
             net,
             folder,
         };
+        world.clocks_jump = clocks_jump(world.folder.path()).await;
+        if !world.clocks_jump {
+            eprintln!(
+                "not tested: clocks that jump: this build of sidekick does not heed libfaketime"
+            );
+        }
         world.link().await;
         world.add_agents().await;
         Some(world)
@@ -183,19 +193,9 @@ impl World {
 
     async fn add_agent(&mut self, subcommand: &'static str, args: Vec<String>) {
         let number = self.agents.len();
-        let clock: Option<PathBuf> = CLOCKS.contains(&number).then(|| {
-            let clock = self.folder.path().join(format!("clock-{number}"));
-            fs::write(&clock, "+0").expect("our own folder");
-            clock
-        });
-        let agent = Agent::new(
-            number,
-            (&self.cluster, &self.net),
-            subcommand,
-            args,
-            clock.as_deref(),
-        )
-        .await;
+        let file = || self.folder.path().join(format!("clock-{number}"));
+        let clock = CLOCKS.contains(&number).then(|| Clock::new(file()));
+        let agent = Agent::new(number, (&self.cluster, &self.net), subcommand, args, clock).await;
         self.agents.push(agent);
     }
 
