@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::door::Way;
 use super::places::{AGENTS, FILE, INSTANCES, LINKED, LUA, PLUS, PROCESSES, PUSHERS, Part, ROUTES};
 use super::plus::Mood;
 use crate::support::Link;
@@ -41,6 +42,8 @@ pub(crate) enum Fault {
     ApiLink(usize, usize, Link),
     /// Between a backend and all others.
     BackendLink(usize, Link),
+    /// Between the first nginx alone and a backend.
+    PathLink(usize, Way),
     ProbeLink(usize, Link),
     DockerLink(usize, Link),
     AgentKilled(usize),
@@ -120,6 +123,10 @@ fn bad_link(rng: &mut Rng) -> Link {
     }
 }
 
+fn bad_way(rng: &mut Rng) -> Way {
+    if rng.bool() { Way::Silent } else { Way::Closed }
+}
+
 fn process(rng: &mut Rng) -> usize {
     rng.usize(0..PROCESSES)
 }
@@ -141,7 +148,7 @@ fn api_link(rng: &mut Rng) -> Fault {
 }
 
 /// How often something of a kind is drawn, and how.
-const KINDS: [fn(&mut Rng) -> Fault; 56] = [
+const KINDS: [fn(&mut Rng) -> Fault; 57] = [
     |rng| Fault::MemberKilled(rng.usize(0..3)),
     |rng| Fault::MemberFrozen(rng.usize(0..3)),
     |rng| Fault::MemberRestarts(rng.usize(0..3)),
@@ -176,6 +183,7 @@ const KINDS: [fn(&mut Rng) -> Fault; 56] = [
     api_link,
     |rng| Fault::ProbeLink(rng.usize(LINKED..PROCESSES), bad_link(rng)),
     |rng| Fault::BackendLink(rng.usize(0..LINKED), bad_link(rng)),
+    |rng| Fault::PathLink(rng.usize(0..LINKED), bad_way(rng)),
     |rng| Fault::DockerLink(container(rng), bad_link(rng)),
     |rng| Fault::AgentKilled(rng.usize(0..AGENTS)),
     |rng| Fault::AgentRestarts(rng.usize(0..AGENTS)),
@@ -314,6 +322,7 @@ impl Fault {
             Self::PlusAnswers(_) | Self::PlusRestarts => vec![Use::Balancer(PLUS)],
             Self::ProbeLink(instance, _)
             | Self::BackendLink(instance, _)
+            | Self::PathLink(instance, _)
             | Self::DockerLink(instance, _)
             | Self::StrangerDeletes(instance)
             | Self::StrangerOverwrites(instance)
@@ -399,6 +408,7 @@ impl Fault {
             | Self::BalancerFrozen(target)
             | Self::WorkersKilled(target) => vec![Part::Balancer(target)],
             Self::PlusAnswers(_) | Self::PlusRestarts => vec![Part::Balancer(PLUS)],
+            Self::PathLink(instance, _) => vec![Part::Path(LUA[0], instance)],
             Self::DiskFull => vec![Part::Link(KEEPS_FILE, FILE)],
             Self::ProbeLink(instance, _)
             | Self::BackendLink(instance, _)

@@ -21,6 +21,8 @@
 //! - I4 sees the tasks within a process only as the memory that they take, and as threads.
 //! - I5 judges READY=1, "is drained everywhere", and `sidekick wait` for "routed" and for "gone". `status` and `list` show the same
 //!   status records, and are not judged beside them.
+//! - A bad way between one load balancer and one backend can only be had for the first nginx and three of the processes: the address
+//!   of a backend is its key for all, so it is a proxy that must know who asks, by a header.
 //! - While one member of etcd is faulted, everything holds but for the seconds of an election. Where two members do not hear each
 //!   other while the third hears both, leaders come and go, and I1 is not judged.
 
@@ -46,6 +48,7 @@ mod cluster;
 mod conduct;
 mod converged;
 mod disk;
+mod door;
 mod fault;
 mod judge;
 mod load;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::conduct::left_badly;
+use super::door::Way;
 use super::fault::Fault;
 use super::judge::Statement;
 use super::places::{FILE, INSTANCES, PLUS, PROCESSES, Part, agent_name, instance_name};
@@ -78,6 +79,7 @@ impl World {
                 }
                 self.links[instance].set(link);
             }
+            Fault::PathLink(instance, way) => self.doors[instance].set(way),
             Fault::ProbeLink(instance, link) => self.links[instance].set(link),
             Fault::DockerLink(instance, link) => self.docker_links[instance - PROCESSES].set(link),
             Fault::AgentKilled(agent) => self.agents[agent].kill(),
@@ -204,6 +206,7 @@ impl World {
                 self.links[instance].set(Link::Up);
                 self.monitor.lives(instance);
             }
+            Fault::PathLink(instance, _) => self.doors[instance].set(Way::Open),
             Fault::DockerLink(instance, _) => {
                 self.docker_links[instance - PROCESSES].set(Link::Up);
             }

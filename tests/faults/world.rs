@@ -16,6 +16,7 @@ use super::agents::Agent;
 use super::clock::{Clock, clocks_jump};
 use super::cluster::Cluster;
 use super::disk::Disk;
+use super::door::{Door, KNOCKS};
 use super::load::{self, TOLD};
 use super::monitor::Monitor;
 use super::net::Net;
@@ -56,6 +57,8 @@ pub(crate) struct World {
     pub(crate) api_links: HashMap<(usize, usize), Proxy>,
     /// To each backend that is a process, for everybody or for its probes.
     pub(crate) links: Vec<Proxy>,
+    /// Of the backends that all reach over a link; behind that.
+    pub(crate) doors: Vec<Door>,
     pub(crate) docker_links: Vec<Proxy>,
     /// Whether [`CLOCKS`] can be wrong.
     pub(crate) clocks_jump: bool,
@@ -72,21 +75,24 @@ impl World {
         let cluster = Cluster::start().await;
         let net = Net::start();
         let plus = net.make(Plus::start(&["website"])).await;
-        let lua = [lua_nginx().await, lua_nginx().await];
+        let lua = [lua_nginx(KNOCKS).await, lua_nginx("").await];
         let (file, disk) = file_nginx().await;
         let folder = folder();
         let mut processes = Vec::new();
         let mut addresses = Vec::new();
         let mut links = Vec::new();
+        let mut doors = Vec::new();
         for instance in 0..PROCESSES {
             let backend = Backend::start_slow(&instance_name(instance), delay(instance)).await;
-            let link = net.make(Proxy::to(backend.address())).await;
             let is_linked = instance < LINKED;
-            addresses.push(if is_linked {
-                link.address()
-            } else {
-                backend.address()
-            });
+            let mut inside = backend.address();
+            if is_linked {
+                let door = net.make(Door::to(inside)).await;
+                inside = door.address();
+                doors.push(door);
+            }
+            let link = net.make(Proxy::to(inside)).await;
+            addresses.push(if is_linked { link.address() } else { inside });
             links.push(link);
             processes.push(backend);
         }
@@ -104,6 +110,7 @@ impl World {
             agents: Vec::new(),
             api_links: HashMap::new(),
             links,
+            doors,
             docker_links: Vec::new(),
             clocks_jump: false,
             passwords: 0,
@@ -301,8 +308,9 @@ fn pace() -> Vec<String> {
     .to_vec()
 }
 
-async fn lua_nginx() -> Nginx {
-    Settings::default().state().http(TOLD).start().await
+async fn lua_nginx(more: &str) -> Nginx {
+    let settings = Settings::default().state().http(TOLD).locations(more);
+    settings.start().await
 }
 
 async fn file_nginx() -> (FileNginx, Disk) {
