@@ -11,8 +11,8 @@
 //! | I5 | nothing that says "routed" or "drained" is wrong at that moment |
 //! | I6 | no POST is lost in a departure in good order |
 //!
-//! What breaks is in `fault` and `strike`, what must hold in `judge` (requests and statements), `conduct` (processes) and `converged`.
-//! All judge by what nginx's answers and /proc tell, not by what sidekick says.
+//! What breaks is in `fault`, `draw`, `strike` and `departures`, what must hold in `judge` (requests and statements),
+//! `conduct` (processes) and `converged`. All judge by what nginx's answers and /proc tell, not by what sidekick says.
 //!
 //! What is not judged, or not strictly:
 //!
@@ -25,7 +25,6 @@
 //!   of a backend is its key for all, so it is a proxy that must know who asks, by a header.
 //! - While one member of etcd is faulted, everything holds but for the seconds of an election. Where two members do not hear each
 //!   other while the third hears both, leaders come and go, and I1 is not judged.
-
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -47,8 +46,10 @@ mod clock;
 mod cluster;
 mod conduct;
 mod converged;
+mod departures;
 mod disk;
 mod door;
+mod draw;
 mod fault;
 mod judge;
 mod load;

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::agents::by_hand;
-use super::fault::{Fault, duration};
+use super::draw::duration;
+use super::fault::Fault;
 use super::judge::{CONVERGENCE, Statement};
 use super::monitor::Monitor;
 use super::places::{INSTANCES, Part, instance_name};
