@@ -18,6 +18,9 @@ use super::places::{INSTANCES, Part, instance_name};
 use super::watcher::Watcher;
 use super::world::World;
 
+#[cfg(test)]
+mod tests;
+
 /// Lines of each log that a report shows.
 const LOG_LINES: usize = 200;
 
@@ -293,6 +296,11 @@ fn ask(world: &World, (goal, instance): (Statement, usize), wait: Duration) -> J
     })
 }
 
+/// How many faults a run of so many minutes must have had.
+fn least(minutes: usize) -> usize {
+    (LEAST * minutes).max(minutes / 60 * LEAST_OF_AN_HOUR)
+}
+
 fn kind(fault: &Fault) -> String {
     let name = format!("{fault:?}");
     let end = name.find('(').unwrap_or(name.len());
@@ -333,7 +341,7 @@ fn report(world: &World, watcher: &Watcher, tally: &Tally, (seed, time): (u64, D
     eprintln!("{summary}");
     // What was never judged is no proof.
     let minutes = usize::try_from(time.as_secs() / 60).expect("an hour or two");
-    let least = (LEAST * minutes).max(minutes / 60 * LEAST_OF_AN_HOUR);
+    let least = least(minutes);
     assert!(
         faults >= least,
         "only {faults} faults, not {least}\n{summary}"
