@@ -40,6 +40,8 @@ pub(crate) struct Judge {
     counts: BTreeMap<String, u64>,
     /// How often each invariant was judged to hold, for the report.
     held: BTreeMap<&'static str, u64>,
+    /// The longest standstill of the suite itself.
+    stood_still: Duration,
 }
 
 impl Judge {
@@ -51,6 +53,7 @@ impl Judge {
             gone: Vec::new(),
             counts: BTreeMap::new(),
             held: BTreeMap::new(),
+            stood_still: Duration::ZERO,
         }
     }
 
@@ -243,6 +246,10 @@ impl Judge {
 
     /// Judges what did not happen; gives what that violates. `plus` is what the stand-in would send requests to.
     pub(crate) fn tick(&mut self, now: Instant, plus: &[Tried]) -> Vec<String> {
+        if let Some(still) = self.facts.look(now) {
+            self.count("standstills of the suite".to_owned());
+            self.stood_still = self.stood_still.max(still);
+        }
         let mut violations = self.look_at_plus(plus, now);
         for instance in 0..INSTANCES {
             violations.extend(routing::lease_is_overdue(&self.facts, instance, now));
@@ -345,7 +352,11 @@ impl Judge {
             .map(|(what, count)| format!("{what} {count}"));
         let held = self.held.iter();
         let held = held.map(|(what, count)| format!("{what} judged {count} times"));
-        let figures = counts.chain(held).chain([self.facts.leases.figures()]);
+        let still = self.stood_still.as_secs_f64();
+        let still = format!("the suite itself stood still for {still:.1} s at most");
+        let figures = counts
+            .chain(held)
+            .chain([self.facts.leases.figures(), still]);
         figures.collect::<Vec<_>>().join(", ")
     }
 }

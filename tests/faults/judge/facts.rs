@@ -1,8 +1,10 @@
 //! All that the judge knows: what is faulted, what works, what was said, and what was seen.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
-use super::bounds::{DEAD_BOUND, ELECTION, HOLD, TTL};
+use super::bounds::{DEAD_BOUND, ELECTION, HOLD, STANDSTILL, TTL};
 use super::leases::Leases;
 use super::seen::Seen;
 use super::troubles::Troubles;
@@ -29,6 +31,9 @@ pub(super) struct Facts {
     /// When a stranger last wrote over a record.
     pub(super) overwritten: Option<(usize, Instant)>,
     pub(super) seen: Seen,
+    /// When the judge looked last, and until when the suite last stood still.
+    looked: Instant,
+    stood_still: Option<Instant>,
 }
 
 impl Facts {
@@ -43,7 +48,25 @@ impl Facts {
             leases: Leases::default(),
             overwritten: None,
             seen: Seen::default(),
+            looked: now,
+            stood_still: None,
         }
+    }
+
+    /// The judge looks at all; for how long the suite stood still before, if it did.
+    pub(super) fn look(&mut self, now: Instant) -> Option<Duration> {
+        let still = now - self.looked;
+        self.looked = now;
+        if still < STANDSTILL {
+            return None;
+        }
+        self.stood_still = Some(now);
+        Some(still)
+    }
+
+    /// Whether the suite stood still while a request was under way that is over now.
+    pub(super) fn stood_still_during(&self, sent: Instant, over: Instant) -> bool {
+        over > self.looked + STANDSTILL || self.stood_still.is_some_and(|until| until > sent)
     }
 
     /// When the record of an announcer that was faulted last is gone at the latest, if it does nothing.

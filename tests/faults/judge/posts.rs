@@ -31,7 +31,8 @@ pub(super) fn post_was_lost(facts: &Facts, asked: &Asked, why: &str) -> Option<S
     match facts.fates[instance] {
         Fate::Alive(since)
             if facts.troubles.after(since, SILENCE) < asked.sent
-                && is_calm(Part::Path(balancer, instance)) =>
+                && is_calm(Part::Path(balancer, instance))
+                && !facts.stood_still_during(asked.sent, asked.over) =>
         {
             what(format!("at {name}, which works"))
         }

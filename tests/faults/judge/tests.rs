@@ -62,6 +62,7 @@ impl Court {
     }
 
     fn loses_post(&mut self, tried: Option<usize>, seconds: f64) -> Vec<String> {
+        self.ticks(&[], seconds);
         let asked = Asked {
             balancer: 0,
             is_post: true,
@@ -399,6 +400,30 @@ fn a_lost_post_is_found_unless_its_backend_just_died() {
     assert_eq!(court.loses_post(Some(4), 22.0), Vec::<String>::new());
     court.judge.said(Statement::Drained, 4, court.at(22.0));
     assert!(court.loses_post(Some(4), 22.5)[0].starts_with("I6"));
+}
+
+#[test]
+fn a_post_is_no_loss_of_a_backend_that_stood_still_with_the_suite() {
+    let mut court = Court::new();
+    court.ticks(&[], 20.0);
+    let lost = |court: &mut Court, instance, (sent, over)| {
+        let asked = Asked {
+            balancer: 0,
+            is_post: true,
+            sent: court.at(sent),
+            over: court.at(over),
+            tried: vec![Tried::Ours(instance)],
+            failure: Some("status 504".to_owned()),
+        };
+        court.judge.asked(&asked)
+    };
+    assert_eq!(lost(&mut court, 4, (19.5, 21.5)), Vec::<String>::new());
+    court.ticks(&[], 21.6);
+    assert_eq!(lost(&mut court, 4, (20.5, 22.0)), Vec::<String>::new());
+    assert!(lost(&mut court, 4, (21.7, 22.0))[0].starts_with("I6"));
+    // Who has left in good order has nothing under way.
+    court.judge.said(Statement::Drained, 4, court.at(20.0));
+    assert!(lost(&mut court, 4, (20.5, 22.0))[0].starts_with("I6"));
 }
 
 #[test]
