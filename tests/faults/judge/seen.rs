@@ -112,6 +112,15 @@ impl Seen {
             .any(|failed| failed.sent <= until && failed.over + FAIL_TIMEOUT >= from)
     }
 
+    /// How many requests it took in this time.
+    pub(super) fn requests(&self, balancer: usize, (from, until): (Instant, Instant)) -> usize {
+        let requests = &self.by_balancer[balancer].requests;
+        requests
+            .iter()
+            .filter(|at| (from..=until).contains(at))
+            .count()
+    }
+
     /// How many requests it took since then, as far as they are remembered.
     pub(super) fn requests_since(&self, balancer: usize, from: Instant) -> usize {
         let requests = &self.by_balancer[balancer].requests;

@@ -2,9 +2,9 @@
 
 use tokio::time::Instant;
 
-use super::bounds::{MARKED, MOMENT, TTL};
+use super::bounds::{MARKED, MOMENT, REQUESTS_OF_A_MOMENT, TTL};
 use super::facts::{Facts, Fate};
-use crate::places::{Part, delay, instance_name};
+use crate::places::{PLUS, Part, delay, instance_name};
 
 /// Somebody said it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,9 @@ pub(super) fn is_judged(facts: &Facts, balancer: usize, said: Said) -> bool {
     let was_calm = [way, path]
         .iter()
         .all(|calm| *calm == facts.began || *calm < from);
-    lives && was_calm && !troubles.began_about(&own, at)
+    let requests = facts.seen.requests(balancer, (at, at + MOMENT));
+    let shows = balancer == PLUS || requests >= REQUESTS_OF_A_MOMENT;
+    lives && was_calm && shows && !troubles.began_about(&own, at)
 }
 
 /// Whether the load balancer asked it within a moment.

@@ -297,6 +297,21 @@ fn routed_that_is_said_of_one_without_requests_is_found() {
 }
 
 #[test]
+fn routed_is_judged_only_where_there_are_requests_to_show_it() {
+    let mut court = Court::new();
+    court.judge.said(Statement::Routed, 7, court.at(16.0));
+    for tenth in 160..165_u8 {
+        court.asks(4, f64::from(tenth) / 10.0);
+    }
+    let mut violations = court.judge.tick(court.at(18.0), &[Tried::Ours(7)]);
+    violations.extend(court.judge.tick(court.at(24.0), &[Tried::Ours(7)]));
+    violations.retain(|violation| violation.starts_with("I5"));
+    // The stand-in takes none, and had the instance too late.
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    assert!(violations[0].ends_with(&format!("balancer {PLUS}")));
+}
+
+#[test]
 fn routed_may_come_true_later_only_where_nginx_had_marked_the_instance() {
     let late = |is_marked: bool| {
         let mut court = Court::new();
