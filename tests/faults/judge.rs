@@ -25,7 +25,7 @@ mod tests;
 mod troubles;
 
 pub(crate) use asked::Asked;
-pub(crate) use bounds::CONVERGENCE;
+pub(crate) use bounds::{CONVERGENCE, STANDSTILL};
 pub(crate) use statements::Statement;
 
 /// Knows what is faulted, and what was seen lately.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::judge::{Asked, Judge, Statement};
+use super::judge::{Asked, Judge, STANDSTILL, Statement};
 use super::places::Part;
 use super::tried::Tried;
 
@@ -156,8 +156,15 @@ impl Monitor {
     pub(crate) async fn tick_all_the_time(self, plus: impl Fn() -> Vec<Tried>) {
         let mut pace = interval(TICK);
         pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut last = Instant::now();
         loop {
             pace.tick().await;
+            let still = last.elapsed();
+            if still > STANDSTILL {
+                let still = still.as_secs_f64();
+                self.note(format!("the suite itself stood still for {still:.1} s"));
+            }
+            last = Instant::now();
             let violations = self.lock().judge.tick(Instant::now(), &plus());
             self.violated(violations);
         }

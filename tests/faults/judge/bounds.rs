@@ -43,9 +43,9 @@ pub(super) const FAIL_TIMEOUT: Duration = Duration::from_secs(1);
 /// fail.
 pub(super) const MARKED: Duration = Duration::from_secs(4);
 
-/// The suite itself stands still where it looks at nothing for so long: ten times what is between two looks. Backends that are reached over
-/// its proxies stand still with it.
-pub(super) const STANDSTILL: Duration = Duration::from_secs(1);
+/// The suite itself stands still where it looks at nothing for so long: five times what is between two looks. Backends that are reached
+/// over its proxies stand still with it.
+pub(crate) const STANDSTILL: Duration = Duration::from_millis(500);
 
 /// A request, or an attempt of it, is remembered for so long.
 pub(super) const MEMORY: Duration = Duration::from_secs(8);

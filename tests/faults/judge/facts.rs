@@ -32,8 +32,8 @@ pub(super) struct Facts {
     pub(super) overwritten: Option<(usize, Instant)>,
     pub(super) seen: Seen,
     /// When the judge looked last, and until when the suite last stood still.
-    looked: Instant,
-    stood_still: Option<Instant>,
+    looked: Option<Instant>,
+    pub(super) stood_still: Option<Instant>,
 }
 
 impl Facts {
@@ -48,15 +48,14 @@ impl Facts {
             leases: Leases::default(),
             overwritten: None,
             seen: Seen::default(),
-            looked: now,
+            looked: None,
             stood_still: None,
         }
     }
 
     /// The judge looks at all; for how long the suite stood still before, if it did.
     pub(super) fn look(&mut self, now: Instant) -> Option<Duration> {
-        let still = now - self.looked;
-        self.looked = now;
+        let still = now - self.looked.replace(now)?;
         if still < STANDSTILL {
             return None;
         }
@@ -66,7 +65,9 @@ impl Facts {
 
     /// Whether the suite stood still while a request was under way that is over now.
     pub(super) fn stood_still_during(&self, sent: Instant, over: Instant) -> bool {
-        over > self.looked + STANDSTILL || self.stood_still.is_some_and(|until| until > sent)
+        let looked = self.looked;
+        looked.is_some_and(|looked| over > looked + STANDSTILL)
+            || self.stood_still.is_some_and(|until| until > sent)
     }
 
     /// When the record of an announcer that was faulted last is gone at the latest, if it does nothing.

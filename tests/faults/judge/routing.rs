@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::bounds::{CONVERGENCE, HEALED, REQUESTS, SILENCE, TTL};
 use super::facts::{Facts, Fate};
-use crate::places::{PLUS, Part, instance_name};
+use crate::places::{PLUS, Part, delay, instance_name};
 use crate::strangers::{is_foreign, is_overwritten};
 
 /// I1: a dead backend was asked.
@@ -86,12 +86,13 @@ fn healthy_from(facts: &Facts, balancer: usize, instance: usize) -> Option<Insta
     let troubles = &facts.troubles;
     let path = troubles.path(balancer, instance).since()?;
     let alive = troubles.after(since, CONVERGENCE);
-    Some(
-        troubles
-            .after(path, TTL)
-            .max(alive)
-            .max(facts.began + CONVERGENCE),
-    )
+    // What was under way when the suite stood still is answered a little later.
+    let still = facts.stood_still.map(|until| until + delay(instance));
+    let from = troubles
+        .after(path, TTL)
+        .max(alive)
+        .max(facts.began + CONVERGENCE);
+    Some(still.map_or(from, |still| still.max(from)))
 }
 
 /// I2, that is whether it could be violated by now: a backend that must get requests all the time, by a load balancer that has had
