@@ -329,6 +329,7 @@ impl<S: Source> Drop for Following<S> {
 }
 
 mod member;
+mod reached;
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,12 @@
 //! Listing and watching a range at one member.
 
+use super::reached::{Reach, Reached};
 use super::{Census, Change, Entry, Events, Source, Told};
 use std::time::Duration;
 
 use etcd_client::{
-    EventType, GetOptions, KeyValue, SortOrder, SortTarget, WatchOptions, WatchResponse,
-    WatchStream,
+    EventType, GetOptions, KeyValue, ResponseHeader, SortOrder, SortTarget, WatchOptions,
+    WatchResponse, WatchStream,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -140,6 +141,7 @@ impl Etcd {
             },
             moved: self.cluster.moved(),
             heard_by: Instant::now() + IDLE_AMONG_SEVERAL,
+            reached: Reached::from(from),
         })
     }
 }
@@ -205,6 +207,8 @@ pub(crate) struct EtcdStream {
     asked: bool,
     /// When the silence becomes too long. A point in time, as readers often drop the wait half way.
     heard_by: Instant,
+    /// How far the member is.
+    reached: Reached,
 }
 
 impl EtcdStream {
@@ -222,7 +226,13 @@ impl EtcdStream {
             match heard {
                 Ok(Ok(Some(answer))) => {
                     self.asked = false;
-                    self.heard_by = Instant::now() + self.idle;
+                    let at = answer.header().map_or(0, ResponseHeader::revision);
+                    let patience = match self.reached.note(at) {
+                        Reach::There => self.idle,
+                        Reach::Behind => DOUBT,
+                        Reach::Lost => return Err(self.ended(self.reached.in_words(at))),
+                    };
+                    self.heard_by = Instant::now() + patience;
                     return Ok(answer);
                 }
                 Ok(Ok(None)) => return Err(self.ended(STREAM_CLOSED.to_owned())),
