@@ -32,6 +32,7 @@ mod status;
 mod status_record;
 mod supervisor;
 mod target;
+mod unheard;
 mod write_pace;
 
 pub use agent::{Outcome, run};

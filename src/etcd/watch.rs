@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -109,10 +110,10 @@ impl Watcher {
         matches!(self.inner.state, State::Listed(_) | State::Watching(_))
     }
 
-    /// Why the range cannot be followed now.
+    /// Why the range cannot be followed now, in words; `None` where it is, or was not tried yet.
     #[must_use]
-    pub fn trouble(&self) -> Option<&str> {
-        self.inner.trouble.as_deref()
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.inner.trouble.subscribe()
     }
 
     /// The next listing or changes. Never fails and never ends: it retries for ever.
@@ -145,7 +146,7 @@ struct Following<S: Source> {
     /// Its own troubles since it was followed.
     troubles: Troubles,
     /// The newest of them, in words.
-    trouble: Option<String>,
+    trouble: watch::Sender<Option<String>>,
     /// Whether it counts among the watches that have lost all of etcd.
     blind: bool,
     /// What was told so far comes to this.
@@ -174,7 +175,7 @@ impl<S: Source> Following<S> {
             source,
             state: State::Empty,
             troubles: Troubles::default(),
-            trouble: None,
+            trouble: watch::Sender::new(None),
             blind: false,
             known: Census::default(),
             count_at: Instant::now() + next_count(),
@@ -245,7 +246,8 @@ impl<S: Source> Following<S> {
         self.state = State::Watching(stream);
         let again = if self.source.was_seen() { " again" } else { "" };
         let was_told = self.troubles.end();
-        self.trouble = None;
+        self.trouble
+            .send_if_modified(|trouble| trouble.take().is_some());
         if self.source.succeeded(std::mem::take(&mut self.blind)) || was_told {
             info!("etcd answers{again}");
         }
@@ -279,7 +281,12 @@ impl<S: Source> Following<S> {
 
     /// Tells each kind of trouble once, and few of those that are over soon. Trouble with all of etcd is told by one of the watches.
     fn fail(&mut self, error: &Error) {
-        self.trouble = Some(error.to_string());
+        let words = Some(error.to_string());
+        self.trouble.send_if_modified(|known| {
+            let is_new = *known != words;
+            *known = words;
+            is_new
+        });
         let trouble = error.kind();
         let line = match self.source.was_seen() {
             true => "cannot follow",

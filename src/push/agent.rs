@@ -21,6 +21,7 @@ use super::start::Start;
 use super::status::Status;
 use super::status_record::StatusRecord;
 use super::supervisor::Supervisor;
+use super::unheard::Unheard;
 use crate::etcd::client::Cluster;
 use crate::etcd::watch::{Update, Watcher};
 use crate::model::Nonce;
@@ -28,7 +29,6 @@ use crate::push::reconcile::{Found, Report};
 use crate::systemd::notify;
 use crate::upstream::records::{Effect, Records};
 use crate::util::clock;
-use crate::util::few::count;
 use crate::util::log_limit::PER_KIND;
 use crate::util::shutdown::Stop;
 use crate::util::troubles::Troubles;
@@ -68,6 +68,7 @@ struct Pusher {
     /// Whether the records were received.
     listed: bool,
     watcher: Watcher,
+    unheard: Unheard,
     supervisor: Supervisor,
     /// Status, splits, holds and releases: what other pushers and operators write.
     peers: Peers,
@@ -90,7 +91,7 @@ enum Event {
     Leave,
     Keys(KeyEvent),
     Unannounced,
-    Unlisted,
+    Unheard,
     Report(Report),
     Found(Found),
     Update(Update),
@@ -104,14 +105,17 @@ enum Event {
 impl Pusher {
     fn new(settings: Settings, cluster: Cluster, reload: Option<Reload>) -> Self {
         let (nonce, since) = (Nonce::fresh(), clock::seconds());
+        let watcher = Watcher::new(cluster.clone(), settings.range());
+        let peers = Peers::new(&cluster, &settings, nonce.clone());
         let (report, reports) = mpsc::unbounded_channel();
         let (find, finds) = mpsc::unbounded_channel();
         let mut pusher = Self {
             records: Records::new(settings.prefix.clone(), settings.services()),
             listed: false,
-            watcher: Watcher::new(cluster.clone(), settings.range()),
+            unheard: Unheard::by(&watcher, &peers),
+            watcher,
             supervisor: Supervisor::new(report, find, cluster.clone()),
-            peers: Peers::new(&cluster, &settings, nonce.clone()),
+            peers,
             keys: OwnKeys::new(&cluster, &settings, &nonce, since),
             protection: Protection::new(),
             reports,
@@ -151,7 +155,7 @@ impl Pusher {
                 }
                 Event::Write => self.record.pass(),
                 Event::Unannounced => self.go_unannounced(),
-                Event::Unlisted => {}
+                Event::Unheard => {}
                 Event::Report(report) => self.note_report(report),
                 Event::Found(found) => {
                     self.supervisor.find(&found, &self.records, Instant::now());
@@ -197,6 +201,7 @@ impl Pusher {
             protection,
             record,
             start,
+            unheard,
             ..
         } = self;
         tokio::select! {
@@ -212,7 +217,7 @@ impl Pusher {
             () = record.due() => Event::Write,
             () = supervisor.broken() => Event::TaskEnded,
             () = until(start.deadline()) => Event::Unannounced,
-            () = start.still_unlisted() => Event::Unlisted,
+            () = unheard.changed(*start == Start::Unlisted) => Event::Unheard,
         }
     }
 
@@ -320,10 +325,10 @@ impl Pusher {
         if !defer {
             self.deferring.end();
         } else if let Some(more) = self.deferring.tell("", "defers", PER_KIND) {
-            let why = match self.keys.unheard() {
-                Some(trouble) => format!("the status record is not in etcd ({trouble})"),
-                None => "the records are not listed again yet".to_owned(),
-            };
+            let why = self.keys.unheard().map_or_else(
+                || "the records are not listed again yet".to_owned(),
+                |trouble| format!("the status record is not in etcd ({trouble})"),
+            );
             info!("{why}: other pushers know better, so only restarts of nginx are repaired{more}");
         }
     }
@@ -340,6 +345,7 @@ impl Pusher {
             self.watcher = Watcher::new(self.cluster.clone(), range);
         }
         self.peers.route(&settings);
+        self.unheard = Unheard::by(&self.watcher, &self.peers);
         self.keys.route(&settings);
         self.settings = settings;
         self.supervisor.apply(&self.settings, &mut self.status);
@@ -371,19 +377,13 @@ impl Pusher {
 
     /// The status in one line, for systemd.
     fn summary(&self) -> String {
-        let protecting = self.supervisor.publishers();
-        let protecting = protecting.filter(|publisher| publisher.protected() > 0);
-        let protected = protecting.map(|publisher| {
-            let (upstream, servers) = (publisher.name(), publisher.protected() as u64);
-            format!("; {upstream} protects {}", count(servers, "server"))
-        });
-        let refused = self
-            .reloads
-            .refused()
-            .map(|refused| format!("the new configuration is wrong and not used: {refused}; "));
-        let unheard = self.watcher.trouble().or(self.peers.trouble());
-        let progress = (self.start).in_words(&self.id, &self.keys, &self.status, unheard);
-        refused.unwrap_or_default() + &progress + &protected.collect::<String>()
+        let refused = self.reloads.refused();
+        let refused =
+            refused.map(|why| format!("the new configuration is wrong and not used: {why}; "));
+        let unheard = self.unheard.in_words();
+        let progress =
+            (self.start).in_words(&self.id, &self.keys, &self.status, unheard.as_deref());
+        refused.unwrap_or_default() + &progress + &self.supervisor.protecting()
     }
 
     /// The servers stay as they are, and so does the balancer key; the status record is deleted.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio::sync::watch;
 use tracing::warn;
 
 use super::balancers::Balancers;
@@ -101,8 +102,8 @@ impl Peers {
         self.known.overrides.is_listed()
     }
 
-    /// Why it is not known.
-    pub(super) fn trouble(&self) -> Option<&str> {
+    /// Why it is not known, in words.
+    pub(super) fn trouble(&self) -> watch::Receiver<Option<String>> {
         self.watcher.trouble()
     }
 

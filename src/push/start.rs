@@ -1,17 +1,11 @@
 //! The progress of a pusher's start.
 
-use std::future::pending;
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::namesake::IdWatch;
 use super::own_keys::OwnKeys;
 use super::status::Status;
 use crate::etcd::lease::Trouble;
-
-/// How often the status says why the records are not known.
-const UNLISTED: Duration = Duration::from_secs(1);
 
 /// The progress of the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +21,6 @@ pub(super) enum Start {
 }
 
 impl Start {
-    /// Waits for a while, if the records are not known: the watches report only what they receive, and the status says why.
-    pub(super) async fn still_unlisted(self) {
-        match self {
-            Self::Unlisted => sleep(UNLISTED).await,
-            Self::Announcing(_) | Self::Denied | Self::Open => pending().await,
-        }
-    }
-
     /// The deadline for the keys.
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
@@ -57,8 +43,8 @@ impl Start {
         match self {
             Self::Unlisted => match (id.in_words(), unheard) {
                 (Some(namesake), _) => format!("waiting: {namesake}"),
-                (None, Some(why)) => format!("waiting for the records in etcd: {why}"),
-                (None, None) => "waiting for the records in etcd".to_owned(),
+                (None, Some(why)) => format!("waiting for etcd to tell the records: {why}"),
+                (None, None) => "waiting for etcd to tell the records".to_owned(),
             },
             Self::Denied => {
                 let trouble = named(keys.trouble(), ": ");

@@ -26,6 +26,7 @@ use crate::push::reconcile::{Found, Links, Pacing, Published, Report};
 use crate::upstream::guard::Seen;
 use crate::upstream::overrides::Overrides;
 use crate::upstream::records::{Effect, Records};
+use crate::util::few::count;
 
 /// Between two checks whether nginx was restarted. A check is one small request; until a restart is noticed, clients of
 /// an upstream that has lost its servers get errors.
@@ -268,6 +269,17 @@ impl Supervisor {
     /// The publishers: one for each route.
     pub(super) fn publishers(&self) -> impl Iterator<Item = &Publisher> {
         self.publishers.iter()
+    }
+
+    /// Which upstreams protect servers, as the end of a message.
+    pub(super) fn protecting(&self) -> String {
+        let protecting = self.publishers();
+        let protecting = protecting.filter(|publisher| publisher.protected() > 0);
+        let protected = protecting.map(|publisher| {
+            let (upstream, servers) = (publisher.name(), publisher.protected() as u64);
+            format!("; {upstream} protects {}", count(servers, "server"))
+        });
+        protected.collect()
     }
 
     /// The publishers, mutable.

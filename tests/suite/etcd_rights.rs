@@ -130,7 +130,7 @@ async fn a_pusher_that_may_not_read_the_records_says_so_in_its_status() {
         let all = pusher.notifications();
         let told = all
             .last()
-            .filter(|it| it.starts_with("STATUS=waiting for the records in etcd: "));
+            .filter(|it| it.starts_with("STATUS=waiting for etcd to tell the records: "));
         let right = "read /services/website/";
         told.filter(|it| it.contains(right)).map(drop).ok_or(all)
     })
