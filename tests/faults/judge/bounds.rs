@@ -30,8 +30,9 @@ pub(super) const HEALED: Duration = DEAD_BOUND;
 pub(super) const SILENCE: Duration = Duration::from_secs(3);
 pub(super) const REQUESTS: usize = 100;
 
-/// So many requests in a moment show whom a load balancer sends them to; usually there are 70.
-pub(super) const REQUESTS_OF_A_MOMENT: usize = 30;
+/// So many requests in a moment show whom a load balancer sends them to; usually there are 70. Two workers before a reload and two after
+/// it each go through up to eleven servers on their own.
+pub(super) const REQUESTS_OF_A_MOMENT: usize = 45;
 
 /// What "at that moment" means.
 pub(super) const MOMENT: Duration = Duration::from_secs(1);
