@@ -116,7 +116,7 @@ async fn who_waits_in_vain_for_etcd_to_tell_is_told_which_right_is_missing() {
     says(
         &run(&etcd, &wait).await,
         69,
-        &["within 1s (--timeout): ", grant],
+        &["waited for 1s (--timeout)", grant],
     );
     let split = "split website v1=1 --drain-timeout 1s".to_owned() + &user("half");
     let grant = "etcdctl role grant-permission ROLE --prefix=true read /sidekick/pushers/";
