@@ -147,10 +147,10 @@ impl Task {
         unless_changed_since: i64,
     ) -> Result<Option<Ended>, Error> {
         self.may_go = true;
+        let sent = calls::delete(&self.cluster, connection, &self.key, unless_changed_since).await;
+        self.may_go = sent.as_ref().is_err_and(|error| !error.is_refusal());
         let deleted;
-        (deleted, *connection) =
-            calls::delete(&self.cluster, connection, &self.key, unless_changed_since).await?;
-        self.may_go = false;
+        (deleted, *connection) = sent?;
         self.seen = Seen::Unknown;
         if deleted.is_none() {
             return Ok(None);
@@ -162,8 +162,11 @@ impl Task {
     /// Deletes the key together with its lease: only keys of this process's own lease go.
     async fn revoke(&mut self, connection: &mut Connection, lease: i64) -> Result<(), Error> {
         self.may_go = true;
+        let sent = calls::revoke(&self.cluster, connection, &self.key, lease).await;
+        // What etcd refuses never arrives.
+        self.may_go = sent.as_ref().is_err_and(|error| !error.is_refusal());
         let deleted;
-        (deleted, *connection) = calls::revoke(&self.cluster, connection, &self.key, lease).await?;
+        (deleted, *connection) = sent?;
         self.gone(deleted);
         Ok(())
     }
