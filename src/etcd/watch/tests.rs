@@ -310,3 +310,28 @@ async fn an_outage_that_lasts_is_told_whatever_came_before_it() {
         tokio::time::advance(Duration::from_secs(60)).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_trouble_that_lasts_is_no_news_and_its_end_is() {
+    let script = Script::new([
+        Answer::ListFails,
+        Answer::ListFails,
+        Answer::Cut,
+        Answer::List(7, Vec::new()),
+        Answer::Watch(8),
+    ]);
+    let mut following = Following::new(script);
+    let mut trouble = following.trouble.subscribe();
+    // It fails once a second, and lists at the fourth attempt.
+    for (millis, is_news) in [(500, true), (1_000, false), (1_000, true), (1_000, false)] {
+        let step = Duration::from_millis(millis);
+        let _ = tokio::time::timeout(step, following.next()).await;
+        assert_eq!(trouble.has_changed().unwrap(), is_news);
+        assert!(trouble.borrow_and_update().is_some());
+    }
+    // Followed again.
+    let silent = tokio::time::timeout(Duration::from_secs(1), following.next()).await;
+    assert!(silent.is_err());
+    assert!(trouble.has_changed().unwrap());
+    assert_eq!(*trouble.borrow_and_update(), None);
+}
